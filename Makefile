@@ -1,0 +1,79 @@
+# The menu: each target says what it does in one line; `make` alone prints it. Targets make `.venv`
+# by themselves, with nothing but Python 3.11 or newer, and make it again when a lock changes.
+
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check bench docs lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+FLOWS := sensorflow.py starterflow.py
+UV := uv==0.13.9
+
+help: ## print this menu
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a run, two cards
+	@$(BIN)/python -m flowproject.dev.demo $(ARGS)
+
+dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
+	@$(BIN)/flowproject dev $(ARGS)
+
+test: $(VENV)/.dev ## run every test (ARGS="-k journal" for some of them)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/flowproject schema --check
+	$(BIN)/flowproject docs --check
+	$(BIN)/zizmor --offline --quiet .github
+
+bench: $(VENV)/.dev ## measure against the goals; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
+	$(BIN)/flowproject schema
+	$(BIN)/flowproject docs
+
+lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
+	@echo "Resolving the lock files"
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip --disable-pip-version-check --quiet install $(UV)
+	@UV=build/lock/bin/uv .ci/lock $(ARGS)
+	@rm -rf build/lock
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. Each stamp is newer than what was installed from it.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "$(PYTHON) is $$($(PYTHON) -V 2>&1), flowproject needs 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.build: requirements-build.lock | $(BIN)/python
+	@$(PIP) install --require-hashes --requirement $<
+	@touch $@
+
+$(VENV)/.project: pyproject.toml $(VENV)/.build
+	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
+	@touch $@
+
+$(VENV)/.runtime: requirements.lock $(VENV)/.project
+	@echo "Installing $< (once)"
+	@$(PIP) install --require-hashes --requirement $<
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.project
+	@echo "Installing $< (once)"
+	@$(PIP) install --require-hashes --requirement $<
+	@touch $@ $(VENV)/.runtime
