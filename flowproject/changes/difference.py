@@ -1,0 +1,52 @@
+"""The difference between two tables of items, whatever source they came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from flowproject.changes.observation import Item
+
+__all__ = ["Difference", "diff"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Items added, modified (old and new) and removed, each in the order of their keys."""
+
+    added: tuple[Item, ...] = ()
+    modified: tuple[tuple[Item, Item], ...] = ()
+    removed: tuple[Item, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items were added, modified and removed."""
+        return {
+            "added": len(self.added),
+            "modified": len(self.modified),
+            "removed": len(self.removed),
+        }
+
+    @property
+    def arrived(self) -> tuple[Item, ...]:
+        """The items that are there now and were not there so before."""
+        return self.added + tuple(new for _, new in self.modified)
+
+    def first(self, limit: int) -> Self:
+        """At most `limit` items of each kind."""
+        return type(self)(
+            added=self.added[:limit],
+            modified=self.modified[:limit],
+            removed=self.removed[:limit],
+        )
+
+
+def diff(old: Mapping[str, Item], new: Mapping[str, Item]) -> Difference:
+    """What must happen to `old` to become `new`."""
+    kept = sorted(old.keys() & new.keys())
+    return Difference(
+        added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
+        modified=tuple(
+            (old[key], new[key]) for key in kept if old[key].version != new[key].version
+        ),
+        removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
+    )
