@@ -1,0 +1,21 @@
+"""The durable record of a sensor: what was recorded, what was published.
+
+Entries are created once and never overwritten, so two ticks at once can't both record. What is
+rewritable here (the head memo) is never the truth. What a change is, is decided elsewhere.
+"""
+
+from flowproject.journal.journal import DamagedEntryError, Journal, Superseded
+from flowproject.journal.location import datastore_root
+from flowproject.journal.pruning import PRUNE_EVERY, prune
+from flowproject.journal.store import Store, open_store
+
+__all__ = [
+    "PRUNE_EVERY",
+    "DamagedEntryError",
+    "Journal",
+    "Store",
+    "Superseded",
+    "datastore_root",
+    "open_store",
+    "prune",
+]

@@ -1,0 +1,292 @@
+"""The journal keeps its promises on every store that it runs on."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowproject.changes.difference import Difference, diff
+from flowproject.changes.entry import Entry, change_id
+from flowproject.changes.observation import Item, item
+from flowproject.errors import JournalError
+from flowproject.journal import DamagedEntryError, Journal, Store, Superseded, open_store, prune
+from flowproject.journal.tables import read_difference, read_items, write_difference, write_items
+
+MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+class CountingStore:
+    """A real store that counts the requests made to it, by kind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.requests: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method = getattr(self._store, name)
+
+        def counted(*arguments: object) -> object:
+            self.requests.append(name)
+            return method(*arguments)
+
+        return counted
+
+
+@pytest.fixture(params=["folder"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    assert request.param == "folder"
+    yield open_store(str(tmp_path / "datastore"))
+
+
+@pytest.fixture
+def journal(store: Store) -> Journal:
+    return journal_on(store)
+
+
+def journal_on(store: Store) -> Journal:
+    return Journal(store, project="p", branch="user.me", sensor="s")
+
+
+def entry(seq: int, *, outcome: str = "changed", value: object = None) -> Entry:
+    fingerprint = f"{seq:032x}"
+    return Entry(
+        seq=seq,
+        id=change_id(
+            project="p",
+            branch="user.me",
+            sensor="s",
+            seq=seq,
+            previous="",
+            fingerprint=fingerprint,
+        ),
+        project="p",
+        branch="user.me",
+        sensor="s",
+        outcome=outcome,
+        reason="because",
+        value=seq if value is None else value,
+        fingerprint=fingerprint,
+        recorded_at=(MOMENT + dt.timedelta(seconds=seq)).isoformat(),
+    )
+
+
+def fill(journal: Journal, number: int, *, mark: bool = True) -> None:
+    for seq in range(1, number + 1):
+        recorded = journal.record(entry(seq), None, Difference())
+        if mark:
+            journal.mark_published(recorded, {})
+
+
+def test_an_empty_journal_has_no_head_and_nothing_pending(journal: Journal) -> None:
+    assert journal.head() is None
+    assert journal.pending(None) == []
+    assert journal.next_seq() == 1
+
+
+def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
+    before = {"a": item("a", {"n": 1}), "b": item("b", {"n": 2})}
+    after = {"b": item("b", {"n": 3}), "c": item("c", {"n": None})}
+    recorded = journal.record(entry(1), after, diff(before, after))
+    assert journal.head() == recorded
+    assert journal.items(recorded) == after
+    assert journal.difference(recorded) == diff(before, after)
+
+
+def test_the_newest_entry_is_the_head(journal: Journal) -> None:
+    fill(journal, 12)
+    head = journal.head()
+    assert head is not None
+    assert head.seq == 12
+    assert [found.seq for found in journal.back_from(head)] == list(range(12, 0, -1))
+
+
+def test_a_taken_number_supersedes_and_leaves_nothing_behind(
+    journal: Journal, store: Store
+) -> None:
+    journal.record(entry(1), {"a": item("a", {})}, Difference())
+    before = store.keys("flowproject")
+    other = replace(entry(1), reason="another tick")
+    with pytest.raises(Superseded):
+        journal.record(other, {"a": item("a", {"n": 1})}, Difference())
+    assert store.keys("flowproject") == before
+
+
+def test_of_many_ticks_at_once_exactly_one_records(store: Store) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            journal_on(store).record(
+                replace(entry(1), reason=f"tick {number}"), {"a": item("a", {})}, Difference()
+            )
+        except Superseded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+
+
+def test_a_conflict_for_a_write_that_did_happen_is_a_success(store: Store) -> None:
+    class Ambiguous(CountingStore):
+        """Writes, and then says that the key was taken: a retry inside a client does that."""
+
+        def create(self, key: str, content: bytes) -> bool:
+            self._store.create(key, content)
+            return False
+
+    recorded = journal_on(Ambiguous(store)).record(entry(1), None, Difference())
+    assert journal_on(store).head() == recorded
+
+
+@pytest.mark.parametrize("memo", [None, b"", b"not json", b'{"seq": 2}', b'{"seq": 99}', b"[]"])
+def test_the_memo_is_not_the_truth(journal: Journal, store: Store, memo: bytes | None) -> None:
+    fill(journal, 5)
+    if memo is None:
+        store.delete(f"{journal.location}/head.json")
+    else:
+        store.put(f"{journal.location}/head.json", memo)
+    head = journal.head()
+    assert head is not None
+    assert head.seq == 5
+
+
+def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> None:
+    counting = CountingStore(store)
+    journal = journal_on(counting)
+    costs = []
+    for target in (3, 120):
+        head = journal.head()
+        for seq in range(head.seq + 1 if head else 1, target + 1):
+            journal.mark_published(journal.record(entry(seq), None, Difference()), {})
+        counting.requests.clear()
+        assert journal.pending(journal.head()) == []
+        costs.append(list(counting.requests))
+    assert costs[0] == costs[1]
+    assert len(costs[1]) == 4
+    assert "keys" not in costs[1]
+
+
+def test_pending_entries_come_oldest_first_and_stop_at_the_first_mark(journal: Journal) -> None:
+    fill(journal, 2)
+    for seq in (3, 4, 5):
+        journal.record(entry(seq), None, Difference())
+    assert [found.seq for found in journal.pending(journal.head())] == [3, 4, 5]
+
+
+def test_a_baseline_is_never_pending(journal: Journal) -> None:
+    journal.record(entry(1, outcome="baseline"), None, Difference())
+    assert journal.pending(journal.head()) == []
+
+
+def test_marking_twice_changes_nothing(journal: Journal) -> None:
+    recorded = journal.record(entry(1), None, Difference())
+    journal.mark_published(recorded, {"run": "first"})
+    journal.mark_published(recorded, {"run": "second"})
+    assert journal.is_marked(recorded)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"{}", b'{"v": 2}', b"[1]", b'"x"'])
+def test_a_damaged_head_is_named_and_can_be_set_aside(
+    journal: Journal, store: Store, damage: bytes
+) -> None:
+    fill(journal, 3)
+    store.put(journal.entry_key(3), damage)
+    with pytest.raises(DamagedEntryError, match="is damaged") as caught:
+        journal.head()
+    journal.set_aside(caught.value)
+    head = journal.head()
+    assert head is not None
+    assert head.seq == 2
+    assert len(store.keys(f"{journal.location}/damaged")) == 1
+
+
+def test_an_entry_with_a_flipped_value_is_damaged(journal: Journal, store: Store) -> None:
+    recorded = journal.record(entry(1, value=10), None, Difference())
+    document = {**recorded.to_json(), "value": 11}
+    store.put(journal.entry_key(1), json.dumps(document).encode())
+    with pytest.raises(DamagedEntryError, match="digest"):
+        journal.head()
+
+
+def test_a_journal_of_damaged_entries_only_is_no_first_look(
+    journal: Journal, store: Store
+) -> None:
+    fill(journal, 1)
+    store.put(journal.entry_key(1), b"?")
+    with pytest.raises(DamagedEntryError) as caught:
+        journal.head()
+    journal.set_aside(caught.value)
+    with pytest.raises(JournalError, match="flowproject reset s"):
+        journal.head()
+    assert journal.next_seq() == 2
+
+
+def test_a_lost_or_damaged_table_is_damage_of_its_entry(journal: Journal, store: Store) -> None:
+    recorded = journal.record(entry(1), {"a": item("a", {})}, Difference())
+    store.put(recorded.snapshot, b"no parquet")
+    with pytest.raises(DamagedEntryError, match="no Parquet table"):
+        journal.items(recorded)
+    store.delete(recorded.difference)
+    with pytest.raises(DamagedEntryError, match="is gone"):
+        journal.difference(recorded)
+
+
+def test_entries_on_both_sides_of_a_gap_are_found(journal: Journal, store: Store) -> None:
+    fill(journal, 5, mark=False)
+    store.delete(journal.entry_key(3))
+    assert [found.seq for found in journal.pending(journal.head())] == [1, 2, 4, 5]
+
+
+def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, store: Store) -> None:
+    for seq in range(1, 31):
+        recorded = journal.record(entry(seq), {"a": item("a", {"n": seq})}, Difference())
+        if seq <= 20:
+            journal.mark_published(recorded, {})
+    assert prune(store, journal, journal.head(), keep=5) > 0
+    kept = [found.seq for found in journal.back_from(journal.head())]
+    assert kept == list(range(30, 20, -1))
+    snapshots = [key for key in store.keys(journal.location) if key.endswith("-items.parquet")]
+    assert len(snapshots) == 2
+    head = journal.head()
+    assert head is not None
+    assert journal.items(head) == {"a": item("a", {"n": 30})}
+    assert all(journal.difference(found) == Difference() for found in journal.back_from(head))
+
+
+def test_journals_of_branches_and_sensors_do_not_meet(store: Store) -> None:
+    journal_on(store).record(entry(1), None, Difference())
+    for other in ({"branch": "test.x"}, {"sensor": "t"}, {"project": "q"}):
+        place = {"project": "p", "branch": "user.me", "sensor": "s", **other}
+        assert Journal(store, **place).head() is None
+
+
+keys = st.text(st.characters(), min_size=1, max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | keys,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=6,
+)
+tables_of_items = st.dictionaries(
+    keys, st.dictionaries(keys, json_values, max_size=3), max_size=8
+).map(lambda rows: {key: item(key, data) for key, data in rows.items()})
+
+
+@settings(max_examples=60, deadline=None)
+@given(old=tables_of_items, new=tables_of_items)
+def test_tables_survive_their_journey_through_parquet(
+    old: dict[str, Item], new: dict[str, Item]
+) -> None:
+    assert read_items(write_items(new)) == new
+    difference = diff(old, new)
+    assert read_difference(write_difference(difference)) == difference
+
+
+def test_a_store_that_fails_is_an_error_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(JournalError, match="Datastore"):
+        journal_on(open_store(str(tmp_path / "file"))).record(entry(1), None, Difference())
