@@ -1,0 +1,35 @@
+"""From `flowproject.toml` to typed values: the model, the parser, and what is generated from them.
+
+Belongs here: every key that a person can set, its check, its message and its documentation. Does
+not belong here: anything that opens a source, reads SQL or knows a flow.
+"""
+
+from flowproject.config.load import load, parse_config, project_root
+from flowproject.config.model import (
+    DATA_TYPES,
+    FILE,
+    CheckMode,
+    Data,
+    DuckDBData,
+    FilesData,
+    First,
+    Project,
+    Schedule,
+    Sensor,
+)
+
+__all__ = [
+    "DATA_TYPES",
+    "FILE",
+    "CheckMode",
+    "Data",
+    "DuckDBData",
+    "FilesData",
+    "First",
+    "Project",
+    "Schedule",
+    "Sensor",
+    "load",
+    "parse_config",
+    "project_root",
+]

@@ -1,0 +1,75 @@
+"""Which keys a section has, and of which kind each is, worked out from the model's dataclasses.
+
+A field's type says its kind (`str`, `int`, a list of texts, one of a few words); where that is not
+enough, the field is `Annotated` with a name, and what the name means stands here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from flowproject.config.kinds import Choice, Cron, Duration, Kind, Text, Texts, Whole, Zone
+
+__all__ = ["Key", "keys_of"]
+
+_NAMED: Final[dict[str, Kind]] = {
+    "project name": Text(
+        pattern=r"[a-z0-9_]{1,128}",
+        words="lowercase letters, digits and underscores, at most 128",
+        why=": Metaflow's rule for the name of a project",
+    ),
+    "sensor name": Text(
+        pattern=r"[a-z][a-z0-9_]{0,127}",
+        words="lowercase letters, digits and underscores, a letter first, at most 128",
+    ),
+    "event name": Text(
+        pattern=r"[A-Za-z0-9_.-]+",
+        words="letters, digits, '_', '.' and '-'",
+        why=": Argo refuses other names of events",
+    ),
+    "payload key": Text(
+        pattern=r"[A-Za-z0-9_]+",
+        words="letters, digits and '_'",
+        why=": Argo refuses other keys of payloads",
+        reserved=("id", "name", "timestamp", "utc_date", "change"),
+    ),
+    "cron": Cron(),
+    "time zone": Zone(),
+    "duration": Duration(),
+    "duration above 0": Duration(zero=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key of a section."""
+
+    name: str
+    kind: Kind
+    required: bool
+    default: Any = None
+
+
+def keys_of(section: type) -> dict[str, Key]:
+    """The keys of a section by name; fields that are sections themselves are left out."""
+    hints = get_type_hints(section, include_extras=True)
+    return {
+        field.name: Key(
+            name=field.name,
+            kind=kind,
+            required=field.default is MISSING,
+            default=None if field.default is MISSING else field.default,
+        )
+        for field in fields(section)
+        if (kind := _kind(hints[field.name])) is not None
+    }
+
+
+def _kind(hint: Any) -> Kind | None:
+    """The kind that an annotation stands for, or None for a section."""
+    if get_origin(hint) is Annotated:
+        return _NAMED[get_args(hint)[1]]
+    if get_origin(hint) is Literal:
+        return Choice(options=get_args(hint))
+    plain: Mapping[Any, Kind] = {str: Text(), int: Whole(), tuple[str, ...]: Texts()}
+    return plain.get(hint)

@@ -1,0 +1,267 @@
+"""The kinds of value that a key of `flowproject.toml` can have.
+
+A kind reads what a person wrote, says what it takes in words, and says it in JSON Schema, so that
+the parser, the editor and the reference page can't disagree. Which key is of which kind is said in
+`model` and worked out in `keys`.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from flowproject.errors import closest
+
+__all__ = [
+    "Choice",
+    "Cron",
+    "Duration",
+    "Kind",
+    "RefusedError",
+    "Text",
+    "Texts",
+    "Whole",
+    "Zone",
+    "shown",
+]
+
+_LONGEST: Final = 366 * 86_400
+_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+_DURATION: Final = r"([0-9]+(\.[0-9]+)?[dhms])( ?[0-9]+(\.[0-9]+)?[dhms])*"
+_SHOWN: Final = 76  # characters of a value: a line of a terminal, with the key before it
+_CRON_FIELDS: Final = "minute, hour, day of month, month, day of week"
+
+
+class RefusedError(ValueError):
+    """A value that a key can't have. Its text goes on where `[section] key = value` ends."""
+
+
+class Kind(Protocol):
+    """What a key takes."""
+
+    @property
+    def words(self) -> str:
+        """What it takes, as the reference page says it."""
+
+    def read(self, value: object) -> Any:
+        """The value in the form that the model holds; raises `RefusedError`."""
+
+    def schema(self) -> dict[str, Any]:
+        """The same in JSON Schema."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Text, of a certain form if there is a pattern."""
+
+    pattern: str = ""
+    words: str = "text"
+    reserved: tuple[str, ...] = ()
+    why: str = ""
+
+    def read(self, value: object) -> str:
+        """The text as it was written."""
+        text = _text(value)
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise RefusedError(f"is not allowed. Use {self.words}{self.why}.")
+        if text in self.reserved:
+            names = ", ".join(self.reserved)
+            raise RefusedError(
+                f"is taken: flowproject and Argo Events use {names}. Choose another."
+            )
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        """A string with that pattern, or an empty one."""
+        form: dict[str, Any] = {"type": "string"}
+        if self.pattern:
+            form["pattern"] = f"^({self.pattern})?$"
+        return form | ({"not": {"enum": list(self.reserved)}} if self.reserved else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """A list of texts; one alone needs no brackets."""
+
+    words: str = "list of texts"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """The texts, in their order."""
+        if isinstance(value, str):
+            return (_text(value),)
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise RefusedError('is not a list of texts. Use for example ["a", "b"].')
+        return tuple(_text(item) for item in value)
+
+    def schema(self) -> dict[str, Any]:
+        """An array of strings, or one string."""
+        item = {"type": "string", "minLength": 1}
+        return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A whole number."""
+
+    least: int = 1
+
+    @property
+    def words(self) -> str:
+        """The range in words."""
+        return f"whole number, {self.least} or more"
+
+    def read(self, value: object) -> int:
+        """The number."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise RefusedError(f"is not a whole number. Use {self.least} or more, without quotes.")
+        if value < self.least:
+            raise RefusedError(f"is too small. Use {self.least} or more.")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """An integer, or an empty string."""
+        return {"anyOf": [{"type": "integer", "minimum": self.least}, {"const": ""}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """A length of time: seconds, or text such as "1h30m"."""
+
+    zero: bool = True
+    words: str = 'seconds, or text such as `"30s"`, `"5m"`, `"1h30m"`'
+
+    def read(self, value: object) -> float:
+        """The seconds."""
+        seconds = _seconds(value)
+        if not 0 <= seconds <= _LONGEST:
+            raise RefusedError("is out of range. Use from 0 seconds to 366 days.")
+        if seconds == 0 and not self.zero:
+            raise RefusedError("leaves no time at all. Use more than 0 seconds, for example 300.")
+        return seconds
+
+    def schema(self) -> dict[str, Any]:
+        """A number, or text with units."""
+        lower = "minimum" if self.zero else "exclusiveMinimum"
+        number = {"type": "number", lower: 0, "maximum": _LONGEST}
+        return {"anyOf": [number, {"type": "string", "pattern": f"^({_DURATION})?$"}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The choice in words."""
+        return " or ".join(f'`"{option}"`' for option in self.options)
+
+    def read(self, value: object) -> str:
+        """The word."""
+        if value in self.options:
+            return str(value)
+        near = closest(value, self.options) if isinstance(value, str) else ""
+        raise RefusedError(
+            f"is not a choice. Use one of: {', '.join(self.options)}. {near}".rstrip()
+        )
+
+    def schema(self) -> dict[str, Any]:
+        """One of the words, or an empty string."""
+        return {"enum": [*self.options, ""]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cron:
+    """A schedule of five fields that both the local loop and Argo Workflows understand."""
+
+    words: str = "cron schedule of five fields"
+
+    def read(self, value: object) -> str:
+        """The schedule, its fields separated by single spaces."""
+        parts = _text(value).split()
+        if len(parts) != _CRON_FIELDS.count(",") + 1:
+            count = "1 field" if len(parts) == 1 else f"{len(parts)} fields"
+            raise RefusedError(f"has {count}. Use five: {_CRON_FIELDS}, for example '*/5 * * * *'.")
+        if wrong := _cron_fault(parts):
+            raise RefusedError(f"is not a cron schedule: {wrong}. The fields are {_CRON_FIELDS}.")
+        return " ".join(parts)
+
+    def schema(self) -> dict[str, Any]:
+        """Text of five fields."""
+        return {"type": "string", "pattern": r"^(\s*\S+(\s+\S+){4}\s*)?$"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A time zone by its name."""
+
+    words: str = 'time zone such as `"Europe/Helsinki"`'
+
+    def read(self, value: object) -> str:
+        """The name of the zone."""
+        from zoneinfo import ZoneInfo, available_timezones
+
+        name = _text(value)
+        try:
+            ZoneInfo(name)
+        except (LookupError, ValueError, OSError):
+            zones = available_timezones()
+            hint = closest(name, sorted(zones)) if zones else "Install the package tzdata."
+            raise RefusedError(
+                f"is not a time zone. Use a name such as 'Europe/Helsinki'. {hint}".rstrip()
+            ) from None
+        return name
+
+    def schema(self) -> dict[str, Any]:
+        """Any text: the names differ between machines."""
+        return {"type": "string"}
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: its repr, cut where it gets long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        quoted = f': "{shown(value)}"' if number else ""
+        raise RefusedError(f"is not text. Put it in quotes{quoted}.")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise RefusedError("has a control character in it. Remove it.")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise RefusedError("is not a duration. Use seconds, or text such as '30s', '5m', '1h30m'.")
+    if not isinstance(value, str):
+        return float(value) if abs(value) <= _LONGEST else float("inf")
+    if not re.fullmatch(_DURATION, value):
+        raise RefusedError("is not a duration. Use text such as '30s', '5m', '1h30m', or seconds.")
+    parts = re.findall(r"([0-9.]+)([dhms])", value)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _cron_fault(parts: list[str]) -> str:
+    """What is wrong with the five fields, or an empty string.
+
+    The local loop's parser knows more than the one of Argo Workflows: `L` (last), `#` (nth) and 7
+    for Sunday would work on a laptop and fail when deployed, so they are refused at once.
+    """
+    from cronsim import CronSim, CronSimError
+
+    weekday = parts[4].upper()
+    if re.search(r"(?<![0-9/])0*7", weekday):
+        return "Sunday is 0 here, not 7"
+    if "#" in weekday or re.search(r"[0-9]L", weekday) or "L" in parts[2].upper():
+        return "'L' and '#' are not known to Argo Workflows"
+    try:
+        CronSim(" ".join(parts), datetime(2024, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        return str(error).lower()
+    except ValueError:
+        return "a number is far too long"
+    return ""

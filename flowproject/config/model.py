@@ -1,0 +1,224 @@
+"""The configuration as plain frozen dataclasses, with the documentation of every key.
+
+Nothing third-party may be imported here: a remote task reads its configuration with
+`Project.from_dict(flowconfig)`. Checking what a person wrote is the business of `parse`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = [
+    "DATA_TYPES",
+    "FILE",
+    "CheckMode",
+    "Data",
+    "DuckDBData",
+    "FilesData",
+    "First",
+    "Project",
+    "Schedule",
+    "Sensor",
+]
+
+FILE: Final = "flowproject.toml"
+"""Name of the file that all of this is read from, in the project's folder."""
+
+_T = TypeVar("_T", bound="DataclassInstance")
+
+# What a value must look like is named here and said in `kinds`, which steps need not import.
+ProjectName = Annotated[str, "project name"]
+SensorName = Annotated[str, "sensor name"]
+EventName = Annotated[str, "event name"]
+PayloadKey = Annotated[str, "payload key"]
+Cron = Annotated[str, "cron"]
+TimeZone = Annotated[str, "time zone"]
+Seconds = Annotated[float, "duration"]
+SomeSeconds = Annotated[float, "duration above 0"]
+
+CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
+"""What decides that a file changed."""
+
+First = Literal["baseline", "fire"]
+"""What the first tick of a sensor does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where data lives; each source type has a class of its own below."""
+
+    type: str
+    """Which kind of source this is; it decides which other keys are legal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuckDBData(Data):
+    """The result of a SQL query, run by DuckDB on a database file or on files of the project."""
+
+    type: Literal["duckdb"] = "duckdb"
+    """DuckDB runs inside the step: no server, no account."""
+
+    query: str
+    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
+    which suits a query that returns one number."""
+
+    database: str = ""
+    """Database file, relative to the project's folder. Empty: a database in memory, which suits
+    queries that read CSV, Parquet or JSON files in place."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a result is an error instead of a very slow tick. The default is about what
+    a small container holds in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesData(Data):
+    """Files in a local folder."""
+
+    type: Literal["files"] = "files"
+    """A folder on this machine; useful on a laptop and on a mounted volume."""
+
+    path: str
+    """Folder, or one file, relative to the project's folder. Folders are watched at every depth."""
+
+    check_mode: CheckMode = "files_metadata"
+    """What decides that a file changed: `files_metadata` compares the table of files with size and
+    modification time of each; `file_size`, `file_modified_ts` and `file_etag` (a digest of the
+    content, which reads every byte) compare that one property. The default sees every ordinary
+    change without opening a file."""
+
+    include: tuple[str, ...] = ()
+    """Patterns (globs) that a file's path below `path` must match one of, for example `"*.csv"` or
+    `"2024/**/*.json"`. Empty: every file."""
+
+    settle: Seconds = 0.0
+    """How long, in seconds, nothing may have changed before a change counts, so that a file still
+    being written isn't taken for finished. 0: a change counts at once, right for files that are
+    moved into place whole."""
+
+    marker: str = ""
+    """Name of a file, for example `_SUCCESS`, without which changes below `path` don't count yet.
+    Empty: no marker is needed."""
+
+
+DATA_TYPES: Final[dict[str, type[Data]]] = {
+    "duckdb": DuckDBData,
+    "files": FilesData,
+}
+"""Every source type. A new one is its dataclass above and its line here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How often all sensors are looked at; they share one cadence."""
+
+    cron_schedule: Cron = "*/5 * * * *"
+    """When to look: minute, hour, day of month, month, day of week. Empty: the default, which is
+    frequent enough to try things out and rare enough to cost little."""
+
+    timezone: TimeZone = ""
+    """Time zone of the schedule, such as `"Europe/Helsinki"`. Empty: UTC, which has no summer time
+    and so neither skips nor doubles an hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor:
+    """What to look at, and the event to send when it changed."""
+
+    name: SensorName
+    """Name of the sensor: lowercase letters, digits and underscores, a letter first."""
+
+    data: Data
+    """What to look at."""
+
+    event_name: EventName
+    """Event to send, within this project and branch. Empty: the sensor's name and `_changed`."""
+
+    payload_key: PayloadKey = "value"
+    """Key of the event's payload that holds the new value. A flow that the event starts gets it in
+    the `Parameter` of the same name. Empty: `value`."""
+
+    first: First = "baseline"
+    """What the first tick does: `baseline` remembers what is there and sends nothing, so that
+    deploying starts no run; `fire` treats everything that is there as a change."""
+
+    timeout: SomeSeconds = 300.0
+    """How long, in seconds, one look may take before this sensor counts as failed. The default is
+    the default cadence: a look that takes longer than that delays the next one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """All of `flowproject.toml`."""
+
+    project_name: ProjectName
+    """Name of the Metaflow project that all flows, runs and events of this folder belong to:
+    lowercase letters, digits and underscores, at most 128, because that is Metaflow's rule."""
+
+    data: Data | None = None
+    """Where the data lives: what `self.query` reads, and what each sensor's own `data` is laid
+    over. It may be missing (None), or lack a required key (empty), if every sensor adds that."""
+
+    sensor: Schedule
+    """When to look; and, in a project with one sensor, what to send."""
+
+    sensors: dict[str, Sensor]
+    """Every sensor by name. Without `[sensors.NAME]` there is one: `[data]`, with the name and the
+    event that `[sensor]` gives it."""
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> "Project":
+        """The project that `to_dict` wrote, also as Metaflow's `flowconfig`; checks nothing."""
+        data = config.get("data")
+        return cls(
+            project_name=config["project_name"],
+            data=None if data is None else _data(data),
+            sensor=_build(Schedule, config["sensor"]),
+            sensors={name: _sensor(sensor) for name, sensor in config["sensors"].items()},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The normalised configuration in JSON types, in which defaults are filled in.
+
+        A project's only sensor is also spelled out under `sensor`, so that
+        `flowconfig.sensor.event_name` reads as it does in the file.
+        """
+        plain: dict[str, Any] = _plain(self)
+        if len(self.sensors) == 1:
+            [only] = plain["sensors"].values()
+            plain["sensor"] |= {key: value for key, value in only.items() if key != "data"}
+        return plain
+
+
+def _sensor(values: Mapping[str, Any]) -> Sensor:
+    return _build(Sensor, {**values, "data": _data(values["data"])})
+
+
+def _data(values: Mapping[str, Any]) -> Data:
+    return _build(DATA_TYPES[values["type"]], values)
+
+
+def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:
+    """An instance of `cls`; foreign keys are left out, and those not given keep their default."""
+    names = (field.name for field in fields(cls))
+    return cls(**{name: _frozen(values[name]) for name in names if name in values})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    """The same value in JSON types."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

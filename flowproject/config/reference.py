@@ -1,0 +1,165 @@
+"""The reference page of `flowproject.toml`, and whether what is generated from the model is fresh.
+
+The words about a key stand in `model`, below the key; here is only how the page is laid out.
+"""
+
+import inspect
+from pathlib import Path
+from typing import Any, Final
+
+from flowproject.config.keys import Key, keys_of
+from flowproject.config.model import DATA_TYPES, FILE, Project, Schedule, Sensor
+from flowproject.config.parse import DEFAULT_SENSOR
+from flowproject.config.schema import documentation, plain_default, schema
+
+__all__ = ["PAGE_FILE", "SCHEMA_FILE", "generated", "page", "stale"]
+
+SCHEMA_FILE: Final = "flowproject.schema.json"
+PAGE_FILE: Final = "docs/configuration.md"
+
+_ONE: Final = """\
+project_name = "weather"
+
+[data]
+type = "duckdb"
+query = "sensor"
+key = ["date"]
+
+[sensor]
+name = "weather"
+cron_schedule = "0 * * * *"
+"""
+
+_MANY: Final = """\
+project_name = "weather"
+
+[data]
+type = "files"
+path = "data/weather"
+settle = "30s"
+
+[sensor]
+cron_schedule = "*/10 * * * *"
+timezone = "Europe/Helsinki"
+
+[sensors.stations]
+data = { path = "data/stations.json" }
+
+[sensors.observations]
+data = { include = ["*.csv"] }
+first = "fire"
+
+[sensors.warmest]
+data = { type = "duckdb", query = "warmest" }
+event_name = "record_broken"
+timeout = "2m"
+"""
+
+
+def generated() -> dict[str, str]:
+    """Every file that is generated from the model: its path in the project, and its text."""
+    return {SCHEMA_FILE: schema(), PAGE_FILE: page()}
+
+
+def stale(root: Path) -> list[str]:
+    """The generated files below `root` that are missing or differ from what the model says."""
+    return [name for name, text in generated().items() if _text(root / name) != text]
+
+
+def page() -> str:
+    """The reference page as Markdown."""
+    blocks = [
+        f"# `{FILE}`",
+        "<!-- Written by `flowproject docs` from flowproject/config/model.py: edit that. -->",
+        _INTRODUCTION,
+        "## Top of the file",
+        _keys(Project),
+        "## `[data]`: where the data lives",
+        documentation(Project)["data"],
+        *_sources(),
+        "## `[sensor]`: when to look, and what to send",
+        _SENSOR,
+        _keys(Schedule),
+        _ONLY,
+        _keys(Sensor, {"name": f'`"{DEFAULT_SENSOR}"`', "event_name": "`NAME_changed`"}),
+        f"```toml\n{_ONE}```",
+        "## `[sensors.NAME]`: many sensors",
+        _SENSORS,
+        _keys(Sensor, {"event_name": "`NAME_changed`"}, without="name"),
+        f"```toml\n{_MANY}```",
+        _LAID_OVER,
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+_INTRODUCTION: Final = """\
+The file is read when a flow starts or is deployed, and by `flowproject check`, which only checks
+it. Everything wrong with it is reported at once.
+
+- A key or section that is not on this page is an error, with the closest name that is.
+- An empty string means *not set*: the key gets its default.
+- A list of one text may be written without brackets.
+- Durations are numbers of seconds, or text with the units `d`, `h`, `m` and `s`, such as `"90s"`
+  or `"1h30m"`.
+- With the file's first line, editors that know JSON Schema complete the keys and check them.\
+"""
+
+_SENSOR: Final = """\
+All sensors of a project are looked at together, so they share one cadence. Argo Workflows reads
+the schedule too: for it, Sunday is 0 (not 7), and there is no `L`, `#` or `@daily`.\
+"""
+
+_ONLY: Final = """\
+A file with `[data]` and without `[sensors.NAME]` has one sensor, which `[sensor]` describes too:\
+"""
+
+_SENSORS: Final = """\
+Each sensor has a section of its own, and `[sensor]` keeps only the cadence. The name in the header
+is made of lowercase letters, digits and underscores, a letter first.\
+"""
+
+_LAID_OVER: Final = """\
+A sensor's `data` is laid over `[data]`: what it doesn't say is taken from there, and a key that it
+sets to an empty string has its default again. If its `type` is another one, only keys that mean the
+same for both types are taken over. Here `stations` and `observations` settle for 30 seconds, and
+`warmest` is a query.
+
+Two sensors can't send the same event, because a flow that it starts could not tell them apart. A
+flow can listen to several events.\
+"""
+
+
+def _sources() -> list[str]:
+    blocks = []
+    for kind, cls in DATA_TYPES.items():
+        blocks += [f'### `type = "{kind}"`', inspect.getdoc(cls) or "", _keys(cls, without="type")]
+    return blocks
+
+
+def _keys(section: type, defaults: dict[str, str] | None = None, without: str = "") -> str:
+    """The keys of a section as a table, with the defaults that only the parser knows."""
+    notes = documentation(section)
+    rows = [
+        (
+            f"`{name}`",
+            key.kind.words,
+            (defaults or {}).get(name) or _default(key),
+            notes[name],
+        )
+        for name, key in keys_of(section).items()
+        if name != without
+    ]
+    head = [("key", "takes", "default", "meaning"), ("---", "---", "---", "---")]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *rows])
+
+
+def _default(key: Key) -> str:
+    if key.required:
+        return "**required**"
+    default: Any = plain_default(key)
+    quoted = f'"{default}"' if isinstance(default, str) else f"{default}"
+    return "not set" if default is None else f"`{quoted}`"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

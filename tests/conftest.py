@@ -1,0 +1,85 @@
+"""What every test stands on: a user name, a datastore of its own, and a bus that is a real server."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Metaflow reads these once, when it is imported.
+os.environ["METAFLOW_USER"] = "tester"
+os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
+os.environ.pop("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", None)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Bus:
+    """An event bus on 127.0.0.1 that keeps what it took; `answer` decides the status of a POST."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.answer: Callable[[dict[str, Any]], int] = lambda _: 200
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/event"
+
+    @property
+    def payloads(self) -> list[dict[str, Any]]:
+        return [event["payload"] for event in self.events]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        bus = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status = bus.answer(event)
+                if status < 300:
+                    bus.events.append(event)
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Tests read the events, not the access log."""
+
+        return Handler
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
+    """A bus that this process and its children publish to."""
+    import metaflow.metaflow_config
+
+    running = Bus()
+    monkeypatch.setattr(metaflow.metaflow_config, "ARGO_EVENTS_WEBHOOK_URL", running.url)
+    monkeypatch.setenv("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", running.url)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of this project's own files in a folder of its own, with a datastore of its own."""
+    import shutil
+
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("flowproject.toml", "sensorflow.py", "starterflow.py", "forecast.py"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("sql", "data"):
+        shutil.copytree(ROOT / name, folder / name)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(folder / ".metaflow"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return folder
