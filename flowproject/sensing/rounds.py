@@ -1,0 +1,198 @@
+"""All sensors of a project in one tick, side by side: one that fails never stops the others."""
+
+import datetime as dt
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from flowproject.changes.entry import Entry
+from flowproject.changes.payload import payload
+from flowproject.config.model import Project, Sensor
+from flowproject.errors import DeliveryError, FlowprojectError, TickError, UsageError, closest
+from flowproject.events import bus_address, full_name
+from flowproject.events import publish as publish_event
+from flowproject.journal import PRUNE_EVERY, DamagedEntryError, Journal, Store, prune
+from flowproject.sensing.look import Look
+from flowproject.sensing.patience import observe_within
+from flowproject.sensing.tick import Tick, failed_tick
+from flowproject.sources import open_source
+
+__all__ = ["Scene", "observe", "preview", "publish", "raise_for_failures"]
+
+_AT_ONCE: Final = 16
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Where ticks happen: the project, its folder, the store of its journals, branch and run."""
+
+    project: Project
+    root: Path
+    store: Store
+    branch: str
+    run: str = ""
+    clock: Callable[[], dt.datetime] = field(default=_now)
+
+    def journal(self, sensor: str) -> Journal:
+        """The journal of one sensor."""
+        return Journal(
+            self.store, project=self.project.project_name, branch=self.branch, sensor=sensor
+        )
+
+    def sensors(self, names: Sequence[str] = ()) -> list[Sensor]:
+        """The sensors with these names, or all.
+
+        Raises:
+            UsageError: if there is no such sensor.
+        """
+        known = self.project.sensors
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"There is no sensor {name!r}",
+                    where="flowproject.toml",
+                    allowed=f"Sensors: {', '.join(known)}",
+                    fix=closest(name, known),
+                )
+        return [known[name] for name in names or known]
+
+
+def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> list[Tick]:
+    """One tick of each sensor: what was left to deliver is delivered, then it is looked at.
+
+    Whatever fails is in the ticks; nothing is raised for it here.
+    """
+
+    def guarded(sensor: Sensor) -> Tick:
+        journal = scene.journal(sensor.name)
+        try:
+            return _look_and_record(scene, sensor, journal, force=force)
+        except DamagedEntryError as damage:
+            journal.set_aside(damage)
+            raise
+
+    return _side_by_side(scene, names, guarded)
+
+
+def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
+    """What a tick of each sensor would do and why; nothing is written and nothing sent."""
+
+    def look(sensor: Sensor) -> Tick:
+        journal = scene.journal(sensor.name)
+        head = journal.head()
+        pending = len(journal.pending(head))
+        return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
+
+    return _side_by_side(scene, names, look)
+
+
+def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
+    """The ticks after their recorded changes were handed to the bus, each sensor's in order.
+
+    Sensors with nothing to deliver cost no request. What could not be delivered is in the ticks.
+    """
+    return [
+        _after_delivery(scene, seen) if seen.pending and not seen.undelivered else seen
+        for seen in ticks
+    ]
+
+
+def _after_delivery(scene: Scene, seen: Tick) -> Tick:
+    journal = scene.journal(seen.sensor)
+    try:
+        left = _deliver(scene, scene.project.sensors[seen.sensor], journal, journal.head())
+    except FlowprojectError as error:
+        return replace(seen, undelivered=str(error))
+    return replace(seen, pending=left.count, undelivered=left.reason)
+
+
+def raise_for_failures(ticks: Sequence[Tick]) -> None:
+    """Nothing, if every sensor was looked at and every change delivered.
+
+    Raises:
+        TickError: with the list of the sensors that failed and of the changes that wait.
+    """
+    problems = [f"\n- {seen.sensor}: {seen.reason}" for seen in ticks if seen.outcome == "failed"]
+    problems += [f"\n- {seen.sensor}: {seen.undelivered}" for seen in ticks if seen.undelivered]
+    if problems:
+        raise TickError(
+            f"{len(problems)} of {len(ticks)} sensors had a problem; the others are done:"
+            f"{''.join(problems)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Undelivered:
+    count: int = 0
+    reason: str = ""
+
+
+def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
+    head = journal.head()
+    left = _deliver(scene, sensor, journal, head)
+    seen = _look(scene, sensor, journal, head, force=force).record()
+    if seen.seq and seen.seq % PRUNE_EVERY == 0:
+        prune(scene.store, journal, journal.head())
+    return replace(seen, pending=left.count + bool(seen.id), undelivered=left.reason)
+
+
+def _look(
+    scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None, *, force: bool = False
+) -> Look:
+    return Look(
+        sensor=sensor,
+        journal=journal,
+        head=head,
+        seen=observe_within(open_source(sensor.data, scene.root), sensor),
+        now=scene.clock(),
+        run=scene.run,
+        force=force,
+    )
+
+
+def _deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None) -> _Undelivered:
+    """Publish what is recorded and not marked, oldest first, and stop at the first failure."""
+    pending = journal.pending(head)
+    for index, entry in enumerate(pending):
+        try:
+            if not bus_address():
+                return _Undelivered(count=len(pending))
+            _publish(scene, sensor, journal, entry)
+        except DeliveryError as error:
+            return _Undelivered(count=len(pending) - index, reason=str(error))
+    return _Undelivered()
+
+
+def _publish(scene: Scene, sensor: Sensor, journal: Journal, entry: Entry) -> None:
+    message = payload(entry, payload_key=sensor.payload_key, location=journal.entry_key(entry.seq))
+    name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
+    publish_event(name, message)
+    journal.mark_published(
+        entry,
+        {
+            "event_name": name,
+            "published_at": scene.clock().isoformat(),
+            "run": scene.run,
+        },
+    )
+
+
+def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], Tick]) -> list[Tick]:
+    def guarded(sensor: Sensor) -> Tick:
+        try:
+            return look(sensor)
+        except FlowprojectError as error:
+            return failed_tick(sensor, error, scene.clock())
+        except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
+            traceback.print_exc()
+            return failed_tick(sensor, error, scene.clock())
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return list(pool.map(guarded, scene.sensors(names)))

@@ -1,0 +1,80 @@
+"""The outcome of one look at one sensor, as plain values for artifacts, cards and terminals."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Self
+
+from flowproject.changes.canonical import Json
+from flowproject.config.model import Sensor
+from flowproject.errors import FlowprojectError
+
+__all__ = ["Tick", "failed_tick"]
+
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """The outcome of one look at one sensor, with its reason.
+
+    `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
+    `failed`. `since` is when the newest entry of the journal was recorded, `pending` how many
+    recorded changes the bus has not taken, `undelivered` why, and `exit_code` the kind of failure.
+    """
+
+    sensor: str
+    event_name: str
+    outcome: str
+    reason: str
+    source: str
+    at: str
+    value: Json = None
+    previous: Json = None
+    id: str = ""
+    seq: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+    sample: dict[str, Json] = field(default_factory=dict)
+    trail: list[list[Json]] = field(default_factory=list)
+    cost: dict[str, Json] = field(default_factory=dict)
+    query: str = ""
+    since: str = ""
+    pending: int = 0
+    undelivered: str = ""
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Json]:
+        """The tick as plain JSON, for artifacts and machines."""
+        return {"v": _FORMAT, **asdict(self)}
+
+    @property
+    def delivery(self) -> str:
+        """What became of the changes that this sensor had to deliver; empty if it had none."""
+        if self.undelivered:
+            return f"{self.pending} recorded and not delivered: {self.undelivered}"
+        if self.pending:
+            return (
+                f"{self.pending} recorded, waiting: no event bus is configured; "
+                "`flowproject dev` runs one"
+            )
+        return f"change {self.seq} delivered as event {self.event_name!r}" if self.id else ""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The tick that `to_json` wrote."""
+        return cls(**{key: value for key, value in document.items() if key != "v"})
+
+
+def failed_tick(sensor: Sensor, error: Exception, now: dt.datetime) -> Tick:
+    """The tick of a sensor whose source or journal failed."""
+    expected = isinstance(error, FlowprojectError)
+    return Tick(
+        sensor=sensor.name,
+        event_name=sensor.event_name,
+        outcome="failed",
+        reason=str(error) if expected else f"unexpected {type(error).__name__}: {error}",
+        source=sensor.data.type,
+        at=now.isoformat(),
+        exit_code=error.exit_code if isinstance(error, FlowprojectError) else 1,
+    )

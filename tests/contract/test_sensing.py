@@ -1,0 +1,333 @@
+"""One tick after another over real files, a real journal and a real bus."""
+
+import datetime as dt
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from flowproject import sensing
+from flowproject.config import FilesData, Project, Schedule, Sensor
+from flowproject.errors import TickError, UsageError
+from flowproject.journal import Store, open_store
+from flowproject.sensing import Scene, Tick
+
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+
+
+class Bus(Protocol):
+    events: list[dict[str, Any]]
+    payloads: list[dict[str, Any]]
+    answer: Callable[[dict[str, Any]], int]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write(folder, "a.csv", "1")
+    return folder
+
+
+@pytest.fixture
+def scene(tmp_path: Path, folder: Path) -> Scene:
+    return Scene(
+        project=project(files()),
+        root=tmp_path,
+        store=open_store(str(tmp_path / "store")),
+        branch="user.tester",
+        run="SensorFlow/1",
+        clock=lambda: NOW,
+    )
+
+
+def files(name: str = "files", **keys: Any) -> Sensor:
+    policy = {key: keys.pop(key) for key in ("first", "payload_key", "timeout") if key in keys}
+    data = FilesData(**{"path": "data", **keys})
+    return Sensor(name=name, data=data, event_name=f"{name}_changed", **policy)
+
+
+def project(*sensors: Sensor) -> Project:
+    return Project(
+        project_name="demo", sensor=Schedule(), sensors={sensor.name: sensor for sensor in sensors}
+    )
+
+
+def write(folder: Path, name: str, text: str, *, age: float = 60) -> None:
+    """Put a file there that was written `age` seconds before NOW."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    moment = NOW.timestamp() - age
+    os.utime(path, (moment, moment))
+
+
+def tick(scene: Scene, *, force: bool = False) -> Tick:
+    [seen] = sensing.publish(scene, sensing.observe(scene, force=force))
+    return seen
+
+
+def test_the_first_look_remembers_and_sends_nothing(scene: Scene, bus: Bus) -> None:
+    assert tick(scene).outcome == "baseline"
+    assert bus.events == []
+
+
+def test_the_first_look_fires_if_told_to(scene: Scene, bus: Bus) -> None:
+    scene = replace(scene, project=project(files(first="fire")))
+    assert tick(scene).outcome == "changed"
+    assert bus.payloads[0]["change"]["counts"] == {"added": 1, "modified": 0, "removed": 0}
+
+
+def test_unchanged_ticks_write_nothing_and_send_nothing(scene: Scene, bus: Bus) -> None:
+    tick(scene)
+    before = snapshot(scene.store)
+    outcomes = [tick(scene).outcome for _ in range(3)]
+    assert outcomes == ["unchanged"] * 3
+    assert snapshot(scene.store) == before
+    assert bus.events == []
+
+
+def snapshot(store: Store) -> dict[str, bytes | None]:
+    return {key: store.get(key) for key in store.keys("flowproject")}
+
+
+def test_a_change_is_recorded_and_sent_with_what_happened(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    write(folder, "gone.csv", "x")
+    tick(scene)
+    write(folder, "a.csv", "2", age=30)
+    write(folder, "sub/new.csv", "3")
+    (folder / "gone.csv").unlink()
+    seen = tick(scene)
+    assert (seen.outcome, seen.pending) == ("changed", 0)
+    [event] = bus.events
+    assert event["name"] == "mfns.demo.user.tester.files_changed"
+    change = event["payload"]["change"]
+    assert change["counts"] == {"added": 1, "modified": 1, "removed": 1}
+    assert event["payload"]["id"] == change["id"] == seen.id
+    assert [item["key"] for item in change["sample"]["added"]] == ["sub/new.csv"]
+    assert event["payload"]["value"] == 2
+
+
+def test_there_and_back_are_two_changes_with_two_ids(scene: Scene, bus: Bus, folder: Path) -> None:
+    tick(scene)
+    for _ in range(2):
+        write(folder, "b.csv", "2")
+        tick(scene)
+        (folder / "b.csv").unlink()
+        tick(scene)
+    ids = [payload["id"] for payload in bus.payloads]
+    assert len(ids) == len(set(ids)) == 4
+    assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4, 5]
+
+
+def test_force_publishes_though_nothing_changed(scene: Scene, bus: Bus) -> None:
+    tick(scene)
+    assert tick(scene, force=True).outcome == "forced"
+    assert tick(scene, force=True).outcome == "forced"
+    assert len({payload["id"] for payload in bus.payloads}) == 2
+    assert tick(scene).outcome == "unchanged"
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_a_bus_that_is_down_delays_a_change_and_its_id_stays(
+    scene: Scene, bus: Bus, folder: Path, status: int
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    bus.answer = lambda _: status
+    seen = tick(scene)
+    assert (seen.outcome, seen.pending) == ("changed", 1)
+    assert "not taken by the bus" in seen.undelivered
+    with pytest.raises(TickError, match="1 of 1 sensors"):
+        sensing.raise_for_failures([seen])
+    bus.answer = lambda _: 200
+    assert tick(scene).pending == 0
+    assert [payload["id"] for payload in bus.payloads] == [seen.id]
+
+
+def test_passing_trouble_of_the_bus_is_not_even_noticed(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    answers = iter([503, 429, 200])
+    bus.answer = lambda _: next(answers)
+    assert tick(scene).pending == 0
+    assert len(bus.events) == 1
+
+
+def test_changes_that_pile_up_are_delivered_in_order(scene: Scene, bus: Bus, folder: Path) -> None:
+    tick(scene)
+    bus.answer = lambda _: 400
+    for number in range(3):
+        write(folder, f"{number}.csv", "x")
+        tick(scene)
+    bus.answer = lambda _: 200
+    tick(scene)
+    assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4]
+
+
+def test_a_crash_between_publish_and_mark_repeats_the_event_with_its_id(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    seen = tick(scene)
+    journal = scene.journal("files")
+    [mark] = scene.store.keys(f"{journal.location}/published")
+    scene.store.delete(mark)
+    assert tick(scene).outcome == "unchanged"
+    assert [payload["id"] for payload in bus.payloads] == [seen.id, seen.id]
+
+
+def test_without_a_bus_changes_are_recorded_and_wait(scene: Scene, folder: Path) -> None:
+    tick(scene)
+    for number in range(2):
+        write(folder, f"{number}.csv", "x")
+        seen = tick(scene)
+    assert (seen.outcome, seen.pending, seen.undelivered) == ("changed", 2, "")
+    assert "flowproject dev" in seen.delivery
+    sensing.raise_for_failures([seen])
+
+
+def test_one_failing_sensor_never_stops_the_others(scene: Scene, bus: Bus, folder: Path) -> None:
+    sensors = [files("good"), files("bad", path="nowhere"), files("other")]
+    scene = replace(scene, project=project(*sensors))
+    assert [seen.outcome for seen in sensing.observe(scene)] == ["baseline", "failed", "baseline"]
+    write(folder, "b.csv", "2")
+    ticks = sensing.publish(scene, sensing.observe(scene))
+    assert [seen.outcome for seen in ticks] == ["changed", "failed", "changed"]
+    assert "nowhere" in ticks[1].reason
+    assert len(bus.events) == 2
+    with pytest.raises(TickError, match="bad: "):
+        sensing.raise_for_failures(ticks)
+
+
+def test_a_failure_is_no_state(scene: Scene, bus: Bus, folder: Path) -> None:
+    tick(scene)
+    folder.rename(folder.with_name("away"))
+    assert tick(scene).outcome == "failed"
+    folder.with_name("away").rename(folder)
+    assert tick(scene).outcome == "unchanged"
+    assert bus.events == []
+
+
+def test_a_change_settles_before_it_counts(scene: Scene, bus: Bus, folder: Path) -> None:
+    scene = replace(scene, project=project(files(settle=30.0)))
+    tick(scene)
+    before = snapshot(scene.store)
+    write(folder, "b.csv", "2", age=29)
+    seen = tick(scene)
+    assert (seen.outcome, snapshot(scene.store)) == ("settling", before)
+    assert "29 s ago" in seen.reason
+    scene = replace(scene, clock=lambda: NOW + dt.timedelta(seconds=1))
+    assert tick(scene).outcome == "changed"
+
+
+def test_a_change_waits_for_its_marker(scene: Scene, bus: Bus, folder: Path) -> None:
+    scene = replace(scene, project=project(files(marker="_SUCCESS")))
+    tick(scene)
+    write(folder, "dt=1/part.csv", "2")
+    assert tick(scene).outcome == "settling"
+    write(folder, "dt=1/_SUCCESS", "")
+    assert tick(scene).outcome == "changed"
+    assert bus.payloads[0]["change"]["counts"]["added"] == 2
+
+
+def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    together = threading.Barrier(4)
+    calls = threading.local()
+
+    def clock() -> dt.datetime:
+        # The first time that a tick asks for the time, it has read the head and not recorded yet.
+        if not getattr(calls, "waited", False):
+            calls.waited = True
+            together.wait(timeout=10)
+        return NOW
+
+    four = replace(
+        scene, project=project(files()), clock=clock
+    )
+    outcomes: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.extend(t.outcome for t in sensing.observe(four)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["changed", "superseded", "superseded", "superseded"]
+    assert tick(scene).outcome == "unchanged"
+    assert len({payload["id"] for payload in bus.payloads}) == 1
+
+
+def test_a_damaged_entry_is_named_set_aside_and_its_change_found_again(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    tick(scene)
+    journal = scene.journal("files")
+    scene.store.put(journal.entry_key(2), b"torn")
+    seen = tick(scene)
+    assert seen.outcome == "failed"
+    assert journal.entry_key(2) in seen.reason
+    again = tick(scene)
+    assert (again.outcome, again.seq) == ("changed", 2)
+    assert len(bus.events) == 1, "the same change, under the id that the bus already has"
+
+
+def test_a_damaged_only_entry_is_no_first_look(scene: Scene, bus: Bus, folder: Path) -> None:
+    tick(scene)
+    scene.store.put(scene.journal("files").entry_key(1), b"torn")
+    assert [tick(scene).outcome for _ in range(3)] == ["failed"] * 3
+    assert "flowproject reset files" in tick(scene).reason
+
+
+def test_a_preview_writes_nothing_and_sends_nothing(scene: Scene, bus: Bus, folder: Path) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    before = snapshot(scene.store)
+    [seen] = sensing.preview(scene)
+    assert (seen.outcome, seen.counts["added"]) == ("changed", 1)
+    assert snapshot(scene.store) == before
+    assert bus.events == []
+    assert tick(scene).id == seen.id
+
+
+def test_an_edited_sensor_says_so(scene: Scene, bus: Bus, folder: Path) -> None:
+    write(folder, "b.txt", "2")
+    tick(scene)
+    scene = replace(scene, project=project(files(include=("*.csv",))))
+    seen = tick(scene)
+    assert (seen.outcome, seen.counts["removed"]) == ("changed", 1)
+    assert "was edited" in seen.reason
+
+
+def test_a_sensor_that_is_not_there_is_a_usage_error(scene: Scene) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'files'"):
+        sensing.observe(scene, ["file"])
+
+
+def test_old_entries_are_pruned_as_the_journal_grows(
+    scene: Scene, bus: Bus, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import flowproject.sensing.rounds as rounds
+
+    monkeypatch.setattr(rounds, "PRUNE_EVERY", 5)
+    tick(scene)
+    for _ in range(9):
+        tick(scene, force=True)
+    snapshots = [key for key in scene.store.keys("flowproject") if key.endswith("-items.parquet")]
+    assert len(snapshots) == 2

@@ -1,0 +1,196 @@
+"""Ticks a sensor in child processes that die or fail, over real files, a real journal, a real bus.
+
+Run as a script, which prints its figures as JSON:
+
+    killing.py random FOLDER URL KILLS          kill -9 at random times while data keeps changing
+    killing.py each FOLDER URL FAULT WHEN       FAULT (die, fail) at each request of a tick in turn
+    killing.py publish FOLDER URL FAULT WHEN    FAULT while an event is handed to the bus
+
+This process itself never opens a store: what obstore starts does not survive a fork.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import metaflow.integrations
+import metaflow.metaflow_config
+
+# Imported here, so that the lives of the children are spent on ticking.
+import obstore.store
+import pyarrow.parquet
+import stamina
+
+import flowproject.sources.files  # noqa: F401
+from flowproject import sensing
+from flowproject.config import FilesData, Project, Schedule, Sensor
+from flowproject.errors import DeliveryError, JournalError
+from flowproject.journal import open_store
+from flowproject.sensing import Scene, rounds
+
+SENSOR = "killed"
+SEED = 7
+ROUNDS = 40
+
+
+def scene(folder: Path, wrap: Callable[[Any], Any] = lambda store: store) -> Scene:
+    """A sensor on `folder`/data, with its journal in `folder`/store."""
+    sensor = Sensor(name=SENSOR, data=FilesData(path="data"), event_name="killed_changed")
+    project = Project(project_name="demo", sensor=Schedule(), sensors={SENSOR: sensor})
+    store = wrap(open_store(str(folder / "store")))
+    return Scene(project=project, root=folder, store=store, branch="user.tester")
+
+
+def change_data(folder: Path, number: int) -> None:
+    """Make one change that no other number makes, as one atomic step."""
+    staged = folder / f"staged-{os.getpid()}"
+    staged.write_text("x" * number)
+    staged.rename(folder / "data" / f"{number % 7}.csv")
+
+
+def tick(place: Scene) -> bool:
+    """Whether one whole tick, observe and publish, went through."""
+    ticks = sensing.publish(place, sensing.observe(place))
+    return all(seen.outcome != "failed" and not seen.undelivered for seen in ticks)
+
+
+def in_child(work: Callable[[], bool | None]) -> int:
+    """Start `work` in a child process: its pid. It exits with 1 if `work` gives False."""
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os._exit(work() is False)
+    return pid
+
+
+def went_through(pid: int) -> bool:
+    """Whether the child lived and succeeded."""
+    return os.waitpid(pid, 0)[1] == 0
+
+
+class Faulty:
+    """A store that does something terrible just before or after its n-th request."""
+
+    def __init__(self, store: Any, fault: Callable[[], None], at: int, when: str) -> None:
+        self._store = store
+        self._fault = fault
+        self._left = at
+        self._when = when
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method = getattr(self._store, name)
+
+        def request(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == 0 and self._when == "before":
+                self._fault()
+            result = method(*arguments)
+            if self._left == 0 and self._when == "after":
+                self._fault()
+            return result
+
+        return request
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail() -> None:
+    raise JournalError("the store failed")
+
+
+def fail_to_publish() -> None:
+    raise DeliveryError("the bus failed")
+
+
+def random_kills(folder: Path, kills: str) -> dict[str, object]:
+    """Kill a ticking child again and again, while another child keeps changing the data."""
+    chance = random.Random(SEED)
+    changing = in_child(lambda: keep_changing(folder))
+    for _ in range(int(kills)):
+        life = in_child(lambda: tick_forever(folder))
+        time.sleep(chance.uniform(0, 0.25))
+        os.kill(life, signal.SIGKILL)
+        os.waitpid(life, 0)
+    os.kill(changing, signal.SIGKILL)
+    os.waitpid(changing, 0)
+    return {"faults": int(kills)}
+
+
+def tick_forever(folder: Path) -> None:
+    while True:
+        tick(scene(folder))
+
+
+def keep_changing(folder: Path) -> None:
+    chance = random.Random(SEED)
+    for number in range(2, sys.maxsize):
+        change_data(folder, number)
+        time.sleep(chance.uniform(0, 0.02))
+
+
+def fault_at_each_request(folder: Path, fault: str, when: str) -> dict[str, object]:
+    """Each round makes a change, and the tick that sees it dies or fails at its n-th request."""
+    strike = {"die": die, "fail": fail}[fault]
+    hits = 0
+    for number in range(1, ROUNDS):
+        change_data(folder, number + 1)
+        faulty = scene_with_fault(folder, strike, number, when)
+        hits += not went_through(in_child(faulty))
+        went_through(in_child(lambda: tick(scene(folder))))
+    return {"faults": hits, "rounds": ROUNDS - 1}
+
+
+def scene_with_fault(
+    folder: Path, strike: Callable[[], None], number: int, when: str
+) -> Callable[[], bool]:
+    return lambda: tick(scene(folder, lambda store: Faulty(store, strike, number, when)))
+
+
+def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, object]:
+    """Each round makes a change, and the process dies or fails around handing it to the bus."""
+    strike = {"die": die, "fail": fail_to_publish}[fault]
+    hand_over = rounds.publish_event
+
+    def struck(*arguments: Any) -> None:
+        if when == "after":
+            hand_over(*arguments)
+        strike()
+
+    hits = 0
+    for number in range(2, 6):
+        change_data(folder, number)
+        rounds.publish_event = struck
+        hits += not went_through(in_child(lambda: tick(scene(folder))))
+        rounds.publish_event = hand_over
+        went_through(in_child(lambda: tick(scene(folder))))
+    return {"faults": hits, "rounds": 4}
+
+
+MODES = {
+    "random": random_kills,
+    "each": fault_at_each_request,
+    "publish": fault_while_publishing,
+}
+
+
+def main(mode: str, folder: Path, url: str, *arguments: str) -> None:
+    metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL = url
+    stamina.set_active(False)
+    (folder / "data").mkdir()
+    change_data(folder, 1)
+    went_through(in_child(lambda: tick(scene(folder))))
+    figures = MODES[mode](folder, *arguments)
+    assert went_through(in_child(lambda: tick(scene(folder)))), "a tick in peace goes through"
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -1,0 +1,92 @@
+"""`kill -9` at any moment loses no recorded change and sends none under another id."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from flowproject import sensing
+from flowproject.config import FilesData, Project, Schedule, Sensor
+from flowproject.journal import open_store
+from flowproject.sensing import Scene
+
+SCRIPT = Path(__file__).parent / "killing.py"
+KILLS = os.environ.get("FLOWPROJECT_KILLS", "200")
+
+
+class Bus(Protocol):
+    url: str
+    payloads: list[dict[str, Any]]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """What `killing.py` ticks, seen from a process that is not killed."""
+    sensor = Sensor(name="killed", data=FilesData(path="data"), event_name="killed_changed")
+    project = Project(project_name="demo", sensor=Schedule(), sensors={"killed": sensor})
+    store = open_store(str(tmp_path / "store"))
+    return Scene(project=project, root=tmp_path, store=store, branch="user.tester")
+
+
+def run(scene: Scene, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
+    """Run `killing.py`, and check that nothing was lost: its figures and ours."""
+    command = [sys.executable, str(SCRIPT), mode, str(scene.root), bus.url, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    [last] = sensing.observe(scene)
+    assert last.outcome == "unchanged"
+    return {**json.loads(done.stdout), **delivered(scene, bus)}
+
+
+def delivered(scene: Scene, bus: Bus) -> dict[str, int]:
+    """The journal is one unbroken chain, and the bus has each change of it, under its one id."""
+    journal = scene.journal("killed")
+    recorded = list(journal.back_from(journal.head()))[::-1]
+    assert [entry.seq for entry in recorded] == list(range(1, len(recorded) + 1))
+    for before, after in zip(recorded, recorded[1:], strict=False):
+        assert after.previous_fingerprint == before.fingerprint
+    changes = [entry.id for entry in recorded if entry.is_published]
+    arrived = Counter(payload["id"] for payload in bus.payloads)
+    assert list(arrived) == changes, "each arrived, and first arrived in the order of recording"
+    return {
+        "recorded": len(changes),
+        "delivered": len(arrived),
+        "sent again with the same id": arrived.total() - len(arrived),
+        "lost": len(set(changes) - set(arrived)),
+        "under another id": len(set(arrived) - set(changes)),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_random_kills_while_data_keeps_changing(
+    scene: Scene, bus: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(scene, bus, "random", KILLS)
+    with capsys.disabled():
+        print(f"\nkill -9 of a ticking sensor: {figures}")
+    assert figures["recorded"] > int(KILLS) / 10, "too little got through to prove anything"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", ["die", "fail"])
+def test_a_fault_at_each_request_to_the_store(
+    scene: Scene, bus: Bus, fault: str, when: str
+) -> None:
+    figures = run(scene, bus, "each", fault, when)
+    assert figures["recorded"] == figures["rounds"]
+    assert 10 < figures["faults"] < figures["rounds"], "each request of a tick was struck"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", ["die", "fail"])
+def test_a_fault_around_the_handing_over_repeats_the_event_and_never_renames_it(
+    scene: Scene, bus: Bus, fault: str, when: str
+) -> None:
+    figures = run(scene, bus, "publish", fault, when)
+    assert figures["faults"] == figures["rounds"] == 4
+    assert figures["sent again with the same id"] == (4 if when == "after" else 0)
