@@ -15,6 +15,7 @@ METAFLOW_KEYS: Final = ("generated-by-metaflow", "id", "name", "timestamp", "utc
 """Payload keys that every event has, because Metaflow puts them there."""
 
 _ROOM_FOR_METAFLOW: Final = 1024
+_SMALL: Final = 1024
 _OPTIONAL: Final = ("sample", "previous", "value", "reason")
 
 
@@ -22,7 +23,8 @@ def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]
     """The payload of the event that tells of `entry`, under `PAYLOAD_LIMIT` bytes.
 
     `location` is where the journal keeps the entry. What does not fit is left out, the least
-    needed first, and its size is given instead: a run reads it from the journal.
+    needed first, and its size is given instead: a run reads it from the journal. What is small
+    stays, because leaving it out would not help.
     """
     change: dict[str, Json] = {
         "v": FORMAT,
@@ -44,7 +46,8 @@ def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]
         message = _message(entry, change, payload_key)
         if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
             return message
-        change[left_out] = {"left_out_bytes": _size(change[left_out])}
+        if (size := _size(change[left_out])) > _SMALL:
+            change[left_out] = {"left_out_bytes": size}
     return _message(entry, change, payload_key)
 
 

@@ -1,0 +1,80 @@
+"""What looks at data: one module for each kind of source, which owns its third-party client.
+
+A source is a class that meets `Source` and one line in `_SOURCES`. What several share stands in
+`result` (rows of a query) and `globs` (patterns of paths). Nothing here decides what a change is,
+or keeps anything between two looks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from flowproject.changes.canonical import Json
+from flowproject.changes.observation import Observation
+from flowproject.config.model import DATA_TYPES, Data, DuckDBData, FilesData
+from flowproject.errors import SourceError
+
+__all__ = ["Rows", "Source", "not_queryable", "open_source", "stopped"]
+
+Rows = list[dict[str, Json]]
+"""What a query returns: each row as column → value, values in their canonical JSON form."""
+
+
+class Source(Protocol):
+    """One place where data lives, opened for one sensor."""
+
+    def check(self) -> None:
+        """Raise the error that shows without reaching the data, such as a typo in SQL."""
+
+    def observe(self) -> Observation:
+        """What the source looks like now."""
+        ...
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """The rows of `sql/<name>.sql`, whose `:name` parameters are bound to `params`."""
+        ...
+
+    def cancel(self) -> None:
+        """End a running `observe` or `query`, from another thread; it raises a SourceError.
+
+        A source stays cancelled: what is called afterwards raises, too. So it does not matter
+        whether the look had already begun.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """Where a source's class is, imported only when a sensor needs it, and whether it knows SQL."""
+
+    module: str
+    name: str
+    speaks_sql: bool
+
+
+_SOURCES: Final[dict[type[Data], _Kind]] = {
+    DuckDBData: _Kind(module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True),
+    FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
+}
+
+
+def open_source(data: Data, root: Path) -> Source:
+    """The source that `data` describes; its relative paths start at the project's folder `root`."""
+    kind = _SOURCES[type(data)]
+    return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
+
+
+def not_queryable(kind: str) -> SourceError:
+    """The error for a query on a source that has none."""
+    able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
+    return SourceError(
+        f"A source of type {kind!r} can't run queries",
+        allowed=f"These can: {able}",
+        fix='DuckDB reads CSV, Parquet and JSON files in place: put type = "duckdb" in [data]',
+    )
+
+
+def stopped() -> SourceError:
+    """The error of a look or a query that was cancelled."""
+    return SourceError("The source was told to stop before it was done")

@@ -1,0 +1,105 @@
+"""What can be wrong with a query for DuckDB, and what DuckDB says of it, as errors of ours."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from flowproject.errors import FlowprojectError, QueryError, SourceError
+from flowproject.sources import stopped
+from flowproject.sql import Query
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from duckdb import Error as DuckDBError
+
+__all__ = ["check_statement", "explained", "safe"]
+
+_EXTENSION: Final = re.compile(r"extension [\"']?(\w+)")
+_SECRET: Final = re.compile(
+    r"(?<=://)[^\s/@'\"]+(?=@)"  # https://USER:PASSWORD@host
+    r"|(?<=\?)[^\s'\"]+"  # https://host/path?SIGNATURE
+    r"|(?i:(?<=password=)|(?<=secret=)|(?<=token=))[^\s'\"]+"
+)
+
+
+def check_statement(
+    connection: "DuckDBPyConnection", query: Query, text: str, names: Iterable[str]
+) -> None:
+    """Raise a QueryError unless DuckDB reads the text as one statement that returns rows."""
+    import duckdb
+
+    statements = connection.extract_statements(text)
+    if not statements:
+        raise QueryError(f"There is no statement in {query.file}", fix="Write a SELECT there")
+    [statement, *others] = statements
+    if others:
+        raise query.error(
+            f"There are {len(statements)} statements in the file, and a query is one",
+            at=len(statement.query),
+            fix="Move each other statement to a file of its own, or remove it",
+        )
+    if statement.type != duckdb.StatementType.SELECT:
+        raise QueryError(
+            f"{query.file} does not only look at data: it is a {statement.type.name} statement",
+            allowed="A query begins with SELECT, WITH, FROM or VALUES; PIVOT needs its IN list",
+        )
+    foreign = {name.lower() for name in statement.named_parameters} - {n.lower() for n in names}
+    if foreign:
+        raise QueryError(
+            f"{query.file} has parameters in DuckDB's own spelling ({', '.join(sorted(foreign))})",
+            fix="Write them as :name, which is the same for every source",
+        )
+
+
+@contextmanager
+def explained(query: Query, *, as_written: bool = True) -> Iterator[None]:
+    """What DuckDB raises inside becomes an error that names the file.
+
+    It names the place, too, if the query runs as it is written in the file.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise stopped() from None
+    except duckdb.Error as error:
+        raise _failure(query, error, as_written=as_written) from error
+
+
+def _failure(query: Query, error: "DuckDBError", *, as_written: bool) -> FlowprojectError:
+    import duckdb
+
+    report = _report(error)
+    what, _, more = report["exception_message"].partition("\n")
+    what, hint = f"DuckDB: {safe(what)}", safe(more.partition("\n")[0])
+    if extension := _EXTENSION.search(report["exception_message"]):
+        what = f"DuckDB needs its extension {extension[1]!r}, which is not installed"
+        install = (
+            f"python -c \"import duckdb; duckdb.connect().install_extension('{extension[1]}')\""
+        )
+        return SourceError(what, where=query.file, fix=f"Install it once, where it runs: {install}")
+    if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
+        return SourceError(what, where=query.file, allowed=hint)
+    if "position" not in report or not as_written:
+        return QueryError(what, where=query.file, allowed=hint)
+    # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
+    before = query.text.encode()[: int(report["position"])]
+    return query.error(what, at=len(before.decode(errors="ignore")), allowed=hint)
+
+
+def _report(error: "DuckDBError") -> dict[str, str]:
+    """What DuckDB says of an error as JSON (`errors_as_json`), or else its text."""
+    text = str(error)
+    with suppress(ValueError):
+        report = json.loads(text[text.index("{") :])
+        if "exception_message" in report:
+            return dict(report)
+    return {"exception_message": text}
+
+
+def safe(message: str) -> str:
+    """The message without what may be a secret: it ends up in logs, cards and the journal."""
+    return _SECRET.sub("***", message)

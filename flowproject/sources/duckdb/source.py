@@ -1,0 +1,212 @@
+"""The source: connecting, asking, limiting and stopping."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final
+
+from flowproject.changes.observation import Cost, Observation
+from flowproject.config.model import DuckDBData
+from flowproject.errors import QueryError, SourceError, closest
+from flowproject.sources import Rows, stopped
+from flowproject.sources.duckdb.failures import check_statement, explained, safe
+from flowproject.sources.duckdb.values import casts, converted
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
+from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from duckdb.sqltypes import DuckDBPyType
+
+__all__ = ["DuckDBSource"]
+
+_CHUNK_ROWS: Final = 10_000
+_CANCEL_SECONDS: Final = 1.0
+_CANCEL_AGAIN_SECONDS: Final = 0.01
+
+
+class DuckDBSource:
+    """A query, and the database or the files that it reads."""
+
+    def __init__(self, data: DuckDBData, root: Path) -> None:
+        self._data = data
+        self._root = root.absolute()
+        self._cancelled = Event()
+        self._done = Event()
+        self._connection: DuckDBPyConnection | None = None
+
+    def check(self) -> None:
+        """Raise a QueryError if the sensor's query is missing, does not parse or does not look.
+
+        No data is read and no database opened.
+        """
+        query = self._sensor_query()
+        with _memory(str(self._root), os.getpid()).cursor() as connection, explained(query):
+            check_statement(connection, query, query.text, ())
+
+    def observe(self) -> Observation:
+        """The result of the sensor's query.
+
+        Raises:
+            QueryError: if the query or its result can't be used.
+            SourceError: if the database or a file that it reads can't be.
+        """
+        started = time.perf_counter()
+        query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
+        limit = limit if key else min(limit, UNKEYED_LIMIT)
+        rows = self._rows(query, query.text, {}, key=key, limit=limit)
+        self._check_limit(rows, query)
+        seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
+        cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
+        return replace(seen, cost=cost, query=query.text)
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """The rows of `sql/<name>.sql` in the query's own order, values in canonical form.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the database or a file that it reads can't be.
+        """
+        query = find_query(self._root, name)
+        text = bind(query, params, dollar)
+        rows = self._rows(query, text, dict(params), key=(), limit=self._data.row_limit)
+        self._check_limit(rows, query)
+        return rows
+
+    def cancel(self) -> None:
+        """End a running query; returns when it has ended, or after a second."""
+        from duckdb import Error as DuckDBError
+
+        self._cancelled.set()
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        # Repeated, because DuckDB forgets an interruption that comes before the query has begun.
+        while (connection := self._connection) and time.monotonic() < deadline:
+            with suppress(DuckDBError):  # it may have been closed since
+                connection.interrupt()
+            self._done.wait(_CANCEL_AGAIN_SECONDS)
+
+    def _sensor_query(self) -> Query:
+        query = find_query(self._root, self._data.query)
+        for parameter in parameters(query.text):
+            raise query.error(
+                f"A sensor's query has no parameters, and this one has :{parameter.name}",
+                at=parameter.start,
+                fix="Put the value into the query",
+            )
+        return query
+
+    def _rows(
+        self, query: Query, text: str, params: dict[str, Any], *, key: Sequence[str], limit: int
+    ) -> Rows:
+        """The result as canonical rows, of which at most one is over the limit."""
+        with self._connected() as connection, explained(query):
+            check_statement(connection, query, text, params)
+            connection.execute(text, params or None)
+            kinds = {column[0]: column[1] for column in connection.description}
+            check_columns([column[0] for column in connection.description], key, query.file)
+            projection = casts(kinds)
+            with explained(query, as_written=not projection):
+                if projection:
+                    # Asked anew: of such values only the engine can say exactly what they are.
+                    connection.abort()
+                    text = f"SELECT {projection} FROM ({statement(text)}\n)"  # noqa: S608  # SQL is the input
+                    connection.execute(text, params or None)
+                return self._fetched(connection, kinds, limit)
+
+    def _fetched(
+        self, connection: "DuckDBPyConnection", kinds: Mapping[str, "DuckDBPyType"], limit: int
+    ) -> Rows:
+        rows: Rows = []
+        while chunk := connection.fetchmany(min(_CHUNK_ROWS, limit + 1 - len(rows))):
+            rows += converted(chunk, kinds)
+            if self._cancelled.is_set():
+                raise stopped()
+        return rows
+
+    def _check_limit(self, rows: Rows, query: Query) -> None:
+        limit = self._data.row_limit
+        if len(rows) > limit:
+            raise QueryError(
+                f"The result has more than {limit:,} rows",
+                where=f"{query.file}, row_limit in flowproject.toml",
+                fix="Filter or aggregate in the query, or raise row_limit in [data]",
+            )
+
+    @contextmanager
+    def _connected(self) -> Iterator["DuckDBPyConnection"]:
+        with self._connect() as connection:
+            self._done.clear()
+            self._connection = connection
+            try:
+                if self._cancelled.is_set():
+                    raise stopped()
+                yield connection
+            finally:
+                self._connection = None
+                self._done.set()
+
+    def _connect(self) -> "DuckDBPyConnection":
+        import duckdb
+
+        if not self._data.database:
+            return _memory(str(self._root), os.getpid()).cursor()
+        path = self._root / self._data.database
+        if not path.is_file():
+            raise _missing(path)
+        try:
+            return duckdb.connect(path, read_only=True, config=_config(self._root))
+        except duckdb.Error as error:
+            raise SourceError(
+                f"Database {str(path)!r} can't be opened: {safe(str(error).splitlines()[0])}",
+                fix="If another program writes to it, let that one close the file first: DuckDB "
+                "lets one process write or several read",
+            ) from error
+
+
+@cache
+def _memory(root: str, process: int) -> "DuckDBPyConnection":
+    """The database in memory that all queries of this process share; each has its own cursor.
+
+    To open one takes 30 ms, a cursor takes none. A fork must not use its parent's, whose threads
+    it does not have.
+    """
+    import duckdb
+
+    del process
+    return duckdb.connect(config=_config(Path(root)))
+
+
+def _config(root: Path) -> dict[str, str | bool | int | float | list[str]]:
+    """Settings with which a query gives the same result on every machine."""
+    if "," in str(root):
+        raise SourceError(
+            f"DuckDB can't find files below {str(root)!r}: its search path has no word for a comma",
+            fix="Move the project to a folder without a comma in its path",
+        )
+    return {
+        "file_search_path": str(root),
+        "TimeZone": "UTC",
+        # A tick must not download code. What was installed by hand is loaded when needed.
+        "autoinstall_known_extensions": False,
+        # The cache goes by modification times, which an overwritten file can share with the old.
+        "enable_external_file_cache": False,
+        "errors_as_json": True,
+        # The default is a folder in the current directory: it would show up in the checkout.
+        "temp_directory": str(Path(tempfile.gettempdir(), f"flowproject-duckdb-{os.getpid()}")),
+    }
+
+
+def _missing(path: Path) -> SourceError:
+    there = [name.name for name in path.parent.iterdir()] if path.parent.is_dir() else []
+    return SourceError(
+        f"There is no database {path.name!r}",
+        where=f"Looked for {str(path)!r}",
+        allowed=closest(path.name, there),
+        fix='Correct `database` in flowproject.toml; "" is a database in memory',
+    )

@@ -1,0 +1,101 @@
+"""The rows of a query as an observation: the same for every engine that speaks SQL.
+
+How an engine is asked stands in its own module; here its answer is already there.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.observation import (
+    Item,
+    Observation,
+    fingerprint_items,
+    fingerprint_value,
+)
+from flowproject.errors import QueryError, closest
+from flowproject.sources import Rows
+
+__all__ = ["UNKEYED_LIMIT", "check_columns", "keyed", "unkeyed"]
+
+UNKEYED_LIMIT: Final = 1000
+"""Rows that a result without `key` may have: it travels whole in journal entries and events."""
+
+
+def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:
+    """Raise a QueryError if two columns have one name, or a column of `key` is not there."""
+    for column in columns:
+        if columns.count(column) > 1:
+            raise QueryError(
+                f"The result has {columns.count(column)} columns named {column!r}",
+                where=file,
+                fix="Give each column a name of its own with AS",
+            )
+    for column in key:
+        if column not in columns:
+            raise QueryError(
+                f"The result has no column {column!r}, which `key` names",
+                where=file,
+                allowed=f"Its columns: {', '.join(columns)}. {closest(column, columns)}",
+            )
+
+
+def unkeyed(rows: Rows, file: str) -> Observation:
+    """A result compared as a whole: a scalar, one row, or all rows, whose order does not matter."""
+    if len(rows) > UNKEYED_LIMIT:
+        raise QueryError(
+            f"The result has more than {UNKEYED_LIMIT:,} rows, too many to compare as one value",
+            where=file,
+            fix='Name the columns that identify a row, key = ["..."], to watch each row by '
+            "itself; or aggregate, for example with count(*) or max(...)",
+        )
+    value = _value(rows)
+    return Observation(value=value, fingerprint=fingerprint_value(value))
+
+
+def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
+    """A result compared row by row; the value is the number of rows."""
+    items: dict[str, Item] = {}
+    for row in rows:
+        name = _key(row, key, file)
+        if name in items:
+            raise _not_unique(name, key, file)
+        items[name] = Item(key=name, version=digest(dumps(row)), data=row)
+    fingerprint = fingerprint_items(items.values())
+    return Observation(value=len(items), fingerprint=fingerprint, items=items)
+
+
+def _value(rows: Rows) -> Json:
+    if len(rows) != 1:
+        return [*sorted(rows, key=dumps)]
+    [row] = rows
+    if len(row) == 1:
+        [scalar] = row.values()
+        return scalar
+    return row
+
+
+def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
+    """The key of a row as text: of one column its plain text, of several a JSON array."""
+    values = [row[column] for column in key]
+    if len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    if None in values:
+        shown = ", ".join(f"{column} = {dumps(row[column])}" for column in key)
+        raise QueryError(
+            f"A row has no key: {shown}",
+            where=file,
+            fix=f"Leave such rows out: WHERE {key[values.index(None)]} IS NOT NULL",
+        )
+    if len(values) == 1 and type(values[0]) is int:
+        return str(values[0])  # what dumps says, six times faster
+    return dumps(values if len(values) > 1 else values[0])
+
+
+def _not_unique(name: str, key: Sequence[str], file: str) -> QueryError:
+    return QueryError(
+        f"Two rows have the key {name!r} ({', '.join(key)})",
+        where=file,
+        fix="Add the columns to `key` that tell them apart, or make the rows unique with "
+        "DISTINCT or GROUP BY",
+    )

@@ -1,0 +1,400 @@
+"""Every source keeps the same promises. A new one is a `Place` and its line in `PLACES`."""
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowproject.changes.difference import Difference, diff
+from flowproject.changes.observation import Observation
+from flowproject.config.model import Data, DuckDBData, FilesData
+from flowproject.errors import SourceError
+from flowproject.sources import Source, open_source
+
+NOBODY = 65534
+SECONDS = 20.0
+ENDLESS = "SELECT count(*) FROM range(1000000000000) AS t(n) WHERE n % 7 = 3"
+ODD_KEYS = ["plain", "with space", "é", "日本", 'quo"te', "it's", "a,b", "50%", "*", "[a]", "\\x41"]
+
+
+class Place(Protocol):
+    """Where a source's data lies, and what can happen to it there."""
+
+    data: Data
+    queryable: ClassVar[bool]
+
+    def __init__(self, root: Path) -> None: ...
+
+    def put(self, key: str, content: str) -> None:
+        """Add an item, or replace its content by other content of the same size."""
+
+    def delete(self, key: str) -> None:
+        """Take an item away."""
+
+    def reorder(self) -> None:
+        """Store the same items in another order."""
+
+    def lose(self) -> None:
+        """Take away everything, as if it had never been there."""
+
+    def lock(self) -> None:
+        """Leave the data where it is, readable for nobody but root."""
+
+    def never_end(self) -> None:
+        """Change what is watched to something that takes for ever."""
+
+
+class FilesPlace:
+    """A folder: an item is a file."""
+
+    data = FilesData(path="incoming")
+    queryable: ClassVar[bool] = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / "incoming"
+        self.folder.mkdir()
+        self._moments: dict[str, int] = {}
+
+    def put(self, key: str, content: str) -> None:
+        path = self.folder / key
+        path.write_text(content)
+        # One content has one time, so that what came before can come back as it was.
+        moment = self._moments.setdefault(content, (len(self._moments) + 1) * 1_000_000_000)
+        os.utime(path, ns=(moment, moment))
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink()
+
+    def reorder(self) -> None:
+        aside = self.root / "aside"
+        self.folder.rename(aside)
+        self.folder.mkdir()
+        for path in sorted(aside.iterdir(), reverse=True):
+            shutil.copy2(path, self.folder)
+
+    def lose(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def lock(self) -> None:
+        self.folder.chmod(0)
+
+    def never_end(self) -> None:
+        # Twenty folders, each with links to all the others: more paths than atoms in the world.
+        names = [f"d{number}" for number in range(20)]
+        for name in names:
+            (self.folder / name).mkdir()
+            for other in names:
+                (self.folder / name / other).symlink_to(self.folder / other)
+
+
+class CsvPlace:
+    """A CSV file that DuckDB reads in place: an item is a row."""
+
+    data: Data = DuckDBData(query="watched", key=("id",))
+    queryable: ClassVar[bool] = True
+    sql: ClassVar[str] = (
+        "SELECT id, content FROM read_csv('it.csv', header = true, all_varchar = true)"
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._rows: dict[str, str] = {}
+        (root / "sql").mkdir()
+        self._write_query(self.sql)
+        self._store()
+
+    def put(self, key: str, content: str) -> None:
+        self._rows[key] = content
+        self._store()
+
+    def delete(self, key: str) -> None:
+        del self._rows[key]
+        self._store()
+
+    def reorder(self) -> None:
+        self._rows = dict(reversed(self._rows.items()))
+        self._store()
+
+    def lose(self) -> None:
+        (self.root / "it.csv").unlink()
+
+    def lock(self) -> None:
+        (self.root / "it.csv").chmod(0)
+
+    def never_end(self) -> None:
+        self._write_query(ENDLESS)
+
+    def _write_query(self, sql: str) -> None:
+        (self.root / "sql" / "watched.sql").write_text(sql)
+
+    def _store(self) -> None:
+        with (self.root / "it.csv").open("w", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+            writer.writerows([("id", "content"), *self._rows.items()])
+
+
+class DatabasePlace(CsvPlace):
+    """A DuckDB database file: an item is a row."""
+
+    data: Data = DuckDBData(query="watched", key=("id",), database="it.duckdb")
+    sql: ClassVar[str] = "FROM it"
+
+    def lose(self) -> None:
+        (self.root / "it.duckdb").unlink()
+
+    def lock(self) -> None:
+        (self.root / "it.duckdb").chmod(0)
+
+    def _store(self) -> None:
+        with duckdb.connect(self.root / "it.duckdb") as connection:
+            connection.execute("CREATE OR REPLACE TABLE it (id VARCHAR, content VARCHAR)")
+            for row in self._rows.items():
+                connection.execute("INSERT INTO it VALUES (?, ?)", row)
+
+
+PLACES: dict[str, type[Place]] = {
+    "files": FilesPlace,
+    "duckdb-csv": CsvPlace,
+    "duckdb-database": DatabasePlace,
+}
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder that every user can reach; pytest's own can be read by its owner alone."""
+    path = Path(tempfile.mkdtemp(prefix="sources-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with folder() as path:
+        yield path
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, root: Path) -> Place:
+    return PLACES[request.param](root)
+
+
+@pytest.fixture
+def source(place: Place, root: Path) -> Source:
+    return open_source(place.data, root)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything; whoever runs the tests as another has none."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def seen_at(place: Place, root: Path) -> Observation:
+    return open_source(place.data, root).observe()
+
+
+def between(before: Observation, after: Observation) -> Difference:
+    return diff(before.items or {}, after.items or {})
+
+
+def test_what_stays_the_same_has_the_same_fingerprint(place: Place, root: Path):
+    place.put("a", "1")
+    place.put("b", "2")
+    one, other = seen_at(place, root), seen_at(place, root)
+    assert (one.value, one.fingerprint, one.items) == (other.value, other.fingerprint, other.items)
+    assert one.value == 2
+
+
+def test_one_source_can_look_twice(place: Place, source: Source):
+    before = source.observe()
+    place.put("a", "1")
+    assert between(before, source.observe()).counts == {"added": 1, "modified": 0, "removed": 0}
+
+
+def test_added_modified_and_removed_items_are_seen_exactly(place: Place, root: Path):
+    for key in ("stays", "changes", "goes"):
+        place.put(key, "1")
+    before = seen_at(place, root)
+    place.put("comes", "1")
+    place.put("changes", "2")
+    place.delete("goes")
+    after = seen_at(place, root)
+    difference = between(before, after)
+    assert [item.key for item in difference.added] == ["comes"]
+    assert [item.key for _, item in difference.modified] == ["changes"]
+    assert [item.key for item in difference.removed] == ["goes"]
+    assert before.fingerprint != after.fingerprint
+
+
+def test_the_order_in_which_items_are_stored_is_no_change(place: Place, root: Path):
+    for number in range(5):
+        place.put(f"key{number}", str(number))
+    before = seen_at(place, root)
+    place.reorder()
+    after = seen_at(place, root)
+    assert (before.fingerprint, before.items) == (after.fingerprint, after.items)
+
+
+def test_there_and_back_is_the_same_state_again(place: Place, root: Path):
+    place.put("a", "1")
+    first = seen_at(place, root)
+    place.put("a", "2")
+    second = seen_at(place, root)
+    place.put("a", "1")
+    third = seen_at(place, root)
+    assert first.fingerprint == third.fingerprint != second.fingerprint
+
+
+@pytest.mark.parametrize("name", PLACES)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    tables=st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from("123"), max_size=4),
+        max_size=3,
+    )
+)
+def test_whatever_happens_to_the_items_the_difference_says_it(
+    name: str, tables: list[dict[str, str]]
+):
+    with folder() as root:
+        place = PLACES[name](root)
+        old: dict[str, str] = {}
+        before = seen_at(place, root)
+        for new in tables:
+            for key in old.keys() - new.keys():
+                place.delete(key)
+            for key in new:
+                place.put(key, new[key])
+            after = seen_at(place, root)
+            difference = between(before, after)
+            modified = {key for key in old.keys() & new.keys() if old[key] != new[key]}
+            assert {item.key for item in difference.added} == new.keys() - old.keys()
+            assert {item.key for item in difference.removed} == old.keys() - new.keys()
+            assert {item.key for _, item in difference.modified} == modified
+            assert (before.fingerprint == after.fingerprint) == (old == new)
+            old, before = new, after
+
+
+def test_odd_keys_are_kept_apart_and_as_they_are(place: Place, root: Path):
+    for key in ODD_KEYS:
+        place.put(key, "1")
+    assert (seen_at(place, root).items or {}).keys() == set(ODD_KEYS)
+
+
+def test_an_observation_is_json(place: Place, root: Path):
+    for key in ODD_KEYS:
+        place.put(key, "1")
+    seen = seen_at(place, root)
+    written = {
+        "value": seen.value,
+        "items": {key: item.data for key, item in (seen.items or {}).items()},
+        "cost": seen.cost.to_json(),
+    }
+    assert json.loads(json.dumps(written)) == written
+    assert all(item.key == key for key, item in (seen.items or {}).items())
+    assert seen.cost.rows == len(ODD_KEYS)
+
+
+def test_an_empty_place_is_a_state_like_any_other(place: Place, root: Path):
+    empty = seen_at(place, root)
+    assert (empty.value, empty.items) == (0, {})
+    place.put("a", "1")
+    place.delete("a")
+    assert seen_at(place, root).fingerprint == empty.fingerprint
+
+
+def test_paths_start_at_the_project_wherever_the_process_is(
+    place: Place, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place.put("a", "1")
+    here = seen_at(place, root)
+    monkeypatch.chdir(tmp_path)
+    assert seen_at(place, root).fingerprint == here.fingerprint
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_looks_at_once_see_the_same(place: Place, root: Path):
+    place.put("a", "1")
+    expected = seen_at(place, root).fingerprint
+    with ThreadPoolExecutor(8) as pool:
+        looks = [pool.submit(seen_at, place, root) for _ in range(24)]
+    assert {look.result().fingerprint for look in looks} == {expected}
+
+
+def test_what_is_not_there_is_an_error_that_names_it(place: Place, root: Path):
+    place.lose()
+    with pytest.raises(SourceError, match=r"incoming|it\.csv|it\.duckdb"):
+        seen_at(place, root)
+
+
+def test_what_can_not_be_read_is_an_error_that_names_it(place: Place, root: Path):
+    place.put("a", "1")
+    seen_at(place, root)  # whatever is imported late is imported now, with the right to do so
+    place.lock()
+    with as_nobody(), pytest.raises(SourceError, match=r"incoming|it\.csv|it\.duckdb"):
+        seen_at(place, root)
+
+
+def test_a_source_that_was_cancelled_does_not_begin(source: Source):
+    source.cancel()
+    with pytest.raises(SourceError, match="told to stop"):
+        source.observe()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.3])
+def test_a_look_that_never_ends_is_stopped_by_cancelling(place: Place, root: Path, delay: float):
+    place.never_end()
+    data = place.data
+    if isinstance(data, DuckDBData):
+        data = DuckDBData(query=data.query, database=data.database)
+    source = open_source(data, root)
+    errors: list[Exception] = []
+
+    def look() -> None:
+        try:
+            source.observe()
+        except SourceError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(delay)
+    assert thread.is_alive()
+    started = time.monotonic()
+    source.cancel()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+    assert time.monotonic() - started < SECONDS
+    assert "told to stop" in str(errors[0])
+
+
+def test_a_query_returns_rows_or_an_error_that_says_who_can(place: Place, root: Path):
+    place.put("a", "1")
+    source = open_source(place.data, root)
+    if place.queryable:
+        assert source.query("watched", {}) == [{"id": "a", "content": "1"}]
+    else:
+        with pytest.raises(SourceError, match=r"type 'files' can't run queries.*duckdb"):
+            source.query("watched", {})

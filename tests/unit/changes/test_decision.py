@@ -1,0 +1,199 @@
+"""Every combination of what was known, what is seen and what is wanted has one outcome."""
+
+import datetime as dt
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
+from flowproject.changes.difference import Difference, diff
+from flowproject.changes.entry import Entry
+from flowproject.changes.observation import (
+    Item,
+    Observation,
+    fingerprint_items,
+    fingerprint_value,
+    item,
+)
+
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+NOTHING = Difference()
+
+
+def value(seen: int) -> Observation:
+    return Observation(value=seen, fingerprint=fingerprint_value(seen))
+
+
+def table(**versions: int) -> Observation:
+    items = {key: item(key, {"n": version}) for key, version in versions.items()}
+    fingerprint = fingerprint_items(items.values())
+    return Observation(value=len(items), fingerprint=fingerprint, items=items)
+
+
+def head(seen: Observation, *, definition: str = "") -> Entry:
+    return Entry(
+        seq=1,
+        id="0" * 32,
+        project="p",
+        branch="b",
+        sensor="s",
+        outcome="baseline",
+        reason="",
+        value=seen.value,
+        fingerprint=seen.fingerprint,
+        definition=definition,
+        recorded_at=NOW.isoformat(),
+    )
+
+
+@pytest.mark.parametrize(
+    "known, first, force, waiting",
+    list(product([None, 1, 2], ["baseline", "fire"], [False, True], ["", "not yet"])),
+)
+def test_the_outcome_of_every_combination(
+    known: int | None,
+    first: str,
+    force: bool,  # noqa: FBT001
+    waiting: str,
+):
+    decision = decide(
+        None if known is None else head(value(known)),
+        value(2),
+        NOTHING,
+        first=first,
+        force=force,
+        waiting=waiting,
+    )
+    unseen, same = known is None, known == 2
+    if force:
+        expected = "changed" if known == 1 else "forced"
+    elif unseen and first == "baseline":
+        expected = "baseline"
+    elif same:
+        expected = "unchanged"
+    else:
+        expected = "settling" if waiting else "changed"
+    assert decision.outcome == expected
+    assert decision.reason
+    assert decision.records == (expected in ("baseline", "changed", "forced"))
+
+
+def test_a_settling_tick_says_what_it_waits_for():
+    decision = decide(
+        head(value(1)), value(2), NOTHING, first="baseline", force=False, waiting="not yet"
+    )
+    assert decision == Decision(outcome="settling", reason="not yet")
+
+
+def test_a_changed_value_says_from_what_to_what():
+    decision = decide(head(value(1)), value(2), NOTHING, first="baseline", force=False)
+    assert decision.reason == "1 → 2"
+
+
+def test_changed_items_are_counted_by_kind_and_kinds_without_any_left_out():
+    old, new = table(a=1, b=1), table(a=2, c=1, d=1)
+    difference = diff(old.items or {}, new.items or {})
+    decision = decide(head(old), new, difference, first="baseline", force=False)
+    assert decision.reason == "2 added, 1 modified, 1 removed"
+    added = diff({}, table(a=1).items or {})
+    assert decide(head(table()), table(a=1), added, first="baseline", force=False).reason == (
+        "1 added"
+    )
+
+
+def test_an_edited_query_is_told_from_changed_data():
+    decision = decide(
+        head(value(1), definition="old"),
+        value(2),
+        NOTHING,
+        first="baseline",
+        force=False,
+        definition="new",
+    )
+    assert decision.reason == "what is watched was edited: 1 → 2"
+
+
+def test_an_unchanged_tick_says_since_when():
+    decision = decide(head(value(1)), value(1), NOTHING, first="baseline", force=False)
+    assert decision.reason == "still 1, since 2026-01-01 12:00:00 UTC"
+
+
+def test_a_long_value_is_cut_in_words():
+    seen = Observation(value="x" * 500, fingerprint="f")
+    assert len(decide(None, seen, NOTHING, first="baseline", force=False).reason) < 100
+
+
+def test_without_a_known_table_everything_is_new():
+    assert compare(None, table(a=1)).counts == {"added": 1, "modified": 0, "removed": 0}
+    assert compare(None, value(1)).counts == {"added": 0, "modified": 0, "removed": 0}
+
+
+def file(key: str, *, age: float = 0, size: int = 1) -> Item:
+    modified = (NOW - dt.timedelta(seconds=age)).isoformat(timespec="microseconds")
+    return item(key, {"key": key, "size": size, "modified": modified})
+
+
+def waiting(hold: Hold, old: list[Item], new: list[Item]) -> str:
+    before, after = ({found.key: found for found in items} for items in (old, new))
+    return hold_back(hold, diff(before, after), after, now=NOW)
+
+
+@settings(deadline=None)
+@given(st.floats(0, 100), st.lists(st.floats(0, 100), max_size=4))
+def test_a_change_settles_when_its_newest_file_is_old_enough(settle: float, ages: list[float]):
+    files = [file(str(number), age=age) for number, age in enumerate(ages)]
+    youngest = min(ages, default=settle)
+    reason = waiting(Hold(settle=settle), [], files)
+    if abs(youngest - settle) > 0.001:  # file times are kept to the microsecond
+        assert bool(reason) == (youngest < settle)
+
+
+def test_files_that_stayed_the_same_hold_nothing_back():
+    young = file("young", age=1)
+    assert not waiting(Hold(settle=60), [young], [young, file("old", age=99)])
+    assert "'young'" in waiting(Hold(settle=60), [], [young, file("old", age=99)])
+
+
+def test_a_removed_file_does_not_wait():
+    assert not waiting(Hold(settle=60, marker="_SUCCESS"), [file("a", age=1)], [])
+
+
+def test_a_file_from_the_future_settles_too():
+    assert "0 s ago" in waiting(Hold(settle=60), [], [file("a", age=-3600)])
+
+
+def test_items_without_a_time_have_nothing_to_settle():
+    assert not waiting(Hold(settle=60), [], [item("row", {"n": 1})])
+
+
+@pytest.mark.parametrize(
+    "arrived, markers, finished",
+    [
+        ("a/b/x", [], False),
+        ("a/b/x", ["a/b/_SUCCESS"], True),
+        ("a/b/x", ["a/_SUCCESS"], True),
+        ("a/b/x", ["_SUCCESS"], True),
+        ("a/b/x", ["a/c/_SUCCESS"], False),
+        ("a/b/x", ["a/b/x_SUCCESS"], False),
+        ("ab/x", ["a/_SUCCESS"], False),
+        ("x", ["_SUCCESS"], True),
+        ("x", ["a/_SUCCESS"], False),
+    ],
+)
+def test_a_marker_finishes_its_folder_and_those_below(
+    arrived: str,
+    markers: list[str],
+    finished: bool,  # noqa: FBT001
+):
+    there = [file(marker) for marker in markers]
+    reason = waiting(Hold(marker="_SUCCESS"), there, [*there, file(arrived)])
+    assert (reason == "") is finished
+    if not finished:
+        assert repr(arrived) in reason
+        assert "'_SUCCESS'" in reason
+
+
+def test_a_marker_may_come_together_with_its_files():
+    assert not waiting(Hold(marker="_SUCCESS"), [], [file("a/x"), file("a/_SUCCESS")])
