@@ -1,0 +1,81 @@
+"""What cards are built of: the one place that decides what a browser may read as markup.
+
+Metaflow's Markdown shows raw HTML, runs its handlers and cannot be escaped: it prints entities as
+they are typed and drops characters behind a backslash. So text from data goes to titles, paragraphs
+and table cells, which are text nodes, or into a fence that is longer than any run in the text.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
+
+# Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
+from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComponent
+
+from flowproject.cards.wording import clip, one_line, printable, unbroken
+
+__all__ = ["MetaflowCardComponent", "banner", "block", "paragraph", "section", "style", "table"]
+
+# Metaflow centres every cell and leaves code bare. Without these rules a card is plain, not wrong.
+_STYLE: Final = """<style>
+.mf-card td, .mf-card th { padding: .5rem 1rem; text-align: left; vertical-align: top; }
+.mf-card td { font-variant-numeric: tabular-nums; max-width: 30rem; overflow-wrap: break-word; }
+.mf-card .value-box { min-height: 0; }
+.mf-card section section { margin-top: 1.25rem; }
+.mf-card section hr { display: none; }
+.mf-card section .heading { margin-bottom: 1rem; }
+.mf-card .sectionItems > * { margin-bottom: 1.25rem; }
+.mf-card .sectionItems { grid-gap: 0; }
+.mf-card .mainContainer code[class*="language-"] { overflow-wrap: inherit;
+  white-space: inherit; }
+.mf-card .mainContainer pre[class*="language-"] { background: #f6f8fa !important;
+  border-radius: 5px; color: #24292f; font-size: .85rem; overflow-wrap: anywhere;
+  white-space: pre-wrap; }
+.mf-card .mainContainer pre.language-error { background: #fef2f2 !important; color: #991b1b; }
+</style>"""
+
+
+def style() -> MetaflowCardComponent:
+    """The rules for a card that is all ours; a listener's card keeps the look its author chose."""
+    return Markdown(_STYLE)
+
+
+def banner(title: str, value: str, subtitle: str, theme: str = "default") -> MetaflowCardComponent:
+    """A box that says one thing in large letters. Its limits in length are Metaflow's."""
+    return ValueBox(
+        title=one_line(title, 200) or None,
+        value=one_line(value, 100) or "—",
+        subtitle=one_line(subtitle, 300) or None,
+        theme=theme,
+    )
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> MetaflowCardComponent:
+    """A table of text. Every cell is a string: Metaflow would draw a dictionary as a component."""
+    return Table(
+        headers=[one_line(text, 40) for text in headers],
+        data=[[unbroken(one_line(text, 300)) for text in row] for row in rows],
+    )
+
+
+def paragraph(text: str) -> MetaflowCardComponent:
+    """A paragraph of plain text."""
+    return TextComponent(one_line(text, 500))
+
+
+def section(
+    title: str, subtitle: str, contents: Sequence[MetaflowCardComponent]
+) -> SectionComponent:
+    """A titled part of the card."""
+    return SectionComponent(
+        title=one_line(title, 100), subtitle=one_line(subtitle, 300), contents=list(contents)
+    )
+
+
+def block(text: str, kind: Literal["sql", "error"], limit: int = 4000) -> MetaflowCardComponent:
+    """The text as it was written, line by line, in a fence that it cannot close."""
+    body = clip(printable(text[: limit + 1]), limit)
+    fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", body))]))
+    return Markdown(f"{fence}language-{kind}\n{body}\n{fence}")

@@ -1,0 +1,178 @@
+"""The card of a tick: what every sensor saw, and the story of those that did something."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowproject.cards.chart import step_chart
+from flowproject.cards.layout import (
+    MetaflowCardComponent,
+    banner,
+    block,
+    paragraph,
+    section,
+    style,
+    table,
+)
+from flowproject.cards.tables import difference_tables
+from flowproject.cards.wording import (
+    OUTCOMES,
+    amount,
+    cost,
+    duration,
+    moment,
+    one_line,
+    outcome,
+    phrase,
+    transition,
+)
+
+__all__ = ["sensor_card"]
+
+_FEW: Final = 3  # up to here an unchanged sensor has a section too: its history is worth a look
+_SECTIONS: Final = 20  # each may hold a chart, and a browser draws them all at once
+_MANY: Final = 20  # above this the unchanged ones would push the news off the first screen
+_ROWS: Final = 200  # of a table; a card stays well under a megabyte
+
+Tick = Mapping[str, Any]
+
+
+def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
+    """The card of the tick: headline, table of sensors, a section for each that did something.
+
+    When many sensors ticked, those without news are in a table of their own at the end.
+    """
+    ordered = sorted(ticks, key=lambda tick: (not _has_news(tick), _urgency(tick)))
+    news = [tick for tick in ordered if _has_news(tick)]
+    apart = len(ordered) > _MANY and bool(news)
+    told = ordered if len(ordered) <= _FEW else news
+    card = [style(), _headline(ordered)]
+    if len(ordered) > 1:  # one sensor's section says all that its row would
+        card += _summary(news if apart else ordered)
+    card += [_story(tick) for tick in told[:_SECTIONS]]
+    card += _left_out(len(told) - _SECTIONS, "told in the table above")
+    return card + (_others(ordered[len(news) :]) if apart else [])
+
+
+def _has_news(tick: Tick) -> bool:
+    return tick["outcome"] != "unchanged" or _waiting(tick) > 0
+
+
+def _waiting(tick: Tick) -> int:
+    """How many changes of earlier ticks the bus has not taken; this tick's own is on its way."""
+    return int(tick.get("pending") or 0) - _is_change(tick)
+
+
+def _is_change(tick: Tick) -> bool:
+    return tick["outcome"] in {"changed", "forced"}
+
+
+def _urgency(tick: Tick) -> int:
+    words = list(OUTCOMES)
+    return words.index(tick["outcome"]) if tick["outcome"] in OUTCOMES else len(words)
+
+
+def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
+    if not ordered:
+        return banner("tick", "No sensors", "The configuration names none.")
+    looked = f"tick of {moment(max(str(tick['at']) for tick in ordered))}"
+    first, detail = ordered[0], _first_line(ordered[0]["reason"])
+    if len(ordered) > 1 and not _has_news(first):
+        detail = f"{amount(len(ordered), 'sensor')} looked at, nothing to publish."
+    elif len(ordered) > 1:
+        detail = f"{one_line(first['sensor'], 60)}: {detail}"
+    return banner(looked, _sentence(ordered), detail, _theme(first["outcome"]))
+
+
+def _sentence(ordered: Sequence[Tick]) -> str:
+    did = Counter(tick["outcome"] for tick in ordered if tick["outcome"] != "unchanged")
+    if not did:
+        return "Nothing changed"
+    if len(ordered) == 1:
+        return f"{one_line(ordered[0]['sensor'], 60)} {phrase(next(iter(did)))}"
+    [(word, number), *others] = did.items()
+    start = f"{number:,} of {len(ordered):,} sensors {phrase(word)}"
+    return ", ".join([start, *(f"{count:,} {phrase(other)}" for other, count in others)])
+
+
+def _theme(most_pressing: str) -> str:
+    return {"failed": "danger", "changed": "success", "forced": "success"}.get(
+        most_pressing, "default"
+    )
+
+
+def _first_line(reason: object) -> str:
+    return one_line(str(reason).split("\n", 1)[0], 160)
+
+
+def _summary(ordered: Sequence[Tick]) -> list[MetaflowCardComponent]:
+    rows = [
+        [
+            one_line(tick["sensor"], 60),
+            outcome(tick["outcome"]),
+            _first_line(tick["reason"]),
+            _holds(tick),
+            _took(tick),
+        ]
+        for tick in ordered[:_ROWS]
+    ]
+    shown = table(["sensor", "outcome", "reason", "holds", "took"], rows)
+    return [shown, *_left_out(len(ordered) - _ROWS, "not listed")]
+
+
+def _others(quiet: Sequence[Tick]) -> list[MetaflowCardComponent]:
+    if not quiet:
+        return []
+    title = f"{outcome('unchanged')}: {amount(len(quiet), 'sensor')}"
+    return [section(title, "", _summary(quiet))]
+
+
+def _holds(tick: Tick) -> str:
+    total = tick.get("total")
+    if total is None:
+        return transition(tick.get("previous"), tick.get("value"))
+    counts = tick.get("counts") or {}
+    before = total - counts.get("added", 0) + counts.get("removed", 0)
+    now = amount(total, "item")
+    return f"{before:,} → {now}" if _is_change(tick) and before != total else now
+
+
+def _took(tick: Tick) -> str:
+    spent = tick.get("cost") or {}
+    return duration(spent["seconds"]) if "seconds" in spent else "—"
+
+
+def _story(tick: Tick) -> MetaflowCardComponent:
+    failed = tick["outcome"] == "failed"
+    symbol = outcome(tick["outcome"]).split()[0]
+    title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
+    contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else [_facts(tick)]
+    if (waiting := _waiting(tick)) > 0:
+        contents.append(paragraph(f"{amount(waiting, 'earlier change')} still to be delivered."))
+    contents += _history(tick) + difference_tables(tick)
+    if tick.get("query"):
+        contents.append(block(str(tick["query"]), "sql"))
+    return section(title, "" if failed else str(tick["reason"]), contents)
+
+
+def _facts(tick: Tick) -> MetaflowCardComponent:
+    facts = {"holds": _holds(tick)}
+    if tick.get("total") is not None and tick.get("value") != tick["total"]:
+        facts["value"] = transition(tick.get("previous"), tick.get("value"))
+    if _is_change(tick):
+        facts["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
+        facts["event"] = one_line(tick["event_name"], 60)
+    elif tick.get("since"):
+        facts["last recorded"] = moment(tick["since"])
+    facts |= {"read": cost(tick.get("cost") or {}), "took": _took(tick)}
+    return table(list(facts), [list(facts.values())])
+
+
+def _history(tick: Tick) -> list[MetaflowCardComponent]:
+    what = "value" if tick.get("total") is None else "items"
+    chart = step_chart(tick.get("trail") or [], what)
+    return [chart] if chart else []
+
+
+def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:
+    return [paragraph(f"And {amount(count, 'more sensor')}, {what}.")] if count > 0 else []

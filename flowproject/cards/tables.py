@@ -1,0 +1,73 @@
+"""Tables of what was added, modified and removed: bounded in rows, columns and text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowproject.cards.layout import MetaflowCardComponent, table
+from flowproject.cards.wording import one_line, value_text
+
+__all__ = ["difference_tables"]
+
+_ROWS: Final = 10
+_COLUMNS: Final = 8
+_CELL: Final = 60
+
+Row = Mapping[str, Any]
+
+
+def difference_tables(tick: Row) -> list[MetaflowCardComponent]:
+    """One table for each kind of difference, from the sample that the tick carries."""
+    sample, counts = tick.get("sample") or {}, tick.get("counts") or {}
+    tables = [
+        _items("+", "added", counts.get("added", 0), sample.get("added") or []),
+        _modified(counts.get("modified", 0), sample.get("modified") or []),
+        _items("−", "removed", counts.get("removed", 0), sample.get("removed") or []),  # noqa: RUF001  # a minus sign
+    ]
+    return [shown for shown in tables if shown is not None]
+
+
+def _items(mark: str, kind: str, count: int, rows: Sequence[Row]) -> MetaflowCardComponent | None:
+    count = max(count, len(rows))
+    if not count:
+        return None
+    shown = rows[:_ROWS]
+    names = list(dict.fromkeys(name for row in shown for name in row))
+    columns, hidden = names[:_COLUMNS], len(names) - _COLUMNS
+    body = [[mark, *(_cell(row, name) for name in columns)] for row in shown]
+    headers = [f"{count:,} {kind}", *columns]
+    if hidden > 0:
+        headers.append(f"and {hidden:,} more columns")
+        body = [[*row, "…"] for row in body]
+    return table(headers, body + _rest(count - len(shown), len(headers)))
+
+
+def _modified(count: int, pairs: Sequence[Row]) -> MetaflowCardComponent | None:
+    count = max(count, len(pairs))
+    if not count:
+        return None
+    shown = pairs[:_ROWS]
+    headers = [f"{count:,} modified", "what", "from", "to"]
+    body = [["~", *_edit(pair)] for pair in shown]
+    return table(headers, body + _rest(count - len(shown), len(headers)))
+
+
+def _edit(pair: Row) -> list[str]:
+    old, new = pair.get("old") or {}, pair.get("new") or {}
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    key = value_text(pair.get("key"), _CELL)
+    return [key, _fields(old, names), _fields(new, names)]
+
+
+def _fields(row: Row, names: Sequence[str]) -> str:
+    told = [f"{one_line(name, 30)}: {_cell(row, name)}" for name in names[:_COLUMNS]]
+    return ", ".join(told) + (", …" if len(names) > _COLUMNS else "")
+
+
+def _cell(row: Row, name: str) -> str:
+    return value_text(row[name], _CELL) if name in row else ""
+
+
+def _rest(left: int, width: int) -> list[list[str]]:
+    if left <= 0:
+        return []
+    return [[f"and {left:,} more", *[""] * (width - 1)]]
