@@ -1,0 +1,227 @@
+"""What events and due schedules lead to: runs, what their sensors concluded, further events.
+
+It keeps what changes while the loop runs. When the loop ends is decided in `loop`.
+"""
+
+import asyncio
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from flowproject.dev.happenings import (
+    Dropped,
+    EventReceived,
+    Listener,
+    RunFinished,
+    Skipped,
+    Tick,
+    Waiting,
+    Warned,
+)
+from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.runs import end_task_id, read_ticks
+from flowproject.dev.triggers import (
+    NOTHING_WAITS,
+    Drop,
+    Event,
+    Start,
+    Wait,
+    WaitingEvents,
+    offer,
+    run_event,
+    unheard,
+)
+from flowproject.flowfiles import FlowFile
+
+__all__ = ["SCHEDULE", "Dispatcher"]
+
+SCHEDULE: Final = "schedule"
+_KEPT_RESULTS: Final = 1000
+_T = TypeVar("_T")
+
+
+class Dispatcher:
+    """Turns events and schedules into runs. All its methods belong to the thread of the loop."""
+
+    def __init__(
+        self,
+        *,
+        flows: tuple[FlowFile, ...],
+        launcher: Launcher,
+        reading: Executor,
+        tell: Listener,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._flows = flows
+        self._launcher = launcher
+        self._reading = reading
+        self._tell = tell
+        self._now = now
+        self._waiting: dict[Path, WaitingEvents] = {}
+        self._scheduled: set[Path] = set()
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done with an exception once something went wrong that is nobody's flow's fault."""
+        self.finished: deque[RunFinished] = deque(maxlen=_KEPT_RESULTS)
+        self.runs = 0
+        self.failed = 0
+
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """The runs under way, with all that follows from each."""
+        return frozenset(self._tasks)
+
+    def close(self) -> None:
+        """Take no more events, and start none of the runs that still wait for a slot."""
+        self._closed = True
+        self._launcher.close()
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send the signal to every process of every run."""
+        self._launcher.kill(number)
+
+    def accept(self, event: Event) -> bool:
+        """Whether the event was taken; then everything that it starts is under way."""
+        if self._closed:
+            return False
+        names = [
+            flow.name
+            for flow in self._flows
+            if any(dependency.event == event.name for dependency in flow.dependencies)
+        ]
+        self._tell(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
+        if not names:
+            self._drop(event, "", unheard(event, self._flows))
+        for flow in self._flows:
+            self._offer(flow, event)
+        return True
+
+    def start_scheduled(self, flow: FlowFile) -> None:
+        """Start the flow, unless its previous scheduled run is not over."""
+        if flow.path in self._scheduled:
+            reason = "its previous scheduled run is not over"
+            self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+            return
+        self._scheduled.add(flow.path)
+        self._begin(Order(flow=flow, cause=SCHEDULE))
+
+    def forget(self, path: Path) -> None:
+        """Forget the events that wait for others to start this flow."""
+        self._waiting.pop(path, None)
+
+    def fail(self, error: BaseException) -> None:
+        """End the loop with this error."""
+        if not self.crash.done():
+            self.crash.set_exception(error)
+
+    def _offer(self, flow: FlowFile, event: Event) -> None:
+        verdict = offer(flow, self._waiting.get(flow.path, NOTHING_WAITS), event)
+        match verdict:
+            case Drop(reason=reason):
+                self._drop(event, flow.name, reason)
+            case Wait(waiting=waiting, missing=missing):
+                self._waiting[flow.path] = waiting
+                self._tell(
+                    Waiting(
+                        at=self._now(),
+                        event=event.name,
+                        id=event.id,
+                        flow=flow.name,
+                        missing=list(missing),
+                    )
+                )
+            case Start():
+                self._waiting.pop(flow.path, None)
+                self._start(flow, verdict)
+            case None:
+                return
+
+    def _start(self, flow: FlowFile, start: Start) -> None:
+        for message in start.warnings:
+            self._warn(flow, message)
+        order = Order(
+            flow=flow,
+            cause=" and ".join(event.name for event in start.events),
+            events=tuple(event.id for event in start.events),
+            arguments=start.arguments,
+            environment=start.environment,
+        )
+        self._begin(order)
+
+    def _begin(self, order: Order) -> None:
+        task = asyncio.create_task(self._follow(order))
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error:
+            self.fail(error)
+
+    async def _follow(self, order: Order) -> None:
+        """See a run through, and make of it what follows."""
+        try:
+            finished = await self._launcher.run(order)
+        finally:
+            if order.cause == SCHEDULE:
+                self._scheduled.discard(order.flow.path)
+        if finished is None:
+            reason = "the loop was stopped before there was a free slot for its run"
+            self._tell(Skipped(at=self._now(), flow=order.flow.name, reason=reason))
+            return
+        self.runs += 1
+        self.failed += not finished.ok
+        self.finished.append(finished)
+        if finished.run_id:
+            await self._tell_ticks(order.flow, finished)
+            await self._publish_end(order.flow, finished)
+
+    async def _tell_ticks(self, flow: FlowFile, run: RunFinished) -> None:
+        if not flow.inherits_ours:
+            return
+        for tick in await self._read(flow, read_ticks, run.run_id) or ():
+            self._tell(
+                Tick(
+                    at=self._now(),
+                    flow=flow.name,
+                    run_id=run.run_id,
+                    sensor=str(tick.get("sensor", "")),
+                    outcome=str(tick.get("outcome", "")),
+                    reason=str(tick.get("reason", "")),
+                )
+            )
+
+    async def _publish_end(self, flow: FlowFile, run: RunFinished) -> None:
+        """Tell the flows that wait for this one to finish, as a cluster does."""
+        name = f"metaflow.{flow.full_name}.end"
+        heard = any(d.event == name for other in self._flows for d in other.dependencies)
+        if not (run.ok and heard):
+            return
+        task_id = await self._read(flow, end_task_id, run.run_id)
+        if task_id is not None:
+            event = run_event(flow, run_id=run.run_id, task_id=task_id, timestamp=int(time.time()))
+            self.accept(event)
+
+    async def _read(
+        self, flow: FlowFile, read: Callable[[FlowFile, str], _T], run_id: str
+    ) -> _T | None:
+        """What the Metaflow client says about a run; nothing, and a warning, if it fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._reading, read, flow, run_id)
+        except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
+            self._warn(flow, f"run {run_id} could not be read: {type(error).__name__}: {error}")
+            return None
+
+    def _drop(self, event: Event, flow: str, reason: str) -> None:
+        self._tell(Dropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason))
+
+    def _warn(self, flow: FlowFile, message: str) -> None:
+        self._tell(Warned(at=self._now(), flow=flow.name, message=message))

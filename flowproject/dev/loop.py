@@ -1,0 +1,273 @@
+"""The local loop: bus, scheduler and launcher put together, from the start to a clean end.
+
+One asyncio loop does everything; it waits for events and for due times, and polls nothing.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from flowproject.dev.bus import serve_bus
+from flowproject.dev.dispatcher import Dispatcher
+from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping
+from flowproject.dev.launcher import Launcher, logs_folder
+from flowproject.dev.scheduler import Clock, Rule, SystemClock, Timetable, cron_rule, every_rule
+from flowproject.dev.settings import Reason, Result, Settings
+from flowproject.dev.triggers import Event
+from flowproject.flowfiles import FlowFile, describe_flows
+
+__all__ = ["Loop", "Result", "Settings"]
+
+_LAST_WORDS: Final = 3.0
+"""Seconds between asking a process group to end and ending it."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_Entry = tuple[Literal["run", "reset"], Path]
+
+
+class Loop:
+    """Schedules, listens, launches and tells, until it is stopped or idle. For one use."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        listener: Listener = lambda _: None,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._root = root
+        self._settings = settings or Settings()
+        self._listener = listener
+        self._clock = clock or SystemClock()
+        self._reason: Reason = "stopped"
+        self._deaf: Exception | None = None
+
+    def run(self) -> Result:
+        """How it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
+        return asyncio.run(self.serve())
+
+    async def serve(self) -> Result:
+        """How it ended, for a caller that has an asyncio loop already."""
+        self._running = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        with self._signals(), ThreadPoolExecutor(max_workers=1) as reading:
+            flows = await asyncio.to_thread(
+                describe_flows,
+                self._root,
+                branch=self._settings.branch,
+                production=self._settings.production,
+            )
+            rules = self._rules(flows)
+            dispatcher: Dispatcher | None = None
+
+            def accept(event: Event) -> bool:
+                if dispatcher is None:
+                    return False
+                try:
+                    return dispatcher.accept(event)
+                except Exception as error:  # noqa: BLE001  # raised again when no process is left
+                    dispatcher.fail(error)
+                    return False
+
+            async with serve_bus(accept, port=self._settings.port) as url:
+                dispatcher = self._dispatcher(flows, url, reading)
+                await self._work(dispatcher, flows, rules, url)
+        result = self._conclude(dispatcher)
+        if self._deaf:
+            raise self._deaf
+        return result
+
+    def stop(self) -> None:
+        """Make the loop, once it has told `Started`, end its runs and return. From any thread."""
+        self._running.call_soon_threadsafe(self._stop.set)
+
+    # -------------------------------------------------------------------------- the loop's course
+
+    async def _work(
+        self,
+        dispatcher: Dispatcher,
+        flows: tuple[FlowFile, ...],
+        rules: Mapping[_Entry, Rule],
+        url: str,
+    ) -> None:
+        if self._stop.is_set():
+            return
+        timetable = Timetable(rules, self._clock.now())
+        self._tell(self._started(url, flows, timetable))
+        scheduled = {flow.path: flow for flow in flows if flow.schedule}
+        working = asyncio.create_task(
+            self._until_idle(dispatcher, scheduled)
+            if self._settings.until_idle
+            else self._by_schedule(dispatcher, scheduled, timetable)
+        )
+        stopping = asyncio.create_task(self._stop.wait())
+        ends: set[asyncio.Future[Any]] = {working, stopping, dispatcher.crash}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+        await self._wind_down(dispatcher)
+        for end in (working, dispatcher.crash):
+            if end.done() and not end.cancelled():
+                end.result()
+
+    async def _until_idle(self, dispatcher: Dispatcher, scheduled: Mapping[Path, FlowFile]) -> None:
+        for flow in scheduled.values():
+            dispatcher.start_scheduled(flow)
+        while tasks := dispatcher.tasks:
+            await asyncio.wait(tasks)
+        self._reason = "idle"
+
+    async def _by_schedule(
+        self,
+        dispatcher: Dispatcher,
+        scheduled: Mapping[Path, FlowFile],
+        timetable: Timetable[_Entry],
+    ) -> None:
+        if self._settings.every:
+            for flow in scheduled.values():
+                dispatcher.start_scheduled(flow)
+        while (when := timetable.next_time()) is not None:
+            await self._clock.sleep_until(when)
+            for kind, path in timetable.take(self._clock.now()):
+                if kind == "reset":
+                    dispatcher.forget(path)
+                else:
+                    dispatcher.start_scheduled(scheduled[path])
+        await self._stop.wait()
+
+    async def _wind_down(self, dispatcher: Dispatcher) -> None:
+        """Wait for the runs, then end them, so that none is left behind."""
+        dispatcher.close()
+        if not dispatcher.tasks:
+            return
+        grace = self._settings.grace
+        self._tell(Stopping(at=self._clock.now(), runs=len(dispatcher.tasks), grace=grace))
+        runs = asyncio.create_task(_all_over(dispatcher))
+        hurrying = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({runs, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not runs.done():
+                dispatcher.kill(number)
+                await asyncio.wait({runs}, timeout=_LAST_WORDS)
+        await runs
+
+    def _conclude(self, dispatcher: Dispatcher) -> Result:
+        self._tell(
+            Stopped(
+                at=self._clock.now(),
+                reason=self._reason,
+                runs=dispatcher.runs,
+                failed=dispatcher.failed,
+            )
+        )
+        return Result(
+            reason=self._reason,
+            runs=tuple(dispatcher.finished),
+            failed=dispatcher.failed,
+            until_idle=self._settings.until_idle,
+        )
+
+    # --------------------------------------------------------------------------------- its parts
+
+    def _dispatcher(
+        self, flows: tuple[FlowFile, ...], url: str, reading: ThreadPoolExecutor
+    ) -> Dispatcher:
+        settings = self._settings
+        branch = ("--branch", settings.branch) if settings.branch else ()
+        launcher = Launcher(
+            url=url,
+            options=(*branch, *(("--production",) if settings.production else ())),
+            limit=settings.max_parallel,
+            tell=self._tell,
+            now=self._clock.now,
+        )
+        return Dispatcher(
+            flows=flows,
+            launcher=launcher,
+            reading=reading,
+            tell=self._tell,
+            now=self._clock.now,
+        )
+
+    def _rules(self, flows: tuple[FlowFile, ...]) -> dict[_Entry, Rule]:
+        rules: dict[_Entry, Rule] = {}
+        for flow in flows:
+            if flow.reset:
+                rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name)
+            if flow.schedule:
+                rule = cron_rule(flow.schedule, where=flow.path.name)
+                every = self._settings.every
+                rules["run", flow.path] = every_rule(every) if every else rule
+        return rules
+
+    def _started(
+        self, url: str, flows: tuple[FlowFile, ...], timetable: Timetable[_Entry]
+    ) -> Started:
+        return Started(
+            at=self._clock.now(),
+            url=url,
+            logs=logs_folder(flows[0]) if flows else self._root,
+            schedules={
+                flow.name: self._in_words(flow, timetable.due["run", flow.path])
+                for flow in flows
+                if flow.schedule
+            },
+            listeners={
+                flow.name: [dependency.event for dependency in flow.dependencies]
+                for flow in flows
+                if flow.dependencies
+            },
+        )
+
+    def _in_words(self, flow: FlowFile, due: datetime) -> str:
+        if self._settings.until_idle:
+            return "once"
+        if self._settings.every:
+            return f"every {self._settings.every:g} s"
+        cron = flow.schedule.expression if flow.schedule else ""
+        return f"by {cron!r}, next at {due.astimezone():%Y-%m-%d %H:%M}"
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first signal ends the loop, the second one its runs as well."""
+        try:
+            for number in _SIGNALS:
+                self._running.add_signal_handler(number, self._interrupt)
+        except (RuntimeError, ValueError):  # not the main thread: somebody else handles signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                self._running.remove_signal_handler(number)
+
+    def _tell(self, happening: Happening) -> None:
+        """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
+        if self._deaf:
+            return
+        try:
+            self._listener(happening)
+        except Exception as error:  # noqa: BLE001  # raised again when no process is left
+            self._deaf = error
+            self._stop.set()
+
+    def _interrupt(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._reason = "interrupted"
+        self._stop.set()
+
+
+async def _all_over(dispatcher: Dispatcher) -> None:
+    while tasks := dispatcher.tasks:
+        await asyncio.wait(tasks)

@@ -1,0 +1,17 @@
+"""What the flow files of a project are: schedule, triggers, parameters, project and branch.
+
+Metaflow itself resolves them (configs, mutators, deploy-time functions), in a child process per
+file. Nothing here runs a flow.
+"""
+
+from flowproject.flowfiles.find import describe_flows, find_flow_files
+from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter
+
+__all__ = [
+    "Cron",
+    "Dependency",
+    "FlowFile",
+    "FlowParameter",
+    "describe_flows",
+    "find_flow_files",
+]

@@ -1,0 +1,108 @@
+"""The flow files of a project's root, found and described by child processes in parallel."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from flowproject.errors import FlowError
+from flowproject.flowfiles.model import FlowFile
+
+__all__ = ["describe_flows", "find_flow_files"]
+
+_PATTERN: Final = "*flow.py"
+_TIME_LIMIT: Final = 120.0
+"""Seconds: importing even heavy libraries takes less; a file that waits for a network does not."""
+
+_CHILD: Final = "from flowproject.flowfiles.describe import main; main()"
+"""Not `-m`: our own file would be the main script then, and where it lies is not the project."""
+
+_Stamp = tuple[tuple[str, int, int], ...]
+_cache: Final[dict[tuple[Path, str, bool], tuple[_Stamp, FlowFile | None]]] = {}
+
+
+def find_flow_files(root: Path) -> list[Path]:
+    """The paths of the flow files in the root itself, sorted by name."""
+    return sorted(path for path in root.resolve().glob(_PATTERN) if path.is_file())
+
+
+def describe_flows(
+    root: Path, *, branch: str = "", production: bool = False
+) -> tuple[FlowFile, ...]:
+    """Every flow of the project as Metaflow resolves it for that branch, sorted by file.
+
+    Raises `FlowError` with all problems of all files at once. Answers are kept for as long as no
+    file in the root changes: a flow is also made of the modules and settings beside it.
+    """
+    paths = find_flow_files(root)
+    stamp = _stamp(root)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        answers = pool.map(lambda path: _describe(path, stamp, branch, production), paths)
+    flows: list[FlowFile] = []
+    problems: list[str] = []
+    for answer in answers:
+        if isinstance(answer, str):
+            problems.append(answer)
+        elif answer is not None:
+            flows.append(answer)
+    if problems:
+        raise FlowError("\n".join(problems))
+    return tuple(flows)
+
+
+def _stamp(root: Path) -> _Stamp:
+    files = [entry for entry in os.scandir(root) if entry.is_file()]
+    return tuple(sorted((e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in files))
+
+
+def _describe(path: Path, stamp: _Stamp, branch: str, production: bool) -> FlowFile | str | None:  # noqa: FBT001
+    """The flow of a file, a sentence that says what is wrong with it, or nothing to describe."""
+    key = (path, branch, production)
+    kept = _cache.get(key)
+    if kept and kept[0] == stamp:
+        return kept[1]
+    answer = _ask_child(path, branch, production)
+    if "problem" in answer:
+        return _sentence(answer["problem"])
+    flow = FlowFile.from_json(answer["flow"]) if "flow" in answer else None
+    _cache[key] = (stamp, flow)
+    return flow
+
+
+def _ask_child(path: Path, branch: str, production: bool) -> dict[str, Any]:  # noqa: FBT001
+    options = [*(["--branch", branch] if branch else []), *(["--production"] * production)]
+    command = [sys.executable, "-c", _CHILD, str(path), *options]
+    try:
+        child = subprocess.run(  # noqa: S603  # our own module, on a file of the user's project
+            command,
+            cwd=path.parent,
+            capture_output=True,
+            text=True,
+            timeout=_TIME_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _failure(path, f"importing it took more than {_TIME_LIMIT:.0f} s")
+    if child.returncode != 0:
+        return _failure(path, _last_line(child.stderr) or f"exit code {child.returncode}")
+    answer: dict[str, Any] = json.loads(child.stdout)
+    return answer
+
+
+def _failure(path: Path, what: str) -> dict[str, Any]:
+    return {"problem": {"what": what, "file": str(path), "line": None}}
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    line = f":{problem['line']}" if problem["line"] else ""
+    what = " ".join(str(problem["what"]).split())
+    return f"{Path(problem['file']).name}{line}: {what}"
+
+
+def _last_line(text: str) -> str:
+    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,112 @@
+"""The description of one flow file, as plain frozen data with a JSON form.
+
+It is written by the child process that asks Metaflow and read by everybody else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+__all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cron:
+    """Times given by five fields."""
+
+    expression: str
+    """As Argo gets it: Metaflow's sixth field (the year) is cut off."""
+    timezone: str = ""
+    """An IANA name; empty means UTC, as on a cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowParameter:
+    """One `Parameter` of a flow."""
+
+    name: str
+    required: bool
+    """Declared as required: an event without it does not start the flow, default or not."""
+    type: str
+    """`str`, `int`, `float`, `bool`, `JSON`, or the name of another type."""
+    has_default: bool
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the value is parsed as JSON by Metaflow."""
+        return self.type == "JSON"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """One event that a flow waits for."""
+
+    event: str
+    """The full name, with project and branch where there are any."""
+    type: Literal["event", "run"]
+    """`event` for `@trigger`, `run` for `@trigger_on_finish`."""
+    alias: str
+    """Metaflow's sanitized name: a part of the name of the environment variable."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameter of the flow -> key in the event's payload."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Key in the payload -> the text that it must have."""
+    flow: str = ""
+    """The flow whose end is waited for, for `run`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowFile:
+    """One flow, as Metaflow resolves it for one branch."""
+
+    name: str
+    """Name of the class."""
+    path: Path
+    """Absolute path of its file."""
+    project: str = ""
+    """Empty without `@project`; then there is no branch either."""
+    branch: str = ""
+    """With its prefix: `user.x`, `test.x`, `prod`, `prod.x`."""
+    owner: str = ""
+    """The user whom Metaflow runs it for."""
+    schedule: Cron | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    """All of them must have arrived before the flow starts."""
+    reset: Cron | None = None
+    """When events that wait for others are forgotten (`options={"reset_at": ...}`)."""
+    parameters: tuple[FlowParameter, ...] = ()
+    end_step: str = "end"
+    metadata: str = ""
+    """Where its runs are recorded, in the form that `metaflow.metadata()` takes."""
+    local_root: str = ""
+    """Metaflow's local datastore for this project, even if artifacts go elsewhere."""
+    inherits_ours: bool = False
+    """Whether a class of flowproject is among its bases."""
+
+    @property
+    def full_name(self) -> str:
+        """The name with project and branch in front, as in the events of its runs."""
+        return ".".join(part for part in (self.project, self.branch, self.name) if part)
+
+    def parameter(self, name: str) -> FlowParameter:
+        """The parameter of that name, in any case."""
+        return next(item for item in self.parameters if item.name.lower() == name.lower())
+
+    def to_json(self) -> dict[str, Any]:
+        """The description in plain JSON types."""
+        return {**asdict(self), "path": str(self.path)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The description that `to_json` was made from."""
+        return cls(
+            **{
+                **data,
+                "path": Path(data["path"]),
+                "schedule": Cron(**data["schedule"]) if data["schedule"] else None,
+                "reset": Cron(**data["reset"]) if data["reset"] else None,
+                "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
+                "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
+            }
+        )

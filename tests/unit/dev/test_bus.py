@@ -1,0 +1,122 @@
+"""The bus, asked over a real socket."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from flowproject.dev.bus import parse_event, serve_bus
+from flowproject.dev.triggers import Event
+from flowproject.errors import UsageError
+
+GOOD = {"name": "x", "payload": {"name": "x", "id": "1"}}
+
+
+def ask(send: Callable[[httpx.Client, str], httpx.Response], *, taken: bool = True) -> Any:
+    """The answer to a request, and the events that the bus handed over."""
+    events: list[Event] = []
+
+    def accept(event: Event) -> bool:
+        events.append(event)
+        return taken
+
+    async def serve() -> httpx.Response:
+        async with serve_bus(accept) as url:
+            return await asyncio.to_thread(lambda: send(httpx.Client(trust_env=False), url))
+
+    return asyncio.run(serve()), events
+
+
+def test_an_event_is_accepted_before_the_answer():
+    answer, events = ask(lambda client, url: client.post(url, json=GOOD))
+    assert answer.status_code == 200
+    assert events == [Event(payload=GOOD["payload"])]
+
+
+def test_what_argo_event_sends_is_accepted():
+    from metaflow.plugins.argo.argo_events import ArgoEvent
+
+    def publish(_: httpx.Client, url: str) -> Any:
+        return ArgoEvent("x", url=url).publish({"n": 1}, ignore_errors=False)
+
+    sent, events = ask(publish)
+    (event,) = events
+    assert (event.name, event.id, event.payload["n"]) == ("x", sent, 1)
+
+
+def test_an_event_that_is_not_taken_is_not_confirmed():
+    answer, _ = ask(lambda client, url: client.post(url, json=GOOD), taken=False)
+    assert answer.status_code == 503
+
+
+@pytest.mark.parametrize(
+    "body,reason",
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[]", "must be"),
+        (b'{"name": "x"}', "must be"),
+        (b'{"name": "x", "payload": 3}', "must be"),
+        (b'{"name": "x", "payload": {}}', "name of the event"),
+        (b'{"name": "x", "payload": {"name": 3}}', "name of the event"),
+        (b'{"payload": {"name": "x", "n": NaN}}', "NaN"),
+        (b'{"payload": {"name": "x", "n": 1e999}}', "out of range"),
+        (b'{"payload": {"name": "x", "n": 1' + b"0" * 400 + b"}}", "out of range"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, bytes) else "",
+)
+def test_a_malformed_body_is_refused_with_the_reason(body: bytes, reason: str):
+    kind = {"content-type": "application/json"}
+    answer, events = ask(lambda client, url: client.post(url, content=body, headers=kind))
+    assert answer.status_code == 400
+    assert reason in answer.text
+    assert events == []
+
+
+def test_a_body_over_one_mebibyte_is_refused():
+    big = {"payload": {"name": "x", "blob": "x" * 1024 * 1024}}
+    answer, events = ask(lambda client, url: client.post(url, json=big))
+    assert (answer.status_code, events) == (413, [])
+
+
+def test_a_page_of_another_site_is_refused_by_its_host():
+    headers = {"host": "evil.example"}
+    answer, events = ask(lambda client, url: client.post(url, json=GOOD, headers=headers))
+    assert (answer.status_code, events) == (400, [])
+
+
+def test_a_form_or_plain_text_that_a_page_may_post_anywhere_is_refused():
+    answer, events = ask(lambda client, url: client.post(url, content=json.dumps(GOOD)))
+    assert (answer.status_code, events) == (415, [])
+
+
+def test_only_a_post_to_the_path_of_the_bus_is_an_event():
+    assert ask(lambda client, url: client.get(url))[0].status_code == 405
+    assert ask(lambda client, url: client.post(url + "s", json=GOOD))[0].status_code == 404
+
+
+def test_the_bus_listens_on_this_machine_only():
+    async def address() -> str:
+        async with serve_bus(lambda _: True) as url:
+            return url
+
+    assert asyncio.run(address()).startswith("http://127.0.0.1:")
+
+
+def test_a_port_that_is_taken_is_said():
+    async def twice() -> None:
+        async with serve_bus(lambda _: True) as url:
+            port = int(url.split(":")[2].partition("/")[0])
+            await serve_bus(lambda _: True, port=port).__aenter__()
+
+    with pytest.raises(UsageError, match="can't be used"):
+        asyncio.run(twice())
+
+
+def test_names_are_read_from_the_payload_because_sensors_do():
+    body = json.dumps({"name": "outer", "payload": {"name": "inner"}}).encode()
+    assert parse_event(body).name == "inner"

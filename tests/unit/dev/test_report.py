@@ -1,0 +1,115 @@
+"""How happenings look to a person and to a machine."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.dev import happenings
+from flowproject.dev.happenings import Happening, RunFinished
+from flowproject.dev.report import line, to_json
+
+AT = datetime(2024, 1, 1, 12, 30, 5, tzinfo=UTC)
+LOG = Path("logs/f.log")
+
+ALL: list[tuple[Happening, str]] = [
+    (
+        happenings.Started(
+            at=AT,
+            url="http://127.0.0.1:1/event",
+            logs=Path("logs"),
+            schedules={"F": "every 10 s"},
+            listeners={"G": ["a", "b"]},
+        ),
+        (
+            "12:30:05  listening  http://127.0.0.1:1/event  logs in logs\n"
+            "                     F  runs every 10 s\n"
+            "                     G  waits for a and b"
+        ),
+    ),
+    (
+        happenings.EventReceived(at=AT, event="a", id="1", flows=["G"]),
+        "12:30:05  event      a  id 1",
+    ),
+    (
+        happenings.Dropped(at=AT, event="a", id="1", flow="G", reason="why"),
+        "12:30:05  dropped    a  did not start G: why",
+    ),
+    (
+        happenings.Dropped(at=AT, event="a", id="1", flow="", reason="why"),
+        "12:30:05  dropped    a  started nothing: why",
+    ),
+    (
+        happenings.Waiting(at=AT, event="a", id="1", flow="G", missing=["b", "c"]),
+        "12:30:05  waiting    G  has a, needs b and c",
+    ),
+    (
+        happenings.Warned(at=AT, flow="G", message="careful"),
+        "12:30:05  warning    G  careful",
+    ),
+    (happenings.Skipped(at=AT, flow="F", reason="busy"), "12:30:05  skipped    F  busy"),
+    (
+        happenings.RunStarted(
+            at=AT, flow="F", run_id="7", cause="schedule", events=[], pid=1, log=LOG
+        ),
+        "12:30:05  run        F/7  started by schedule",
+    ),
+    (happenings.RunPrinted(at=AT, flow="F", run_id="7", line="hello"), ""),
+    (
+        RunFinished(
+            at=AT, flow="F", run_id="7", cause="a", ok=True, seconds=1.26, exit_code=0, log=LOG
+        ),
+        "12:30:05  run        F/7  succeeded in 1.3 s",
+    ),
+    (
+        RunFinished(
+            at=AT,
+            flow="F",
+            run_id="",
+            cause="a",
+            ok=False,
+            seconds=1,
+            exit_code=1,
+            log=LOG,
+            tail=["2024-01-01 12:30:05.123 [7/start/1 (pid 22)] ValueError: boom", "end"],
+        ),
+        (
+            "12:30:05  run        F  FAILED (exit code 1); its log is logs/f.log\n"
+            "            start/1: ValueError: boom\n"
+            "            end"
+        ),
+    ),
+    (
+        happenings.Tick(
+            at=AT, flow="F", run_id="7", sensor="weather", outcome="changed", reason="3 rows"
+        ),
+        "12:30:05  tick       weather  changed: 3 rows",
+    ),
+    (
+        happenings.Stopping(at=AT, runs=2, grace=5.0),
+        "12:30:05  stopping   2 runs may go on for 5 s;  Ctrl-C ends them now",
+    ),
+    (
+        happenings.Stopped(at=AT, reason="idle", runs=3, failed=1),
+        "12:30:05  stopped    idle  3 runs, 1 failed",
+    ),
+]
+
+
+@pytest.mark.parametrize("happening,text", ALL)
+def test_a_happening_is_a_readable_line(happening: Happening, text: str):
+    assert line(happening) == text
+
+
+@pytest.mark.parametrize("happening", [happening for happening, _ in ALL])
+def test_a_happening_is_a_json_object_with_its_kind(happening: Happening):
+    data: dict[str, Any] = json.loads(json.dumps(to_json(happening)))
+    assert data["kind"] == type(happening).__name__
+    assert data["at"] == "2024-01-01T12:30:05.000+00:00"
+
+
+def test_every_kind_of_happening_has_a_line():
+    kinds = {name for name in happenings.__all__ if name not in {"Happening", "Listener"}}
+    assert kinds == {type(happening).__name__ for happening, _ in ALL}
