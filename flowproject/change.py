@@ -48,17 +48,17 @@ class Change:
     @property
     def reason(self) -> str:
         """Why it counts as a change, in words."""
-        return str(self._small("reason"))
+        return str(self._small(self._event["reason"], "reason"))
 
     @property
     def value(self) -> Json:
         """The new value of the source: a query's result, or the number of its items."""
-        return self._small("value")
+        return self._small(self._event["value"], "value")
 
     @property
     def previous(self) -> Json:
         """The value before; None if there was none."""
-        return self._small("previous")
+        return self._small(self._event["previous"], "previous")
 
     @property
     def added(self) -> list[dict[str, Json]]:
@@ -106,10 +106,12 @@ class Change:
             sensor=self.sensor,
         )
 
-    def _small(self, name: str) -> Any:  # whatever JSON the source holds
-        told = self._event[name]
-        left_out = isinstance(told, dict) and told.keys() == {"left_out_bytes"}
-        return getattr(self._entry, name) if left_out else told
+    def _small(self, told: Json, name: str) -> Json:
+        """What the event told, or what the journal keeps if it was too large to tell."""
+        if isinstance(told, dict) and told.keys() == {"left_out_bytes"}:
+            kept: Json = getattr(self._entry, name)
+            return kept
+        return told
 
 
 def _shown(item: Item) -> dict[str, Json]:

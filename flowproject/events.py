@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
+from metaflow.exception import MetaflowException
+
 from flowproject.changes.canonical import Json
 from flowproject.errors import DeliveryError
 
@@ -44,8 +46,8 @@ def full_name(event_name: str, *, project: str, branch: str) -> str:
     return str(_make_namespaced_event_name(event_name, project, branch))
 
 
-def publish(event_name: str, payload: Mapping[str, Json]) -> None:
-    """Put an event on the bus, under its name in the current project and branch.
+def publish(name: str, payload: Mapping[str, Json]) -> None:
+    """Put an event on the bus, under its full name.
 
     Refused connections are tried again by Metaflow; timeouts, 429 and server errors here, with
     exponential backoff and jitter, a bounded number of times.
@@ -54,20 +56,18 @@ def publish(event_name: str, payload: Mapping[str, Json]) -> None:
         DeliveryError: if the bus has not taken it.
     """
     import stamina
-    from metaflow import namespaced_event_name
     from metaflow.integrations import ArgoEvent
 
-    event = ArgoEvent(name=namespaced_event_name(event_name))
+    event = ArgoEvent(name=name, url=bus_address())
     try:
         for attempt in stamina.retry_context(
             on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT
         ):
             with attempt:
                 event.publish(payload=dict(payload), ignore_errors=False)
-    except Exception as error:
-        # ArgoEvent raises its own class for every failure and hides the cause in the context.
+    except MetaflowException as error:
         raise DeliveryError(
-            f"The event {event_name!r} was not taken by the bus: {_reason(error)}",
+            f"The event {name!r} was not taken by the bus: {_reason(error)}",
             where=f"Bus {bus_address()}",
             allowed="The change is recorded; it keeps its id and is delivered by the next tick",
             fix="Check that the bus is up",

@@ -1,4 +1,4 @@
-"""What every test stands on: a user name, a datastore of its own, and a bus that is a real server."""
+"""What every test stands on: a user name, a datastore of its own, a bus that is a real server."""
 
 import json
 import os
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A shared machine is slow at times: what is judged is the answer, not its speed.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 # Metaflow reads these once, when it is imported.
 os.environ["METAFLOW_USER"] = "tester"

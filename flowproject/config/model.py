@@ -95,8 +95,8 @@ class FilesData(Data):
     change without opening a file."""
 
     include: tuple[str, ...] = ()
-    """Patterns (globs) that a file's path below `path` must match one of, for example `"*.csv"` or
-    `"2024/**/*.json"`. Empty: every file."""
+    """Patterns (globs) that a file's path below `path` must match one of: `"*.csv"` is for files at
+    the top, `"**/*.csv"` for files at any depth. Empty: every file."""
 
     settle: Seconds = 0.0
     """How long, in seconds, nothing may have changed before a change counts, so that a file still

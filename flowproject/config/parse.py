@@ -174,7 +174,20 @@ def _complete(own: _Source, base: _Source | None) -> dict[str, Any]:
                 f'type = {own.type!r} needs it{place}. Add {name} = "...".'
             )
     taken = {name: base.values[name] for name in shared if name in base.values} if base else {}
-    return taken | own.values
+    values = taken | own.values
+    _refuse_marker_of_one_file(own, values)
+    return values
+
+
+def _refuse_marker_of_one_file(own: _Source, values: Mapping[str, Any]) -> None:
+    """Report a marker for a source that is one file: it has no folder to hold the marker."""
+    mode = values.get("check_mode", "files_metadata")
+    if values.get("marker") and mode != "files_metadata":
+        own.section.report(
+            f"{own.section.header} marker = {values['marker']!r} can never be met with "
+            f"check_mode = {mode!r}, which watches one file. Remove marker, or watch the folder "
+            'with check_mode = "files_metadata".'
+        )
 
 
 def _blank(base: _Source) -> dict[str, Any]:

@@ -1,19 +1,10 @@
-"""One sensor's journal: entries by sequence number, their items, and their published marks.
-
-Layout below `flowproject/<project>/<branch>/<sensor>/`:
-
-    head.json                       a memo of the newest sequence number; safe to lose
-    entries/<10^10 - seq>.json      one entry each, newest first by name; created, never overwritten
-    tables/<seq>-<token>-*.parquet  the items an entry knows, and the difference it records
-    published/<seq>-<id>.json       a mark: the bus has this change
-    damaged/...                     what could not be read, set aside
-"""
+"""One sensor's journal: entries by sequence number, their items, and their published marks."""
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference
@@ -25,6 +16,7 @@ from flowproject.journal.store import Store
 
 __all__ = ["DamagedEntryError", "Journal", "Superseded", "entry_seq", "leading_seq"]
 
+_Table = TypeVar("_Table")
 _TOP: Final = 10**10
 _PROBES: Final = 16
 
@@ -49,6 +41,13 @@ class Journal:
     """The journal of one sensor on one branch.
 
     Reading the newest entry takes the same few requests after ten changes and after a million.
+    Layout below `flowproject/<project>/<branch>/<sensor>/`:
+
+        head.json                       a memo of the newest sequence number; safe to lose
+        entries/<10^10 - seq>.json      one entry, newest first by name; created, never overwritten
+        tables/<seq>-<token>-*.parquet  the items an entry knows, and the difference it records
+        published/<seq>-<id>.json       a mark: the bus has this change
+        damaged/...                     what could not be read, set aside
     """
 
     def __init__(self, store: Store, *, project: str, branch: str, sensor: str) -> None:
@@ -104,10 +103,9 @@ class Journal:
         Raises:
             Superseded: if another tick has recorded under this number; nothing is left behind.
         """
-        written = self._write_tables(entry, items, difference)
-        entry = replace(entry, **written)
+        entry = self._with_tables(entry, items, difference)
         if not self._create(entry):
-            for key in written.values():
+            for key in filter(None, (entry.snapshot, entry.difference)):
                 self._store.delete(key)
             raise Superseded
         self._store.put(f"{self.location}/head.json", _to_bytes({"seq": entry.seq}))
@@ -219,31 +217,28 @@ class Journal:
         # A store may report a conflict for a write of ours that did happen, after its own retry.
         return self._store.get(self.entry_key(entry.seq)) == content
 
-    def _write_tables(
+    def _with_tables(
         self, entry: Entry, items: Mapping[str, Item] | None, difference: Difference
-    ) -> dict[str, str]:
+    ) -> Entry:
         if items is None and not any(difference.counts.values()):
-            return {}
+            return entry
         stem = f"{self.location}/tables/{entry.seq:010d}-{secrets.token_hex(6)}"
-        written = {"difference": f"{stem}-difference.parquet"}
-        self._store.put(written["difference"], tables.write_difference(difference))
+        entry = replace(entry, difference=f"{stem}-difference.parquet")
+        self._store.put(entry.difference, tables.write_difference(difference))
         if items is not None:
-            written["snapshot"] = f"{stem}-items.parquet"
-            self._store.put(written["snapshot"], tables.write_items(items))
-        return written
+            entry = replace(entry, snapshot=f"{stem}-items.parquet")
+            self._store.put(entry.snapshot, tables.write_items(items))
+        return entry
 
-    def _table(self, entry: Entry, key: str, read: Any) -> Any:
+    def _table(self, entry: Entry, key: str, read: Callable[[bytes], _Table]) -> _Table:
         content = self._store.get(key)
+        place = self.entry_key(entry.seq)
         if content is None:
-            raise DamagedEntryError(
-                self.entry_key(entry.seq), entry.seq, f"its table {key!r} is gone"
-            )
+            raise DamagedEntryError(place, entry.seq, f"its table {key!r} is gone")
         try:
             return read(content)
         except ValueError as error:
-            raise DamagedEntryError(
-                self.entry_key(entry.seq), entry.seq, f"its table {key!r}: {error}"
-            ) from error
+            raise DamagedEntryError(place, entry.seq, f"its table {key!r}: {error}") from error
 
     def _mark_key(self, entry: Entry) -> str:
         return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +39,9 @@ class CountingStore:
 
 
 @pytest.fixture(params=["folder"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     assert request.param == "folder"
-    yield open_store(str(tmp_path / "datastore"))
+    return open_store(str(tmp_path / "datastore"))
 
 
 @pytest.fixture
@@ -213,9 +213,7 @@ def test_an_entry_with_a_flipped_value_is_damaged(journal: Journal, store: Store
         journal.head()
 
 
-def test_a_journal_of_damaged_entries_only_is_no_first_look(
-    journal: Journal, store: Store
-) -> None:
+def test_a_journal_of_damaged_entries_only_is_no_first_look(journal: Journal, store: Store) -> None:
     fill(journal, 1)
     store.put(journal.entry_key(1), b"?")
     with pytest.raises(DamagedEntryError) as caught:

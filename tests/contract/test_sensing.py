@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scene(tmp_path: Path, folder: Path) -> Scene:
+    assert folder.parent == tmp_path
     return Scene(
         project=project(files()),
         root=tmp_path,
@@ -218,7 +219,7 @@ def test_a_failure_is_no_state(scene: Scene, bus: Bus, folder: Path) -> None:
     assert bus.events == []
 
 
-def test_a_change_settles_before_it_counts(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_change_settles_before_it_counts(scene: Scene, folder: Path) -> None:
     scene = replace(scene, project=project(files(settle=30.0)))
     tick(scene)
     before = snapshot(scene.store)
@@ -255,9 +256,7 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
             together.wait(timeout=10)
         return NOW
 
-    four = replace(
-        scene, project=project(files()), clock=clock
-    )
+    four = replace(scene, project=project(files()), clock=clock)
     outcomes: list[str] = []
     threads = [
         threading.Thread(target=lambda: outcomes.extend(t.outcome for t in sensing.observe(four)))
@@ -288,7 +287,7 @@ def test_a_damaged_entry_is_named_set_aside_and_its_change_found_again(
     assert len(bus.events) == 1, "the same change, under the id that the bus already has"
 
 
-def test_a_damaged_only_entry_is_no_first_look(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_damaged_only_entry_is_no_first_look(scene: Scene) -> None:
     tick(scene)
     scene.store.put(scene.journal("files").entry_key(1), b"torn")
     assert [tick(scene).outcome for _ in range(3)] == ["failed"] * 3
@@ -306,7 +305,7 @@ def test_a_preview_writes_nothing_and_sends_nothing(scene: Scene, bus: Bus, fold
     assert tick(scene).id == seen.id
 
 
-def test_an_edited_sensor_says_so(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_an_edited_sensor_says_so(scene: Scene, folder: Path) -> None:
     write(folder, "b.txt", "2")
     tick(scene)
     scene = replace(scene, project=project(files(include=("*.csv",))))
@@ -320,10 +319,11 @@ def test_a_sensor_that_is_not_there_is_a_usage_error(scene: Scene) -> None:
         sensing.observe(scene, ["file"])
 
 
+@pytest.mark.usefixtures("bus")
 def test_old_entries_are_pruned_as_the_journal_grows(
-    scene: Scene, bus: Bus, folder: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import flowproject.sensing.rounds as rounds
+    from flowproject.sensing import rounds
 
     monkeypatch.setattr(rounds, "PRUNE_EVERY", 5)
     tick(scene)

@@ -64,7 +64,7 @@ def test_a_script_finds_its_own_project_from_any_folder(
     for folder in (flow.parent, elsewhere):
         folder.mkdir()
         (folder / FILE).write_text(TEXT)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(flow))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(flow), raising=False)
     monkeypatch.chdir(elsewhere)
     assert project_root() == flow.parent
 
@@ -74,7 +74,8 @@ def test_a_script_outside_any_project_works_in_the_one_of_the_current_folder(
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / FILE).write_text(TEXT)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"))
+    script = str(tmp_path / "script.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", script, raising=False)
     monkeypatch.chdir(tmp_path / "here")
     assert project_root() == tmp_path / "here"
 

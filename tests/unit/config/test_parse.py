@@ -589,3 +589,10 @@ def test_every_key_stands_in_the_file_of_this_repository(pytestconfig: pytest.Co
     written = {*tables["sensor"], *tables["data"]}
     found = parse_config(text)
     assert {*found["sensor"], *found["data"]} == written
+
+
+def test_a_marker_needs_a_folder() -> None:
+    one_file = FILES + 'check_mode = "file_size"\nmarker = "_SUCCESS"\n'
+    with pytest.raises(ConfigError, match="can never be met with check_mode = 'file_size'"):
+        parse_config(one_file)
+    assert project(FILES + 'marker = "_SUCCESS"\n').sensors

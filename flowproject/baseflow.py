@@ -1,0 +1,192 @@
+"""The only bridge from flows to what is below: `BaseFlow`, and `on_change` to start a flow.
+
+Whatever a flow may call on `self` stands here; how it is done stands in the layers below.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from metaflow import (
+    Config,
+    FlowMutator,
+    FlowSpec,
+    config_expr,
+    current,
+    namespaced_event_name,
+    project,
+    user_step_decorator,
+)
+
+from flowproject.change import Change
+from flowproject.config import FILE, Project, project_root
+from flowproject.errors import ConfigError, closest
+from flowproject.journal import Store, open_store
+from flowproject.user import name_user
+
+__all__ = ["BaseFlow", "on_change"]
+
+_EVENT_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_event_"
+
+name_user()
+
+
+def _config_file() -> str:
+    """The project's configuration; Metaflow says so itself if there is none."""
+    try:
+        return str(project_root() / FILE)
+    except ConfigError:
+        return FILE
+
+
+@user_step_decorator
+def _carry_change(
+    _step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
+) -> Iterator[None]:
+    """Keep the event that started the run as the artifact `change_event` of every step."""
+    before = inputs[0] if inputs else flow
+    flow.change_event = _event() or getattr(before, "change_event", None)
+    yield
+
+
+class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
+    """Gives every step of a flow what `BaseFlow` promises, and every package the SQL files."""
+
+    def mutate(self, mutable_flow: Any) -> None:
+        for _, step in mutable_flow.steps:
+            step.add_decorator(_carry_change, duplicates=step.IGNORE)
+
+    def add_to_package(self) -> Iterator[tuple[str, str]]:
+        root = project_root()
+        for file in (root / FILE, *sorted(root.glob("sql/**/*.sql"))):
+            yield str(file), file.relative_to(root).as_posix()
+
+
+@_Equipped
+@project(name=config_expr("flowconfig.project_name"))
+class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
+    """What every flow of a project inherits: its configuration, its queries, its change."""
+
+    flowconfig = Config(
+        "flowconfig",
+        default=_config_file(),
+        parser="flowproject.config.parse_config",
+        help="The project's configuration",
+    )
+
+    change_event: Mapping[str, Any] | None
+    sensors: tuple[str, ...] = ()
+
+    @property
+    def change(self) -> Change | None:
+        """The change that started this run, or None if it was started by hand."""
+        event = self.change_event
+        return Change(event, self._store) if event else None
+
+    def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
+        """The rows of `sql/<name>.sql`, run on the source of `[data]`.
+
+        Parameters are bound to `:name` in the SQL, never pasted.
+
+        Raises:
+            QueryError: if the file, the SQL or its parameters are wrong.
+            SourceError: if the source can't run queries or can't be reached.
+        """
+        from flowproject.sources import open_source
+
+        data = self._project.data or next(iter(self._project.sensors.values())).data
+        return open_source(data, project_root()).query(name, parameters)
+
+    def observe(self, *, force: bool = False) -> list[dict[str, Any]]:
+        """One tick of every sensor, recorded in the journal and shown on the step's card.
+
+        A sensor that fails is in the result with its reason; the others are not affected.
+        """
+        from flowproject import cards, sensing
+
+        ticks = [
+            tick.to_json() for tick in sensing.observe(self._scene(), self.sensors, force=force)
+        ]
+        for tick in ticks:
+            print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
+        if hasattr(current, "card"):
+            current.card.extend(cards.sensor_card(ticks))
+        return ticks
+
+    def publish(self, ticks: Sequence[Mapping[str, Any]]) -> None:
+        """Hand each recorded change to the event bus, until the bus has it.
+
+        Raises:
+            TickError: after all the others are done, with the list of what failed.
+        """
+        from flowproject import sensing
+
+        seen = sensing.publish(self._scene(), [sensing.Tick.from_json(tick) for tick in ticks])
+        for tick in seen:
+            if tick.delivery:
+                print(f"{tick.sensor}: {tick.delivery}")
+        sensing.raise_for_failures(seen)
+
+    @property
+    def _project(self) -> Project:
+        config = self.flowconfig
+        return Project.from_dict(config if isinstance(config, dict) else config.to_dict())
+
+    def _scene(self) -> Any:  # imported late, so that flows without sensors are light
+        from flowproject.sensing import Scene
+
+        return Scene(
+            project=self._project,
+            root=project_root(),
+            store=self._store(),
+            branch=current.branch_name,
+            run=f"{current.flow_name}/{current.run_id}",
+        )
+
+    def _store(self) -> Store:
+        # The datastore of this very task: `--datastore` may differ from Metaflow's default.
+        return open_store(str(self._datastore._storage_impl.datastore_root))  # noqa: SLF001
+
+
+class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator
+    """Start the flow when a sensor sees a change; with several, when all of them have."""
+
+    def init(self, *sensors: str) -> None:
+        """Take the names of the sensors."""
+        self._sensors = sensors
+
+    def pre_mutate(self, mutable_flow: Any) -> None:
+        """Add `@trigger` for the events of the sensors.
+
+        Raises:
+            ConfigError: if a sensor is not in the configuration.
+        """
+        [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
+        known = config["sensors"]
+        for name in self._sensors:
+            if name not in known:
+                raise ConfigError(
+                    f"@on_change({name!r}) names no sensor of this project",
+                    where="flowproject.toml",
+                    allowed=f"Sensors: {', '.join(known)}",
+                    fix=closest(name, known),
+                )
+        events = [namespaced_event_name(known[name]["event_name"]) for name in self._sensors]
+        mutable_flow.add_decorator("trigger", deco_kwargs={"events": events})
+
+
+def _event() -> dict[str, Any] | None:
+    """What the newest of our own events in the environment says of its change, if there is one."""
+    told = [_parsed(value) for key, value in os.environ.items() if key.startswith(_EVENT_PREFIX)]
+    ours = [event for event in told if isinstance(event, dict) and "change" in event]
+    newest = max(ours, key=lambda event: event["timestamp"], default=None)
+    return newest["change"] if newest else None
+
+
+def _parsed(text: str) -> Any:
+    """The payload of an event; None for events of others, which need not be JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

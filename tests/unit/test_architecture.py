@@ -1,0 +1,128 @@
+"""What the layout promises and import-linter can't see. The layers themselves: `make check`."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "flowproject").rglob("*.py"))
+FLOWS = sorted(ROOT.glob("*flow.py"))
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> set[str]:
+    """The dotted names that a module imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.timeout(30)
+def test_importing_flowproject_loads_metaflow_and_no_other_third_party_client() -> None:
+    code = (
+        "import sys, metaflow\n"
+        "before = set(sys.modules)\n"
+        "import flowproject\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
+    )
+    loaded = set(told.stdout.split()) - sys.stdlib_module_names - {"metaflow"}
+    assert loaded == {"flowproject"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_module_says_in_five_lines_what_belongs_in_it(module: Path) -> None:
+    said = ast.get_docstring(ast.parse(module.read_text()))
+    assert said, "no docstring"
+    assert len(said.splitlines()) <= 5
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_module_fits_on_300_lines(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_public_names_are_in_all(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    promised = {
+        element.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for element in ast.walk(node.value)
+        if isinstance(element, ast.Constant)
+    }
+    defined = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    assert {one for one in defined if not one.startswith("_")} <= promised
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=name)
+def test_a_flow_fits_on_one_screen(flow: Path) -> None:
+    assert len(flow.read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=name)
+def test_a_flow_imports_only_public_names_of_flowproject(flow: Path) -> None:
+    modules = {name(module).removesuffix(".py").removesuffix("/__init__") for module in MODULES}
+    used = {one.replace(".", "/") for one in imports(flow)} & modules
+    assert used <= {"flowproject", "flowproject/cards"}
+
+
+def test_argo_events_are_published_by_one_module() -> None:
+    homes = [
+        name(module)
+        for module in MODULES
+        if any(one.startswith("metaflow.integrations") for one in imports(module))
+    ]
+    assert homes == ["flowproject/events.py"]
+
+
+def test_the_base_has_neither_metaflow_nor_outerbounds_and_an_extra_has_one() -> None:
+    platforms = {"metaflow", "outerbounds", "ob-metaflow"}
+    assert not {one.name for one in RUNTIME} & platforms
+    for extra, lines in PROJECT["optional-dependencies"].items():
+        assert {Requirement(line).name for line in lines} & platforms <= {extra}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=name)
+def test_a_lock_has_hashes_and_no_addresses(lock: Path) -> None:
+    text = lock.read_text()
+    pins = [line for line in text.splitlines() if "==" in line]
+    assert pins
+    assert all(line.endswith("\\") for line in pins)
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("wanted", RUNTIME, ids=str)
+def test_a_lock_pins_what_the_project_asks_for(lock: str, wanted: Requirement) -> None:
+    pinned = [
+        Requirement(line.removesuffix("\\").strip())
+        for line in (ROOT / lock).read_text().splitlines()
+        if line.startswith(f"{wanted.name}==")
+    ]
+    versions = [specifier.version for one in pinned for specifier in one.specifier]
+    assert versions
+    assert all(wanted.specifier.contains(version) for version in versions)
