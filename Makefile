@@ -10,14 +10,13 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
-FLOWS := sensorflow.py starterflow.py
 UV := uv==0.13.9
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a run, two cards
-	@$(BIN)/python -m flowproject.dev.demo $(ARGS)
+	@$(BIN)/python demo/demo.py $(ARGS)
 
 dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
 	@$(BIN)/flowproject dev $(ARGS)

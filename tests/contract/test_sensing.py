@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from flowproject import sensing
-from flowproject.config import FilesData, Project, Schedule, Sensor
+from flowproject.config import DuckDBData, FilesData, Project, Schedule, Sensor
 from flowproject.errors import TickError, UsageError
 from flowproject.journal import Store, open_store
 from flowproject.sensing import Scene, Tick
@@ -331,3 +331,25 @@ def test_old_entries_are_pruned_as_the_journal_grows(
         tick(scene, force=True)
     snapshots = [key for key in scene.store.keys("flowproject") if key.endswith("-items.parquet")]
     assert len(snapshots) == 2
+
+
+def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    (scene.root / "sql").mkdir()
+    (scene.root / "sql" / "endless.sql").write_text(
+        "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+    )
+    endless = Sensor(
+        name="endless",
+        data=DuckDBData(query="endless"),
+        event_name="endless_changed",
+        timeout=0.5,
+    )
+    scene = replace(scene, project=project(endless, files()))
+    sensing.observe(scene)
+    write(folder, "b.csv", "2")
+    ticks = sensing.publish(scene, sensing.observe(scene))
+    assert [seen.outcome for seen in ticks] == ["failed", "changed"]
+    assert "no answer within 0.5 s" in ticks[0].reason
+    assert len(bus.events) == 1
