@@ -22,7 +22,7 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 	@$(BIN)/flowproject dev $(ARGS)
 
 test: $(VENV)/.dev ## run every test (ARGS="-k journal" for some of them)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check
