@@ -5,9 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry
-from flowproject.changes.observation import Item
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store
 
@@ -63,20 +62,17 @@ class Change:
     @property
     def added(self) -> list[dict[str, Json]]:
         """The items that are new: rows by column name, or files with key, size and so on."""
-        return [_shown(item) for item in self._difference.added]
+        return [item.shown for item in self._difference.added]
 
     @property
     def modified(self) -> list[dict[str, Json]]:
         """The items that are not what they were, as `{"key": ..., "old": {...}, "new": {...}}`."""
-        return [
-            {"key": new.key, "old": _shown(old), "new": _shown(new)}
-            for old, new in self._difference.modified
-        ]
+        return [edit(old, new) for old, new in self._difference.modified]
 
     @property
     def removed(self) -> list[dict[str, Json]]:
         """The items that are gone, as they were last seen."""
-        return [_shown(item) for item in self._difference.removed]
+        return [item.shown for item in self._difference.removed]
 
     def __repr__(self) -> str:
         return f"<change {self.seq} of sensor {self.sensor!r}: {self.reason}>"
@@ -112,7 +108,3 @@ class Change:
             kept: Json = getattr(self._entry, name)
             return kept
         return told
-
-
-def _shown(item: Item) -> dict[str, Json]:
-    return dict(item.data) or {"key": item.key}

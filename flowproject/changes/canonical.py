@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final, cast
 from uuid import UUID
 
-__all__ = ["Json", "canonical", "digest", "digest_value", "digest_values", "dumps"]
+__all__ = ["Json", "canonical", "digest", "digest_value", "dumps"]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -59,11 +59,6 @@ def digest(*parts: bytes | str) -> str:
 def digest_value(value: Json) -> str:
     """The digest of one canonical value."""
     return digest(dumps(value))
-
-
-def digest_values(values: Iterable[Json]) -> str:
-    """The digest of a bag of canonical values: their order does not matter, their number does."""
-    return digest(*sorted(digest_value(value) for value in values))
 
 
 def _same(value: Any) -> Json:

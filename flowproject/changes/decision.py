@@ -111,18 +111,24 @@ def _with_parents(folder: str) -> set[str]:
 
 
 def _unsettled(settle: float, difference: Difference, now: dt.datetime) -> str:
-    if not settle or not difference.arrived:
+    """Why the change must settle: something in it was written less than `settle` seconds ago.
+
+    A clock may be ahead of ours by as much; what is dated later than that is dated wrongly, and
+    must not hold a change back until then.
+    """
+    ages = [(_age(item, now), item.key) for item in difference.arrived] if settle else []
+    fresh = [(age, key) for age, key in ages if age is not None and -settle <= age < settle]
+    if not fresh:
         return ""
-    newest = max(difference.arrived, key=lambda item: str(item.data.get("modified", "")))
-    modified = newest.data.get("modified")
+    age, key = min(fresh)
+    return f"{key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
+
+
+def _age(item: Item, now: dt.datetime) -> float | None:
+    modified = item.data.get("modified")
     if not isinstance(modified, str):
-        return ""
-    age = (now - dt.datetime.fromisoformat(modified)).total_seconds()
-    if age >= settle:
-        return ""
-    return (
-        f"{newest.key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
-    )
+        return None
+    return (now - dt.datetime.fromisoformat(modified)).total_seconds()
 
 
 def _state(seen: Observation) -> str:

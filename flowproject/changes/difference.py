@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Item
 
-__all__ = ["Difference", "diff"]
+__all__ = ["Difference", "diff", "edit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,11 @@ class Difference:
             modified=self.modified[:limit],
             removed=self.removed[:limit],
         )
+
+
+def edit(old: Item, new: Item) -> dict[str, Json]:
+    """What a reader sees of a modified item."""
+    return {"key": new.key, "old": old.shown, "new": new.shown}
 
 
 def diff(old: Mapping[str, Item], new: Mapping[str, Item]) -> Difference:

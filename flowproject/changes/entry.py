@@ -7,10 +7,14 @@ from typing import Any, Final, Self
 
 from flowproject.changes.canonical import Json, digest, digest_value
 
-__all__ = ["FORMAT", "Entry", "change_id"]
+__all__ = ["FORMAT", "Entry", "UnknownFormatError", "change_id"]
 
 FORMAT: Final = 1
 _PUBLISHED_OUTCOMES: Final = ("changed", "forced")
+
+
+class UnknownFormatError(Exception):
+    """A document that is whole, and of a format that this version does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +76,14 @@ class Entry:
         """The entry that `to_json` wrote.
 
         Raises:
-            ValueError: if the document is damaged or of a format that is not known.
+            UnknownFormatError: if a later flowproject wrote it.
+            ValueError: if it is damaged.
         """
         body = {key: value for key, value in document.items() if key != "digest"}
-        if body.get("v") != FORMAT:
-            message = f"its format is {body.get('v')!r}, not {FORMAT}"
-            raise ValueError(message)
         if document.get("digest") != digest_value(body):
-            message = "its digest does not match what it says"
-            raise ValueError(message)
+            raise ValueError("its digest does not match what it says")
+        if body.get("v") != FORMAT:
+            raise UnknownFormatError(f"its format is {body.get('v')!r}, and this is {FORMAT}")
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in body.items() if key in known})
 

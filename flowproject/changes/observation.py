@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from flowproject.changes.canonical import Json, digest, digest_value
 
 __all__ = ["Cost", "Item", "Observation", "fingerprint_items", "fingerprint_value", "item"]
+
+_MODULUS: Final = 2**128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,11 @@ class Item:
     version: str
     data: dict[str, Json] = field(default_factory=dict)
 
+    @property
+    def shown(self) -> dict[str, Json]:
+        """What a reader sees of it: its data, or its key if it has no more."""
+        return dict(self.data) or {"key": self.key}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -65,6 +73,13 @@ def fingerprint_value(value: Json) -> str:
 
 
 def fingerprint_items(items: Iterable[Item]) -> str:
-    """The fingerprint of a table of items: the same for the same items in any order."""
-    pairs = sorted((item.key, item.version) for item in items)
-    return digest("items", *(part for pair in pairs for part in pair))
+    """The fingerprint of a table of items: the same for the same items in any order.
+
+    A sum over digests (Bellare and Micciancio's AdHash), so that it follows from the items that
+    were added and removed, without all the others.
+    """
+    count, total = 0, 0
+    for item in items:
+        count += 1
+        total += int(digest(item.key, item.version), 16)
+    return digest("items", str(count), f"{total % _MODULUS:032x}")

@@ -65,6 +65,8 @@ def parse_event(body: bytes) -> Event:
         )
     except (ValueError, RecursionError) as error:
         raise _Refused(400, f"the body is not JSON: {error}") from error
+    if not _is_text(data):
+        raise _Refused(400, "the body has half of a surrogate pair, which is no text")
     if not isinstance(data, dict) or not isinstance(data.get("payload"), dict):
         raise _Refused(400, 'the body must be {"name": ..., "payload": {...}}')
     payload: dict[str, Any] = data["payload"]
@@ -72,6 +74,14 @@ def parse_event(body: bytes) -> Event:
     if not isinstance(name, str) or not name:
         raise _Refused(400, 'payload["name"] must be the name of the event: sensors compare it')
     return Event(payload=payload)
+
+
+def _is_text(data: object) -> bool:
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @asynccontextmanager

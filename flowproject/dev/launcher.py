@@ -26,6 +26,7 @@ _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _KEPT_LOGS: Final = 500
+_LONGEST_LINE: Final = 64 * 1024
 _TAIL: Final = 15
 _DRAIN: Final = 1.0
 """Seconds to read what is left of the output: a process left behind may hold it open."""
@@ -158,9 +159,12 @@ class Launcher:
                 log.write(chunk)
                 if not output.run_id:
                     self._notice_run_id(child.pid, order, place, output)
-                *lines, output.rest = (output.rest + chunk).split(b"\n")
+                *lines, rest = (output.rest + chunk).split(b"\n")
+                # A line without an end is cut: the log has all of it.
+                output.rest = rest[-_LONGEST_LINE:]
                 for line in lines:
-                    self._print(order, output, line)
+                    self._print(order, output, line[-_LONGEST_LINE:])
+        self._print(order, output, output.rest)
 
     def _notice_run_id(self, pid: int, order: Order, place: _Place, output: _Output) -> None:
         try:

@@ -19,14 +19,20 @@ def end_task_id(flow: FlowFile, run_id: str) -> str:
 def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
     """What the sensors of the run concluded; an empty list if the flow has no sensors.
 
-    A run that failed has them too: the sensors that worked are worth telling.
+    A run that failed has them too: the sensors that worked are worth telling. They are looked for
+    in the first task of each step, for a foreach has thousands.
     """
     for step in _run(flow, run_id):
-        for task in step:
-            if "ticks" in task:
-                ticks = task["ticks"].data
-                return [tick for tick in ticks if isinstance(tick, Mapping)]
+        task = next(iter(step), None)
+        ticks = task["ticks"].data if task and "ticks" in task else None
+        if isinstance(ticks, list) and all(_is_tick(tick) for tick in ticks):
+            return ticks
     return []
+
+
+def _is_tick(value: object) -> bool:
+    """Whether this is a tick; another flow may call something else of its own `ticks`."""
+    return isinstance(value, Mapping) and value.keys() >= {"v", "sensor", "outcome", "reason"}
 
 
 def _run(flow: FlowFile, run_id: str) -> Any:  # Metaflow has no types

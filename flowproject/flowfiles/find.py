@@ -87,8 +87,9 @@ def _ask_child(path: Path, branch: str, production: bool) -> dict[str, Any]:  # 
         )
     except subprocess.TimeoutExpired:
         return _failure(path, f"importing it took more than {_TIME_LIMIT:.0f} s")
-    if child.returncode != 0:
-        return _failure(path, _last_line(child.stderr) or f"exit code {child.returncode}")
+    if child.returncode != 0 or not child.stdout:
+        said = _last_line(child.stderr) or f"it ended Python with exit code {child.returncode}"
+        return _failure(path, said)
     answer: dict[str, Any] = json.loads(child.stdout)
     return answer
 

@@ -4,7 +4,8 @@ Entries are created once and never overwritten, so two ticks at once can't both 
 rewritable here (the head memo) is never the truth. What a change is, is decided elsewhere.
 """
 
-from flowproject.journal.journal import DamagedEntryError, Journal, Superseded
+from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
+from flowproject.journal.journal import Head, Journal
 from flowproject.journal.location import datastore_root
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.store import Store, open_store
@@ -12,6 +13,8 @@ from flowproject.journal.store import Store, open_store
 __all__ = [
     "PRUNE_EVERY",
     "DamagedEntryError",
+    "DamagedTableError",
+    "Head",
     "Journal",
     "Store",
     "Superseded",

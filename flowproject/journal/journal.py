@@ -1,40 +1,38 @@
 """One sensor's journal: entries by sequence number, their items, and their published marks."""
 
 import json
+import logging
+import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference
-from flowproject.changes.entry import Entry
+from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Item
 from flowproject.errors import JournalError
 from flowproject.journal import tables
+from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
 from flowproject.journal.store import Store
 
-__all__ = ["DamagedEntryError", "Journal", "Superseded", "entry_seq", "leading_seq"]
+__all__ = ["Head", "Journal", "entry_numbers", "leading_numbers"]
 
 _Table = TypeVar("_Table")
 _TOP: Final = 10**10
 _PROBES: Final = 16
+_ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
+_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*$")
+_log = logging.getLogger(__name__)
 
 
-class Superseded(Exception):  # noqa: N818  # an outcome of a tick, not an error
-    """Another tick recorded under this sequence number first."""
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The end of a journal: its newest number (0: it is empty), and the newest readable entry."""
 
-
-class DamagedEntryError(JournalError):
-    """An entry, or a table that it names, can't be read."""
-
-    def __init__(self, key: str, seq: int, reason: str) -> None:
-        self.key = key
-        self.seq = seq
-        super().__init__(
-            f"The journal entry {key!r} is damaged: {reason}",
-            allowed="It is set aside, and the next tick compares with the entry before it",
-        )
+    seq: int = 0
+    entry: Entry | None = None
 
 
 class Journal:
@@ -47,7 +45,7 @@ class Journal:
         entries/<10^10 - seq>.json      one entry, newest first by name; created, never overwritten
         tables/<seq>-<token>-*.parquet  the items an entry knows, and the difference it records
         published/<seq>-<id>.json       a mark: the bus has this change
-        damaged/...                     what could not be read, set aside
+        damaged/<seq>-noted.json        a note: a tick has said that this entry can't be read
     """
 
     def __init__(self, store: Store, *, project: str, branch: str, sensor: str) -> None:
@@ -57,39 +55,39 @@ class Journal:
         self.location = f"flowproject/{project}/{branch}/{sensor}"
         self._store = store
 
-    def head(self) -> Entry | None:
-        """The newest entry, or None if there has never been one.
+    def head(self) -> Head:
+        """The newest number, and the newest entry that can be read.
 
         Raises:
-            DamagedEntryError: if the newest entry can't be read.
-            JournalError: if there are no entries but damaged ones, which is no first look.
+            DamagedEntryError: if the newest entry can't be read and no tick has noted it yet.
+            JournalError: if there are entries and none can be read, which is no first look.
         """
-        newest = self._newest()
+        newest, content = self._newest()
+        for seq in range(newest, 0, -1):
+            content = content if seq == newest else self._store.get(self.entry_key(seq))
+            if content is None:
+                break
+            entry = self._readable(seq, content)
+            if entry:
+                return Head(seq=newest, entry=entry)
         if newest:
-            return newest
-        if self._store.keys(f"{self.location}/damaged"):
             raise JournalError(
-                f"Every entry of sensor {self.sensor!r} is damaged",
-                where=f"{self.location}/damaged",
+                f"No entry of sensor {self.sensor!r} can be read",
+                where=f"{self.location}/entries",
                 allowed="This is not taken for a first look, because changes would be missed",
                 fix=f"Look at what changed, then `flowproject reset {self.sensor}`",
             )
-        return None
+        return Head()
 
     def get(self, seq: int) -> Entry | None:
         """The entry with this sequence number, or None if it was pruned or never was.
 
         Raises:
             DamagedEntryError: if it can't be read.
+            JournalError: if a newer flowproject wrote it.
         """
-        key = self.entry_key(seq)
-        content = self._store.get(key)
-        if content is None:
-            return None
-        try:
-            return Entry.from_json(json.loads(content))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise DamagedEntryError(key, seq, str(error)) from error
+        content = self._store.get(self.entry_key(seq))
+        return None if content is None else self._parsed(seq, content)
 
     def entry_key(self, seq: int) -> str:
         """Where the entry with this sequence number lies, below the root of the datastore."""
@@ -108,26 +106,31 @@ class Journal:
             for key in filter(None, (entry.snapshot, entry.difference)):
                 self._store.delete(key)
             raise Superseded
-        self._store.put(f"{self.location}/head.json", _to_bytes({"seq": entry.seq}))
+        self._remember(entry.seq)
         return entry
 
     def items(self, entry: Entry) -> dict[str, Item]:
         """The items that the source had when `entry` was recorded; empty if it has no items.
 
         Raises:
-            DamagedEntryError: if their table is gone or can't be read.
+            DamagedTableError: if their table is gone or can't be read.
         """
-        return self._table(entry, entry.snapshot, tables.read_items) if entry.snapshot else {}
+        return self._table(entry.snapshot, tables.read_items) if entry.snapshot else {}
 
     def difference(self, entry: Entry) -> Difference:
         """What happened to the items with `entry`; empty if the source has no items.
 
         Raises:
-            DamagedEntryError: if the table is gone or can't be read.
+            DamagedTableError: if the table is gone or can't be read.
         """
         if not entry.difference:
             return Difference()
-        return self._table(entry, entry.difference, tables.read_difference)
+        return self._table(entry.difference, tables.read_difference)
+
+    def is_waiting(self, head: Entry | None) -> bool:
+        """Whether the bus lacks a change: the newest tells, for they are published in order."""
+        newest = next((entry for entry in self.back_from(head) if entry.is_published), None)
+        return newest is not None and not self.is_marked(newest)
 
     def pending(self, head: Entry | None) -> list[Entry]:
         """The entries up to `head` that the bus has not taken yet, oldest first.
@@ -153,38 +156,35 @@ class Journal:
         self._store.create(self._mark_key(entry), _to_bytes({"v": 1, "id": entry.id, **details}))
 
     def back_from(self, head: Entry | None) -> Iterator[Entry]:
-        """`head` and the entries before it, as far as they are kept.
+        """`head` and the entries before it, as far as they are kept; noted damage is passed over.
 
         Raises:
-            DamagedEntryError: at an entry that can't be read.
+            DamagedEntryError: at an entry that can't be read and is not noted.
         """
         if head is None:
             return
         yield head
         for seq in range(head.seq - 1, 0, -1):
-            entry = self.get(seq)
-            if entry is None:
-                yield from self._kept_before(seq)
+            content = self._store.get(self.entry_key(seq))
+            if content is None:
                 return
-            yield entry
+            entry = self._readable(seq, content)
+            if entry:
+                yield entry
 
-    def set_aside(self, damage: DamagedEntryError) -> None:
-        """Move a damaged entry out of the way; what it said is kept under `damaged/`."""
-        key = self.entry_key(damage.seq)
-        content = self._store.get(key)
-        if content is None:
-            return
-        name = f"{damage.seq:010d}-{secrets.token_hex(4)}.json"
-        self._store.put(f"{self.location}/damaged/{name}", content)
-        self._store.delete(key)
+    def note_damage(self, damage: DamagedEntryError) -> None:
+        """Note that an entry can't be read, so that it is passed over from now on.
+
+        Nothing is moved or removed: its number stays taken, and what is left of it stays there.
+        """
+        self._store.create(self._note_key(damage.seq), _to_bytes({"v": 1, "said": str(damage)}))
 
     def next_seq(self) -> int:
-        """The sequence number that follows everything recorded or set aside, by its names."""
-        entries = self._store.keys(f"{self.location}/entries")
-        damaged = self._store.keys(f"{self.location}/damaged")
-        return 1 + max([0, *map(entry_seq, entries), *map(leading_seq, damaged)])
+        """The sequence number that follows everything recorded, readable or not."""
+        return self._newest()[0] + 1
 
-    def _newest(self) -> Entry | None:
+    def _newest(self) -> tuple[int, bytes | None]:
+        """The newest number and what is there; the memo leads to it, or else the names."""
         seq = self._memo()
         for _ in range(_PROBES):
             if not seq or not self._store.exists(self.entry_key(seq + 1)):
@@ -192,15 +192,31 @@ class Journal:
             seq += 1
         else:
             seq = 0
-        # Without a memo that leads to the newest entry, the names tell: the newest comes first.
-        return (self.get(seq) if seq else None) or next(self._kept_before(_TOP), None)
+        content = self._store.get(self.entry_key(seq)) if seq else None
+        if content is None:
+            seq = max(entry_numbers(self._store.keys(f"{self.location}/entries")), default=0)
+            content = self._store.get(self.entry_key(seq)) if seq else None
+        return seq, content
 
-    def _kept_before(self, seq: int) -> Iterator[Entry]:
-        for key in self._store.keys(f"{self.location}/entries"):
-            kept = entry_seq(key)
-            entry = self.get(kept) if kept < seq else None
-            if entry:
-                yield entry
+    def _readable(self, seq: int, content: bytes) -> Entry | None:
+        """The entry, or None if it is damaged and that is noted."""
+        try:
+            return self._parsed(seq, content)
+        except DamagedEntryError:
+            if self._store.exists(self._note_key(seq)):
+                return None
+            raise
+
+    def _parsed(self, seq: int, content: bytes) -> Entry:
+        try:
+            return Entry.from_json(json.loads(content))
+        except UnknownFormatError as error:
+            raise JournalError(
+                f"The journal entry {self.entry_key(seq)!r} can't be read: {error}",
+                fix="Use the version of flowproject that wrote it, or a newer one",
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DamagedEntryError(self.entry_key(seq), seq, str(error)) from error
 
     def _memo(self) -> int:
         content = self._store.get(f"{self.location}/head.json")
@@ -209,6 +225,13 @@ class Journal:
         except (ValueError, AttributeError):
             return 0
         return seq if isinstance(seq, int) and 0 < seq < _TOP else 0
+
+    def _remember(self, seq: int) -> None:
+        try:
+            self._store.put(f"{self.location}/head.json", _to_bytes({"seq": seq}))
+        except JournalError as error:
+            # The entry is there, and that is what counts: without a memo the next tick is slower.
+            _log.warning("The memo of the journal was not written. %s", error)
 
     def _create(self, entry: Entry) -> bool:
         content = _to_bytes(entry.to_json())
@@ -230,28 +253,30 @@ class Journal:
             self._store.put(entry.snapshot, tables.write_items(items))
         return entry
 
-    def _table(self, entry: Entry, key: str, read: Callable[[bytes], _Table]) -> _Table:
+    def _table(self, key: str, read: Callable[[bytes], _Table]) -> _Table:
         content = self._store.get(key)
-        place = self.entry_key(entry.seq)
         if content is None:
-            raise DamagedEntryError(place, entry.seq, f"its table {key!r} is gone")
+            raise DamagedTableError(f"The journal's table {key!r} is gone")
         try:
             return read(content)
         except ValueError as error:
-            raise DamagedEntryError(place, entry.seq, f"its table {key!r}: {error}") from error
+            raise DamagedTableError(f"The journal's table {key!r} is damaged: {error}") from error
+
+    def _note_key(self, seq: int) -> str:
+        return f"{self.location}/damaged/{seq:010d}-noted.json"
 
     def _mark_key(self, entry: Entry) -> str:
         return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"
 
 
-def leading_seq(key: str) -> int:
-    """The sequence number that the name of a mark, a table or a damaged entry starts with."""
-    return int(key.rpartition("/")[2].partition("-")[0])
+def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
+    """The sequence numbers of the entries at these keys; what is no entry is passed over."""
+    return (_TOP - int(found[1]) for found in map(_ENTRY_NAME.search, keys) if found)
 
 
-def entry_seq(key: str) -> int:
-    """The sequence number of the entry at `key`."""
-    return _TOP - int(key.rpartition("/")[2].removesuffix(".json"))
+def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
+    """The sequence numbers that these names of marks, tables and notes start with."""
+    return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
 
 
 def _to_bytes(document: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from flowproject.changes.entry import Entry
-from flowproject.journal.journal import Journal, entry_seq, leading_seq
+from flowproject.journal.journal import Journal, entry_numbers, leading_numbers
 from flowproject.journal.store import Store
 
 __all__ = ["KEPT_ENTRIES", "PRUNE_EVERY", "prune"]
@@ -17,22 +17,20 @@ PRUNE_EVERY: Final = 50
 _SNAPSHOTS_KEPT: Final = 2
 
 
-def prune(store: Store, journal: Journal, head: Entry | None, *, keep: int = KEPT_ENTRIES) -> int:
+def prune(store: Store, journal: Journal, head: Entry, *, keep: int = KEPT_ENTRIES) -> int:
     """Forget all but the newest `keep` entries: how many objects went.
 
     Entries that are still to be published stay, with everything after them. Of the snapshots
-    of all items, which only the next comparison needs, the newest two stay: the second is for
-    the case that the newest entry turns out to be damaged.
+    of all items, which only the next comparison needs, the newest two stay: a slow tick may
+    still be reading the older one.
     """
-    if head is None:
-        return 0
     pending = [entry.seq for entry in journal.pending(head)]
     oldest_kept = min([head.seq - keep + 1, *pending])
     newest_spare = head.seq - _SNAPSHOTS_KEPT
     doomed = [
         key
         for key in store.keys(journal.location)
-        if _is_spare(key.removeprefix(f"{journal.location}/"), oldest_kept, newest_spare)
+        if _is_spare(key.removeprefix(journal.location), oldest_kept, newest_spare)
     ]
     for key in doomed:
         store.delete(key)
@@ -40,9 +38,8 @@ def prune(store: Store, journal: Journal, head: Entry | None, *, keep: int = KEP
 
 
 def _is_spare(path: str, oldest_kept: int, newest_spare: int) -> bool:
-    folder = path.partition("/")[0]
-    if folder == "entries":
-        return entry_seq(path) < oldest_kept
+    if path.startswith("/entries/"):
+        return any(seq < oldest_kept for seq in entry_numbers([path]))
     if path.endswith("-items.parquet"):
-        return leading_seq(path) <= newest_spare
-    return folder in ("tables", "published") and leading_seq(path) < oldest_kept
+        return any(seq <= newest_spare for seq in leading_numbers([path]))
+    return any(seq < oldest_kept for seq in leading_numbers([path]))

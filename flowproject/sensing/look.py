@@ -1,32 +1,33 @@
 """One look at one sensor: observe, compare with the journal, decide, record."""
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Item, Observation
 from flowproject.config.model import Sensor
-from flowproject.journal import Journal, Superseded
+from flowproject.journal import DamagedTableError, Head, Journal, Superseded
 from flowproject.sensing.tick import Tick
 
 __all__ = ["Look", "sample"]
 
 _SAMPLED: Final = 10
+_SAMPLED_BYTES: Final = 4096
 _TRAIL: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What was known of a sensor (`head`, the newest entry) and what is seen of it now."""
+    """What was known of a sensor (`head`, the end of its journal) and what is seen of it now."""
 
     sensor: Sensor
     journal: Journal
-    head: Entry | None
+    head: Head
     seen: Observation
     now: dt.datetime
     run: str = ""
@@ -35,21 +36,30 @@ class Look:
     @property
     def known(self) -> Entry | None:
         """The entry to compare with; None at the first look and after a reset."""
-        return self.head if self.head and self.head.is_state else None
+        return self.head.entry if self.head.entry and self.head.entry.is_state else None
 
     @cached_property
     def difference(self) -> Difference:
         """What happened to the items; no snapshot is read if the fingerprint is the same."""
-        if self.known is None:
-            return compare(None, self.seen)
-        if self.known.fingerprint == self.seen.fingerprint or self.seen.items is None:
+        same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
+        if same or self.seen.items is None:
             return Difference()
-        return compare(self.journal.items(self.known), self.seen)
+        return compare(self._before[0], self.seen)
+
+    @cached_property
+    def _before(self) -> tuple[dict[str, Item], str]:
+        """The items to compare with, and a note if they are lost: no change is missed for it."""
+        if self.known is None:
+            return {}, ""
+        try:
+            return self.journal.items(self.known), ""
+        except DamagedTableError as damage:
+            return {}, f" ({damage}: everything counts as added)"
 
     @cached_property
     def decision(self) -> Decision:
         """The outcome, and its reason."""
-        return decide(
+        decided = decide(
             self.known,
             self.seen,
             self.difference,
@@ -58,6 +68,9 @@ class Look:
             waiting=self._waiting(),
             definition=self._definition(),
         )
+        if decided.outcome != "changed" or self.seen.items is None:
+            return decided
+        return replace(decided, reason=decided.reason + self._before[1])
 
     def record(self) -> Tick:
         """The tick, after what it decided was recorded in the journal.
@@ -71,7 +84,7 @@ class Look:
         try:
             recorded = self.journal.record(entry, self.seen.items, self.difference)
         except Superseded:
-            reason = f"another tick recorded number {entry.seq} first, and publishes it"
+            reason = f"another tick recorded number {entry.seq} first"
             return self._tick(Decision(outcome="superseded", reason=reason))
         return self._tick(self.decision, recorded)
 
@@ -80,7 +93,7 @@ class Look:
         return self._tick(self.decision, self._entry() if self.decision.records else None)
 
     def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
-        newest = entry or self.head
+        newest = entry or self.head.entry
         return Tick(
             sensor=self.sensor.name,
             event_name=self.sensor.event_name,
@@ -102,7 +115,7 @@ class Look:
         )
 
     def _entry(self) -> Entry:
-        seq = self.head.seq + 1 if self.head else self.journal.next_seq()
+        seq = self.head.seq + 1
         previous = self.known.fingerprint if self.known else ""
         return Entry(
             seq=seq,
@@ -156,14 +169,13 @@ def sample(difference: Difference, limit: int = _SAMPLED) -> dict[str, Json]:
     """What happened to the first few items, as JSON; nothing for kinds that did not happen."""
     few = difference.first(limit)
     kinds: dict[str, list[Json]] = {
-        "added": [_shown(item) for item in few.added],
-        "modified": [
-            {"key": new.key, "old": _shown(old), "new": _shown(new)} for old, new in few.modified
-        ],
-        "removed": [_shown(item) for item in few.removed],
+        "added": [_short(item.shown) for item in few.added],
+        "modified": [_short(edit(old, new)) for old, new in few.modified],
+        "removed": [_short(item.shown) for item in few.removed],
     }
     return {kind: items for kind, items in kinds.items() if items}
 
 
-def _shown(item: Item) -> Json:
-    return dict(item.data) or {"key": item.key}
+def _short(shown: dict[str, Json]) -> Json:
+    size = len(dumps(shown).encode("utf-8", "surrogatepass"))
+    return shown if size <= _SAMPLED_BYTES else {"left_out_bytes": size}

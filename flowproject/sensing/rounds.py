@@ -1,11 +1,13 @@
 """All sensors of a project in one tick, side by side: one that fails never stops the others."""
 
 import datetime as dt
+import logging
+import threading
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Queue
 from typing import Final
 
 from flowproject.changes.entry import Entry
@@ -14,7 +16,7 @@ from flowproject.config.model import Project, Sensor
 from flowproject.errors import DeliveryError, FlowprojectError, TickError, UsageError, closest
 from flowproject.events import bus_address, full_name
 from flowproject.events import publish as publish_event
-from flowproject.journal import PRUNE_EVERY, DamagedEntryError, Journal, Store, prune
+from flowproject.journal import PRUNE_EVERY, DamagedEntryError, Head, Journal, Store, prune
 from flowproject.sensing.look import Look
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.tick import Tick, failed_tick
@@ -23,6 +25,7 @@ from flowproject.sources import open_source
 __all__ = ["Scene", "observe", "preview", "publish", "raise_for_failures"]
 
 _AT_ONCE: Final = 16
+_log = logging.getLogger(__name__)
 
 
 def _now() -> dt.datetime:
@@ -75,7 +78,7 @@ def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> 
         try:
             return _look_and_record(scene, sensor, journal, force=force)
         except DamagedEntryError as damage:
-            journal.set_aside(damage)
+            journal.note_damage(damage)
             raise
 
     return _side_by_side(scene, names, guarded)
@@ -87,7 +90,7 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
     def look(sensor: Sensor) -> Tick:
         journal = scene.journal(sensor.name)
         head = journal.head()
-        pending = len(journal.pending(head))
+        pending = len(journal.pending(head.entry))
         return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
 
     return _side_by_side(scene, names, look)
@@ -105,11 +108,11 @@ def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
 
 
 def _after_delivery(scene: Scene, seen: Tick) -> Tick:
-    journal = scene.journal(seen.sensor)
+    sensor, journal = scene.project.sensors[seen.sensor], scene.journal(seen.sensor)
     try:
-        left = _deliver(scene, scene.project.sensors[seen.sensor], journal, journal.head())
-    except FlowprojectError as error:
-        return replace(seen, undelivered=str(error))
+        left = _deliver(scene, sensor, journal, journal.head().entry)
+    except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
+        return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
     return replace(seen, pending=left.count, undelivered=left.reason)
 
 
@@ -136,15 +139,28 @@ class _Undelivered:
 
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
     head = journal.head()
-    left = _deliver(scene, sensor, journal, head)
-    seen = _look(scene, sensor, journal, head, force=force).record()
+    left = _deliver(scene, sensor, journal, head.entry)
+    try:
+        seen = _look(scene, sensor, journal, head, force=force).record()
+    except FlowprojectError as error:
+        seen = failed_tick(sensor, error, scene.clock())
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
-        prune(scene.store, journal, journal.head())
+        _prune(scene, journal)
     return replace(seen, pending=left.count + bool(seen.id), undelivered=left.reason)
 
 
+def _prune(scene: Scene, journal: Journal) -> None:
+    try:
+        head = journal.head().entry
+        if head:
+            prune(scene.store, journal, head)
+    except FlowprojectError as error:
+        # The change is recorded, and that is what counts; the next pruning takes what this left.
+        _log.warning("The journal of sensor %r was not pruned. %s", journal.sensor, error)
+
+
 def _look(
-    scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None, *, force: bool = False
+    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
 ) -> Look:
     return Look(
         sensor=sensor,
@@ -159,11 +175,11 @@ def _look(
 
 def _deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None) -> _Undelivered:
     """Publish what is recorded and not marked, oldest first, and stop at the first failure."""
+    if not bus_address():
+        return _Undelivered(count=int(journal.is_waiting(head)))
     pending = journal.pending(head)
     for index, entry in enumerate(pending):
         try:
-            if not bus_address():
-                return _Undelivered(count=len(pending))
             _publish(scene, sensor, journal, entry)
         except DeliveryError as error:
             return _Undelivered(count=len(pending) - index, reason=str(error))
@@ -185,14 +201,23 @@ def _publish(scene: Scene, sensor: Sensor, journal: Journal, entry: Entry) -> No
 
 
 def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], Tick]) -> list[Tick]:
-    def guarded(sensor: Sensor) -> Tick:
-        try:
-            return look(sensor)
-        except FlowprojectError as error:
-            return failed_tick(sensor, error, scene.clock())
-        except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
-            traceback.print_exc()
-            return failed_tick(sensor, error, scene.clock())
+    sensors = scene.sensors(names)
+    turns = threading.BoundedSemaphore(_AT_ONCE)
+    ticks: Queue[tuple[str, Tick]] = Queue()
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return list(pool.map(guarded, scene.sensors(names)))
+    def guarded(sensor: Sensor) -> None:
+        with turns:
+            try:
+                seen = look(sensor)
+            except FlowprojectError as error:
+                seen = failed_tick(sensor, error, scene.clock())
+            except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
+                traceback.print_exc()
+                seen = failed_tick(sensor, error, scene.clock())
+        ticks.put((sensor.name, seen))
+
+    for sensor in sensors:
+        # Daemons: Ctrl-C must not wait for the slowest source.
+        threading.Thread(target=guarded, args=(sensor,), daemon=True).start()
+    seen = dict(ticks.get() for _ in sensors)
+    return [seen[sensor.name] for sensor in sensors]

@@ -20,7 +20,8 @@ class Tick:
 
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `since` is when the newest entry of the journal was recorded, `pending` how many
-    recorded changes the bus has not taken, `undelivered` why, and `exit_code` the kind of failure.
+    recorded changes the bus has not taken (at least: without a bus, nobody counts), `undelivered`
+    why, and `exit_code` the kind of failure.
     """
 
     sensor: str
@@ -54,10 +55,7 @@ class Tick:
         if self.undelivered:
             return f"{self.pending} recorded and not delivered: {self.undelivered}"
         if self.pending:
-            return (
-                f"{self.pending} recorded, waiting: no event bus is configured; "
-                "`flowproject dev` runs one"
-            )
+            return "recorded changes wait: no event bus is configured; `flowproject dev` runs one"
         return f"change {self.seq} delivered as event {self.event_name!r}" if self.id else ""
 
     @classmethod

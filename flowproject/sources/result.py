@@ -21,13 +21,20 @@ __all__ = ["UNKEYED_LIMIT", "check_columns", "keyed", "unkeyed"]
 UNKEYED_LIMIT: Final = 1000
 """Rows that a result without `key` may have: it travels whole in journal entries and events."""
 
+VALUE_BYTES: Final = 64 * 1024
+"""Bytes of JSON that such a result may have, for the same reason."""
+
 
 def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:
-    """Raise a QueryError if two columns have one name, or a column of `key` is not there."""
+    """Raise a QueryError if two columns have one name, or a column of `key` is not there.
+
+    Engines take names that differ only in case for one.
+    """
+    folded = [column.casefold() for column in columns]
     for column in columns:
-        if columns.count(column) > 1:
+        if folded.count(column.casefold()) > 1:
             raise QueryError(
-                f"The result has {columns.count(column)} columns named {column!r}",
+                f"The result has {folded.count(column.casefold())} columns named {column!r}",
                 where=file,
                 fix="Give each column a name of its own with AS",
             )
@@ -50,7 +57,17 @@ def unkeyed(rows: Rows, file: str) -> Observation:
             "itself; or aggregate, for example with count(*) or max(...)",
         )
     value = _value(rows)
-    return Observation(value=value, fingerprint=fingerprint_value(value))
+    size = len(dumps(value).encode())
+    if size > VALUE_BYTES:
+        raise QueryError(
+            f"The result has {size:,} bytes, too many to compare as one value",
+            where=file,
+            allowed=f"At most {VALUE_BYTES:,}",
+            fix='Name the columns that identify a row, key = ["..."]; or select fewer columns',
+        )
+    # No row and a row that holds an empty list look alike as a value, and are not the same data.
+    shape: list[Json] = [len(rows), len(rows[0]) if rows else 0]
+    return Observation(value=value, fingerprint=fingerprint_value([shape, value]))
 
 
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:

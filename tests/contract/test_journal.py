@@ -11,11 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowproject.changes.canonical import digest_value
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Item, item
 from flowproject.errors import JournalError
-from flowproject.journal import DamagedEntryError, Journal, Store, Superseded, open_store, prune
+from flowproject.journal import (
+    DamagedEntryError,
+    DamagedTableError,
+    Head,
+    Journal,
+    Store,
+    Superseded,
+    open_store,
+    prune,
+)
 from flowproject.journal.tables import read_difference, read_items, write_difference, write_items
 
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -84,8 +94,9 @@ def fill(journal: Journal, number: int, *, mark: bool = True) -> None:
 
 
 def test_an_empty_journal_has_no_head_and_nothing_pending(journal: Journal) -> None:
-    assert journal.head() is None
+    assert journal.head() == Head()
     assert journal.pending(None) == []
+    assert not journal.is_waiting(None)
     assert journal.next_seq() == 1
 
 
@@ -93,7 +104,7 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
     before = {"a": item("a", {"n": 1}), "b": item("b", {"n": 2})}
     after = {"b": item("b", {"n": 3}), "c": item("c", {"n": None})}
     recorded = journal.record(entry(1), after, diff(before, after))
-    assert journal.head() == recorded
+    assert journal.head() == Head(seq=1, entry=recorded)
     assert journal.items(recorded) == after
     assert journal.difference(recorded) == diff(before, after)
 
@@ -101,9 +112,8 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
 def test_the_newest_entry_is_the_head(journal: Journal) -> None:
     fill(journal, 12)
     head = journal.head()
-    assert head is not None
     assert head.seq == 12
-    assert [found.seq for found in journal.back_from(head)] == list(range(12, 0, -1))
+    assert [found.seq for found in journal.back_from(head.entry)] == list(range(12, 0, -1))
 
 
 def test_a_taken_number_supersedes_and_leaves_nothing_behind(
@@ -140,7 +150,7 @@ def test_a_conflict_for_a_write_that_did_happen_is_a_success(store: Store) -> No
             return False
 
     recorded = journal_on(Ambiguous(store)).record(entry(1), None, Difference())
-    assert journal_on(store).head() == recorded
+    assert journal_on(store).head().entry == recorded
 
 
 @pytest.mark.parametrize("memo", [None, b"", b"not json", b'{"seq": 2}', b'{"seq": 99}', b"[]"])
@@ -150,9 +160,7 @@ def test_the_memo_is_not_the_truth(journal: Journal, store: Store, memo: bytes |
         store.delete(f"{journal.location}/head.json")
     else:
         store.put(f"{journal.location}/head.json", memo)
-    head = journal.head()
-    assert head is not None
-    assert head.seq == 5
+    assert journal.head().seq == 5
 
 
 def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> None:
@@ -161,10 +169,10 @@ def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> Non
     costs = []
     for target in (3, 120):
         head = journal.head()
-        for seq in range(head.seq + 1 if head else 1, target + 1):
+        for seq in range(head.seq + 1, target + 1):
             journal.mark_published(journal.record(entry(seq), None, Difference()), {})
         counting.requests.clear()
-        assert journal.pending(journal.head()) == []
+        assert journal.pending(journal.head().entry) == []
         costs.append(list(counting.requests))
     assert costs[0] == costs[1]
     assert len(costs[1]) == 4
@@ -175,12 +183,12 @@ def test_pending_entries_come_oldest_first_and_stop_at_the_first_mark(journal: J
     fill(journal, 2)
     for seq in (3, 4, 5):
         journal.record(entry(seq), None, Difference())
-    assert [found.seq for found in journal.pending(journal.head())] == [3, 4, 5]
+    assert [found.seq for found in journal.pending(journal.head().entry)] == [3, 4, 5]
 
 
 def test_a_baseline_is_never_pending(journal: Journal) -> None:
     journal.record(entry(1, outcome="baseline"), None, Difference())
-    assert journal.pending(journal.head()) == []
+    assert journal.pending(journal.head().entry) == []
 
 
 def test_marking_twice_changes_nothing(journal: Journal) -> None:
@@ -191,18 +199,18 @@ def test_marking_twice_changes_nothing(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", b'{"v": 2}', b"[1]", b'"x"'])
-def test_a_damaged_head_is_named_and_can_be_set_aside(
+def test_a_damaged_head_is_named_and_passed_over_once_it_is_noted(
     journal: Journal, store: Store, damage: bytes
 ) -> None:
     fill(journal, 3)
     store.put(journal.entry_key(3), damage)
     with pytest.raises(DamagedEntryError, match="is damaged") as caught:
         journal.head()
-    journal.set_aside(caught.value)
+    journal.note_damage(caught.value)
     head = journal.head()
-    assert head is not None
-    assert head.seq == 2
-    assert len(store.keys(f"{journal.location}/damaged")) == 1
+    assert (head.seq, head.entry and head.entry.seq) == (3, 2)
+    assert store.get(journal.entry_key(3)) == damage, "what is left of it stays"
+    assert journal.next_seq() == 4, "its number is not given again"
 
 
 def test_an_entry_with_a_flipped_value_is_damaged(journal: Journal, store: Store) -> None:
@@ -213,31 +221,74 @@ def test_an_entry_with_a_flipped_value_is_damaged(journal: Journal, store: Store
         journal.head()
 
 
+def test_an_entry_of_a_later_version_is_not_taken_for_damage(
+    journal: Journal, store: Store
+) -> None:
+    document = {**journal.record(entry(1), None, Difference()).to_json(), "v": 2}
+    del document["digest"]
+    store.put(
+        journal.entry_key(1), json.dumps({**document, "digest": digest_value(document)}).encode()
+    )
+    with pytest.raises(JournalError, match="or a newer one") as caught:
+        journal.head()
+    assert not isinstance(caught.value, DamagedEntryError)
+
+
 def test_a_journal_of_damaged_entries_only_is_no_first_look(journal: Journal, store: Store) -> None:
     fill(journal, 1)
     store.put(journal.entry_key(1), b"?")
     with pytest.raises(DamagedEntryError) as caught:
         journal.head()
-    journal.set_aside(caught.value)
+    journal.note_damage(caught.value)
     with pytest.raises(JournalError, match="flowproject reset s"):
         journal.head()
     assert journal.next_seq() == 2
 
 
-def test_a_lost_or_damaged_table_is_damage_of_its_entry(journal: Journal, store: Store) -> None:
+def test_noted_damage_in_the_middle_hides_nothing_before_it(journal: Journal, store: Store) -> None:
+    fill(journal, 5, mark=False)
+    store.put(journal.entry_key(3), b"?")
+    with pytest.raises(DamagedEntryError) as caught:
+        journal.pending(journal.head().entry)
+    journal.note_damage(caught.value)
+    assert [found.seq for found in journal.pending(journal.head().entry)] == [1, 2, 4, 5]
+
+
+def test_a_lost_or_damaged_table_is_said_to_be_one(journal: Journal, store: Store) -> None:
     recorded = journal.record(entry(1), {"a": item("a", {})}, Difference())
     store.put(recorded.snapshot, b"no parquet")
-    with pytest.raises(DamagedEntryError, match="no Parquet table"):
+    with pytest.raises(DamagedTableError, match="no Parquet table"):
         journal.items(recorded)
     store.delete(recorded.difference)
-    with pytest.raises(DamagedEntryError, match="is gone"):
+    with pytest.raises(DamagedTableError, match="is gone"):
         journal.difference(recorded)
 
 
-def test_entries_on_both_sides_of_a_gap_are_found(journal: Journal, store: Store) -> None:
-    fill(journal, 5, mark=False)
-    store.delete(journal.entry_key(3))
-    assert [found.seq for found in journal.pending(journal.head())] == [1, 2, 4, 5]
+@pytest.mark.parametrize("folder", ["entries", "tables", "published", "damaged"])
+def test_what_is_not_ours_is_passed_over(journal: Journal, store: Store, folder: str) -> None:
+    fill(journal, 3)
+    for name in (".DS_Store", "notes.txt", "12.json"):
+        store.put(f"{journal.location}/{folder}/{name}", b"x")
+    store.delete(f"{journal.location}/head.json")
+    head = journal.head()
+    assert head.seq == 3
+    assert head.entry is not None
+    prune(store, journal, head.entry, keep=1)
+    assert len([key for key in store.keys(journal.location) if f"/{folder}/" in key]) >= 3
+
+
+def test_a_memo_that_can_not_be_written_fails_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    class WithoutMemo(CountingStore):
+        def put(self, key: str, content: bytes) -> None:
+            if key.endswith("head.json"):
+                raise JournalError("disk full")
+            self._store.put(key, content)
+
+    journal_on(WithoutMemo(store)).record(entry(1), None, Difference())
+    assert journal_on(store).head().seq == 1
+    assert "disk full" in caplog.text
 
 
 def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, store: Store) -> None:
@@ -245,22 +296,22 @@ def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, stor
         recorded = journal.record(entry(seq), {"a": item("a", {"n": seq})}, Difference())
         if seq <= 20:
             journal.mark_published(recorded, {})
-    assert prune(store, journal, journal.head(), keep=5) > 0
-    kept = [found.seq for found in journal.back_from(journal.head())]
-    assert kept == list(range(30, 20, -1))
+    head = journal.head().entry
+    assert head is not None
+    assert prune(store, journal, head, keep=5) > 0
+    kept = list(journal.back_from(head))
+    assert [found.seq for found in kept] == list(range(30, 20, -1))
     snapshots = [key for key in store.keys(journal.location) if key.endswith("-items.parquet")]
     assert len(snapshots) == 2
-    head = journal.head()
-    assert head is not None
     assert journal.items(head) == {"a": item("a", {"n": 30})}
-    assert all(journal.difference(found) == Difference() for found in journal.back_from(head))
+    assert all(journal.difference(found) == Difference() for found in kept)
 
 
 def test_journals_of_branches_and_sensors_do_not_meet(store: Store) -> None:
     journal_on(store).record(entry(1), None, Difference())
     for other in ({"branch": "test.x"}, {"sensor": "t"}, {"project": "q"}):
         place = {"project": "p", "branch": "user.me", "sensor": "s", **other}
-        assert Journal(store, **place).head() is None
+        assert Journal(store, **place).head() == Head()
 
 
 keys = st.text(st.characters(), min_size=1, max_size=8)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import DuckDBData, FilesData, Project, Schedule, Sensor
 from flowproject.errors import TickError, UsageError
-from flowproject.journal import Store, open_store
+from flowproject.journal import Store, open_store, prune
 from flowproject.sensing import Scene, Tick
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -192,7 +193,8 @@ def test_without_a_bus_changes_are_recorded_and_wait(scene: Scene, folder: Path)
     for number in range(2):
         write(folder, f"{number}.csv", "x")
         seen = tick(scene)
-    assert (seen.outcome, seen.pending, seen.undelivered) == ("changed", 2, "")
+    assert (seen.outcome, seen.undelivered) == ("changed", "")
+    assert seen.pending
     assert "flowproject dev" in seen.delivery
     sensing.raise_for_failures([seen])
 
@@ -271,7 +273,7 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
     assert len({payload["id"] for payload in bus.payloads}) == 1
 
 
-def test_a_damaged_entry_is_named_set_aside_and_its_change_found_again(
+def test_a_damaged_entry_is_named_once_and_its_change_is_found_again(
     scene: Scene, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
@@ -283,14 +285,103 @@ def test_a_damaged_entry_is_named_set_aside_and_its_change_found_again(
     assert seen.outcome == "failed"
     assert journal.entry_key(2) in seen.reason
     again = tick(scene)
-    assert (again.outcome, again.seq) == ("changed", 2)
-    assert len(bus.events) == 1, "the same change, under the id that the bus already has"
+    assert (again.outcome, again.seq, again.counts["added"]) == ("changed", 3, 1)
+    assert tick(scene).outcome == "unchanged"
+    assert len({payload["id"] for payload in bus.payloads}) == 2
+
+
+def test_a_lost_snapshot_makes_everything_count_as_added_and_says_so(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    [snapshot] = [key for key in scene.store.keys("flowproject") if key.endswith("-items.parquet")]
+    scene.store.delete(snapshot)
+    write(folder, "b.csv", "2")
+    seen = tick(scene)
+    assert (seen.outcome, seen.counts["added"]) == ("changed", 2)
+    assert "everything counts as added" in seen.reason
+    assert len(bus.events) == 1
+
+
+def test_a_slow_tick_that_was_overtaken_is_superseded(scene: Scene, bus: Bus, folder: Path) -> None:
+    """Even if its snapshot was pruned meanwhile, and though its last change is still pending."""
+    tick(scene)
+    bus.answer = lambda _: 400
+    write(folder, "b.csv", "2")
+    pending = tick(scene)
+
+    def clock() -> dt.datetime:
+        asked.times += 1
+        if asked.times == 1:
+            for name in ("c.csv", "d.csv"):
+                write(folder, name, "x")
+                tick(scene)
+            head = scene.journal("files").head().entry
+            assert head is not None
+            prune(scene.store, scene.journal("files"), head)
+        return NOW
+
+    asked = SimpleNamespace(times=0)
+    write(folder, "slow.csv", "2")
+    [slow] = sensing.observe(replace(scene, clock=clock))
+    assert slow.outcome == "superseded"
+    bus.answer = lambda _: 200
+    tick(scene)
+    assert bus.payloads[0]["id"] == pending.id
+    assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4]
+
+
+def test_what_waits_is_told_even_when_the_source_fails(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    bus.answer = lambda _: 400
+    write(folder, "b.csv", "2")
+    tick(scene)
+    folder.rename(folder.with_name("away"))
+    seen = tick(scene)
+    assert (seen.outcome, seen.pending) == ("failed", 1)
+    assert "not taken by the bus" in seen.undelivered
+
+
+def test_an_unchanged_tick_without_a_bus_costs_the_same_however_many_wait(
+    scene: Scene, folder: Path
+) -> None:
+    requests: list[str] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            requests.append(name)
+            return getattr(scene.store, name)
+
+    tick(scene)
+    costs = []
+    for number in range(6):
+        write(folder, f"{number}.csv", "x")
+        tick(scene)
+        requests.clear()
+        sensing.observe(replace(scene, store=Counting()))
+        costs.append(len(requests))
+    assert set(costs) == {4}
+
+
+def test_a_file_dated_in_the_future_holds_nothing_back(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    scene = replace(scene, project=project(files(settle=30.0)))
+    tick(scene)
+    write(folder, "future.csv", "2", age=-1e8)
+    assert tick(scene).outcome == "changed"
+    write(folder, "ahead.csv", "2", age=-5)
+    assert tick(scene).outcome == "settling"
+    assert len(bus.events) == 1
 
 
 def test_a_damaged_only_entry_is_no_first_look(scene: Scene) -> None:
     tick(scene)
     scene.store.put(scene.journal("files").entry_key(1), b"torn")
     assert [tick(scene).outcome for _ in range(3)] == ["failed"] * 3
+    assert scene.store.get(scene.journal("files").entry_key(1)) == b"torn"
     assert "flowproject reset files" in tick(scene).reason
 
 

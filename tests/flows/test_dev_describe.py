@@ -239,6 +239,12 @@ def test_a_flow_that_nobody_starts_is_said(root: Path):
         describe_flows(root)
 
 
+def test_a_file_that_ends_python_is_a_problem_like_any_other(root: Path):
+    (root / "fflow.py").write_text("import os\nos._exit(0)\n")
+    with pytest.raises(FlowError, match=r"fflow\.py: it ended Python with exit code 0"):
+        describe_flows(root)
+
+
 def test_the_problems_of_all_files_come_at_once(root: Path):
     write(root, "import nosuch\nclass F(FlowSpec):", name="aflow.py")
     write(root, "import neither\nclass F(FlowSpec):", name="bflow.py")

@@ -12,6 +12,7 @@ SECONDS = 2
 SECONDS_FOR_A_PROPERTY = 30
 
 
+@pytest.hookimpl(trylast=True)  # after hypothesis has marked its tests
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         here = Path(__file__).parent in item.path.parents

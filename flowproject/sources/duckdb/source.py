@@ -192,6 +192,8 @@ def _config(root: Path) -> dict[str, str | bool | int | float | list[str]]:
     return {
         "file_search_path": str(root),
         "TimeZone": "UTC",
+        # Threads add floats in the order in which they finish: a sum would change by itself.
+        "threads": 1,
         # A tick must not download code. What was installed by hand is loaded when needed.
         "autoinstall_known_extensions": False,
         # The cache goes by modification times, which an overwritten file can share with the old.

@@ -160,8 +160,15 @@ def test_a_removed_file_does_not_wait():
     assert not waiting(Hold(settle=60, marker="_SUCCESS"), [file("a", age=1)], [])
 
 
-def test_a_file_from_the_future_settles_too():
-    assert "0 s ago" in waiting(Hold(settle=60), [], [file("a", age=-3600)])
+def test_a_clock_may_be_ahead_by_as_much_as_a_change_settles():
+    assert "0 s ago" in waiting(Hold(settle=60), [], [file("a", age=-60)])
+
+
+def test_a_file_dated_wrongly_holds_nothing_back():
+    assert not waiting(Hold(settle=60), [], [file("a", age=-3600)])
+    assert "'b' was written" in waiting(
+        Hold(settle=60), [], [file("a", age=-3600), file("b", age=1)]
+    )
 
 
 def test_items_without_a_time_have_nothing_to_settle():

@@ -66,6 +66,7 @@ def test_an_event_that_is_not_taken_is_not_confirmed():
         (b'{"payload": {"name": "x", "n": 1e999}}', "out of range"),
         (b'{"payload": {"name": "x", "n": 1' + b"0" * 400 + b"}}", "out of range"),
         (b"[" * 100_000, "not JSON"),
+        (b'{"payload": {"name": "x", "half": "\\ud800"}}', "surrogate"),
     ],
     ids=lambda value: value[:40] if isinstance(value, bytes) else "",
 )
