@@ -4,8 +4,8 @@ These are the names that flow files use. Everything else is behind them, and not
 third party but Metaflow is imported before it is needed.
 """
 
-from flowproject.baseflow import BaseFlow, on_change
+from flowproject.baseflow import BaseFlow, on_change, on_schedule
 from flowproject.change import Change
 from flowproject.errors import FlowprojectError
 
-__all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change"]
+__all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change", "on_schedule"]

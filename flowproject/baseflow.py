@@ -25,7 +25,7 @@ from flowproject.errors import ConfigError, closest
 from flowproject.journal import Store, open_store
 from flowproject.user import name_user
 
-__all__ = ["BaseFlow", "on_change"]
+__all__ = ["BaseFlow", "on_change", "on_schedule"]
 
 _EVENT_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_event_"
 
@@ -42,11 +42,16 @@ def _config_file() -> str:
 
 @user_step_decorator
 def _carry_change(
-    _step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
+    step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
 ) -> Iterator[None]:
     """Keep the event that started the run as the artifact `change_event` of every step."""
     before = inputs[0] if inputs else flow
-    flow.change_event = _event() or getattr(before, "change_event", None)
+    if event := _event():
+        flow.change_event = event
+    elif hasattr(before, "change_event"):
+        flow.change_event = before.change_event
+    else:
+        flow.change_event = _event_of_origin(step)
     yield
 
 
@@ -176,11 +181,28 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         mutable_flow.add_decorator("trigger", deco_kwargs={"events": events})
 
 
+class on_schedule(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator
+    """Start the flow on a schedule of its own, in place of one that it inherits.
+
+    Metaflow's `@schedule` can't be given anew to a subclass of a flow that has it.
+    """
+
+    def init(self, cron: str, timezone: str = "") -> None:
+        """Take the schedule: five fields, and a time zone (default: UTC)."""
+        self._schedule = {"cron": cron, "timezone": timezone or None}
+
+    def pre_mutate(self, mutable_flow: Any) -> None:
+        """Put the schedule in the place of the inherited one."""
+        # Not `duplicates=OVERRIDE`: of an inherited decorator Metaflow 2.19 keeps both.
+        mutable_flow.remove_decorator("schedule")
+        mutable_flow.add_decorator("schedule", deco_kwargs=self._schedule)
+
+
 def _event() -> dict[str, Any] | None:
     """What the newest of our own events in the environment says of its change, if there is one."""
     told = [_parsed(value) for key, value in os.environ.items() if key.startswith(_EVENT_PREFIX)]
-    ours = [event for event in told if isinstance(event, dict) and "change" in event]
-    newest = max(ours, key=lambda event: event["timestamp"], default=None)
+    ours = [event for event in told if isinstance(event, dict) and _is_ours(event.get("change"))]
+    newest = max(ours, key=lambda event: event.get("timestamp", 0), default=None)
     return newest["change"] if newest else None
 
 
@@ -190,3 +212,21 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
+
+
+def _is_ours(change: object) -> bool:
+    return isinstance(change, dict) and change.keys() >= {"id", "sensor", "seq", "entry"}
+
+
+def _event_of_origin(step: str) -> dict[str, Any] | None:
+    """The event of the run that this one resumes; None if it resumes none.
+
+    Only a first step that failed needs it, and runs anew without the event in its environment.
+    """
+    if not current.origin_run_id:
+        return None
+    from metaflow import Step
+
+    tasks = Step(f"{current.flow_name}/{current.origin_run_id}/{step}", _namespace_check=False)
+    kept = (task["change_event"].data for task in tasks if "change_event" in task)
+    return next(kept, None)

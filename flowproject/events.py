@@ -6,8 +6,10 @@ HTTP POST. What an event says is decided in `changes.payload`.
 
 import os
 from collections.abc import Mapping
+from http.client import InvalidURL
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 from metaflow.exception import MetaflowException
 
@@ -68,7 +70,7 @@ def publish(name: str, payload: Mapping[str, Json]) -> None:
     except MetaflowException as error:
         raise DeliveryError(
             f"The event {name!r} was not taken by the bus: {_reason(error)}",
-            where=f"Bus {bus_address()}",
+            where=f"Bus {_shown(bus_address())}",
             allowed="The change is recorded; it keeps its id and is delivered by the next tick",
             fix="Check that the bus is up",
         ) from error
@@ -85,4 +87,14 @@ def _is_transient(error: Exception) -> bool:
 
 def _reason(error: Exception) -> Any:  # whatever the cause says of itself
     cause = error.__context__
-    return cause.reason if isinstance(cause, URLError) else (cause or error)
+    if isinstance(cause, InvalidURL):
+        return "its address is malformed"  # the cause would quote a password in it
+    if isinstance(cause, URLError) and not isinstance(cause, HTTPError):
+        return cause.reason
+    return cause or error
+
+
+def _shown(address: str) -> str:
+    """The address without what may be a secret in it: user, password and query."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,104 @@
+"""`flowproject check`: everything that can be known to be wrong before anything runs."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from flowproject.changes.observation import Observation
+from flowproject.cli.output import AsJson, print_json, print_table, working
+from flowproject.cli.place import find_root
+from flowproject.config import FILE, Project, Sensor, load
+from flowproject.contract import Finding, check_contract
+from flowproject.errors import FlowError, FlowprojectError
+from flowproject.flowfiles import describe_flows, find_flow_files
+from flowproject.sensing.patience import observe_within
+from flowproject.sources import open_source
+
+__all__ = ["check"]
+
+_AT_ONCE: Final = 16
+
+
+def check(
+    connect: Annotated[bool, typer.Option("--connect", help="Also look at every source.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Check configuration, SQL and flow files.
+
+    And the contract between them: every trigger has a sensor that sends its event, and every
+    required parameter is in the payload.
+    """
+    root = find_root()
+    project = load(root)
+    findings = [Finding(subject=FILE, state="ok", message=f"project {project.project_name!r}")]
+    with working(f"Checking {len(project.sensors)} sensor(s)"):
+        findings += _check_sources(project, root, connect=connect)
+    with working("Reading the flow files"):
+        findings += _check_flows(project, root)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [[finding.state, finding.subject, finding.message] for finding in findings]
+        print_table(["state", "what", "finding"], rows)
+    return max(finding.exit_code for finding in findings)
+
+
+def _check_sources(project: Project, root: Path, *, connect: bool) -> list[Finding]:
+    sensors = project.sensors.values()
+    pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
+    try:
+        return list(pool.map(lambda sensor: _check_source(sensor, root, connect=connect), sensors))
+    finally:
+        # Ctrl-C must not wait for the slowest source.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_source(sensor: Sensor, root: Path, *, connect: bool) -> Finding:
+    kind = sensor.data.type
+
+    def look() -> str:
+        source = open_source(sensor.data, root)
+        source.check()
+        if not connect:
+            return f"{kind}: well-formed; `--connect` also looks at it"
+        return f"{kind}: {_answer(observe_within(source, sensor))}"
+
+    return _tried(f"sensor {sensor.name}", look)
+
+
+def _answer(seen: Observation) -> str:
+    many = "one value" if seen.items is None else f"{len(seen.items):,} items"
+    return f"answered in {seen.cost.seconds:.3f} s, {many}"
+
+
+def _tried(subject: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject=subject, state="ok", message=attempt())
+    except FlowprojectError as error:
+        return _failed(subject, str(error), error)
+
+
+def _check_flows(project: Project, root: Path) -> list[Finding]:
+    files = ", ".join(file.name for file in find_flow_files(root))
+    if not files:
+        return [Finding(subject=str(root), state="note", message="there is no flow file, *flow.py")]
+    try:
+        flows = describe_flows(root)
+    except FlowError as error:
+        # Of flows that can't be read nobody knows what they wait for.
+        unknown = Finding(
+            subject=files,
+            state="note",
+            message="what flows and sensors expect of each other could not be checked",
+        )
+        return [*(_failed("flow file", line, error) for line in str(error).splitlines()), unknown]
+    names = ", ".join(flow.name for flow in flows)
+    return [Finding(subject=files, state="ok", message=names), *check_contract(project, flows)]
+
+
+def _failed(subject: str, message: str, error: FlowprojectError) -> Finding:
+    return Finding(subject=subject, state="error", message=message, exit_code=error.exit_code)

@@ -1,0 +1,78 @@
+"""`flowproject dev`: the local loop of bus, scheduler and launcher, one line for each happening."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowproject.cli.output import AsJson, plain
+from flowproject.cli.place import find_root
+from flowproject.config import load
+from flowproject.errors import UsageError
+
+if TYPE_CHECKING:
+    from flowproject.dev.happenings import Happening
+
+__all__ = ["dev"]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def dev(
+    every: Annotated[
+        str, typer.Option(help="Run scheduled flows this often, such as 10s or 5m.")
+    ] = "",
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="Run each scheduled flow once, then what follows.")
+    ] = False,
+    max_parallel: Annotated[int, typer.Option(help="Runs at the same time.", min=1)] = 4,
+    port: Annotated[
+        int, typer.Option(help="Port of the bus (default: a free one).", min=0, max=65535)
+    ] = 0,
+    branch: Annotated[str, typer.Option(help="Metaflow's --branch, for every run.")] = "",
+    production: Annotated[
+        bool, typer.Option("--production", help="Metaflow's --production.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run the whole loop here, until Ctrl-C.
+
+    Sensors look on schedule, events go over a local bus, and flows start as they would on a
+    cluster.
+    """
+    # The web server is imported for this command only: the others start in half the time.
+    from flowproject.dev.loop import Loop, Settings
+
+    root = find_root()
+    load(root)
+    settings = Settings(
+        branch=branch,
+        production=production,
+        every=_seconds(every),
+        until_idle=until_idle,
+        port=port,
+        max_parallel=max_parallel,
+    )
+    return Loop(root, listener=_listener(as_json), settings=settings).run().exit_code
+
+
+def _listener(as_json: bool) -> Callable[["Happening"], None]:
+    from flowproject.dev.report import line, to_json
+
+    def show(happening: "Happening") -> None:
+        text = json.dumps(to_json(happening)) if as_json else plain(line(happening))
+        if text:
+            print(text, flush=True)
+
+    return show
+
+
+def _seconds(text: str) -> float:
+    if not text:
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or not float(match[1]):
+        raise UsageError(f"--every {text!r} is no duration", allowed="Such as 10s, 5m or 1h")
+    return float(match[1]) * _UNITS[match[2]]

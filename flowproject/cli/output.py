@@ -1,0 +1,106 @@
+"""What commands print: a table on a terminal, plain lines in a pipe, JSON for machines.
+
+Results go to standard output; progress, questions and failures to standard error, `--json` or not.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+import typer
+
+__all__ = ["AsJson", "plain", "print_json", "print_lines", "print_table", "working"]
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON for machines; failures are text on stderr.")
+]
+
+_WIDE: Final = 120
+_HARMLESS: Final = "\n\t\u00a0"
+_STYLES: Final = {
+    "ok": "green",
+    "note": "cyan",
+    "error": "bold red",
+    "changed": "bold green",
+    "failed": "bold red",
+    "damaged": "bold red",
+}
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(document, indent=2))
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines of text."""
+    for line in lines:
+        print(plain(line))
+
+
+def print_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    empty: str = "",
+    spare: int = 0,
+) -> None:
+    """Print rows as a table on a terminal, and as lines with tabs elsewhere.
+
+    `empty` is what a person reads instead of a table without rows; the last `spare` columns are
+    those that a narrow terminal does without.
+    """
+    if not sys.stdout.isatty():
+        print_lines(["\t".join(map(_one_line, row)) for row in (headers, *rows)])
+    elif rows:
+        _draw(headers, rows, title, spare)
+    else:
+        print_lines([line for line in (title, empty) if line])
+
+
+def plain(text: str) -> str:
+    """The text with control characters spelled out: data must not drive a reader's terminal."""
+    return "".join(
+        char if char.isprintable() or char in _HARMLESS else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Tell on a terminal what takes its time and how long it has taken; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str, spare: int) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    shown = len(headers) - (spare if console.width < _WIDE else 0)
+    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for header in headers[:shown]:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        # Text, not markup: what a source holds may look like markup.
+        cells = [Text(plain(cell), style=_STYLES.get(cell, "")) for cell in row[:shown]]
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.split())

@@ -1,0 +1,45 @@
+"""`flowproject preview`: one tick, nothing written, nothing sent."""
+
+from typing import Annotated
+
+import typer
+
+from flowproject.cli.output import AsJson, print_json, print_table, working
+from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
+from flowproject.sensing import Tick
+from flowproject.sensing import preview as preview_ticks
+
+__all__ = ["preview"]
+
+
+def preview(
+    sensors: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sensors (default: all).", autocompletion=complete_sensor),
+    ] = None,
+    branch: Branch = "",
+    production: Production = False,
+    as_json: AsJson = False,
+) -> int:
+    """Look at every source; write and send nothing.
+
+    Says what a tick would do, and why.
+    """
+    scene = open_scene(branch, production=production)
+    names = [sensor.name for sensor in scene.sensors(sensors or ())]
+    with working(f"Looking at {', '.join(names)}"):
+        ticks = preview_ticks(scene, names)
+    if as_json:
+        print_json([tick.to_json() for tick in ticks])
+    else:
+        print_table(
+            ["sensor", "outcome", "reason", "seconds", "waiting"],
+            [_row(tick) for tick in ticks],
+            title=f"{scene.project.project_name}, branch {scene.branch}",
+        )
+    return max(tick.exit_code for tick in ticks)
+
+
+def _row(tick: Tick) -> list[str]:
+    seconds = str(tick.cost.get("seconds", ""))
+    return [tick.sensor, tick.outcome, tick.reason, seconds, str(tick.pending or "")]

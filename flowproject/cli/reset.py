@@ -1,0 +1,93 @@
+"""`flowproject reset`: forget what is known of a sensor, so that its next tick is a first look."""
+
+import datetime as dt
+import sys
+from typing import Annotated
+
+import typer
+
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry, change_id
+from flowproject.cli.output import AsJson, print_json, print_lines
+from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
+from flowproject.errors import JournalError, UsageError
+from flowproject.journal import DamagedEntryError, Journal, Superseded
+
+__all__ = ["reset"]
+
+
+def reset(
+    sensor: Annotated[str, typer.Argument(help="The sensor.", autocompletion=complete_sensor)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    branch: Branch = "",
+    production: Production = False,
+    as_json: AsJson = False,
+) -> int:
+    """Forget the baseline of a sensor. Its history stays, and so do changes still to be sent."""
+    scene = open_scene(branch, production=production)
+    [known] = scene.sensors([sensor])
+    question = (
+        f"Forget what {sensor!r} looked like on branch {scene.branch}? "
+        f"Its next tick is a first look (first = {known.first!r})."
+    )
+    if not yes:
+        _ask(question)
+    journal = scene.journal(sensor)
+    _note_damage(journal)
+    entry = _record(journal)
+    if as_json:
+        print_json(entry.to_json())
+    else:
+        print_lines([f"{sensor}: number {entry.seq} of its journal forgets what came before."])
+    return 0
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "reset asks before it forgets, and there is nobody to ask",
+            where="Standard input is no terminal",
+            fix="Add `--yes`",
+        )
+    typer.confirm(question, abort=True, err=True)
+
+
+def _note_damage(journal: Journal) -> None:
+    """Note the entries that can't be read, so that the next tick passes them over."""
+    while True:
+        try:
+            journal.pending(journal.head().entry)
+        except DamagedEntryError as damage:
+            journal.note_damage(damage)
+        except JournalError:
+            return  # no entry can be read: a reset is the way out of that
+        else:
+            return
+
+
+def _record(journal: Journal) -> Entry:
+    seq = journal.next_seq()
+    project, branch, sensor = journal.project, journal.branch, journal.sensor
+    entry = Entry(
+        seq=seq,
+        id=change_id(
+            project=project,
+            branch=branch,
+            sensor=sensor,
+            seq=seq,
+            previous="",
+            fingerprint="reset",
+        ),
+        project=project,
+        branch=branch,
+        sensor=sensor,
+        outcome="reset",
+        reason="reset by hand",
+        recorded_at=dt.datetime.now(dt.UTC).isoformat(),
+    )
+    try:
+        return journal.record(entry, None, Difference())
+    except Superseded:
+        raise JournalError(
+            f"A tick of {journal.sensor!r} recorded at the same moment", fix="Try again"
+        ) from None

@@ -1,0 +1,162 @@
+"""The contract between sensors and the flows that listen to them, checked before anything runs.
+
+Pure: from a configuration and descriptions of flows to findings. On a cluster a broken contract
+shows as nothing at all: the event is dropped, and no flow starts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from flowproject.changes.payload import METAFLOW_KEYS
+from flowproject.config import Project, Sensor
+from flowproject.errors import FlowError, closest
+from flowproject.events import full_name
+from flowproject.flowfiles import Dependency, FlowFile
+
+__all__ = ["Finding", "check_contract"]
+
+_PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
+"""What every event of a sensor has besides its `payload_key`."""
+
+_MAP_IT: Final = (
+    'Map it, as in @trigger(event={"name": ..., "parameters": {...}}), or give it a default'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was checked: `ok`, a `note` for the reader, or an `error`."""
+
+    subject: str
+    state: Literal["ok", "note", "error"]
+    message: str
+    exit_code: int = 0
+
+
+def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
+    """What holds and what does not between the events of sensors and the triggers of flows."""
+    # All flows were described for one branch; one of another project has that project's.
+    branch = next((flow.branch for flow in flows if flow.project == project.project_name), "")
+    sent = {
+        full_name(sensor.event_name, project=project.project_name, branch=branch): sensor
+        for sensor in project.sensors.values()
+    }
+    findings = [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
+    return findings + [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
+
+
+def _check_flow(
+    flow: FlowFile, sent: Mapping[str, Sensor], flows: Sequence[FlowFile]
+) -> Iterator[Finding]:
+    for dependency in flow.dependencies:
+        if dependency.type == "run":
+            yield _check_finish(flow, dependency, flows)
+        elif sensor := sent.get(dependency.event):
+            yield from _check_payload(flow, dependency, sensor)
+        else:
+            yield _check_stranger(flow, dependency, sent)
+    if flow.dependencies:
+        yield from _check_unmapped(flow)
+
+
+def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
+    """Whether the event of a sensor has what the flow requires of it."""
+    lacking = [
+        (parameter, key)
+        for parameter, key in dependency.parameters.items()
+        if flow.parameter(parameter).required and key not in {sensor.payload_key, *_PAYLOAD_KEYS}
+    ]
+    for parameter, key in lacking:
+        yield _error(
+            flow,
+            f"requires parameter {parameter!r} from the payload's {key!r}, which the event of "
+            f"sensor {sensor.name!r} does not have, so it would never start. The value is under "
+            f"{sensor.payload_key!r}: map the parameter to that, name it like that, or drop "
+            "`required=True`",
+        )
+    if not lacking:
+        yield _ok(flow, f"is started by sensor {sensor.name!r}")
+
+
+def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
+    """What to say of an event that no sensor of the project sends."""
+    known = {sensor.event_name: sensor.name for sensor in sent.values()}
+    namespace, _, name = dependency.event.rpartition(".")
+    if namespace in {event.rpartition(".")[0] for event in sent}:
+        return _error(
+            flow,
+            f"waits for event {name!r}, which no sensor sends. "
+            f"Sensors send: {', '.join(known)}. {closest(name, known)}".rstrip(),
+        )
+    if dependency.event in known:
+        return _error(
+            flow,
+            f"waits for {dependency.event!r} without project and branch, which is not the event "
+            f"that the sensor sends. Write @on_change({known[dependency.event]!r})",
+        )
+    near = closest(dependency.event, [*known, *sent])
+    return _note(
+        flow, f"waits for {dependency.event!r}, which must come from elsewhere. {near}".rstrip()
+    )
+
+
+def _check_finish(flow: FlowFile, dependency: Dependency, flows: Sequence[FlowFile]) -> Finding:
+    """Whether the flow that is waited for is in the folder."""
+    names = [other.name for other in flows]
+    if dependency.event in {f"metaflow.{other.full_name}.end" for other in flows}:
+        return _ok(flow, f"is started when {dependency.flow} has succeeded")
+    if dependency.flow in names:
+        return _note(
+            flow,
+            f"waits for {dependency.flow} of another project or branch ({dependency.event}), not "
+            "for the one in this folder",
+        )
+    return _note(
+        flow,
+        f"waits for {dependency.flow}, which is not in this folder and must be deployed from "
+        f"elsewhere. {closest(dependency.flow, names)}".rstrip(),
+    )
+
+
+def _check_unmapped(flow: FlowFile) -> Iterator[Finding]:
+    """Errors for parameters without which the flow can't run, and which no event gives it."""
+    given = {parameter for known in flow.dependencies for parameter in known.parameters}
+    runs_only = all(known.type == "run" for known in flow.dependencies)
+    fix = "A run that ends gives none: give it a default" if runs_only else _MAP_IT
+    for parameter in flow.parameters:
+        if parameter.required and not parameter.has_default and parameter.name.lower() not in given:
+            yield _error(
+                flow,
+                f"requires parameter {parameter.name!r}, and none of its events gives it. {fix}",
+            )
+
+
+def _check_sensor(sensor: Sensor, event: str, flows: Sequence[FlowFile]) -> Finding:
+    """Who listens to a sensor."""
+    listeners = [
+        flow.name for flow in flows if event in {known.event for known in flow.dependencies}
+    ]
+    heard = f"is heard by {', '.join(listeners)}" if listeners else "has no listener in this folder"
+    return Finding(
+        subject=f"sensor {sensor.name}",
+        state="ok" if listeners else "note",
+        message=f"event {sensor.event_name!r} {heard}",
+    )
+
+
+def _ok(flow: FlowFile, message: str) -> Finding:
+    return Finding(subject=flow.path.name, state="ok", message=f"{flow.name} {message}")
+
+
+def _note(flow: FlowFile, message: str) -> Finding:
+    return Finding(subject=flow.path.name, state="note", message=f"{flow.name} {message}")
+
+
+def _error(flow: FlowFile, message: str) -> Finding:
+    return Finding(
+        subject=flow.path.name,
+        state="error",
+        message=f"{flow.name} {message}",
+        exit_code=FlowError.exit_code,
+    )

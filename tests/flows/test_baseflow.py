@@ -1,0 +1,243 @@
+"""What a flow that inherits `BaseFlow` is given: its change in every step, queries, errors."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from flowproject import sensing
+from flowproject.changes.payload import payload
+
+CONFIG = """
+project_name = "demo"
+
+[data]
+type = "files"
+path = "data"
+
+[sensor]
+name = "days"
+"""
+
+FLOW = '''
+import json
+import os
+
+from metaflow import Parameter, step
+
+from flowproject import BaseFlow, on_change
+
+
+def told(change):
+    """Everything that a change says, as JSON."""
+    names = ("id", "seq", "sensor", "reason", "value", "previous", "counts")
+    kinds = ("added", "modified", "removed")
+    return change and {name: getattr(change, name) for name in (*names, *kinds)}
+
+
+def fail_if_told_to(step):
+    if os.environ.get("FAIL") == step:
+        raise ValueError("told to")
+
+
+@on_change("days")
+class ListenerFlow(BaseFlow):
+    value = Parameter("value", default=0)
+
+    @step
+    def start(self):
+        fail_if_told_to("start")
+        self.seen_in_start = told(self.change)
+        self.parts = ["a", "b"]
+        self.next(self.each, foreach="parts")
+
+    @step
+    def each(self):
+        self.seen_in_each = told(self.change)
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        fail_if_told_to("join")
+        self.merge_artifacts(inputs, include=["seen_in_start", "seen_in_each"])
+        self.seen_in_join = told(self.change)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        seen = {
+            "start": self.seen_in_start,
+            "each": self.seen_in_each,
+            "join": self.seen_in_join,
+            "end": told(self.change),
+        }
+        print("SAID " + json.dumps({"value": self.value, "seen": seen}))
+
+
+if __name__ == "__main__":
+    ListenerFlow()
+'''
+STEPS = ["start", "each", "join", "end"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A project with one recorded change, and the variable in which Argo brings it to a run."""
+
+    place: Any
+    event: dict[str, str]
+    id: str
+
+
+@pytest.fixture(scope="module")
+def changed(new_place: Callable[..., Any]) -> Changed:
+    """One file was added, one was edited and one is gone."""
+    place = new_place(CONFIG)
+    place.write("listenerflow.py", FLOW)
+    scene = place.scene()
+    place.write("data/old.csv", "1")
+    place.write("data/gone.csv", "22")
+    sensing.observe(scene)
+    place.write("data/new.csv", "333")
+    place.write("data/old.csv", "4444")
+    (place.root / "data" / "gone.csv").unlink()
+    [tick] = sensing.observe(scene)
+    entry = scene.journal("days").get(tick.seq)
+    assert entry
+    location = scene.journal("days").entry_key(entry.seq)
+    message = payload(entry, payload_key="value", location=location)
+    # The name that Metaflow's compiler to Argo gives the variable: type, sanitized event, hash.
+    name = "METAFLOW_ARGO_EVENT_PAYLOAD_event_mfns_demo_user_tester_days_changed_c0ffee"
+    text = json.dumps({"name": "mfns.demo.user.tester.days_changed", "timestamp": 1, **message})
+    return Changed(place=place, event={name: text}, id=entry.id)
+
+
+@pytest.fixture(scope="module")
+def resumed(changed: Changed) -> tuple[Any, Any]:
+    """A run for a change whose join failed, and its resumption without the event."""
+    run = changed.place.run("listenerflow.py", "--value", "2", **changed.event, FAIL="join")
+    again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
+    return run, again
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_has_the_change_also_after_a_resume(
+    changed: Changed, resumed: tuple[Any, Any], step: str
+) -> None:
+    run, again = resumed
+    assert (run.code, again.code) == (1, 0)
+    seen = again.said()["seen"][step]
+    assert {name: seen[name] for name in ("id", "seq", "sensor", "value", "previous")} == {
+        "id": changed.id,
+        "seq": 2,
+        "sensor": "days",
+        "value": 2,
+        "previous": 2,
+    }
+    assert seen["reason"] == "1 added, 1 modified, 1 removed"
+    assert seen["counts"] == {"added": 1, "modified": 1, "removed": 1}
+    assert [(item["key"], item["size"]) for item in seen["added"]] == [("new.csv", 3)]
+    assert [(item["key"], item["size"]) for item in seen["removed"]] == [("gone.csv", 2)]
+    [edited] = seen["modified"]
+    assert (edited["key"], edited["old"]["size"], edited["new"]["size"]) == ("old.csv", 1, 4)
+
+
+def test_a_parameter_named_like_the_payload_key_keeps_what_the_event_gave_it(
+    resumed: tuple[Any, Any],
+) -> None:
+    assert resumed[1].said()["value"] == 2
+
+
+def test_a_run_whose_first_step_failed_is_resumed_with_its_change(changed: Changed) -> None:
+    run = changed.place.run("listenerflow.py", **changed.event, FAIL="start")
+    assert run.code == 1
+    again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
+    assert [again.said()["seen"][step]["id"] for step in STEPS] == [changed.id] * 4
+
+
+def test_a_run_by_hand_has_no_change_and_foreign_events_are_none(changed: Changed) -> None:
+    foreign = {
+        "METAFLOW_ARGO_EVENT_PAYLOAD_event_null": "null",
+        "METAFLOW_ARGO_EVENT_PAYLOAD_event_text": "not JSON",
+        "METAFLOW_ARGO_EVENT_PAYLOAD_event_other": '{"change": "of heart", "timestamp": 3}',
+    }
+    run = changed.place.run("listenerflow.py", **foreign)
+    assert run.code == 0
+    assert run.said()["seen"] == dict.fromkeys(STEPS)
+
+
+def test_why_says_which_change_started_a_run_and_who_recorded_it(
+    changed: Changed, resumed: tuple[Any, Any]
+) -> None:
+    told = changed.place.command("why", f"ListenerFlow/{resumed[1].run_id}")
+    assert told.code == 0
+    assert "It was started by change 2 of sensor 'days':" in told.lines
+    assert f"id        {changed.id}" in told.lines
+    assert "items     1 added, 1 modified, 1 removed" in told.lines
+    found = json.loads(
+        changed.place.command("why", f"ListenerFlow/{resumed[0].run_id}", "--json").text
+    )
+    assert found["state"] == "failed"
+    assert found["change"]["id"] == changed.id
+
+
+@pytest.mark.parametrize(
+    "run, said",
+    [
+        ("ListenerFlow/1", "There is no run 'ListenerFlow/1'"),
+        ("NoFlow/1", "There is no run 'NoFlow/1'"),
+        ("ListenerFlow", "'ListenerFlow' names no run"),
+        ("ListenerFlow/1/start", "names no run"),
+    ],
+)
+def test_why_of_an_unknown_run_is_a_usage_error(changed: Changed, run: str, said: str) -> None:
+    told = changed.place.command("why", run)
+    assert told.code == 64
+    assert said in told.text
+    assert "Traceback" not in told.text
+
+
+def test_an_unknown_sensor_is_told_in_two_clean_lines(changed: Changed) -> None:
+    changed.place.write("typoflow.py", FLOW.replace('on_change("days")', 'on_change("day")'))
+    run = changed.place.run("typoflow.py")
+    (changed.place.root / "typoflow.py").unlink()
+    assert run.code == 1
+    headline, told = run.lines[-2:]
+    assert headline == "Configuration error:"
+    assert told.startswith("@on_change('day') names no sensor of this project.")
+    assert told.endswith("Sensors: days. Did you mean 'days'?")
+
+
+ASKING = """
+from metaflow import step
+
+from flowproject import BaseFlow
+
+
+class AskingFlow(BaseFlow):
+    @step
+    def start(self):
+        print(self.query("weather"))
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    AskingFlow()
+"""
+
+
+def test_a_failing_query_is_told_under_a_headline(new_place: Callable[..., Any]) -> None:
+    place = new_place('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "weather"\n')
+    place.write("askingflow.py", ASKING)
+    place.write("sql/weather.sql", "SELECT :day")
+    run = place.run("askingflow.py")
+    assert run.code == 1
+    told = run.lines[run.lines.index("Query error:") + 1]
+    assert told.startswith("Parameter :day has no value. sql/weather.sql, line 1, column 8.")
+    assert "Traceback" not in run.text

@@ -1,0 +1,203 @@
+"""The commands as a user types them: in a shell, in pipes, from other folders, with real flows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject import sensing
+
+CONFIG = """
+project_name = "demo"
+
+[data]
+type = "files"
+path = "data"
+
+[sensors.days]
+payload_key = "many"
+"""
+
+LISTENER = '''
+from metaflow import Parameter, step
+
+from flowproject import BaseFlow, on_change
+
+
+@on_change("days")
+class ListenerFlow(BaseFlow):
+    """Starts with the value of the event in its parameter."""
+
+    many = Parameter("many", required=True, type=int)
+
+    @step
+    def start(self):
+        print(f"There are {self.many}, and {[item['key'] for item in self.change.added]} is new")
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    ListenerFlow()
+'''
+
+
+@pytest.fixture(scope="module")
+def place(new_place: Callable[..., Any]) -> Any:
+    place = new_place(CONFIG)
+    place.write("data/a.csv", "1")
+    place.write("listenerflow.py", LISTENER)
+    return place
+
+
+def findings(told: Any) -> list[tuple[str, str, str]]:
+    return [(found["state"], found["subject"], found["message"]) for found in json.loads(told.text)]
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+def test_a_sound_project_has_no_errors(place: Any) -> None:
+    told = place.command("check", "--json")
+    assert told.code == 0
+    assert findings(told)[2:] == [
+        ("ok", "listenerflow.py, sensorflow.py", "ListenerFlow, SensorFlow"),
+        ("ok", "listenerflow.py", "ListenerFlow is started by sensor 'days'"),
+        ("ok", "sensor days", "event 'days_changed' is heard by ListenerFlow"),
+    ]
+
+
+def test_a_flow_file_that_can_not_be_read_is_an_error_with_its_line(
+    new_place: Callable[..., Any],
+) -> None:
+    place = new_place(CONFIG)
+    place.write("typoflow.py", LISTENER.replace('on_change("days")', 'on_change("day")'))
+    place.write("brokenflow.py", "import nothing_like_this\n")
+    told = place.command("check", "--json")
+    assert told.code == 7
+    broken, typo, unknown = findings(told)[2:]
+    assert broken[0] == typo[0] == "error"
+    assert "brokenflow.py:1: ModuleNotFoundError" in broken[2]
+    assert "@on_change('day') names no sensor" in typo[2]
+    assert unknown[0] == "note", "who listens is not known"
+
+
+def test_a_required_parameter_that_no_event_has_is_found_before_anything_runs(
+    new_place: Callable[..., Any],
+) -> None:
+    place = new_place(CONFIG.replace('payload_key = "many"', ""))
+    place.write("listenerflow.py", LISTENER)
+    told = place.command("check")
+    assert told.code == 7
+    [line] = [line for line in told.lines if line.startswith("error")]
+    assert "ListenerFlow requires parameter 'many'" in line
+
+
+# -------------------------------------------------------------------------------------------- dev
+
+
+def test_dev_runs_the_loop_from_the_sensor_to_the_listener(place: Any) -> None:
+    sensing.observe(place.scene())
+    place.write("data/b.csv", "2")
+    told = place.command("dev", "--until-idle", "--json")
+    assert told.code == 0
+    happened = [json.loads(line) for line in told.lines]
+    assert [item["outcome"] for item in happened if item["kind"] == "Tick"] == ["changed"]
+    printed = [item["line"] for item in happened if item["kind"] == "RunPrinted"]
+    assert any(line.endswith("There are 2, and ['b.csv'] is new") for line in printed)
+    [entry, _] = place.history()
+    assert entry["published"] is True
+
+
+def test_dev_ends_with_130_on_ctrl_c(place: Any) -> None:
+    process = place.start("-m", "flowproject", "dev")
+    lines = iter(process.stdout.readline, "")
+    assert any("listening" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+
+
+# --------------------------------------------------------------------------- folders, pipes, Ctrl-C
+
+
+def test_as_a_module_it_does_not_take_its_own_checkout_for_the_project(
+    place: Any, tmp_path: Path
+) -> None:
+    told = place.command("history", cwd=tmp_path)
+    assert told.code == 2
+    assert f"There is no flowproject.toml in {tmp_path}" in told.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reader, read", [("head -1", "[\n"), ("true", "")])
+def test_a_reader_that_has_enough_is_no_failure_to_talk_about(
+    place: Any, reader: str, read: str
+) -> None:
+    much = "$(yes days | head -300)"  # as JSON more than a pipe holds
+    script = f"{sys.executable} -m flowproject preview --json {much} | {reader}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {script}"],
+        cwd=place.root,
+        env=place.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == (read, "", 141)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_narrow_encoding_costs_characters_and_not_the_command(place: Any, encoding: str) -> None:
+    told = place.python("-m", "flowproject", "history", "dáys→", PYTHONIOENCODING=encoding)
+    assert told.code == 64
+    assert "There is no sensor 'd" in told.text
+
+
+@pytest.mark.parametrize("command", [["preview"], ["check", "--connect"]])
+def test_ctrl_c_does_not_wait_for_a_source_that_does_not_answer(
+    new_place: Callable[..., Any], command: list[str]
+) -> None:
+    place = new_place('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "slow"\n')
+    endless = "SELECT count(*) FROM range(1000000000000) AS numbers(i) WHERE i % 7 = 3"
+    place.write("sql/slow.sql", endless)
+    process = place.start("-m", "flowproject", *command)
+    # The query is running once the process has burnt a second that its start does not need.
+    place.wait_until(lambda: cpu_seconds(process.pid) > 3)
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    told, _ = process.communicate(timeout=30)
+    assert time.monotonic() - begun < 5
+    assert process.returncode == 130
+    assert told == ""
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    "typed, offered",
+    [("flowproject hist", "history"), ("flowproject history da", "days"), ("flowproject no", "")],
+)
+def test_the_shell_completes_commands_and_sensors(place: Any, typed: str, offered: str) -> None:
+    variables = {
+        "_FLOWPROJECT_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+    }
+    script = "import sys; sys.argv[0] = 'flowproject'; from flowproject.cli import main; main()"
+    assert place.python("-c", script, **variables).text.strip() == offered

@@ -1,0 +1,54 @@
+"""`flowproject check` on what needs no flow file; with flow files: tests/flows/test_commands.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def findings(answer: Any) -> dict[str, tuple[str, str]]:
+    return {
+        found["subject"]: (found["state"], found["message"]) for found in json.loads(answer.out)
+    }
+
+
+def test_without_connecting_no_source_is_touched(flowproject: Any, root: Path) -> None:
+    (root / "months").rmdir()
+    answer = flowproject("check", "--json")
+    assert answer.code == 0
+    assert findings(answer)["sensor months"][0] == "ok"
+
+
+def test_connecting_looks_at_every_source_and_reports_each(flowproject: Any, root: Path) -> None:
+    (root / "months").rmdir()
+    answer = flowproject("check", "--connect", "--json")
+    assert answer.code == 4
+    found = findings(answer)
+    assert found["flowproject.toml"] == ("ok", "project 'demo'")
+    assert found["sensor days"][0] == "ok"
+    assert found["sensor days"][1].endswith(" s, 1 items")
+    assert found["sensor months"][0] == "error"
+    assert "months" in found["sensor months"][1]
+
+
+def test_a_folder_without_flow_files_is_a_note(flowproject: Any, root: Path) -> None:
+    answer = flowproject("check", "--json")
+    assert answer.code == 0
+    assert findings(answer)[str(root)] == ("note", "there is no flow file, *flow.py")
+
+
+def test_a_pipe_gets_one_line_for_each_finding(flowproject: Any, root: Path) -> None:
+    assert root.is_dir()
+    lines = flowproject("check").out.splitlines()
+    assert lines[0] == "state\twhat\tfinding"
+    assert {line.split("\t")[0] for line in lines[1:]} == {"ok", "note"}
+
+
+def test_sql_that_does_not_parse_is_an_error_with_its_place(flowproject: Any, root: Path) -> None:
+    (root / "flowproject.toml").write_text(
+        'project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "days"\n'
+    )
+    (root / "sql").mkdir()
+    (root / "sql" / "days.sql").write_text("SELECT 1\nFORM there")
+    answer = flowproject("check", "--json")
+    assert answer.code == 3
+    assert "sql/days.sql, line 2, column" in findings(answer)["sensor data"][1]

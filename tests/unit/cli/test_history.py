@@ -1,0 +1,115 @@
+"""`flowproject history`: every entry of the journal, also around a damaged one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.sensing import Scene
+
+
+@pytest.fixture
+def grown(root: Path, tick: Any) -> Path:
+    """A baseline and three changes of the sensor `days`."""
+    tick()
+    for number in range(3):
+        (root / "data" / f"{number}.csv").write_text("x")
+        tick()
+    return root
+
+
+def entries(answer: Any) -> list[dict[str, Any]]:
+    assert answer.code == 0
+    return json.loads(answer.out)
+
+
+@pytest.mark.usefixtures("grown")
+def test_entries_are_listed_newest_first(flowproject: Any) -> None:
+    lines = [line.split("\t") for line in flowproject("history", "days").out.splitlines()]
+    assert lines[0][:2] == ["sensor", "no."]
+    assert [line[1] for line in lines[1:]] == ["4", "3", "2", "1"]
+    assert [line[3] for line in lines[1:]] == ["changed"] * 3 + ["baseline"]
+    assert [line[6] for line in lines[1:]] == ["waiting"] * 3 + [""]
+    assert {len(line) for line in lines} == {9}
+
+
+@pytest.mark.usefixtures("grown")
+def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
+    found = entries(flowproject("history", "days", "--json"))
+    journal = scene.journal("days")
+    assert found[0] == {**journal.get(4).to_json(), "published": False}  # type: ignore[union-attr]
+    assert found[-1]["published"] is None, "a baseline is not for the bus"
+
+
+@pytest.mark.usefixtures("grown")
+def test_what_the_bus_has_is_marked(flowproject: Any, scene: Scene) -> None:
+    journal = scene.journal("days")
+    second = journal.get(2)
+    assert second
+    journal.mark_published(second, {})
+    found = entries(flowproject("history", "days", "--json"))
+    assert [entry["published"] for entry in found] == [False, False, True, None]
+
+
+@pytest.mark.usefixtures("grown")
+def test_the_limit_holds_for_each_sensor(flowproject: Any) -> None:
+    found = entries(flowproject("history", "--limit", "1", "--json"))
+    assert [(entry["sensor"], entry["seq"]) for entry in found] == [("days", 4), ("months", 1)]
+
+
+@pytest.mark.usefixtures("grown")
+@pytest.mark.parametrize("seq", [4, 3, 1])
+def test_a_damaged_entry_is_listed_with_what_follows_it(
+    flowproject: Any, scene: Scene, seq: int
+) -> None:
+    scene.store.put(scene.journal("days").entry_key(seq), b"{}")
+    found = entries(flowproject("history", "days", "--json"))
+    assert [entry["seq"] for entry in found] == [4, 3, 2, 1]
+    [damaged] = [entry for entry in found if entry["outcome"] == "damaged"]
+    assert damaged["seq"] == seq
+    assert scene.journal("days").entry_key(seq) in damaged["reason"]
+    assert flowproject("history", "days").code == 0
+
+
+@pytest.mark.usefixtures("grown")
+def test_an_entry_that_ticks_pass_over_is_listed_too(
+    flowproject: Any, scene: Scene, tick: Any
+) -> None:
+    scene.store.put(scene.journal("days").entry_key(4), b"torn")
+    assert [tick()[0].outcome for _ in range(2)] == ["failed", "changed"]
+    found = entries(flowproject("history", "days", "--json"))
+    assert [(entry["seq"], entry["outcome"]) for entry in found] == [
+        (5, "changed"),
+        (4, "damaged"),
+        (3, "changed"),
+        (2, "changed"),
+        (1, "baseline"),
+    ]
+
+
+def test_an_empty_journal_is_an_empty_list(flowproject: Any, root: Path) -> None:
+    assert root.is_dir()
+    assert entries(flowproject("history", "--json")) == []
+
+
+def test_another_branch_has_a_history_of_its_own(flowproject: Any, tick: Any) -> None:
+    tick()
+    assert entries(flowproject("history", "--branch", "other", "--json")) == []
+    assert entries(flowproject("history", "--production", "--json")) == []
+
+
+def test_a_branch_that_metaflow_refuses_is_a_usage_error(flowproject: Any, root: Path) -> None:
+    assert root.is_dir()
+    answer = flowproject("history", "--branch", "Not Good")
+    assert answer.code == 64
+    assert "'Not Good' is no Metaflow branch" in answer.err
+
+
+def test_an_unknown_sensor_is_a_usage_error_with_the_closest_name(
+    flowproject: Any, root: Path
+) -> None:
+    assert root.is_dir()
+    answer = flowproject("history", "day")
+    assert answer.code == 64
+    assert "Did you mean 'days'?" in answer.err

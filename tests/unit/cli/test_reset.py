@@ -1,0 +1,98 @@
+"""`flowproject reset`: asks, forgets the baseline, keeps the history, and mends what is damaged."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.sensing import Scene
+
+
+class Person(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_asks_and_goes_on_with_a_yes(
+    flowproject: Any, tick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick()
+    monkeypatch.setattr(sys, "stdin", Person("y\n"))
+    answer = flowproject("reset", "days")
+    assert answer.code == 0
+    assert "Forget what 'days' looked like on branch user.tester?" in answer.err
+    assert [seen.outcome for seen in tick()] == ["baseline", "unchanged"]
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\n", ""])
+def test_anything_but_a_yes_leaves_everything_as_it_is(
+    flowproject: Any, tick: Any, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    tick()
+    monkeypatch.setattr(sys, "stdin", Person(typed))
+    answer = flowproject("reset", "days")
+    assert (answer.code, answer.out.strip()) == (1, "")
+    assert answer.err.endswith("Nothing was done.\n")
+    assert [seen.outcome for seen in tick()] == ["unchanged", "unchanged"]
+
+
+def test_with_nobody_to_ask_it_says_how_to_go_on(
+    flowproject: Any, tick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    answer = flowproject("reset", "days")
+    assert answer.code == 64
+    assert "`--yes`" in answer.err
+    assert [seen.outcome for seen in tick()] == ["unchanged", "unchanged"]
+
+
+def test_the_history_stays_and_so_do_changes_still_to_be_sent(
+    flowproject: Any, root: Path, tick: Any
+) -> None:
+    tick()
+    (root / "data" / "b.csv").write_text("x")
+    tick()
+    entry = json.loads(flowproject("reset", "days", "--yes", "--json").out)
+    assert (entry["seq"], entry["outcome"]) == (3, "reset")
+    [days, _] = tick()
+    assert (days.outcome, days.pending) == ("baseline", 1)
+    history = json.loads(flowproject("history", "days", "--json").out)
+    assert [entry["outcome"] for entry in history] == ["baseline", "reset", "changed", "baseline"]
+
+
+@pytest.mark.parametrize("damaged", [[2], [1], [1, 2]])
+def test_a_damaged_entry_does_not_prevent_it(
+    flowproject: Any, root: Path, tick: Any, scene: Scene, damaged: list[int]
+) -> None:
+    tick()
+    (root / "data" / "b.csv").write_text("x")
+    tick()
+    for seq in damaged:
+        scene.store.put(scene.journal("days").entry_key(seq), b"torn")
+    assert flowproject("reset", "days", "--yes").code == 0
+    assert [seen.outcome for seen in tick()] == ["baseline", "unchanged"]
+    history = json.loads(flowproject("history", "days", "--json").out)
+    assert {entry["seq"] for entry in history if entry["outcome"] == "damaged"} == set(damaged)
+
+
+def test_it_is_the_way_out_when_every_entry_is_damaged(
+    flowproject: Any, tick: Any, scene: Scene
+) -> None:
+    tick()
+    scene.store.put(scene.journal("days").entry_key(1), b"torn")
+    assert [tick()[0].outcome for _ in range(2)] == ["failed", "failed"]
+    assert flowproject("reset", "days", "--yes").code == 0
+    assert tick()[0].outcome == "baseline"
+
+
+def test_an_unknown_sensor_is_a_usage_error(flowproject: Any, root: Path) -> None:
+    assert root.is_dir()
+    answer = flowproject("reset", "month", "--yes")
+    assert answer.code == 64
+    assert "Did you mean 'months'?" in answer.err

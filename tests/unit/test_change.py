@@ -1,0 +1,113 @@
+"""A change as a flow sees it: small facts from the event, the rest from the journal when asked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.change import Change
+from flowproject.changes.difference import diff
+from flowproject.changes.entry import Entry
+from flowproject.changes.observation import Item, item
+from flowproject.changes.payload import payload
+from flowproject.errors import JournalError
+from flowproject.journal import Journal, Store, open_store
+
+OLD = {known.key: known for known in (item("a", {"key": "a", "n": 1}), item("b", {"key": "b"}))}
+NEW = {known.key: known for known in (item("a", {"key": "a", "n": 2}), item("c", {"key": "c"}))}
+ENTRY = Entry(
+    seq=2,
+    id="f" * 32,
+    project="demo",
+    branch="user.me",
+    sensor="days",
+    outcome="changed",
+    reason="1 added, 1 modified, 1 removed",
+    value=2,
+    previous=1,
+    counts={"added": 1, "modified": 1, "removed": 1},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path))
+
+
+@pytest.fixture
+def change(store: Store) -> Callable[..., Change]:
+    """Record an entry, and give the change that its event tells of."""
+
+    def recorded(entry: Entry = ENTRY, new: dict[str, Item] = NEW) -> Change:
+        journal = Journal(store, project="demo", branch="user.me", sensor="days")
+        entry = journal.record(entry, new, diff(OLD, new))
+        message: Any = payload(entry, payload_key="value", location=journal.entry_key(entry.seq))
+        return Change(message["change"], lambda: store)
+
+    return recorded
+
+
+def never() -> Store:
+    raise AssertionError("the journal was opened")
+
+
+def test_small_facts_come_from_the_event_alone(change: Any) -> None:
+    told = Change(change()._event, never)
+    assert (told.id, told.seq, told.sensor) == (ENTRY.id, 2, "days")
+    assert (told.value, told.previous) == (2, 1)
+    assert told.counts == {"added": 1, "modified": 1, "removed": 1}
+    assert told.reason == "1 added, 1 modified, 1 removed"
+    assert repr(told) == "<change 2 of sensor 'days': 1 added, 1 modified, 1 removed>"
+
+
+def test_what_happened_to_the_items_is_read_from_the_journal(change: Any) -> None:
+    told = change()
+    assert told.added == [{"key": "c"}]
+    assert told.removed == [{"key": "b"}]
+    assert told.modified == [{"key": "a", "old": {"key": "a", "n": 1}, "new": {"key": "a", "n": 2}}]
+
+
+def test_items_without_data_are_shown_by_their_key(change: Any) -> None:
+    told = change(new={**OLD, "bare": item("bare", {})})
+    assert told.added == [{"key": "bare"}]
+
+
+def test_the_items_are_read_once(change: Any, store: Store) -> None:
+    told = change()
+    assert told.added
+    for key in store.keys("flowproject"):
+        store.delete(key)
+    assert told.removed == [{"key": "b"}]
+
+
+@pytest.mark.parametrize("name", ["value", "previous", "reason"])
+def test_what_was_too_large_for_the_event_is_read_from_the_journal(change: Any, name: str) -> None:
+    large = "x" * 40_000
+    told = change(replace(ENTRY, **{name: large}))
+    assert isinstance(told._event[name], dict), "left out"
+    assert getattr(told, name) == large
+
+
+def test_a_change_that_was_pruned_says_so_and_what_is_left(change: Any, store: Store) -> None:
+    told = change()
+    for key in store.keys("flowproject"):
+        store.delete(key)
+    assert told.value == 2
+    with pytest.raises(JournalError, match="is not in the journal any more") as caught:
+        _ = told.added
+    assert "come with the event" in str(caught.value)
+
+
+def test_another_change_under_the_same_number_is_not_taken_for_it(change: Any) -> None:
+    told = change()
+    other = Change({**told._event, "id": "0" * 32}, told._open_store)
+    with pytest.raises(JournalError, match="is not in the journal"):
+        _ = other.added
+
+
+def test_counts_are_a_copy(change: Any) -> None:
+    told = change()
+    told.counts.clear()
+    assert told.counts["added"] == 1
