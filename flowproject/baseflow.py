@@ -44,14 +44,14 @@ def _config_file() -> str:
 def _carry_change(
     step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
 ) -> Iterator[None]:
-    """Keep the event that started the run as the artifact `change_event` of every step."""
+    """Keep what the events that started the run tell, as `change_events` of every step."""
     before = inputs[0] if inputs else flow
-    if event := _event():
-        flow.change_event = event
-    elif hasattr(before, "change_event"):
-        flow.change_event = before.change_event
+    if told := _told():
+        flow.change_events = told
+    elif hasattr(before, "change_events"):
+        flow.change_events = before.change_events
     else:
-        flow.change_event = _event_of_origin(step)
+        flow.change_events = _told_to_origin(step)
     yield
 
 
@@ -80,14 +80,21 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         help="The project's configuration",
     )
 
-    change_event: Mapping[str, Any] | None
+    change_events: list[dict[str, Any]]
     sensors: tuple[str, ...] = ()
 
     @property
     def change(self) -> Change | None:
-        """The change that started this run, or None if it was started by hand."""
-        event = self.change_event
-        return Change(event, self._store) if event else None
+        """The change that started this run, or None if it was started by hand.
+
+        Of a flow that waits for several sensors it is the newest; `changes` has all.
+        """
+        return next(iter(self.changes), None)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes that started this run, one of each sensor it waits for, newest first."""
+        return tuple(Change(told, self._store) for told in self.change_events)
 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of `sql/<name>.sql`, run on the source of `[data]`.
@@ -198,12 +205,12 @@ class on_schedule(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a
         mutable_flow.add_decorator("schedule", deco_kwargs=self._schedule)
 
 
-def _event() -> dict[str, Any] | None:
-    """What the newest of our own events in the environment says of its change, if there is one."""
-    told = [_parsed(value) for key, value in os.environ.items() if key.startswith(_EVENT_PREFIX)]
-    ours = [event for event in told if isinstance(event, dict) and _is_ours(event.get("change"))]
-    newest = max(ours, key=lambda event: event.get("timestamp", 0), default=None)
-    return newest["change"] if newest else None
+def _told() -> list[dict[str, Any]]:
+    """What our events in the environment tell of their changes, the newest event first."""
+    events = [_parsed(value) for key, value in os.environ.items() if key.startswith(_EVENT_PREFIX)]
+    ours = [event for event in events if isinstance(event, dict) and _is_ours(event.get("change"))]
+    ours.sort(key=lambda event: event.get("timestamp") or 0, reverse=True)
+    return [event["change"] for event in ours]
 
 
 def _parsed(text: str) -> Any:
@@ -218,15 +225,15 @@ def _is_ours(change: object) -> bool:
     return isinstance(change, dict) and change.keys() >= {"id", "sensor", "seq", "entry"}
 
 
-def _event_of_origin(step: str) -> dict[str, Any] | None:
-    """The event of the run that this one resumes; None if it resumes none.
+def _told_to_origin(step: str) -> list[dict[str, Any]]:
+    """What the run that this one resumes was told; nothing if it resumes none.
 
     Only a first step that failed needs it, and runs anew without the event in its environment.
     """
     if not current.origin_run_id:
-        return None
+        return []
     from metaflow import Step
 
     tasks = Step(f"{current.flow_name}/{current.origin_run_id}/{step}", _namespace_check=False)
-    kept = (task["change_event"].data for task in tasks if "change_event" in task)
-    return next(kept, None)
+    kept = (task["change_events"].data for task in tasks if "change_events" in task)
+    return next(kept, [])

@@ -41,5 +41,5 @@ def preview(
 
 
 def _row(tick: Tick) -> list[str]:
-    seconds = str(tick.cost.get("seconds", ""))
+    seconds = f"{tick.cost['seconds']:.3f}" if tick.cost else ""
     return [tick.sensor, tick.outcome, tick.reason, seconds, str(tick.pending or "")]

@@ -13,7 +13,7 @@ from flowproject.journal import Journal, datastore_root, open_store
 
 __all__ = ["why"]
 
-_KEPT: Final = ("change_event", "ticks")
+_KEPT: Final = ("change_events", "ticks")
 _STATES: Final = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -43,12 +43,12 @@ def _told(run: str) -> dict[str, Any]:
     """What the run kept: the change it was started for, and its ticks if it looked at sensors."""
     found = _find(run)
     kept = _artifacts(found)
-    change = kept.get("change_event")
     return {
         "run": run,
         "state": _state(found),
-        "change": change,
-        "recorded": _recorded(change) if change else None,
+        "changes": [
+            {**change, "recorded": _recorded(change)} for change in kept.get("change_events", [])
+        ],
         "ticks": kept.get("ticks"),
     }
 
@@ -112,14 +112,12 @@ def _recorded(change: dict[str, Any]) -> dict[str, str] | None:
 def _story(told: dict[str, Any]) -> list[str]:
     lines = [f"{told['run']} {_STATES[told['state']]}."]
     lines += [_seen(tick) for tick in told["ticks"] or []]
-    change = told["change"]
-    if change is None:
+    if not told["changes"]:
         return [*lines, "No change started it: it was started by hand, by a schedule or otherwise."]
-    return [
-        *lines,
-        f"It was started by change {change['seq']} of sensor {change['sensor']!r}:",
-        *(f"  {name:<10}{text}" for name, text in _facts(change, told["recorded"]) if text),
-    ]
+    for change in told["changes"]:
+        lines.append(f"It was started by change {change['seq']} of sensor {change['sensor']!r}:")
+        lines += [f"  {name:<10}{text}" for name, text in _facts(change) if text]
+    return lines
 
 
 def _seen(tick: dict[str, Any]) -> str:
@@ -127,7 +125,8 @@ def _seen(tick: dict[str, Any]) -> str:
     return f"It saw {tick['sensor']}: {tick['outcome']}, {tick['reason']}{change}"
 
 
-def _facts(change: dict[str, Any], recorded: dict[str, str] | None) -> list[tuple[str, str]]:
+def _facts(change: dict[str, Any]) -> list[tuple[str, str]]:
+    recorded = change["recorded"]
     return [
         ("reason", change["reason"]),
         ("value", f"{dumps(change['previous'])} → {dumps(change['value'])}"),

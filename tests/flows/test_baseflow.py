@@ -73,7 +73,8 @@ class ListenerFlow(BaseFlow):
             "join": self.seen_in_join,
             "end": told(self.change),
         }
-        print("SAID " + json.dumps({"value": self.value, "seen": seen}))
+        sensors = [change.sensor for change in self.changes]
+        print("SAID " + json.dumps({"value": self.value, "seen": seen, "sensors": sensors}))
 
 
 if __name__ == "__main__":
@@ -168,6 +169,15 @@ def test_a_run_by_hand_has_no_change_and_foreign_events_are_none(changed: Change
     assert run.said()["seen"] == dict.fromkeys(STEPS)
 
 
+def test_a_flow_that_waited_for_several_sensors_has_the_change_of_each(changed: Changed) -> None:
+    [(name, text)] = changed.event.items()
+    message = json.loads(text)
+    older = {**message, "timestamp": 0, "change": {**message["change"], "sensor": "other"}}
+    run = changed.place.run("listenerflow.py", **{name: text, f"{name}2": json.dumps(older)})
+    assert run.said()["sensors"] == ["days", "other"]
+    assert run.said()["seen"]["end"]["sensor"] == "days", "of several, the newest"
+
+
 def test_why_says_which_change_started_a_run_and_who_recorded_it(
     changed: Changed, resumed: tuple[Any, Any]
 ) -> None:
@@ -180,7 +190,7 @@ def test_why_says_which_change_started_a_run_and_who_recorded_it(
         changed.place.command("why", f"ListenerFlow/{resumed[0].run_id}", "--json").text
     )
     assert found["state"] == "failed"
-    assert found["change"]["id"] == changed.id
+    assert [change["id"] for change in found["changes"]] == [changed.id]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Every command on every page is typed in, page by page, and prints what the page shows."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands
+from tests.docs.terminal import fits, normal, type_in
+
+NOT_TYPED = {
+    r"make demo": "typed in by tests/flows/test_demo.py, which compares the output",
+    r"make test": "these tests run in it",
+    r"make dev|flowproject dev --every 10s": "runs until Ctrl-C: tests/flows/test_dev_loop.py",
+    r"\. \.venv/bin/activate": "done: the commands are found",
+}
+"""Commands (patterns of them) that pages may show without a test typing them in, and why."""
+
+TYPED = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
+
+
+@pytest.fixture
+def environment(project: Path) -> dict[str, str]:
+    """What a reader's terminal has, after `. .venv/bin/activate`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("METAFLOW_", "PYTHONPATH", "COLUMNS", "LINES"))
+    }
+    return {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "METAFLOW_USER": "you",
+        "METAFLOW_HOME": str(project / ".metaflow" / "none"),
+        "TERM": "xterm",
+    }
+
+
+@pytest.fixture
+def place(project: Path) -> Path:
+    """A fresh copy of the project, as a reader has it."""
+    (project / ".metaflow").mkdir()
+    (project / "docs").mkdir()
+    shutil.copy(ROOT / "flowproject.schema.json", project)
+    shutil.copy(ROOT / "docs" / "configuration.md", project / "docs")
+    return project
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", TYPED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_reader_who_follows_the_page_sees_what_it_shows(
+    page: Path, place: Path, environment: dict[str, str]
+) -> None:
+    for block in blocks(page):
+        if block.saved_as:
+            file = place / block.saved_as
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
+        if block.language == "console":
+            type_block(block, place, environment)
+
+
+def type_block(block: Block, place: Path, environment: dict[str, str]) -> None:
+    for command in commands(block):
+        if reason_not_to_type(command.line):
+            continue
+        printed, code = type_in(command.line, place, environment)
+        # What runs at the same time in the local loop ends in no certain order.
+        ordered = not command.line.startswith("flowproject dev")
+        assert fits(command.output, printed, ordered=ordered), "\n".join(
+            [
+                f"{block}: {command.line}",
+                "-- the page shows",
+                *normal(command.output),
+                "-- printed was",
+                *normal(printed),
+            ]
+        )
+        assert code == 0, f"{block}: {command.line} ended with exit code {code}"
+
+
+def test_every_exception_is_used_and_true() -> None:
+    shown = {command for page in TYPED for block in blocks(page) for command in lines(block)}
+    for pattern in NOT_TYPED:
+        assert any(re.fullmatch(pattern, line) for line in shown), f"{pattern} is on no page"
+    for file in re.findall(r"tests/[\w/]+\.py", " ".join(NOT_TYPED.values())):
+        assert (ROOT / file).is_file()
+
+
+def lines(block: Block) -> Iterator[str]:
+    if block.language == "console":
+        yield from (command.line for command in commands(block))
+
+
+def reason_not_to_type(line: str) -> str:
+    reasons = (why for pattern, why in NOT_TYPED.items() if re.fullmatch(pattern, line))
+    return next(reasons, "")
