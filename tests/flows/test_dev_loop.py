@@ -366,11 +366,12 @@ def test_sensors_tell_their_ticks(root: Path):
         "Ours.__module__ = 'flowproject.baseflow'\n"
     )
     header = "from sensing import Ours\n@schedule(daily=True)\nclass Sensors(Ours):"
-    ticks = "self.ticks = [{'sensor': 's', 'outcome': 'changed', 'reason': '3 rows'}]"
+    tick = {"v": 1, "sensor": "s", "outcome": "changed", "reason": "3 rows"}
+    ticks = f"self.ticks = [{tick!r}]"
     write(root, "Sensors", header, ticks)
     _, loop = until_idle(root)
-    (tick,) = loop.all(Tick)
-    assert (tick.sensor, tick.outcome, tick.reason) == ("s", "changed", "3 rows")
+    (told,) = loop.all(Tick)
+    assert (told.sensor, told.outcome, told.reason) == ("s", "changed", "3 rows")
 
 
 # --------------------------------------------------------------------- schedules and their limits
