@@ -4,8 +4,21 @@ These are the names that flow files use. Everything else is behind them, and not
 third party but Metaflow is imported before it is needed.
 """
 
+from typing import TYPE_CHECKING
+
 from flowproject.baseflow import BaseFlow, on_change, on_schedule
-from flowproject.change import Change
 from flowproject.errors import FlowprojectError
 
+if TYPE_CHECKING:
+    from flowproject.change import Change
+
 __all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change", "on_schedule"]
+
+
+def __getattr__(name: str) -> object:
+    # Every process of every run imports this package, and few of them look at a change.
+    if name == "Change":
+        from flowproject.change import Change
+
+        return Change
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ Whatever a flow may call on `self` stands here; how it is done stands in the lay
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import (
     Config,
@@ -19,11 +19,13 @@ from metaflow import (
     user_step_decorator,
 )
 
-from flowproject.change import Change
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
-from flowproject.journal import Store, open_store
 from flowproject.user import name_user
+
+if TYPE_CHECKING:
+    from flowproject.change import Change
+    from flowproject.journal import Store
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
@@ -84,7 +86,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     sensors: tuple[str, ...] = ()
 
     @property
-    def change(self) -> Change | None:
+    def change(self) -> "Change | None":
         """The change that started this run, or None if it was started by hand.
 
         Of a flow that waits for several sensors it is the newest; `changes` has all.
@@ -92,8 +94,10 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         return next(iter(self.changes), None)
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> "tuple[Change, ...]":
         """The changes that started this run, one of each sensor it waits for, newest first."""
+        from flowproject.change import Change
+
         return tuple(Change(told, self._store) for told in self.change_events)
 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
@@ -156,7 +160,9 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             run=f"{current.flow_name}/{current.run_id}",
         )
 
-    def _store(self) -> Store:
+    def _store(self) -> "Store":
+        from flowproject.journal import open_store
+
         # The datastore of this very task: `--datastore` may differ from Metaflow's default.
         return open_store(str(self._datastore._storage_impl.datastore_root))  # noqa: SLF001
 
