@@ -20,6 +20,15 @@ os.environ["METAFLOW_USER"] = "tester"
 os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
 os.environ.pop("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", None)
 
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded, also from the workers of a parallel run."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(value)
+
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
