@@ -4,29 +4,35 @@ Belongs here: every key that a person can set, its check, its message and its do
 not belong here: anything that opens a source, reads SQL or knows a flow.
 """
 
-from flowproject.config.load import load, parse_config, project_root
-from flowproject.config.model import (
+from flowproject.config.data import (
     DATA_TYPES,
-    FILE,
+    AzureData,
     CheckMode,
     Data,
     DuckDBData,
     FilesData,
-    First,
-    Project,
-    Schedule,
-    Sensor,
+    GcsData,
+    ObjectProperty,
+    ObjectsMode,
+    S3Data,
 )
+from flowproject.config.load import load, parse_config, project_root
+from flowproject.config.model import FILE, First, Project, Schedule, Sensor
 
 __all__ = [
     "DATA_TYPES",
     "FILE",
+    "AzureData",
     "CheckMode",
     "Data",
     "DuckDBData",
     "FilesData",
     "First",
+    "GcsData",
+    "ObjectProperty",
+    "ObjectsMode",
     "Project",
+    "S3Data",
     "Schedule",
     "Sensor",
     "load",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from flowproject.config.kinds import Choice, Cron, Duration, Kind, Text, Texts, Whole, Zone
+from flowproject.config.kinds import Choice, Choices, Cron, Duration, Kind, Text, Texts, Whole, Zone
 
 __all__ = ["Key", "keys_of"]
 
@@ -71,5 +71,7 @@ def _kind(hint: Any) -> Kind | None:
         return _NAMED[get_args(hint)[1]]
     if get_origin(hint) is Literal:
         return Choice(options=get_args(hint))
+    if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
+        return Choices(options=get_args(get_args(hint)[0]))
     plain: Mapping[Any, Kind] = {str: Text(), int: Whole(), tuple[str, ...]: Texts()}
     return plain.get(hint)

@@ -14,6 +14,7 @@ from flowproject.errors import closest
 
 __all__ = [
     "Choice",
+    "Choices",
     "Cron",
     "Duration",
     "Kind",
@@ -169,6 +170,29 @@ class Choice:
     def schema(self) -> dict[str, Any]:
         """One of the words, or an empty string."""
         return {"enum": [*self.options, ""]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """A list of a few words, of which each may stand in it; one alone needs no brackets."""
+
+    options: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The choices in words."""
+        return "list of " + ", ".join(f'`"{option}"`' for option in self.options)
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """The words, in their order, each once."""
+        one = Choice(options=self.options)
+        words = value if isinstance(value, list) else [value]
+        return tuple(dict.fromkeys(one.read(word) for word in words))
+
+    def schema(self) -> dict[str, Any]:
+        """An array of the words, or one of them, or an empty string."""
+        words = {"type": "array", "items": {"enum": [*self.options]}}
+        return {"anyOf": [words, {"enum": [*self.options, ""]}]}
 
 
 @dataclass(frozen=True, kw_only=True)

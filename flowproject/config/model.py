@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
+from flowproject.config.data import DATA_TYPES, Data
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
-    "DATA_TYPES",
     "FILE",
-    "CheckMode",
-    "Data",
-    "DuckDBData",
-    "FilesData",
     "First",
     "Project",
     "Schedule",
@@ -36,83 +33,10 @@ EventName = Annotated[str, "event name"]
 PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
-Seconds = Annotated[float, "duration"]
 SomeSeconds = Annotated[float, "duration above 0"]
-
-CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
-"""What decides that a file changed."""
 
 First = Literal["baseline", "fire"]
 """What the first tick of a sensor does."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Where data lives; each source type has a class of its own below."""
-
-    type: str
-    """Which kind of source this is; it decides which other keys are legal."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DuckDBData(Data):
-    """The result of a SQL query, run by DuckDB on a database file or on files of the project."""
-
-    type: Literal["duckdb"] = "duckdb"
-    """DuckDB runs inside the step: no server, no account."""
-
-    query: str
-    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
-
-    key: tuple[str, ...] = ()
-    """Columns that together identify a row, so that rows are told apart as added, modified and
-    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
-    which suits a query that returns one number."""
-
-    database: str = ""
-    """Database file, relative to the project's folder. Empty: a database in memory, which suits
-    queries that read CSV, Parquet or JSON files in place."""
-
-    row_limit: int = 1_000_000
-    """Rows above which a result is an error instead of a very slow tick. The default is about what
-    a small container holds in memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesData(Data):
-    """Files in a local folder."""
-
-    type: Literal["files"] = "files"
-    """A folder on this machine; useful on a laptop and on a mounted volume."""
-
-    path: str
-    """Folder, or one file, relative to the project's folder. Folders are watched at every depth."""
-
-    check_mode: CheckMode = "files_metadata"
-    """What decides that a file changed: `files_metadata` compares the table of files with size and
-    modification time of each; `file_size`, `file_modified_ts` and `file_etag` (a digest of the
-    content, which reads every byte) compare that one property. The default sees every ordinary
-    change without opening a file."""
-
-    include: tuple[str, ...] = ()
-    """Patterns (globs) that a file's path below `path` must match one of: `"*.csv"` is for files at
-    the top, `"**/*.csv"` for files at any depth. Empty: every file."""
-
-    settle: Seconds = 0.0
-    """How long, in seconds, nothing may have changed before a change counts, so that a file still
-    being written isn't taken for finished. 0: a change counts at once, right for files that are
-    moved into place whole."""
-
-    marker: str = ""
-    """Name of a file, for example `_SUCCESS`, without which changes below `path` don't count yet.
-    Empty: no marker is needed."""
-
-
-DATA_TYPES: Final[dict[str, type[Data]]] = {
-    "duckdb": DuckDBData,
-    "files": FilesData,
-}
-"""Every source type. A new one is its dataclass above and its line here."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from flowproject.config.data import DATA_TYPES
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.kinds import RefusedError
 from flowproject.config.legacy import refuse_old_scaffold
-from flowproject.config.model import DATA_TYPES, FILE, Project, Schedule, Sensor
+from flowproject.config.model import FILE, Project, Schedule, Sensor
 from flowproject.config.section import Section
 from flowproject.config.toml import read_toml
 from flowproject.errors import ConfigError, closest
@@ -180,12 +181,13 @@ def _complete(own: _Source, base: _Source | None) -> dict[str, Any]:
 
 
 def _refuse_marker_of_one_file(own: _Source, values: Mapping[str, Any]) -> None:
-    """Report a marker for a source that is one file: it has no folder to hold the marker."""
+    """Report a marker for what is not a whole folder: there is nothing to hold the marker."""
     mode = values.get("check_mode", "files_metadata")
+    watched = "only what is new" if mode == "files_new" else "one file"
     if values.get("marker") and mode != "files_metadata":
         own.section.report(
             f"{own.section.header} marker = {values['marker']!r} can never be met with "
-            f"check_mode = {mode!r}, which watches one file. Remove marker, or watch the folder "
+            f"check_mode = {mode!r}, which watches {watched}. Remove marker, or watch the folder "
             'with check_mode = "files_metadata".'
         )
 

@@ -7,8 +7,9 @@ import inspect
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject.config.data import DATA_TYPES
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.model import DATA_TYPES, FILE, Project, Schedule, Sensor
+from flowproject.config.model import FILE, Project, Schedule, Sensor
 from flowproject.config.parse import DEFAULT_SENSOR
 from flowproject.config.schema import documentation, plain_default, schema
 

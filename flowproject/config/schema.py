@@ -11,8 +11,9 @@ import textwrap
 from itertools import pairwise
 from typing import Any
 
+from flowproject.config.data import DATA_TYPES, Data
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.model import DATA_TYPES, Data, Project, Schedule, Sensor
+from flowproject.config.model import Project, Schedule, Sensor
 
 __all__ = ["documentation", "plain_default", "schema"]
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from flowproject.config.data import DATA_TYPES
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.kinds import RefusedError, shown
-from flowproject.config.model import DATA_TYPES, Project, Schedule, Sensor
+from flowproject.config.model import Project, Schedule, Sensor
 from flowproject.errors import closest
 
 __all__ = ["Section"]

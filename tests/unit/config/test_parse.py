@@ -14,6 +14,7 @@ from flowproject.config import (
     DuckDBData,
     FilesData,
     Project,
+    S3Data,
     Schedule,
     Sensor,
     parse_config,
@@ -25,7 +26,8 @@ from flowproject.errors import ConfigError
 NAME = 'project_name = "weather"\n'
 DUCKDB = NAME + '[data]\ntype = "duckdb"\nquery = "sensor"\n'
 FILES = NAME + '[data]\ntype = "files"\npath = "data"\n'
-SOURCES = "Use one of: duckdb, files."
+S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
+SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
 DUCKDB_KEYS = "Use one of: type, query, key, database, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
 SENSOR_KEYS = "Use one of: name, event_name, payload_key, first, timeout, cron_schedule, timezone."
@@ -117,7 +119,32 @@ ONE_PROBLEM = [
     ),
     (
         DUCKDB + "settle = 1\n",
-        f"[data] settle = 1 is not a key here. {DUCKDB_KEYS} It belongs to type = 'files'.",
+        (
+            f"[data] settle = 1 is not a key here. {DUCKDB_KEYS} "
+            "It belongs to type = 'files' or 's3' or 'azure' or 'gcs'."
+        ),
+    ),
+    (
+        S3 + 'ignore = ["etag", "mtime"]\n',
+        (
+            "[data] ignore = ['etag', 'mtime'] is not a choice. "
+            "Use one of: size, etag, last_modified."
+        ),
+    ),
+    (
+        S3 + 'check_mode = "file_etags"\n',
+        (
+            "[data] check_mode = 'file_etags' is not a choice. Use one of: files_metadata, "
+            "files_new, file_size, file_modified_ts, file_etag. Did you mean 'file_etag'?"
+        ),
+    ),
+    (
+        S3 + 'endpoint = "http://127.0.0.1:9000"\n',
+        (
+            "[data] endpoint = 'http://127.0.0.1:9000' is not a key here. Use one of: type, "
+            "bucket, key, check_mode, role, region, endpoint_url, include, ignore, settle, "
+            "marker. Did you mean 'endpoint_url'?"
+        ),
     ),
     (
         DUCKDB + 'cron_schedule = "* * * * *"\n',
@@ -595,4 +622,35 @@ def test_a_marker_needs_a_folder() -> None:
     one_file = FILES + 'check_mode = "file_size"\nmarker = "_SUCCESS"\n'
     with pytest.raises(ConfigError, match="can never be met with check_mode = 'file_size'"):
         parse_config(one_file)
+    only_new = S3 + 'check_mode = "files_new"\nmarker = "_SUCCESS"\n'
+    with pytest.raises(ConfigError, match="which watches only what is new"):
+        parse_config(only_new)
     assert project(FILES + 'marker = "_SUCCESS"\n').sensors
+    assert project(S3 + 'marker = "_SUCCESS"\n').sensors
+
+
+def test_every_key_of_an_object_store_is_read() -> None:
+    text = (
+        'bucket = "s3://lake/raw"\nkey = "days"\ncheck_mode = "files_metadata"\n'
+        'role = "arn:aws:iam::1:role/reader"\nregion = "eu-north-1"\n'
+        'endpoint_url = "http://127.0.0.1:9000"\ninclude = "**/*.parquet"\n'
+        'ignore = "last_modified"\nsettle = "2m"\nmarker = "_SUCCESS"\n'
+    )
+    [sensor] = project(f'{NAME}[data]\ntype = "s3"\n{text}').sensors.values()
+    assert sensor.data == S3Data(
+        bucket="s3://lake/raw",
+        key="days",
+        role="arn:aws:iam::1:role/reader",
+        region="eu-north-1",
+        endpoint_url="http://127.0.0.1:9000",
+        include=("**/*.parquet",),
+        ignore=("last_modified",),
+        settle=120.0,
+        marker="_SUCCESS",
+    )
+
+
+def test_a_choice_of_several_is_kept_once_each_in_its_order() -> None:
+    [sensor] = project(S3 + 'ignore = ["size", "etag", "size"]\n').sensors.values()
+    assert isinstance(sensor.data, S3Data)
+    assert sensor.data.ignore == ("size", "etag")
