@@ -5,6 +5,7 @@ Whatever a flow may call on `self` stands here; how it is done stands in the lay
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,10 +26,12 @@ from flowproject.user import name_user
 
 if TYPE_CHECKING:
     from flowproject.change import Change
+    from flowproject.changes.progress import Progress
     from flowproject.journal import Store
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
+_TELL_SECONDS: Final = 10.0
 _EVENT_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_event_"
 
 name_user()
@@ -158,6 +161,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             store=self._store(),
             branch=current.branch_name,
             run=f"{current.flow_name}/{current.run_id}",
+            report=_Teller(),
         )
 
     def _store(self) -> "Store":
@@ -209,6 +213,21 @@ class on_schedule(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a
         # Not `duplicates=OVERRIDE`: of an inherited decorator Metaflow 2.19 keeps both.
         mutable_flow.remove_decorator("schedule")
         mutable_flow.add_decorator("schedule", deco_kwargs=self._schedule)
+
+
+class _Teller:
+    """Tells in the log of a step how far long looks are, every ten seconds and not more often."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    def __call__(self, sensor: str, progress: "Progress") -> None:
+        now = time.monotonic()
+        if now < self._next.setdefault(sensor, now + _TELL_SECONDS):
+            return
+        self._next[sensor] = now + _TELL_SECONDS
+        of = f" of about {progress.expected:,}" if progress.expected else ""
+        print(f"{sensor}: {progress.seen:,}{of} items seen", flush=True)
 
 
 def _told() -> list[dict[str, Any]]:

@@ -1,16 +1,73 @@
 """The change that started a run, as a flow sees it: small facts at once, the rest on demand."""
 
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, Final, overload
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store
+from flowproject.tables.lazy import to_arrow
 
-__all__ = ["Change"]
+__all__ = ["Change", "ChangedItems"]
+
+_SHOWN: Final = 3
+
+
+class ChangedItems(Sequence[dict[str, Json]]):
+    """Items of one kind, in the order of their keys: millions of them take no memory.
+
+    They are read while they are iterated; to pick one by its number reads all before it.
+    """
+
+    def __init__(self, items: Collection[Any], show: Callable[[Any], dict[str, Json]]) -> None:
+        self._items = items
+        self._show = show
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[dict[str, Json]]:
+        return map(self._show, self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Json]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Json]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Json] | list[dict[str, Json]]:
+        wanted = range(len(self))[index]
+        if isinstance(wanted, int):
+            return next(islice(self, wanted, None))
+        first, end = min(wanted, default=0), max(wanted, default=-1) + 1
+        found = list(islice(self, first, end))
+        return [found[number - first] for number in wanted]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # like a list
+
+    def __repr__(self) -> str:
+        few = ", ".join(map(repr, islice(self, _SHOWN)))
+        more = f", and {len(self) - _SHOWN:,} more" if len(self) > _SHOWN else ""
+        return f"[{few}{more}]"
+
+    def to_arrow(self) -> Any:
+        """The same as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
+
+        pandas, polars and DuckDB read it; `.read_all()` makes a table. Objects have typed columns;
+        other items have `key` and `data`, which is JSON. A modified item has each as `old_...` and
+        as `new_...`.
+        """
+        return to_arrow(self._items)
 
 
 class Change:
@@ -60,19 +117,19 @@ class Change:
         return self._small(self._event["previous"], "previous")
 
     @property
-    def added(self) -> list[dict[str, Json]]:
+    def added(self) -> ChangedItems:
         """The items that are new: rows by column name, or files with key, size and so on."""
-        return [item.shown for item in self._difference.added]
+        return ChangedItems(self._difference.added, lambda item: item.shown)
 
     @property
-    def modified(self) -> list[dict[str, Json]]:
+    def modified(self) -> ChangedItems:
         """The items that are not what they were, as `{"key": ..., "old": {...}, "new": {...}}`."""
-        return [edit(old, new) for old, new in self._difference.modified]
+        return ChangedItems(self._difference.modified, lambda pair: edit(*pair))
 
     @property
-    def removed(self) -> list[dict[str, Json]]:
+    def removed(self) -> ChangedItems:
         """The items that are gone, as they were last seen."""
-        return [item.shown for item in self._difference.removed]
+        return ChangedItems(self._difference.removed, lambda item: item.shown)
 
     def __repr__(self) -> str:
         return f"<change {self.seq} of sensor {self.sensor!r}: {self.reason}>"

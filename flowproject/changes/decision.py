@@ -6,12 +6,14 @@ Also the words for it: every outcome carries a reason that a person can read.
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry
-from flowproject.changes.observation import Item, Observation
+from flowproject.changes.item import Item
+from flowproject.changes.observation import Items, Observation
 
 __all__ = ["Decision", "Hold", "compare", "decide", "hold_back"]
 
@@ -39,9 +41,15 @@ class Hold:
     marker: str = ""
 
 
-def compare(known: Mapping[str, Item] | None, seen: Observation) -> Difference:
+def compare(known: Items | None, seen: Observation) -> Difference:
     """What happened to the items of a source since `known`; empty if it has none."""
-    return diff(known or {}, seen.items or {})
+    return diff(_by_key(known), _by_key(seen.items))
+
+
+def _by_key(items: Items | None) -> Mapping[str, Item]:
+    if items is None or isinstance(items, Mapping):
+        return items or {}
+    return {item.key: item for item in items.values()}
 
 
 def decide(  # one return for each outcome reads better than nested branches
@@ -73,9 +81,10 @@ def decide(  # one return for each outcome reads better than nested branches
         return Decision(outcome="settling", reason=waiting)
     if head is None:
         return Decision(outcome="changed", reason=f"first look, first = 'fire': {_state(seen)}")
-    if head.fingerprint == seen.fingerprint and force:
+    same = head.fingerprint == seen.fingerprint or _same_items(head, seen, difference)
+    if same and force:
         return Decision(outcome="forced", reason=f"forced, nothing changed: {_state(seen)}")
-    if head.fingerprint == seen.fingerprint:
+    if same:
         since = head.moment.strftime("%Y-%m-%d %H:%M:%S")
         return Decision(outcome="unchanged", reason=f"still {_state(seen)}, since {since} UTC")
     if waiting and not force:
@@ -85,29 +94,28 @@ def decide(  # one return for each outcome reads better than nested branches
     return Decision(outcome="changed", reason=f"{edited}{words}")
 
 
-def hold_back(
-    hold: Hold, difference: Difference, seen: Mapping[str, Item], *, now: dt.datetime
-) -> str:
+def hold_back(hold: Hold, difference: Difference, seen: Items, *, now: dt.datetime) -> str:
     """Why a change must wait, or an empty string if nothing holds it back."""
     return _without_marker(hold.marker, difference, seen) or _unsettled(
         hold.settle, difference, now
     )
 
 
-def _without_marker(marker: str, difference: Difference, seen: Mapping[str, Item]) -> str:
+def _without_marker(marker: str, difference: Difference, seen: Items) -> str:
     if not marker:
         return ""
-    finished = {key.rpartition("/")[0] for key in seen if key.rpartition("/")[2] == marker}
+
+    @cache
+    def finished(folder: str) -> bool:
+        above, _, _ = folder.rpartition("/")
+        here = f"{folder}/{marker}" if folder else marker
+        return here in seen or (folder != "" and finished(above))
+
     for item in difference.arrived:
         folder = item.key.rpartition("/")[0]
-        if not finished.intersection(_with_parents(folder)):
+        if not finished(folder):
             return f"waiting for {marker!r} in {folder or '.'!r}, where {item.key!r} arrived"
     return ""
-
-
-def _with_parents(folder: str) -> set[str]:
-    parts = folder.split("/")
-    return {"/".join(parts[:length]) for length in range(len(parts) + 1)}
 
 
 def _unsettled(settle: float, difference: Difference, now: dt.datetime) -> str:
@@ -116,11 +124,13 @@ def _unsettled(settle: float, difference: Difference, now: dt.datetime) -> str:
     A clock may be ahead of ours by as much; what is dated later than that is dated wrongly, and
     must not hold a change back until then.
     """
-    ages = [(_age(item, now), item.key) for item in difference.arrived] if settle else []
-    fresh = [(age, key) for age, key in ages if age is not None and -settle <= age < settle]
-    if not fresh:
+    if not settle:
         return ""
-    age, key = min(fresh)
+    ages = ((_age(item, now), item.key) for item in difference.arrived)
+    fresh = ((age, key) for age, key in ages if age is not None and -settle <= age < settle)
+    age, key = min(fresh, default=(0.0, ""))
+    if not key:
+        return ""
     return f"{key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
 
 
@@ -131,13 +141,22 @@ def _age(item: Item, now: dt.datetime) -> float | None:
     return (now - dt.datetime.fromisoformat(modified)).total_seconds()
 
 
+def _same_items(head: Entry, seen: Observation, difference: Difference) -> bool:
+    """Whether both have items and these are the same, compared by what counts today.
+
+    After `ignore` was edited the fingerprints differ, and no item need have changed.
+    """
+    both = head.total is not None and seen.items is not None
+    return both and not any(difference.counts.values())
+
+
 def _state(seen: Observation) -> str:
     return _count(len(seen.items)) if seen.items is not None else _short(seen.value)
 
 
 def _what_happened(head: Entry, seen: Observation, difference: Difference) -> str:
     counts = {kind: number for kind, number in difference.counts.items() if number}
-    if counts and seen.items is not None:
+    if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
     return f"{_short(head.value)} → {_short(seen.value)}"
 

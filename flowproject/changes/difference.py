@@ -1,22 +1,26 @@
 """The difference between two tables of items, whatever source they came from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Self
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Item
+from flowproject.changes.item import Item
 
 __all__ = ["Difference", "diff", "edit"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Items added, modified (old and new) and removed, each in the order of their keys."""
+    """Items added, modified (old and new) and removed, each in the order of their keys.
 
-    added: tuple[Item, ...] = ()
-    modified: tuple[tuple[Item, Item], ...] = ()
-    removed: tuple[Item, ...] = ()
+    Few of them are tuples; of millions each is a collection that reads them when it is iterated.
+    """
+
+    added: Collection[Item] = ()
+    modified: Collection[tuple[Item, Item]] = ()
+    removed: Collection[Item] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -28,16 +32,16 @@ class Difference:
         }
 
     @property
-    def arrived(self) -> tuple[Item, ...]:
+    def arrived(self) -> Iterator[Item]:
         """The items that are there now and were not there so before."""
-        return self.added + tuple(new for _, new in self.modified)
+        return chain(self.added, (new for _, new in self.modified))
 
     def first(self, limit: int) -> Self:
         """At most `limit` items of each kind."""
         return type(self)(
-            added=self.added[:limit],
-            modified=self.modified[:limit],
-            removed=self.removed[:limit],
+            added=tuple(islice(self.added, limit)),
+            modified=tuple(islice(self.modified, limit)),
+            removed=tuple(islice(self.removed, limit)),
         )
 
 

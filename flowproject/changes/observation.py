@@ -1,12 +1,22 @@
-"""What a source looks like at one moment."""
+"""What a source looks like at one moment, and what was known of it before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Final, Protocol
 
 from flowproject.changes.canonical import Json, digest, digest_value
+from flowproject.changes.difference import Difference
+from flowproject.changes.item import Item
 
-__all__ = ["Cost", "Item", "Observation", "fingerprint_items", "fingerprint_value", "item"]
+__all__ = [
+    "Cost",
+    "Items",
+    "Observation",
+    "Past",
+    "fingerprint_items",
+    "fingerprint_value",
+]
 
 _MODULUS: Final = 2**128
 
@@ -30,41 +40,47 @@ class Cost:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One thing that a source holds: a row, a file, an object.
+class Items(Protocol):
+    """What a source holds: a dict of items by key, or a table that is too large to be one."""
 
-    `key` says which, `version` (32 hexadecimal digits) changes whenever it does, and `data` is
-    what a reader wants to see of it, as canonical JSON.
-    """
+    def __len__(self) -> int:
+        """How many there are."""
 
-    key: str
-    version: str
-    data: dict[str, Json] = field(default_factory=dict)
+    def __contains__(self, key: object, /) -> bool:
+        """Whether there is an item with this key."""
 
-    @property
-    def shown(self) -> dict[str, Json]:
-        """What a reader sees of it: its data, or its key if it has no more."""
-        return dict(self.data) or {"key": self.key}
+    def values(self) -> Iterable[Item]:
+        """Each of them."""
+
+
+class Past:
+    """What was known of a source before this look, for sources that look only at what moved."""
+
+    def __init__(self, value: Json, load_items: Callable[[], Items | None]) -> None:
+        self.value = value
+        self._load_items = load_items
+
+    @cached_property
+    def items(self) -> Items | None:
+        """The items that it had; read from the journal when first asked for, which may fail."""
+        return self._load_items()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
     """A value, the items behind it if the source has any, and one fingerprint of it all.
 
-    `query` is the SQL that ran, for sources that have one.
+    `difference` is what happened to the items since the past that the source was given, from
+    sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
+    ran, for sources that have one.
     """
 
     value: Json
     fingerprint: str
-    items: Mapping[str, Item] | None = None
+    items: Items | None = None
+    difference: Difference | None = None
     cost: Cost = field(default_factory=Cost)
     query: str = ""
-
-
-def item(key: str, data: dict[str, Json], *, identity: Json = None) -> Item:
-    """The item `key`, whose version is the digest of `identity` (default: of all its data)."""
-    return Item(key=key, version=digest_value(data if identity is None else identity), data=data)
 
 
 def fingerprint_value(value: Json) -> str:

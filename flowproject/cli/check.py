@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from flowproject.changes.observation import Observation
+from flowproject.changes.progress import Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import find_root
 from flowproject.config import FILE, Project, Sensor, load
@@ -35,8 +36,8 @@ def check(
     root = find_root()
     project = load(root)
     findings = [Finding(subject=FILE, state="ok", message=f"project {project.project_name!r}")]
-    with working(f"Checking {len(project.sensors)} sensor(s)"):
-        findings += _check_sources(project, root, connect=connect)
+    with working(f"Checking {len(project.sensors)} sensor(s)") as report:
+        findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
     if as_json:
@@ -47,25 +48,25 @@ def check(
     return max(finding.exit_code for finding in findings)
 
 
-def _check_sources(project: Project, root: Path, *, connect: bool) -> list[Finding]:
+def _check_sources(project: Project, root: Path, report: Report | None) -> list[Finding]:
     sensors = project.sensors.values()
     pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
     try:
-        return list(pool.map(lambda sensor: _check_source(sensor, root, connect=connect), sensors))
+        return list(pool.map(lambda sensor: _check_source(sensor, root, report), sensors))
     finally:
         # Ctrl-C must not wait for the slowest source.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_source(sensor: Sensor, root: Path, *, connect: bool) -> Finding:
+def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
     kind = sensor.data.type
 
     def look() -> str:
         source = open_source(sensor.data, root)
         source.check()
-        if not connect:
+        if report is None:
             return f"{kind}: well-formed; `--connect` also looks at it"
-        return f"{kind}: {_answer(observe_within(source, sensor))}"
+        return f"{kind}: {_answer(observe_within(source, sensor, report=report))}"
 
     return _tried(f"sensor {sensor.name}", look)
 

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from flowproject.changes.progress import Progress as Look
+from flowproject.changes.progress import Report, say_nothing
+
 __all__ = ["AsJson", "plain", "print_json", "print_lines", "print_table", "working"]
 
 AsJson = Annotated[
@@ -70,18 +73,38 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Tell on a terminal what takes its time and how long it has taken; nothing elsewhere."""
+def working(what: str) -> Iterator[Report]:
+    """Tell on a terminal what takes its time and how long it has taken; nothing elsewhere.
+
+    What it gives takes the word of looks that say how far they are, and draws a bar for each.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield say_nothing
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[seen]}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        progress.add_task(what, total=None)
-        yield
+        looks = {"": progress.add_task(what, total=None, seen="")}
+
+        def report(sensor: str, look: Look) -> None:
+            if sensor not in looks:
+                looks[sensor] = progress.add_task(plain(sensor), total=None, seen="")
+            progress.update(
+                looks[sensor],
+                completed=look.seen,
+                total=look.expected or None,
+                seen=f"{look.seen:,} items",
+            )
+
+        yield report
 
 
 def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str, spare: int) -> None:

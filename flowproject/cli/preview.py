@@ -1,5 +1,6 @@
 """`flowproject preview`: one tick, nothing written, nothing sent."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -27,8 +28,8 @@ def preview(
     """
     scene = open_scene(branch, production=production)
     names = [sensor.name for sensor in scene.sensors(sensors or ())]
-    with working(f"Looking at {', '.join(names)}"):
-        ticks = preview_ticks(scene, names)
+    with working(f"Looking at {', '.join(names)}") as report:
+        ticks = preview_ticks(replace(scene, report=report), names)
     if as_json:
         print_json([tick.to_json() for tick in ticks])
     else:

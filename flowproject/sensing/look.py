@@ -9,12 +9,12 @@ from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
-from flowproject.changes.observation import Item, Observation
+from flowproject.changes.observation import Items, Observation, Past
 from flowproject.config.model import Sensor
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
 from flowproject.sensing.tick import Tick
 
-__all__ = ["Look", "sample"]
+__all__ = ["Look", "known", "sample"]
 
 _SAMPLED: Final = 10
 _SAMPLED_BYTES: Final = 4096
@@ -23,38 +23,46 @@ _TRAIL: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What was known of a sensor (`head`, the end of its journal) and what is seen of it now."""
+    """What was known of a sensor (`head`, the end of its journal) and what is seen of it now.
+
+    `past` is what the source was told of what was known, and `damage` why that is nothing although
+    something was.
+    """
 
     sensor: Sensor
     journal: Journal
     head: Head
     seen: Observation
     now: dt.datetime
+    past: Past | None = None
+    damage: str = ""
     run: str = ""
     force: bool = False
 
     @property
     def known(self) -> Entry | None:
         """The entry to compare with; None at the first look and after a reset."""
-        return self.head.entry if self.head.entry and self.head.entry.is_state else None
+        return known(self.head)
 
     @cached_property
     def difference(self) -> Difference:
         """What happened to the items; no snapshot is read if the fingerprint is the same."""
+        if self.seen.difference is not None:
+            return self.seen.difference
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
         return compare(self._before[0], self.seen)
 
     @cached_property
-    def _before(self) -> tuple[dict[str, Item], str]:
+    def _before(self) -> tuple[Items | None, str]:
         """The items to compare with, and a note if they are lost: no change is missed for it."""
-        if self.known is None:
-            return {}, ""
+        if self.past is None:
+            return None, _note(self.damage)
         try:
-            return self.journal.items(self.known), ""
+            return self.past.items, ""
         except DamagedTableError as damage:
-            return {}, f" ({damage}: everything counts as added)"
+            return None, _note(str(damage))
 
     @cached_property
     def decision(self) -> Decision:
@@ -70,7 +78,8 @@ class Look:
         )
         if decided.outcome != "changed" or self.seen.items is None:
             return decided
-        return replace(decided, reason=decided.reason + self._before[1])
+        lost = self._before[1] if self.seen.difference is None else _note(self.damage)
+        return replace(decided, reason=decided.reason + lost)
 
     def record(self) -> Tick:
         """The tick, after what it decided was recorded in the journal.
@@ -79,6 +88,7 @@ class Look:
             JournalError: if it could not be recorded.
         """
         if not self.decision.records:
+            self._remember()
             return self._tick(self.decision)
         entry = self._entry()
         try:
@@ -91,6 +101,12 @@ class Look:
     def preview(self) -> Tick:
         """The tick that `record` would give; nothing is written."""
         return self._tick(self.decision, self._entry() if self.decision.records else None)
+
+    def _remember(self) -> None:
+        """Keep what an unchanged look learned besides, so that the next one is quick again."""
+        same = self.decision.outcome == "unchanged"
+        if same and self.known and self.past and self.seen.difference is not None:
+            self.journal.remember_items(self.known, self.past.items, self.seen.items)
 
     def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
         newest = entry or self.head.entry
@@ -163,6 +179,15 @@ class Look:
     def _definition(self) -> str:
         described: Json = {key: str(value) for key, value in asdict(self.sensor.data).items()}
         return digest(dumps(described), self.seen.query)
+
+
+def known(head: Head) -> Entry | None:
+    """The newest state in a journal; None if there is none or it was reset."""
+    return head.entry if head.entry and head.entry.is_state else None
+
+
+def _note(damage: str) -> str:
+    return f" ({damage}: everything counts as added)" if damage else ""
 
 
 def sample(difference: Difference, limit: int = _SAMPLED) -> dict[str, Json]:

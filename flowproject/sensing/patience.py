@@ -1,17 +1,24 @@
-"""A time limit for sources: a look that never ends must not hold up the others."""
+"""A time limit for sources, and word of how far they are: none must hold up the others unseen."""
 
 import threading
+import time
 from queue import Empty, Queue
+from typing import Final
 
-from flowproject.changes.observation import Observation
+from flowproject.changes.observation import Observation, Past
+from flowproject.changes.progress import Report, say_nothing
 from flowproject.config.model import Sensor
 from flowproject.errors import SourceError
 from flowproject.sources import Source
 
 __all__ = ["observe_within"]
 
+_REPORT_SECONDS: Final = 0.5
 
-def observe_within(source: Source, sensor: Sensor) -> Observation:
+
+def observe_within(
+    source: Source, sensor: Sensor, past: Past | None = None, report: Report = say_nothing
+) -> Observation:
     """What the source looks like, if it answers within the sensor's `timeout`.
 
     Raises:
@@ -22,21 +29,31 @@ def observe_within(source: Source, sensor: Sensor) -> Observation:
 
     def look() -> None:
         try:
-            answers.put(source.observe())
+            answers.put(source.observe(past))
         except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
             answers.put(error)
 
     # A daemon: a source that can't be cancelled must not keep the process alive either.
     threading.Thread(target=look, name=f"look-{sensor.name}", daemon=True).start()
-    try:
-        answer = answers.get(timeout=sensor.timeout)
-    except Empty:
-        source.cancel()
-        raise SourceError(
-            f"Sensor {sensor.name!r} got no answer within {sensor.timeout:g} s",
-            where=f"flowproject.toml, timeout of sensor {sensor.name!r}",
-            fix="Make the query cheaper, or raise `timeout`",
-        ) from None
+    answer = _awaited(answers, source, sensor, report)
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _awaited(
+    answers: "Queue[Observation | Exception]", source: Source, sensor: Sensor, report: Report
+) -> Observation | Exception:
+    deadline = time.monotonic() + sensor.timeout
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            return answers.get(timeout=min(left, _REPORT_SECONDS))
+        except Empty:
+            if progress := source.progress():
+                report(sensor.name, progress)
+    source.cancel()
+    raise SourceError(
+        f"Sensor {sensor.name!r} got no answer within {sensor.timeout:g} s",
+        where=f"flowproject.toml, timeout of sensor {sensor.name!r}",
+        fix="Make the query cheaper, or raise `timeout`",
+    )

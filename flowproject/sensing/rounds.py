@@ -6,18 +6,29 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Final
 
 from flowproject.changes.entry import Entry
+from flowproject.changes.observation import Observation, Past
 from flowproject.changes.payload import payload
+from flowproject.changes.progress import Report, say_nothing
 from flowproject.config.model import Project, Sensor
 from flowproject.errors import DeliveryError, FlowprojectError, TickError, UsageError, closest
 from flowproject.events import bus_address, full_name
 from flowproject.events import publish as publish_event
-from flowproject.journal import PRUNE_EVERY, DamagedEntryError, Head, Journal, Store, prune
-from flowproject.sensing.look import Look
+from flowproject.journal import (
+    PRUNE_EVERY,
+    DamagedEntryError,
+    DamagedTableError,
+    Head,
+    Journal,
+    Store,
+    prune,
+)
+from flowproject.sensing.look import Look, known
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.tick import Tick, failed_tick
 from flowproject.sources import open_source
@@ -34,7 +45,10 @@ def _now() -> dt.datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Where ticks happen: the project, its folder, the store of its journals, branch and run."""
+    """Where ticks happen: the project, its folder, the store of its journals, branch and run.
+
+    `report` is told how far long looks are.
+    """
 
     project: Project
     root: Path
@@ -42,6 +56,7 @@ class Scene:
     branch: str
     run: str = ""
     clock: Callable[[], dt.datetime] = field(default=_now)
+    report: Report = say_nothing
 
     def journal(self, sensor: str) -> Journal:
         """The journal of one sensor."""
@@ -162,15 +177,33 @@ def _prune(scene: Scene, journal: Journal) -> None:
 def _look(
     scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
 ) -> Look:
+    past, damage = _past(journal, head), ""
+    try:
+        seen = _seen(scene, sensor, past)
+    except DamagedTableError as lost:
+        # Without what was known everything counts as added: no change is missed for it.
+        past, damage = None, str(lost)
+        seen = _seen(scene, sensor, past)
     return Look(
         sensor=sensor,
         journal=journal,
         head=head,
-        seen=observe_within(open_source(sensor.data, scene.root), sensor),
+        seen=seen,
         now=scene.clock(),
+        past=past,
+        damage=damage,
         run=scene.run,
         force=force,
     )
+
+
+def _past(journal: Journal, head: Head) -> Past | None:
+    state = known(head)
+    return Past(state.value, partial(journal.items, state)) if state else None
+
+
+def _seen(scene: Scene, sensor: Sensor, past: Past | None) -> Observation:
+    return observe_within(open_source(sensor.data, scene.root), sensor, past, scene.report)
 
 
 def _deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None) -> _Undelivered:

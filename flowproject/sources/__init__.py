@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Observation
-from flowproject.config.model import DATA_TYPES, Data, DuckDBData, FilesData
+from flowproject.changes.observation import Observation, Past
+from flowproject.changes.progress import Progress
+from flowproject.config.data import (
+    DATA_TYPES,
+    AzureData,
+    Data,
+    DuckDBData,
+    FilesData,
+    GcsData,
+    S3Data,
+)
 from flowproject.errors import SourceError
 
 __all__ = ["Rows", "Source", "not_queryable", "open_source", "stopped"]
@@ -28,9 +37,15 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise the error that shows without reaching the data, such as a typo in SQL."""
 
-    def observe(self) -> Observation:
-        """What the source looks like now."""
+    def observe(self, past: Past | None = None) -> Observation:
+        """What the source looks like now.
+
+        `past` is what was known of it, for sources that then look only at what moved.
+        """
         ...
+
+    def progress(self) -> Progress | None:
+        """How far a running `observe` is; None if there is nothing to say."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """The rows of `sql/<name>.sql`, whose `:name` parameters are bound to `params`."""
@@ -54,8 +69,11 @@ class _Kind:
 
 
 _SOURCES: Final[dict[type[Data], _Kind]] = {
+    AzureData: _Kind(module="flowproject.sources.containers", name="AzureSource", speaks_sql=False),
     DuckDBData: _Kind(module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True),
     FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
+    GcsData: _Kind(module="flowproject.sources.containers", name="GcsSource", speaks_sql=False),
+    S3Data: _Kind(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
 }
 
 

@@ -19,8 +19,9 @@ from threading import Event
 from typing import Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Cost, Item, Observation, fingerprint_items, item
-from flowproject.config.model import FilesData
+from flowproject.changes.item import Item, item
+from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
+from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
 from flowproject.sources import Rows, not_queryable, stopped
 from flowproject.sources.globs import Globs
@@ -65,12 +66,15 @@ class FilesSource:
     def check(self) -> None:
         """Nothing can be wrong here that the configuration does not know."""
 
-    def observe(self) -> Observation:
+    def observe(self, past: Past | None = None) -> Observation:
         """The table of files, or the one property of the one file that is watched.
+
+        The past is of no use here: a walk sees every file anyway.
 
         Raises:
             SourceError: if the folder is missing, or something can't be read.
         """
+        del past
         self._check_running()
         started = time.perf_counter()
         if self._data.check_mode == "files_metadata":
@@ -85,6 +89,9 @@ class FilesSource:
             items=items,
             cost=Cost(seconds=time.perf_counter() - started, bytes=read, rows=len(items)),
         )
+
+    def progress(self) -> None:
+        """Nothing: a walk takes no time worth telling."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """Nothing: files have no query language.

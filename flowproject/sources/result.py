@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
-from flowproject.changes.observation import (
-    Item,
-    Observation,
-    fingerprint_items,
-    fingerprint_value,
-)
+from flowproject.changes.item import Item
+from flowproject.changes.observation import Observation, fingerprint_items, fingerprint_value
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows
 

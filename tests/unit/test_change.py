@@ -1,5 +1,6 @@
 """A change as a flow sees it: small facts from the event, the rest from the journal when asked."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from flowproject.change import Change
 from flowproject.changes.difference import diff
 from flowproject.changes.entry import Entry
-from flowproject.changes.observation import Item, item
+from flowproject.changes.item import Item, item
 from flowproject.changes.payload import payload
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store, open_store
@@ -111,3 +112,28 @@ def test_counts_are_a_copy(change: Any) -> None:
     told = change()
     told.counts.clear()
     assert told.counts["added"] == 1
+
+
+def test_changed_items_are_read_like_a_list(change: Any) -> None:
+    many = {f"k{number:02}": item(f"k{number:02}", {"n": number}) for number in range(20)}
+    added = change(new={**OLD, **many}).added
+    everything = list(added)
+    assert len(added) == len(everything) == 20
+    for index in (0, -1, 19, slice(2), slice(3, 9, 2), slice(None, None, -1), slice(5, 2)):
+        assert added[index] == everything[index]
+    assert added == everything
+    assert added != everything[:-1]
+    assert repr(added).endswith("and 17 more]")
+    with pytest.raises(IndexError):
+        _ = added[20]
+
+
+def test_changed_items_are_arrow_too(change: Any) -> None:
+    told = change()
+    assert told.added.to_arrow().read_all().to_pylist() == [{"key": "c", "data": '{"key":"c"}'}]
+    assert told.removed.to_arrow().read_all().num_rows == 1
+    [edited] = told.modified.to_arrow().read_all().to_pylist()
+    assert json.loads(edited["old_data"]) == {"key": "a", "n": 1}
+    assert json.loads(edited["new_data"]) == {"key": "a", "n": 2}
+    same = change(replace(ENTRY, seq=3), new=OLD)
+    assert same.added.to_arrow().read_all().num_rows == 0

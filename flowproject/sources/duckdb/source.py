@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
-from flowproject.changes.observation import Cost, Observation
-from flowproject.config.model import DuckDBData
+from flowproject.changes.observation import Cost, Observation, Past
+from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.failures import check_statement, explained, safe
@@ -50,13 +50,14 @@ class DuckDBSource:
         with _memory(str(self._root), os.getpid()).cursor() as connection, explained(query):
             check_statement(connection, query, query.text, ())
 
-    def observe(self) -> Observation:
-        """The result of the sensor's query.
+    def observe(self, past: Past | None = None) -> Observation:
+        """The result of the sensor's query; the past is of no use to it.
 
         Raises:
             QueryError: if the query or its result can't be used.
             SourceError: if the database or a file that it reads can't be.
         """
+        del past
         started = time.perf_counter()
         query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
@@ -65,6 +66,9 @@ class DuckDBSource:
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
         return replace(seen, cost=cost, query=query.text)
+
+    def progress(self) -> None:
+        """Nothing: a query does not say how far it is."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """The rows of `sql/<name>.sql` in the query's own order, values in canonical form.

@@ -1,6 +1,8 @@
 """Every combination of what was known, what is seen and what is wanted has one outcome."""
 
 import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,13 +12,8 @@ from hypothesis import strategies as st
 from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry
-from flowproject.changes.observation import (
-    Item,
-    Observation,
-    fingerprint_items,
-    fingerprint_value,
-    item,
-)
+from flowproject.changes.item import Item, item
+from flowproject.changes.observation import Observation, fingerprint_items, fingerprint_value
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 NOTHING = Difference()
@@ -204,3 +201,54 @@ def test_a_marker_finishes_its_folder_and_those_below(
 
 def test_a_marker_may_come_together_with_its_files():
     assert not waiting(Hold(marker="_SUCCESS"), [], [file("a/x"), file("a/_SUCCESS")])
+
+
+class Large:
+    """Items that are no dict, and can be asked for one key without reading the others."""
+
+    def __init__(self, *items: Item) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return any(one.key == key for one in self._items)
+
+    def values(self) -> Iterator[Item]:
+        return iter(self._items)
+
+
+def test_after_ignore_was_edited_the_same_items_are_no_change():
+    known = replace(head(table(a=1)), total=1)
+    edited = replace(table(a=1), fingerprint="f" * 32)
+    decision = decide(known, edited, NOTHING, first="baseline", force=False, definition="new")
+    assert decision.outcome == "unchanged"
+
+
+def test_one_value_with_another_fingerprint_is_a_change_though_it_has_no_items():
+    decision = decide(head(value(1)), value(2), NOTHING, first="baseline", force=False)
+    assert decision.outcome == "changed"
+
+
+def test_what_only_adds_items_and_keeps_none_says_how_many():
+    seen = Observation(value="dt=2/x", fingerprint="f" * 32)
+    added = Difference(added=(item("dt=2/w", {}), item("dt=2/x", {})))
+    decision = decide(head(value(1)), seen, added, first="baseline", force=False)
+    assert decision == Decision(outcome="changed", reason="2 added")
+
+
+def test_tables_that_are_no_dicts_are_compared_like_dicts():
+    a, b, c = item("a", {"n": 1}), item("b", {"n": 1}), item("c", {"n": 1})
+    seen = Observation(value=2, fingerprint="f" * 32, items=Large(b, c))
+    assert compare(Large(a, b), seen) == Difference(added=(c,), removed=(a,))
+    assert compare({"a": a, "b": b}, seen) == Difference(added=(c,), removed=(a,))
+
+
+def test_a_marker_is_looked_for_by_its_key_in_each_folder_above():
+    arrived = Difference(added=(item("raw/day=1/part", {}),))
+    hold = Hold(marker="_SUCCESS")
+    for marker in ("raw/day=1/_SUCCESS", "raw/_SUCCESS", "_SUCCESS"):
+        assert not hold_back(hold, arrived, Large(item(marker, {})), now=NOW)
+    elsewhere = Large(item("raw/day=2/_SUCCESS", {}))
+    assert "waiting for '_SUCCESS' in 'raw/day=1'" in hold_back(hold, arrived, elsewhere, now=NOW)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference, diff
-from flowproject.changes.observation import Item, fingerprint_items, item
+from flowproject.changes.item import Item, item
+from flowproject.changes.observation import fingerprint_items
 
 TABLES = st.dictionaries(st.text("ab/é", max_size=3), st.integers(0, 2), max_size=6)
 

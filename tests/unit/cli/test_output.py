@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from flowproject.changes.progress import Progress
 from flowproject.cli.output import plain, print_json, print_lines, print_table, working
 
 HEADERS = ["name", "state", "run"]
@@ -98,3 +99,17 @@ def test_progress_on_a_terminal_goes_to_stderr_and_away_again(
     assert out == ""
     assert "Looking at [data]" in err
     assert err.endswith("\x1b[2K"), "the line is wiped"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_long_look_gets_a_bar_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("Looking") as report:
+        report("lake", Progress(seen=1_200_000, expected=2_000_000))
+        report("lake", Progress(seen=1_500_000, expected=2_000_000))
+    assert "1,500,000 items" in capsys.readouterr().err
+
+
+def test_a_long_look_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("Looking") as report:
+        report("lake", Progress(seen=1))
+    assert capsys.readouterr() == ("", "")
