@@ -1,0 +1,213 @@
+"""The rows of objects as Arrow columns: made from what a server sent, digested, read as items."""
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from flowproject.changes.canonical import Json
+from flowproject.changes.item import Item
+from flowproject.tables.spans import MODULUS, key_bytes, key_text
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pyarrow as pa
+
+    Rows: TypeAlias = pa.Table  # for those who may not import pyarrow
+
+__all__ = [
+    "COLUMNS",
+    "between",
+    "content_digest",
+    "no_rows",
+    "object_items",
+    "object_rows",
+    "object_schema",
+    "one_line",
+    "rank",
+    "total",
+]
+
+COLUMNS: Final = ("size", "etag", "modified", "version_id")
+"""What is kept of an object besides its key."""
+
+_DIGEST_BYTES: Final = 16
+_SEPARATOR: Final = b"\0"
+
+
+@cache
+def object_schema() -> "pa.Schema":
+    """The columns of objects. Keys are bytes, because a key need not be UTF-8."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "key": pa.binary(),
+            "size": pa.int64(),
+            "etag": pa.string(),
+            "modified": pa.timestamp("us", "UTC"),
+            "version_id": pa.string(),
+        }
+    )
+
+
+def no_rows() -> "pa.Table":
+    """The table of no objects."""
+    return object_schema().empty_table()
+
+
+def object_rows(
+    keys: "Sequence[bytes] | pa.Array",
+    sizes: "Sequence[bytes | int] | pa.Array",
+    etags: "Sequence[bytes | str | None] | pa.Array",
+    modified: "Sequence[bytes | str | dt.datetime] | pa.Array",
+    versions: "Sequence[str | None] | pa.Array | None" = None,
+) -> "pa.Table":
+    """The table of these objects, in the order in which they are given.
+
+    Numbers and moments (ISO 8601 with a zone) may be text, as a server sends them.
+
+    Raises:
+        ValueError: if a value can't be read, or one that every object has is missing.
+    """
+    import pyarrow as pa
+
+    given = (keys, sizes, etags, modified, [None] * len(keys) if versions is None else versions)
+    schema = object_schema()
+    try:
+        columns = [_column(values, field.type) for values, field in zip(given, schema, strict=True)]
+        table = pa.Table.from_arrays(columns, schema=schema)
+    except (pa.ArrowException, OverflowError, TypeError) as error:
+        raise ValueError(one_line(error)) from error
+    for name in ("key", "size", "modified"):
+        if table[name].null_count:
+            raise ValueError(f"an object has no {name}")
+    return table
+
+
+def object_items(rows: "pa.Table", identity: tuple[str, ...]) -> Iterator[Item]:
+    """Each row as an item, whose version follows from the columns of `identity`."""
+    import pyarrow as pa
+
+    # Without a zone Arrow needs no time zone database, which a slim container does not have.
+    moments = rows["modified"].cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
+    columns = zip(
+        rows["key"].to_pylist(),
+        rows["size"].to_pylist(),
+        rows["etag"].to_pylist(),
+        map(_moment, moments),
+        rows["version_id"].to_pylist(),
+        _digests(_joined(_identities(rows, identity), len(rows))),
+        strict=True,
+    )
+    for raw, size, etag, modified, version_id, digest in columns:
+        key = key_text(raw)
+        data: dict[str, Json] = {"key": key, "size": size, "etag": etag, "modified": modified}
+        if version_id is not None:
+            data["version_id"] = version_id
+        yield Item(key=key, version=digest.hex(), data=data)
+
+
+def total(rows: "pa.Table", identity: tuple[str, ...]) -> int:
+    """The sum of the digests of all rows, modulo 2**128: of their keys and their identity."""
+    if not len(rows):
+        return 0
+    return sum(map(int.from_bytes, _digests(_records(rows, identity)))) % MODULUS
+
+
+def content_digest(rows: "pa.Table", identity: tuple[str, ...]) -> str:
+    """The digest of the rows in this order: of their keys and their identity."""
+    state = blake2b(digest_size=_DIGEST_BYTES)
+    for record in _records(rows, identity):
+        state.update(record)
+    return state.hexdigest()
+
+
+def rank(rows: "pa.Table", key: bytes) -> int:
+    """How many of these rows, which are in the order of keys, come no later than `key`."""
+    keys = rows["key"]
+    return bisect_right(range(len(keys)), key, key=lambda place: keys[place].as_py())
+
+
+def between(rows: "pa.Table", low: str | None, high: str | None) -> "pa.Table":
+    """The rows with low < key <= high, of rows in the order of keys; None stands for no bound."""
+    start = 0 if low is None else rank(rows, key_bytes(low))
+    end = len(rows) if high is None else rank(rows, key_bytes(high))
+    return rows.slice(start, max(end - start, 0))
+
+
+def one_line(error: Exception) -> str:
+    """What an error of Arrow says, without the lines that show where in Arrow it arose."""
+    return str(error).partition("\n")[0]
+
+
+def _column(values: Any, kind: "pa.DataType") -> "pa.Array":
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values.cast(kind)
+    is_text = len(values) > 0 and isinstance(values[0], bytes | str)
+    if not is_text or pa.types.is_binary(kind) or pa.types.is_string(kind):
+        return pa.array(values, kind)
+    text = pa.array(values, pa.string())
+    return _moments(text, kind) if pa.types.is_timestamp(kind) else text.cast(kind)
+
+
+def _moments(text: "pa.Array", kind: "pa.DataType") -> "pa.Array":
+    import pyarrow as pa
+
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:  # some servers give nanoseconds
+        return text.cast(pa.timestamp("ns", "UTC")).cast(kind, safe=False)
+
+
+def _moment(text: str) -> str:
+    return f"{text[:10]}T{text[11:]}+00:00"
+
+
+def _digests(records: Iterable[bytes]) -> list[bytes]:
+    return [blake2b(record, digest_size=_DIGEST_BYTES).digest() for record in records]
+
+
+def _records(rows: "pa.Table", identity: tuple[str, ...]) -> list[bytes]:
+    """Each row's identity and key as bytes that no other row has.
+
+    What has no fixed form is preceded by its length, so that rows can be told apart end to end.
+    """
+    keys = rows["key"]
+    return _joined([*_identities(rows, identity), *_measured(keys)], len(rows))
+
+
+def _identities(rows: "pa.Table", identity: tuple[str, ...]) -> "list[pa.ChunkedArray]":
+    import pyarrow as pa
+
+    columns: list[pa.ChunkedArray] = []
+    if "size" in identity:
+        columns.append(rows["size"].cast(pa.string()).cast(pa.binary()))
+    if "modified" in identity:
+        columns.append(rows["modified"].cast(pa.int64()).cast(pa.string()).cast(pa.binary()))
+    if "etag" in identity:
+        columns += _measured(rows["etag"].cast(pa.binary()))
+    return columns
+
+
+def _measured(column: "pa.ChunkedArray") -> "list[pa.ChunkedArray]":
+    """The length of each value, and the value; a missing one has none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(column).cast(pa.string()).cast(pa.binary())
+    return [pc.fill_null(lengths, b"-"), pc.fill_null(column, b"")]
+
+
+def _joined(columns: "list[pa.ChunkedArray]", count: int) -> list[bytes]:
+    import pyarrow.compute as pc
+
+    if not columns:
+        return [b""] * count
+    joined: list[bytes] = pc.binary_join_element_wise(*columns, _SEPARATOR).to_pylist()
+    return joined

@@ -1,0 +1,130 @@
+"""What happened to the objects of one stretch of keys: old rows and new rows, column by column."""
+
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import TYPE_CHECKING, Any
+
+from flowproject.tables.columns import COLUMNS, no_rows, object_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Moves", "after", "before", "compare", "edit_schema", "edits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Rows that were added, modified (old and new side by side) and removed."""
+
+    added: "pa.Table"
+    modified: "pa.Table"
+    removed: "pa.Table"
+
+    def __bool__(self) -> bool:
+        return bool(len(self.added) or len(self.modified) or len(self.removed))
+
+
+@cache
+def edit_schema() -> "pa.Schema":
+    """The columns of modified objects: the key, what it was, what it is."""
+    import pyarrow as pa
+
+    key, *columns = object_schema()
+    return pa.schema(
+        [
+            key,
+            *(
+                column.with_name(f"{when}_{column.name}")
+                for when in ("old", "new")
+                for column in columns
+            ),
+        ]
+    )
+
+
+def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+    """What must happen to `old` to become `new`; both have each key once, in the same order.
+
+    What no column of `identity` shows is no change.
+    """
+    if not (len(old) and len(new)):
+        return Moves(new, edit_schema().empty_table(), old)
+    if old["key"].equals(new["key"]):
+        places = _modified(old, new, identity)
+        return Moves(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+    return _compare_keys(old, new, identity)
+
+
+def edits(old: "pa.Table", new: "pa.Table") -> "pa.Table":
+    """Old and new rows of the same keys, side by side."""
+    import pyarrow as pa
+
+    columns = [new["key"], *(table[name] for table in (old, new) for name in COLUMNS)]
+    return pa.Table.from_arrays(columns, schema=edit_schema())
+
+
+def before(rows: "pa.Table") -> "pa.Table":
+    """The old rows of what `edits` put side by side."""
+    return _side(rows, "old")
+
+
+def after(rows: "pa.Table") -> "pa.Table":
+    """The new rows of what `edits` put side by side."""
+    return _side(rows, "new")
+
+
+def _side(rows: "pa.Table", when: str) -> "pa.Table":
+    import pyarrow as pa
+
+    columns = [rows["key"], *(rows[f"{when}_{name}"] for name in COLUMNS)]
+    return pa.Table.from_arrays(columns, schema=object_schema())
+
+
+def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+    import pyarrow.compute as pc
+
+    found = pc.index_in(new["key"], value_set=old["key"]).combine_chunks()
+    is_known = found.is_valid()
+    old_places, new_places = found.drop_null(), pc.indices_nonzero(is_known)
+    columns = [*identity]
+    places = _modified(
+        old.select(columns).take(old_places), new.select(columns).take(new_places), identity
+    )
+    return Moves(
+        added=new.filter(pc.invert(is_known)),
+        modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
+        removed=old.take(_missing(old_places, len(old))),
+    )
+
+
+def _missing(places: "pa.Array", count: int) -> "pa.Array":
+    """The places below `count` that are not among these, which rise. Quick if few are missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    edges = pa.concat_arrays([pa.array([-1], places.type), places, pa.array([count], places.type)])
+    steps = pc.subtract(edges[1:], edges[:-1])
+    gaps = pc.indices_nonzero(pc.greater(steps, 1)).to_pylist()
+    missing = [
+        place for gap in gaps for place in range(edges[gap].as_py() + 1, edges[gap + 1].as_py())
+    ]
+    return pa.array(missing, places.type)
+
+
+def _modified(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> "pa.Array":
+    """The places at which rows differ; both tables have the same keys in the same order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    moved = [name for name in identity if not old[name].equals(new[name])]
+    if not moved:
+        return pa.array([], pa.int64())
+    return pc.indices_nonzero(reduce(pc.or_, (_different(old[name], new[name]) for name in moved)))
+
+
+def _different(old: Any, new: Any) -> Any:
+    """Where two columns differ; a missing value equals only another one."""
+    import pyarrow.compute as pc
+
+    unequal = pc.fill_null(pc.not_equal(old, new), fill_value=False)
+    return pc.or_(unequal, pc.xor(old.is_null(), new.is_null()))

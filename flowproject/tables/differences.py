@@ -1,0 +1,217 @@
+"""Differences as Parquet: objects in columns of their own, other items as JSON.
+
+Whatever its size, a difference is written and read a group of rows at a time. A group holds rows
+of one kind; the file itself says how many there are of each.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from flowproject.changes.canonical import Json, digest_value, dumps
+from flowproject.changes.difference import Difference
+from flowproject.tables.columns import COLUMNS
+from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.rows import edits_of_rows, pack_edits, pack_items, rows
+from flowproject.tables.segments import Damaged, Segment, parquet_options, reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["read_difference", "write_difference"]
+
+_GROUP_ROWS: Final = 16_384
+_NOTE: Final = b"flowproject"
+_FORMAT: Final = 1
+_KIND: Final = "kind"
+_ADDED, _MODIFIED, _REMOVED = "added", "modified", "removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """Rows of one kind: how they are read, and the columns of the file that they stand in."""
+
+    name: str
+    form: Form[Any]
+    columns: tuple[str, ...]
+    pack: "Callable[[Iterable[Any]], pa.Table] | None" = None
+
+    def tables(self, collection: Collection[Any]) -> "Iterator[pa.Table]":
+        """The rows of a collection, in the columns of the form."""
+        if not collection:
+            return
+        if self.pack is None:
+            yield from collection.tables()  # type: ignore[attr-defined]  # these are lazy rows
+            return
+        iterator = iter(collection)
+        while batch := list(islice(iterator, _GROUP_ROWS)):
+            yield self.pack(batch)
+
+    def counts(self, segment: Segment, groups: Iterable[int]) -> dict[int, int]:
+        """Which groups have rows of this kind, and how many; each group is looked at."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = pa.schema([(_KIND, pa.string())])
+        found = {
+            group: pc.sum(pc.equal(segment.read(group, column)[_KIND], self.name)).as_py()
+            for group in groups
+        }
+        return {group: rows for group, rows in found.items() if rows}
+
+    def fold(self, table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+        """The rows in the columns of the file; those of other kinds are empty."""
+        import pyarrow as pa
+
+        known = {
+            _KIND: pa.repeat(self.name, len(table)),
+            **dict(zip(self.columns, table.columns, strict=True)),
+        }
+        columns = [known.get(f.name, pa.nulls(len(table), f.type)) for f in schema]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def unfold(self, group: int, segment: Segment) -> "pa.Table":
+        """The rows of this kind in a group, in the columns of the form."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names = zip(self.columns, self.form.schema, strict=True)
+        schema = pa.schema([(_KIND, pa.string()), *((name, f.type) for name, f in names)])
+        table = segment.read(group, schema)
+        table = table.filter(pc.equal(table[_KIND], self.name)).drop_columns([_KIND])
+        return table.rename_columns(self.form.schema.names)
+
+
+def write_difference(file: BinaryIO, difference: Difference) -> None:
+    """Write the difference to the file, a group of rows at a time."""
+    import pyarrow.parquet as pq
+
+    identity = _identity(difference)
+    kinds = _kinds(identity)
+    schema = _schema(kinds[1], _note(identity, difference.counts))
+    collections = (difference.added, difference.modified, difference.removed)
+    with pq.ParquetWriter(file, schema, **parquet_options(schema)) as parquet:
+        for kind, collection in zip(kinds, collections, strict=True):
+            for table in _groups(kind.tables(collection)):
+                parquet.write_table(kind.fold(table, schema), row_group_size=len(table))
+
+
+def read_difference(open_file: Callable[[], BinaryIO], damaged: Damaged = ValueError) -> Difference:
+    """The difference that `write_difference` wrote; its rows are read when they are iterated.
+
+    Raises:
+        Exception: what `damaged` makes of the reason, if the file can't be read. Of rows that may
+            show only when they are read.
+    """
+    segment = Segment(open_file, "", damaged)
+    layout = _layout(segment, damaged)
+    views = [
+        LazyRows(sum(rows.values()), partial(_read, kind, segment, [*rows]), kind.form)
+        for kind, rows in layout
+    ]
+    added, modified, removed = views
+    return Difference(added=added, modified=modified, removed=removed)
+
+
+def _layout(segment: Segment, damaged: Damaged) -> list[tuple[_Kind, dict[int, int]]]:
+    """The kinds, and for each how many rows which groups have of it."""
+    note, groups = segment.metadata.get(_NOTE), segment.groups
+    if note is None:  # written before there were large differences
+        kinds = _kinds(None)
+        return [(kind, kind.counts(segment, range(len(groups)))) for kind in kinds]
+    with reading(damaged):
+        identity, counts = _noted(note)
+        kinds, places = _kinds(identity), enumerate(groups)
+        return [(kind, _allotted(places, counts[kind.name])) for kind in kinds]
+
+
+def _note(identity: tuple[str, ...] | None, counts: Mapping[str, int]) -> bytes:
+    """What the file says of its rows, with a digest, because Parquet has none for this."""
+    body: dict[str, Json] = {
+        "v": _FORMAT,
+        "identity": None if identity is None else [*identity],
+        "counts": {**counts},
+    }
+    return dumps({**body, "digest": digest_value(body)}).encode()
+
+
+def _noted(note: bytes) -> tuple[tuple[str, ...] | None, dict[str, int]]:
+    """The identity and the counts of a note; ValueError if it is damaged or of a later version."""
+    body = json.loads(note)
+    if body.pop("digest", None) != digest_value(body) or body["v"] != _FORMAT:
+        raise ValueError("its note is damaged, or a later version wrote it")
+    identity = body["identity"]
+    return None if identity is None else tuple(identity), body["counts"]
+
+
+def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
+    """The next groups that have `count` rows in all, and how many each has."""
+    taken: dict[int, int] = {}
+    left = count
+    while left > 0:
+        group, rows = next(groups, (0, 0))
+        if not 0 < rows <= left:
+            raise ValueError("its rows are not those that it speaks of")
+        taken[group] = rows
+        left -= rows
+    return taken
+
+
+def _read(kind: _Kind, segment: Segment, groups: Iterable[int]) -> "Iterator[pa.Table]":
+    return (kind.unfold(group, segment) for group in groups)
+
+
+def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
+    """The same rows in tables that are worth a group of their own."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _identity(difference: Difference) -> tuple[str, ...] | None:
+    """The identity of the objects that changed; None if they are others than these, or mixed."""
+    collections = (difference.added, difference.modified, difference.removed)
+    found = {
+        some.form.identity if isinstance(some, LazyRows) else None for some in collections if some
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _kinds(identity: tuple[str, ...] | None) -> tuple[_Kind, _Kind, _Kind]:
+    """What was added, modified and removed: objects with this identity, or other items."""
+    if identity is None:
+        return _kinds_of_rows()
+    one, two = objects(identity), edits_of_objects(identity)
+    return (
+        _Kind(name=_ADDED, form=one, columns=("key", *(f"new_{name}" for name in COLUMNS))),
+        _Kind(name=_MODIFIED, form=two, columns=tuple(two.schema.names)),
+        _Kind(name=_REMOVED, form=one, columns=("key", *(f"old_{name}" for name in COLUMNS))),
+    )
+
+
+def _kinds_of_rows() -> tuple[_Kind, _Kind, _Kind]:
+    one, two = rows(), edits_of_rows()
+    new, old = (tuple(f"{when}_{name}" for name in one.schema.names) for when in ("new", "old"))
+    return (
+        _Kind(name=_ADDED, form=one, columns=new, pack=pack_items),
+        _Kind(name=_MODIFIED, form=two, columns=tuple(two.schema.names), pack=pack_edits),
+        _Kind(name=_REMOVED, form=one, columns=old, pack=pack_items),
+    )
+
+
+def _schema(modified: _Kind, note: bytes) -> "pa.Schema":
+    """All columns of the file: those of modified rows, which are old and new at once."""
+    import pyarrow as pa
+
+    columns = [pa.field(_KIND, pa.string()), *modified.form.schema]
+    return pa.schema(columns, metadata={_NOTE: note})

@@ -1,0 +1,178 @@
+"""Temporary files that end with whoever uses them, and tables that wait in one.
+
+Nothing stays behind: the files have no name, and are closed when their last user is forgotten.
+"""
+
+import io
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile, gettempdir
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
+
+from flowproject.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Scratch", "Slot", "Spool", "native", "room"]
+
+_CODEC: Final = "zstd"
+
+
+class Scratch:
+    """A temporary file that several threads read and write, each with a place of its own."""
+
+    def __init__(self) -> None:
+        # Not a `with`: the file lives as long as this object.
+        self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
+        self._lock = Lock()
+        weakref.finalize(self, self._file.close)
+
+    def open(self) -> BinaryIO:
+        """The file from its start, to read and to write."""
+        return cast("BinaryIO", _ScratchFile(self))
+
+    def fileno(self) -> int:
+        """The number that the system knows the file by."""
+        return self._file.fileno()
+
+    def append(self, content: bytes | memoryview) -> int:
+        """Where the content begins that was added at the end.
+
+        Raises:
+            SourceError: if there is no room for it.
+        """
+        with self._lock, room():
+            offset = self._file.seek(0, io.SEEK_END)
+            self._file.write(content)
+            self._file.flush()
+        return offset
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` on."""
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def write_at(self, offset: int, content: bytes | memoryview) -> int:
+        """How many bytes were written at `offset`: all.
+
+        Raises:
+            SourceError: if there is no room for them.
+        """
+        with self._lock, room():
+            self._file.seek(offset)
+            written = self._file.write(content)
+            self._file.flush()
+        return written
+
+    def size(self) -> int:
+        """How many bytes the file has."""
+        with self._lock:
+            return self._file.seek(0, io.SEEK_END)
+
+
+class _ScratchFile(io.RawIOBase):
+    """One place in a scratch file; closing it leaves the file to its other users."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        super().__init__()
+        self._scratch = scratch
+        self._place = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The number that the system knows the whole file by."""
+        return self._scratch.fileno()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """The place in the file, after it was moved there."""
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}
+        origin = self._scratch.size() if whence == io.SEEK_END else origins[whence]
+        self._place = max(origin + offset, 0)
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        """How many bytes were read into the buffer; 0 at the end."""
+        content = self._scratch.read_at(self._place, len(buffer))
+        buffer[: len(content)] = content
+        self._place += len(content)
+        return len(content)
+
+    def write(self, content: Any, /) -> int:
+        """How many bytes were written: all."""
+        written = self._scratch.write_at(self._place, content)
+        self._place += written
+        return written
+
+
+def native(file: BinaryIO, mode: str) -> "pa.NativeFile":
+    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself.
+
+    Through Python it would wait for its turn among busy threads again and again for each page.
+    """
+    import pyarrow as pa
+
+    try:
+        return pa.OSFile(f"/dev/fd/{file.fileno()}", mode)
+    except OSError:  # a system without such names
+        return pa.PythonFile(file, mode[0])
+
+
+class Slot(NamedTuple):
+    """Where a table waits: `size` compressed bytes at `offset`, `raw_size` without compression."""
+
+    offset: int
+    size: int
+    raw_size: int
+
+
+class Spool:
+    """Tables of one schema that wait to be read again."""
+
+    def __init__(self, schema: "pa.Schema") -> None:
+        self._schema = schema
+        self._scratch = Scratch()
+
+    def add(self, table: "pa.Table") -> Slot:
+        """What `read` needs to give the table, which has rows, again."""
+        import pyarrow as pa
+
+        (batch,) = table.combine_chunks().to_batches()
+        raw = batch.serialize()
+        packed = pa.compress(raw, codec=_CODEC)
+        return Slot(self._scratch.append(memoryview(packed)), packed.size, raw.size)
+
+    def read(self, slot: Slot) -> "pa.Table":
+        """The table that was added."""
+        import pyarrow as pa
+
+        packed = self._scratch.read_at(slot.offset, slot.size)
+        raw = pa.decompress(packed, decompressed_size=slot.raw_size, codec=_CODEC)
+        return pa.Table.from_batches([pa.ipc.read_record_batch(raw, self._schema)])
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Turns the error of a disk that is full into one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"What was seen does not fit into a temporary file: {error.strerror or error}",
+            where=f"The folder is {gettempdir()!r}",
+            fix="Make room there, or name another folder in the environment variable TMPDIR",
+        ) from error

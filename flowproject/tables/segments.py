@@ -1,0 +1,144 @@
+"""Parquet files of rows in groups: each group is written and read by itself, by any thread."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from flowproject.tables.columns import one_line
+from flowproject.tables.places import Far, Near, is_near
+from flowproject.tables.scratch import Scratch, native, room
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Damaged", "Segment", "SegmentWriter", "parquet_options", "reading"]
+
+Damaged = Callable[[str], Exception]
+"""Makes the error for a table that can't be read, out of the reason."""
+
+_ENCODINGS: Final = {
+    "key": "DELTA_BYTE_ARRAY",
+    "size": "DELTA_BINARY_PACKED",
+    "modified": "DELTA_BINARY_PACKED",
+}
+
+
+class SegmentWriter:
+    """A new Parquet file in a temporary one, group after group. Not for two threads at once."""
+
+    def __init__(self, schema: "pa.Schema") -> None:
+        import pyarrow.parquet as pq
+
+        self.rows = 0
+        self.groups = 0
+        self._scratch = Scratch()
+        self._sink = native(self._scratch.open(), "wb")
+        with room():
+            self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
+
+    def write(self, rows: "pa.Table") -> int:
+        """The number of the group that has the rows now.
+
+        Raises:
+            SourceError: if there is no room for them.
+        """
+        with room():
+            self._parquet.write_table(rows, row_group_size=max(len(rows), 1))
+        self.rows += len(rows)
+        self.groups += 1
+        return self.groups - 1
+
+    def finish(self) -> Callable[[], BinaryIO]:
+        """What opens the finished file.
+
+        Raises:
+            SourceError: if there is no room for its footer.
+        """
+        with room():
+            self._parquet.close()
+            self._sink.close()
+        return self._scratch.open
+
+
+class Segment:
+    """A Parquet file, opened when the first group is read; `name` is for messages."""
+
+    def __init__(self, open_file: Callable[[], BinaryIO], name: str, damaged: Damaged) -> None:
+        self._open_file = open_file
+        self._name = name
+        self._damaged = damaged
+        self._lock = Lock()
+        self._source: Near | Far | None = None
+
+    def read(self, group: int, schema: "pa.Schema") -> "pa.Table":
+        """The rows of one group, in these columns of the file.
+
+        Raises:
+            Exception: what `damaged` makes, if the file has no such rows or can't be read.
+        """
+        with self._lock, reading(self._explained):
+            parquet = self._ready().to_read()
+            if not 0 <= group < parquet.num_row_groups:
+                raise ValueError(f"it has no row group {group}")
+            rows = parquet.read_row_group(group, columns=schema.names, use_threads=False)
+        if not rows.schema.equals(schema):
+            raise self._explained("its columns have other types")
+        return rows
+
+    @property
+    def groups(self) -> list[int]:
+        """How many rows each group has."""
+        with self._lock, reading(self._explained):
+            metadata = self._ready().parquet.metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """What the writer wrote beside the rows."""
+        with self._lock, reading(self._explained):
+            return dict(self._ready().parquet.schema_arrow.metadata or {})
+
+    def _explained(self, reason: str) -> Exception:
+        return self._damaged(f"{self._name!r} can't be read: {reason}" if self._name else reason)
+
+    def _ready(self) -> Near | Far:
+        if self._source is None:
+            file = self._open_file()
+            weakref.finalize(self, file.close)
+            self._source = Near(file) if is_near(file) else Far(file)
+        return self._source
+
+
+def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
+    """How tables of this schema are written: small, quickly, and so that damage shows.
+
+    Nobody looks for a row by its values, so there are no statistics. Keys in order share most of
+    their bytes with the key before.
+    """
+    encodings = {
+        name: encoding
+        for name in schema.names
+        for suffix, encoding in _ENCODINGS.items()
+        if name in (suffix, f"old_{suffix}", f"new_{suffix}")
+    }
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "column_encoding": encodings,
+        "write_statistics": False,
+        "write_page_checksum": True,
+    }
+
+
+@contextmanager
+def reading(damaged: Damaged) -> Iterator[None]:
+    """Turns whatever Arrow says of a damaged file into the error that `damaged` makes."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise damaged(one_line(error)) from error

@@ -1,0 +1,144 @@
+"""A large table of objects that stays where it is: its spans are read when they are asked for."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO
+
+from flowproject.changes.item import Item
+from flowproject.tables.columns import between, no_rows, object_items, object_schema
+from flowproject.tables.lazy import as_text
+from flowproject.tables.segments import Damaged, Segment
+from flowproject.tables.spans import NEW, Manifest, Span, key_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ObjectTable", "successor"]
+
+
+class ObjectTable:
+    """The objects of a manifest. Any thread may read them.
+
+    `open_segment` opens the Parquet file of that name, to read and to seek in it. `damaged` makes
+    the error for one that can't be read, out of the reason. `identity` are the columns that make
+    a version, by default those of the manifest. `opened` are files that are open already.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        open_segment: Callable[[str], BinaryIO],
+        identity: tuple[str, ...] | None = None,
+        damaged: Damaged = ValueError,
+        *,
+        opened: Mapping[str, Segment] | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.identity = manifest.identity if identity is None else identity
+        self.open_segment = open_segment
+        self.damaged = damaged
+        self.opened: dict[str, Segment] = {**(opened or {})}
+        self._lock = Lock()
+        self._latest: tuple[Span, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    def __contains__(self, key: object, /) -> bool:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not isinstance(key, str):
+            return False
+        rows = self._nearby(key)
+        return bool(pc.index(rows["key"], pa.scalar(key_bytes(key), pa.binary())).as_py() >= 0)
+
+    def values(self) -> Iterator[Item]:
+        """Every item, in the order of keys."""
+        for rows in self.tables():
+            yield from object_items(rows, self.identity)
+
+    def rows(self, span: Span) -> "pa.Table":
+        """The rows of one span.
+
+        Raises:
+            Exception: what `damaged` makes, if they can't be read.
+        """
+        if not span.count:
+            return no_rows()
+        name = self.manifest.segments[span.segment]
+        rows = self._segment(name).read(span.group, object_schema())
+        if len(rows) != span.count:
+            raise self.damaged(f"{name!r} has {len(rows):,} rows where {span.count:,} belong")
+        return rows
+
+    def window(self, low: str | None, high: str | None) -> "pa.Table":
+        """The rows with low < key <= high, in the order of keys; None stands for no bound."""
+        import pyarrow as pa
+
+        places = self.manifest.covering(low, high)
+        tables = [self.rows(self.manifest.spans[place]) for place in places]
+        rows = pa.concat_tables(tables).combine_chunks() if tables else no_rows()
+        return between(rows, low, high)
+
+    def tables(self) -> "Iterator[pa.Table]":
+        """Every row, in the order of keys, a span at a time."""
+        return (self.rows(span) for span in self.manifest.spans if span.count)
+
+    def batches(self) -> "Iterator[pa.RecordBatch]":
+        """Every row, in the order of keys, as record batches."""
+        return (batch for rows in self.tables() for batch in rows.to_batches())
+
+    def to_arrow(self) -> "pa.RecordBatchReader":
+        """Every row as a stream of Arrow, with the keys as text."""
+        return as_text(object_schema(), self.tables())
+
+    def recorded(self, segment: str) -> "ObjectTable":
+        """The same table, now that its new segment has the name `segment`."""
+
+        def open_segment(name: str) -> BinaryIO:
+            return self.open_segment(NEW if name == segment else name)
+
+        return ObjectTable(
+            self.manifest.recorded(segment), open_segment, self.identity, self.damaged
+        )
+
+    def _nearby(self, key: str) -> "pa.Table":
+        """The rows among which the key would be; those that were read last are kept."""
+        spans = self.manifest.spans
+        place = bisect_left(self.manifest.bounds, key_bytes(key))
+        if place == len(spans):
+            return no_rows()
+        latest = self._latest
+        if latest is None or latest[0] is not spans[place]:
+            latest = self._latest = (spans[place], self.rows(spans[place]))
+        return latest[1]
+
+    def _segment(self, name: str) -> Segment:
+        with self._lock:
+            if name not in self.opened:
+                opened = partial(self.open_segment, name)
+                self.opened[name] = Segment(opened, name, self.damaged)
+            return self.opened[name]
+
+
+def successor(
+    past: ObjectTable | None, manifest: Manifest, open_new: Callable[[], BinaryIO] | None
+) -> ObjectTable:
+    """The table of a manifest that builds on the past, and has a new segment if one is given.
+
+    Files that the past has opened are shared.
+    """
+
+    def open_segment(name: str) -> BinaryIO:
+        if name == NEW and open_new is not None:
+            return open_new()
+        if past is None:
+            raise FileNotFoundError(f"there is no segment {name!r}")
+        return past.open_segment(name)
+
+    if past is None:
+        return ObjectTable(manifest, open_segment)
+    return ObjectTable(manifest, open_segment, damaged=past.damaged, opened=past.opened)
