@@ -1,11 +1,12 @@
 """The durable record of a sensor: what was recorded, what was published.
 
 Entries are created once and never overwritten, so two ticks at once can't both record. What is
-rewritable here (the head memo) is never the truth. What a change is, is decided elsewhere.
+rewritable here (two memos) is never the truth. What a change is, is decided elsewhere.
 """
 
 from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
 from flowproject.journal.journal import Head, Journal
+from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.store import Store, open_store
@@ -19,6 +20,7 @@ __all__ = [
     "Store",
     "Superseded",
     "datastore_root",
+    "entry_numbers",
     "open_store",
     "prune",
 ]

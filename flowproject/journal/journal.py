@@ -2,28 +2,23 @@
 
 import json
 import logging
-import re
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
-from flowproject.changes.observation import Item
+from flowproject.changes.observation import Items
 from flowproject.errors import JournalError
-from flowproject.journal import tables
-from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
+from flowproject.journal.failures import DamagedEntryError, Superseded
+from flowproject.journal.layout import TOP, Layout, entry_numbers
+from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
 
-__all__ = ["Head", "Journal", "entry_numbers", "leading_numbers"]
+__all__ = ["Head", "Journal", "entry_numbers"]
 
-_Table = TypeVar("_Table")
-_TOP: Final = 10**10
 _PROBES: Final = 16
-_ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
-_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*$")
 _log = logging.getLogger(__name__)
 
 
@@ -36,16 +31,9 @@ class Head:
 
 
 class Journal:
-    """The journal of one sensor on one branch.
+    """The journal of one sensor on one branch, below `flowproject/<project>/<branch>/<sensor>/`.
 
     Reading the newest entry takes the same few requests after ten changes and after a million.
-    Layout below `flowproject/<project>/<branch>/<sensor>/`:
-
-        head.json                       a memo of the newest sequence number; safe to lose
-        entries/<10^10 - seq>.json      one entry, newest first by name; created, never overwritten
-        tables/<seq>-<token>-*.parquet  the items an entry knows, and the difference it records
-        published/<seq>-<id>.json       a mark: the bus has this change
-        damaged/<seq>-noted.json        a note: a tick has said that this entry can't be read
     """
 
     def __init__(self, store: Store, *, project: str, branch: str, sensor: str) -> None:
@@ -53,6 +41,8 @@ class Journal:
         self.branch = branch
         self.sensor = sensor
         self.location = f"flowproject/{project}/{branch}/{sensor}"
+        self._layout = Layout(self.location)
+        self._snapshots = Snapshots(store, self._layout)
         self._store = store
 
     def head(self) -> Head:
@@ -73,7 +63,7 @@ class Journal:
         if newest:
             raise JournalError(
                 f"No entry of sensor {self.sensor!r} can be read",
-                where=f"{self.location}/entries",
+                where=self._layout.entries,
                 allowed="This is not taken for a first look, because changes would be missed",
                 fix=f"Look at what changed, then `flowproject reset {self.sensor}`",
             )
@@ -91,31 +81,33 @@ class Journal:
 
     def entry_key(self, seq: int) -> str:
         """Where the entry with this sequence number lies, below the root of the datastore."""
-        return f"{self.location}/entries/{_TOP - seq:010d}.json"
+        return self._layout.entry(seq)
 
-    def record(
-        self, entry: Entry, items: Mapping[str, Item] | None, difference: Difference
-    ) -> Entry:
+    def record(self, entry: Entry, items: Items | None, difference: Difference) -> Entry:
         """Record `entry` under its sequence number, tables first: the entry as it was recorded.
 
         Raises:
             Superseded: if another tick has recorded under this number; nothing is left behind.
         """
-        entry = self._with_tables(entry, items, difference)
+        entry = self._snapshots.write(entry, items, difference)
         if not self._create(entry):
-            for key in filter(None, (entry.snapshot, entry.difference)):
-                self._store.delete(key)
+            self._snapshots.discard(entry)
             raise Superseded
         self._remember(entry.seq)
         return entry
 
-    def items(self, entry: Entry) -> dict[str, Item]:
+    def items(self, entry: Entry) -> Items:
         """The items that the source had when `entry` was recorded; empty if it has no items.
 
         Raises:
-            DamagedTableError: if their table is gone or can't be read.
+            DamagedTableError: if their table is gone or can't be read. Of very many items that may
+                show only when they are read.
         """
-        return self._table(entry.snapshot, tables.read_items) if entry.snapshot else {}
+        return self._snapshots.items(entry)
+
+    def remember_items(self, entry: Entry, known: Items | None, seen: Items | None) -> None:
+        """Keep what an unchanged look learned of `known`, the items of `entry`, besides them."""
+        self._snapshots.remember(entry, known, seen)
 
     def difference(self, entry: Entry) -> Difference:
         """What happened to the items with `entry`; empty if the source has no items.
@@ -123,9 +115,7 @@ class Journal:
         Raises:
             DamagedTableError: if the table is gone or can't be read.
         """
-        if not entry.difference:
-            return Difference()
-        return self._table(entry.difference, tables.read_difference)
+        return self._snapshots.difference(entry)
 
     def is_waiting(self, head: Entry | None) -> bool:
         """Whether the bus lacks a change: the newest tells, for they are published in order."""
@@ -149,11 +139,11 @@ class Journal:
 
     def is_marked(self, entry: Entry) -> bool:
         """Whether the bus is known to have taken this entry."""
-        return self._store.exists(self._mark_key(entry))
+        return self._store.exists(self._layout.mark(entry))
 
     def mark_published(self, entry: Entry, details: Mapping[str, Json]) -> None:
         """Note that the bus has taken this entry."""
-        self._store.create(self._mark_key(entry), _to_bytes({"v": 1, "id": entry.id, **details}))
+        self._store.create(self._layout.mark(entry), _to_bytes({"v": 1, "id": entry.id, **details}))
 
     def back_from(self, head: Entry | None) -> Iterator[Entry]:
         """`head` and the entries before it, as far as they are kept; noted damage is passed over.
@@ -177,7 +167,7 @@ class Journal:
 
         Nothing is moved or removed: its number stays taken, and what is left of it stays there.
         """
-        self._store.create(self._note_key(damage.seq), _to_bytes({"v": 1, "said": str(damage)}))
+        self._store.create(self._layout.note(damage.seq), _to_bytes({"v": 1, "said": str(damage)}))
 
     def next_seq(self) -> int:
         """The sequence number that follows everything recorded, readable or not."""
@@ -194,7 +184,7 @@ class Journal:
             seq = 0
         content = self._store.get(self.entry_key(seq)) if seq else None
         if content is None:
-            seq = max(entry_numbers(self._store.keys(f"{self.location}/entries")), default=0)
+            seq = max(entry_numbers(self._store.keys(self._layout.entries)), default=0)
             content = self._store.get(self.entry_key(seq)) if seq else None
         return seq, content
 
@@ -203,7 +193,7 @@ class Journal:
         try:
             return self._parsed(seq, content)
         except DamagedEntryError:
-            if self._store.exists(self._note_key(seq)):
+            if self._store.exists(self._layout.note(seq)):
                 return None
             raise
 
@@ -219,16 +209,16 @@ class Journal:
             raise DamagedEntryError(self.entry_key(seq), seq, str(error)) from error
 
     def _memo(self) -> int:
-        content = self._store.get(f"{self.location}/head.json")
+        content = self._store.get(self._layout.head_memo)
         try:
             seq = json.loads(content or b"{}").get("seq", 0)
         except (ValueError, AttributeError):
             return 0
-        return seq if isinstance(seq, int) and 0 < seq < _TOP else 0
+        return seq if isinstance(seq, int) and 0 < seq < TOP else 0
 
     def _remember(self, seq: int) -> None:
         try:
-            self._store.put(f"{self.location}/head.json", _to_bytes({"seq": seq}))
+            self._store.put(self._layout.head_memo, _to_bytes({"seq": seq}))
         except JournalError as error:
             # The entry is there, and that is what counts: without a memo the next tick is slower.
             _log.warning("The memo of the journal was not written. %s", error)
@@ -239,44 +229,6 @@ class Journal:
             return True
         # A store may report a conflict for a write of ours that did happen, after its own retry.
         return self._store.get(self.entry_key(entry.seq)) == content
-
-    def _with_tables(
-        self, entry: Entry, items: Mapping[str, Item] | None, difference: Difference
-    ) -> Entry:
-        if items is None and not any(difference.counts.values()):
-            return entry
-        stem = f"{self.location}/tables/{entry.seq:010d}-{secrets.token_hex(6)}"
-        entry = replace(entry, difference=f"{stem}-difference.parquet")
-        self._store.put(entry.difference, tables.write_difference(difference))
-        if items is not None:
-            entry = replace(entry, snapshot=f"{stem}-items.parquet")
-            self._store.put(entry.snapshot, tables.write_items(items))
-        return entry
-
-    def _table(self, key: str, read: Callable[[bytes], _Table]) -> _Table:
-        content = self._store.get(key)
-        if content is None:
-            raise DamagedTableError(f"The journal's table {key!r} is gone")
-        try:
-            return read(content)
-        except ValueError as error:
-            raise DamagedTableError(f"The journal's table {key!r} is damaged: {error}") from error
-
-    def _note_key(self, seq: int) -> str:
-        return f"{self.location}/damaged/{seq:010d}-noted.json"
-
-    def _mark_key(self, entry: Entry) -> str:
-        return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"
-
-
-def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
-    """The sequence numbers of the entries at these keys; what is no entry is passed over."""
-    return (_TOP - int(found[1]) for found in map(_ENTRY_NAME.search, keys) if found)
-
-
-def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
-    """The sequence numbers that these names of marks, tables and notes start with."""
-    return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
 
 
 def _to_bytes(document: Mapping[str, Any]) -> bytes:

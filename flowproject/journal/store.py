@@ -1,14 +1,24 @@
-"""The one home of obstore: small objects by key, on any datastore that Metaflow uses."""
+"""The one home of obstore: objects by key, on any datastore that Metaflow uses."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
 
 from flowproject.errors import JournalError
+from flowproject.journal.causes import explained
+from flowproject.journal.reader import open_reader
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 __all__ = ["ObjectStore", "Store", "open_store"]
 
-_INSTALL = "python -m pip install obstore"
+_T = TypeVar("_T")
+_INSTALL: Final = "python -m pip install obstore"
+_PART: Final = 5 << 20
+"""Bytes of one part of an upload; smaller ones are not allowed by S3."""
+
+_AT_ONCE: Final = 4
+"""Parts that are sent at the same time, and so held in memory."""
 
 
 class Store(Protocol):
@@ -20,8 +30,14 @@ class Store(Protocol):
     def put(self, key: str, content: bytes) -> None:
         """Write the object, whether or not the key is taken."""
 
+    def put_file(self, key: str, file: BinaryIO) -> None:
+        """Write the whole file, part by part, whether or not the key is taken."""
+
     def get(self, key: str) -> bytes | None:
         """The object, or None if there is none."""
+
+    def open(self, key: str) -> BinaryIO | None:
+        """A seekable reader of the object, or None if there is none."""
 
     def exists(self, key: str) -> bool:
         """Whether there is an object."""
@@ -34,84 +50,133 @@ class Store(Protocol):
 
 
 class ObjectStore:
-    """A `Store` in a folder or bucket that obstore can reach."""
+    """A `Store` in a folder or bucket that obstore can reach.
 
-    def __init__(self, backend: Any, root: str) -> None:  # obstore's store union
+    `relocate` is asked about each failure: what it gives takes the backend's place.
+    """
+
+    def __init__(
+        self,
+        backend: Any,  # obstore's store union
+        root: str,
+        *,
+        relocate: Callable[[Exception], Any] | None = None,
+    ) -> None:
         self._backend = backend
         self._root = root
+        self._relocate = relocate
 
     def create(self, key: str, content: bytes) -> bool:
         """Whether the object was created; False, and nothing written, if the key is taken."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with self._explained("write", key):
-            try:
-                obstore.put(self._backend, key, content, mode="create")
-            except AlreadyExistsError:
-                return False
-        return True
+        answer = self._ask(
+            "write",
+            key,
+            lambda backend: obstore.put(backend, key, content, mode="create"),
+            no=AlreadyExistsError,
+        )
+        return answer is not None
 
     def put(self, key: str, content: bytes) -> None:
         """Write the object, whether or not the key is taken."""
         import obstore
 
-        with self._explained("write", key):
-            obstore.put(self._backend, key, content)
+        self._ask("write", key, lambda backend: obstore.put(backend, key, content))
+
+    def put_file(self, key: str, file: BinaryIO) -> None:
+        """Write the whole file, part by part, whether or not the key is taken."""
+        import obstore
+
+        def write(backend: Any) -> object:
+            file.seek(0)
+            return obstore.put(backend, key, file, chunk_size=_PART, max_concurrency=_AT_ONCE)
+
+        self._ask("write", key, write)
 
     def get(self, key: str) -> bytes | None:
         """The object, or None if there is none."""
         import obstore
 
-        with self._explained("read", key):
-            try:
-                return bytes(obstore.get(self._backend, key).bytes())
-            except FileNotFoundError:
-                return None
+        def read(backend: Any) -> bytes:
+            answer = obstore.get(backend, key)
+            _check(answer.meta)
+            return bytes(answer.bytes())
+
+        return self._ask("read", key, read, no=FileNotFoundError)
+
+    def open(self, key: str) -> BinaryIO | None:
+        """A seekable reader of the object, or None if there is none."""
+        import obstore
+
+        def read(start: int, end: int) -> bytes:
+            answer = self._ask(
+                "read", key, lambda backend: obstore.get_range(backend, key, start=start, end=end)
+            )
+            return bytes(answer or b"")
+
+        size = self._size(key)
+        return None if size is None else open_reader(read, size)
 
     def exists(self, key: str) -> bool:
         """Whether there is an object."""
-        import obstore
-
-        with self._explained("look for", key):
-            try:
-                obstore.head(self._backend, key)
-            except FileNotFoundError:
-                return False
-        return True
+        return self._size(key) is not None
 
     def keys(self, prefix: str) -> list[str]:
         """The keys below the folder `prefix`, sorted."""
         import obstore
 
-        with self._explained("list", prefix):
-            batches = obstore.list(self._backend, prefix)
-            return sorted(meta["path"] for batch in batches for meta in batch)
+        def listed(backend: Any) -> list[str]:
+            return sorted(meta["path"] for batch in obstore.list(backend, prefix) for meta in batch)
+
+        return self._ask("list", prefix, listed) or []
 
     def delete(self, key: str) -> None:
         """Remove the object; it is no error if there is none."""
         import obstore
 
-        with self._explained("delete", key):
-            try:
-                obstore.delete(self._backend, key)
-            except FileNotFoundError:
-                return
+        self._ask("delete", key, lambda backend: obstore.delete(backend, key), no=FileNotFoundError)
 
-    @contextmanager
-    def _explained(self, verb: str, key: str) -> Iterator[None]:
+    def _size(self, key: str) -> int | None:
+        import obstore
+
+        def look(backend: Any) -> int:
+            return _check(obstore.head(backend, key))["size"]
+
+        return self._ask("look for", key, look, no=FileNotFoundError)
+
+    def _ask(
+        self,
+        verb: str,
+        key: str,
+        question: Callable[[Any], _T],
+        *,
+        no: type[Exception] | tuple[()] = (),
+    ) -> _T | None:
+        """The store's answer; None if it is the exception `no`, and not for want of a bucket."""
         from obstore.exceptions import BaseError
 
         try:
-            yield
+            return question(self._backend)
         except (BaseError, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise JournalError(
-                f"The journal could not {verb} {key!r}: {reason}",
-                where=f"Datastore {self._root}",
-                fix="Nothing was lost or advanced; check the datastore and its permissions, and "
-                "the next tick goes on from here",
-            ) from error
+            if isinstance(error, no) and "NoSuchBucket" not in str(error):
+                return None
+            if self._relocated(error):
+                return self._ask(verb, key, question, no=no)
+            raise explained(error, verb=verb, key=key, root=self._root) from error
+
+    def _relocated(self, error: Exception) -> bool:
+        backend = self._relocate(error) if self._relocate else None
+        self._backend = backend or self._backend
+        return backend is not None
+
+
+def _check(meta: "ObjectMeta") -> "ObjectMeta":
+    """The same, if a store said so: all of them give an ETag, and a proxy's login page has none."""
+    if not meta["e_tag"]:
+        raise OSError("what answered is no object store, for it gave no ETag")
+    return meta
 
 
 def open_store(root: str) -> Store:
@@ -128,6 +193,11 @@ def open_store(root: str) -> Store:
             "The journal needs the package 'obstore', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
     try:
+        if root.startswith("s3://"):
+            from flowproject.journal.s3 import S3Place
+
+            place = S3Place(root)
+            return ObjectStore(place.open(), root, relocate=place.relocate)
         if "://" in root:
             return ObjectStore(from_url(root), root)
         return ObjectStore(LocalStore(root, mkdir=True), root)

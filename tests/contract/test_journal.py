@@ -1,10 +1,9 @@
 """The journal keeps its promises on every store that it runs on."""
 
-import datetime as dt
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.canonical import digest_value
 from flowproject.changes.difference import Difference, diff
-from flowproject.changes.entry import Entry, change_id
-from flowproject.changes.observation import Item, item
+from flowproject.changes.item import Item, item
 from flowproject.errors import JournalError
 from flowproject.journal import (
     DamagedEntryError,
@@ -26,71 +24,9 @@ from flowproject.journal import (
     open_store,
     prune,
 )
-from flowproject.journal.tables import read_difference, read_items, write_difference, write_items
-
-MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-
-
-class CountingStore:
-    """A real store that counts the requests made to it, by kind."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.requests: list[str] = []
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        method = getattr(self._store, name)
-
-        def counted(*arguments: object) -> object:
-            self.requests.append(name)
-            return method(*arguments)
-
-        return counted
-
-
-@pytest.fixture(params=["folder"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    assert request.param == "folder"
-    return open_store(str(tmp_path / "datastore"))
-
-
-@pytest.fixture
-def journal(store: Store) -> Journal:
-    return journal_on(store)
-
-
-def journal_on(store: Store) -> Journal:
-    return Journal(store, project="p", branch="user.me", sensor="s")
-
-
-def entry(seq: int, *, outcome: str = "changed", value: object = None) -> Entry:
-    fingerprint = f"{seq:032x}"
-    return Entry(
-        seq=seq,
-        id=change_id(
-            project="p",
-            branch="user.me",
-            sensor="s",
-            seq=seq,
-            previous="",
-            fingerprint=fingerprint,
-        ),
-        project="p",
-        branch="user.me",
-        sensor="s",
-        outcome=outcome,
-        reason="because",
-        value=seq if value is None else value,
-        fingerprint=fingerprint,
-        recorded_at=(MOMENT + dt.timedelta(seconds=seq)).isoformat(),
-    )
-
-
-def fill(journal: Journal, number: int, *, mark: bool = True) -> None:
-    for seq in range(1, number + 1):
-        recorded = journal.record(entry(seq), None, Difference())
-        if mark:
-            journal.mark_published(recorded, {})
+from flowproject.tables.differences import read_difference, write_difference
+from flowproject.tables.rows import read_items, write_items
+from tests.journals import CountingStore, entry, fill, journal_on
 
 
 def test_an_empty_journal_has_no_head_and_nothing_pending(journal: Journal) -> None:
@@ -106,7 +42,7 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
     recorded = journal.record(entry(1), after, diff(before, after))
     assert journal.head() == Head(seq=1, entry=recorded)
     assert journal.items(recorded) == after
-    assert journal.difference(recorded) == diff(before, after)
+    assert journal.difference(recorded).first(99) == diff(before, after)
 
 
 def test_the_newest_entry_is_the_head(journal: Journal) -> None:
@@ -257,7 +193,7 @@ def test_noted_damage_in_the_middle_hides_nothing_before_it(journal: Journal, st
 def test_a_lost_or_damaged_table_is_said_to_be_one(journal: Journal, store: Store) -> None:
     recorded = journal.record(entry(1), {"a": item("a", {})}, Difference())
     store.put(recorded.snapshot, b"no parquet")
-    with pytest.raises(DamagedTableError, match="no Parquet table"):
+    with pytest.raises(DamagedTableError, match="is damaged"):
         journal.items(recorded)
     store.delete(recorded.difference)
     with pytest.raises(DamagedTableError, match="is gone"):
@@ -304,7 +240,7 @@ def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, stor
     snapshots = [key for key in store.keys(journal.location) if key.endswith("-items.parquet")]
     assert len(snapshots) == 2
     assert journal.items(head) == {"a": item("a", {"n": 30})}
-    assert all(journal.difference(found) == Difference() for found in kept)
+    assert not any(journal.difference(found).counts["added"] for found in kept)
 
 
 def test_journals_of_branches_and_sensors_do_not_meet(store: Store) -> None:
@@ -332,7 +268,11 @@ def test_tables_survive_their_journey_through_parquet(
 ) -> None:
     assert read_items(write_items(new)) == new
     difference = diff(old, new)
-    assert read_difference(write_difference(difference)) == difference
+    file = BytesIO()
+    write_difference(file, difference)
+    again = read_difference(lambda: BytesIO(file.getvalue()))
+    assert again.counts == difference.counts
+    assert again.first(99) == difference
 
 
 def test_a_store_that_fails_is_an_error_with_its_place(tmp_path: Path) -> None:

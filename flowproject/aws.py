@@ -1,0 +1,165 @@
+"""AWS as Metaflow is set up for it: its client provider, its settings, its credentials.
+
+What is read from or written to AWS, and how, stands with the source or store that does it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+from flowproject.errors import FlowprojectError, SourceError
+
+__all__ = [
+    "aws_client",
+    "bucket_region",
+    "bucket_request",
+    "client_credentials",
+    "trusted_certificates",
+]
+
+_INSTALL: Final = "python -m pip install boto3"
+_CONNECTIONS: Final = 64
+_PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 60}  # seconds
+
+
+def aws_client(
+    role: str = "",
+    region: str = "",
+    endpoint_url: str = "",
+    *,
+    failure: type[FlowprojectError] = SourceError,
+) -> Any:
+    """A botocore client for S3 from Metaflow's client provider.
+
+    What is not given is as Metaflow has it for its own S3 client: METAFLOW_S3_ENDPOINT_URL,
+    METAFLOW_S3_VERIFY_CERTIFICATE, METAFLOW_DATATOOLS_CLIENT_PARAMS, and then what botocore finds
+    (AWS_PROFILE, AWS_REGION, ...). The credentials of a role are renewed when they run out.
+
+    Raises:
+        FlowprojectError: of the class `failure`, if boto3 is missing or the settings are wrong.
+    """
+    with _explained(failure):
+        from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS, DATATOOLS_SESSION_VARS
+        from metaflow.plugins.aws.aws_client import get_aws_client
+
+        given = {"region_name": region, "endpoint_url": endpoint_url}
+        params = {
+            **DATATOOLS_CLIENT_PARAMS,
+            **{key: value for key, value in given.items() if value},
+        }
+        return get_aws_client(
+            "s3",
+            role_arn=role or None,
+            session_vars=DATATOOLS_SESSION_VARS,
+            client_params={**params, "config": _config(params.get("config"))},
+        )
+
+
+def bucket_request(
+    client: Any, bucket: str, *, failure: type[FlowprojectError] = SourceError
+) -> Any:
+    """A signed request for the bucket as botocore would send it: `method`, `url` and `headers`.
+
+    Its URL says where the bucket answers. botocore decides that: it knows the regions, the
+    partitions, the names that are no host names, and every setting (dual-stack, FIPS, addressing
+    style). A presigned URL leads to the oldest region instead. Not for a client that other threads
+    are using.
+
+    Raises:
+        FlowprojectError: of the class `failure`, if there are no credentials, or botocore refuses
+            the name.
+    """
+
+    def catch(request: Any, **_: Any) -> NoReturn:
+        raise _CaughtError(request)
+
+    event = "before-send.s3.HeadBucket"
+    client.meta.events.register_first(event, catch)
+    try:
+        with _explained(failure):
+            client.head_bucket(Bucket=bucket)
+    except _CaughtError as caught:
+        return caught.request
+    finally:
+        client.meta.events.unregister(event, catch)
+    raise AssertionError("botocore sent a request without an event before it")
+
+
+def bucket_region(client: Any, bucket: str) -> str:
+    """The region that a bucket says it is in; empty if it does not say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+    except BotoCoreError:
+        return ""
+    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
+
+
+def client_credentials(client: Any, *, failure: type[FlowprojectError] = SourceError) -> Any:
+    """The credentials that a client signs with; `get_frozen_credentials()` renews them.
+
+    Raises:
+        FlowprojectError: of the class `failure`, if there are none.
+    """
+    credentials = client._request_signer._credentials  # noqa: SLF001  # a client tells no other way
+    if credentials is None:
+        raise _no_credentials(failure)
+    return credentials
+
+
+def trusted_certificates(client: Any) -> str | bool:
+    """What servers' certificates are held against: a file, True (botocore's), False (nothing)."""
+    trusted: str | bool = client._endpoint.http_session._verify  # noqa: SLF001  # as above
+    return trusted
+
+
+class _CaughtError(Exception):
+    """A request that was not sent."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__(request)
+        self.request = request
+
+
+def _config(given: Any) -> Any:
+    """Our settings of a client; what Metaflow's settings give goes before them."""
+    from botocore.config import Config
+
+    ours = Config(max_pool_connections=_CONNECTIONS, **_PATIENCE)
+    return ours.merge(Config(**given) if isinstance(given, Mapping) else given or Config())
+
+
+@contextmanager
+def _explained(failure: type[FlowprojectError]) -> Iterator[None]:
+    """Tell of a missing package, missing credentials and wrong settings as a `failure`."""
+    try:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    except ImportError as error:
+        raise failure(
+            "S3 needs the package 'boto3', which is not installed", fix=f"`{_INSTALL}`"
+        ) from error
+    from metaflow.exception import MetaflowException
+
+    try:
+        yield
+    except NoCredentialsError as error:
+        raise _no_credentials(failure) from error
+    except (BotoCoreError, Boto3Error, ClientError, MetaflowException, ValueError) as error:
+        raise failure(
+            f"The AWS client can't be used: {str(error).partition(chr(10))[0]}",
+            where="Metaflow's and AWS's settings",
+            fix="Check AWS_PROFILE, AWS_REGION, METAFLOW_S3_ENDPOINT_URL and the role",
+        ) from error
+
+
+def _no_credentials(failure: type[FlowprojectError]) -> FlowprojectError:
+    return failure(
+        "There are no AWS credentials",
+        where="Looked for in the environment, the AWS profile and the machine's role",
+        fix="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role "
+        "is attached",
+    )

@@ -1,0 +1,75 @@
+"""The names of a journal's objects, and the numbers in them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from flowproject.changes.entry import Entry
+
+__all__ = ["TOP", "Layout", "entry_numbers", "leading_numbers"]
+
+TOP: Final = 10**10
+"""What the numbers of entries are taken from, so that the newest comes first by name."""
+
+_ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
+_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*$")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the objects of one journal lie, below the root of the datastore.
+
+    head.json                        a memo of the newest sequence number; safe to lose
+    entries/<10^10 - seq>.json       one entry, newest first by name; created, never overwritten
+    tables/<seq>-<token>-*           the items that an entry knows, and the difference it records
+    items-memo.json                  a later manifest of the newest items; safe to lose
+    published/<seq>-<id>.json        a mark: the bus has this change
+    damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
+
+    Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
+    names the segments with their rows: `...-rows.parquet` of its own and of entries before it.
+    """
+
+    location: str
+
+    @property
+    def entries(self) -> str:
+        """The folder of the entries."""
+        return f"{self.location}/entries"
+
+    @property
+    def head_memo(self) -> str:
+        """The memo of the newest number."""
+        return f"{self.location}/head.json"
+
+    @property
+    def items_memo(self) -> str:
+        """The memo of the newest items."""
+        return f"{self.location}/items-memo.json"
+
+    def entry(self, seq: int) -> str:
+        """The entry with this number."""
+        return f"{self.entries}/{TOP - seq:010d}.json"
+
+    def table(self, seq: int, token: str) -> str:
+        """What the names of all tables of one entry begin with."""
+        return f"{self.location}/tables/{seq:010d}-{token}"
+
+    def mark(self, entry: Entry) -> str:
+        """The mark that the bus has this entry."""
+        return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"
+
+    def note(self, seq: int) -> str:
+        """The note that the entry with this number can't be read."""
+        return f"{self.location}/damaged/{seq:010d}-noted.json"
+
+
+def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
+    """The sequence numbers of the entries at these keys; what is no entry is passed over."""
+    return (TOP - int(found[1]) for found in map(_ENTRY_NAME.search, keys) if found)
+
+
+def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
+    """The sequence numbers that these names of marks, tables and notes start with."""
+    return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)

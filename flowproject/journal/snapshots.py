@@ -1,0 +1,179 @@
+"""What a journal keeps beside its entries: the items that they know, and the differences."""
+
+import json
+import logging
+import secrets
+from dataclasses import replace
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Final, cast
+
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry
+from flowproject.changes.item import Item
+from flowproject.changes.observation import Items
+from flowproject.errors import JournalError
+from flowproject.journal.failures import DamagedTableError
+from flowproject.journal.layout import Layout
+from flowproject.journal.store import Store
+from flowproject.tables.differences import read_difference, write_difference
+from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.spans import NEW, Manifest
+from flowproject.tables.table import ObjectTable
+
+__all__ = ["MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
+
+TABLE: Final = "-items.parquet"
+MANIFEST: Final = "-items.json"
+ROWS: Final = "-rows.parquet"
+_DIFFERENCE: Final = "-difference.parquet"
+_IN_MEMORY: Final = 8 << 20
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """The tables of one journal."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+
+    def write(self, entry: Entry, items: Items | None, difference: Difference) -> Entry:
+        """The entry with the names of its tables, which are written.
+
+        What comes first is only ever named by what comes later: whoever finds a name finds all.
+        """
+        if items is None and not any(difference.counts.values()):
+            return entry
+        stem = self._layout.table(entry.seq, secrets.token_hex(6))
+        # A first look at a large table would be written twice: nobody asks what it added.
+        if not (isinstance(items, ObjectTable) and entry.outcome == "baseline"):
+            entry = replace(entry, difference=stem + _DIFFERENCE)
+            self._write_difference(entry.difference, difference)
+        if isinstance(items, ObjectTable):
+            return replace(entry, snapshot=self._write_objects(stem, items))
+        if items is not None:
+            entry = replace(entry, snapshot=stem + TABLE)
+            self._store.put(
+                entry.snapshot, write_items({item.key: item for item in items.values()})
+            )
+        return entry
+
+    def discard(self, entry: Entry) -> None:
+        """Remove what `write` wrote for an entry, and nothing of an entry before it."""
+        own = entry.snapshot.removesuffix(MANIFEST) + ROWS if _is_manifest(entry.snapshot) else ""
+        for key in filter(None, (entry.snapshot, entry.difference, own)):
+            self._store.delete(key)
+
+    def items(self, entry: Entry) -> Items:
+        """The items that the source had when `entry` was recorded; empty if it has no items.
+
+        Raises:
+            DamagedTableError: if their table is gone or can't be read. Of very many items that may
+                show only when they are read.
+        """
+        if not entry.snapshot:
+            return {}
+        if _is_manifest(entry.snapshot):
+            return self._objects(entry)
+        return self._small(entry.snapshot)
+
+    def difference(self, entry: Entry) -> Difference:
+        """What happened to the items with `entry`; empty if the source has no items.
+
+        Raises:
+            DamagedTableError: if the table is gone or can't be read.
+        """
+        if not entry.difference:
+            return Difference()
+        return read_difference(
+            partial(self._open, entry.difference), damaged=partial(_damaged, entry.difference)
+        )
+
+    def remember(self, entry: Entry, known: Items | None, seen: Items | None) -> None:
+        """Keep what an unchanged look learned of the items of `entry`, as a memo.
+
+        The same rows, known by digests that are newer: the next look need not parse them again.
+        """
+        if not isinstance(known, ObjectTable) or not isinstance(seen, ObjectTable):
+            return
+        manifest = seen.manifest
+        if manifest == known.manifest or not {*manifest.segments} <= {*known.manifest.segments}:
+            return
+        memo = {"v": 1, "snapshot": entry.snapshot, "manifest": manifest.to_json()}
+        try:
+            self._store.put(self._layout.items_memo, json.dumps(memo).encode("ascii"))
+        except JournalError as error:
+            # Nothing depends on it: without a memo the next tick parses again what moved.
+            _log.warning("The memo of the items was not written. %s", error)
+
+    def _small(self, key: str) -> dict[str, Item]:
+        content = self._store.get(key)
+        if content is None:
+            raise _gone(key)
+        try:
+            return read_items(content)
+        except ValueError as error:
+            raise _damaged(key, str(error)) from error
+
+    def _objects(self, entry: Entry) -> ObjectTable:
+        manifest = self._remembered(entry) or read_manifest(self._store, entry.snapshot)
+        return ObjectTable(manifest, self._open, damaged=partial(_damaged, entry.snapshot))
+
+    def _remembered(self, entry: Entry) -> Manifest | None:
+        content = self._store.get(self._layout.items_memo)
+        try:
+            memo = json.loads(content or b"{}")
+            if memo.get("snapshot") == entry.snapshot:
+                return Manifest.from_json(memo["manifest"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            _log.info("The memo of the items can't be read; it is not needed.")
+        return None
+
+    def _write_objects(self, stem: str, items: ObjectTable) -> str:
+        manifest = items.manifest
+        if NEW in manifest.segments:
+            with items.open_segment(NEW) as rows:
+                self._store.put_file(stem + ROWS, rows)
+            manifest = manifest.recorded(stem + ROWS)
+        self._store.put(stem + MANIFEST, json.dumps(manifest.to_json()).encode("ascii"))
+        return stem + MANIFEST
+
+    def _write_difference(self, key: str, difference: Difference) -> None:
+        with SpooledTemporaryFile(_IN_MEMORY) as spool:
+            file = cast("BinaryIO", spool)
+            write_difference(file, difference)
+            self._store.put_file(key, file)
+
+    def _open(self, key: str) -> BinaryIO:
+        file = self._store.open(key)
+        if file is None:
+            raise _gone(key)
+        return file
+
+
+def read_manifest(store: Store, key: str) -> Manifest:
+    """The manifest with this key.
+
+    Raises:
+        DamagedTableError: if it is gone or can't be read.
+    """
+    content = store.get(key)
+    if content is None:
+        raise _gone(key)
+    try:
+        return Manifest.from_json(json.loads(content))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(key, str(error)) from error
+
+
+def _is_manifest(key: str) -> bool:
+    return key.endswith(MANIFEST)
+
+
+def _gone(key: str) -> DamagedTableError:
+    return DamagedTableError(f"The journal's table {key!r} is gone")
+
+
+def _damaged(key: str, reason: str) -> DamagedTableError:
+    return DamagedTableError(f"The journal's table {key!r} is damaged: {reason}")

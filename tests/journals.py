@@ -1,0 +1,63 @@
+"""Journals to test with, and the stores that count what they are asked."""
+
+import datetime as dt
+from collections.abc import Callable
+
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry, change_id
+from flowproject.journal import Journal, Store
+
+__all__ = ["CountingStore", "entry", "fill", "journal_on"]
+
+MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+class CountingStore:
+    """A real store that counts the requests made to it, by kind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.requests: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method = getattr(self._store, name)
+
+        def counted(*arguments: object) -> object:
+            self.requests.append(name)
+            return method(*arguments)
+
+        return counted
+
+
+def journal_on(store: Store) -> Journal:
+    return Journal(store, project="p", branch="user.me", sensor="s")
+
+
+def entry(seq: int, *, outcome: str = "changed", value: object = None) -> Entry:
+    fingerprint = f"{seq:032x}"
+    return Entry(
+        seq=seq,
+        id=change_id(
+            project="p",
+            branch="user.me",
+            sensor="s",
+            seq=seq,
+            previous="",
+            fingerprint=fingerprint,
+        ),
+        project="p",
+        branch="user.me",
+        sensor="s",
+        outcome=outcome,
+        reason="because",
+        value=seq if value is None else value,
+        fingerprint=fingerprint,
+        recorded_at=(MOMENT + dt.timedelta(seconds=seq)).isoformat(),
+    )
+
+
+def fill(journal: Journal, number: int, *, mark: bool = True) -> None:
+    for seq in range(1, number + 1):
+        recorded = journal.record(entry(seq), None, Difference())
+        if mark:
+            journal.mark_published(recorded, {})

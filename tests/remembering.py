@@ -1,0 +1,25 @@
+"""What one look leaves to the next, without a journal in between."""
+
+import itertools
+from typing import Final
+
+from flowproject.changes.item import Item
+from flowproject.changes.observation import Observation, Past
+from flowproject.tables.table import ObjectTable
+
+__all__ = ["remembered", "table"]
+
+_NUMBERS: Final = itertools.count(1)
+
+
+def remembered(seen: Observation) -> Past:
+    """What would be known of this look if it had been recorded."""
+    items = seen.items
+    if isinstance(items, ObjectTable):
+        items = items.recorded(f"rows-{next(_NUMBERS)}")
+    return Past(seen.value, lambda: items)
+
+
+def table(seen: Observation) -> dict[str, Item]:
+    """The items by key, whatever holds them."""
+    return {item.key: item for item in seen.items.values()} if seen.items is not None else {}
