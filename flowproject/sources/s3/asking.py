@@ -1,0 +1,124 @@
+"""Questions to ListObjectsV2, one page each, and what every answer must fulfil."""
+
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final, Protocol
+
+from flowproject.errors import SourceError
+from flowproject.sources.s3.page import Page
+from flowproject.sources.s3.signing import Query
+
+__all__ = ["Asker", "Pages", "UnorderedError", "unreadable"]
+
+_TRIES: Final = 3
+_REPEATS: Final = 2
+_DELIMITER: Final = "/"
+
+
+class Pages(Protocol):
+    """Whoever answers questions to ListObjectsV2, from many threads at once."""
+
+    def page(self, query: Query) -> Page:
+        """The page that answers a query."""
+        ...
+
+    def cancel(self) -> None:
+        """Let all running and later questions raise an error."""
+
+
+class UnorderedError(Exception):
+    """The server does not list in the byte order of keys, or not from where it was told to."""
+
+
+class Asker:
+    """Asks for what is below one prefix, `page_size` keys at a time."""
+
+    def __init__(self, pages: Pages, prefix: bytes, page_size: int) -> None:
+        self.prefix = prefix
+        self._pages = pages
+        self._common: Query = {
+            "list-type": "2",
+            "encoding-type": "url",
+            "max-keys": str(page_size),
+            "prefix": prefix,
+        }
+
+    def cancel(self) -> None:
+        """Let all running and later questions raise an error."""
+        self._pages.cancel()
+
+    def after(self, key: bytes | None) -> Page:
+        """The rows after a key (None: the first ones); a page without any is the last.
+
+        Raises:
+            UnorderedError: if there are rows that do not come after the key.
+            SourceError: if there is no answer that makes sense.
+        """
+        start: Query = {"start-after": key} if key else {}
+        for _ in range(_TRIES):  # an answer may have been meant for another question
+            page = self._ask(start)
+            if page.truncated and not page.rows:
+                page = self._skip(page)
+            if not page.rows or ((key is None or key < page.first) and page.first <= page.last):
+                return page
+        raise UnorderedError
+
+    def folders(self, prefix: bytes, after: bytes) -> list[bytes]:
+        """What goes on from `prefix` to the next slash, for keys that follow another one.
+
+        As many as one answer has.
+        """
+        page = self._ask({"prefix": prefix, "start-after": after, "delimiter": _DELIMITER})
+        return page.prefixes
+
+    def in_turn(self) -> Iterator[Page]:
+        """Every page, in the server's own order.
+
+        Raises:
+            SourceError: if there is no answer that makes sense, or the pages have no end.
+        """
+        page = self._ask({})
+        yield page
+        yield from self._following(page)
+
+    def _skip(self, page: Page) -> Page:
+        """The first page that follows and has rows, or the last one."""
+        for page in self._following(page):  # noqa: B020, PLR1704  # that is the point
+            if page.rows:
+                break
+        return page
+
+    def _following(self, page: Page) -> Iterator[Page]:
+        """The pages that follow a page, by the tokens that the server gives."""
+        tokens = {""}
+        seen: Counter[bytes] = Counter()
+        while page.truncated:
+            if page.token in tokens or seen[_mark(page)] > _REPEATS:
+                raise _endless()
+            tokens.add(page.token)
+            seen[_mark(page)] += bool(page.rows)
+            page = self._ask({"continuation-token": page.token})
+            yield page
+
+    def _ask(self, query: Query) -> Page:
+        return self._pages.page({**self._common, **query})
+
+
+def unreadable(error: ValueError) -> SourceError:
+    """The error for rows that make no sense."""
+    return SourceError(
+        f"The server's list of objects can't be read: {error}",
+        fix="Check that `endpoint_url` is the address of an S3 server",
+    )
+
+
+def _mark(page: Page) -> bytes:
+    return sha256(page.rows, usedforsecurity=False).digest()
+
+
+def _endless() -> SourceError:
+    return SourceError(
+        "The server's list of objects has no end: the same page comes again and again",
+        fix="Report it to whoever runs that server: there is no other way to list",
+    )

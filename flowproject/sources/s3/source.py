@@ -1,0 +1,181 @@
+"""The source: objects below a key, only the new ones of them, or a single one."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, Protocol
+
+from flowproject.changes.observation import Cost, Observation, Past
+from flowproject.changes.progress import Progress
+from flowproject.config.data import S3Data
+from flowproject.errors import SourceError
+from flowproject.sources import Rows, not_queryable, stopped
+from flowproject.sources.objects import (
+    known_position,
+    known_table,
+    of_new_objects,
+    of_one_object,
+    of_table,
+)
+from flowproject.sources.s3.asking import Pages, UnorderedError
+from flowproject.sources.s3.lister import Lister
+from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.newest import last_item, lister_after, needs_order, newest
+from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3.scope import Scope
+from flowproject.sources.s3.single import read_headers
+from flowproject.sources.s3.transport import Bucket
+from flowproject.tables.spans import key_bytes
+
+__all__ = ["BucketLike", "S3Source"]
+
+_WHOLE: Final = ("files_metadata", "files_new")
+"""What watches a prefix and not one object."""
+
+
+class BucketLike(Pages, Protocol):
+    """A bucket that answers, and counts requests and the bytes of answers."""
+
+    requests: int
+    received: int
+
+    def head(self, key: str) -> Mapping[str, str] | None:
+        """The headers of an object; None if there is no such object."""
+        ...
+
+    def close(self) -> None:
+        """End the connections."""
+
+
+class S3Source:
+    """Objects in a bucket."""
+
+    def __init__(
+        self,
+        data: S3Data,
+        root: Path,
+        *,
+        open_bucket: Callable[[S3Data, Location], BucketLike] | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        del root  # nothing here is relative to it
+        self._data = data
+        self._open_bucket = open_bucket or _open
+        self._pace = pace or Pace()
+        self._cancelled = Event()
+        self._bucket: BucketLike | None = None
+        self._progress: Callable[[], Progress | None] = lambda: None
+
+    def check(self) -> None:
+        """Refuse a bucket that can't be, and a missing key where one object is watched.
+
+        Raises:
+            SourceError: which of both.
+        """
+        location = self._location()
+        if self._data.check_mode not in _WHOLE and not location.key:
+            raise SourceError(
+                f"check_mode = {self._data.check_mode!r} watches one object, and `key` is empty",
+                fix='Name the object in `key`, or put check_mode = "files_metadata"',
+            )
+
+    def observe(self, past: Past | None = None) -> Observation:
+        """The table of objects and what happened to it, what is new, or the property of the object.
+
+        Raises:
+            SourceError: if the bucket does not answer, or refuses to.
+            FlowprojectError: if what was recorded of the past can't be read.
+        """
+        self.check()
+        started = time.perf_counter()
+        with closing(self._open_bucket(self._data, self._location())) as bucket:
+            self._bucket = bucket
+            if self._cancelled.is_set():
+                raise stopped()
+            seen = self._look(bucket, past)
+            return replace(
+                seen,
+                cost=replace(
+                    seen.cost,
+                    seconds=time.perf_counter() - started,
+                    requests=bucket.requests,
+                    bytes=bucket.received,
+                ),
+            )
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """Nothing: a bucket has no query language.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        del name, params
+        raise not_queryable(self._data.type)
+
+    def cancel(self) -> None:
+        """End a running `observe`, and every later one."""
+        self._cancelled.set()
+        if self._bucket:
+            self._bucket.cancel()
+
+    def progress(self) -> Progress | None:
+        """How many keys are listed, of how many that there were."""
+        return self._progress()
+
+    def _location(self) -> Location:
+        return Location.parse(self._data.bucket, self._data.key)
+
+    def _scope(self) -> Scope:
+        location = self._location()
+        return Scope(
+            bucket=location.bucket,
+            prefix=key_bytes(location.prefix),
+            include=self._data.include,
+            marker=self._data.marker,
+            ignore=self._data.ignore,
+        )
+
+    def _look(self, bucket: BucketLike, past: Past | None) -> Observation:
+        if self._data.check_mode == "files_metadata":
+            return self._look_at_all(bucket, past)
+        if self._data.check_mode == "files_new":
+            try:
+                return self._look_for_new(bucket, past)
+            except UnorderedError as error:
+                raise needs_order() from error
+        return self._look_at_one(bucket)
+
+    def _look_at_all(self, bucket: BucketLike, past: Past | None) -> Observation:
+        known = known_table(past)
+        lister = Lister(bucket, self._scope(), known, pace=self._pace)
+        self._follow(lister, expected=0 if known is None else known.manifest.listed)
+        built = lister.run()
+        compared = past is None or past.items is None or known is not None
+        return of_table(built, Cost(rows=built.items.manifest.listed), compared=compared)
+
+    def _look_for_new(self, bucket: BucketLike, past: Past | None) -> Observation:
+        scope = self._scope()
+        known = known_position(past, self._location().prefix)
+        if known is None:
+            return of_new_objects(newest(bucket, scope, self._pace), None, Cost())
+        lister = lister_after(bucket, scope, known, self._pace)
+        self._follow(lister)
+        built = lister.run()
+        cost = Cost(rows=built.items.manifest.listed)
+        return of_new_objects(last_item(built.items) or known, built.difference, cost)
+
+    def _look_at_one(self, bucket: BucketLike) -> Observation:
+        key = self._location().key
+        headers = bucket.head(key)
+        found = None if headers is None else read_headers(key, headers)
+        return of_one_object(self._data.check_mode, found, Cost(rows=int(found is not None)))
+
+    def _follow(self, lister: Lister, expected: int = 0) -> None:
+        self._progress = lambda: Progress(seen=lister.seen, expected=expected)
+
+
+def _open(data: S3Data, location: Location) -> BucketLike:
+    return Bucket.open(location, role=data.role, region=data.region, endpoint_url=data.endpoint_url)
