@@ -7,7 +7,7 @@ import pytest
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.observation import Observation
-from flowproject.config.model import DuckDBData
+from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources.duckdb import DuckDBSource
 from flowproject.sources.duckdb.failures import safe

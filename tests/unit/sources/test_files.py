@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.observation import Observation
-from flowproject.config.model import FilesData
+from flowproject.config.data import FilesData
 from flowproject.errors import SourceError
 from flowproject.sources.files import FilesSource, _moment, _text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowproject.config.model import DATA_TYPES, DuckDBData, FilesData
+from flowproject.config.data import DATA_TYPES, DuckDBData, FilesData
 from flowproject.sources import _SOURCES, open_source
 from flowproject.sources.duckdb import DuckDBSource
 from flowproject.sources.files import FilesSource
@@ -27,7 +27,7 @@ def test_importing_and_opening_sources_imports_no_client():
 import sys
 from pathlib import Path
 import flowproject.sources
-from flowproject.config.model import DuckDBData
+from flowproject.config.data import DuckDBData
 flowproject.sources.open_source(DuckDBData(query="q"), Path())
 assert not {"duckdb", "_duckdb", "pyarrow", "obstore", "pydantic", "numpy"} & set(sys.modules)
 """

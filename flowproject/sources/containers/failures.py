@@ -1,0 +1,108 @@
+"""What goes wrong when obstore asks a service, and the errors that say so without a secret."""
+
+import re
+from typing import Final
+
+from flowproject.errors import SourceError
+from flowproject.sources.containers.location import Location
+
+__all__ = ["explain", "is_unsure", "not_a_single_object", "odd_key"]
+
+_ESCAPED: Final = re.compile("%EF%BF%B[EF]", re.IGNORECASE)
+_STATUS: Final = re.compile(r"status code: ([0-9]{3})")
+_CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
+_NO_CREDENTIALS: Final = re.compile("credential provider: |performing token request")
+_PATH: Final = re.compile(
+    r'invalid path: (?:Error parsing )?Path "(.*?)"(?::| contained)', re.DOTALL
+)
+_MISSING: Final = {"ContainerNotFound", "NoSuchBucket"}
+_SHOWN_CHARACTERS: Final = 300
+
+
+def is_unsure(key: str) -> bool:
+    """Whether a listed key may stand for several: XML can't hold what some of them have in them.
+
+    Azure escapes U+FFFE and U+FFFF, others write U+FFFD for all such characters.
+    """
+    return not key or "\ufffd" in key or ("%" in key and bool(_ESCAPED.search(key)))
+
+
+def explain(error: Exception, place: Location) -> SourceError:
+    """The error to raise for one that obstore raised about this place."""
+    from obstore.exceptions import (
+        InvalidPathError,
+        PermissionDeniedError,
+        UnauthenticatedError,
+    )
+
+    text = str(error).partition("Debug source:")[0]
+    status, code = _found(_STATUS, text), _found(_CODE, text)
+    if isinstance(error, InvalidPathError):
+        return odd_key(_found(_PATH, text) or text, place)
+    if _NO_CREDENTIALS.search(text):
+        return _without_credentials(place, _short(text))
+    if code in _MISSING or status == "404":
+        return _missing(place)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in ("401", "403"):
+        return _refused(place, f"{status} {code}".strip())
+    return SourceError(
+        f"{place.service.name} did not answer as it should: {_short(text)}",
+        where=str(place),
+        fix="Check the address and the network; the next tick looks again",
+    )
+
+
+def odd_key(key: str, place: Location) -> SourceError:
+    """The error for a key that obstore can't list as it is."""
+    return SourceError(
+        f"The {place.service.container} holds an object whose key can't be listed exactly: it is, "
+        f"or looks like, {key!r}",
+        where=str(place),
+        allowed="obstore lists no keys that begin or end with a slash, have an empty name, '.' or "
+        "'..' between slashes, a control character, or one that XML can't hold",
+        fix="Rename or delete that object (a placeholder of an empty folder can go), or watch "
+        "a `key` that it isn't below; where it only ends with a slash, `include` can leave it out",
+    )
+
+
+def not_a_single_object(place: Location, mode: str) -> SourceError:
+    """The error for a check mode that watches one object and a key that names a folder."""
+    return SourceError(
+        f"key = {place.key!r} names no object, but check_mode = {mode!r} watches one object",
+        where=str(place),
+        fix='Name an object in `key`, or put check_mode = "files_metadata" to watch a folder',
+    )
+
+
+def _missing(place: Location) -> SourceError:
+    noun = place.service.container
+    return SourceError(
+        f"There is no {noun} {place.container!r} in {place.service.name}",
+        where=str(place),
+        fix=f"Correct `{noun}` under [data] in flowproject.toml, or create it",
+    )
+
+
+def _refused(place: Location, answer: str) -> SourceError:
+    return SourceError(
+        f"{place.service.name} refused to show {str(place)!r} ({answer or 'permission denied'})",
+        where=f"Credentials come from {place.service.credentials}",
+        fix=f"Grant {place.service.permission}; or check that the credentials are right",
+    )
+
+
+def _without_credentials(place: Location, reason: str) -> SourceError:
+    return SourceError(
+        f"No credentials for {place.service.name} could be had: {reason}",
+        where=f"Looked for them in {place.service.credentials}",
+        fix="Log in, or set one of these",
+    )
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[1] if found else ""
+
+
+def _short(text: str) -> str:
+    return text.partition("\n")[0].strip()[:_SHOWN_CHARACTERS]

@@ -1,0 +1,77 @@
+"""Where to look: the container and the key or folder that a configuration means. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from flowproject.errors import SourceError
+from flowproject.sources.containers.service import Service
+
+__all__ = ["Location"]
+
+_NAME: Final = re.compile(r"[a-z0-9$][a-z0-9._-]{2,221}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """A container, and a key or the start of keys in it."""
+
+    service: Service
+    container: str
+    key: str
+
+    @classmethod
+    def parse(cls, service: Service, container: str, key: str) -> "Location":
+        """The location that `container` and `key` of a configuration mean together.
+
+        `container` may begin with a scheme such as `az://` and go on with a path, which then comes
+        before `key`.
+
+        Raises:
+            SourceError: if no container has such a name, or obstore can't ask for such a key.
+        """
+        scheme, found, rest = container.rpartition("://")
+        name, _, path = rest.partition("/")
+        if (found and scheme not in service.schemes) or not _NAME.fullmatch(name):
+            raise _unusable(service, container)
+        whole = "/".join(part for part in (path.removesuffix("/"), key) if part)
+        if any(part in ("", ".", "..") for part in whole.removesuffix("/").split("/") if whole):
+            raise _not_askable(service, whole, "an empty name, '.' or '..' between slashes")
+        if _CONTROL.search(whole):
+            raise _not_askable(service, whole, "a control character")
+        return cls(service=service, container=name, key=whole)
+
+    @property
+    def folder(self) -> str:
+        """The folder as obstore wants it named: without a slash at the end."""
+        return self.key.removesuffix("/")
+
+    @property
+    def prefix(self) -> str:
+        """What all keys below begin with: it ends in a slash, or is empty for a whole container."""
+        return f"{self.folder}/" if self.key else ""
+
+    def at(self, key: str) -> str:
+        """An object of this container as a URL."""
+        return f"{self.service.schemes[0]}://{self.container}/{key}"
+
+    def __str__(self) -> str:
+        return self.at(self.key)
+
+
+def _unusable(service: Service, text: str) -> SourceError:
+    noun, scheme = service.container, service.schemes[0]
+    return SourceError(
+        f"{noun} = {text!r} names no {noun} of {service.name}",
+        allowed=f"It may be written 'my-{noun}', '{scheme}://my-{noun}' or "
+        f"'{scheme}://my-{noun}/some/path'",
+        fix=f"Correct `{noun}` under [data] in flowproject.toml",
+    )
+
+
+def _not_askable(service: Service, key: str, what: str) -> SourceError:
+    return SourceError(
+        f"key = {key!r} has {what}, and obstore, which asks {service.name}, can't ask for that",
+        fix="Correct `key` under [data] in flowproject.toml, or rename the objects",
+    )

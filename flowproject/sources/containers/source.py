@@ -1,0 +1,150 @@
+"""A container or bucket as a source: which keys are listed, and what was found as an observation.
+
+Everything is listed at every look: obstore has no raw pages whose digest could be compared.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowproject.changes.observation import Cost, Observation, Past
+from flowproject.changes.progress import Progress
+from flowproject.config.data import AzureData, GcsData
+from flowproject.sources import Rows, not_queryable
+from flowproject.sources.containers.container import Container
+from flowproject.sources.containers.failures import not_a_single_object, odd_key
+from flowproject.sources.containers.last import last_key
+from flowproject.sources.containers.listed import Listed
+from flowproject.sources.containers.location import Location
+from flowproject.sources.containers.spelling import check_early, check_spelling
+from flowproject.sources.containers.stopping import Stoppable
+from flowproject.sources.objects import (
+    Watch,
+    identity,
+    known_position,
+    known_table,
+    of_new_objects,
+    of_one_object,
+    of_table,
+    view,
+)
+from flowproject.tables.builder import Built, TableBuilder
+from flowproject.tables.spans import key_bytes, key_text
+from flowproject.tables.table import ObjectTable
+
+__all__ = ["ContainerSource"]
+
+
+class ContainerSource:
+    """The objects below a key, or one object."""
+
+    def __init__(
+        self, data: AzureData | GcsData, place: Location, open_container: Callable[[], Container]
+    ) -> None:
+        self._data = data
+        self._place = place
+        self._open = open_container
+        self._watch = Watch(place.prefix, data.include, data.marker)
+        self._identity = identity(data.ignore)
+        self._stoppable = Stoppable()
+        self._progress: Progress | None = None
+
+    def check(self) -> None:
+        """Raise the SourceError of a key that can't be that of one object, where it must be."""
+        mode = self._data.check_mode
+        if mode.startswith("file_") and self._place.key in ("", self._place.prefix):
+            raise not_a_single_object(self._place, mode)
+
+    def observe(self, past: Past | None = None) -> Observation:
+        """The table of objects, what came after the last key, or a property of the one object.
+
+        Raises:
+            SourceError: if there is no such container, it refuses or does not answer, or holds a
+                key that obstore can't list exactly.
+        """
+        self.check()
+        container = self._open()
+        match self._data.check_mode:
+            case "files_metadata":
+                return self._stoppable.run(lambda: self._table(container, past))
+            case "files_new":
+                return self._stoppable.run(lambda: self._new(container, past))
+            case _:
+                return self._stoppable.run(lambda: self._one(container))
+
+    def progress(self) -> Progress | None:
+        """How many objects a running look has listed, and how many there were before."""
+        return self._progress
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """Nothing: objects have no query language.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        del name, params
+        raise not_queryable(self._data.type)
+
+    def cancel(self) -> None:
+        """End a running `observe`, whatever it waits for."""
+        self._stoppable.stop()
+
+    async def _table(self, container: Container, past: Past | None) -> Observation:
+        started = time.perf_counter()
+        known = known_table(past)
+        listed = await self._listed(container, expected=len(known or ()))
+        built = self._built(listed, known)
+        # Without a past everything arrived, and need not be read back from the table.
+        arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
+        await check_spelling(container, arrived)
+        cost = _cost(started, container, len(built.items))
+        return of_table(built, cost, compared=past is None or known is not None)
+
+    async def _new(self, container: Container, past: Past | None) -> Observation:
+        started = time.perf_counter()
+        position = known_position(past, self._place.prefix)
+        if position is None:
+            last = await last_key(container, self._place.folder, self._watch)
+            return of_new_objects(last, None, _cost(started, container, 0))
+        listed = await self._listed(container, after=position)
+        await check_early(container, set(listed.early))
+        built = self._built(listed, None)
+        await check_spelling(container, listed.texts())
+        last = key_text(max(listed.keys, default=key_bytes(position)))
+        return of_new_objects(last, built.difference, _cost(started, container, len(built.items)))
+
+    async def _one(self, container: Container) -> Observation:
+        started = time.perf_counter()
+        found = await container.head(self._place.key)
+        if found is None:
+            await container.check()
+        rows = 0 if found is None else 1
+        cost = _cost(started, container, rows)
+        return of_one_object(self._data.check_mode, found, cost)
+
+    async def _listed(self, container: Container, *, after: str = "", expected: int = 0) -> Listed:
+        listed = Listed(self._place, self._watch, after=after)
+        async for chunk in container.listing(self._place.folder, after=after):
+            listed.add(chunk)
+            self._progress = Progress(seen=listed.count, expected=expected)
+        return listed
+
+    def _built(self, listed: Listed, known: ObjectTable | None) -> Built:
+        """The table of what was listed; two keys that look the same are no table."""
+        builder = TableBuilder(known, view=self._view, identity=self._identity)
+        builder.put_all(listed.rows(), listed=listed.count)
+        built = builder.finish()
+        if len(built.items) != len(listed.keys):
+            raise odd_key(listed.repeated(), self._place)
+        return built
+
+    @property
+    def _view(self) -> str:
+        data = self._data
+        place = (str(self._place), data.type, data.endpoint_url)
+        return view(*place, include=data.include, marker=data.marker, columns=self._identity)
+
+
+def _cost(started: float, container: Container, rows: int) -> Cost:
+    seconds = time.perf_counter() - started
+    return Cost(seconds=seconds, requests=container.requests, rows=rows)

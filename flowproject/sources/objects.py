@@ -1,0 +1,159 @@
+"""What all object stores share: which keys are watched, and what was found as an observation.
+
+How a store is listed or asked for one object stands in its own module; here its answer is there.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.difference import Difference
+from flowproject.changes.item import Item, item
+from flowproject.changes.observation import (
+    Cost,
+    Observation,
+    Past,
+    fingerprint_items,
+    fingerprint_value,
+)
+from flowproject.config.data import ObjectProperty, ObjectsMode
+from flowproject.sources.globs import Globs
+from flowproject.tables.builder import Built
+from flowproject.tables.table import ObjectTable
+
+__all__ = [
+    "Found",
+    "Watch",
+    "identity",
+    "known_position",
+    "known_table",
+    "of_new_objects",
+    "of_one_object",
+    "of_table",
+    "view",
+]
+
+_COLUMNS: Final[dict[ObjectProperty, str]] = {
+    "size": "size",
+    "etag": "etag",
+    "last_modified": "modified",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """An object that is there, as its store describes it without sending its content."""
+
+    key: str
+    size: int
+    etag: str
+    modified: dt.datetime
+    version_id: str = ""
+
+    @property
+    def data(self) -> dict[str, Json]:
+        """What a reader sees of it; the time in UTC, with microseconds, so that it sorts."""
+        moment = self.modified.astimezone(dt.UTC).isoformat(timespec="microseconds")
+        known: dict[str, Json] = {
+            "key": self.key,
+            "size": self.size,
+            "etag": self.etag,
+            "modified": moment,
+        }
+        return {**known, "version_id": self.version_id} if self.version_id else known
+
+
+class Watch:
+    """Which of the keys below a prefix are watched: what `include` lets through, and markers."""
+
+    def __init__(self, prefix: str, include: Sequence[str], marker: str) -> None:
+        self._below = len(prefix)
+        self._globs = Globs(include)
+        self._marker = marker
+        self._everything = not include
+
+    def match(self, key: str) -> bool:
+        """Whether the object with this whole key, which begins with the prefix, is watched."""
+        if self._everything:
+            return True
+        path = key[self._below :]
+        return self._globs.match(path) or (
+            bool(self._marker) and path.rpartition("/")[2] == self._marker
+        )
+
+
+def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
+    """The columns in which a difference is a change."""
+    return tuple(column for name, column in _COLUMNS.items() if name not in ignore)
+
+
+def view(*place: str, include: Sequence[str], marker: str, columns: Sequence[str]) -> str:
+    """A digest of what is listed and how it is compared: tables of one view can be compared."""
+    described: Json = [[*place], [*include], marker, [*columns]]
+    return digest("view 1", dumps(described))
+
+
+def known_table(past: Past | None) -> ObjectTable | None:
+    """The table of objects that was known before, if it was one and not a single object.
+
+    Raises:
+        DamagedTableError: if it was, and can't be read.
+    """
+    items = past.items if past else None
+    return items if isinstance(items, ObjectTable) else None
+
+
+def known_position(past: Past | None, prefix: str) -> str | None:
+    """The last key that was known below this prefix, empty if there was none.
+
+    None if nothing was known, or something else: another check mode or prefix was watched then.
+    """
+    value = past.value if past else None
+    if not isinstance(value, str) or (value and not value.startswith(prefix)):
+        return None
+    return value
+
+
+def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
+    """A listed table as an observation; the value is the number of objects.
+
+    `compared` says whether the table was built upon all that was known before, so that what the
+    builder found is the difference.
+    """
+    return Observation(
+        value=len(built.items),
+        fingerprint=built.fingerprint,
+        items=built.items,
+        difference=built.difference if compared else None,
+        cost=cost,
+    )
+
+
+def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
+    """One object as an observation of its property `mode`; the value is None if it is missing."""
+    items: dict[str, Item] = {}
+    value: Json = None
+    if found:
+        data = found.data
+        value = data[_PROPERTY[mode]]
+        items[found.key] = item(found.key, data, identity=value)
+    return Observation(
+        value=value, fingerprint=fingerprint_items(items.values()), items=items, cost=cost
+    )
+
+
+def of_new_objects(last: str, new: Difference | None, cost: Cost) -> Observation:
+    """What came after the last key that was known: `new`, or None at the first look.
+
+    The value is the last key there is now, an empty text if there is none.
+    """
+    return Observation(value=last, fingerprint=fingerprint_value(last), difference=new, cost=cost)
+
+
+_PROPERTY: Final[dict[ObjectsMode, str]] = {
+    "file_size": "size",
+    "file_modified_ts": "modified",
+    "file_etag": "etag",
+}
