@@ -21,7 +21,7 @@ demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a 
 dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
 	@$(BIN)/flowproject dev $(ARGS)
 
-test: $(VENV)/.dev ## run every test (ARGS="-k journal" for some of them)
+test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
@@ -76,3 +76,12 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.project
 	@echo "Installing $< (once)"
 	@$(PIP) install --require-hashes --requirement $<
 	@touch $@ $(VENV)/.runtime
+
+# Microsoft's emulator of Azure Blob Storage, which is an npm package: for tests only.
+$(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
+	@if command -v npm >/dev/null; then \
+	  echo "Installing $< (once)"; \
+	  mkdir -p $(VENV)/azurite && cp tests/azurite/package.json $< $(VENV)/azurite && \
+	  npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && \
+	  touch $@; \
+	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
