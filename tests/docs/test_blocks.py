@@ -1,5 +1,6 @@
 """Blocks that stand for themselves, tables that list what the code has, and links."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -34,7 +35,9 @@ def of_kind(*languages: str) -> pytest.MarkDecorator:
 
 def test_every_kind_of_block_is_checked_or_excused() -> None:
     for block in BLOCKS:
-        checked = block.language in ("console", "python", "sql", "text", "toml") or block.saved_as
+        checked = (
+            block.language in ("console", "json", "python", "sql", "text", "toml") or block.saved_as
+        )
         assert checked or any(re.fullmatch(pattern, block.text) for pattern in NOT_RUN), block
     for pattern in NOT_RUN:
         assert any(re.fullmatch(pattern, block.text) for block in BLOCKS), pattern
@@ -64,6 +67,11 @@ def completed(block: Block) -> str:
 def test_a_block_of_python_compiles_unless_it_is_an_excerpt(block: Block) -> None:
     if not block.excerpt_of:
         compile(block.text, str(block), "exec")
+
+
+@of_kind("json")
+def test_a_block_of_json_is_json(block: Block) -> None:
+    assert json.loads(block.text)
 
 
 @of_kind("sql")

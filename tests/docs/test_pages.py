@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands
 from tests.docs.terminal import fits, normal, type_in
+from tests.servers import Moto
 
 NOT_TYPED = {
     r"make demo": "typed in by tests/flows/test_demo.py, which compares the output",
@@ -19,6 +20,9 @@ NOT_TYPED = {
     r"\. \.venv/bin/activate": "done: the commands are found",
 }
 """Commands (patterns of them) that pages may show without a test typing them in, and why."""
+
+LAKE = ROOT / "docs" / "s3.md"
+"""Needs a bucket to look at."""
 
 TYPED = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 
@@ -50,11 +54,32 @@ def place(project: Path) -> Path:
     return project
 
 
+@pytest.fixture
+def lake(moto: Moto, environment: dict[str, str]) -> dict[str, str]:
+    """What a reader's terminal has besides, who follows the page on object stores."""
+    moto.client().create_bucket(Bucket="weather-lake")
+    moto.fill("weather-lake", {f"raw/days/2026/11/{day}.csv": b"2.1" for day in (20, 21)})
+    return environment | moto.credentials | {"METAFLOW_S3_ENDPOINT_URL": moto.endpoint_url}
+
+
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("page", TYPED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_reader_of_object_stores_sees_what_the_page_shows(
+    place: Path, lake: dict[str, str]
+) -> None:
+    follow(LAKE, place, lake)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "page", [page for page in TYPED if page != LAKE], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_a_reader_who_follows_the_page_sees_what_it_shows(
     page: Path, place: Path, environment: dict[str, str]
 ) -> None:
+    follow(page, place, environment)
+
+
+def follow(page: Path, place: Path, environment: dict[str, str]) -> None:
     for block in blocks(page):
         if block.saved_as:
             file = place / block.saved_as

@@ -1,0 +1,275 @@
+"""Real S3 servers on 127.0.0.1, one of each kind for a session, and credentials that open them.
+
+Four that have nothing in common but the protocol. A test asks for a bucket of its own, so that
+tests share a server and never a state.
+"""
+
+import datetime as dt
+import itertools
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+_REGION: Final = "us-east-1"
+_PATIENCE: Final = 60.0
+_NUMBERS: Final = itertools.count(1)
+
+CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "tester",
+    "AWS_SECRET_ACCESS_KEY": "an-open-secret",
+    "AWS_DEFAULT_REGION": _REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",  # no request to a machine's own address for credentials
+    "AWS_CONFIG_FILE": os.devnull,  # nobody's real account
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "NO_PROXY": "127.0.0.1",
+}
+_FOREIGN: Final = (
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+
+
+class S3Server:
+    """A running server: where it is, a client for it, and new buckets."""
+
+    def __init__(self, name: str, endpoint_url: str, credentials: dict[str, str]) -> None:
+        self.name = name
+        self.endpoint_url = endpoint_url
+        self.credentials = credentials
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {self.endpoint_url}>"
+
+    def client(self, endpoint_url: str = "") -> Any:
+        """A boto3 client that tries once and asks in the style that every server knows."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint_url or self.endpoint_url,
+            region_name=_REGION,
+            aws_access_key_id=self.credentials["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.credentials["AWS_SECRET_ACCESS_KEY"],
+            config=Config(
+                retries={"total_max_attempts": 1},
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def bucket(self, *, versioned: bool = False) -> str:
+        """The name of a new, empty bucket."""
+        name = f"bucket-{os.getpid()}-{next(_NUMBERS)}"
+        client = self.client()
+        client.create_bucket(Bucket=name)
+        if versioned:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+
+class Moto(S3Server):
+    """moto, in this process: its buckets can also be filled without a request for each object."""
+
+    def fill(self, bucket: str, keys: dict[str, bytes]) -> None:
+        """Put many small objects there, about a thousand times as fast as over HTTP."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        for key, content in keys.items():
+            backend.put_object(bucket, key, content)
+
+    def date(self, bucket: str, key: str, moment: dt.datetime) -> None:
+        """Say that an object was last modified at a moment (without time zone: UTC)."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(bucket, key).last_modified = moment
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    from botocore.loaders import create_loader
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _FOREIGN:
+            patch.delenv(name, raising=False)
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        # Every look makes a client of its own, and each would parse a megabyte of descriptions.
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
+        yield
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[dict[str, str]]:
+    """Credentials that open nothing but these servers, for this process and its children."""
+    with _environment():
+        yield CREDENTIALS
+
+
+@pytest.fixture(scope="session")
+def moto(aws: dict[str, str]) -> Iterator[Moto]:
+    """AWS as moto knows it: keys in byte order, versions, errors of every kind."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield Moto("moto", f"http://{host}:{port}", aws)
+    server.stop()
+
+
+class _Program:
+    """A server's process, started on free ports and ended with everything it wrote."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.command = command
+        self.log = folder / "log.txt"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=os.environ | {"HOME": str(folder), "TMPDIR": str(folder)} | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        """End it at once: what it holds is of no use to anybody."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _free_ports(count: int) -> list[str]:
+    """Ports that nobody listens on, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(taken.getsockname()[1]) for taken in sockets]
+    for taken in sockets:
+        taken.close()
+    return ports
+
+
+def _program(name: str) -> str:
+    """The path of a program that a package of the `dev` group installs beside the interpreter."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed: it is in the dev group of pyproject.toml")
+    return found
+
+
+def _answers(server: S3Server) -> bool:
+    """Whether it stores an object; a server that only listens may not be ready for one."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = server.client()
+    try:
+        client.create_bucket(Bucket="ready")
+        client.put_object(Bucket="ready", Key="ready", Body=b"1")
+        client.list_objects_v2(Bucket="ready")
+    except (BotoCoreError, ClientError):
+        return False
+    return True
+
+
+@contextmanager
+def _running(server: S3Server, program: _Program) -> Iterator[S3Server]:
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while not _answers(server):
+            said = program.log.read_text(errors="replace")[-2_000:]
+            assert not program.ended, f"{program.command[0]} ended: {said}"
+            assert time.monotonic() < deadline, f"{program.command[0]} does not answer: {said}"
+            time.sleep(0.05)
+        yield server
+    finally:
+        program.stop()
+
+
+@pytest.fixture(scope="session")
+def ministack(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """AWS as ministack knows it: every legal key, newlines included."""
+    path = _program("ministack")
+    [port] = _free_ports(1)
+    environment = {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": port,
+        "SERVICES": "s3",
+        "IOT_MTLS_ENABLED": "0",  # a second port, always the same
+    }
+    program = _Program([path], tmp_path_factory.mktemp("ministack"), environment)
+    with _running(S3Server("ministack", f"http://127.0.0.1:{port}", aws), program) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The protocol as rclone serves it, from memory: keys that are file names, nothing else."""
+    path = _program("rclone")
+    [port] = _free_ports(1)
+    command = [path, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull]
+    command += [
+        "--auth-key",
+        f"{CREDENTIALS['AWS_ACCESS_KEY_ID']},{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}",
+        ":memory:",
+    ]
+    program = _Program(command, tmp_path_factory.mktemp("rclone"), {})
+    with _running(S3Server("rclone", f"http://127.0.0.1:{port}", aws), program) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def weed(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The hostile one: folder by folder instead of in byte order, its XML in another order."""
+    path = _program("weed")
+    folder = tmp_path_factory.mktemp("weed")
+    names = ("master.port", "volume.port", "filer.port", "s3.port")
+    ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
+    command = [
+        *(path, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"),
+        *(f"-{name}={port}" for name, port in ports.items()),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *(f"-filer.localSocket={folder}/filer", f"-s3.localSocket={folder}/s3"),
+        *("-master.telemetry=false", "-master.volumeSizeLimitMB=1", "-volume.max=1000"),
+    ]
+    program = _Program(command, folder, {})
+    endpoint_url = f"http://127.0.0.1:{ports['s3.port']}"
+    with _running(S3Server("weed", endpoint_url, aws), program) as server:
+        yield server
+    for port in ports.values():
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # weed's own names
+            left.unlink()
+
+
+SERVERS: Final = ("moto", "ministack", "rclone", "weed")
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> S3Server:
+    """Each of the servers in turn."""
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
