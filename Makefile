@@ -8,6 +8,7 @@ ARGS ?=
 .PHONY: help demo dev test check bench docs lock clean
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
@@ -33,7 +34,7 @@ check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workf
 	$(BIN)/flowproject docs --check
 	$(BIN)/zizmor --offline --quiet .github
 
-bench: $(VENV)/.dev ## measure against the goals; writes benchmarks/RESULTS.md
+bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
@@ -48,7 +49,7 @@ lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
 	@rm -rf build/lock
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is newer than what was installed from it.
@@ -85,3 +86,10 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	  npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && \
 	  touch $@; \
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
+
+# What listings of S3 are measured against; some of it wants other versions than ours.
+$(PEERS)/.installed: requirements-peers.lock
+	@echo "Making $(PEERS) (once, for make bench)"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
+	@touch $@

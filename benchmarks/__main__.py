@@ -7,11 +7,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.pairs import Comparison, Measure
+from benchmarks.figures import Figure, Measure
+from benchmarks.probe import PEERS_PYTHON
 from benchmarks.results import document, line
 from benchmarks.scratch import same_environment_everywhere
 
-_FIGURES: Final = ("tick", "journal", "delivery", "sensors", "imports")
+_FIGURES: Final = (
+    "tick",
+    "journal",
+    "delivery",
+    "sensors",
+    "imports",
+    "objects",
+    "ten_million",
+    "listers",
+)
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 
 
@@ -20,13 +30,13 @@ def main() -> None:
     options = _options()
     same_environment_everywhere()
     begun = time.monotonic()
-    done: list[Comparison] = []
+    done: list[Figure] = []
     for name in options.figures or _FIGURES:
         print(f"{name} ...", flush=True)
         with TemporaryDirectory(prefix="flowproject-bench-") as folder:
-            for comparison in _measure(name)(Path(folder), quick=options.quick):
-                print(line(comparison, judged=not options.quick), flush=True)
-                done.append(comparison)
+            for figure in _measure(name)(Path(folder), quick=options.quick):
+                print(line(figure, judged=not options.quick), flush=True)
+                done.append(figure)
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     print(f"measured in {minutes} min {seconds} s")
     if options.quick or options.figures:
@@ -48,6 +58,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     for name in set(options.figures) - set(_FIGURES):
         parser.error(f"there is no figure {name!r}, only {', '.join(_FIGURES)}")
+    needs_peers = not options.quick and "listers" in (options.figures or _FIGURES)
+    if needs_peers and not PEERS_PYTHON.exists():
+        parser.error("listers needs the peers' environment: `make bench` makes it")
     return options
 
 

@@ -1,23 +1,17 @@
 """Timing things in turn, so that whatever else the machine does hits all of them alike."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
-from typing import Protocol
+from typing import TypeVar
 
-__all__ = ["Comparison", "Measure", "Timed", "in_turn"]
+__all__ = ["Comparison", "Timed", "in_turn"]
 
-Timed = Callable[[], float]
-"""Does something once; the seconds that count."""
+T = TypeVar("T")
 
-
-class Measure(Protocol):
-    """What each figure's module offers."""
-
-    def __call__(self, folder: Path, *, quick: bool) -> Iterable["Comparison"]:
-        """The comparisons of the figure, measured in an empty folder."""
+Timed = Callable[[], T]
+"""Does something once, and says what it took: the seconds that count, or more than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +50,8 @@ class Comparison:
         return self.goal is None or self.ratio <= self.goal
 
 
-def in_turn(*timed: Timed, rounds: int, quick: bool) -> list[list[float]]:
-    """The seconds of each, round by round (A B A B ...), after a round that does not count.
+def in_turn(*timed: Timed[T], rounds: int, quick: bool) -> list[list[T]]:
+    """What each took, round by round (A B A B ...), after a round that does not count.
 
     A quick one only shows that everything runs: one round, cold.
     """
@@ -68,7 +62,7 @@ def in_turn(*timed: Timed, rounds: int, quick: bool) -> list[list[float]]:
         counted.append([each() for each in timed])
         _progress(f"  {number} of {rounds}")
     _progress("")
-    return [list(seconds) for seconds in zip(*counted[1:], strict=True)]
+    return [list(taken) for taken in zip(*counted[1:], strict=True)]
 
 
 def _progress(text: str) -> None:

@@ -1,18 +1,20 @@
-"""Figures as a line each on the terminal, and as a table with all that is needed to judge them."""
+"""Figures as a line each on the terminal, and as tables with all that is needed to judge them."""
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 from typing import Final
 
+from benchmarks.costs import Cost, Limit
+from benchmarks.figures import Figure
 from benchmarks.pairs import Comparison
 
 __all__ = ["document", "line"]
 
-_PACKAGES: Final = ("metaflow", "duckdb", "obstore", "pyarrow", "starlette", "uvicorn")
+_PACKAGES: Final = ("metaflow", "boto3", "duckdb", "obstore", "pyarrow", "starlette", "uvicorn")
 _ABOUT: Final = """# What it costs
 
 Written by `make bench`. Every figure is a ratio between two things that were timed in turn
@@ -20,27 +22,59 @@ Written by `make bench`. Every figure is a ratio between two things that were ti
 with the middle half of the ratios beside it. Seconds are medians of this machine; only the ratios
 travel.
 """
+_ABOUT_COSTS: Final = """
+## What each way costs
+
+The bucket has a million objects (ten million where it says so), with keys of 92 characters in 167
+folders. A local process serves it, at once or 30 ms later. Each way runs in a process of its own;
+its packages are imported before the clock starts, its clients made after. Time and CPU are medians
+of so many runs, without what the server needs; memory is the most that any run had, with Python
+and all packages. What is slow ran once.
+
+"""
+_ABOUT_LIMITS: Final = """
+## What must stay within limits
+
+"""
 
 
-def line(comparison: Comparison, *, judged: bool) -> str:
-    """The comparison on one line of a terminal, with a verdict if it is one to be `judged`."""
-    verdict = f" ({_verdict(comparison)})" if judged and comparison.goal else ""
-    goal = f"goal {comparison.goal:g}{verdict}" if comparison.goal else "no goal"
-    return f"  {comparison.ratio:5.2f}  {goal:18} {comparison.ours_is} ÷ {comparison.peer_is}"
+def line(figure: Figure, *, judged: bool) -> str:
+    """The figure on one line of a terminal, with a verdict if it is one to be `judged`."""
+    match figure:
+        case Comparison():
+            verdict = f" ({_verdict(figure)})" if judged and figure.goal else ""
+            goal = f"goal {figure.goal:g}{verdict}" if figure.goal else "no goal"
+            return f"  {_ratio(figure.ratio):>6}  {goal:18} {figure.ours_is} ÷ {figure.peer_is}"
+        case Cost():
+            spent = f"{_seconds(figure.wall)}, CPU {_seconds(figure.cpu)}, {figure.peak_mb:.0f} MB"
+            return f"  {spent}, {figure.requests:,} requests: {figure.method} ({figure.setting})"
+        case Limit():
+            verdict = f" ({_verdict(figure)})" if judged else ""
+            amount = f"{_amount(figure.amount)} of {_amount(figure.most)} {figure.unit}{verdict}"
+            return f"  {amount}: {figure.what}"
 
 
-def document(comparisons: Sequence[Comparison]) -> str:
+def document(figures: Sequence[Figure]) -> str:
     """The file of all results, in Markdown."""
-    head = (
-        "| ours | its peer | ours | peer | pairs | **ratio** | middle half | goal | |\n"
-        "|---|---|---|---|---|---|---|---|---|\n"
-    )
+    comparisons = [each for each in figures if isinstance(each, Comparison)]
+    costs = [each for each in figures if isinstance(each, Cost)]
+    limits = [each for each in figures if isinstance(each, Limit)]
     reasons = "".join(
         f"- **{each.ours_is} ÷ {each.peer_is}**: {each.fair_because}.\n" for each in comparisons
     )
-    return (
-        f"{_ABOUT}\n{_circumstances()}\n\n{head}{''.join(map(_row, comparisons))}"
-        f"\n## Why this is fair\n\n{reasons}"
+    return "".join(
+        [
+            f"{_ABOUT}\n{_circumstances()}\n\n",
+            _table(
+                "| ours | its peer | ours | peer | pairs | **ratio** | middle half | goal | |",
+                map(_compared, comparisons),
+            ),
+            _ABOUT_COSTS * bool(costs),
+            _table("| way | setting | time | CPU | memory | requests | runs |", map(_spent, costs)),
+            _ABOUT_LIMITS * bool(limits),
+            _table("| what | amount | limit | |", map(_limited, limits)),
+            f"\n## Why this is fair\n\n{reasons}",
+        ]
     )
 
 
@@ -54,26 +88,60 @@ def _circumstances() -> str:
     )
 
 
-def _row(comparison: Comparison) -> str:
+def _table(head: str, rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; nothing if it has no rows."""
+    lines = [f"| {' | '.join(cells)} |\n" for cells in rows]
+    return f"{head}\n{'|---' * (head.count('|') - 1)}|\n{''.join(lines)}" if lines else ""
+
+
+def _compared(comparison: Comparison) -> Sequence[str]:
     low, high = comparison.middle_half
-    cells = (
+    return (
         comparison.ours_is,
         comparison.peer_is,
         _seconds(median(comparison.ours)),
         _seconds(median(comparison.peer)),
         str(len(comparison.ratios)),
-        f"**{comparison.ratio:.2f}**",
-        f"{low:.2f} to {high:.2f}",
+        f"**{_ratio(comparison.ratio)}**",
+        f"{_ratio(low)} to {_ratio(high)}",
         f"≤ {comparison.goal:g}" if comparison.goal else "",
         _verdict(comparison),
     )
-    return f"| {' | '.join(cells)} |\n"
 
 
-def _verdict(comparison: Comparison) -> str:
-    if comparison.goal is None:
+def _spent(cost: Cost) -> Sequence[str]:
+    return (
+        cost.method,
+        cost.setting,
+        _seconds(cost.wall),
+        _seconds(cost.cpu),
+        f"{cost.peak_mb:,.0f} MB",
+        f"{cost.requests:,}",
+        str(len(cost.taken)),
+    )
+
+
+def _limited(limit: Limit) -> Sequence[str]:
+    return (
+        limit.what,
+        f"{_amount(limit.amount)} {limit.unit}",
+        f"≤ {_amount(limit.most)}",
+        _verdict(limit),
+    )
+
+
+def _verdict(judged: Comparison | Limit) -> str:
+    if isinstance(judged, Comparison) and judged.goal is None:
         return ""
-    return "met" if comparison.is_met else "NOT met"
+    return "met" if judged.is_met else "NOT met"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"  # noqa: PLR2004  # one in ten
+
+
+def _amount(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.3f}"  # noqa: PLR2004
 
 
 def _seconds(seconds: float) -> str:

@@ -230,7 +230,6 @@ def test_only_new_keys_are_told_of_in_the_order_of_their_bytes(
     assert (third.value, third.fingerprint) == (second.value, second.fingerprint)
 
 
-@pytest.mark.xfail(strict=True, reason="UnorderedError leaves the source")
 def test_a_server_without_order_has_no_last_key_and_that_is_an_error(weed: S3Server):
     filled = Filled(weed, [f"{folder}{n}" for folder in ("raw/", "raw-") for n in range(9)])
     data = S3Data(bucket=filled.bucket, check_mode="files_new", endpoint_url=weed.endpoint_url)
@@ -238,7 +237,6 @@ def test_a_server_without_order_has_no_last_key_and_that_is_an_error(weed: S3Ser
         open_source(data, Path()).observe()
 
 
-@pytest.mark.xfail(strict=True, reason="everything there is is taken for new")
 def test_a_server_that_turns_out_to_have_no_order_has_nothing_new_but_an_error(weed: S3Server):
     filled = Filled(weed, [f"raw/{n}" for n in range(9)])
     data = S3Data(bucket=filled.bucket, check_mode="files_new", endpoint_url=weed.endpoint_url)

@@ -1,0 +1,41 @@
+"""Every row parsed into typed columns, and dropped: no look does with less that reads all rows.
+
+Takes the address of the server and how many requests may be under way at once; it is told (on
+standard input) after which key each page starts.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3  # noqa: F401  # Metaflow's client provider imports it
+import metaflow.plugins.aws.aws_client  # noqa: F401
+import pyarrow.compute  # noqa: F401
+
+from benchmarks.probe import report
+from benchmarks.replay import BUCKET, PREFIX
+from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.page import parse_rows
+from flowproject.sources.s3.transport import Bucket
+from flowproject.tables.columns import object_rows
+
+URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
+STARTS = json.load(sys.stdin)
+
+
+def parse() -> dict[str, int]:
+    """How many objects there are."""
+    location = Location.parse(BUCKET, PREFIX)
+    bucket = Bucket.open(location, role="", region="", endpoint_url=URL)
+    common = {"list-type": "2", "encoding-type": "url", "prefix": PREFIX}
+
+    def rows(start: str) -> int:
+        page = bucket.page({**common, "start-after": start})
+        columns = parse_rows(page.rows, encoded=page.encoded)
+        return len(object_rows(*columns))
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return {"objects": sum(threads.map(rows, STARTS))}
+
+
+report(parse)

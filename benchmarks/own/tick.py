@@ -1,0 +1,38 @@
+"""One tick of a project's sensors, as `SensorFlow` has it: look, compare, decide, record.
+
+Takes the project's folder, how many requests may be under way at once, and what to expect.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import boto3  # noqa: F401  # Metaflow's client provider imports it
+import metaflow.plugins.aws.aws_client  # noqa: F401
+
+from benchmarks.probe import report
+from benchmarks.scratch import scene
+from flowproject.sensing import observe, rounds
+from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3.source import S3Source
+
+ROOT, AT_ONCE, EXPECTED = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+if EXPECTED != "unchanged":  # a tick without a change can do without it
+    import pyarrow.compute
+    import pyarrow.parquet  # noqa: F401
+
+
+def tick() -> dict[str, object]:
+    """What was seen."""
+    [seen] = observe(scene(ROOT))
+    if seen.outcome != EXPECTED:
+        raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
+    return {"objects": seen.total, "counts": seen.counts}
+
+
+# How many requests are under way at once is no setting.
+with_pace = partial(S3Source, pace=Pace(at_once=AT_ONCE))
+with patch.object(rounds, "open_source", with_pace):
+    report(tick)
