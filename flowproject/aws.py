@@ -3,8 +3,11 @@
 What is read from or written to AWS, and how, stands with the source or store that does it.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
 from typing import Any, Final, NoReturn
 
 from flowproject.errors import FlowprojectError, SourceError
@@ -20,6 +23,7 @@ __all__ = [
 _INSTALL: Final = "python -m pip install boto3"
 _CONNECTIONS: Final = 64
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 60}  # seconds
+_making, _catching = Lock(), Lock()
 
 
 def aws_client(
@@ -38,21 +42,35 @@ def aws_client(
     Raises:
         FlowprojectError: of the class `failure`, if boto3 is missing or the settings are wrong.
     """
-    with _explained(failure):
-        from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS, DATATOOLS_SESSION_VARS
-        from metaflow.plugins.aws.aws_client import get_aws_client
+    with _explained(failure), _making:
+        return _client(role, region, endpoint_url, _settings())
 
-        given = {"region_name": region, "endpoint_url": endpoint_url}
-        params = {
-            **DATATOOLS_CLIENT_PARAMS,
-            **{key: value for key, value in given.items() if value},
-        }
-        return get_aws_client(
-            "s3",
-            role_arn=role or None,
-            session_vars=DATATOOLS_SESSION_VARS,
-            client_params={**params, "config": _config(params.get("config"))},
-        )
+
+@lru_cache(maxsize=16)
+def _client(role: str, region: str, endpoint_url: str, settings: "_Settings") -> Any:
+    """Shared by all who ask for the same: to make one takes longer than to list a small bucket."""
+    from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS, DATATOOLS_SESSION_VARS
+    from metaflow.plugins.aws.aws_client import get_aws_client
+
+    del settings
+    given = {"region_name": region, "endpoint_url": endpoint_url}
+    params = {**DATATOOLS_CLIENT_PARAMS, **{key: it for key, it in given.items() if it}}
+    return get_aws_client(
+        "s3",
+        role_arn=role or None,
+        session_vars=DATATOOLS_SESSION_VARS,
+        client_params={**params, "config": _config(params.get("config"))},
+    )
+
+
+_Settings = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def _settings() -> _Settings:
+    """What a client follows from, besides what is asked for."""
+    from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
+
+    return repr(DATATOOLS_CLIENT_PARAMS), tuple(sorted(os.environ.items()))
 
 
 def bucket_request(
@@ -62,8 +80,7 @@ def bucket_request(
 
     Its URL says where the bucket answers. botocore decides that: it knows the regions, the
     partitions, the names that are no host names, and every setting (dual-stack, FIPS, addressing
-    style). A presigned URL leads to the oldest region instead. Not for a client that other threads
-    are using.
+    style). A presigned URL leads to the oldest region instead.
 
     Raises:
         FlowprojectError: of the class `failure`, if there are no credentials, or botocore refuses
@@ -74,14 +91,15 @@ def bucket_request(
         raise _CaughtError(request)
 
     event = "before-send.s3.HeadBucket"
-    client.meta.events.register_first(event, catch)
-    try:
-        with _explained(failure):
-            client.head_bucket(Bucket=bucket)
-    except _CaughtError as caught:
-        return caught.request
-    finally:
-        client.meta.events.unregister(event, catch)
+    with _catching:
+        client.meta.events.register_first(event, catch)
+        try:
+            with _explained(failure):
+                client.head_bucket(Bucket=bucket)
+        except _CaughtError as caught:
+            return caught.request
+        finally:
+            client.meta.events.unregister(event, catch)
     raise AssertionError("botocore sent a request without an event before it")
 
 
@@ -90,7 +108,8 @@ def bucket_region(client: Any, bucket: str) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
+        with _catching:
+            answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
     except ClientError as error:
         answer = error.response
     except BotoCoreError:

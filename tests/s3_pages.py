@@ -90,6 +90,9 @@ class MemoryBucket:
             self.received += len(body)
         return Page(body)
 
+    def get(self, query: Query) -> bytes:
+        return b"<VersioningConfiguration/>"
+
     def head(self, key: str) -> dict[str, str] | None:
         self.requests += 1
         stored = self.objects.get(key.encode())

@@ -1,6 +1,7 @@
 """One tick of a project's sensors, as `SensorFlow` has it: look, compare, decide, record.
 
-Takes the project's folder, how many requests may be under way at once, and what to expect.
+Takes the project's folder, how many requests may be under way at once, what to expect, and the
+address of a server if the AWS client is to be there before the clock starts.
 """
 
 import sys
@@ -13,11 +14,15 @@ import metaflow.plugins.aws.aws_client  # noqa: F401
 
 from benchmarks.probe import report
 from benchmarks.scratch import scene
+from flowproject.aws import aws_client
 from flowproject.sensing import observe, rounds
 from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.source import S3Source
 
 ROOT, AT_ONCE, EXPECTED = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+for address in sys.argv[4:]:
+    aws_client(endpoint_url=address)
 
 if EXPECTED != "unchanged":  # a tick without a change can do without it
     import pyarrow.compute

@@ -173,7 +173,6 @@ def test_a_server_that_repeats_a_page_for_ever_is_an_error_and_no_loop(
     assert len(proxy.asked) < 100
 
 
-@pytest.mark.xfail(strict=True, reason="an answer's <StartAfter> is not held to the question's")
 def test_an_answer_to_another_question_is_not_taken_for_one_to_this(
     moto: Moto, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

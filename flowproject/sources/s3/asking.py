@@ -58,6 +58,8 @@ class Asker:
         start: Query = {"start-after": key} if key else {}
         for _ in range(_TRIES):  # an answer may have been meant for another question
             page = self._ask(start)
+            if not page.answers(key or None):
+                continue
             if page.truncated and not page.rows:
                 page = self._skip(page)
             if not page.rows or ((key is None or key < page.first) and page.first <= page.last):

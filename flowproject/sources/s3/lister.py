@@ -22,8 +22,8 @@ __all__ = ["Lister"]
 class Lister:
     """Lists what is in scope and compares it with the past; or lists only what comes `after` a key.
 
-    If the server keeps its order, that takes a request for each page that the keys fill, one more
-    for every twenty of them, and three for each worker, at most.
+    If the server keeps its order, that takes at most a request for each page that the keys fill,
+    and besides one in twenty or three for each worker, whichever is more.
     """
 
     def __init__(

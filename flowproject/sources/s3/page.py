@@ -26,6 +26,7 @@ _ROW_STOP: Final = re.compile(_STOP)
 _ANY_ROW: Final = re.compile(rb"<(?:\w+:)?Contents[\s/>]")
 _TRUNCATED: Final = re.compile(rb"<IsTruncated>\s*(true|false)\s*</IsTruncated>", re.IGNORECASE)
 _TOKEN: Final = re.compile(rb"<NextContinuationToken>([^<]*+)</NextContinuationToken>")
+_START_AFTER: Final = re.compile(rb"<StartAfter>([^<]*+)</StartAfter>")
 _ENCODED: Final = re.compile(rb"<EncodingType>\s*url\s*</EncodingType>")
 _PREFIX: Final = re.compile(rb"<CommonPrefixes>\s*+<Prefix>([^<]*+)</Prefix>\s*+</CommonPrefixes>")
 _REFERENCE: Final = re.compile(rb"\r\n?|&([^;]{0,10};)?")
@@ -48,7 +49,7 @@ class Page:
         ValueError: if the body is not one whole ListBucketResult: cut off, or something else.
     """
 
-    __slots__ = ("encoded", "first", "last", "prefixes", "rows", "token", "truncated")
+    __slots__ = ("_asked", "encoded", "first", "last", "prefixes", "rows", "token", "truncated")
 
     rows: memoryview
     first: bytes
@@ -79,6 +80,14 @@ class Page:
                 raise ValueError("the last row is cut off")
         return low
 
+    def answers(self, start_after: bytes | None) -> bool:
+        """Whether it says that it follows this key (None: no key), or does not say what it follows.
+
+        An answer out of a broken cache may be another's.
+        """
+        asked = self._asked
+        return not asked or start_after in (_unescape(asked), _decode(asked, encoded=self.encoded))
+
     def _read(self, body: bytes) -> bool:
         """Whether the answer has the usual form; only then everything is set."""
         start = body.find(_START)
@@ -86,9 +95,10 @@ class Page:
         around = body[:start] + body[stop:] if start >= 0 else body
         if not (truncated := _TRUNCATED.search(around)) or _ANY_ROW.search(around):
             return False
-        token = _TOKEN.search(around)
+        token, asked = _TOKEN.search(around), _START_AFTER.search(around)
         self.truncated = truncated[1].lower() == b"true"
         self.token = _unescape(token[1]).decode() if token else ""
+        self._asked = asked[1] if asked else b""
         self.encoded = bool(_ENCODED.search(around))
         self.rows = memoryview(body)[start:stop] if start >= 0 else memoryview(b"")
         return self._read_keys(body, start, stop) and self._read_prefixes(around)

@@ -26,9 +26,13 @@ from flowproject.sources.s3.location import Location
 from flowproject.sources.s3.newest import last_item, lister_after, needs_order, newest
 from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.scope import Scope
+from flowproject.sources.s3.signing import Query
 from flowproject.sources.s3.single import read_headers
 from flowproject.sources.s3.transport import Bucket
+from flowproject.sources.s3.versions import find_versions
+from flowproject.tables.builder import Built
 from flowproject.tables.spans import key_bytes
+from flowproject.tables.versions import with_versions
 
 __all__ = ["BucketLike", "S3Source"]
 
@@ -41,6 +45,10 @@ class BucketLike(Pages, Protocol):
 
     requests: int
     received: int
+
+    def get(self, query: Query) -> bytes:
+        """The body of the answer to a question."""
+        ...
 
     def head(self, key: str) -> Mapping[str, str] | None:
         """The headers of an object; None if there is no such object."""
@@ -153,6 +161,8 @@ class S3Source:
         lister = Lister(bucket, self._scope(), known, pace=self._pace)
         self._follow(lister, expected=0 if known is None else known.manifest.listed)
         built = lister.run()
+        if known is not None:  # of a first look nobody asks which version it was
+            built = self._versioned(built, bucket)
         compared = past is None or past.items is None or known is not None
         return of_table(built, Cost(rows=built.items.manifest.listed), compared=compared)
 
@@ -163,7 +173,7 @@ class S3Source:
             return of_new_objects(newest(bucket, scope, self._pace), None, Cost())
         lister = lister_after(bucket, scope, known, self._pace)
         self._follow(lister)
-        built = lister.run()
+        built = self._versioned(lister.run(), bucket)
         cost = Cost(rows=built.items.manifest.listed)
         return of_new_objects(last_item(built.items) or known, built.difference, cost)
 
@@ -172,6 +182,13 @@ class S3Source:
         headers = bucket.head(key)
         found = None if headers is None else read_headers(key, headers)
         return of_one_object(self._data.check_mode, found, Cost(rows=int(found is not None)))
+
+    def _versioned(self, built: Built, bucket: BucketLike) -> Built:
+        """The same, with the version ids of what arrived."""
+        versions = find_versions(bucket, self._location().prefix, built.difference)
+        if not versions:
+            return built
+        return replace(built, difference=with_versions(built.difference, versions))
 
     def _follow(self, lister: Lister, expected: int = 0) -> None:
         self._progress = lambda: Progress(seen=lister.seen, expected=expected)

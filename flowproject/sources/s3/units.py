@@ -56,9 +56,13 @@ class Unit:
 
     @property
     def is_lumpy(self) -> bool:
-        """Whether the region at hand is twice as large as expected, and perhaps can be cut."""
-        listed = self.pages * self._page_size
-        return not self.solid and listed > 2 * self.regions[0].rows
+        """Whether the region at hand is twice as large as expected, and perhaps can be cut.
+
+        Its first and its last page may belong to its neighbours for the most part.
+        """
+        expected = self.regions[0].rows
+        pages = self.pages - 2 if expected else self.pages
+        return not self.solid and pages * self._page_size > 2 * expected
 
     def reach(self, last: bytes | None) -> list[Region]:
         """The regions that are complete with a page up to `last`."""
@@ -119,7 +123,7 @@ class Lump:
 
 @dataclass(slots=True)
 class _Budget:
-    """How many requests may be spent on being faster: one in twenty, and `spare` besides."""
+    """How many requests may be spent on being faster: one in twenty, or `spare` if that is more."""
 
     spare: int
     pages: int = 0
@@ -127,7 +131,7 @@ class _Budget:
 
     @property
     def has_left(self) -> bool:
-        return self.spent < self.spare + self.pages // _PAGES_PER_EXTRA
+        return self.spent < max(self.spare, self.pages // _PAGES_PER_EXTRA)
 
 
 @dataclass(slots=True)
@@ -159,8 +163,10 @@ class Units:
         after: bytes | None = None,
     ) -> None:
         self._page_size = page_size
-        self._budget = _Budget(spare=2 * at_once)
-        self._work = _Work(waiting=deque(_share_out(regions, at_once, page_size, after)))
+        waiting = deque(_share_out(regions, at_once, page_size, after))
+        # Each unit may end within a page. Who knows nothing must find out where to begin.
+        self._budget = _Budget(spare=2 * at_once if len(waiting) == 1 else at_once - len(waiting))
+        self._work = _Work(waiting=waiting)
         self._changed = Condition()
         self._stopped = False
 

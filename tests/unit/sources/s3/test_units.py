@@ -105,10 +105,17 @@ def test_the_end_of_the_listing_completes_everything():
 def test_a_region_much_larger_than_expected_is_offered_for_cutting():
     shared = units(10, at_once=2)
     unit = taken(shared)
-    for key in (b"a", b"b", b"c"):
+    for key in (b"a", b"b", b"c", b"d", b"e"):
         shared.reach(unit, key)
     lump = lump_of(shared)
-    assert (lump.unit, lump.after) == (unit, b"c")
+    assert (lump.unit, lump.after) == (unit, b"e")
+
+
+def test_a_small_region_whose_page_is_its_neighbours_for_the_most_part_is_not_cut():
+    shared = Units([Region(None, rows=1)], at_once=2, page_size=PAGE)
+    unit = taken(shared)
+    shared.reach(unit, b"a")
+    assert not unit.is_lumpy
 
 
 def test_a_cut_region_can_be_shared():
