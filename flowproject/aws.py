@@ -17,6 +17,7 @@ __all__ = [
     "bucket_region",
     "bucket_request",
     "client_credentials",
+    "forget_clients",
     "trusted_certificates",
 ]
 
@@ -73,6 +74,12 @@ def _settings() -> _Settings:
     return repr(DATATOOLS_CLIENT_PARAMS), tuple(sorted(os.environ.items()))
 
 
+def forget_clients() -> None:
+    """Let clients be made anew: credentials in files and caches may have been renewed by hand."""
+    with _making:
+        _client.cache_clear()
+
+
 def bucket_request(
     client: Any, bucket: str, *, failure: type[FlowprojectError] = SourceError
 ) -> Any:
@@ -91,6 +98,9 @@ def bucket_request(
         raise _CaughtError(request)
 
     event = "before-send.s3.HeadBucket"
+    with _explained(failure):
+        # Not under the lock: another sensor's may take seconds to come.
+        client_credentials(client, failure=failure).get_frozen_credentials()
     with _catching:
         client.meta.events.register_first(event, catch)
         try:

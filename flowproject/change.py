@@ -60,6 +60,10 @@ class ChangedItems(Sequence[dict[str, Json]]):
         more = f", and {len(self) - _SHOWN:,} more" if len(self) > _SHOWN else ""
         return f"[{few}{more}]"
 
+    def __reduce__(self) -> tuple[type[list[Any]], tuple[list[dict[str, Json]]]]:
+        # As an artifact it is a list: what the journal keeps may be pruned, an artifact is not.
+        return list, (list(self),)
+
     def to_arrow(self) -> Any:
         """The same as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
 

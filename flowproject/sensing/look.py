@@ -172,6 +172,8 @@ class Look:
         return [*before, point][-_TRAIL:]
 
     def _waiting(self) -> str:
+        if self.force or (self.known is None and self.sensor.first == "baseline"):
+            return ""  # nothing is held back, and to look at every item could take minutes
         data = self.sensor.data
         hold = Hold(settle=getattr(data, "settle", 0.0), marker=getattr(data, "marker", ""))
         return hold_back(hold, self.difference, self.seen.items or {}, now=self.now)

@@ -25,8 +25,9 @@ class Scratch:
     """A temporary file that several threads read and write, each with a place of its own."""
 
     def __init__(self) -> None:
-        # Not a `with`: the file lives as long as this object.
-        self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
+        with room():
+            # Not a `with`: the file lives as long as this object.
+            self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
         self._lock = Lock()
         weakref.finalize(self, self._file.close)
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from flowproject.errors import SourceError
 from flowproject.tables.columns import one_line
 from flowproject.tables.places import Far, Near, is_near
 from flowproject.tables.scratch import Scratch, native, room
@@ -135,10 +136,24 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
 
 @contextmanager
 def reading(damaged: Damaged) -> Iterator[None]:
-    """Turns whatever Arrow says of a damaged file into the error that `damaged` makes."""
+    """Turns whatever Arrow says of a damaged file into the error that `damaged` makes.
+
+    What this machine lacks (memory, files that may be open) is no damage: a tick that took it for
+    one would find everything new.
+    """
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except OSError as error:
+        if error.errno is not None:  # Arrow's own errors have none
+            raise SourceError(
+                f"What is recorded could not be read: {error.strerror or error}",
+                fix="The next tick tries again; should it go on, look at the limits of this "
+                "machine: `ulimit -n`, and the room for temporary files",
+            ) from error
+        raise damaged(one_line(error)) from error
+    except (pa.ArrowException, ValueError) as error:
         raise damaged(one_line(error)) from error

@@ -34,7 +34,10 @@ def told(change):
     """Everything that a change says, as JSON."""
     names = ("id", "seq", "sensor", "reason", "value", "previous", "counts")
     kinds = ("added", "modified", "removed")
-    return change and {name: getattr(change, name) for name in (*names, *kinds)}
+    return change and {
+        **{name: getattr(change, name) for name in names},
+        **{kind: list(getattr(change, kind)) for kind in kinds},
+    }
 
 
 def fail_if_told_to(step):

@@ -8,7 +8,13 @@ import pytest
 from botocore.config import Config
 from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
-from flowproject.aws import aws_client, bucket_request, client_credentials, trusted_certificates
+from flowproject.aws import (
+    aws_client,
+    bucket_request,
+    client_credentials,
+    forget_clients,
+    trusted_certificates,
+)
 from flowproject.errors import JournalError, SourceError
 from tests.proxy import Answer, Asked, proxied
 from tests.servers import Moto
@@ -148,3 +154,16 @@ def test_what_certificates_are_held_against_can_be_set(
 def test_an_endpoint_that_is_no_address_is_an_error() -> None:
     with pytest.raises(SourceError, match="Invalid endpoint"):
         aws_client(endpoint_url="not an address")
+
+
+def test_a_client_is_shared_until_settings_differ_or_it_is_to_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = aws_client(region="eu-west-1")
+    assert aws_client(region="eu-west-1") is client
+    assert aws_client(region="eu-west-2") is not client
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    other = aws_client(region="eu-west-1")
+    assert client_credentials(other).get_frozen_credentials().access_key == "another"
+    forget_clients()
+    assert aws_client(region="eu-west-1") is not other

@@ -1,6 +1,7 @@
 """A change as a flow sees it: small facts from the event, the rest from the journal when asked."""
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,12 @@ def test_changed_items_are_read_like_a_list(change: Any) -> None:
     assert repr(added).endswith("and 17 more]")
     with pytest.raises(IndexError):
         _ = added[20]
+
+
+def test_changed_items_that_a_flow_keeps_as_an_artifact_are_a_list(change: Any) -> None:
+    kept = pickle.loads(pickle.dumps(change().added))  # noqa: S301  # what Metaflow does
+    assert kept == [{"key": "c"}]
+    assert type(kept) is list
 
 
 def test_changed_items_are_arrow_too(change: Any) -> None:

@@ -98,7 +98,7 @@ class ContainerSource:
         arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
         await check_spelling(container, arrived)
         cost = _cost(started, container, len(built.items))
-        return of_table(built, cost, compared=past is None or known is not None)
+        return of_table(built, cost, compared=known is not None or not (past and past.items))
 
     async def _new(self, container: Container, past: Past | None) -> Observation:
         started = time.perf_counter()

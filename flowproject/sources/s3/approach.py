@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Final
 
+from flowproject.aws import forget_clients
 from flowproject.sources.s3.access import Access
 from flowproject.sources.s3.failures import Refusal
 
@@ -47,6 +48,7 @@ class Approach:
         with self._lock:
             # Another thread may have been here, or botocore may know better by now.
             if self.access is access and access.frozen() == credentials:
+                forget_clients()
                 self.access = self._reach(self._moved_to)
 
     def _move(self, access: Access, region: str) -> None:

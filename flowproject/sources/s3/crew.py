@@ -69,7 +69,7 @@ class Crew:
         done, at_hand = self._units.reach(unit, page.last if page.truncated else None)
         rows = page.rows
         for region, following in zip(done, [*done[1:], at_hand], strict=False):
-            if region.span is None and following is not None and following.span is None:
+            if following is not None and not (region.recorded or following.recorded):
                 continue  # they are listed as one: nothing is known of either
             end = page.after(rows, region.high) if region.high is not None else len(rows)
             stretch.add(page, rows[:end], waits=False)

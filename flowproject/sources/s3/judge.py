@@ -57,14 +57,14 @@ class Judge:
         comparable = known is not None and known.view == self._scope.view
         highs = [*(key_bytes(span.last) for span in spans[:-1]), None]
         return [
-            Region(high, span=span if comparable else None, rows=span.listed)
+            Region(high, span=span if comparable else None, rows=span.listed, recorded=True)
             for high, span in zip(highs, spans, strict=False)
         ] or [Region(None)]
 
     def relieve(self, stretch: Stretch, region: Region) -> None:
         """Hand on full spans of a region that is still being listed, if it can't be the same."""
         keep = 0
-        if region.span and stretch.is_whole:
+        if region.recorded and stretch.is_whole:
             # Two more than full pages hold: at both ends a page may belong to a neighbour.
             keep = self._pace.pages(region.rows) + 3
         for window in stretch.take(self._span_pages, keep=keep):

@@ -6,6 +6,8 @@ not to list in the order of keys, everything is listed once more, one page after
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 from flowproject.sources.s3.asking import Asker, Pages, UnorderedError, unreadable
 from flowproject.sources.s3.crew import Crew
@@ -17,6 +19,9 @@ from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["Lister"]
+
+_TRIES: Final = 2
+"""Objects that come and go between two questions can look like disorder, but hardly twice."""
 
 
 class Lister:
@@ -54,12 +59,11 @@ class Lister:
             SourceError: if a page can't be had or read; the first such error ends everything.
             UnorderedError: if keys have no order, so that nothing can be said to come after one.
         """
-        if self._past is None or self._past.manifest.ordered:
-            try:
+        for _ in range(_TRIES if self._past is None or self._past.manifest.ordered else 0):
+            with suppress(UnorderedError):
                 return self._list_at_once()
-            except UnorderedError:
-                if self._after is not None:
-                    raise
+        if self._after is not None:
+            raise UnorderedError
         return self._list_in_turn()
 
     def _list_at_once(self) -> Built:

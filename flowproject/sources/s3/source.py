@@ -163,7 +163,7 @@ class S3Source:
         built = lister.run()
         if known is not None:  # of a first look nobody asks which version it was
             built = self._versioned(built, bucket)
-        compared = past is None or past.items is None or known is not None
+        compared = known is not None or not (past and past.items)
         return of_table(built, Cost(rows=built.items.manifest.listed), compared=compared)
 
     def _look_for_new(self, bucket: BucketLike, past: Past | None) -> Observation:

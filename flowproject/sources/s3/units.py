@@ -21,8 +21,9 @@ _PAGES_PER_EXTRA: Final = 20
 class Region:
     """The keys up to and including `high`, from where the region before ends (None: to the end).
 
-    `span` is what was recorded of exactly these keys; None: there is nothing to compare with, and
-    the region may be listed as one with its neighbours. `rows` are expected (0: nobody knows).
+    `span` is what was recorded of exactly these keys; None: there is nothing to compare with. If
+    its bounds were not `recorded` either, the region may be listed as one with its neighbours.
+    `rows` are expected (0: nobody knows).
     Prefixes of up to `level` bytes have been asked for bounds in it already.
     """
 
@@ -30,6 +31,7 @@ class Region:
     span: Span | None = None
     rows: int = 0
     level: int = -1
+    recorded: bool = False
 
     def ends_by(self, last: bytes | None) -> bool:
         """Whether it is complete once all keys up to `last` are listed (None: all there are)."""

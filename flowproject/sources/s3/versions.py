@@ -23,7 +23,9 @@ __all__ = ["MOST_OBJECTS", "Asked", "find_versions"]
 MOST_OBJECTS: Final = 10_000
 """Objects of one kind for which ids are looked up; a larger change goes without."""
 
-_MOST_PAGES: Final = 1000
+_MOST_PAGES: Final = 100
+"""They come one after the other: a look must not take minutes for ids that nobody may need."""
+
 _PAGE: Final = "1000"
 
 
@@ -61,8 +63,9 @@ def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[st
         if b"<Status>" not in bucket.get({"versioning": ""}):
             return {}
         return _found(bucket, prefix, difference.arrived)
-    except SourceError:
-        # To see versions takes permissions of their own; to miss an id is worth no failed look.
+    except (SourceError, ET.ParseError, KeyError, ValueError):
+        # To see versions takes permissions of their own, and not every server tells them as S3
+        # does; to miss an id is worth no failed look.
         return {}
 
 
@@ -75,11 +78,11 @@ def _found(bucket: Asked, prefix: str, arrived: Iterable[Item]) -> dict[str, str
             break
         key = left.popleft()
         # All that begins with the same and differs in the last character: a few keys, as a rule.
-        page, end = _page(bucket, {"prefix": prefix, "key-marker": key[:-1]})
+        page, end = _page(bucket, {"prefix": prefix, "key-marker": key_bytes(key)[:-1]})
         found |= _ids(page, wanted)
         if key not in found:
             # More than a few, or a server that leaves out the first version, as moto's does.
-            found |= _ids(_page(bucket, {"prefix": key})[0], wanted)
+            found |= _ids(_page(bucket, {"prefix": key_bytes(key)})[0], wanted)
         while left and (end is None or key_bytes(left[0]) < end):
             left.popleft()
     return found
