@@ -16,6 +16,7 @@ import platform
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from email.utils import formatdate
@@ -49,7 +50,7 @@ _FOREIGN: Final = (
 )
 
 
-class Store:
+class Store(ABC):
     """A running server, and what a test does to the objects in it."""
 
     name: ClassVar[str]
@@ -66,22 +67,24 @@ class Store:
         self.create(name)
         return name
 
+    @abstractmethod
     def data(self, container: str, **keys: Any) -> AzureData | GcsData:
         """The configuration of a source that watches a container."""
-        raise NotImplementedError
+        ...
 
-    def create(self, container: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def create(self, container: str) -> None: ...
 
-    def put(self, container: str, key: str, content: bytes = b"content") -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def put(self, container: str, key: str, content: bytes = b"content") -> None: ...
 
-    def delete(self, container: str, key: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def delete(self, container: str, key: str) -> None: ...
 
+    @abstractmethod
     def drop(self, container: str) -> None:
         """Remove a container with everything in it."""
-        raise NotImplementedError
+        ...
 
     def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
         address = urlsplit(self.endpoint_url)

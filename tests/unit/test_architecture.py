@@ -1,6 +1,7 @@
 """What the layout promises and import-linter can't see. The layers themselves: `make check`."""
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -112,6 +113,13 @@ def test_a_lock_has_hashes_and_no_addresses(lock: Path) -> None:
     pins = [line for line in text.splitlines() if "==" in line]
     assert pins
     assert all(line.endswith("\\") for line in pins)
+    assert "://" not in text
+
+
+def test_the_lock_of_a_test_server_has_hashes_and_no_addresses() -> None:
+    text = (ROOT / "tests" / "azurite" / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert all("integrity" in package for place, package in packages.items() if place)
     assert "://" not in text
 
 
