@@ -16,6 +16,7 @@ from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
+from flowproject.tables.compact import compact, is_wasteful
 from flowproject.tables.differences import read_difference, write_difference
 from flowproject.tables.rows import read_items, write_items
 from flowproject.tables.spans import NEW, Manifest
@@ -131,6 +132,7 @@ class Snapshots:
         return None
 
     def _write_objects(self, stem: str, items: ObjectTable) -> str:
+        items = _thrifty(items)
         manifest = items.manifest
         if NEW in manifest.segments:
             with items.open_segment(NEW) as rows:
@@ -165,6 +167,18 @@ def read_manifest(store: Store, key: str) -> Manifest:
         return Manifest.from_json(json.loads(content))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(key, str(error)) from error
+
+
+def _thrifty(items: ObjectTable) -> ObjectTable:
+    """The same table, written anew if its files hold more than it needs."""
+    if not is_wasteful(items.manifest):
+        return items
+    try:
+        return compact(items)
+    except DamagedTableError as damage:
+        # What a tick compared was whole. The next one that needs what is damaged says so.
+        _log.warning("The files of a table were not written anew. %s", damage)
+        return items
 
 
 def _is_manifest(key: str) -> bool:

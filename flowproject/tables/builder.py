@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.columns import between, content_digest, no_rows, object_schema, total
-from flowproject.tables.compact import compact, is_wasteful
 from flowproject.tables.compare import Moves, after, before, compare
 from flowproject.tables.cuts import cuts, in_order, is_rising
 from flowproject.tables.lazy import LazyRows, objects
@@ -125,12 +124,9 @@ class TableBuilder:
         windows = sorted(self._windows, key=lambda window: key_bytes(window.span.last))
         check_cover(windows, self._known)
         items = self._table(windows)
-        difference = self._difference(items)
-        if self._moves is not None and is_wasteful(items.manifest):
-            items = compact(items)
         return Built(
             items=items,
-            difference=difference,
+            difference=self._difference(items),
             fingerprint=items.manifest.fingerprint,
             moved=items.manifest != self._known,
         )

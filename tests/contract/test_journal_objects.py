@@ -91,6 +91,34 @@ def test_a_change_writes_only_what_moved(journal: Journal, store: Store) -> None
     assert [old == new for old, new in spans] == [True, True, False]
 
 
+LATER = {"a1": 5, "a2": 6, "b1": 3, "c1": 7}
+LATEST = {**LATER, "a1": 8, "a2": 9}
+
+
+def wasteful(journal: Journal) -> Built:
+    """A look after which one row is in use of each older file, not recorded yet."""
+    first = record(journal, 1, look(FIRST), "baseline")
+    return look(LATEST, record(journal, 2, look(LATER, first)))
+
+
+def test_files_that_hold_too_much_in_vain_are_written_anew(journal: Journal) -> None:
+    built = wasteful(journal)
+    assert len(built.items.manifest.segments) == 3
+    table = record(journal, 3, built)
+    assert len(table.manifest.segments) == 1
+    assert sum(table.manifest.rows) == len(LATEST)
+    assert sizes_of(table) == LATEST
+
+
+def test_a_file_that_is_gone_does_not_keep_a_change_from_being_recorded(
+    journal: Journal, store: Store
+) -> None:
+    built = wasteful(journal)
+    store.delete(built.items.manifest.segments[0])
+    built.items.opened.clear()
+    assert record(journal, 3, built).manifest.segments[0] == built.items.manifest.segments[0]
+
+
 def test_a_first_look_at_objects_writes_them_once(journal: Journal, store: Store) -> None:
     record(journal, 1, look(FIRST), "baseline")
     assert [key.partition("tables/")[2][24:] for key in store.keys(f"{journal.location}/tables")]
