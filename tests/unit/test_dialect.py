@@ -144,7 +144,6 @@ def test_names_come_back_as_they_are_written(names: list[str]):
         ("current_time", "CURRENT_TIME"),
         ("sysdate()", "SYSDATE()"),
         ("getdate()", "CURRENT_TIMESTAMP()"),
-        ("localtimestamp", "CURRENT_TIMESTAMP()"),
         ("random()", "RANDOM()"),
         ("randstr(5, 1)", "RANDSTR(5, 1)"),
         ("uuid_string()", "UUID_STRING()"),
