@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench docs lock clean
+.PHONY: help demo demo-snowflake dev test check bench docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -14,10 +14,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a run, two cards
 	@$(BIN)/python demo/demo.py $(ARGS)
+
+demo-snowflake: $(VENV)/.dev ## the same with Snowflake's tables, on a local emulator, through its own connector
+	@$(BIN)/python demo/demo_snowflake.py $(ARGS)
 
 dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
 	@$(BIN)/flowproject dev $(ARGS)
