@@ -6,7 +6,7 @@ How an engine is asked stands in its own module; here its answer is already ther
 from collections.abc import Sequence
 from typing import Final
 
-from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.canonical import Json, digest, dumps, dumps_rows
 from flowproject.changes.item import Item
 from flowproject.changes.observation import Observation, fingerprint_items, fingerprint_value
 from flowproject.errors import QueryError, closest
@@ -68,12 +68,13 @@ def unkeyed(rows: Rows, file: str) -> Observation:
 
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
     """A result compared row by row; the value is the number of rows."""
+    columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
     items: dict[str, Item] = {}
-    for row in rows:
+    for row, text in zip(rows, dumps_rows(columns), strict=True):
         name = _key(row, key, file)
         if name in items:
             raise _not_unique(name, key, file)
-        items[name] = Item(key=name, version=digest(dumps(row)), data=row)
+        items[name] = Item(key=name, version=digest(text), data=row)
     fingerprint = fingerprint_items(items.values())
     return Observation(value=len(items), fingerprint=fingerprint, items=items)
 
