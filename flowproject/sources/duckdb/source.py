@@ -19,6 +19,7 @@ from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
+from flowproject.tables.arrow import table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -62,7 +63,7 @@ class DuckDBSource:
         query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         rows = self._rows(query, query.text, {}, key=key, limit=limit)
-        self._check_limit(rows, query)
+        self._check_limit(len(rows), query)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
         return replace(seen, cost=cost, query=query.text)
@@ -80,8 +81,29 @@ class DuckDBSource:
         query = find_query(self._root, name)
         text = bind(query, params, dollar)
         rows = self._rows(query, text, dict(params), key=(), limit=self._data.row_limit)
-        self._check_limit(rows, query)
+        self._check_limit(len(rows), query)
         return rows
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same result as a pyarrow.Table, with DuckDB's own types.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the database or a file that it reads can't be.
+        """
+        query = find_query(self._root, name)
+        text, limit = bind(query, params, dollar), self._data.row_limit
+        with self._connected() as connection, explained(query):
+            check_statement(connection, query, text, params)
+            # Not `execute`: what a cursor holds would be copied once more.
+            result = connection.sql(text, params=dict(params) or None)
+            check_columns(result.columns, (), query.file)
+            reader = result.to_arrow_reader(_CHUNK_ROWS)
+            batches: list[Any] = []
+            for batch in reader:
+                batches.append(batch)
+                self._check_limit(sum(batch.num_rows for batch in batches), query)
+            return table(batches, reader.schema)
 
     def cancel(self) -> None:
         """End a running query; returns when it has ended, or after a second."""
@@ -133,9 +155,9 @@ class DuckDBSource:
                 raise stopped()
         return rows
 
-    def _check_limit(self, rows: Rows, query: Query) -> None:
+    def _check_limit(self, rows: int, query: Query) -> None:
         limit = self._data.row_limit
-        if len(rows) > limit:
+        if rows > limit:
             raise QueryError(
                 f"The result has more than {limit:,} rows",
                 where=f"{query.file}, row_limit in flowproject.toml",
