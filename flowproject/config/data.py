@@ -12,6 +12,7 @@ __all__ = [
     "AzureData",
     "CheckMode",
     "Data",
+    "Dialect",
     "DuckDBData",
     "FilesData",
     "GcsData",
@@ -26,6 +27,9 @@ SomeSeconds = Annotated[float, "duration above 0"]
 
 CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
 """What decides that a file changed."""
+
+Dialect = Literal["", "snowflake"]
+"""Whose SQL the files of a project are written in; empty: that of the engine which runs them."""
 
 ObjectsMode = Literal["files_metadata", "files_new", "file_size", "file_modified_ts", "file_etag"]
 """What decides that something changed in an object store."""
@@ -60,6 +64,11 @@ class DuckDBData(Data):
     database: str = ""
     """Database file, relative to the project's folder. Empty: a database in memory, which suits
     queries that read CSV, Parquet or JSON files in place."""
+
+    dialect: Dialect = ""
+    """What the SQL files are written in. With `"snowflake"` they are translated before they run, so
+    that the queries of a project can be tried on DuckDB without an account; every tick says so.
+    Empty: DuckDB's own SQL, which runs as it is."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what

@@ -155,6 +155,5 @@ def _without_arrow(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator
 
 
 def _question_mark(name: str) -> str:
-    """The spelling of a parameter that the server binds: by its place."""
-    del name
-    return "?"
+    """The spelling of a parameter that the server binds by its place; as long as it was."""
+    return "?".ljust(len(f":{name}"))

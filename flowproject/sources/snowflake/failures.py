@@ -8,7 +8,7 @@ from typing import Any, Final
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.sources.snowflake.secrecy import safe, scrub
-from flowproject.sql import Query, parameters
+from flowproject.sql import Query
 
 __all__ = ["connecting", "explained", "overdue"]
 
@@ -151,16 +151,12 @@ def _wrong_query(query: Query, error: Any, said: str, where: str) -> Flowproject
 
 
 def _position(query: Query, line: int, column: int) -> int:
-    """Where in the file a place is that Snowflake names, in the text without `:name`s."""
+    """Where in the file a place is that Snowflake names; a parameter is as long there as here."""
     text = query.text
     start = len(text) - len(text.lstrip(_BLANK))  # the connector cuts it off
     for _ in range(line - 1):
         start = text.find("\n", start) + 1 or len(text)
-    at = start + column
-    for parameter in parameters(text):
-        if start <= parameter.start < at:
-            at += parameter.end - parameter.start - 1  # Snowflake saw a question mark
-    return min(at, len(text))
+    return min(start + column, len(text))
 
 
 def _number(error: Exception) -> int:

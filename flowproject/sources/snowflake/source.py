@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import SnowflakeData
+from flowproject.dialect import check_syntax
 from flowproject.sources import Rows, stopped
 from flowproject.sources.result import UNKEYED_LIMIT, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Question
@@ -41,7 +42,7 @@ class SnowflakeSource:
 
         Nothing is connected to.
         """
-        self._sensor_query()
+        check_syntax(self._sensor_query(), "snowflake")
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past is of no use to it.
