@@ -22,6 +22,7 @@ from metaflow import (
 
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
+from flowproject.packages import equip
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
     """Gives every step of a flow what `BaseFlow` promises, and every package the SQL files."""
 
     def mutate(self, mutable_flow: Any) -> None:
+        types = _source_types(mutable_flow)
         for _, step in mutable_flow.steps:
             step.add_decorator(_carry_change, duplicates=step.IGNORE)
+            equip(step, types)
 
     def add_to_package(self) -> Iterator[tuple[str, str]]:
         root = project_root()
@@ -252,6 +255,13 @@ class _Teller:
         self._next[sensor] = now + _TELL_SECONDS
         of = f" of about {progress.expected:,}" if progress.expected else ""
         print(f"{sensor}: {progress.seen:,}{of} items seen", flush=True)
+
+
+def _source_types(mutable_flow: Any) -> set[str]:
+    """The types of all sources that the configuration names."""
+    [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
+    data = [config["data"], *(sensor["data"] for sensor in config["sensors"].values())]
+    return {one["type"] for one in data if one}
 
 
 def _told() -> list[dict[str, Any]]:
