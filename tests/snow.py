@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 import pytest
 
+_SIZES: Final = ("compressedSize", "uncompressedSize")
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
 _CANCEL: Final = re.compile(r"SYSTEM\$CANCEL_ALL_QUERIES\((\d+)\)")
@@ -83,6 +85,8 @@ class Snow:
     cancelled: list[int] = field(default_factory=list)
     locked: set[str] = field(default_factory=set)
     running: int = 0
+    chunk_rows: int = 0  # of a result, in one piece of it; 0: all rows in one
+    _chunks: dict[str, bytes] = field(default_factory=dict)
     _databases: set[str] = field(default_factory=set)
     _sessions: dict[str, _Session] = field(default_factory=dict)
 
@@ -216,7 +220,37 @@ class Snow:
         if session.overdue:
             said = f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
             return _failed("000630", f"{said} and was canceled.", "57014")
-        return _failed("000604", "SQL execution canceled", "57014") if session.cancelled else response
+        if session.cancelled:
+            return _failed("000604", "SQL execution canceled", "57014")
+        return self._in_chunks(response, request) if self.chunk_rows else response
+
+    def _in_chunks(self, response: Any, request: Any) -> Any:
+        """The answer as the real server gives a large one: the first rows, and where the rest is."""
+        import pyarrow as pa
+        from starlette.responses import JSONResponse
+
+        told = json.loads(response.body)
+        data = told["data"]
+        if not data or not data.get("rowsetBase64"):
+            return response
+        whole = pa.ipc.open_stream(b64decode(data["rowsetBase64"])).read_all()
+        starts = range(0, whole.num_rows, self.chunk_rows)
+        first, *rest = [_ipc(whole.slice(start, self.chunk_rows)) for start in starts]
+        data |= {"rowsetBase64": b64encode(first).decode(), "returned": self.chunk_rows}
+        data["chunks"] = []
+        for start, chunk in zip(starts[1:], rest, strict=True):
+            name = str(next(_NUMBERS))
+            self._chunks[name] = chunk
+            about = {"url": f"http://{request.url.netloc}/chunks/{name}"}
+            about |= {"rowCount": min(self.chunk_rows, whole.num_rows - start)}
+            data["chunks"].append(about | dict.fromkeys(_SIZES, len(chunk)))
+        return JSONResponse(told)
+
+    async def chunk(self, request: Any) -> Any:
+        """The rows of one chunk: the real ones lie in S3, Azure or Google's storage."""
+        from starlette.responses import Response
+
+        return Response(self._chunks[request.path_params["name"]])
 
     def _unwilling(self, session: _Session, sql: str) -> tuple[str, str, str] | None:
         """Why Snowflake would not even begin with a statement."""
@@ -253,6 +287,15 @@ async def _body(request: Any) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
+def _ipc(table: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
 def _failed(code: str, message: str, state: str = "08001") -> Any:
     from starlette.responses import JSONResponse
 
@@ -287,6 +330,7 @@ def _serve(snow: Snow) -> Iterator[Snow]:
     own = [
         Route("/session/v1/login-request", snow.login, methods=["POST"]),
         Route("/queries/v1/query-request", snow.query, methods=["POST"]),
+        Route("/chunks/{name}", snow.chunk, methods=["GET"]),
     ]
     app = Starlette(routes=[*own, *fakesnow.server.routes])
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, log_level="critical")
