@@ -24,21 +24,26 @@ _MODULUS: Final = 2**128
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one observation took: seconds of wall time, requests, bytes and rows read."""
+    """What one observation took: seconds of wall time, requests, bytes and rows read.
+
+    `query_id` is the name under which a server keeps its own record of it, if it keeps one.
+    """
 
     seconds: float = 0.0
     requests: int = 0
     bytes: int = 0
     rows: int = 0
+    query_id: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """The four figures, seconds rounded to milliseconds."""
-        return {
+        """The four figures, seconds rounded to milliseconds, and the query's id if it has one."""
+        figures: dict[str, Json] = {
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "bytes": self.bytes,
             "rows": self.rows,
         }
+        return figures | ({"query_id": self.query_id} if self.query_id else {})
 
 
 class Items(Protocol):
