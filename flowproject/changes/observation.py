@@ -24,21 +24,26 @@ _MODULUS: Final = 2**128
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one observation took: seconds of wall time, requests, bytes and rows read."""
+    """What one observation took: seconds of wall time, requests, bytes and rows read.
+
+    `query_id` is the name under which a server keeps its own record of it, if it keeps one.
+    """
 
     seconds: float = 0.0
     requests: int = 0
     bytes: int = 0
     rows: int = 0
+    query_id: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """The four figures, seconds rounded to milliseconds."""
-        return {
+        """The four figures, seconds rounded to milliseconds, and the query's id if it has one."""
+        figures: dict[str, Json] = {
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "bytes": self.bytes,
             "rows": self.rows,
         }
+        return figures | ({"query_id": self.query_id} if self.query_id else {})
 
 
 class Items(Protocol):
@@ -129,7 +134,8 @@ class Observation:
     `difference` is what happened to the items since the past that the source was given, from
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
-    looked at. `memo` is what the source will want to know of this state at its next look.
+    looked at. `memo` is what the source will want to know of this state at its next look. `columns`
+    are those of a result that is compared as a whole.
     """
 
     value: Json
@@ -140,6 +146,7 @@ class Observation:
     query: str = ""
     note: str = ""
     memo: Memo = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 def fingerprint_value(value: Json) -> str:

@@ -20,6 +20,7 @@ from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
+from flowproject.tables.arrow import table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -67,7 +68,7 @@ class DuckDBSource:
         query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         rows = self._rows(query, self._translated(query), {}, key=key, limit=limit)
-        self._check_limit(rows, query)
+        self._check_limit(len(rows), query)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
         return replace(seen, cost=cost, query=query.text, note=self._note)
@@ -83,12 +84,31 @@ class DuckDBSource:
             SourceError: if the database or a file that it reads can't be.
         """
         query = find_query(self._root, name)
-        bind(query, params, dollar)  # what is wrong with them is told where it stands in the file
-        ran = self._translated(query)
-        ran = replace(ran, text=bind(ran, params, dollar))
+        ran = self._bound(query, params)
         rows = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
-        self._check_limit(rows, query)
+        self._check_limit(len(rows), query)
         return rows
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same result as a pyarrow.Table, with DuckDB's own types.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the database or a file that it reads can't be.
+        """
+        query = find_query(self._root, name)
+        ran = self._bound(query, params)
+        with self._connected() as connection, explained(query, ran):
+            check_statement(connection, query, ran.text, params)
+            # Not `execute`: what a cursor holds would be copied once more.
+            result = connection.sql(ran.text, params=dict(params) or None)
+            check_columns(result.columns, (), query.file)
+            reader = result.to_arrow_reader(_CHUNK_ROWS)
+            batches: list[Any] = []
+            for batch in reader:
+                batches.append(batch)
+                self._check_limit(sum(batch.num_rows for batch in batches), query)
+            return table(batches, reader.schema)
 
     def cancel(self) -> None:
         """End a running query; returns when it has ended, or after a second."""
@@ -111,6 +131,12 @@ class DuckDBSource:
                 fix="Put the value into the query",
             )
         return query
+
+    def _bound(self, query: Query, params: Mapping[str, Any]) -> Query:
+        """The query as DuckDB gets it, with its own spelling of the parameters."""
+        bind(query, params, dollar)  # what is wrong with them is told where it stands in the file
+        ran = self._translated(query)
+        return replace(ran, text=bind(ran, params, dollar))
 
     def _translated(self, query: Query) -> Query:
         """The query in DuckDB's words: the very same, unless it is written in other ones."""
@@ -150,9 +176,9 @@ class DuckDBSource:
                 raise stopped()
         return rows
 
-    def _check_limit(self, rows: Rows, query: Query) -> None:
+    def _check_limit(self, rows: int, query: Query) -> None:
         limit = self._data.row_limit
-        if len(rows) > limit:
+        if rows > limit:
             raise QueryError(
                 f"The result has more than {limit:,} rows",
                 where=f"{query.file}, row_limit in flowproject.toml",
