@@ -6,9 +6,11 @@ the two queries are others.
 """
 
 import csv
+import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,7 @@ TABLE: Final = "demo.public.weather"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of the demo whose data are rows of a table."""
     with fakesnow.server() as settings:
+        _hush()
         connection = snowflake.connector.connect(**settings)
         stage = Stage(
             folder=ROOT / "build" / "demo-snowflake",
@@ -33,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             arrive=lambda _: _insert(connection, ROOT / "data" / "incoming" / ARRIVES),
         )
         return tell(stage, __doc__ or "", arguments)
+
+
+def _hush() -> None:
+    """Let the emulator not tell of each request: a story is told here."""
+    warnings.filterwarnings("ignore", module="fakesnow")
+    for name in ("fakesnow.server", "uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _prepare(folder: Path, connection: Any, settings: dict[str, Any]) -> None:

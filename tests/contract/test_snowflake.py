@@ -160,9 +160,7 @@ def test_a_million_rows_are_a_table(project: Project):
     assert (table.num_rows, table.column_names) == (1_000_000, ["n"])
 
 
-def test_a_result_in_many_chunks_is_one_result(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_result_in_many_chunks_is_one_result(project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(project.snow, "chunk_rows", 10)
     text = "SELECT SEQ8() AS n, 'x' || SEQ8() AS name FROM TABLE(GENERATOR(ROWCOUNT => 95))"
     seen = project.look(text, key=("n",))
@@ -246,7 +244,9 @@ def test_a_check_finds_it_without_a_connection(
         project.source().check()
 
 
-@pytest.mark.parametrize("text", ["DELETE FROM t", "CREATE TABLE t (a INT)", "-- x\nUPDATE t SET a = 1"])
+@pytest.mark.parametrize(
+    "text", ["DELETE FROM t", "CREATE TABLE t (a INT)", "-- x\nUPDATE t SET a = 1"]
+)
 def test_what_does_not_only_look_is_never_sent(project: Project, text: str):
     project.write(text)
     before = len(project.snow.asked)
@@ -337,7 +337,9 @@ def pem(key: rsa.RSAPrivateKey, passphrase: str = "") -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, cipher).decode()
 
 
-@pytest.mark.parametrize("way", ["text", "one line", "text and passphrase", "file", "file and passphrase"])
+@pytest.mark.parametrize(
+    "way", ["text", "one line", "text and passphrase", "file", "file and passphrase"]
+)
 def test_a_key_pair_opens_the_door(
     project: Project, key_pair: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch, way: str
 ):
@@ -510,13 +512,18 @@ def test_what_is_wrong_is_one_clear_error_without_a_secret(
 
 
 def test_a_key_that_is_not_the_user_s_is_an_error(
-    project: Project, key_pair: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch,
+    project: Project,
+    key_pair: rsa.RSAPrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
     text = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     assert text != pem(key_pair)
     monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY", text)
-    with caplog.at_level(logging.DEBUG), pytest.raises(SourceError, match="RSA_PUBLIC_KEY") as failed:
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(SourceError, match="RSA_PUBLIC_KEY") as failed,
+    ):
         project.look("SELECT 1")
     said = everything_said(failed.value) + caplog.text
     assert not [line for line in text.splitlines()[1:-1] if line in said]

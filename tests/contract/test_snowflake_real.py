@@ -104,7 +104,9 @@ def test_insert_update_delete_and_reorder(account: Account):
     account.run(f"INSERT INTO {account.table} VALUES (1, 'a'), (2, 'b')")  # noqa: S608
     two = look()
     assert diff(table(empty), table(two)).counts == {"added": 2, "modified": 0, "removed": 0}
-    account.run(f"INSERT OVERWRITE INTO {account.table} SELECT * FROM {account.table} ORDER BY 1 DESC")
+    account.run(
+        f"INSERT OVERWRITE INTO {account.table} SELECT * FROM {account.table} ORDER BY 1 DESC"
+    )
     assert look().fingerprint == two.fingerprint
     account.run(f"UPDATE {account.table} SET content = 'B' WHERE id = 2")  # noqa: S608
     account.run(f"DELETE FROM {account.table} WHERE id = 1")  # noqa: S608
@@ -112,7 +114,9 @@ def test_insert_update_delete_and_reorder(account: Account):
 
 
 def test_parameters_are_bound_and_results_come_in_chunks(account: Account):
-    source = account.source("SELECT SEQ8() AS n, :word AS w FROM TABLE(GENERATOR(ROWCOUNT => 300000))")
+    source = account.source(
+        "SELECT SEQ8() AS n, :word AS w FROM TABLE(GENERATOR(ROWCOUNT => 300000))"
+    )
     rows = source.query("it", {"word": "o'x"})
     assert (len(rows), rows[0]["w"]) == (300_000, "o'x")
     assert source.query_arrow("it", {"word": "o'x"}).num_rows == 300_000

@@ -109,7 +109,14 @@ def test_columns_and_rows_keep_their_places():
 
 @pytest.mark.parametrize(
     "name, said",
-    [("ID", "id"), ("COUNT(*)", "count(*)"), ("A_1", "a_1"), ("MiXed", "MiXed"), ("id", "id"), ("1", "1")],
+    [
+        ("ID", "id"),
+        ("COUNT(*)", "count(*)"),
+        ("A_1", "a_1"),
+        ("MiXed", "MiXed"),
+        ("id", "id"),
+        ("1", "1"),
+    ],
 )
 def test_a_name_that_was_not_quoted_is_in_small_letters(name: str, said: str):
     assert folded(name) == said
