@@ -12,12 +12,12 @@ from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import check_syntax
 from flowproject.sources import Rows, stopped
-from flowproject.sources.result import UNKEYED_LIMIT, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, folded, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Question
 from flowproject.sources.snowflake.connect import connect
 from flowproject.sources.snowflake.failures import overdue
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sql import Query, find_query, folded, parameters
+from flowproject.sql import Query, find_query, parameters
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
