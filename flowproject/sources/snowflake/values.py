@@ -13,7 +13,7 @@ from typing import Any, Final
 from flowproject.changes.canonical import Json, canonical
 from flowproject.sources import Rows
 
-__all__ = ["converted", "folded", "row_form"]
+__all__ = ["converted", "row_form"]
 
 # The connector's numbers for types of columns (FIELD_TYPES in its constants.py).
 _SEMI_STRUCTURED: Final = frozenset([5, 9, 10, 14, 15, 16, 17])
@@ -30,14 +30,6 @@ _UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
 _Form = Callable[[Any], Json]
 
 
-def folded(name: str) -> str:
-    """A column's name as other engines give it: in small letters, if it was not quoted.
-
-    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
-    """
-    return name.lower() if name.isupper() else name
-
-
 def converted(table: Any, kinds: dict[str, int]) -> Rows:
     """The rows of an Arrow table in canonical form: column → value.
 
@@ -46,9 +38,7 @@ def converted(table: Any, kinds: dict[str, int]) -> Rows:
     Raises:
         ValueError: if a value is of no kind that is known.
     """
-    columns = [
-        _column(table.column(place), kind) for place, kind in enumerate(kinds.values())
-    ]
+    columns = [_column(table.column(place), kind) for place, kind in enumerate(kinds.values())]
     names = list(kinds)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
-from flowproject.sources.snowflake.values import converted, folded, row_form
+from flowproject.sources.result import folded
+from flowproject.sources.snowflake.values import converted, row_form
 
 FIXED, REAL, TEXT, DATE, VARIANT, LTZ, NTZ, BINARY, TIME, BOOLEAN = 0, 1, 2, 3, 5, 6, 8, 11, 12, 13
 NS = pa.timestamp("ns")
@@ -109,7 +110,14 @@ def test_columns_and_rows_keep_their_places():
 
 @pytest.mark.parametrize(
     "name, said",
-    [("ID", "id"), ("COUNT(*)", "count(*)"), ("A_1", "a_1"), ("MiXed", "MiXed"), ("id", "id"), ("1", "1")],
+    [
+        ("ID", "id"),
+        ("COUNT(*)", "count(*)"),
+        ("A_1", "a_1"),
+        ("MiXed", "MiXed"),
+        ("id", "id"),
+        ("1", "1"),
+    ],
 )
 def test_a_name_that_was_not_quoted_is_in_small_letters(name: str, said: str):
     assert folded(name) == said
