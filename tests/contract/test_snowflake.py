@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.observation import Observation
+from flowproject.cli import main
 from flowproject.config.data import DuckDBData, SnowflakeData
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Source, open_source
@@ -129,6 +130,29 @@ def test_what_is_no_select_is_answered_without_arrow_and_read_all_the_same(proje
     project.run("CREATE TABLE watched (id INT)")
     seen = project.look("SHOW TABLES", key=("name",))
     assert list(seen.items or {}) == ["WATCHED"]  # type: ignore[call-overload]
+
+
+def test_preview_and_check_show_what_the_server_knows_the_query_by(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(project.root)
+    (project.root / ".metaflow").mkdir()
+    (project.root / "flowproject.toml").write_text(
+        f"""
+project_name = "demo"
+[data]
+type = "snowflake"
+query = "it"
+database = "{project.database}"
+"""
+    )
+    project.write("SELECT 7 AS n")
+    assert main(["preview"]) == 0
+    header, row = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert header[-1] == "query id"
+    assert len(row[-1]) == 36
+    assert main(["check", "--connect"]) == 0
+    assert "snowflake: answered in" in capsys.readouterr().out
 
 
 # -------------------- sizes
