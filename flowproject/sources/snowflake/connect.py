@@ -1,5 +1,6 @@
-"""Opening a connection, in one of three ways: an Outerbounds integration, a connection that
-`connections.toml` names, or what the environment says.
+"""Opening a connection, in one of three ways.
+
+An Outerbounds integration, a connection that `connections.toml` names, or the environment.
 """
 
 import math
@@ -43,8 +44,10 @@ _SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
 
-def connect(data: SnowflakeData) -> "SnowflakeConnection":
+def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection":
     """An open connection; whoever takes it closes it.
+
+    With `anew` Snowflake runs what it is asked, even if it still has the same query's result.
 
     Raises:
         SourceError: if the connector is not installed, if nothing says where to connect, or if
@@ -52,13 +55,14 @@ def connect(data: SnowflakeData) -> "SnowflakeConnection":
     """
     connector = _connector()
     guard_logs()
+    options = _options(data, anew=anew)
     with connecting(data):
         if data.integration:
-            connection = _integration()(integration=data.integration, **_options(data)).cn
+            connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
-            connection = connector.connect(connection_name=data.connection, **_options(data))
+            connection = connector.connect(connection_name=data.connection, **options)
         else:
-            connection = connector.connect(**_environment(os.environ), **_options(data))
+            connection = connector.connect(**_environment(os.environ), **options)
     return connection  # type: ignore[no-any-return]  # Outerbounds' and the connector's are Any
 
 
@@ -87,13 +91,13 @@ def _integration() -> Any:
         raise SourceError(
             "`integration` needs the Outerbounds distribution, and this Metaflow is not it",
             where="flowproject.toml, integration in [data]",
-            allowed="Without it use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
+            allowed="Elsewhere use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
             fix=f"Remove metaflow, and install it: {_INSTALL_OUTERBOUNDS}",
         ) from error
     return Snowflake
 
 
-def _options(data: SnowflakeData) -> dict[str, Any]:
+def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
     """What every connection is opened with, over what the way of connecting says."""
     named = {"warehouse": data.warehouse, "role": data.role}
     named |= {"database": data.database, "schema": data.schema}
@@ -114,6 +118,8 @@ def _options(data: SnowflakeData) -> dict[str, Any]:
             "QUERY_TAG": "flowproject",
             # No word about errors to anyone but the account itself.
             "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
+            # A result that is still there costs no warehouse.
+            "USE_CACHED_RESULT": not anew,
         },
     }
 

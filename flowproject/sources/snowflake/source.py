@@ -12,13 +12,13 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import check_syntax
 from flowproject.sources import Rows, stopped
-from flowproject.sources.result import UNKEYED_LIMIT, folded, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Answer, Question, ask_plainly
 from flowproject.sources.snowflake.connect import connect, session
 from flowproject.sources.snowflake.failures import overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sql import Query, find_query, parameters
+from flowproject.sql import Query, find_query, folded, parameters
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -43,6 +43,7 @@ class SnowflakeSource:
         self._root = root.absolute()
         self._cancelled = Event()
         self._talk: Talk | None = None
+        self._has_looked = False
 
     def check(self) -> None:
         """Raise a QueryError if the sensor's query is missing, does not parse or does not look.
@@ -71,6 +72,7 @@ class SnowflakeSource:
         question.check()
         memo = past.memo if past and self._data.gate else {}
         look = self._held(query, partial(self._look, question, memo))
+        self._has_looked = True
         rows, gate = look.answer.rows, look.gate
         cost = Cost(
             seconds=time.perf_counter() - started,
@@ -151,7 +153,8 @@ class SnowflakeSource:
 
     def _held(self, query: Query, work: Callable[["SnowflakeConnection", Talk], _T]) -> _T:
         """What the work returns, within the time that a query may take."""
-        talk = self._talk = Talk(partial(connect, self._data))
+        # Who looks twice wants to know whether the result is the same, not what it was.
+        talk = self._talk = Talk(partial(connect, self._data, anew=self._has_looked))
         if self._cancelled.is_set():
             raise stopped()
         try:

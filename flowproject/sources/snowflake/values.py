@@ -90,7 +90,7 @@ def _with_nanoseconds(text: str, nanoseconds: int) -> str:
 
 
 def _parsed(value: str | None) -> Json:
-    """A VARIANT, OBJECT or ARRAY, which Snowflake sends as JSON, with one word that JSON has not."""
+    """A VARIANT, OBJECT or ARRAY: Snowflake sends JSON, with one word that JSON does not have."""
     if value is None:
         return None
     try:
