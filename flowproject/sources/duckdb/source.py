@@ -18,8 +18,8 @@ from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
-from flowproject.sql import Query, bind, dollar, find_query, folded, parameters, statement
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
+from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
 from flowproject.tables.arrow import table
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
-from flowproject.sources.result import check_columns
+from flowproject.sources.result import check_columns, folded
 from flowproject.sources.snowflake.failures import explained
 from flowproject.sources.snowflake.talk import Talk
 from flowproject.sources.snowflake.values import converted, row_form
-from flowproject.sql import Query, bind, folded, parameters
+from flowproject.sql import Query, bind, parameters
 from flowproject.tables.arrow import empty, joined
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import check_syntax
 from flowproject.sources import Rows, stopped
-from flowproject.sources.result import UNKEYED_LIMIT, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, folded, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Answer, Question, ask_plainly
 from flowproject.sources.snowflake.connect import connect, session
 from flowproject.sources.snowflake.failures import overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sql import Query, find_query, folded, parameters
+from flowproject.sql import Query, find_query, parameters
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
