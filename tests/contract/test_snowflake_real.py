@@ -206,7 +206,7 @@ def test_a_view_is_gated_by_what_is_behind_it_until_it_is_defined_anew(account: 
     view = f"{account.table}_V"
     account.run(
         f"INSERT INTO {account.table} VALUES (1, 'a')",  # noqa: S608
-        f"CREATE VIEW {view} AS SELECT * FROM {account.table}",
+        f"CREATE VIEW {view} AS SELECT * FROM {account.table}",  # noqa: S608
     )
     try:
         first = gated(account, view)

@@ -53,7 +53,7 @@ class SnowflakeSource:
         query = self._sensor_query()
         check_syntax(query, "snowflake")
         if self._data.gate:
-            check_gateable(query)
+            check_gateable(query, self._data.tables)
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past if a gate knows that it is still the same.
