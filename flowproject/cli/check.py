@@ -65,7 +65,9 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
         source = open_source(sensor.data, root)
         source.check()
         if report is None:
-            return f"{kind}: well-formed; `--connect` also looks at it"
+            dialect = getattr(sensor.data, "dialect", "")
+            translated = f", translated from {dialect}'s SQL" if dialect else ""
+            return f"{kind}: well-formed{translated}; `--connect` also looks at it"
         return f"{kind}: {_answer(observe_within(source, sensor, report=report))}"
 
     return _tried(f"sensor {sensor.name}", look)
@@ -73,7 +75,8 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
 
 def _answer(seen: Observation) -> str:
     many = "one value" if seen.items is None else f"{len(seen.items):,} items"
-    return f"answered in {seen.cost.seconds:.3f} s, {many}"
+    note = f", {seen.note}" if seen.note else ""
+    return f"answered in {seen.cost.seconds:.3f} s, {many}{note}"
 
 
 def _tried(subject: str, attempt: Callable[[], str]) -> Finding:

@@ -22,6 +22,7 @@ from flowproject.config.data import (
     FilesData,
     GcsData,
     S3Data,
+    SnowflakeData,
 )
 from flowproject.errors import SourceError
 
@@ -51,6 +52,10 @@ class Source(Protocol):
         """The rows of `sql/<name>.sql`, whose `:name` parameters are bound to `params`."""
         ...
 
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same as a pyarrow.Table, which has the engine's own types."""
+        ...
+
     def cancel(self) -> None:
         """End a running `observe` or `query`, from another thread; it raises a SourceError.
 
@@ -74,6 +79,9 @@ _SOURCES: Final[dict[type[Data], _Kind]] = {
     FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
     GcsData: _Kind(module="flowproject.sources.containers", name="GcsSource", speaks_sql=False),
     S3Data: _Kind(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
+    SnowflakeData: _Kind(
+        module="flowproject.sources.snowflake", name="SnowflakeSource", speaks_sql=True
+    ),
 }
 
 
