@@ -19,7 +19,7 @@ def complete_connector() -> None:
 
     for name, class_name in _CLASSES.items():
         whole = f"snowflake.connector.{name}"
-        if find_spec(whole):
+        if whole in sys.modules or find_spec(whole):
             continue
         module = ModuleType(whole)
         setattr(module, class_name, type(class_name, (), {}))

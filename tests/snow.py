@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.connector5 import complete_connector
+
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
 _CANCEL: Final = re.compile(r"SYSTEM\$CANCEL_ALL_QUERIES\((\d+)\)")
@@ -147,10 +149,14 @@ class Snow:
                 right = data["TOKEN"] == GOOD_TOKEN
                 return None if right else ("390303", "Invalid OAuth access token.")
             case "SNOWFLAKE_JWT":
-                return None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
+                return (
+                    None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
+                )
         given = {"LOGIN_NAME": data.get("LOGIN_NAME"), "PASSWORD": data.get("PASSWORD")}
         right = {"LOGIN_NAME": "fake", "PASSWORD": SETTINGS["SNOWFLAKE_PASSWORD"]}
-        return None if given == right else ("390100", "Incorrect username or password was specified.")
+        return (
+            None if given == right else ("390100", "Incorrect username or password was specified.")
+        )
 
     def _is_signed(self, token: str) -> bool:
         import jwt
@@ -214,9 +220,13 @@ class Snow:
             self.running -= 1
             timer.cancel()
         if session.overdue:
-            said = f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
+            said = (
+                f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
+            )
             return _failed("000630", f"{said} and was canceled.", "57014")
-        return _failed("000604", "SQL execution canceled", "57014") if session.cancelled else response
+        return (
+            _failed("000604", "SQL execution canceled", "57014") if session.cancelled else response
+        )
 
     def _unwilling(self, session: _Session, sql: str) -> tuple[str, str, str] | None:
         """Why Snowflake would not even begin with a statement."""
@@ -229,7 +239,9 @@ class Snow:
             )
         if session.database in self.locked:
             [table] = re.findall(r"(?i)\bFROM\s+(\S+)", sql)
-            said = f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
+            said = (
+                f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
+            )
             return "003001", said, "42501"
         return None
 
@@ -278,6 +290,7 @@ def _one_value(text: str) -> Any:
 
 
 def _serve(snow: Snow) -> Iterator[Snow]:
+    complete_connector()
     import fakesnow.server
     import uvicorn
     from starlette.applications import Starlette

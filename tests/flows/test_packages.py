@@ -96,6 +96,13 @@ def test_every_step_gets_what_the_sources_need_as_it_is_installed_here(
     assert packages["start"]["conda"] == {}
 
 
+def test_a_configuration_with_snowflake_brings_its_connector_to_every_step(
+    new_place: Callable[..., Any],
+) -> None:
+    packages = told(new_place(CONFIG.format(type="snowflake", keys='query = "q"')))
+    assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("snowflake", "s3")
+
+
 def test_without_environment_no_step_has_packages(place: Any) -> None:
     assert told(place, step="@snowflake", environment="") == {"start": {}, "end": {}}
 

@@ -142,7 +142,9 @@ def _wrong_query(query: Query, error: Any, said: str, where: str) -> Flowproject
 
     if not isinstance(error, ProgrammingError | DataError | IntegrityError):
         return SourceError(
-            said, where=where, allowed="The network, or Snowflake itself, failed: the next tick asks again"
+            said,
+            where=where,
+            allowed="The network, or Snowflake itself, failed: the next tick asks again",
         )
     if place := _POSITION.search(said):
         at = _position(query, int(place[1]), int(place[2]))

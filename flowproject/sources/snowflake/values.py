@@ -46,9 +46,7 @@ def converted(table: Any, kinds: dict[str, int]) -> Rows:
     Raises:
         ValueError: if a value is of no kind that is known.
     """
-    columns = [
-        _column(table.column(place), kind) for place, kind in enumerate(kinds.values())
-    ]
+    columns = [_column(table.column(place), kind) for place, kind in enumerate(kinds.values())]
     names = list(kinds)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
