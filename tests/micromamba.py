@@ -42,9 +42,9 @@ def main() -> None:
     command = sys.argv[1:]
     if command[0] == "run":
         _, _, prefix, program, *arguments = command
-        os.execv(f"{prefix}/bin/{program}", [program, *arguments])
+        sys.exit(subprocess.run([f"{prefix}/bin/{program}", *arguments], check=False).returncode)
     if (told := answer(command)) is not None:
-        print(json.dumps(told))
+        sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ import pytest
 
 from tests.connector5 import complete_connector
 
+_SIZES: Final = ("compressedSize", "uncompressedSize")
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
 _CANCEL: Final = re.compile(r"SYSTEM\$CANCEL_ALL_QUERIES\((\d+)\)")
@@ -85,6 +87,8 @@ class Snow:
     cancelled: list[int] = field(default_factory=list)
     locked: set[str] = field(default_factory=set)
     running: int = 0
+    chunk_rows: int = 0  # of a result, in one piece of it; 0: all rows in one
+    _chunks: dict[str, bytes] = field(default_factory=dict)
     _databases: set[str] = field(default_factory=set)
     _sessions: dict[str, _Session] = field(default_factory=dict)
 
@@ -149,14 +153,10 @@ class Snow:
                 right = data["TOKEN"] == GOOD_TOKEN
                 return None if right else ("390303", "Invalid OAuth access token.")
             case "SNOWFLAKE_JWT":
-                return (
-                    None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
-                )
+                return None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
         given = {"LOGIN_NAME": data.get("LOGIN_NAME"), "PASSWORD": data.get("PASSWORD")}
         right = {"LOGIN_NAME": "fake", "PASSWORD": SETTINGS["SNOWFLAKE_PASSWORD"]}
-        return (
-            None if given == right else ("390100", "Incorrect username or password was specified.")
-        )
+        return None if given == right else ("390100", "Incorrect username or password was specified.")
 
     def _is_signed(self, token: str) -> bool:
         import jwt
@@ -185,7 +185,7 @@ class Snow:
             number=next(_NUMBERS),
             database=request.query_params.get("databaseName", ""),
             warehouse=request.query_params.get("warehouse", ""),
-            limit=data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE),
+            limit=float(data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE)),
             interrupt=fakesnow.server.sessions[token]._duck_conn.interrupt,
         )
         self._sessions[token] = session
@@ -220,13 +220,39 @@ class Snow:
             self.running -= 1
             timer.cancel()
         if session.overdue:
-            said = (
-                f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
-            )
+            said = f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
             return _failed("000630", f"{said} and was canceled.", "57014")
-        return (
-            _failed("000604", "SQL execution canceled", "57014") if session.cancelled else response
-        )
+        if session.cancelled:
+            return _failed("000604", "SQL execution canceled", "57014")
+        return self._in_chunks(response, request) if self.chunk_rows else response
+
+    def _in_chunks(self, response: Any, request: Any) -> Any:
+        """The answer as the real server gives a large one: the first rows, and where the rest is."""
+        import pyarrow as pa
+        from starlette.responses import JSONResponse
+
+        told = json.loads(response.body)
+        data = told["data"]
+        if not data or not data.get("rowsetBase64"):
+            return response
+        whole = pa.ipc.open_stream(b64decode(data["rowsetBase64"])).read_all()
+        starts = range(0, whole.num_rows, self.chunk_rows)
+        first, *rest = [_ipc(whole.slice(start, self.chunk_rows)) for start in starts]
+        data |= {"rowsetBase64": b64encode(first).decode(), "returned": self.chunk_rows}
+        data["chunks"] = []
+        for start, chunk in zip(starts[1:], rest, strict=True):
+            name = str(next(_NUMBERS))
+            self._chunks[name] = chunk
+            about = {"url": f"http://{request.url.netloc}/chunks/{name}"}
+            about |= {"rowCount": min(self.chunk_rows, whole.num_rows - start)}
+            data["chunks"].append(about | dict.fromkeys(_SIZES, len(chunk)))
+        return JSONResponse(told)
+
+    async def chunk(self, request: Any) -> Any:
+        """The rows of one chunk: the real ones lie in S3, Azure or Google's storage."""
+        from starlette.responses import Response
+
+        return Response(self._chunks[request.path_params["name"]])
 
     def _unwilling(self, session: _Session, sql: str) -> tuple[str, str, str] | None:
         """Why Snowflake would not even begin with a statement."""
@@ -239,9 +265,7 @@ class Snow:
             )
         if session.database in self.locked:
             [table] = re.findall(r"(?i)\bFROM\s+(\S+)", sql)
-            said = (
-                f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
-            )
+            said = f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
             return "003001", said, "42501"
         return None
 
@@ -263,6 +287,15 @@ async def _body(request: Any) -> dict[str, Any]:
     if request.headers.get("Content-Encoding") == "gzip" and body[:2] == b"\x1f\x8b":
         body = gzip.decompress(body)
     return dict(json.loads(body))
+
+
+def _ipc(table: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
 
 
 def _failed(code: str, message: str, state: str = "08001") -> Any:
@@ -300,6 +333,7 @@ def _serve(snow: Snow) -> Iterator[Snow]:
     own = [
         Route("/session/v1/login-request", snow.login, methods=["POST"]),
         Route("/queries/v1/query-request", snow.query, methods=["POST"]),
+        Route("/chunks/{name}", snow.chunk, methods=["GET"]),
     ]
     app = Starlette(routes=[*own, *fakesnow.server.routes])
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, log_level="critical")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from flowproject.config.data import DATA_TYPES, Data, SomeSeconds
+from flowproject.config.data import DATA_TYPES, Data
+from flowproject.config.source import SomeSeconds
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

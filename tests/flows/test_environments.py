@@ -4,7 +4,6 @@ And the distribution of Outerbounds in place of Metaflow. `make outerbounds` run
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,6 +141,7 @@ def test_the_bakery_is_told_the_packages_of_the_steps(
         "create",
         "--only-json",
         METAFLOW_FAST_BAKERY_URL=bakery.url,
+        METAFLOW_DEFAULT_AWS_CLIENT_PROVIDER="boto3",  # Outerbounds' own asks its service
         METAFLOW_DATASTORE_SYSROOT_S3=f"s3://{bucket}/metaflow",
         METAFLOW_S3_ENDPOINT_URL=moto.endpoint_url,
         **moto.credentials,

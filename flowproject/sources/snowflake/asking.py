@@ -1,5 +1,6 @@
 """One statement: bound by the server, run, and its result read to the end or to a limit."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Question"]
 
 _CHUNK_ROWS: Final = 10_000
+_BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*|//[^\n]*|/\*.*?\*/)*(?P<word>\w+)", re.DOTALL)
+_LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST", "EXPLAIN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,18 @@ class Question:
     enough: int
 
     def check(self) -> None:
-        """Raise a QueryError if a parameter is missing, or has a value that can't be bound."""
+        """Raise a QueryError if the text does not begin as one that only looks, or if a parameter
+        is missing or has a value that can't be bound.
+
+        Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
+        """
+        word = _BEGINNING.match(self.query.text)
+        if word is None or word["word"].upper() not in _LOOKING:
+            raise self.query.error(
+                "This does not only look at data",
+                at=word.start("word") if word else 0,
+                allowed=f"A query begins with {', '.join(_LOOKING)}",
+            )
         bind(self.query, self.params, _question_mark)
         for parameter in parameters(self.query.text):
             value = self.params[parameter.name]

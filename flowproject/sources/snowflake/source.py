@@ -59,6 +59,7 @@ class SnowflakeSource:
         question = Question(
             query=query, params={}, key=key, row_limit=self._data.row_limit, enough=enough
         )
+        question.check()
         answer = self._held(query, question.rows)
         seen = keyed(answer.rows, key, query.file) if key else unkeyed(answer.rows, query.file)
         cost = Cost(
