@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test outerbounds check bench docs lock clean
+.PHONY: help demo dev test environments check bench docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a run, two cards
 	@$(BIN)/python demo/demo.py $(ARGS)
@@ -26,9 +26,10 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-outerbounds: $(OUTERBOUNDS)/.installed ## test with Outerbounds' Metaflow and Snowflake's newest connector
+environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
+	$(BIN)/python -m pytest -m environment $(ARGS)
 	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "environment or not environment" -k "$(or $(ARGS),flows or snowflake)"
+	  -m "environment or not environment" -k "flows or snowflake" $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check
@@ -94,7 +95,7 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 
 # Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
 $(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml
-	@echo "Making $(OUTERBOUNDS) (once, for make outerbounds)"
+	@echo "Making $(OUTERBOUNDS) (once, for make environments)"
 	@$(PYTHON) -m venv --clear $(OUTERBOUNDS)
 	@$(OUTERBOUNDS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
 	@touch $@
