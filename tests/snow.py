@@ -153,10 +153,14 @@ class Snow:
                 right = data["TOKEN"] == GOOD_TOKEN
                 return None if right else ("390303", "Invalid OAuth access token.")
             case "SNOWFLAKE_JWT":
-                return None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
+                return (
+                    None if self._is_signed(data["TOKEN"]) else ("390144", "JWT token is invalid.")
+                )
         given = {"LOGIN_NAME": data.get("LOGIN_NAME"), "PASSWORD": data.get("PASSWORD")}
         right = {"LOGIN_NAME": "fake", "PASSWORD": SETTINGS["SNOWFLAKE_PASSWORD"]}
-        return None if given == right else ("390100", "Incorrect username or password was specified.")
+        return (
+            None if given == right else ("390100", "Incorrect username or password was specified.")
+        )
 
     def _is_signed(self, token: str) -> bool:
         import jwt
@@ -220,14 +224,16 @@ class Snow:
             self.running -= 1
             timer.cancel()
         if session.overdue:
-            said = f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
+            said = (
+                f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
+            )
             return _failed("000630", f"{said} and was canceled.", "57014")
         if session.cancelled:
             return _failed("000604", "SQL execution canceled", "57014")
         return self._in_chunks(response, request) if self.chunk_rows else response
 
     def _in_chunks(self, response: Any, request: Any) -> Any:
-        """The answer as the real server gives a large one: the first rows, and where the rest is."""
+        """The answer as the real server gives a large one: first rows, and where the others are."""
         import pyarrow as pa
         from starlette.responses import JSONResponse
 
@@ -257,15 +263,15 @@ class Snow:
     def _unwilling(self, session: _Session, sql: str) -> tuple[str, str, str] | None:
         """Why Snowflake would not even begin with a statement."""
         if session.warehouse.upper() == "ASLEEP":
-            return (
-                "000606",
-                "No active warehouse selected in the current session.  Select an active warehouse "
-                "with the 'use warehouse' command.",
-                "57P03",
+            said = (
+                "No active warehouse selected in the current session.  Select an active warehouse"
             )
+            return "000606", f"{said} with the 'use warehouse' command.", "57P03"
         if session.database in self.locked:
             [table] = re.findall(r"(?i)\bFROM\s+(\S+)", sql)
-            said = f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
+            said = (
+                f"SQL access control error:\nInsufficient privileges to operate on table '{table}'"
+            )
             return "003001", said, "42501"
         return None
 

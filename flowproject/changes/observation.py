@@ -134,7 +134,8 @@ class Observation:
     `difference` is what happened to the items since the past that the source was given, from
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
-    looked at. `memo` is what the source will want to know of this state at its next look.
+    looked at. `memo` is what the source will want to know of this state at its next look. `columns`
+    are those of a result that is compared as a whole.
     """
 
     value: Json
@@ -145,6 +146,7 @@ class Observation:
     query: str = ""
     note: str = ""
     memo: Memo = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 def fingerprint_value(value: Json) -> str:

@@ -17,7 +17,8 @@ from flowproject.contract import Finding, check_contract
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.sensing.patience import observe_within
-from flowproject.sources import open_source
+from flowproject.sensing.steadiness import look_again
+from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]
 
@@ -68,7 +69,11 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
             dialect = getattr(sensor.data, "dialect", "")
             translated = f", translated from {dialect}'s SQL" if dialect else ""
             return f"{kind}: well-formed{translated}; `--connect` also looks at it"
-        return f"{kind}: {_answer(observe_within(source, sensor, report=report))}"
+        seen = observe_within(source, sensor, report=report)
+        answer = f"{kind}: {_answer(seen)}"
+        if speaks_sql(sensor.data):
+            answer += f", {look_again(source, sensor, seen, report)}"
+        return answer
 
     return _tried(f"sensor {sensor.name}", look)
 

@@ -26,7 +26,7 @@ from flowproject.config.data import (
 )
 from flowproject.errors import SourceError
 
-__all__ = ["Rows", "Source", "not_queryable", "open_source", "stopped"]
+__all__ = ["Rows", "Source", "not_queryable", "open_source", "speaks_sql", "stopped"]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -89,6 +89,11 @@ def open_source(data: Data, root: Path) -> Source:
     """The source that `data` describes; its relative paths start at the project's folder `root`."""
     kind = _SOURCES[type(data)]
     return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
+
+
+def speaks_sql(data: Data) -> bool:
+    """Whether a source of this kind can run queries."""
+    return _SOURCES[type(data)].speaks_sql
 
 
 def not_queryable(kind: str) -> SourceError:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def wait_until(ready: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-# ------------------------------------------------------------------------------------------ values
+# -------------------- values
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_is_no_select_is_answered_without_arrow_and_read_all_the_same(proje
     assert list(seen.items or {}) == ["WATCHED"]  # type: ignore[call-overload]
 
 
-# ------------------------------------------------------------------------------------------- sizes
+# -------------------- sizes
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,7 @@ def test_a_million_rows_are_a_table(project: Project):
     assert (table.num_rows, table.column_names) == (1_000_000, ["n"])
 
 
-def test_a_result_in_many_chunks_is_one_result(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_result_in_many_chunks_is_one_result(project: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(project.snow, "chunk_rows", 10)
     text = "SELECT SEQ8() AS n, 'x' || SEQ8() AS name FROM TABLE(GENERATOR(ROWCOUNT => 95))"
     seen = project.look(text, key=("n",))
@@ -171,7 +169,7 @@ def test_a_result_in_many_chunks_is_one_result(
     assert project.source().query_arrow("it", {}).num_rows == 95
 
 
-# -------------------------------------------------------------------------------------- parameters
+# -------------------- parameters
 
 
 @pytest.mark.parametrize("value", [None, 1, True, "x", "'; DROP TABLE t; --", ":x ?", "é\n"])
@@ -225,7 +223,7 @@ def test_a_table_without_rows_has_columns_all_the_same(project: Project):
     }
 
 
-# ------------------------------------------------------------------------------------ wrong queries
+# -------------------- wrong queries
 
 
 @pytest.mark.parametrize(
@@ -246,7 +244,9 @@ def test_a_check_finds_it_without_a_connection(
         project.source().check()
 
 
-@pytest.mark.parametrize("text", ["DELETE FROM t", "CREATE TABLE t (a INT)", "-- x\nUPDATE t SET a = 1"])
+@pytest.mark.parametrize(
+    "text", ["DELETE FROM t", "CREATE TABLE t (a INT)", "-- x\nUPDATE t SET a = 1"]
+)
 def test_what_does_not_only_look_is_never_sent(project: Project, text: str):
     project.write(text)
     before = len(project.snow.asked)
@@ -284,7 +284,7 @@ def test_a_place_that_snowflake_names_is_shown_in_the_file(project: Project, sno
     assert str(failed.value).splitlines()[-1].index("^") == 4 + 9
 
 
-# ------------------------------------------------------------------------------------ ways to connect
+# -------------------- ways to connect
 
 
 def snowflake_says(code: str, message: str, state: str = "") -> Answer:
@@ -337,7 +337,9 @@ def pem(key: rsa.RSAPrivateKey, passphrase: str = "") -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, cipher).decode()
 
 
-@pytest.mark.parametrize("way", ["text", "one line", "text and passphrase", "file", "file and passphrase"])
+@pytest.mark.parametrize(
+    "way", ["text", "one line", "text and passphrase", "file", "file and passphrase"]
+)
 def test_a_key_pair_opens_the_door(
     project: Project, key_pair: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch, way: str
 ):
@@ -438,7 +440,9 @@ def test_an_integration_connects_as_outerbounds_does(
     class Snowflake:
         """Outerbounds' class: it gets a token for an integration, and connects with it."""
 
-        def __init__(self, user: str = "", role: str = "", integration: str = "", **rest: Any):
+        def __init__(
+            self, user: str = "", role: str = "", integration: str = "", **rest: Any
+        ) -> None:
             told.append(integration)
             if integration != "lake":
                 raise RuntimeError(f"Secret not found: {integration} token={GOOD_TOKEN}")
@@ -455,7 +459,7 @@ def test_an_integration_connects_as_outerbounds_does(
     assert GOOD_TOKEN not in everything_said(failed.value)
 
 
-# ---------------------------------------------------------------------------------- no way to connect
+# -------------------- no way to connect
 
 
 def everything_said(error: BaseException | None) -> str:
@@ -510,13 +514,18 @@ def test_what_is_wrong_is_one_clear_error_without_a_secret(
 
 
 def test_a_key_that_is_not_the_user_s_is_an_error(
-    project: Project, key_pair: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch,
+    project: Project,
+    key_pair: rsa.RSAPrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
     text = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     assert text != pem(key_pair)
     monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY", text)
-    with caplog.at_level(logging.DEBUG), pytest.raises(SourceError, match="RSA_PUBLIC_KEY") as failed:
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(SourceError, match="RSA_PUBLIC_KEY") as failed,
+    ):
         project.look("SELECT 1")
     said = everything_said(failed.value) + caplog.text
     assert not [line for line in text.splitlines()[1:-1] if line in said]
@@ -539,7 +548,7 @@ def test_a_server_that_nobody_reaches_is_an_error_within_the_limit(
         project.look("SELECT 1", timeout=1.0)
 
 
-# ------------------------------------------------------------------------------------- never ending
+# -------------------- never ending
 
 
 def test_a_query_that_takes_too_long_is_cancelled_on_the_server(project: Project):
@@ -596,7 +605,7 @@ def test_a_query_that_somebody_else_cancels_is_an_error(project: Project):
     assert "SQL execution canceled" in errors[0]
 
 
-# --------------------------------------------------------------------------------- the network fails
+# -------------------- the network fails
 
 
 @pytest.fixture

@@ -86,14 +86,19 @@ def on(part: str, trouble: Callable[[Answer], Answer]) -> Plan:
 
 
 SUSPENDED = failed("000606", "No active warehouse selected in the current session.")
-INVALID = failed("000904", "SQL compilation error: error line 1 at position 7\ninvalid identifier 'ID'")
+INVALID = failed(
+    "000904", "SQL compilation error: error line 1 at position 7\ninvalid identifier 'ID'"
+)
 FAILURES: Final[dict[str, tuple[Plan, str]]] = {
     "login refused": (on("login", lambda _: failed("390100", "Incorrect username.")), "Incorrect"),
     "no such account": (on("login", lambda _: Answer(status=403)), "myorg-myaccount"),
-    "token expired": (on("login", lambda _: failed("390318", "OAuth access token expired.")), "new"),
+    "token expired": (
+        on("login", lambda _: failed("390318", "OAuth access token expired.")),
+        "new",
+    ),
     "warehouse suspended": (on("query", lambda _: SUSPENDED), "AUTO_RESUME"),
     "column gone": (on("query", lambda _: INVALID), "sql/watched.sql, line 1, column 8"),
-    "answer cut": (on("query", lambda answer: answer.cut_at(0.5)), "longer than 2 s"),
+    "answer cut": (on("query", lambda answer: answer.cut_at(0.5)), "was lost"),
     "answer dropped": (on("query", lambda _: DROP), "longer than 2 s"),
     "no answer": (on("query", lambda _: HANG), "longer than 2 s"),
     "no JSON": (on("query", lambda answer: answer.with_body(b"<html>")), "longer than 2 s"),
@@ -132,7 +137,9 @@ def test_a_table_that_is_dropped_between_two_ticks_is_a_failure_and_no_change(
     assert seen.outcome == "failed"
     assert "GRANT SELECT" in seen.reason
     assert journal(scene) == before
-    snow.run(database, "CREATE TABLE it (id INT, content VARCHAR)", "INSERT INTO it VALUES (1, 'a')")
+    snow.run(
+        database, "CREATE TABLE it (id INT, content VARCHAR)", "INSERT INTO it VALUES (1, 'a')"
+    )
     assert tick(scene)["table"].outcome == "unchanged"
     assert not bus.events
 

@@ -11,8 +11,8 @@ from flowproject.sources import Rows
 from flowproject.sources.result import check_columns
 from flowproject.sources.snowflake.failures import explained
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sources.snowflake.values import converted, folded, row_form
-from flowproject.sql import Query, bind, parameters
+from flowproject.sources.snowflake.values import converted, row_form
+from flowproject.sql import Query, bind, folded, parameters
 from flowproject.tables.arrow import empty, joined
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ class Question:
     enough: int
 
     def check(self) -> None:
-        """Raise a QueryError if the text does not begin as one that only looks, or if a parameter
-        is missing or has a value that can't be bound.
+        """Raise a QueryError if the text does not begin like one that looks, or can't be bound.
 
         Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
         """

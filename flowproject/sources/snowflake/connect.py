@@ -1,5 +1,6 @@
-"""Opening a connection, in one of three ways: an Outerbounds integration, a connection that
-`connections.toml` names, or what the environment says.
+"""Opening a connection, in one of three ways.
+
+An Outerbounds integration, a connection that `connections.toml` names, or the environment.
 """
 
 import math
@@ -81,7 +82,7 @@ def _integration() -> Any:
         raise SourceError(
             "`integration` needs the Outerbounds distribution, and this Metaflow is not it",
             where="flowproject.toml, integration in [data]",
-            allowed="Without it use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
+            allowed="Elsewhere use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
             fix=f"Remove metaflow, and install it: {_INSTALL_OUTERBOUNDS}",
         ) from error
     return Snowflake

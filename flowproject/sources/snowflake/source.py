@@ -17,8 +17,7 @@ from flowproject.sources.snowflake.asking import Question
 from flowproject.sources.snowflake.connect import connect
 from flowproject.sources.snowflake.failures import overdue
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sources.snowflake.values import folded
-from flowproject.sql import Query, find_query, parameters
+from flowproject.sql import Query, find_query, folded, parameters
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

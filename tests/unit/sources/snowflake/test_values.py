@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
-from flowproject.sources.snowflake.values import converted, folded, row_form
+from flowproject.sources.snowflake.values import converted, row_form
 
 FIXED, REAL, TEXT, DATE, VARIANT, LTZ, NTZ, BINARY, TIME, BOOLEAN = 0, 1, 2, 3, 5, 6, 8, 11, 12, 13
 NS = pa.timestamp("ns")
 UTC = pa.timestamp("ns", "UTC")
 
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
@@ -105,11 +105,3 @@ def test_a_variant_is_what_its_json_says_however_it_is_laid_out(value: Any):
 def test_columns_and_rows_keep_their_places():
     table = pa.table({"A": [1, 2], "b": ["x", None]})
     assert converted(table, {"a": FIXED, "b": TEXT}) == [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
-
-
-@pytest.mark.parametrize(
-    "name, said",
-    [("ID", "id"), ("COUNT(*)", "count(*)"), ("A_1", "a_1"), ("MiXed", "MiXed"), ("id", "id"), ("1", "1")],
-)
-def test_a_name_that_was_not_quoted_is_in_small_letters(name: str, said: str):
-    assert folded(name) == said
