@@ -12,17 +12,7 @@ from typing import Any, Final
 
 from flowproject.errors import QueryError, closest
 
-__all__ = [
-    "Parameter",
-    "Query",
-    "Style",
-    "bind",
-    "dollar",
-    "find_query",
-    "folded",
-    "parameters",
-    "statement",
-]
+__all__ = ["Parameter", "Query", "Style", "bind", "dollar", "find_query", "parameters", "statement"]
 
 _FOLDER: Final = "sql"
 _SHOWN_WIDTH: Final = 100
@@ -52,14 +42,6 @@ _TOKEN: Final = re.compile(
 def dollar(name: str) -> str:
     """DuckDB's spelling: `$name`."""
     return f"${name}"
-
-
-def folded(name: str) -> str:
-    """A column's name in small letters, if its engine has put it in capitals: it was not quoted.
-
-    So a query's rows have the same names on every engine. SQLAlchemy has the same rule.
-    """
-    return name.lower() if name.isupper() else name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from flowproject.dialect.parsing import normal_name, parsed, parts, place
 from flowproject.errors import QueryError
-from flowproject.sql import Query, folded, parameters
+from flowproject.sql import Query, parameters
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -16,7 +16,8 @@ __all__ = ["translate"]
 def translate(query: Query, *, read: str, write: str) -> Query:
     """The query in another dialect, under the name of its file; every `:name` is still one.
 
-    Columns have the names that rows of the dialect `read` have: `SELECT Id` has the column `id`.
+    Columns that the result names without quotes are called what the dialect `read` calls them, so
+    that `SELECT id` has the column `ID` in Snowflake's words.
 
     Raises:
         QueryError: if the query does not parse, does not only read, or has no translation.
@@ -62,7 +63,7 @@ def _check_names(query: Query, translated: Query, dialect: str) -> None:
 
 
 def _name_columns(tree: "exp.Query", dialect: str) -> None:
-    """Give each column of the result the name that it has in rows of the other engine."""
+    """Give each column of the result that is named without quotes the name that it has there."""
     from sqlglot import exp
 
     first = tree
@@ -72,7 +73,7 @@ def _name_columns(tree: "exp.Query", dialect: str) -> None:
         named = column.args.get("alias") if isinstance(column, exp.Alias) else column.this
         if isinstance(column, exp.Alias | exp.Column) and isinstance(named, exp.Identifier):
             inner = column.this if isinstance(column, exp.Alias) else column
-            name = exp.to_identifier(folded(normal_name(named, dialect)), quoted=True)
+            name = exp.to_identifier(normal_name(named, dialect), quoted=True)
             column.replace(exp.Alias(this=inner.copy(), alias=name))
 
 

@@ -176,15 +176,15 @@ def test_functions_of_the_users_own_are_strangers():
 @pytest.mark.parametrize(
     "text, translated",
     [
-        ("SELECT iff(a, 1, 2) AS n FROM t", 'SELECT CASE WHEN a THEN 1 ELSE 2 END AS "n" FROM t'),
-        ("SELECT a:b::int AS v FROM t", "SELECT CAST(a -> '$.b' AS INT) AS \"v\" FROM t"),
+        ("SELECT iff(a, 1, 2) AS n FROM t", 'SELECT CASE WHEN a THEN 1 ELSE 2 END AS "N" FROM t'),
+        ("SELECT a:b::int AS v FROM t", "SELECT CAST(a -> '$.b' AS INT) AS \"V\" FROM t"),
         (
             "SELECT id, t.x, \"q\", 'é' FROM t",
-            'SELECT id AS "id", t.x AS "x", "q" AS "q", \'é\' FROM t',
+            'SELECT id AS "ID", t.x AS "X", "q" AS "q", \'é\' FROM t',
         ),
         (
             "(SELECT id FROM t) UNION SELECT b FROM u",
-            '( SELECT id AS "id" FROM t ) UNION SELECT b FROM u',
+            '( SELECT id AS "ID" FROM t ) UNION SELECT b FROM u',
         ),
         ("SELECT * FROM VALUES (1)", "SELECT * FROM (VALUES (1))"),
         ("SELECT 1 -- :no\n;", "SELECT 1"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.errors import QueryError
-from flowproject.sql import Query, bind, dollar, find_query, folded, parameters, statement
+from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 TEXT = st.text(alphabet="ab:;'\"$-/*\\\n {}[]é", max_size=12)
@@ -171,11 +171,3 @@ def test_a_folder_in_the_place_of_a_file_is_an_error(tmp_path: Path):
     (tmp_path / "sql" / "it.sql").mkdir(parents=True)
     with pytest.raises(QueryError, match="can't be read"):
         find_query(tmp_path, "it")
-
-
-@pytest.mark.parametrize(
-    "name, said",
-    [("ID", "id"), ("COUNT(*)", "count(*)"), ("A_1", "a_1"), ("MiXed", "MiXed"), ("id", "id")],
-)
-def test_a_name_in_capitals_was_not_quoted_and_is_in_small_letters(name: str, said: str):
-    assert folded(name) == said

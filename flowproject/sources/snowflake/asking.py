@@ -4,22 +4,22 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
-from flowproject.sources.result import check_columns
+from flowproject.sources.result import check_columns, folded
 from flowproject.sources.snowflake.failures import explained
 from flowproject.sources.snowflake.talk import Talk
 from flowproject.sources.snowflake.values import converted, row_form
-from flowproject.sql import Query, bind, folded, parameters
+from flowproject.sql import Query, bind, parameters
 from flowproject.tables.arrow import empty, joined
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.cursor import SnowflakeCursor
 
-__all__ = ["Answer", "Question"]
+__all__ = ["Answer", "Question", "ask_plainly"]
 
 _CHUNK_ROWS: Final = 10_000
 _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*|//[^\n]*|/\*.*?\*/)*(?P<word>\w+)", re.DOTALL)
@@ -119,6 +119,20 @@ class Question:
                 f"The result broke off after {rows:,} of {cursor.rowcount:,} rows",
                 where=f"{self.query.file}, query id {cursor.sfqid}",
             )
+
+
+def ask_plainly(
+    query: Query,
+    sql: str,
+    values: Sequence[str],
+    connection: "SnowflakeConnection",
+    talk: Talk,
+) -> Sequence[Sequence[Any]]:
+    """The rows of a statement of our own about a query, as the connector gives them."""
+    with explained(query), connection.cursor() as cursor:
+        talk.check_staying()
+        cursor.execute(sql, tuple(values) or None)
+        return cast("Sequence[Sequence[Any]]", cursor.fetchall())
 
 
 # The connector's numbers for types of columns, and the Arrow type of a column without a value.

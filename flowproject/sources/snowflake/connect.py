@@ -17,7 +17,7 @@ from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, safe
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-__all__ = ["connect"]
+__all__ = ["connect", "session"]
 
 _INSTALL: Final = 'python -m pip install "snowflake-connector-python>=4.1,<6"'
 _INSTALL_OUTERBOUNDS: Final = 'python -m pip install "outerbounds[snowflake]"'
@@ -61,6 +61,12 @@ def connect(data: SnowflakeData) -> "SnowflakeConnection":
         else:
             connection = connector.connect(**_environment(os.environ), **_options(data))
     return connection  # type: ignore[no-any-return]  # Outerbounds' and the connector's are Any
+
+
+def session(connection: "SnowflakeConnection") -> dict[str, str]:
+    """Who asks, and where names are looked up: what decides a result besides the query."""
+    names = ("account", "host", "user", "role", "database", "schema")
+    return {name: str(getattr(connection, name)) for name in names}
 
 
 def _connector() -> Any:

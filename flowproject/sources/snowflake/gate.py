@@ -12,18 +12,18 @@ from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.observation import Memo
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import strangers, table_names, unsteady
-from flowproject.errors import FlowprojectError
+from flowproject.errors import FlowprojectError, QueryError
 from flowproject.sources.snowflake.plan import Plan, read_plan
 from flowproject.sql import Query, statement
 
-__all__ = ["Ask", "Gate", "ask_gate", "doubts"]
+__all__ = ["UNGATED", "Ask", "Gate", "ask_gate", "check_gateable"]
 
 Ask = Callable[[str, Sequence[str]], Sequence[Sequence[Any]]]
 """Runs a statement whose `?` are bound to texts, and returns its rows; raises FlowprojectError."""
 
 _FORMAT: Final = 1
 _DIALECT: Final = "snowflake"
-_LONGEST: Final = 200
+_LONGEST: Final = 100
 _ASK_TOKEN: Final = "SYSTEM$LAST_CHANGE_COMMIT_TIME(?)"  # noqa: S105  # a function's name
 
 
@@ -61,6 +61,10 @@ class Gate:
         return replace(self, memo={}, reason=f"{self.reason}; written to while it ran")
 
 
+UNGATED: Final = Gate(is_shut=False, reason="", memo={})
+"""The gate of a query that has none."""
+
+
 def ask_gate(
     ask: Ask, query: Query, data: SnowflakeData, session: Mapping[str, str], memo: Memo
 ) -> Gate:
@@ -78,7 +82,7 @@ def ask_gate(
         return Gate(is_shut=False, reason=f"not gated: {_brief(error)}", memo={})
     definition = _definition(query, data, session, plan)
     now: Memo = {"v": _FORMAT, "definition": definition, "tokens": {**tokens}}
-    by = f", by the names in the query ({lack})" if lack and not data.tables else ""
+    by = f"; {lack}, so the names in the query were asked" if lack and not data.tables else ""
     if memo == now:
         number = f"{len(tokens)} table{'s' if len(tokens) > 1 else ''}"
         return Gate(
@@ -87,18 +91,20 @@ def ask_gate(
     return Gate(is_shut=False, reason=f"the query ran: {_moved(memo, now)}{by}", memo=now)
 
 
-def doubts(query: Query) -> tuple[str, ...]:
-    """Why a query can't be gated, whatever its tables are; nothing if it can, as far as it tells.
-
-    Raises:
-        QueryError: if it does not parse.
-    """
-    return tuple(f"it has {part}, which changes by itself" for part in unsteady(query, _DIALECT))
+def check_gateable(query: Query) -> None:
+    """Raise a QueryError if the query can't be gated, whatever its tables are."""
+    for part in unsteady(query, _DIALECT):
+        raise QueryError(
+            f"The gate is of no use to this query: it has {part}, which changes by itself",
+            where=f"{query.file}, gate in [data] of flowproject.toml",
+            allowed="Its result may differ although no table was written to, so every tick runs it",
+            fix=f'Take {part} out of the query, or write gate = ""',
+        )
 
 
 def _check_steady(query: Query) -> None:
-    for doubt in doubts(query):
-        raise _OpenError(doubt)
+    for part in unsteady(query, _DIALECT):
+        raise _OpenError(f"it has {part}, which changes by itself")
 
 
 def _plan(ask: Ask, query: Query) -> tuple[Plan | None, str]:
@@ -107,7 +113,7 @@ def _plan(ask: Ask, query: Query) -> tuple[Plan | None, str]:
         [[text, *_], *_] = ask(f"EXPLAIN USING JSON {statement(query.text)}", ())
         plan = read_plan(str(text))
     except (FlowprojectError, ValueError) as error:
-        return None, f"no plan: {_brief(error)}"
+        return None, f"there is no plan ({_brief(error)})"
     if plan.moving:
         raise _OpenError(plan.moving)
     return plan, ""
@@ -121,7 +127,7 @@ def _tables(query: Query, plan: Plan | None, lack: str) -> tuple[str, ...]:
     named = table_names(query, _DIALECT)
     if plan is None:
         for function in strangers(query, _DIALECT):
-            raise _OpenError(f"it calls {function}, which may read anything, and there is {lack}")
+            raise _OpenError(f"it calls {function}, which may read anything, and {lack}")
     elif plan.hidden:
         raise _OpenError(plan.hidden)
     tables = dict.fromkeys([*named, *(plan.tables if plan else ())])

@@ -11,7 +11,7 @@ import pytest
 from flowproject.changes.observation import Memo
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
-from flowproject.sources.snowflake.gate import Gate, ask_gate, doubts
+from flowproject.sources.snowflake.gate import Gate, ask_gate, check_gateable
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the parser
@@ -178,7 +178,7 @@ def test_without_a_plan_the_names_in_the_query_are_asked_and_that_is_said(accoun
     assert memo["tokens"] == {"t": "7", "v": "8"}
     again = gate(account, memo)
     assert again.is_shut
-    assert "by the names in the query (no plan: Snowflake: EXPLAIN is not known" in again.reason
+    assert "no plan (Snowflake: EXPLAIN is not known. sql/it.sql), so the names" in again.reason
 
 
 @pytest.mark.parametrize("text", ["no plan", "{}", '{"Operations": [[1]]}'])
@@ -250,9 +250,7 @@ def test_what_was_not_gated_asks_nothing_afterwards(account: Account):
     assert account.asked == []
 
 
-def test_what_can_be_known_without_an_account_is_told_in_words():
-    assert doubts(query("SELECT n FROM t")) == ()
-    assert doubts(query("SELECT RANDOM(), CURRENT_DATE FROM t")) == (
-        "it has RANDOM(), which changes by itself",
-        "it has CURRENT_DATE, which changes by itself",
-    )
+def test_what_can_be_known_without_an_account_is_an_error_with_a_way_out():
+    check_gateable(query("SELECT n FROM t"))
+    with pytest.raises(QueryError, match=r'has RANDOM\(\).*sql/it\.sql.*gate = ""'):
+        check_gateable(query("SELECT RANDOM(), CURRENT_DATE FROM t"))
