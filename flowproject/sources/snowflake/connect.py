@@ -40,6 +40,11 @@ _PLACES: Final = {
     "SNOWFLAKE_PORT": "port",
     "SNOWFLAKE_PROTOCOL": "protocol",
 }
+_RENAMED_IN: Final = 5
+_RENAMED: Final = {
+    "network_timeout": ("query_timeout", "request_timeout"),
+    "private_key_file_pwd": ("private_key_password",),
+}
 _SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
@@ -54,12 +59,14 @@ def connect(data: SnowflakeData) -> "SnowflakeConnection":
     connector = _connector()
     guard_logs()
     with connecting(data):
+        options = _worded(_options(data), connector.__version__)
         if data.integration:
-            connection = _integration()(integration=data.integration, **_options(data)).cn
+            connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
-            connection = connector.connect(connection_name=data.connection, **_options(data))
+            connection = connector.connect(connection_name=data.connection, **options)
         else:
-            connection = connector.connect(**_environment(os.environ), **_options(data))
+            found = _worded(_environment(os.environ), connector.__version__)
+            connection = connector.connect(**found | options)
     return connection  # type: ignore[no-any-return]  # Outerbounds' and the connector's are Any
 
 
@@ -117,6 +124,15 @@ def _options(data: SnowflakeData) -> dict[str, Any]:
             "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
         },
     }
+
+
+def _worded(options: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The options as this version of the connector calls them: 5 warns of the names that 4 has."""
+    if int(version.partition(".")[0]) < _RENAMED_IN:
+        return dict(options)
+    renamed = {new: value for old, value in options.items() for new in _RENAMED.get(old, (old,))}
+    # What is left open is a warning. Nothing of ours runs on without its session.
+    return renamed | {"enable_server_session_keep_alive_auto_detection": False}
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
