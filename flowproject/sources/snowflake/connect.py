@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["connect", "session"]
 
 _INSTALL: Final = 'python -m pip install "snowflake-connector-python>=4.1,<6"'
-_INSTALL_OUTERBOUNDS: Final = 'python -m pip install "outerbounds[snowflake]"'
+_INSTALL_OUTERBOUNDS: Final = "python -m pip install outerbounds"
 _LOGIN_SECONDS: Final = 60
 
 _PLACES: Final = {
