@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["connect", "session"]
 
 _INSTALL: Final = 'python -m pip install "snowflake-connector-python>=4.1,<6"'
-_INSTALL_OUTERBOUNDS: Final = 'python -m pip install "outerbounds[snowflake]"'
+_INSTALL_OUTERBOUNDS: Final = "python -m pip install outerbounds"
 _LOGIN_SECONDS: Final = 60
 
 _PLACES: Final = {
@@ -40,6 +40,11 @@ _PLACES: Final = {
     "SNOWFLAKE_PORT": "port",
     "SNOWFLAKE_PROTOCOL": "protocol",
 }
+_RENAMED_IN: Final = 5
+_RENAMED: Final = {
+    "network_timeout": ("query_timeout", "request_timeout"),
+    "private_key_file_pwd": ("private_key_password",),
+}
 _SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
@@ -55,14 +60,15 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
     """
     connector = _connector()
     guard_logs()
-    options = _options(data, anew=anew)
     with connecting(data):
+        options = _worded(_options(data, anew=anew), connector.__version__)
         if data.integration:
             connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
             connection = connector.connect(connection_name=data.connection, **options)
         else:
-            connection = connector.connect(**_environment(os.environ), **options)
+            found = _worded(_environment(os.environ), connector.__version__)
+            connection = connector.connect(**found | options)
     return connection  # type: ignore[no-any-return]  # Outerbounds' and the connector's are Any
 
 
@@ -122,6 +128,15 @@ def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
             "USE_CACHED_RESULT": not anew,
         },
     }
+
+
+def _worded(options: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The options as this version of the connector calls them: 5 warns of the names that 4 has."""
+    if int(version.partition(".")[0]) < _RENAMED_IN:
+        return dict(options)
+    renamed = {new: value for old, value in options.items() for new in _RENAMED.get(old, (old,))}
+    # What is left open is a warning. Nothing of ours runs on without its session.
+    return renamed | {"enable_server_session_keep_alive_auto_detection": False}
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
