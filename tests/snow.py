@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.connector5 import complete_connector
+
 _SIZES: Final = ("compressedSize", "uncompressedSize")
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
@@ -187,7 +189,7 @@ class Snow:
             number=next(_NUMBERS),
             database=request.query_params.get("databaseName", ""),
             warehouse=request.query_params.get("warehouse", ""),
-            limit=data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE),
+            limit=float(data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE)),
             interrupt=fakesnow.server.sessions[token]._duck_conn.interrupt,
         )
         self._sessions[token] = session
@@ -327,6 +329,7 @@ def _one_value(text: str) -> Any:
 
 
 def _serve(snow: Snow) -> Iterator[Snow]:
+    complete_connector()
     import fakesnow.server
     import uvicorn
     from starlette.applications import Starlette

@@ -104,9 +104,9 @@ class Question:
             cursor.execute(text, values or None)
             names = [folded(column[0]) for column in cursor.description]
             check_columns(names, self.key, self.query.file)
-            if (cursor.rowcount or 0) > self.row_limit:
+            if (announced := _announced(cursor) or 0) > self.row_limit:
                 raise QueryError(
-                    f"The result has {cursor.rowcount:,} rows, more than {self.row_limit:,}",
+                    f"The result has {announced:,} rows, more than {self.row_limit:,}",
                     where=f"{self.query.file}, row_limit in flowproject.toml",
                     fix="Filter or aggregate in the query, or raise row_limit in [data]",
                 )
@@ -114,11 +114,18 @@ class Question:
 
     def _check_whole(self, rows: int, cursor: "SnowflakeCursor") -> None:
         """Raise a SourceError if there are fewer rows than Snowflake has announced."""
-        if cursor.rowcount is not None and rows != cursor.rowcount:
+        announced = _announced(cursor)
+        if announced is not None and rows != announced:
             raise SourceError(
-                f"The result broke off after {rows:,} of {cursor.rowcount:,} rows",
+                f"The result broke off after {rows:,} of {announced:,} rows",
                 where=f"{self.query.file}, query id {cursor.sfqid}",
             )
+
+
+def _announced(cursor: "SnowflakeCursor") -> int | None:
+    """How many rows Snowflake says that the result has; None if it doesn't, which is -1 in 5.x."""
+    count = cursor.rowcount
+    return None if count is None or count < 0 else count
 
 
 def ask_plainly(

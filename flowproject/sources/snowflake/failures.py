@@ -43,6 +43,7 @@ _LOGIN: Final[dict[int, tuple[str, str]]] = {
     **dict.fromkeys(range(394300, 394307), _KEY_PAIR),
 }
 _UNKNOWN_ACCOUNT: Final = frozenset([250001, 290403, 290404, 540001])  # 540001: 4.x, at HTTP 403
+_NOBODY: Final = re.compile(r"\berror status: 40[34]\b")  # the same in 5.x, in words only
 _SESSION: Final = range(390000, 400000)
 _NO_OBJECT: Final = frozenset([2003, 2043, 3001, 90105, 90106])
 _NO_WAREHOUSE: Final = frozenset([606, 90073])
@@ -93,7 +94,7 @@ def overdue(query: Query, seconds: float) -> SourceError:
 def _no_connection(data: SnowflakeData, error: Exception) -> SourceError:
     number, said = _number(error), _said(error)
     allowed, fix = _LOGIN.get(number, ("", ""))
-    if number in _UNKNOWN_ACCOUNT:
+    if number in _UNKNOWN_ACCOUNT or _NOBODY.search(said):
         allowed = "An account is named without .snowflakecomputing.com: myorg-myaccount"
         fix = "Correct the account, or let this machine reach the address"
     return SourceError(

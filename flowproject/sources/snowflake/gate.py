@@ -3,7 +3,7 @@
 The gate only ever saves a query. Whatever it can't vouch for opens it, and it says why.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -74,9 +74,9 @@ def ask_gate(
     same role, of the same plan and tables, and no token moved.
     """
     try:
-        _check_steady(query)
+        _check_steady(query, data.tables)
         plan, lack = _plan(ask, query)
-        tables = data.tables or _tables(query, plan, lack)
+        tables = data.tables or _tables(query, plan)
         tokens = _tokens(ask, tables)
     except (_OpenError, FlowprojectError) as error:
         return Gate(is_shut=False, reason=f"not gated: {_brief(error)}", memo={})
@@ -91,20 +91,34 @@ def ask_gate(
     return Gate(is_shut=False, reason=f"the query ran: {_moved(memo, now)}{by}", memo=now)
 
 
-def check_gateable(query: Query) -> None:
-    """Raise a QueryError if the query can't be gated, whatever its tables are."""
-    for part in unsteady(query, _DIALECT):
+def check_gateable(query: Query, tables: Sequence[str]) -> None:
+    """Raise a QueryError if the query can't be gated, as far as its text tells.
+
+    `tables` are those that were listed by hand: nobody has to find them then.
+    """
+    for doubt in _doubts(query, tables):
         raise QueryError(
-            f"The gate is of no use to this query: it has {part}, which changes by itself",
+            f"The gate is of no use to this query: {doubt}",
             where=f"{query.file}, gate in [data] of flowproject.toml",
-            allowed="Its result may differ although no table was written to, so every tick runs it",
-            fix=f'Take {part} out of the query, or write gate = ""',
+            allowed="A tick runs such a query every time",
+            fix='Write the query without it, or gate = ""; if it is a function that reads known '
+            "tables, list them in `tables`",
         )
+    if not tables:
+        table_names(query, _DIALECT)
 
 
-def _check_steady(query: Query) -> None:
+def _doubts(query: Query, tables: Sequence[str]) -> Iterator[str]:
+    """Why the result may differ although no table was written to."""
     for part in unsteady(query, _DIALECT):
-        raise _OpenError(f"it has {part}, which changes by itself")
+        yield f"it has {part}, which changes by itself"
+    for function in () if tables else strangers(query, _DIALECT):
+        yield f"it calls {function}, which may read anything"
+
+
+def _check_steady(query: Query, tables: Sequence[str]) -> None:
+    for doubt in _doubts(query, tables):
+        raise _OpenError(doubt)
 
 
 def _plan(ask: Ask, query: Query) -> tuple[Plan | None, str]:
@@ -119,17 +133,14 @@ def _plan(ask: Ask, query: Query) -> tuple[Plan | None, str]:
     return plan, ""
 
 
-def _tables(query: Query, plan: Plan | None, lack: str) -> tuple[str, ...]:
+def _tables(query: Query, plan: Plan | None) -> tuple[str, ...]:
     """The tables that the query names, and those that its plan scans behind views.
 
     Both: a plan leaves out what Snowflake answers from what it knows of a table, such as count(*).
     """
-    named = table_names(query, _DIALECT)
-    if plan is None:
-        for function in strangers(query, _DIALECT):
-            raise _OpenError(f"it calls {function}, which may read anything, and {lack}")
-    elif plan.hidden:
+    if plan and plan.hidden:
         raise _OpenError(plan.hidden)
+    named = table_names(query, _DIALECT)
     tables = dict.fromkeys([*named, *(plan.tables if plan else ())])
     if not tables:
         raise _OpenError("it reads no table")
@@ -144,10 +155,17 @@ def _tokens(ask: Ask, tables: Sequence[str]) -> dict[str, str]:
         raise _OpenError(f"{len(tables)} tokens were asked for, and {len(row)} came")
     tokens = {}
     for table, token in zip(tables, row, strict=True):
-        if isinstance(token, bool) or not isinstance(token, int | Decimal) or token != int(token):
+        if not _is_token(token):
             raise _OpenError(f"{table} has no commit time ({token!r})")
         tokens[table] = str(int(token))
     return tokens
+
+
+def _is_token(value: object) -> bool:
+    """Whether it is a whole number, as the documentation says: NULL is none, and no baseline."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and value == value.to_integral_value()
+    return type(value) is int
 
 
 def _definition(

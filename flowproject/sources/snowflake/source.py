@@ -43,6 +43,7 @@ class SnowflakeSource:
         self._root = root.absolute()
         self._cancelled = Event()
         self._talk: Talk | None = None
+        self._has_looked = False
 
     def check(self) -> None:
         """Raise a QueryError if the sensor's query is missing, does not parse or does not look.
@@ -52,7 +53,7 @@ class SnowflakeSource:
         query = self._sensor_query()
         check_syntax(query, "snowflake")
         if self._data.gate:
-            check_gateable(query)
+            check_gateable(query, self._data.tables)
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past if a gate knows that it is still the same.
@@ -71,6 +72,7 @@ class SnowflakeSource:
         question.check()
         memo = past.memo if past and self._data.gate else {}
         look = self._held(query, partial(self._look, question, memo))
+        self._has_looked = True
         rows, gate = look.answer.rows, look.gate
         cost = Cost(
             seconds=time.perf_counter() - started,
@@ -151,7 +153,8 @@ class SnowflakeSource:
 
     def _held(self, query: Query, work: Callable[["SnowflakeConnection", Talk], _T]) -> _T:
         """What the work returns, within the time that a query may take."""
-        talk = self._talk = Talk(partial(connect, self._data))
+        # Who looks twice wants to know whether the result is the same, not what it was.
+        talk = self._talk = Talk(partial(connect, self._data, anew=self._has_looked))
         if self._cancelled.is_set():
             raise stopped()
         try:
