@@ -5,10 +5,11 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test check bench docs lock clean
+.PHONY: help demo demo-snowflake dev test environments check bench docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
+OUTERBOUNDS := .venv-outerbounds
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
@@ -27,6 +28,11 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
+	$(BIN)/python -m pytest -m environment $(ARGS)
+	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "environment or not environment" -k "flows or snowflake" $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check
@@ -52,7 +58,7 @@ lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
 	@rm -rf build/lock
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) $(PEERS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is newer than what was installed from it.
@@ -89,6 +95,13 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	  npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && \
 	  touch $@; \
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
+
+# Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
+$(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml
+	@echo "Making $(OUTERBOUNDS) (once, for make environments)"
+	@$(PYTHON) -m venv --clear $(OUTERBOUNDS)
+	@$(OUTERBOUNDS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
+	@touch $@
 
 # What listings of S3 are measured against; some of it wants other versions than ours.
 $(PEERS)/.installed: requirements-peers.lock

@@ -13,6 +13,9 @@ from flowproject.packages import snowflake
 if TYPE_CHECKING:
     from flowproject.change import Change
 
+# Metaflow's word for: the whole package travels to remote tasks, also from where it is installed.
+METAFLOW_PACKAGE_POLICY = "include"
+
 __all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change", "on_schedule", "snowflake"]
 
 

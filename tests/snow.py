@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.connector5 import complete_connector
+
 _SIZES: Final = ("compressedSize", "uncompressedSize")
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
@@ -187,7 +189,7 @@ class Snow:
             number=next(_NUMBERS),
             database=request.query_params.get("databaseName", ""),
             warehouse=request.query_params.get("warehouse", ""),
-            limit=data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE),
+            limit=float(data["SESSION_PARAMETERS"].get("STATEMENT_TIMEOUT_IN_SECONDS", _PATIENCE)),
             interrupt=fakesnow.server.sessions[token]._duck_conn.interrupt,
         )
         self._sessions[token] = session
@@ -231,7 +233,7 @@ class Snow:
         return self._in_chunks(response, request) if self.chunk_rows else response
 
     def _in_chunks(self, response: Any, request: Any) -> Any:
-        """The answer as the real server gives a large one: the first rows, and where the rest is."""
+        """The answer as the real server gives a large one: first rows, and where the others are."""
         import pyarrow as pa
         from starlette.responses import JSONResponse
 
@@ -261,12 +263,10 @@ class Snow:
     def _unwilling(self, session: _Session, sql: str) -> tuple[str, str, str] | None:
         """Why Snowflake would not even begin with a statement."""
         if session.warehouse.upper() == "ASLEEP":
-            return (
-                "000606",
-                "No active warehouse selected in the current session.  Select an active warehouse "
-                "with the 'use warehouse' command.",
-                "57P03",
+            said = (
+                "No active warehouse selected in the current session.  Select an active warehouse"
             )
+            return "000606", f"{said} with the 'use warehouse' command.", "57P03"
         if session.database in self.locked:
             [table] = re.findall(r"(?i)\bFROM\s+(\S+)", sql)
             said = (
@@ -329,6 +329,7 @@ def _one_value(text: str) -> Any:
 
 
 def _serve(snow: Snow) -> Iterator[Snow]:
+    complete_connector()
     import fakesnow.server
     import uvicorn
     from starlette.applications import Starlette

@@ -146,7 +146,7 @@ class Observation:
     query: str = ""
     note: str = ""
     memo: Memo = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = field(default=(), compare=False)  # the same in any order
 
 
 def fingerprint_value(value: Json) -> str:

@@ -91,7 +91,8 @@ class SnowflakeData(Data):
 
     tables: tuple[str, ...] = ()
     """The tables that `gate` asks about, as `"database.schema.table"`. Empty: those that the query
-    names."""
+    names, and those that Snowflake's plan of it reads. List them where a tick says that it could
+    not be gated, and you know that the result depends on no others."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what

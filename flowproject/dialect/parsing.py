@@ -41,6 +41,11 @@ def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
         raise _unexpected(query, text, dialect, error) from error
     except TokenError as error:
         raise query.error("This is never closed", at=_opening(text, error)) from error
+    except RecursionError:
+        raise QueryError(
+            f"{query.file} is nested too deeply to be read",
+            fix="Split it into common table expressions: WITH ... AS (...)",
+        ) from None
     statements = [one for one in parsed if one and not isinstance(one, exp.Semicolon)]
     if not statements:
         raise QueryError(f"There is no statement in {query.file}", fix="Write a SELECT there")

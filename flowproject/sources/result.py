@@ -12,13 +12,21 @@ from flowproject.changes.observation import Observation, fingerprint_items, fing
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows
 
-__all__ = ["UNKEYED_LIMIT", "check_columns", "keyed", "unkeyed"]
+__all__ = ["UNKEYED_LIMIT", "check_columns", "folded", "keyed", "unkeyed"]
 
 UNKEYED_LIMIT: Final = 1000
 """Rows that a result without `key` may have: it travels whole in journal entries and events."""
 
 VALUE_BYTES: Final = 64 * 1024
 """Bytes of JSON that such a result may have, for the same reason."""
+
+
+def folded(name: str) -> str:
+    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted.
+
+    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
+    """
+    return name.lower() if name.isupper() else name
 
 
 def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:

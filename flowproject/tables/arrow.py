@@ -12,16 +12,16 @@ _INSTALL: Final = "python -m pip install pandas"
 
 def joined(tables: Sequence[Any]) -> Any:
     """One table of the rows of several, whose columns may be of narrower and wider types."""
-    import pyarrow
+    import pyarrow as pa
 
-    return pyarrow.concat_tables(tables, promote_options="permissive")
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def table(batches: Sequence[Any], schema: Any) -> Any:
     """The table of these record batches, all of one schema."""
-    import pyarrow
+    import pyarrow as pa
 
-    return pyarrow.Table.from_batches(batches, schema)
+    return pa.Table.from_batches(batches, schema)
 
 
 def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
@@ -29,10 +29,10 @@ def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
 
     `columns` has the type of each: the name of pyarrow's function that makes it, and its arguments.
     """
-    import pyarrow
+    import pyarrow as pa
 
-    types = [(name, getattr(pyarrow, make)(*given)) for name, (make, *given) in columns.items()]
-    return pyarrow.schema(types).empty_table()
+    types = [(name, getattr(pa, make)(*given)) for name, (make, *given) in columns.items()]
+    return pa.schema(types).empty_table()
 
 
 def frame(of: Any) -> Any:

@@ -22,7 +22,7 @@ from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Source, open_source
 from flowproject.sources.snowflake.connect import connect
-from tests.remembering import table
+from tests.remembering import remembered, table
 
 SCHEMA: Final = os.environ.get("FLOWPROJECT_TEST_SCHEMA", "")
 NUMBERS: Final = itertools.count(1)
@@ -104,9 +104,8 @@ def test_insert_update_delete_and_reorder(account: Account):
     account.run(f"INSERT INTO {account.table} VALUES (1, 'a'), (2, 'b')")  # noqa: S608
     two = look()
     assert diff(table(empty), table(two)).counts == {"added": 2, "modified": 0, "removed": 0}
-    account.run(
-        f"INSERT OVERWRITE INTO {account.table} SELECT * FROM {account.table} ORDER BY 1 DESC"
-    )
+    again = f"SELECT * FROM {account.table} ORDER BY id DESC"  # noqa: S608
+    account.run(f"INSERT OVERWRITE INTO {account.table} {again}")
     assert look().fingerprint == two.fingerprint
     account.run(f"UPDATE {account.table} SET content = 'B' WHERE id = 2")  # noqa: S608
     account.run(f"DELETE FROM {account.table} WHERE id = 1")  # noqa: S608
@@ -152,9 +151,8 @@ def test_a_query_is_cancelled_from_another_thread(account: Account):
 def ended(account: Account, marker: str) -> bool:
     """Whether a query with this word in it is no longer running."""
     text = (
-        "SELECT execution_status AS state FROM TABLE(information_schema.query_history_by_session()) "
-        "UNION ALL SELECT execution_status FROM TABLE(information_schema.query_history_by_user()) "
-        "WHERE CONTAINS(query_text, :marker) AND NOT CONTAINS(query_text, 'QUERY_HISTORY')"
+        "SELECT execution_status AS state FROM TABLE(information_schema.query_history_by_user()) "
+        "WHERE CONTAINS(query_text, :marker) AND NOT CONTAINS(query_text, 'query_history')"
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -180,4 +178,53 @@ def test_what_is_wrong_is_named(account: Account, keys: dict[str, str], message:
 
 def test_a_mistake_is_shown_where_it_is(account: Account):
     with pytest.raises(QueryError, match=r"sql/it\.sql, line 2, column 3"):
-        account.source(f"SELECT\n  nosuch\nFROM {account.table}").observe()  # noqa: S608
+        account.source(f"SELECT\n  nosuch\nFROM {account.table}").observe()
+
+
+def gated(account: Account, name: str, past: Observation | None = None) -> Observation:
+    text = f"SELECT id, content FROM {name}"  # noqa: S608  # the table is the test's own
+    source = account.source(text, key=("id",), gate="commit_time")
+    return source.observe(remembered(past) if past else None)
+
+
+def test_a_gate_knows_without_the_query_whether_anything_was_committed(account: Account):
+    """What the gate takes for granted of the real service, step by step."""
+    account.run(f"INSERT INTO {account.table} VALUES (1, 'a')")  # noqa: S608
+    first = gated(account, account.table)
+    assert first.memo, first.note
+    again = gated(account, account.table, first)
+    assert "the query did not run" in again.note
+    assert "no plan" not in again.note
+    assert (again.fingerprint, again.cost.rows) == (first.fingerprint, 0)
+    account.run(f"UPDATE {account.table} SET content = 'b'")  # noqa: S608
+    moved = gated(account, account.table, first)
+    assert "written to" in moved.note
+    assert moved.fingerprint != first.fingerprint
+
+
+def test_a_view_is_gated_by_what_is_behind_it_until_it_is_defined_anew(account: Account):
+    view = f"{account.table}_V"
+    account.run(
+        f"INSERT INTO {account.table} VALUES (1, 'a')",  # noqa: S608
+        f"CREATE VIEW {view} AS SELECT * FROM {account.table}",  # noqa: S608
+    )
+    try:
+        first = gated(account, view)
+        assert "the query did not run" in gated(account, view, first).note
+        other = f"SELECT id, 'x' AS content FROM {account.table}"  # noqa: S608
+        account.run(f"CREATE OR REPLACE VIEW {view} AS {other}")
+        assert gated(account, view, first).fingerprint != first.fingerprint
+    finally:
+        account.run(f"DROP VIEW {view}")
+
+
+def test_the_gate_itself_uses_no_warehouse(account: Account):
+    gated(account, account.table)
+    text = (
+        "SELECT warehouse_size AS size FROM TABLE(information_schema.query_history_by_user()) "
+        "WHERE query_text LIKE 'EXPLAIN USING JSON%' AND CONTAINS(query_text, :marker) "
+        "OR query_text LIKE 'SELECT SYSTEM$LAST_CHANGE_COMMIT_TIME(?)%'"
+    )
+    rows = account.source(text).query("it", {"marker": account.table})
+    assert rows
+    assert {row["size"] for row in rows} == {None}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.packages import requirements
+from tests.conftest import ROOT
 
 CONFIG = """
 project_name = "demo"
@@ -94,6 +95,19 @@ def test_every_step_gets_what_the_sources_need_as_it_is_installed_here(
     packages = told(place, environment=environment)
     assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("duckdb", "s3")
     assert packages["start"]["conda"] == {}
+
+
+def test_a_configuration_with_snowflake_brings_its_connector_to_every_step(
+    new_place: Callable[..., Any],
+) -> None:
+    packages = told(new_place(CONFIG.format(type="snowflake", keys='query = "q"')))
+    assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("snowflake", "s3")
+
+
+def test_flowproject_travels_whole_with_the_code_from_wherever_it_is_installed(place: Any) -> None:
+    packed = place.python("sensorflow.py", "package", "list").lines
+    package = ROOT / "flowproject"
+    assert {str(path) for path in package.rglob("*.py")} <= set(packed)
 
 
 def test_without_environment_no_step_has_packages(place: Any) -> None:

@@ -67,6 +67,11 @@ def test_what_is_no_query_is_refused_with_its_place(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_query_that_is_nested_too_deeply_is_an_expected_error():
+    with pytest.raises(QueryError, match=r"sql/it\.sql is nested too deeply"):
+        check_syntax(query("SELECT", "(" * 9000, "1", ")" * 9000), "snowflake")
+
+
 @settings(max_examples=200)
 @given(st.text(alphabet="SELCT FROMabt1:;'\"$-/*\\\n(){}[],.=<>?@é", max_size=40))
 def test_any_text_parses_or_is_an_expected_error(text: str):

@@ -18,7 +18,7 @@ from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
 from flowproject.tables.arrow import table
 
@@ -65,7 +65,7 @@ class DuckDBSource:
         """
         del past
         started = time.perf_counter()
-        query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
+        query, key, limit = self._sensor_query(), self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         rows = self._rows(query, self._translated(query), {}, key=key, limit=limit)
         self._check_limit(len(rows), query)
@@ -102,13 +102,13 @@ class DuckDBSource:
             check_statement(connection, query, ran.text, params)
             # Not `execute`: what a cursor holds would be copied once more.
             result = connection.sql(ran.text, params=dict(params) or None)
-            check_columns(result.columns, (), query.file)
+            check_columns(self._names(result.columns), (), query.file)
             reader = result.to_arrow_reader(_CHUNK_ROWS)
             batches: list[Any] = []
             for batch in reader:
                 batches.append(batch)
                 self._check_limit(sum(batch.num_rows for batch in batches), query)
-            return table(batches, reader.schema)
+            return table(batches, reader.schema).rename_columns(self._names(result.columns))
 
     def cancel(self) -> None:
         """End a running query; returns when it has ended, or after a second."""
@@ -143,6 +143,10 @@ class DuckDBSource:
         dialect = self._data.dialect
         return translate(query, read=dialect, write="duckdb") if dialect else query
 
+    def _names(self, columns: Sequence[str]) -> list[str]:
+        """The columns' names as rows have them: those of a translation are as Snowflake's are."""
+        return [folded(column) if self._data.dialect else column for column in columns]
+
     @property
     def _note(self) -> str:
         return f"translated from {self._data.dialect}'s SQL" if self._data.dialect else ""
@@ -154,8 +158,9 @@ class DuckDBSource:
         with self._connected() as connection, explained(query, ran):
             check_statement(connection, query, ran.text, params)
             connection.execute(ran.text, params or None)
-            kinds = {column[0]: column[1] for column in connection.description}
-            check_columns([column[0] for column in connection.description], key, query.file)
+            names = self._names([column[0] for column in connection.description])
+            check_columns(names, key, query.file)
+            kinds = dict(zip(names, (column[1] for column in connection.description), strict=True))
             projection = casts(kinds)
             if projection:
                 # Asked anew: of such values only the engine can say exactly what they are.

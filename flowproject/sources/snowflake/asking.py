@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
-from flowproject.sources.result import check_columns
+from flowproject.sources.result import check_columns, folded
 from flowproject.sources.snowflake.failures import explained
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sources.snowflake.values import converted, folded, row_form
+from flowproject.sources.snowflake.values import converted, row_form
 from flowproject.sql import Query, bind, parameters
 from flowproject.tables.arrow import empty, joined
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.cursor import SnowflakeCursor
 
-__all__ = ["Answer", "Question"]
+__all__ = ["Answer", "Question", "ask_plainly"]
 
 _CHUNK_ROWS: Final = 10_000
 _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*|//[^\n]*|/\*.*?\*/)*(?P<word>\w+)", re.DOTALL)
@@ -48,8 +48,7 @@ class Question:
     enough: int
 
     def check(self) -> None:
-        """Raise a QueryError if the text does not begin as one that only looks, or if a parameter
-        is missing or has a value that can't be bound.
+        """Raise a QueryError if the text does not begin like one that looks, or can't be bound.
 
         Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
         """
@@ -76,7 +75,7 @@ class Question:
         with self._asked(connection, talk) as cursor:
             kinds = {folded(column[0]): column[1] for column in cursor.description}
             rows: Rows = []
-            for chunk in _chunks(cursor, kinds):
+            for chunk in _chunks(cursor, kinds, self.query.file):
                 rows += chunk
                 talk.check_staying()
                 if len(rows) >= self.enough:
@@ -105,9 +104,9 @@ class Question:
             cursor.execute(text, values or None)
             names = [folded(column[0]) for column in cursor.description]
             check_columns(names, self.key, self.query.file)
-            if (cursor.rowcount or 0) > self.row_limit:
+            if (announced := _announced(cursor) or 0) > self.row_limit:
                 raise QueryError(
-                    f"The result has {cursor.rowcount:,} rows, more than {self.row_limit:,}",
+                    f"The result has {announced:,} rows, more than {self.row_limit:,}",
                     where=f"{self.query.file}, row_limit in flowproject.toml",
                     fix="Filter or aggregate in the query, or raise row_limit in [data]",
                 )
@@ -115,11 +114,32 @@ class Question:
 
     def _check_whole(self, rows: int, cursor: "SnowflakeCursor") -> None:
         """Raise a SourceError if there are fewer rows than Snowflake has announced."""
-        if cursor.rowcount is not None and rows != cursor.rowcount:
+        announced = _announced(cursor)
+        if announced is not None and rows != announced:
             raise SourceError(
-                f"The result broke off after {rows:,} of {cursor.rowcount:,} rows",
+                f"The result broke off after {rows:,} of {announced:,} rows",
                 where=f"{self.query.file}, query id {cursor.sfqid}",
             )
+
+
+def _announced(cursor: "SnowflakeCursor") -> int | None:
+    """How many rows Snowflake says that the result has; None if it doesn't, which is -1 in 5.x."""
+    count = cursor.rowcount
+    return None if count is None or count < 0 else count
+
+
+def ask_plainly(
+    query: Query,
+    sql: str,
+    values: Sequence[str],
+    connection: "SnowflakeConnection",
+    talk: Talk,
+) -> Sequence[Sequence[Any]]:
+    """The rows of a statement of our own about a query, as the connector gives them."""
+    with explained(query), connection.cursor() as cursor:
+        talk.check_staying()
+        cursor.execute(sql, tuple(values) or None)
+        return cast("Sequence[Sequence[Any]]", cursor.fetchall())
 
 
 # The connector's numbers for types of columns, and the Arrow type of a column without a value.
@@ -146,7 +166,7 @@ def _types(cursor: "SnowflakeCursor") -> dict[str, tuple[Any, ...]]:
     return types
 
 
-def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:
+def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int], file: str) -> Iterator[Rows]:
     """The result, chunk by chunk as it arrives."""
     from snowflake.connector import NotSupportedError
 
@@ -156,7 +176,7 @@ def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:
         yield from _without_arrow(cursor, kinds)
         return
     for batch in batches:
-        yield converted(batch, kinds)
+        yield converted(batch, kinds, file)
 
 
 def _without_arrow(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:

@@ -1,5 +1,6 @@
-"""Opening a connection, in one of three ways: an Outerbounds integration, a connection that
-`connections.toml` names, or what the environment says.
+"""Opening a connection, in one of three ways.
+
+An Outerbounds integration, a connection that `connections.toml` names, or the environment.
 """
 
 import math
@@ -16,10 +17,10 @@ from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, safe
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-__all__ = ["connect"]
+__all__ = ["connect", "session"]
 
 _INSTALL: Final = 'python -m pip install "snowflake-connector-python>=4.1,<6"'
-_INSTALL_OUTERBOUNDS: Final = 'python -m pip install "outerbounds[snowflake]"'
+_INSTALL_OUTERBOUNDS: Final = "python -m pip install outerbounds"
 _LOGIN_SECONDS: Final = 60
 
 _PLACES: Final = {
@@ -39,12 +40,19 @@ _PLACES: Final = {
     "SNOWFLAKE_PORT": "port",
     "SNOWFLAKE_PROTOCOL": "protocol",
 }
+_RENAMED_IN: Final = 5
+_RENAMED: Final = {
+    "network_timeout": ("query_timeout", "request_timeout"),
+    "private_key_file_pwd": ("private_key_password",),
+}
 _SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
 
-def connect(data: SnowflakeData) -> "SnowflakeConnection":
+def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection":
     """An open connection; whoever takes it closes it.
+
+    With `anew` Snowflake runs what it is asked, even if it still has the same query's result.
 
     Raises:
         SourceError: if the connector is not installed, if nothing says where to connect, or if
@@ -53,13 +61,21 @@ def connect(data: SnowflakeData) -> "SnowflakeConnection":
     connector = _connector()
     guard_logs()
     with connecting(data):
+        options = _worded(_options(data, anew=anew), connector.__version__)
         if data.integration:
-            connection = _integration()(integration=data.integration, **_options(data)).cn
+            connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
-            connection = connector.connect(connection_name=data.connection, **_options(data))
+            connection = connector.connect(connection_name=data.connection, **options)
         else:
-            connection = connector.connect(**_environment(os.environ), **_options(data))
+            found = _worded(_environment(os.environ), connector.__version__)
+            connection = connector.connect(**found | options)
     return connection  # type: ignore[no-any-return]  # Outerbounds' and the connector's are Any
+
+
+def session(connection: "SnowflakeConnection") -> dict[str, str]:
+    """Who asks, and where names are looked up: what decides a result besides the query."""
+    names = ("account", "host", "user", "role", "database", "schema")
+    return {name: str(getattr(connection, name)) for name in names}
 
 
 def _connector() -> Any:
@@ -81,13 +97,13 @@ def _integration() -> Any:
         raise SourceError(
             "`integration` needs the Outerbounds distribution, and this Metaflow is not it",
             where="flowproject.toml, integration in [data]",
-            allowed="Without it use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
+            allowed="Elsewhere use `connection`, or SNOWFLAKE_ACCOUNT and so on in the environment",
             fix=f"Remove metaflow, and install it: {_INSTALL_OUTERBOUNDS}",
         ) from error
     return Snowflake
 
 
-def _options(data: SnowflakeData) -> dict[str, Any]:
+def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
     """What every connection is opened with, over what the way of connecting says."""
     named = {"warehouse": data.warehouse, "role": data.role}
     named |= {"database": data.database, "schema": data.schema}
@@ -108,8 +124,19 @@ def _options(data: SnowflakeData) -> dict[str, Any]:
             "QUERY_TAG": "flowproject",
             # No word about errors to anyone but the account itself.
             "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
+            # A result that is still there costs no warehouse.
+            "USE_CACHED_RESULT": not anew,
         },
     }
+
+
+def _worded(options: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The options as this version of the connector calls them: 5 warns of the names that 4 has."""
+    if int(version.partition(".")[0]) < _RENAMED_IN:
+        return dict(options)
+    renamed = {new: value for old, value in options.items() for new in _RENAMED.get(old, (old,))}
+    # What is left open is a warning. Nothing of ours runs on without its session.
+    return renamed | {"enable_server_session_keep_alive_auto_detection": False}
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ _LOGIN: Final[dict[int, tuple[str, str]]] = {
     390422: ("A network policy decides who may connect", "Have this machine's address allowed"),
     **dict.fromkeys(range(394300, 394307), _KEY_PAIR),
 }
-_UNKNOWN_ACCOUNT: Final = frozenset([250001, 290403, 290404])
+_UNKNOWN_ACCOUNT: Final = frozenset([250001, 290403, 290404, 540001])  # 540001: 4.x, at HTTP 403
+_NOBODY: Final = re.compile(r"\berror status: 40[34]\b")  # the same in 5.x, in words only
+_SESSION: Final = range(390000, 400000)
 _NO_OBJECT: Final = frozenset([2003, 2043, 3001, 90105, 90106])
 _NO_WAREHOUSE: Final = frozenset([606, 90073])
 _CANCELLED: Final = 604
@@ -56,7 +58,7 @@ def connecting(data: SnowflakeData) -> Iterator[None]:
         yield
     except FlowprojectError:
         raise
-    except Exception as error:  # a file that isn't there, Outerbounds' own, the connector's own
+    except Exception as error:  # noqa: BLE001  # Outerbounds' own have no class in common
         raise _no_connection(data, error) from scrub(error)
 
 
@@ -92,7 +94,7 @@ def overdue(query: Query, seconds: float) -> SourceError:
 def _no_connection(data: SnowflakeData, error: Exception) -> SourceError:
     number, said = _number(error), _said(error)
     allowed, fix = _LOGIN.get(number, ("", ""))
-    if number in _UNKNOWN_ACCOUNT:
+    if number in _UNKNOWN_ACCOUNT or _NOBODY.search(said):
         allowed = "An account is named without .snowflakecomputing.com: myorg-myaccount"
         fix = "Correct the account, or let this machine reach the address"
     return SourceError(
@@ -112,6 +114,9 @@ def _failure(query: Query, error: Any) -> FlowprojectError:
     number, said = _number(error), f"Snowflake: {_said(error)}"
     query_id = getattr(error, "sfqid", None)
     where = f"{query.file}, query id {query_id}" if query_id else query.file
+    if number in _SESSION:
+        allowed, fix = _LOGIN.get(number, ("The next tick logs in anew", ""))
+        return SourceError(said, where=where, allowed=allowed, fix=fix)
     if number in _NO_OBJECT:
         return SourceError(
             said,
@@ -142,7 +147,9 @@ def _wrong_query(query: Query, error: Any, said: str, where: str) -> Flowproject
 
     if not isinstance(error, ProgrammingError | DataError | IntegrityError):
         return SourceError(
-            said, where=where, allowed="The network, or Snowflake itself, failed: the next tick asks again"
+            said,
+            where=where,
+            allowed="The network, or Snowflake itself, failed: the next tick asks again",
         )
     if place := _POSITION.search(said):
         at = _position(query, int(place[1]), int(place[2]))

@@ -3,7 +3,7 @@
 The gate only ever saves a query. Whatever it can't vouch for opens it, and it says why.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -12,18 +12,18 @@ from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.observation import Memo
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import strangers, table_names, unsteady
-from flowproject.errors import FlowprojectError
+from flowproject.errors import FlowprojectError, QueryError
 from flowproject.sources.snowflake.plan import Plan, read_plan
 from flowproject.sql import Query, statement
 
-__all__ = ["Ask", "Gate", "ask_gate", "doubts"]
+__all__ = ["UNGATED", "Ask", "Gate", "ask_gate", "check_gateable"]
 
 Ask = Callable[[str, Sequence[str]], Sequence[Sequence[Any]]]
 """Runs a statement whose `?` are bound to texts, and returns its rows; raises FlowprojectError."""
 
 _FORMAT: Final = 1
 _DIALECT: Final = "snowflake"
-_LONGEST: Final = 200
+_LONGEST: Final = 100
 _ASK_TOKEN: Final = "SYSTEM$LAST_CHANGE_COMMIT_TIME(?)"  # noqa: S105  # a function's name
 
 
@@ -61,6 +61,10 @@ class Gate:
         return replace(self, memo={}, reason=f"{self.reason}; written to while it ran")
 
 
+UNGATED: Final = Gate(is_shut=False, reason="", memo={})
+"""The gate of a query that has none."""
+
+
 def ask_gate(
     ask: Ask, query: Query, data: SnowflakeData, session: Mapping[str, str], memo: Memo
 ) -> Gate:
@@ -70,15 +74,15 @@ def ask_gate(
     same role, of the same plan and tables, and no token moved.
     """
     try:
-        _check_steady(query)
+        _check_steady(query, data.tables)
         plan, lack = _plan(ask, query)
-        tables = data.tables or _tables(query, plan, lack)
+        tables = data.tables or _tables(query, plan)
         tokens = _tokens(ask, tables)
     except (_OpenError, FlowprojectError) as error:
         return Gate(is_shut=False, reason=f"not gated: {_brief(error)}", memo={})
     definition = _definition(query, data, session, plan)
     now: Memo = {"v": _FORMAT, "definition": definition, "tokens": {**tokens}}
-    by = f", by the names in the query ({lack})" if lack and not data.tables else ""
+    by = f"; {lack}, so the names in the query were asked" if lack and not data.tables else ""
     if memo == now:
         number = f"{len(tokens)} table{'s' if len(tokens) > 1 else ''}"
         return Gate(
@@ -87,17 +91,33 @@ def ask_gate(
     return Gate(is_shut=False, reason=f"the query ran: {_moved(memo, now)}{by}", memo=now)
 
 
-def doubts(query: Query) -> tuple[str, ...]:
-    """Why a query can't be gated, whatever its tables are; nothing if it can, as far as it tells.
+def check_gateable(query: Query, tables: Sequence[str]) -> None:
+    """Raise a QueryError if the query can't be gated, as far as its text tells.
 
-    Raises:
-        QueryError: if it does not parse.
+    `tables` are those that were listed by hand: nobody has to find them then.
     """
-    return tuple(f"it has {part}, which changes by itself" for part in unsteady(query, _DIALECT))
+    for doubt in _doubts(query, tables):
+        raise QueryError(
+            f"The gate is of no use to this query: {doubt}",
+            where=f"{query.file}, gate in [data] of flowproject.toml",
+            allowed="A tick runs such a query every time",
+            fix='Write the query without it, or gate = ""; if it is a function that reads known '
+            "tables, list them in `tables`",
+        )
+    if not tables:
+        table_names(query, _DIALECT)
 
 
-def _check_steady(query: Query) -> None:
-    for doubt in doubts(query):
+def _doubts(query: Query, tables: Sequence[str]) -> Iterator[str]:
+    """Why the result may differ although no table was written to."""
+    for part in unsteady(query, _DIALECT):
+        yield f"it has {part}, which changes by itself"
+    for function in () if tables else strangers(query, _DIALECT):
+        yield f"it calls {function}, which may read anything"
+
+
+def _check_steady(query: Query, tables: Sequence[str]) -> None:
+    for doubt in _doubts(query, tables):
         raise _OpenError(doubt)
 
 
@@ -107,23 +127,20 @@ def _plan(ask: Ask, query: Query) -> tuple[Plan | None, str]:
         [[text, *_], *_] = ask(f"EXPLAIN USING JSON {statement(query.text)}", ())
         plan = read_plan(str(text))
     except (FlowprojectError, ValueError) as error:
-        return None, f"no plan: {_brief(error)}"
+        return None, f"there is no plan ({_brief(error)})"
     if plan.moving:
         raise _OpenError(plan.moving)
     return plan, ""
 
 
-def _tables(query: Query, plan: Plan | None, lack: str) -> tuple[str, ...]:
+def _tables(query: Query, plan: Plan | None) -> tuple[str, ...]:
     """The tables that the query names, and those that its plan scans behind views.
 
     Both: a plan leaves out what Snowflake answers from what it knows of a table, such as count(*).
     """
-    named = table_names(query, _DIALECT)
-    if plan is None:
-        for function in strangers(query, _DIALECT):
-            raise _OpenError(f"it calls {function}, which may read anything, and there is {lack}")
-    elif plan.hidden:
+    if plan and plan.hidden:
         raise _OpenError(plan.hidden)
+    named = table_names(query, _DIALECT)
     tables = dict.fromkeys([*named, *(plan.tables if plan else ())])
     if not tables:
         raise _OpenError("it reads no table")
@@ -138,10 +155,17 @@ def _tokens(ask: Ask, tables: Sequence[str]) -> dict[str, str]:
         raise _OpenError(f"{len(tables)} tokens were asked for, and {len(row)} came")
     tokens = {}
     for table, token in zip(tables, row, strict=True):
-        if isinstance(token, bool) or not isinstance(token, int | Decimal) or token != int(token):
+        if not _is_token(token):
             raise _OpenError(f"{table} has no commit time ({token!r})")
         tokens[table] = str(int(token))
     return tokens
+
+
+def _is_token(value: object) -> bool:
+    """Whether it is a whole number, as the documentation says: NULL is none, and no baseline."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and value == value.to_integral_value()
+    return type(value) is int
 
 
 def _definition(

@@ -18,7 +18,7 @@ _LOOKS_SECRET: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
     r"|\bver:\d+-hint:[^\s\"',}]+"  # a session's token
-    r"|(?i:(?<=password=)|(?<=passcode=)|(?<=token=)|(?<=secret=))[^\s\"'&,}]+"
+    r"|(?i:(?<=password=)|(?<=passcode=)|(?<=token=)|(?<=secret=))[^\s\"'&,})]+"
     r"|(?i:(?<=\"password\": \")|(?<=\"token\": \")|(?<=\"passcode\": \"))[^\"]+"
     r"|(?<=://)[^\s/@'\"]+(?=@)",  # https://USER:PASSWORD@host
     re.DOTALL,

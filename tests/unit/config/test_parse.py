@@ -102,7 +102,7 @@ ONE_PROBLEM = [
     (NAME + '[data]\ntype = ""\n', f"[data] type is missing. {SOURCES}"),
     (
         FILES.replace('"files"', '"snowflke"'),
-        f"[data] type = 'snowflke' is not a source. {SOURCES}",
+        f"[data] type = 'snowflke' is not a source. {SOURCES} Did you mean 'snowflake'?",
     ),
     (
         DUCKDB.replace('"duckdb"', '"ducdb"'),

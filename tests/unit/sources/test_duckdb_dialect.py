@@ -32,13 +32,20 @@ def test_a_query_in_duckdbs_own_words_is_not_touched(tmp_path: Path):
 
 
 def test_columns_have_the_names_that_they_have_on_snowflake(tmp_path: Path):
-    text = 'SELECT n AS id, n + 1 AS "next" FROM VALUES (1), (2) AS t(n)'
-    seen = source(tmp_path, text, key=("ID",)).observe()
-    assert seen.items is not None
-    assert [item.data for item in seen.items.values()] == [
-        {"ID": 1, "next": 2},
-        {"ID": 2, "next": 3},
-    ]
+    text = 'SELECT n AS Id, n + 1 AS "Next" FROM VALUES (1), (2) AS t(n)'
+    for key in ("id", "ID"):
+        seen = source(tmp_path, text, key=(key,)).observe()
+        assert seen.items is not None
+        assert [item.data for item in seen.items.values()] == [
+            {"id": 1, "Next": 2},
+            {"id": 2, "Next": 3},
+        ]
+
+
+def test_an_arrow_table_has_the_same_names(tmp_path: Path):
+    text = 'SELECT n AS Id, n + 1 AS "Next", \'x\' AS "W" FROM VALUES (1) AS t(n)'
+    table = source(tmp_path, text).query_arrow("it", {})
+    assert table.to_pylist() == [{"id": 1, "Next": 2, "w": "x"}]
 
 
 def test_parameters_are_bound_in_a_translation(tmp_path: Path):
@@ -46,7 +53,7 @@ def test_parameters_are_bound_in_a_translation(tmp_path: Path):
         "SELECT nvl(:word, 'none') AS w, ':word' AS s FROM VALUES (1), (2) AS t(n) WHERE n > :least"
     )
     rows = source(tmp_path, text).query("it", {"word": "o'x", "least": 1})
-    assert rows == [{"W": "o'x", "S": ":word"}]
+    assert rows == [{"w": "o'x", "s": ":word"}]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from flowproject.changes.observation import Memo
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
-from flowproject.sources.snowflake.gate import Gate, ask_gate, doubts
+from flowproject.sources.snowflake.gate import Gate, ask_gate, check_gateable
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the parser
@@ -141,7 +141,7 @@ def test_a_memo_of_another_version_or_with_less_in_it_opens_it(account: Account)
         assert not gate(account, {key: memo[key] for key in memo if key != lost}).is_shut
 
 
-@pytest.mark.parametrize("token", [None, "7", 7.5, Decimal("7.5"), True, b"7", float("nan")])
+@pytest.mark.parametrize("token", [None, "7", 7.0, Decimal("7.5"), Decimal("NaN"), True, b"7"])
 def test_what_is_no_token_opens_it_and_leaves_no_memo(account: Account, token: object):
     memo = gate(account).memo
     account.tokens["v"] = token
@@ -178,7 +178,7 @@ def test_without_a_plan_the_names_in_the_query_are_asked_and_that_is_said(accoun
     assert memo["tokens"] == {"t": "7", "v": "8"}
     again = gate(account, memo)
     assert again.is_shut
-    assert "by the names in the query (no plan: Snowflake: EXPLAIN is not known" in again.reason
+    assert "no plan (Snowflake: EXPLAIN is not known. sql/it.sql), so the names" in again.reason
 
 
 @pytest.mark.parametrize("text", ["no plan", "{}", '{"Operations": [[1]]}'])
@@ -187,13 +187,11 @@ def test_a_plan_of_another_shape_is_none(account: Account, text: str):
     assert "no plan" in gate(account).reason
 
 
-def test_a_function_of_somebodys_own_needs_a_plan(account: Account):
+def test_a_function_of_somebodys_own_may_read_anything_unless_tables_are_listed(account: Account):
     text = "SELECT theirs(n) FROM t"
-    assert gate(account, text=text).memo
-    account.plan = SourceError("no")
     found = gate(account, text=text)
-    assert found.memo == {}
-    assert "it calls theirs" in found.reason
+    assert (found.memo, found.reason) == ({}, "not gated: it calls theirs, which may read anything")
+    assert gate(account, text=text, tables=("t",)).memo["tokens"] == {"t": "7"}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +204,7 @@ def test_a_function_of_somebodys_own_needs_a_plan(account: Account):
         ("SELECT n FROM t AT(OFFSET => -60)", "OFFSET"),
         ("SELECT 1 AS n", "reads no table"),
         ("SELECT n FROM @stage", "@stage"),
-        ("SELECT n FROM TABLE(theirs(1))", "THEIRS(1)"),
+        ("SELECT n FROM TABLE(theirs(1))", "calls theirs"),
         ("SELEC 1", "Snowflake's SQL"),
     ],
 )
@@ -250,9 +248,21 @@ def test_what_was_not_gated_asks_nothing_afterwards(account: Account):
     assert account.asked == []
 
 
-def test_what_can_be_known_without_an_account_is_told_in_words():
-    assert doubts(query("SELECT n FROM t")) == ()
-    assert doubts(query("SELECT RANDOM(), CURRENT_DATE FROM t")) == (
-        "it has RANDOM(), which changes by itself",
-        "it has CURRENT_DATE, which changes by itself",
-    )
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("SELECT RANDOM(), CURRENT_DATE FROM t", r'has RANDOM\(\).*sql/it\.sql.*gate = ""'),
+        ("SELECT theirs(n) FROM t", "calls theirs.*`tables`"),
+        ("SELECT n FROM @stage", "No name tells.*line 1, column 15"),
+    ],
+)
+def test_what_can_be_known_without_an_account_is_an_error_with_a_way_out(text: str, told: str):
+    with pytest.raises(QueryError, match=told):
+        check_gateable(query(text), ())
+
+
+def test_listed_tables_are_a_way_out_and_not_of_a_clock():
+    check_gateable(query("SELECT n FROM t"), ())
+    check_gateable(query("SELECT theirs(n) FROM @stage"), ("t",))
+    with pytest.raises(QueryError, match="CURRENT_DATE"):
+        check_gateable(query("SELECT CURRENT_DATE"), ("t",))
