@@ -101,9 +101,9 @@ class Snow:
         """The environment in which a source finds this server."""
         return SETTINGS | {"SNOWFLAKE_PORT": str(self.port)}
 
-    def database(self) -> str:
+    def database(self, name: str = "") -> str:
         """The name of a new, empty database, in whose schema PUBLIC tests put their tables."""
-        name = f"DB_{os.getpid()}_{next(_NUMBERS)}"
+        name = name or f"DB_{os.getpid()}_{next(_NUMBERS)}"
         self._databases.add(name)
         self.run(name, "SELECT 1")
         return name

@@ -76,8 +76,8 @@ def test_a_reader_of_object_stores_sees_what_the_page_shows(
 @pytest.fixture
 def shop(snow: Snow, environment: dict[str, str], place: Path) -> dict[str, str]:
     """What a reader's terminal has besides, who follows the page on Snowflake."""
-    snow.settle(
-        "SHOP",
+    snow.run(
+        snow.database("SHOP"),
         "CREATE TABLE orders (order_id INT, customer VARCHAR, amount NUMBER(10, 2), "
         "placed_at TIMESTAMP_NTZ)",
         "INSERT INTO orders VALUES (1, 'Ada', 3.50, '2026-11-24 08:00:00'), "
