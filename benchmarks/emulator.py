@@ -6,6 +6,7 @@ tokens of the gate, which the emulator does not know, are answered here; they ne
 
 import gzip
 import json
+import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -33,7 +34,7 @@ CREATE TABLE {table} AS SELECT
     number % 2 = 0 AS paid
 FROM (SELECT ROW_NUMBER() OVER (ORDER BY 1) AS number FROM TABLE(GENERATOR(ROWCOUNT => {rows})))
 """
-_TOKEN: Final = {"name": "TOKEN", "type": "fixed", "precision": 38, "scale": 0, "nullable": True}
+_TOKEN: Final = {"type": "fixed", "precision": 38, "scale": 0, "nullable": True, "length": None}
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -86,7 +87,7 @@ async def _answer(document: object, send: _Send) -> None:
 
 def _tokens(number: int) -> dict[str, Any]:
     """The same moment for each table, in the form in which Snowflake answers what is no query."""
-    columns = [_TOKEN | {"name": f"TOKEN_{place}"} for place in range(number)]
+    columns = [_TOKEN | {"name": f"TOKEN_{place}", "byteLength": None} for place in range(number)]
     row = ["1764028800000000000"] * number
     data = {"rowtype": columns, "rowset": [row], "total": 1, "returned": 1}
     data |= {"queryResultFormat": "json", "queryId": "01b2-0"}
@@ -96,6 +97,9 @@ def _tokens(number: int) -> dict[str, Any]:
 def main() -> None:
     """Serve as many rows as the command line says."""
     rows = int(sys.argv[1])
+    logging.getLogger("sqlglot").setLevel(
+        logging.ERROR
+    )  # it warns of plans, which it does not know
     with closing(fakesnow.server.shared_fs.connect(DATABASE, "PUBLIC")) as connection:
         connection.cursor().execute(_ROWS.format(table=TABLE, rows=rows))
     config = uvicorn.Config(_Noted(), host="127.0.0.1", port=0, log_config=None)
