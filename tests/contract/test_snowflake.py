@@ -405,6 +405,19 @@ def test_every_connection_says_who_it_is_and_keeps_to_limits(project: Project):
     assert said["TIMEZONE"] == "UTC"
 
 
+def test_what_the_configuration_says_goes_before_the_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SNOWFLAKE_DATABASE", "NOSUCH")
+    monkeypatch.setenv("SNOWFLAKE_ROLE", "READER")
+    assert project.look("SELECT 1").value == 1
+    monkeypatch.setenv("SNOWFLAKE_DATABASE", project.database)
+    monkeypatch.setenv("SNOWFLAKE_SCHEMA", "PUBLIC")
+    project.run("CREATE TABLE it (id INT)")
+    project.write("SELECT COUNT(*) AS n FROM it")
+    assert project.source(database="", schema="").observe().value == 0
+
+
 @pytest.mark.timeout(60)
 def test_a_connection_has_a_name_in_snowflake_s_own_file(project: Project, snow: Snow):
     home = project.root / "home"
@@ -539,6 +552,21 @@ def test_what_is_wrong_is_one_clear_error_without_a_secret(
     said = everything_said(failed.value) + caplog.text
     for secret in (PASSWORD, "hunter2-and-3", OLD_TOKEN, "some-token-0123"):
         assert secret not in said
+
+
+def test_what_goes_well_tells_no_secret_to_the_log(
+    project: Project, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.DEBUG):
+        assert project.look("SELECT 1").value == 1
+    [token] = [
+        token
+        for token, session in project.snow._sessions.items()
+        if session.number == project.snow.asked[-1].session
+    ]
+    assert "snowflake.connector" in {record.name.rpartition(".")[0] for record in caplog.records}
+    assert PASSWORD not in caplog.text
+    assert token not in caplog.text
 
 
 def test_a_key_that_is_not_the_user_s_is_an_error(
