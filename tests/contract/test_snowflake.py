@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 CONNECTOR = int(version("snowflake-connector-python").partition(".")[0])
 NEVER = "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000000000)) WHERE SEQ8() % 7 = 3"
 SECONDS = 20.0
+COLUMN = {"nullable": True, "length": None, "byteLength": None, "precision": 38}
 PASSWORD = SETTINGS["SNOWFLAKE_PASSWORD"]
 
 
@@ -129,10 +130,40 @@ def test_an_observation_says_what_ran_and_what_it_cost(project: Project):
     assert len(str(seen.cost.to_json()["query_id"])) == 36
 
 
-def test_what_is_no_select_is_answered_without_arrow_and_read_all_the_same(project: Project):
+def test_what_is_no_select_is_watched_all_the_same(project: Project):
     project.run("CREATE TABLE watched (id INT)")
     seen = project.look("SHOW TABLES", key=("name",))
     assert list(seen.items or {}) == ["WATCHED"]  # type: ignore[call-overload]
+
+
+def test_an_answer_without_arrow_is_read_as_well(project: Project, snow: Snow):
+    """Snowflake answers SHOW in JSON; the emulator does not."""
+    kinds = {"created_on": "timestamp_ltz", "name": "text", "rows": "fixed", "options": "variant"}
+    data = {
+        "rowtype": [
+            {"name": name, "type": kind, **COLUMN, "scale": 9 if "time" in kind else 0}
+            for name, kind in kinds.items()
+        ],
+        "rowset": [["1704067200.500000000", "IT", "3", '{"b": 1.10}'], [None] * 4],
+        "total": 2,
+        "returned": 2,
+        "queryResultFormat": "json",
+        "queryId": "01b2",
+        "parameters": [{"name": "TIMEZONE", "value": "America/New_York"}],
+    }
+    body = json.dumps({"data": data, "success": True}).encode()
+    headers = {"Content-Type": "application/json"}
+    with proxied(snow.url) as proxy, through(proxy):
+        proxy.plan = on_queries(lambda _: Answer(status=200, headers=headers, body=body))
+        assert project.ask("SHOW TABLES") == [
+            {
+                "created_on": "2024-01-01T00:00:00.500000+00:00",
+                "name": "IT",
+                "rows": 3,
+                "options": {"b": 1.1},
+            },
+            dict.fromkeys(kinds),
+        ]
 
 
 def test_preview_and_check_show_what_the_server_knows_the_query_by(
