@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -672,6 +673,26 @@ def test_the_server_ends_a_query_by_itself_if_nobody_is_left_to_cancel_it(projec
     with pytest.raises(Error, match="timeout of 1 second|timed out after 1s"):
         connection.cursor().execute(NEVER, timeout=10)
     connection.close()
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_the_query_on_the_server_too(project: Project):
+    project.write(NEVER)
+    script = f"""
+from pathlib import Path
+from flowproject.config.data import SnowflakeData
+from flowproject.sources import open_source
+data = SnowflakeData(query="it", database={project.database!r}, schema="PUBLIC")
+open_source(data, Path({str(project.root)!r})).query("it", {{}})
+"""
+    before = len(project.snow.cancelled)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE)
+    wait_until(lambda: project.snow.running == 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=SECONDS)
+    assert b"KeyboardInterrupt" in said
+    wait_until(lambda: project.snow.running == 0)
+    assert len(project.snow.cancelled) > before
 
 
 def test_a_query_that_somebody_else_cancels_is_an_error(project: Project):
