@@ -29,7 +29,11 @@ _OF_STEPS: Final = (
 _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
     "duckdb": ("duckdb>=2.0,<3", "sqlglot>=30.22,<31"),
     "s3": ("urllib3>=2.2,<3",),
-    "snowflake": ("snowflake-connector-python>=4.1,<6", "sqlglot>=30.22,<31"),
+    "snowflake": (
+        "cryptography>=44",
+        "snowflake-connector-python>=4.1,<6",
+        "sqlglot>=30.22,<31",
+    ),
 }
 """What a step needs besides for a source of this type."""
 

@@ -224,10 +224,8 @@ class Snow:
             self.running -= 1
             timer.cancel()
         if session.overdue:
-            said = (
-                f"Statement reached its statement or warehouse timeout of {session.limit} second(s)"
-            )
-            return _failed("000630", f"{said} and was canceled.", "57014")
+            reached = f"its statement or warehouse timeout of {session.limit:g} second(s)"
+            return _failed("000630", f"Statement reached {reached} and was canceled.", "57014")
         if session.cancelled:
             return _failed("000604", "SQL execution canceled", "57014")
         return self._in_chunks(response, request) if self.chunk_rows else response

@@ -75,7 +75,7 @@ class Question:
         with self._asked(connection, talk) as cursor:
             kinds = {folded(column[0]): column[1] for column in cursor.description}
             rows: Rows = []
-            for chunk in _chunks(cursor, kinds):
+            for chunk in _chunks(cursor, kinds, self.query.file):
                 rows += chunk
                 talk.check_staying()
                 if len(rows) >= self.enough:
@@ -166,7 +166,7 @@ def _types(cursor: "SnowflakeCursor") -> dict[str, tuple[Any, ...]]:
     return types
 
 
-def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:
+def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int], file: str) -> Iterator[Rows]:
     """The result, chunk by chunk as it arrives."""
     from snowflake.connector import NotSupportedError
 
@@ -176,7 +176,7 @@ def _chunks(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:
         yield from _without_arrow(cursor, kinds)
         return
     for batch in batches:
-        yield converted(batch, kinds)
+        yield converted(batch, kinds, file)
 
 
 def _without_arrow(cursor: "SnowflakeCursor", kinds: dict[str, int]) -> Iterator[Rows]:

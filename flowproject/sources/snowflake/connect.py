@@ -5,9 +5,10 @@ An Outerbounds integration, a connection that `connections.toml` names, or the e
 
 import math
 import os
+import re
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
@@ -45,6 +46,7 @@ _RENAMED: Final = {
     "network_timeout": ("query_timeout", "request_timeout"),
     "private_key_file_pwd": ("private_key_password",),
 }
+_SECRET_NAME: Final = re.compile(r"(?i)pass|pwd|token|secret|private_key$")
 _SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
@@ -65,6 +67,7 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
         if data.integration:
             connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
+            _keep_secrets_of(data.connection)
             connection = connector.connect(connection_name=data.connection, **options)
         else:
             found = _worded(_environment(os.environ), connector.__version__)
@@ -101,6 +104,15 @@ def _integration() -> Any:
             fix=f"Remove metaflow, and install it: {_INSTALL_OUTERBOUNDS}",
         ) from error
     return Snowflake
+
+
+def _keep_secrets_of(name: str) -> None:
+    """Let nothing out of what Snowflake's own file says of a connection, if it says anything."""
+    from snowflake.connector.config_manager import CONFIG_MANAGER
+
+    named = cast("Mapping[str, Mapping[str, object]]", CONFIG_MANAGER["connections"])
+    settings = named.get(name, {})
+    keep_secret(str(value) for key, value in settings.items() if _SECRET_NAME.search(key))
 
 
 def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = ["Talk"]
 _CANCEL_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.5
 _CANCEL_TIMES: Final = 20
+_CLOSE_SECONDS: Final = 2.0  # to end the session; the server ends it later by itself
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Talk:
             SourceError: if it was left meanwhile.
         """
         # A daemon: a connection that hangs must not keep the process alive.
-        threading.Thread(target=self._talk, args=(work,), name="snowflake", daemon=True).start()
+        talk = threading.Thread(target=self._talk, args=(work,), name="snowflake", daemon=True)
+        talk.start()
         try:
             answer = self._answers.get(timeout=seconds)
         except Empty:
@@ -53,6 +55,7 @@ class Talk:
         except BaseException:  # Ctrl-C: nothing that was started here may run on, and cost
             self.leave()
             raise
+        talk.join(_CLOSE_SECONDS)
         if isinstance(answer, Exception):
             raise answer
         return cast("_T", answer)
@@ -75,13 +78,21 @@ class Talk:
     def _talk(self, work: Callable[["SnowflakeConnection"], object]) -> None:
         try:
             self.check_staying()
-            with closing(self._opened()) as connection:
-                self._connection = connection
+            connection = self._opened()
+        except Exception as error:  # noqa: BLE001  # handed to whoever waits, who raises it
+            self._answer(error)
+            return
+        with closing(connection):
+            self._connection = connection
+            try:
                 self.check_staying()
                 answer = work(connection)
-        except Exception as error:  # noqa: BLE001  # handed to whoever waits, who raises it
-            answer = error
-        self._connection = None
+            except Exception as error:  # noqa: BLE001  # the same
+                answer = error
+            self._connection = None
+            self._answer(answer)
+
+    def _answer(self, answer: object) -> None:
         self._ended.set()
         self._answers.put(answer)
 

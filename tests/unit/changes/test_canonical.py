@@ -56,6 +56,14 @@ def test_every_value_has_a_form_that_json_keeps(value: object):
 
 @settings(deadline=None)
 @given(VALUES)
+def test_it_is_spelled_as_the_standard_library_spells_it(value: object):
+    form = canonical(value)
+    spelled = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert dumps(form) == spelled
+
+
+@settings(deadline=None)
+@given(VALUES)
 def test_the_form_of_a_form_is_itself(value: object):
     form = canonical(value)
     assert dumps(canonical(form)) == dumps(form)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
+from flowproject.errors import QueryError
 from flowproject.sources.snowflake.values import converted, row_form
 
 FIXED, REAL, TEXT, DATE, VARIANT, LTZ, NTZ, BINARY, TIME, BOOLEAN = 0, 1, 2, 3, 5, 6, 8, 11, 12, 13
@@ -27,7 +28,7 @@ NANOSECONDS = st.integers(-(2**63), 2**63 - 1)
 
 def one(array: Any, kind: int) -> Json:
     """The canonical form of the first value of a column."""
-    return converted(pa.table({"C": array}), {"c": kind})[0]["c"]
+    return converted(pa.table({"C": array}), {"c": kind}, "f")[0]["c"]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def one(array: Any, kind: int) -> Json:
         (pa.array([float("-inf")]), REAL, "-Infinity"),
         (pa.array([True]), BOOLEAN, True),
         (pa.array([dt.date(2024, 2, 29)]), DATE, "2024-02-29"),
+        (pa.array([-(10**6)], pa.date32()), DATE, "-0768-02-04"),
         (pa.array([b"\x00\xff"], pa.binary()), BINARY, "AP8="),
         (pa.array([0], NS), NTZ, "1970-01-01T00:00:00"),
         (pa.array([-1_000], NS), NTZ, "1969-12-31T23:59:59.999999"),
@@ -83,6 +85,11 @@ def test_a_moment_has_the_form_that_it_has_everywhere(moment: dt.datetime):
     assert one(pa.array([zoned], UTC), LTZ) == canonical(zoned)
 
 
+@given(st.decimals(-(10**12), 10**12, places=4) | st.decimals(-(10**30), 10**30, places=4))
+def test_a_decimal_has_the_form_that_it_has_everywhere(number: Decimal):
+    assert dumps(one(pa.array([number], pa.decimal128(38, 4)), FIXED)) == dumps(canonical(number))
+
+
 @given(st.times())
 def test_a_time_has_the_form_that_it_has_everywhere(moment: dt.time):
     assert one(pa.array([moment], pa.time64("us")), TIME) == canonical(moment)
@@ -104,4 +111,18 @@ def test_a_variant_is_what_its_json_says_however_it_is_laid_out(value: Any):
 
 def test_columns_and_rows_keep_their_places():
     table = pa.table({"A": [1, 2], "b": ["x", None]})
-    assert converted(table, {"a": FIXED, "b": TEXT}) == [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+    assert converted(table, {"a": FIXED, "b": TEXT}, "f") == [
+        {"a": 1, "b": "x"},
+        {"a": 2, "b": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    "array, kind",
+    [
+        (pa.array([10**15], pa.timestamp("ms")), NTZ),
+    ],
+)
+def test_what_nobody_can_hold_is_an_error_that_names_the_column(array: Any, kind: int):
+    with pytest.raises(QueryError, match=r"column 'c' can't be read.*sql/it\.sql.*c::VARCHAR AS c"):
+        converted(pa.table({"C": array}), {"c": kind}, "sql/it.sql")
