@@ -29,7 +29,7 @@ test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for som
 environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
 	$(BIN)/python -m pytest -m environment $(ARGS)
 	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
-	  -m "environment or not environment" -k "flows or snowflake" $(ARGS)
+	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or sensorflow or starterflow" $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check

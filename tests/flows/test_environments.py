@@ -168,6 +168,18 @@ def test_a_deployment_takes_the_packages_of_its_steps_along(
 
 
 @needs_outerbounds
+def test_credentials_that_outerbounds_would_give_are_missed_in_words(
+    new_place: Callable[..., Any],
+) -> None:
+    place = new_place('project_name = "p"\n[data]\ntype = "s3"\nbucket = "lake"\n[sensors.lake]\n')
+    looked = place.command("preview")
+    assert looked.code
+    assert "outerbounds configure" in looked.text
+    assert "bug of flowproject" not in looked.text
+    assert "Traceback" not in looked.text
+
+
+@needs_outerbounds
 def test_the_bakery_is_told_the_packages_of_the_steps(weather: Any, bakery: Bakery) -> None:
     # It ends at the datastore: Outerbounds' credentials for S3 come from its own service only.
     weather.python(
