@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 CONNECTOR = int(version("snowflake-connector-python").partition(".")[0])
 NEVER = "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000000000)) WHERE SEQ8() % 7 = 3"
 SECONDS = 20.0
+COLUMN = {"nullable": True, "length": None, "byteLength": None, "precision": 38}
 PASSWORD = SETTINGS["SNOWFLAKE_PASSWORD"]
 
 
@@ -129,10 +131,40 @@ def test_an_observation_says_what_ran_and_what_it_cost(project: Project):
     assert len(str(seen.cost.to_json()["query_id"])) == 36
 
 
-def test_what_is_no_select_is_answered_without_arrow_and_read_all_the_same(project: Project):
+def test_what_is_no_select_is_watched_all_the_same(project: Project):
     project.run("CREATE TABLE watched (id INT)")
     seen = project.look("SHOW TABLES", key=("name",))
     assert list(seen.items or {}) == ["WATCHED"]  # type: ignore[call-overload]
+
+
+def test_an_answer_without_arrow_is_read_as_well(project: Project, snow: Snow):
+    """Snowflake answers SHOW in JSON; the emulator does not."""
+    kinds = {"created_on": "timestamp_ltz", "name": "text", "rows": "fixed", "options": "variant"}
+    data = {
+        "rowtype": [
+            {"name": name, "type": kind, **COLUMN, "scale": 9 if "time" in kind else 0}
+            for name, kind in kinds.items()
+        ],
+        "rowset": [["1704067200.500000000", "IT", "3", '{"b": 1.10}'], [None] * 4],
+        "total": 2,
+        "returned": 2,
+        "queryResultFormat": "json",
+        "queryId": "01b2",
+        "parameters": [{"name": "TIMEZONE", "value": "America/New_York"}],
+    }
+    body = json.dumps({"data": data, "success": True}).encode()
+    headers = {"Content-Type": "application/json"}
+    with proxied(snow.url) as proxy, through(proxy):
+        proxy.plan = on_queries(lambda _: Answer(status=200, headers=headers, body=body))
+        assert project.ask("SHOW TABLES") == [
+            {
+                "created_on": "2024-01-01T00:00:00.500000+00:00",
+                "name": "IT",
+                "rows": 3,
+                "options": {"b": 1.1},
+            },
+            dict.fromkeys(kinds),
+        ]
 
 
 def test_preview_and_check_show_what_the_server_knows_the_query_by(
@@ -641,6 +673,26 @@ def test_the_server_ends_a_query_by_itself_if_nobody_is_left_to_cancel_it(projec
     with pytest.raises(Error, match="timeout of 1 second|timed out after 1s"):
         connection.cursor().execute(NEVER, timeout=10)
     connection.close()
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_the_query_on_the_server_too(project: Project):
+    project.write(NEVER)
+    script = f"""
+from pathlib import Path
+from flowproject.config.data import SnowflakeData
+from flowproject.sources import open_source
+data = SnowflakeData(query="it", database={project.database!r}, schema="PUBLIC")
+open_source(data, Path({str(project.root)!r})).query("it", {{}})
+"""
+    before = len(project.snow.cancelled)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE)
+    wait_until(lambda: project.snow.running == 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=SECONDS)
+    assert b"KeyboardInterrupt" in said
+    wait_until(lambda: project.snow.running == 0)
+    assert len(project.snow.cancelled) > before
 
 
 def test_a_query_that_somebody_else_cancels_is_an_error(project: Project):

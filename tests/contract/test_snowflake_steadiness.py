@@ -29,7 +29,7 @@ def test_a_steady_query_is_the_same_twice_and_the_second_time_not_out_of_a_cache
     source, sensor, seen = asked(tmp_path, snow, "SELECT id, n FROM stock")
     assert look_again(source, sensor, seen) == "twice the same"
     told = [login["SESSION_PARAMETERS"]["USE_CACHED_RESULT"] for login in snow.logins[before:]]
-    assert told == [True, False]
+    assert [str(one).lower() for one in told] == ["true", "false"]  # connector 5 sends text
 
 
 @pytest.mark.parametrize("moving", ["RANDOM()", "CURRENT_TIMESTAMP()", "UUID_STRING()"])

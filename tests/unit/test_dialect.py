@@ -129,6 +129,7 @@ QUOTED = st.text(alphabet="aB.\"' é", min_size=1, max_size=6).map(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(NAMES | QUOTED, min_size=1, max_size=3).map(".".join), unique=True))
 def test_names_come_back_as_they_are_written(names: list[str]):
     distinct = list({name.upper() if '"' not in name else name: name for name in names}.values())
@@ -214,6 +215,7 @@ PLACES = st.sampled_from(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(PLACES, PARAMETER)))
 def test_a_translation_binds_the_same_parameters(found: list[tuple[str, str]]):
     expressions = [place.format(name) for place, name in found]
