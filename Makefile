@@ -5,25 +5,34 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench docs lock clean
+.PHONY: help demo demo-snowflake dev test environments check bench docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
+OUTERBOUNDS := .venv-outerbounds
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## one month of real data arrives: a change, an event, a run, two cards
 	@$(BIN)/python demo/demo.py $(ARGS)
+
+demo-snowflake: $(VENV)/.dev ## the same with Snowflake's tables, on a local emulator, through its own connector
+	@$(BIN)/python demo/demo_snowflake.py $(ARGS)
 
 dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
 	@$(BIN)/flowproject dev $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
+	$(BIN)/python -m pytest -m environment $(ARGS)
+	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or sensorflow or starterflow" $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check
@@ -49,7 +58,7 @@ lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
 	@rm -rf build/lock
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) $(PEERS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is newer than what was installed from it.
@@ -86,6 +95,13 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	  npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && \
 	  touch $@; \
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
+
+# Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
+$(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml
+	@echo "Making $(OUTERBOUNDS) (once, for make environments)"
+	@$(PYTHON) -m venv --clear $(OUTERBOUNDS)
+	@$(OUTERBOUNDS)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
+	@touch $@
 
 # What listings of S3 are measured against; some of it wants other versions than ours.
 $(PEERS)/.installed: requirements-peers.lock

@@ -1,4 +1,4 @@
-"""Measure every figure, print each as it comes, and write `RESULTS.md`."""
+"""Measure figures, print each as it comes, and write their parts of `RESULTS.md`."""
 
 import argparse
 import time
@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.figures import Figure, Measure
 from benchmarks.probe import PEERS_PYTHON
-from benchmarks.results import document, line
+from benchmarks.results import document, line, part, parts
 from benchmarks.scratch import same_environment_everywhere
 
 _FIGURES: Final = (
@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "sensors",
     "imports",
+    "snowflake",
     "objects",
     "ten_million",
     "listers",
@@ -30,25 +31,35 @@ def main() -> None:
     options = _options()
     same_environment_everywhere()
     begun = time.monotonic()
-    done: list[Figure] = []
     for name in options.figures or _FIGURES:
         print(f"{name} ...", flush=True)
-        with TemporaryDirectory(prefix="flowproject-bench-") as folder:
-            for figure in _measure(name)(Path(folder), quick=options.quick):
-                print(line(figure, judged=not options.quick), flush=True)
-                done.append(figure)
+        measured = _measure(name, quick=options.quick)
+        if not options.quick:
+            _keep(name, measured)
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     print(f"measured in {minutes} min {seconds} s")
-    if options.quick or options.figures:
-        print(f"a part of it, or too few pairs: {_RESULTS.name} stays as it is")
-    else:
-        _RESULTS.write_text(document(done), encoding="utf-8")
+    if options.quick:
+        print(f"too few pairs to tell anything: {_RESULTS.name} stays as it is")
 
 
-def _measure(name: str) -> Measure:
+def _measure(name: str, *, quick: bool) -> str:
+    """One group of figures, printed one by one, as a part of the results."""
     # Imported only now: Metaflow, which some import, reads its settings once.
-    measure: Measure = import_module(f"benchmarks.{name}").measure
-    return measure
+    module = import_module(f"benchmarks.{name}")
+    measure: Measure = module.measure
+    done: list[Figure] = []
+    with TemporaryDirectory(prefix="flowproject-bench-") as folder:
+        for figure in measure(Path(folder), quick=quick):
+            print(line(figure, judged=not quick), flush=True)
+            done.append(figure)
+    return part(module.__doc__ or "", done)
+
+
+def _keep(name: str, measured: str) -> None:
+    """Write a part of the results at once: what comes after it may be stopped."""
+    known = parts(_RESULTS.read_text(encoding="utf-8")) | {name: measured}
+    in_order = {each: known[each] for each in _FIGURES if each in known}
+    _RESULTS.write_text(document(in_order), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

@@ -1,8 +1,13 @@
-"""Figures as a line each on the terminal, and as tables with all that is needed to judge them."""
+"""Figures as a line each on the terminal, and as tables with all that is needed to judge them.
+
+`RESULTS.md` has a part for each group of figures that is measured in one run, with the day and the
+versions of that run: whoever measures a group anew leaves the others as they are.
+"""
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
@@ -12,30 +17,23 @@ from benchmarks.costs import Cost, Limit
 from benchmarks.figures import Figure
 from benchmarks.pairs import Comparison
 
-__all__ = ["document", "line"]
+__all__ = ["document", "line", "part", "parts"]
 
 _PACKAGES: Final = ("metaflow", "boto3", "duckdb", "obstore", "pyarrow", "starlette", "uvicorn")
 _ABOUT: Final = """# What it costs
 
 Written by `make bench`. Every figure is a ratio between two things that were timed in turn
 (A B A B ...) in one run, after a round that does not count: the **median of the pairs' ratios**,
-with the middle half of the ratios beside it. Seconds are medians of this machine; only the ratios
-travel.
-"""
-_ABOUT_COSTS: Final = """
-## What each way costs
+with the middle half of the ratios beside it. Seconds are medians of one machine; only the ratios
+travel. Each part was measured by itself, on the day and with the versions that it names:
+`make bench ARGS=tick` measures one part anew.
 
-The bucket has a million objects (ten million where it says so), with keys of 92 characters in 167
-folders. A local process serves it, at once or 30 ms later. Each way runs in a process of its own;
-its packages are imported before the clock starts, its clients made after. Time and CPU are medians
-of so many runs, without what the server needs; memory is the most that any run had, with Python
-and all packages. What is slow ran once.
-
+Where costs are listed, each way runs in a process of its own; its packages are imported before the
+clock starts, its clients made after. Time and CPU are medians of so many runs, without what the
+server needs; memory is the most that any run had, with Python and all packages. What is slow ran
+once.
 """
-_ABOUT_LIMITS: Final = """
-## What must stay within limits
-
-"""
+_HEADING: Final = re.compile(r"^## (\w+)$", re.MULTILINE)
 
 
 def line(figure: Figure, *, judged: bool) -> str:
@@ -54,28 +52,35 @@ def line(figure: Figure, *, judged: bool) -> str:
             return f"  {amount}: {figure.what}"
 
 
-def document(figures: Sequence[Figure]) -> str:
-    """The file of all results, in Markdown."""
+def document(measured: Mapping[str, str]) -> str:
+    """The file of all results, in Markdown, out of its parts."""
+    return _ABOUT + "".join(f"\n## {name}\n\n{text.strip()}\n" for name, text in measured.items())
+
+
+def parts(document: str) -> dict[str, str]:
+    """The parts of a document by the names of their groups."""
+    _, *found = _HEADING.split(document)
+    return dict(zip(found[::2], (text.strip() for text in found[1::2]), strict=True))
+
+
+def part(about: str, figures: Sequence[Figure]) -> str:
+    """One group of figures, in Markdown; `about` says what they tell."""
     comparisons = [each for each in figures if isinstance(each, Comparison)]
     costs = [each for each in figures if isinstance(each, Cost)]
     limits = [each for each in figures if isinstance(each, Limit)]
+    tables = [
+        _table(
+            "| ours | its peer | ours | peer | pairs | **ratio** | middle half | goal | |",
+            map(_compared, comparisons),
+        ),
+        _table("| way | setting | time | CPU | memory | requests | runs |", map(_spent, costs)),
+        _table("| what | amount | limit | |", map(_limited, limits)),
+    ]
     reasons = "".join(
         f"- **{each.ours_is} ÷ {each.peer_is}**: {each.fair_because}.\n" for each in comparisons
     )
-    return "".join(
-        [
-            f"{_ABOUT}\n{_circumstances()}\n\n",
-            _table(
-                "| ours | its peer | ours | peer | pairs | **ratio** | middle half | goal | |",
-                map(_compared, comparisons),
-            ),
-            _ABOUT_COSTS * bool(costs),
-            _table("| way | setting | time | CPU | memory | requests | runs |", map(_spent, costs)),
-            _ABOUT_LIMITS * bool(limits),
-            _table("| what | amount | limit | |", map(_limited, limits)),
-            f"\n## Why this is fair\n\n{reasons}",
-        ]
-    )
+    fair = f"Why this is fair:\n\n{reasons}" if reasons else ""
+    return "\n".join(filter(None, [f"{about}\n", f"{_circumstances()}\n", *tables, fair]))
 
 
 def _circumstances() -> str:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from flowproject.baseflow import BaseFlow, on_change, on_schedule
 from flowproject.errors import FlowprojectError
+from flowproject.packages import snowflake
 
 if TYPE_CHECKING:
     from flowproject.change import Change
 
-__all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change", "on_schedule"]
+# Metaflow's word for: the whole package travels to remote tasks, also from where it is installed.
+METAFLOW_PACKAGE_POLICY = "include"
+
+__all__ = ["BaseFlow", "Change", "FlowprojectError", "on_change", "on_schedule", "snowflake"]
 
 
 def __getattr__(name: str) -> object:

@@ -50,18 +50,31 @@ def aws_client(
 @lru_cache(maxsize=16)
 def _client(role: str, region: str, endpoint_url: str, settings: "_Settings") -> Any:
     """Shared by all who ask for the same: to make one takes longer than to list a small bucket."""
-    from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS, DATATOOLS_SESSION_VARS
+    from metaflow.metaflow_config import (
+        DATATOOLS_CLIENT_PARAMS,
+        DATATOOLS_SESSION_VARS,
+        DEFAULT_AWS_CLIENT_PROVIDER,
+    )
     from metaflow.plugins.aws.aws_client import get_aws_client
 
     del settings
     given = {"region_name": region, "endpoint_url": endpoint_url}
     params = {**DATATOOLS_CLIENT_PARAMS, **{key: it for key, it in given.items() if it}}
-    return get_aws_client(
-        "s3",
-        role_arn=role or None,
-        session_vars=DATATOOLS_SESSION_VARS,
-        client_params={**params, "config": _config(params.get("config"))},
-    )
+    try:
+        return get_aws_client(
+            "s3",
+            role_arn=role or None,
+            session_vars=DATATOOLS_SESSION_VARS,
+            client_params={**params, "config": _config(params.get("config"))},
+        )
+    except Exception as error:
+        if DEFAULT_AWS_CLIENT_PROVIDER == "boto3":
+            raise
+        # A plugin may raise anything. That of Outerbounds, not configured: an AttributeError.
+        raise ValueError(
+            f"Metaflow's client provider {DEFAULT_AWS_CLIENT_PROVIDER!r} gives none ({error}). "
+            "For Outerbounds' run `outerbounds configure` first"
+        ) from error
 
 
 _Settings = tuple[str, tuple[tuple[str, str], ...]]

@@ -22,12 +22,14 @@ from metaflow import (
 
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
+from flowproject.packages import equip
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
     from flowproject.change import Change
     from flowproject.changes.progress import Progress
     from flowproject.journal import Store
+    from flowproject.sources import Source
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
@@ -64,8 +66,10 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
     """Gives every step of a flow what `BaseFlow` promises, and every package the SQL files."""
 
     def mutate(self, mutable_flow: Any) -> None:
+        types = _source_types(mutable_flow)
         for _, step in mutable_flow.steps:
             step.add_decorator(_carry_change, duplicates=step.IGNORE)
+            equip(step, types)
 
     def add_to_package(self) -> Iterator[tuple[str, str]]:
         root = project_root()
@@ -112,10 +116,27 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached.
         """
-        from flowproject.sources import open_source
+        return self._source().query(name, parameters)
 
-        data = self._project.data or next(iter(self._project.sensors.values())).data
-        return open_source(data, project_root()).query(name, parameters)
+    def query_arrow(self, name: str, /, **parameters: object) -> Any:
+        """The same as `query`, as a pyarrow.Table: columns, in the engine's own types.
+
+        Raises:
+            QueryError: if the file, the SQL or its parameters are wrong.
+            SourceError: if the source can't run queries or can't be reached.
+        """
+        return self._source().query_arrow(name, parameters)
+
+    def query_frame(self, name: str, /, **parameters: object) -> Any:
+        """The same as `query_arrow`, as a pandas.DataFrame.
+
+        Raises:
+            QueryError: if the file, the SQL or its parameters are wrong.
+            SourceError: if the source can't run queries or can't be reached, or pandas is missing.
+        """
+        from flowproject.tables.arrow import frame
+
+        return frame(self.query_arrow(name, **parameters))
 
     def observe(self, *, force: bool = False) -> list[dict[str, Any]]:
         """One tick of every sensor, recorded in the journal and shown on the step's card.
@@ -151,6 +172,12 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     def _project(self) -> Project:
         config = self.flowconfig
         return Project.from_dict(config if isinstance(config, dict) else config.to_dict())
+
+    def _source(self) -> "Source":
+        from flowproject.sources import open_source
+
+        data = self._project.data or next(iter(self._project.sensors.values())).data
+        return open_source(data, project_root())
 
     def _scene(self) -> Any:  # imported late, so that flows without sensors are light
         from flowproject.sensing import Scene
@@ -228,6 +255,13 @@ class _Teller:
         self._next[sensor] = now + _TELL_SECONDS
         of = f" of about {progress.expected:,}" if progress.expected else ""
         print(f"{sensor}: {progress.seen:,}{of} items seen", flush=True)
+
+
+def _source_types(mutable_flow: Any) -> set[str]:
+    """The types of all sources that the configuration names."""
+    [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
+    data = [config["data"], *(sensor["data"] for sensor in config["sensors"].values())]
+    return {one["type"] for one in data if one}
 
 
 def _told() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.servers", "tests.containers")
+pytest_plugins = ("tests.servers", "tests.containers", "tests.snow")
 
 # A shared machine is slow at times: what is judged is the answer, not its speed.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -17,7 +17,13 @@ def remembered(seen: Observation) -> Past:
     items = seen.items
     if isinstance(items, ObjectTable):
         items = items.recorded(f"rows-{next(_NUMBERS)}")
-    return Past(seen.value, lambda: items)
+    return Past(
+        seen.value,
+        lambda: items,
+        fingerprint=seen.fingerprint,
+        total=None if items is None else len(items),
+        load_memo=lambda: seen.memo,
+    )
 
 
 def table(seen: Observation) -> dict[str, Item]:

@@ -22,7 +22,7 @@ __all__ = ["MetaflowCardComponent", "banner", "block", "paragraph", "section", "
 _STYLE: Final = """<style>
 .mf-card td, .mf-card th { padding: .5rem 1rem; text-align: left; vertical-align: top; }
 .mf-card td { font-variant-numeric: tabular-nums; max-width: 30rem; overflow-wrap: break-word; }
-.mf-card .value-box { min-height: 0; }
+.mf-card .value-box { min-height: 0; overflow-wrap: anywhere; }
 .mf-card section section { margin-top: 1.25rem; }
 .mf-card section hr { display: none; }
 .mf-card section .heading { margin-bottom: 1rem; }

@@ -164,7 +164,10 @@ def _facts(tick: Tick) -> MetaflowCardComponent:
         facts["event"] = one_line(tick["event_name"], 60)
     elif tick.get("since"):
         facts["last recorded"] = moment(tick["since"])
-    facts |= {"read": cost(tick.get("cost") or {}), "took": _took(tick)}
+    spent = tick.get("cost") or {}
+    facts |= {"read": cost(spent), "took": _took(tick)}
+    if spent.get("query_id"):
+        facts["query id"] = one_line(spent["query_id"], 60)
     return table(list(facts), [list(facts.values())])
 
 

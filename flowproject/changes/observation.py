@@ -12,6 +12,7 @@ from flowproject.changes.item import Item
 __all__ = [
     "Cost",
     "Items",
+    "Memo",
     "Observation",
     "Past",
     "fingerprint_items",
@@ -23,21 +24,26 @@ _MODULUS: Final = 2**128
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one observation took: seconds of wall time, requests, bytes and rows read."""
+    """What one observation took: seconds of wall time, requests, bytes and rows read.
+
+    `query_id` is the name under which a server keeps its own record of it, if it keeps one.
+    """
 
     seconds: float = 0.0
     requests: int = 0
     bytes: int = 0
     rows: int = 0
+    query_id: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """The four figures, seconds rounded to milliseconds."""
-        return {
+        """The four figures, seconds rounded to milliseconds, and the query's id if it has one."""
+        figures: dict[str, Json] = {
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "bytes": self.bytes,
             "rows": self.rows,
         }
+        return figures | ({"query_id": self.query_id} if self.query_id else {})
 
 
 class Items(Protocol):
@@ -53,17 +59,72 @@ class Items(Protocol):
         """Each of them."""
 
 
-class Past:
-    """What was known of a source before this look, for sources that look only at what moved."""
+Memo = dict[str, Json]
+"""What a source notes for its next look: small JSON, with a version of its own. Empty: nothing.
 
-    def __init__(self, value: Json, load_items: Callable[[], Items | None]) -> None:
+It says of the state that it is kept with how that can be known again. It is safe to lose: without
+it the next look is slower, never wrong.
+"""
+
+
+class Past:
+    """What was known of a source before this look, for sources that look only at what moved.
+
+    `total` is how many items it had, None if it has none.
+    """
+
+    def __init__(
+        self,
+        value: Json,
+        load_items: Callable[[], Items | None],
+        *,
+        fingerprint: str = "",
+        total: int | None = None,
+        load_memo: Callable[[], Memo] = dict,
+    ) -> None:
         self.value = value
+        self.fingerprint = fingerprint
+        self.total = total
         self._load_items = load_items
+        self._load_memo = load_memo
 
     @cached_property
     def items(self) -> Items | None:
         """The items that it had; read from the journal when first asked for, which may fail."""
         return self._load_items()
+
+    @cached_property
+    def memo(self) -> Memo:
+        """What the source noted of that state; read from the journal when first asked for."""
+        return self._load_memo()
+
+    def still(self, *, cost: Cost, query: str, note: str) -> "Observation":
+        """What a source gives that knows, without looking at its data, that it is as it was."""
+        return Observation(
+            value=self.value,
+            fingerprint=self.fingerprint,
+            items=None if self.total is None else _Remembered(self),
+            cost=cost,
+            query=query,
+            note=note,
+            memo=self.memo,
+        )
+
+
+class _Remembered:
+    """The items of the past, which are read only if somebody asks for more than their number."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+
+    def __len__(self) -> int:
+        return self._past.total or 0
+
+    def __contains__(self, key: object) -> bool:
+        return key in (self._past.items or ())
+
+    def values(self) -> Iterable[Item]:
+        return self._past.items.values() if self._past.items is not None else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +133,9 @@ class Observation:
 
     `difference` is what happened to the items since the past that the source was given, from
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
-    ran, for sources that have one.
+    ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
+    looked at. `memo` is what the source will want to know of this state at its next look. `columns`
+    are those of a result that is compared as a whole.
     """
 
     value: Json
@@ -81,6 +144,9 @@ class Observation:
     difference: Difference | None = None
     cost: Cost = field(default_factory=Cost)
     query: str = ""
+    note: str = ""
+    memo: Memo = field(default_factory=dict)
+    columns: tuple[str, ...] = field(default=(), compare=False)  # the same in any order
 
 
 def fingerprint_value(value: Json) -> str:

@@ -17,7 +17,8 @@ from flowproject.contract import Finding, check_contract
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.sensing.patience import observe_within
-from flowproject.sources import open_source
+from flowproject.sensing.steadiness import look_again
+from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]
 
@@ -65,15 +66,22 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
         source = open_source(sensor.data, root)
         source.check()
         if report is None:
-            return f"{kind}: well-formed; `--connect` also looks at it"
-        return f"{kind}: {_answer(observe_within(source, sensor, report=report))}"
+            dialect = getattr(sensor.data, "dialect", "")
+            translated = f", translated from {dialect}'s SQL" if dialect else ""
+            return f"{kind}: well-formed{translated}; `--connect` also looks at it"
+        seen = observe_within(source, sensor, report=report)
+        answer = f"{kind}: {_answer(seen)}"
+        if speaks_sql(sensor.data):
+            answer += f", {look_again(source, sensor, seen, report)}"
+        return answer
 
     return _tried(f"sensor {sensor.name}", look)
 
 
 def _answer(seen: Observation) -> str:
     many = "one value" if seen.items is None else f"{len(seen.items):,} items"
-    return f"answered in {seen.cost.seconds:.3f} s, {many}"
+    note = f", {seen.note}" if seen.note else ""
+    return f"answered in {seen.cost.seconds:.3f} s, {many}{note}"
 
 
 def _tried(subject: str, attempt: Callable[[], str]) -> Finding:

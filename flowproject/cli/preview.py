@@ -33,9 +33,12 @@ def preview(
     if as_json:
         print_json([tick.to_json() for tick in ticks])
     else:
+        columns = ["sensor", "outcome", "reason", "seconds", "waiting"]
+        if any(tick.cost.get("query_id") for tick in ticks):
+            columns.append("query id")
         print_table(
-            ["sensor", "outcome", "reason", "seconds", "waiting"],
-            [_row(tick) for tick in ticks],
+            columns,
+            [_row(tick)[: len(columns)] for tick in ticks],
             title=f"{scene.project.project_name}, branch {scene.branch}",
         )
     return max(tick.exit_code for tick in ticks)
@@ -43,4 +46,5 @@ def preview(
 
 def _row(tick: Tick) -> list[str]:
     seconds = f"{tick.cost['seconds']:.3f}" if tick.cost else ""
-    return [tick.sensor, tick.outcome, tick.reason, seconds, str(tick.pending or "")]
+    query_id = str(tick.cost.get("query_id", ""))
+    return [tick.sensor, tick.outcome, tick.reason, seconds, str(tick.pending or ""), query_id]

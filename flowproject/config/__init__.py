@@ -15,6 +15,7 @@ from flowproject.config.data import (
     ObjectProperty,
     ObjectsMode,
     S3Data,
+    SnowflakeData,
 )
 from flowproject.config.load import load, parse_config, project_root
 from flowproject.config.model import FILE, First, Project, Schedule, Sensor
@@ -35,6 +36,7 @@ __all__ = [
     "S3Data",
     "Schedule",
     "Sensor",
+    "SnowflakeData",
     "load",
     "parse_config",
     "project_root",

@@ -5,22 +5,25 @@ line in `DATA_TYPES`.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
+
+from flowproject.config.queries import Dialect, DuckDBData, SnowflakeData
+from flowproject.config.source import Data, Seconds
 
 __all__ = [
     "DATA_TYPES",
     "AzureData",
     "CheckMode",
     "Data",
+    "Dialect",
     "DuckDBData",
     "FilesData",
     "GcsData",
     "ObjectProperty",
     "ObjectsMode",
     "S3Data",
+    "SnowflakeData",
 ]
-
-Seconds = Annotated[float, "duration"]
 
 CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
 """What decides that a file changed."""
@@ -30,38 +33,6 @@ ObjectsMode = Literal["files_metadata", "files_new", "file_size", "file_modified
 
 ObjectProperty = Literal["size", "etag", "last_modified"]
 """A property of an object, besides its key, by which a change is noticed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Where data lives; each source type has a class of its own below."""
-
-    type: str
-    """Which kind of source this is; it decides which other keys are legal."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DuckDBData(Data):
-    """The result of a SQL query, run by DuckDB on a database file or on files of the project."""
-
-    type: Literal["duckdb"] = "duckdb"
-    """DuckDB runs inside the step: no server, no account."""
-
-    query: str
-    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
-
-    key: tuple[str, ...] = ()
-    """Columns that together identify a row, so that rows are told apart as added, modified and
-    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
-    which suits a query that returns one number."""
-
-    database: str = ""
-    """Database file, relative to the project's folder. Empty: a database in memory, which suits
-    queries that read CSV, Parquet or JSON files in place."""
-
-    row_limit: int = 1_000_000
-    """Rows above which a result is an error instead of a very slow tick. The default is about what
-    a small container holds in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +204,7 @@ class GcsData(Data):
 
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
+    "snowflake": SnowflakeData,
     "files": FilesData,
     "s3": S3Data,
     "azure": AzureData,

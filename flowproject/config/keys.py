@@ -70,7 +70,8 @@ def _kind(hint: Any) -> Kind | None:
     if get_origin(hint) is Annotated:
         return _NAMED[get_args(hint)[1]]
     if get_origin(hint) is Literal:
-        return Choice(options=get_args(hint))
+        # Empty means not set, for every key: it is no word of its own.
+        return Choice(options=tuple(option for option in get_args(hint) if option))
     if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
         return Choices(options=get_args(get_args(hint)[0]))
     plain: Mapping[Any, Kind] = {str: Text(), int: Whole(), tuple[str, ...]: Texts()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from flowproject.config.data import DATA_TYPES, Data
+from flowproject.config.source import SomeSeconds
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,7 +34,6 @@ EventName = Annotated[str, "event name"]
 PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
-SomeSeconds = Annotated[float, "duration above 0"]
 
 First = Literal["baseline", "fire"]
 """What the first tick of a sensor does."""

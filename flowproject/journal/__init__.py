@@ -1,7 +1,7 @@
 """The durable record of a sensor: what was recorded, what was published.
 
 Entries are created once and never overwritten, so two ticks at once can't both record. What is
-rewritable here (two memos) is never the truth. What a change is, is decided elsewhere.
+rewritable here (three memos) is never the truth. What a change is, is decided elsewhere.
 """
 
 from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded

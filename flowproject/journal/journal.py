@@ -9,10 +9,11 @@ from typing import Any, Final
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
-from flowproject.changes.observation import Items
+from flowproject.changes.observation import Items, Memo
 from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedEntryError, Superseded
 from flowproject.journal.layout import TOP, Layout, entry_numbers
+from flowproject.journal.memos import Memos
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
 
@@ -43,6 +44,7 @@ class Journal:
         self.location = f"flowproject/{project}/{branch}/{sensor}"
         self._layout = Layout(self.location)
         self._snapshots = Snapshots(store, self._layout)
+        self._memos = Memos(store, self._layout)
         self._store = store
 
     def head(self) -> Head:
@@ -108,6 +110,14 @@ class Journal:
     def remember_items(self, entry: Entry, known: Items | None, seen: Items | None) -> None:
         """Keep what an unchanged look learned of `known`, the items of `entry`, besides them."""
         self._snapshots.remember(entry, known, seen)
+
+    def memo(self, entry: Entry) -> Memo:
+        """What the source noted last of the state that `entry` recorded; empty if nothing is."""
+        return self._memos.read(entry)
+
+    def remember(self, entry: Entry, memo: Memo) -> None:
+        """Keep what a source noted that found the state of `entry` unchanged."""
+        self._memos.write(entry, memo)
 
     def difference(self, entry: Entry) -> Difference:
         """What happened to the items with `entry`; empty if the source has no items.

@@ -24,6 +24,7 @@ class Layout:
     entries/<10^10 - seq>.json       one entry, newest first by name; created, never overwritten
     tables/<seq>-<token>-*           the items that an entry knows, and the difference it records
     items-memo.json                  a later manifest of the newest items; safe to lose
+    source-memo.json                 what the source noted since the newest entry; safe to lose
     published/<seq>-<id>.json        a mark: the bus has this change
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
 
@@ -47,6 +48,11 @@ class Layout:
     def items_memo(self) -> str:
         """The memo of the newest items."""
         return f"{self.location}/items-memo.json"
+
+    @property
+    def source_memo(self) -> str:
+        """The memo of the source."""
+        return f"{self.location}/source-memo.json"
 
     def entry(self, seq: int) -> str:
         """The entry with this number."""

@@ -76,10 +76,13 @@ class Look:
             waiting=self._waiting(),
             definition=self._definition(),
         )
+        note = f" ({self.seen.note})" if self.seen.note else ""
+        return replace(decided, reason=decided.reason + self._lost(decided) + note)
+
+    def _lost(self, decided: Decision) -> str:
         if decided.outcome != "changed" or self.seen.items is None:
-            return decided
-        lost = self._before[1] if self.seen.difference is None else _note(self.damage)
-        return replace(decided, reason=decided.reason + lost)
+            return ""
+        return self._before[1] if self.seen.difference is None else _note(self.damage)
 
     def record(self) -> Tick:
         """The tick, after what it decided was recorded in the journal.
@@ -104,9 +107,12 @@ class Look:
 
     def _remember(self) -> None:
         """Keep what an unchanged look learned besides, so that the next one is quick again."""
-        same = self.decision.outcome == "unchanged"
-        if same and self.known and self.past and self.seen.difference is not None:
+        if self.decision.outcome != "unchanged" or self.known is None or self.past is None:
+            return
+        if self.seen.difference is not None:
             self.journal.remember_items(self.known, self.past.items, self.seen.items)
+        if self.seen.memo and self.seen.memo != self.past.memo:
+            self.journal.remember(self.known, self.seen.memo)
 
     def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
         newest = entry or self.head.entry
@@ -159,6 +165,7 @@ class Look:
             trail=self._trail(),
             cost=self.seen.cost.to_json(),
             query=self.seen.query,
+            memo=self.seen.memo,
             recorded_at=self.now.isoformat(),
             run=self.run,
         )

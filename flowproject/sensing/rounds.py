@@ -177,7 +177,7 @@ def _prune(scene: Scene, journal: Journal) -> None:
 def _look(
     scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
 ) -> Look:
-    past, damage = _past(journal, head), ""
+    past, damage = _past(journal, head, asked_anew=force), ""
     try:
         seen = _seen(scene, sensor, past)
     except DamagedTableError as lost:
@@ -197,9 +197,18 @@ def _look(
     )
 
 
-def _past(journal: Journal, head: Head) -> Past | None:
+def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
+    """What is known, for the source; a tick that is forced gets no memo, and so a real look."""
     state = known(head)
-    return Past(state.value, partial(journal.items, state)) if state else None
+    if state is None:
+        return None
+    return Past(
+        state.value,
+        partial(journal.items, state),
+        fingerprint=state.fingerprint,
+        total=state.total,
+        load_memo=dict if asked_anew else partial(journal.memo, state),
+    )
 
 
 def _seen(scene: Scene, sensor: Sensor, past: Past | None) -> Observation:

@@ -22,10 +22,11 @@ from flowproject.config.data import (
     FilesData,
     GcsData,
     S3Data,
+    SnowflakeData,
 )
 from flowproject.errors import SourceError
 
-__all__ = ["Rows", "Source", "not_queryable", "open_source", "stopped"]
+__all__ = ["Rows", "Source", "not_queryable", "open_source", "speaks_sql", "stopped"]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -51,6 +52,10 @@ class Source(Protocol):
         """The rows of `sql/<name>.sql`, whose `:name` parameters are bound to `params`."""
         ...
 
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same as a pyarrow.Table, which has the engine's own types."""
+        ...
+
     def cancel(self) -> None:
         """End a running `observe` or `query`, from another thread; it raises a SourceError.
 
@@ -74,6 +79,9 @@ _SOURCES: Final[dict[type[Data], _Kind]] = {
     FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
     GcsData: _Kind(module="flowproject.sources.containers", name="GcsSource", speaks_sql=False),
     S3Data: _Kind(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
+    SnowflakeData: _Kind(
+        module="flowproject.sources.snowflake", name="SnowflakeSource", speaks_sql=True
+    ),
 }
 
 
@@ -81,6 +89,11 @@ def open_source(data: Data, root: Path) -> Source:
     """The source that `data` describes; its relative paths start at the project's folder `root`."""
     kind = _SOURCES[type(data)]
     return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
+
+
+def speaks_sql(data: Data) -> bool:
+    """Whether a source of this kind can run queries."""
+    return _SOURCES[type(data)].speaks_sql
 
 
 def not_queryable(kind: str) -> SourceError:

@@ -102,6 +102,14 @@ class FilesSource:
         del name, params
         raise not_queryable(self._data.type)
 
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Nothing, for the same reason.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        return self.query(name, params)
+
     def cancel(self) -> None:
         """End a running `observe` at its next file or chunk of a file."""
         self._cancelled.set()

@@ -6,19 +6,27 @@ How an engine is asked stands in its own module; here its answer is already ther
 from collections.abc import Sequence
 from typing import Final
 
-from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.canonical import Json, digest, dumps, dumps_rows
 from flowproject.changes.item import Item
 from flowproject.changes.observation import Observation, fingerprint_items, fingerprint_value
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows
 
-__all__ = ["UNKEYED_LIMIT", "check_columns", "keyed", "unkeyed"]
+__all__ = ["UNKEYED_LIMIT", "check_columns", "folded", "keyed", "unkeyed"]
 
 UNKEYED_LIMIT: Final = 1000
 """Rows that a result without `key` may have: it travels whole in journal entries and events."""
 
 VALUE_BYTES: Final = 64 * 1024
 """Bytes of JSON that such a result may have, for the same reason."""
+
+
+def folded(name: str) -> str:
+    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted.
+
+    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
+    """
+    return name.lower() if name.isupper() else name
 
 
 def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:
@@ -62,18 +70,20 @@ def unkeyed(rows: Rows, file: str) -> Observation:
             fix='Name the columns that identify a row, key = ["..."]; or select fewer columns',
         )
     # No row and a row that holds an empty list look alike as a value, and are not the same data.
-    shape: list[Json] = [len(rows), len(rows[0]) if rows else 0]
-    return Observation(value=value, fingerprint=fingerprint_value([shape, value]))
+    columns = tuple(rows[0]) if rows else ()
+    shape: list[Json] = [len(rows), len(columns)]
+    return Observation(value=value, fingerprint=fingerprint_value([shape, value]), columns=columns)
 
 
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
     """A result compared row by row; the value is the number of rows."""
+    columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
     items: dict[str, Item] = {}
-    for row in rows:
+    for row, text in zip(rows, dumps_rows(columns), strict=True):
         name = _key(row, key, file)
         if name in items:
             raise _not_unique(name, key, file)
-        items[name] = Item(key=name, version=digest(dumps(row)), data=row)
+        items[name] = Item(key=name, version=digest(text), data=row)
     fingerprint = fingerprint_items(items.values())
     return Observation(value=len(items), fingerprint=fingerprint, items=items)
 

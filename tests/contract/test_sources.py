@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.observation import Observation
-from flowproject.config.data import Data, DuckDBData, FilesData, S3Data
+from flowproject.config.data import Data, DuckDBData, FilesData, S3Data, SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.sources import Source, open_source
 from tests.proxy import HANG, Answer, Asked, Plan, Proxy, failure, proxied
 from tests.remembering import remembered, table
 from tests.servers import Moto
+from tests.snow import Snow
 
 NOBODY = 65534
 SECONDS = 20.0
@@ -228,18 +229,65 @@ def _backwards(answer: Answer) -> Answer:
     return answer.with_body(before + b"".join(reversed(rows)) + after) if rows else answer
 
 
+class TablePlace:
+    """A table in Snowflake: an item is a row."""
+
+    queryable: ClassVar[bool] = True
+    snow: ClassVar[Snow]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = self.snow.database()
+        self.data: Data = SnowflakeData(
+            query="watched", key=("id",), database=self.database, schema="PUBLIC"
+        )
+        (root / "sql").mkdir()
+        self._write_query("SELECT id, content FROM it")
+        self._run("CREATE TABLE it (id VARCHAR, content VARCHAR)")
+
+    def put(self, key: str, content: str) -> None:
+        self.delete(key)
+        self._run(f"INSERT INTO it VALUES ($${key}$$, $${content}$$)")  # noqa: S608  # the tests' own
+
+    def delete(self, key: str) -> None:
+        self._run(f"DELETE FROM it WHERE id = $${key}$$")  # noqa: S608  # the tests' own
+
+    def reorder(self) -> None:
+        self._run("CREATE OR REPLACE TABLE it AS SELECT * FROM it ORDER BY id DESC")
+
+    def lose(self) -> None:
+        self._run("DROP TABLE it")
+
+    def lock(self) -> None:
+        self.snow.locked.add(self.database)
+
+    def never_end(self) -> None:
+        self._write_query(
+            "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000000000)) WHERE SEQ8() % 7 = 3"
+        )
+
+    def _write_query(self, sql: str) -> None:
+        (self.root / "sql" / "watched.sql").write_text(sql)
+
+    def _run(self, statement: str) -> None:
+        self.snow.run(self.database, statement)
+
+
 PLACES: dict[str, type[Place]] = {
     "files": FilesPlace,
     "duckdb-csv": CsvPlace,
     "duckdb-database": DatabasePlace,
     "s3": S3Place,
+    "snowflake": TablePlace,
 }
-LOST = r"incoming|it\.csv|it\.duckdb"
+SERVED = ("s3", "snowflake")
+LOST = r"incoming|it\.csv|it\.duckdb|\b(IT|it)\b"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _servers(moto: Moto) -> Iterator[None]:
+def _servers(moto: Moto, snow_settings: Snow) -> Iterator[None]:
     S3Place.moto = moto
+    TablePlace.snow = snow_settings
     with proxied(moto.endpoint_url) as S3Place.proxy:
         S3Place.proxy.plan = S3Place.plan
         yield
@@ -369,7 +417,7 @@ TABLES = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in PLACES if name != "s3"])
+@pytest.mark.parametrize("name", [name for name in PLACES if name not in SERVED])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables=TABLES)
 def test_whatever_happens_to_the_items_the_difference_says_it(
@@ -378,10 +426,13 @@ def test_whatever_happens_to_the_items_the_difference_says_it(
     check_differences(name, tables)
 
 
+@pytest.mark.parametrize("name", SERVED)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables=TABLES)
-def test_whatever_happens_to_objects_the_difference_says_it(tables: list[dict[str, str]]):
-    check_differences("s3", tables)
+def test_whatever_happens_on_a_server_the_difference_says_it(
+    name: str, tables: list[dict[str, str]]
+):
+    check_differences(name, tables)
 
 
 def check_differences(name: str, tables: list[dict[str, str]]):

@@ -12,9 +12,10 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands
 from tests.docs.terminal import fits, normal, type_in
 from tests.servers import Moto
+from tests.snow import Snow
 
 NOT_TYPED = {
-    r"make demo": "typed in by tests/flows/test_demo.py, which compares the output",
+    r"make demo(-snowflake)?": "typed in by tests/flows/test_demo.py, which compares the output",
     r"make test": "these tests run in it",
     r"make dev|flowproject dev --every 10s": "runs until Ctrl-C: tests/flows/test_dev_loop.py",
     r"\. \.venv/bin/activate": "done: the commands are found",
@@ -23,6 +24,9 @@ NOT_TYPED = {
 
 LAKE = ROOT / "docs" / "s3.md"
 """Needs a bucket to look at."""
+
+SHOP = ROOT / "docs" / "snowflake.md"
+"""Needs an account with a table."""
 
 TYPED = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 
@@ -69,9 +73,36 @@ def test_a_reader_of_object_stores_sees_what_the_page_shows(
     follow(LAKE, place, lake)
 
 
+@pytest.fixture
+def shop(snow: Snow, environment: dict[str, str], place: Path) -> dict[str, str]:
+    """What a reader's terminal has besides, who follows the page on Snowflake."""
+    snow.run(
+        snow.database("SHOP"),
+        "CREATE TABLE orders (order_id INT, customer VARCHAR, amount NUMBER(10, 2), "
+        "placed_at TIMESTAMP_NTZ)",
+        "INSERT INTO orders VALUES (1, 'Ada', 3.50, '2026-11-24 08:00:00'), "
+        "(2, 'Bo', 7.20, '2026-11-24 09:30:00'), (3, 'Cy', 1.00, '2026-11-24 10:00:00')",
+    )
+    settings = {name.removeprefix("SNOWFLAKE_").lower(): it for name, it in snow.settings.items()}
+    own = [f'{name} = "{value}"' for name, value in settings.items() if "_" not in name]
+    home = place / ".metaflow" / "snowflake"
+    home.mkdir()
+    file = home / "connections.toml"
+    file.write_text("\n".join(["[shop]", *own]), encoding="utf-8")
+    file.chmod(0o600)
+    return environment | {"SNOWFLAKE_HOME": str(home)}
+
+
+@pytest.mark.timeout(400)
+def test_a_reader_of_snowflake_sees_what_the_page_shows(place: Path, shop: dict[str, str]) -> None:
+    follow(SHOP, place, shop)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "page", [page for page in TYPED if page != LAKE], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [page for page in TYPED if page not in (LAKE, SHOP)],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_a_reader_who_follows_the_page_sees_what_it_shows(
     page: Path, place: Path, environment: dict[str, str]

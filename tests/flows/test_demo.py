@@ -1,6 +1,7 @@
 """`make demo` as a newcomer runs it: on a copy of the checkout, with hostile settings around it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def demo(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def demo(
+    checkout: Path, *arguments: str, script: str = "demo.py"
+) -> subprocess.CompletedProcess[str]:
     """The demo, where this machine's Metaflow is set up for something else altogether."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "SUDO_USER"},
@@ -40,7 +43,7 @@ def demo(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "METAFLOW_ARGO_EVENTS_WEBHOOK_URL": "http://127.0.0.1:9/",
     }
     return subprocess.run(
-        [sys.executable, str(checkout / "demo" / "demo.py"), *arguments],
+        [sys.executable, str(checkout / "demo" / script), *arguments],
         cwd=checkout,
         env=environment,
         capture_output=True,
@@ -77,6 +80,16 @@ def shown_in_readme() -> str:
 def files(folder: Path) -> list[Path]:
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in found if "build" not in path.parts and path.suffix != ".pyc")
+
+
+def test_the_same_story_is_told_with_rows_of_snowflake(checkout: Path) -> None:
+    done = demo(checkout, script="demo_snowflake.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "31 rows are inserted" in done.stdout
+    ending = r"change  number 2 .*(?=\ncards)"
+    [shown] = re.findall(ending, shown_in_readme(), re.DOTALL)
+    [told] = re.findall(ending, done.stdout, re.DOTALL)
+    assert fits(shown, told), told
 
 
 def test_the_demo_fails_if_nothing_listens(checkout: Path) -> None:

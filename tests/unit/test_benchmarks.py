@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.pairs import Comparison, Timed, in_turn
-from benchmarks.results import document, line
+from benchmarks.results import document, line, part, parts
 
 
 def comparison(ours: list[float], peer: list[float], goal: float | None = 1.3) -> Comparison:
@@ -32,7 +32,7 @@ def test_a_ratio_above_its_goal_is_said_to_miss_it_on_the_terminal_and_in_the_ta
     missed = comparison([1.4], [1.0])
 
     assert "1.40  goal 1.3 (NOT met)" in line(missed, judged=True)
-    assert "**1.40** | 1.40 to 1.40 | ≤ 1.3 | NOT met |" in document([missed])
+    assert "**1.40** | 1.40 to 1.40 | ≤ 1.3 | NOT met |" in part("About a tick.", [missed])
 
 
 def test_a_cold_pair_is_shown_without_a_verdict():
@@ -43,7 +43,14 @@ def test_a_ratio_without_a_goal_has_no_verdict():
     shown = comparison([9.0], [1.0], goal=None)
 
     assert "9.00  no goal" in line(shown, judged=True)
-    assert "met" not in document([shown]).split("## Why")[0].split("|---|")[-1]
+    assert "met" not in part("", [shown]).split("Why this is fair")[0].split("|---|")[-1]
+
+
+def test_a_part_that_is_measured_anew_leaves_the_others_as_they_are():
+    both = document({"tick": part("A.", [comparison([1.0], [1.0])]), "journal": "B."})
+    assert parts(both)["tick"].startswith("A.\n\n20")
+    assert document(parts(both)) == both
+    assert parts(document(parts(both) | {"tick": "C."})) == {"tick": "C.", "journal": "B."}
 
 
 def test_what_is_compared_takes_turns_and_the_first_round_does_not_count():

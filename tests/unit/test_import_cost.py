@@ -16,6 +16,7 @@ CLIENTS = [
     "pyarrow",
     "pydantic",
     "rich",
+    "sqlglot",
     "stamina",
     "starlette",
     "typer",

@@ -85,6 +85,14 @@ class ContainerSource:
         del name, params
         raise not_queryable(self._data.type)
 
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Nothing, for the same reason.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        return self.query(name, params)
+
     def cancel(self) -> None:
         """End a running `observe`, whatever it waits for."""
         self._stoppable.stop()

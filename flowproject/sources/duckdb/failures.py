@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["check_statement", "explained", "safe"]
 
 _EXTENSION: Final = re.compile(r"extension [\"']?(\w+)")
+_QUOTED: Final = re.compile(r'"[^"]+"')
+_WORD: Final = re.compile(r'"[^"]*"|[^\W\d]\w*')
 _SECRET: Final = re.compile(
     r"(?<=://)[^\s/@'\"]+(?=@)"  # https://USER:PASSWORD@host
     r"|(?<=\?)[^\s'\"]+"  # https://host/path?SIGNATURE
@@ -54,10 +56,11 @@ def check_statement(
 
 
 @contextmanager
-def explained(query: Query, *, as_written: bool = True) -> Iterator[None]:
-    """What DuckDB raises inside becomes an error that names the file.
+def explained(query: Query, ran: Query | None) -> Iterator[None]:
+    """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    It names the place, too, if the query runs as it is written in the file.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it; None if it is
+    something of ours around it, where a place would say nothing.
     """
     import duckdb
 
@@ -66,10 +69,10 @@ def explained(query: Query, *, as_written: bool = True) -> Iterator[None]:
     except duckdb.InterruptException:
         raise stopped() from None
     except duckdb.Error as error:
-        raise _failure(query, error, as_written=as_written) from error
+        raise _failure(query, error, ran) from error
 
 
-def _failure(query: Query, error: "DuckDBError", *, as_written: bool) -> FlowprojectError:
+def _failure(query: Query, error: "DuckDBError", ran: Query | None) -> FlowprojectError:
     import duckdb
 
     report = _report(error)
@@ -83,11 +86,30 @@ def _failure(query: Query, error: "DuckDBError", *, as_written: bool) -> Flowpro
         return SourceError(what, where=query.file, fix=f"Install it once, where it runs: {install}")
     if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
         return SourceError(what, where=query.file, allowed=hint)
-    if "position" not in report or not as_written:
+    at = _place(query.text, ran.text, report) if ran else None
+    if at is None:
         return QueryError(what, where=query.file, allowed=hint)
-    # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
-    before = query.text.encode()[: int(report["position"])]
-    return query.error(what, at=len(before.decode(errors="ignore")), allowed=hint)
+    return query.error(what, at=at, allowed=hint)
+
+
+def _place(written: str, ran: str, report: Mapping[str, str]) -> int | None:
+    """Where in the file it is that DuckDB complains of; None if nobody can say."""
+    word: re.Match[str] | None
+    if "position" in report:
+        # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
+        at = len(ran.encode()[: int(report["position"])].decode(errors="ignore"))
+        if ran.replace("$", ":") == written.replace("$", ":"):
+            return at
+        word = _WORD.match(ran, at)
+    else:
+        word = _QUOTED.search(report["exception_message"])
+    # Of a translation the place is known if the word there stands in the file once.
+    places = [found.start() for found in _WORD.finditer(written) if word and _alike(found, word)]
+    return places[0] if len(places) == 1 else None
+
+
+def _alike(one: re.Match[str], other: re.Match[str]) -> bool:
+    return one[0].strip('"').casefold() == other[0].strip('"').casefold()
 
 
 def _report(error: "DuckDBError") -> dict[str, str]:

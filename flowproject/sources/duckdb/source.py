@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
+from flowproject.dialect import translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
+from flowproject.tables.arrow import table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -47,8 +49,12 @@ class DuckDBSource:
         No data is read and no database opened.
         """
         query = self._sensor_query()
-        with _memory(str(self._root), os.getpid()).cursor() as connection, explained(query):
-            check_statement(connection, query, query.text, ())
+        ran = self._translated(query)
+        with (
+            _memory(str(self._root), os.getpid()).cursor() as connection,
+            explained(query, ran),
+        ):
+            check_statement(connection, query, ran.text, ())
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past is of no use to it.
@@ -59,13 +65,13 @@ class DuckDBSource:
         """
         del past
         started = time.perf_counter()
-        query, key, limit = self._sensor_query(), self._data.key, self._data.row_limit
+        query, key, limit = self._sensor_query(), self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
-        rows = self._rows(query, query.text, {}, key=key, limit=limit)
-        self._check_limit(rows, query)
+        rows = self._rows(query, self._translated(query), {}, key=key, limit=limit)
+        self._check_limit(len(rows), query)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
-        return replace(seen, cost=cost, query=query.text)
+        return replace(seen, cost=cost, query=query.text, note=self._note)
 
     def progress(self) -> None:
         """Nothing: a query does not say how far it is."""
@@ -78,10 +84,31 @@ class DuckDBSource:
             SourceError: if the database or a file that it reads can't be.
         """
         query = find_query(self._root, name)
-        text = bind(query, params, dollar)
-        rows = self._rows(query, text, dict(params), key=(), limit=self._data.row_limit)
-        self._check_limit(rows, query)
+        ran = self._bound(query, params)
+        rows = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
+        self._check_limit(len(rows), query)
         return rows
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same result as a pyarrow.Table, with DuckDB's own types.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the database or a file that it reads can't be.
+        """
+        query = find_query(self._root, name)
+        ran = self._bound(query, params)
+        with self._connected() as connection, explained(query, ran):
+            check_statement(connection, query, ran.text, params)
+            # Not `execute`: what a cursor holds would be copied once more.
+            result = connection.sql(ran.text, params=dict(params) or None)
+            check_columns(self._names(result.columns), (), query.file)
+            reader = result.to_arrow_reader(_CHUNK_ROWS)
+            batches: list[Any] = []
+            for batch in reader:
+                batches.append(batch)
+                self._check_limit(sum(batch.num_rows for batch in batches), query)
+            return table(batches, reader.schema).rename_columns(self._names(result.columns))
 
     def cancel(self) -> None:
         """End a running query; returns when it has ended, or after a second."""
@@ -105,23 +132,44 @@ class DuckDBSource:
             )
         return query
 
+    def _bound(self, query: Query, params: Mapping[str, Any]) -> Query:
+        """The query as DuckDB gets it, with its own spelling of the parameters."""
+        bind(query, params, dollar)  # what is wrong with them is told where it stands in the file
+        ran = self._translated(query)
+        return replace(ran, text=bind(ran, params, dollar))
+
+    def _translated(self, query: Query) -> Query:
+        """The query in DuckDB's words: the very same, unless it is written in other ones."""
+        dialect = self._data.dialect
+        return translate(query, read=dialect, write="duckdb") if dialect else query
+
+    def _names(self, columns: Sequence[str]) -> list[str]:
+        """The columns' names as rows have them: those of a translation are as Snowflake's are."""
+        return [folded(column) if self._data.dialect else column for column in columns]
+
+    @property
+    def _note(self) -> str:
+        return f"translated from {self._data.dialect}'s SQL" if self._data.dialect else ""
+
     def _rows(
-        self, query: Query, text: str, params: dict[str, Any], *, key: Sequence[str], limit: int
+        self, query: Query, ran: Query, params: dict[str, Any], *, key: Sequence[str], limit: int
     ) -> Rows:
         """The result as canonical rows, of which at most one is over the limit."""
-        with self._connected() as connection, explained(query):
-            check_statement(connection, query, text, params)
-            connection.execute(text, params or None)
-            kinds = {column[0]: column[1] for column in connection.description}
-            check_columns([column[0] for column in connection.description], key, query.file)
+        with self._connected() as connection, explained(query, ran):
+            check_statement(connection, query, ran.text, params)
+            connection.execute(ran.text, params or None)
+            names = self._names([column[0] for column in connection.description])
+            check_columns(names, key, query.file)
+            kinds = dict(zip(names, (column[1] for column in connection.description), strict=True))
             projection = casts(kinds)
-            with explained(query, as_written=not projection):
-                if projection:
-                    # Asked anew: of such values only the engine can say exactly what they are.
-                    connection.abort()
-                    text = f"SELECT {projection} FROM ({statement(text)}\n)"  # noqa: S608  # SQL is the input
+            if projection:
+                # Asked anew: of such values only the engine can say exactly what they are.
+                connection.abort()
+                text = f"SELECT {projection} FROM ({statement(ran.text)}\n)"  # noqa: S608  # SQL is the input
+                with explained(query, None):
                     connection.execute(text, params or None)
-                return self._fetched(connection, kinds, limit)
+                    return self._fetched(connection, kinds, limit)
+            return self._fetched(connection, kinds, limit)
 
     def _fetched(
         self, connection: "DuckDBPyConnection", kinds: Mapping[str, "DuckDBPyType"], limit: int
@@ -133,9 +181,9 @@ class DuckDBSource:
                 raise stopped()
         return rows
 
-    def _check_limit(self, rows: Rows, query: Query) -> None:
+    def _check_limit(self, rows: int, query: Query) -> None:
         limit = self._data.row_limit
-        if len(rows) > limit:
+        if rows > limit:
             raise QueryError(
                 f"The result has more than {limit:,} rows",
                 where=f"{query.file}, row_limit in flowproject.toml",

@@ -123,6 +123,14 @@ class S3Source:
         del name, params
         raise not_queryable(self._data.type)
 
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Nothing, for the same reason.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        return self.query(name, params)
+
     def cancel(self) -> None:
         """End a running `observe`, and every later one."""
         self._cancelled.set()

@@ -86,6 +86,13 @@ def test_changed_sensor_tells_from_what_to_what_at_what_cost_and_which_event(tic
     assert card.fences == ["```language-sql\nSELECT * FROM weather\n```"]
 
 
+def test_the_id_of_a_query_is_shown_where_a_server_has_one(tick: Any, draw: Any):
+    spent = {"seconds": 0.012, "rows": 3, "query_id": "01b2c3d4-0000-0000-0000-000000000001"}
+    facts = draw(sensor_card([tick(cost=spent)])).facts(0)
+    assert facts["query id"] == "01b2c3d4-0000-0000-0000-000000000001"
+    assert "query id" not in draw(sensor_card([tick()])).facts(0)
+
+
 def test_watched_value_is_shown_with_the_one_before(tick: Any, draw: Any):
     fields = {"value": "2015-01-31", "previous": "2014-12-31", "total": None, "counts": {}}
     card = draw(sensor_card([changed(tick, **fields, sample={})]))

@@ -18,6 +18,7 @@ from flowproject.changes.canonical import (
     digest,
     digest_value,
     dumps,
+    dumps_rows,
 )
 
 TEXT = st.text('aé\ud800\x00"\\😀 ', max_size=6)
@@ -52,6 +53,14 @@ def test_every_value_has_a_form_that_json_keeps(value: object):
     form = canonical(value)
     assert json.loads(dumps(form)) == form
     assert json.loads(json.dumps(form)) == form
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_it_is_spelled_as_the_standard_library_spells_it(value: object):
+    form = canonical(value)
+    spelled = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert dumps(form) == spelled
 
 
 @settings(deadline=None)
@@ -177,3 +186,17 @@ def test_digests_stay_what_they_are_because_journals_outlive_the_code():
     assert digest() == "cae66941d9efbd404e4d88758ea67670"
     assert digest("a", b"b") == digest(b"a", "b")
     assert digest_value({"b": [1, None, "é"], "a": 0.5}) == digest('{"a":0.5,"b":[1,null,"é"]}')
+
+
+@settings(deadline=None)
+@given(st.dictionaries(TEXT | st.just("%s"), st.lists(VALUES, min_size=3, max_size=3), min_size=1))
+def test_rows_are_spelled_as_each_would_be_alone(values: dict[str, list[object]]):
+    columns = {name: [canonical(value) for value in column] for name, column in values.items()}
+    rows = [{name: column[place] for name, column in columns.items()} for place in range(3)]
+    assert [*dumps_rows(columns)] == [dumps(row) for row in rows]
+
+
+@settings(deadline=None)
+@given(st.lists(st.none() | st.integers() | st.floats().map(canonical) | st.booleans() | TEXT))
+def test_a_column_of_plain_values_is_spelled_as_each_would_be_alone(column: list[Json]):
+    assert [*dumps_rows({"a": column})] == [dumps({"a": value}) for value in column]

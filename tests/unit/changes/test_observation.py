@@ -49,3 +49,4 @@ def test_a_cost_is_json():
         "bytes": 3,
         "rows": 4,
     }
+    assert Cost(query_id="01b2").to_json()["query_id"] == "01b2"

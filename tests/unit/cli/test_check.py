@@ -52,3 +52,35 @@ def test_sql_that_does_not_parse_is_an_error_with_its_place(flowproject: Any, ro
     answer = flowproject("check", "--json")
     assert answer.code == 3
     assert "sql/days.sql, line 2, column" in findings(answer)["sensor data"][1]
+
+
+def write_query(root: Path, text: str, **keys: str) -> None:
+    data = {"type": "duckdb", "query": "days", **keys}
+    lines = "".join(f'{key} = "{value}"\n' for key, value in data.items())
+    (root / "flowproject.toml").write_text(f'project_name = "demo"\n[data]\n{lines}')
+    (root / "sql").mkdir(exist_ok=True)
+    (root / "sql" / "days.sql").write_text(text)
+
+
+def test_a_steady_query_is_said_to_be(flowproject: Any, root: Path) -> None:
+    write_query(root, "SELECT 1 AS n")
+    answer = flowproject("check", "--connect", "--json")
+    assert answer.code == 0
+    assert findings(answer)["sensor data"][1].endswith("one value, twice the same")
+
+
+def test_a_query_that_changes_by_itself_is_an_error(flowproject: Any, root: Path) -> None:
+    write_query(root, "SELECT 1 AS n, random() AS chance")
+    answer = flowproject("check", "--connect", "--json")
+    assert answer.code == 3
+    state, message = findings(answer)["sensor data"]
+    assert state == "error"
+    assert "column 'chance'" in message
+
+
+def test_a_translated_query_is_said_to_be(flowproject: Any, root: Path) -> None:
+    write_query(root, "SELECT iff(true, 1, 2) AS n", dialect="snowflake")
+    said = "translated from snowflake's SQL"
+    assert said in findings(flowproject("check", "--json"))["sensor data"][1]
+    assert said in findings(flowproject("check", "--connect", "--json"))["sensor data"][1]
+    assert said in flowproject("preview").out

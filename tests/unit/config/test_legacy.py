@@ -100,3 +100,9 @@ def test_every_kind_of_value_survives_the_translation() -> None:
 
 def test_a_file_in_our_shape_is_left_alone() -> None:
     refuse_old_scaffold({"data": {"type": "s3"}, "sensor": {}}, "flowproject.toml")
+
+
+def test_the_file_that_it_prints_for_snowflake_is_one() -> None:
+    printed = refusal(SNOWFLAKE).partition("reads:\n\n")[2].partition("\nCheck it")[0]
+    data = parse_config(printed)["data"]
+    assert (data["integration"], data["query"]) == ("weather", "forecast")

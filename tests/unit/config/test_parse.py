@@ -28,7 +28,7 @@ DUCKDB = NAME + '[data]\ntype = "duckdb"\nquery = "sensor"\n'
 FILES = NAME + '[data]\ntype = "files"\npath = "data"\n'
 S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
-DUCKDB_KEYS = "Use one of: type, query, key, database, row_limit."
+DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
 SENSOR_KEYS = "Use one of: name, event_name, payload_key, first, timeout, cron_schedule, timezone."
 OWN_KEYS = "Use one of: data, event_name, payload_key, first, timeout."
@@ -102,7 +102,7 @@ ONE_PROBLEM = [
     (NAME + '[data]\ntype = ""\n', f"[data] type is missing. {SOURCES}"),
     (
         FILES.replace('"files"', '"snowflke"'),
-        f"[data] type = 'snowflke' is not a source. {SOURCES}",
+        f"[data] type = 'snowflke' is not a source. {SOURCES} Did you mean 'snowflake'?",
     ),
     (
         DUCKDB.replace('"duckdb"', '"ducdb"'),

@@ -288,3 +288,36 @@ def test_a_comma_in_the_project_s_path_is_refused(tmp_path: Path):
     root.mkdir()
     with pytest.raises(SourceError, match="comma"):
         Project(root).look("SELECT 1")
+
+
+def test_a_result_is_a_table_with_the_engine_s_own_types(project: Project):
+    project.write(
+        "SELECT n::TINYINT AS n, 1.50::DECIMAL(10, 2) AS price, :word AS word "
+        "FROM range(3) AS t(n) ORDER BY n DESC",
+        "rows",
+    )
+    table = project.source().query_arrow("rows", {"word": "x"})
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "n": "int8",
+        "price": "decimal128(10, 2)",
+        "word": "string",
+    }
+    assert table.column("n").to_pylist() == [2, 1, 0]
+    empty = project.source().query_arrow("rows", {"word": None}).slice(0, 0)
+    assert empty.column_names == ["n", "price", "word"]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("FROM range(100000)", r"more than 10 rows.*row_limit"),
+        ("SELECT 1 AS a, 2 AS a", "2 columns named 'a'"),
+        ("SELECT nosuch", r'"nosuch" was not found.*line 1, column 8'),
+        ("SELECT error('late')", r"late\. sql/it\.sql"),
+        ("DROP TABLE t", "a DROP statement"),
+    ],
+)
+def test_a_table_keeps_to_the_same_rules(project: Project, text: str, message: str):
+    project.write(text)
+    with pytest.raises(QueryError, match=message):
+        project.source(row_limit=10).query_arrow("it", {})

@@ -10,7 +10,7 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.difference import diff
 from flowproject.errors import QueryError
 from flowproject.sources import Rows
-from flowproject.sources.result import check_columns, keyed, unkeyed
+from flowproject.sources.result import check_columns, folded, keyed, unkeyed
 
 VALUES: st.SearchStrategy[Json] = st.one_of(
     st.none(),
@@ -122,3 +122,11 @@ def test_two_columns_with_one_name_are_named():
 def test_a_key_that_is_no_column_gets_the_closest():
     with pytest.raises(QueryError, match=r"no column 'dat'.*day, date.*Did you mean 'date'"):
         check_columns(["day", "date"], ["dat"], "f")
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [("ID", "id"), ("COUNT(*)", "count(*)"), ("A_1", "a_1"), ("MiXed", "MiXed"), ("id", "id")],
+)
+def test_a_name_in_capitals_was_not_quoted_and_is_in_small_letters(name: str, said: str):
+    assert folded(name) == said

@@ -1,0 +1,11 @@
+"""What SQL says when there is no engine to ask, and the same SQL in another engine's words.
+
+The one home of sqlglot, and pure. Dialects have sqlglot's names: `snowflake`, `duckdb`. What an
+engine makes of a query that is well-formed is still the engine's to say, in `sources`.
+"""
+
+from flowproject.dialect.parsing import check_syntax
+from flowproject.dialect.reading import strangers, table_names, unsteady
+from flowproject.dialect.translation import translate
+
+__all__ = ["check_syntax", "strangers", "table_names", "translate", "unsteady"]

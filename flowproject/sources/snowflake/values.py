@@ -1,0 +1,125 @@
+"""How Snowflake's values become canonical JSON, column by column, from Arrow.
+
+Arrow holds them exactly; Python's own types do not (nanoseconds), and the connector's rows less.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from flowproject.changes.canonical import Json, canonical
+from flowproject.errors import QueryError
+from flowproject.sources import Rows
+
+__all__ = ["converted", "row_form"]
+
+# The connector's numbers for types of columns (FIELD_TYPES in its constants.py).
+_SEMI_STRUCTURED: Final = frozenset([5, 9, 10, 14, 15, 16, 17])
+_PLAIN: Final = re.compile(r"u?int\d+|bool|(large_)?string|null")
+_TIMESTAMP: Final = re.compile(r"timestamp\[(s|ms|us|ns)(, tz=.*)?\]")
+_TIME: Final = re.compile(r"time(?:32|64)\[(?:s|ms|us|ns)\]")
+_FLOAT_DIGITS: Final = 16
+_UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
+
+_Form = Callable[[Any], Json]
+
+
+def converted(table: Any, kinds: dict[str, int], file: str) -> Rows:
+    """The rows of an Arrow table in canonical form: column → value.
+
+    `kinds` has the columns' names, as rows give them, with the connector's numbers of their types.
+
+    Raises:
+        QueryError: if a value is one that nobody can hold; it names the file.
+    """
+    columns = []
+    for place, (name, kind) in enumerate(kinds.items()):
+        try:
+            columns.append(_column(table.column(place), kind))
+        except (TypeError, ValueError) as error:  # a day before the year 1
+            raise QueryError(
+                f"A value of column {name!r} can't be read: {error}",
+                where=file,
+                fix=f"Cast it to text: {name}::VARCHAR AS {name}",
+            ) from error
+    names = list(kinds)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def row_form(kind: int) -> _Form:
+    """What turns a value that came without Arrow into JSON: SHOW and DESCRIBE answer like that."""
+    return _parsed if kind in _SEMI_STRUCTURED else canonical
+
+
+def _column(column: Any, kind: int) -> list[Json]:
+    described = str(column.type)
+    if kind in _SEMI_STRUCTURED and described in ("string", "large_string"):
+        return [_parsed(value) for value in column.to_pylist()]
+    if _PLAIN.fullmatch(described):
+        return list(column.to_pylist())
+    # Arrow writes texts five times as fast as Python makes values of its own.
+    if described.startswith("decimal"):
+        return [_number(text) for text in column.cast("string").to_pylist()]
+    if described == "date32[day]":
+        return list(column.cast("string").to_pylist())
+    if _TIME.fullmatch(described):
+        return [_clock(text) for text in column.cast("string").to_pylist()]
+    if moment := _TIMESTAMP.fullmatch(described):
+        zone = "+00:00" if moment[2] else ""
+        utc = column.cast("int64").cast(f"timestamp[{moment[1]}]")  # whatever zone it is shown in
+        return [_moment(text, zone) for text in utc.cast("string").to_pylist()]
+    return [canonical(value) for value in column.to_pylist()]
+
+
+def _number(text: str | None) -> Json:
+    """A decimal, which a float holds exactly if it has no more than 15 digits."""
+    if text is None:
+        return None
+    if len(text) > _FLOAT_DIGITS:  # a point is one of them
+        return canonical(Decimal(text))
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _moment(text: str | None, zone: str) -> Json:
+    """A moment in Arrow's words, `2024-01-01 12:00:00.000000000`, in those of ISO 8601."""
+    if text is None:
+        return None
+    if not text[:4].isdecimal():
+        raise ValueError(f"{text} is not between the years 1 and 9999")
+    return f"{text[:10]}T{_clock(text[11:])}{zone}"
+
+
+def _clock(text: str | None) -> Json:
+    """A time with six digits behind the point, as every other engine's; nine only if needed."""
+    if text is None:
+        return None
+    whole, _, fraction = text.partition(".")
+    if not fraction.strip("0"):
+        return whole
+    return f"{whole}.{fraction[:6]:0<6}" if not fraction[6:].strip("0") else text
+
+
+def _parsed(value: str | None) -> Json:
+    """A VARIANT, OBJECT or ARRAY: Snowflake sends JSON, with one word that JSON does not have."""
+    if value is None:
+        return None
+    try:
+        return _loaded(value)
+    except ValueError:
+        pass
+    try:
+        return _loaded(_UNDEFINED.sub(lambda found: found[1] or "null", value))
+    except ValueError:
+        return value  # GEOGRAPHY as WKT, for example
+
+
+def _loaded(text: str) -> Json:
+    # Decimal, so that no digit of a number is lost on the way.
+    return canonical(json.loads(text, parse_float=Decimal, parse_constant=_constant))
+
+
+def _constant(word: str) -> str:
+    return word  # NaN, Infinity and -Infinity, in the words of `canonical`

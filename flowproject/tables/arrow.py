@@ -1,0 +1,51 @@
+"""Results of queries as Arrow tables, and as data frames of pandas for those who have it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowproject.errors import SourceError
+
+__all__ = ["empty", "frame", "joined", "table"]
+
+_INSTALL: Final = "python -m pip install pandas"
+
+
+def joined(tables: Sequence[Any]) -> Any:
+    """One table of the rows of several, whose columns may be of narrower and wider types."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def table(batches: Sequence[Any], schema: Any) -> Any:
+    """The table of these record batches, all of one schema."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches(batches, schema)
+
+
+def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
+    """A table without a row.
+
+    `columns` has the type of each: the name of pyarrow's function that makes it, and its arguments.
+    """
+    import pyarrow as pa
+
+    types = [(name, getattr(pa, make)(*given)) for name, (make, *given) in columns.items()]
+    return pa.schema(types).empty_table()
+
+
+def frame(of: Any) -> Any:
+    """A table as a pandas.DataFrame.
+
+    Raises:
+        SourceError: if pandas is not installed.
+    """
+    try:
+        return of.to_pandas()
+    except ImportError as error:
+        raise SourceError(
+            f"A data frame needs pandas, which is not installed ({error})",
+            allowed="`query_arrow` gives the same result without it",
+            fix=f"Install it: {_INSTALL}",
+        ) from error

@@ -1,0 +1,169 @@
+"""The packages of steps: what Metaflow is told to install, and that it is enough to run on."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from flowproject.packages import requirements
+from tests.conftest import ROOT
+
+CONFIG = """
+project_name = "demo"
+
+[data]
+type = "{type}"
+{keys}
+
+[sensors.days]
+
+[sensors.lake]
+data = {{ type = "s3", bucket = "b" }}
+"""
+DUCKDB = CONFIG.format(type="duckdb", keys='query = "q"')
+
+# At its end a flow file says which packages Metaflow was told for each step, by which decorator.
+FLOW = """
+import atexit
+import json
+
+from metaflow import FlowSpec, conda, config_expr, pypi, pypi_base, step
+
+from flowproject import BaseFlow, snowflake
+
+
+def tell(flow):
+    told = {{
+        one.name: {{
+            deco.name: deco.attributes["packages"]
+            for deco in one.decorators
+            if deco.name in ("conda", "pypi")
+        }}
+        for one in flow._steps
+    }}
+    print("SAID", json.dumps(told))
+
+
+{decorators}
+class ToldFlow({base}):
+    {step}
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    atexit.register(tell, ToldFlow)
+    ToldFlow()
+"""
+
+
+@pytest.fixture(scope="module")
+def place(new_place: Callable[..., Any]) -> Any:
+    return new_place(DUCKDB)
+
+
+def told(
+    place: Any,
+    *,
+    step: str = "",
+    decorators: str = "",
+    base: str = "BaseFlow",
+    environment: str = "pypi",
+) -> Any:
+    """For each step: decorator → package → version, as Metaflow has it when it starts."""
+    place.write("toldflow.py", FLOW.format(step=step, decorators=decorators, base=base))
+    options = ["--environment", environment] if environment else []
+    ran = place.python("toldflow.py", *options, "show")
+    assert ran.code == 0, ran.text
+    return ran.said()
+
+
+def here(*types: str) -> dict[str, str]:
+    return {name: version(name) for name in requirements(types)}
+
+
+@pytest.mark.parametrize("environment", ["pypi", "conda"])
+def test_every_step_gets_what_the_sources_need_as_it_is_installed_here(
+    place: Any, environment: str
+) -> None:
+    packages = told(place, environment=environment)
+    assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("duckdb", "s3")
+    assert packages["start"]["conda"] == {}
+
+
+def test_a_configuration_with_snowflake_brings_its_connector_to_every_step(
+    new_place: Callable[..., Any],
+) -> None:
+    packages = told(new_place(CONFIG.format(type="snowflake", keys='query = "q"')))
+    assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("snowflake", "s3")
+
+
+def test_flowproject_travels_whole_with_the_code_from_wherever_it_is_installed(place: Any) -> None:
+    packed = place.python("sensorflow.py", "package", "list").lines
+    package = ROOT / "flowproject"
+    assert {str(path) for path in package.rglob("*.py")} <= set(packed)
+
+
+def test_without_environment_no_step_has_packages(place: Any) -> None:
+    assert told(place, step="@snowflake", environment="") == {"start": {}, "end": {}}
+
+
+def test_a_step_keeps_its_own_versions_and_the_rest_may_be_any_that_agrees(place: Any) -> None:
+    packages = told(place, step='@pypi(packages={"Obstore": "0.12.0", "pandas": "2.2.3"})')
+    needed = requirements(["duckdb", "s3"])
+    del needed["obstore"]
+    assert packages["start"]["pypi"] == {**needed, "Obstore": "0.12.0", "pandas": "2.2.3"}
+    assert packages["end"]["pypi"] == here("duckdb", "s3")
+
+
+def test_packages_of_the_whole_flow_win_too(place: Any) -> None:
+    packages = told(place, decorators='@pypi_base(packages={"duckdb": "1.4.2"})')
+    assert {step["pypi"]["duckdb"] for step in packages.values()} == {"1.4.2"}
+    assert {step["pypi"]["obstore"] for step in packages.values()} == {">=0.12,<0.13"}
+
+
+def test_packages_may_stand_in_the_configuration(place: Any) -> None:
+    step = "@pypi(packages=config_expr(\"{'duckdb': '1.4.2', 'x': flowconfig.project_name}\"))"
+    start = told(place, step=step)["start"]["pypi"]
+    assert (start["duckdb"], start["x"], start["pyarrow"]) == ("1.4.2", "demo", ">=22")
+
+
+def test_another_python_gets_versions_of_its_own(place: Any) -> None:
+    start = told(place, step='@pypi(python="3.12.1")')["start"]["pypi"]
+    assert start == requirements(["duckdb", "s3"])
+
+
+def test_a_step_with_packages_of_conda_gets_ours_under_the_names_that_conda_has(place: Any) -> None:
+    start = told(place, step='@conda(packages={"conda-forge::pyarrow": "22.0"})')["start"]
+    assert "pypi" not in start
+    assert start["conda"]["python-duckdb"] == ">=2.0,<3"
+    assert start["conda"]["conda-forge::pyarrow"] == "22.0"
+    assert not start["conda"].keys() & {"duckdb", "pyarrow", "tzdata"}
+
+
+@pytest.mark.parametrize("decorator", ["pypi", "conda"])
+def test_a_step_that_wants_no_environment_gets_none(place: Any, decorator: str) -> None:
+    start = told(place, step=f"@{decorator}(disabled=True)")["start"]
+    assert start == {decorator: {}} | start
+    assert not any(start.values())
+
+
+@pytest.mark.parametrize("base", ["BaseFlow", "FlowSpec"])
+def test_the_mark_brings_the_connector_to_its_step_only(place: Any, base: str) -> None:
+    packages = told(place, step="@snowflake", base=base)
+    types = ["duckdb", "s3", "snowflake"] if base == "BaseFlow" else ["snowflake"]
+    assert packages["start"]["pypi"] == here(*types)
+    assert "snowflake-connector-python" not in packages["end"].get("pypi", {})
+
+
+def test_the_mark_does_not_come_between_a_step_and_its_own_connector(place: Any) -> None:
+    step = '@snowflake\n    @pypi(packages={"snowflake_connector_python": "4.6.0"})'
+    start = told(place, step=step)["start"]["pypi"]
+    assert start["snowflake_connector_python"] == "4.6.0"
+    assert "snowflake-connector-python" not in start

@@ -1,0 +1,128 @@
+"""Snowflake's values are canonical: exact, and the same as every other engine's."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowproject.changes.canonical import Json, canonical, dumps
+from flowproject.errors import QueryError
+from flowproject.sources.snowflake.values import converted, row_form
+
+FIXED, REAL, TEXT, DATE, VARIANT, LTZ, NTZ, BINARY, TIME, BOOLEAN = 0, 1, 2, 3, 5, 6, 8, 11, 12, 13
+NS = pa.timestamp("ns")
+UTC = pa.timestamp("ns", "UTC")
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+NANOSECONDS = st.integers(-(2**63), 2**63 - 1)
+
+
+def one(array: Any, kind: int) -> Json:
+    """The canonical form of the first value of a column."""
+    return converted(pa.table({"C": array}), {"c": kind}, "f")[0]["c"]
+
+
+@pytest.mark.parametrize(
+    "array, kind, value",
+    [
+        (pa.array([None], pa.string()), TEXT, None),
+        (pa.array([7], pa.int8()), FIXED, 7),
+        (pa.array([2**62], pa.int64()), FIXED, 2**62),
+        (pa.array([Decimal("1.50")], pa.decimal128(10, 2)), FIXED, 1.5),
+        (pa.array([Decimal("2.00")], pa.decimal128(10, 2)), FIXED, 2),
+        (pa.array([Decimal(10**37 + 1)], pa.decimal128(38, 0)), FIXED, 10**37 + 1),
+        (
+            pa.array([Decimal("12345678901234567890123456.0123456789")], pa.decimal128(38, 10)),
+            FIXED,
+            "12345678901234567890123456.0123456789",
+        ),
+        (pa.array([0.1]), REAL, 0.1),
+        (pa.array([2.0]), REAL, 2),
+        (pa.array([float("nan")]), REAL, "NaN"),
+        (pa.array([float("-inf")]), REAL, "-Infinity"),
+        (pa.array([True]), BOOLEAN, True),
+        (pa.array([dt.date(2024, 2, 29)]), DATE, "2024-02-29"),
+        (pa.array([-(10**6)], pa.date32()), DATE, "-0768-02-04"),
+        (pa.array([b"\x00\xff"], pa.binary()), BINARY, "AP8="),
+        (pa.array([0], NS), NTZ, "1970-01-01T00:00:00"),
+        (pa.array([-1_000], NS), NTZ, "1969-12-31T23:59:59.999999"),
+        (pa.array([1], NS), NTZ, "1970-01-01T00:00:00.000000001"),
+        (pa.array([-1], NS), NTZ, "1969-12-31T23:59:59.999999999"),
+        (pa.array([None], NS), NTZ, None),
+        (pa.array([120_000_000], UTC), LTZ, "1970-01-01T00:00:00.120000+00:00"),
+        (pa.array([253402300799999999], pa.timestamp("us")), NTZ, "9999-12-31T23:59:59.999999"),
+        (pa.array([1], pa.time64("ns")), TIME, "00:00:00.000000001"),
+        (pa.array([1_000], pa.time64("ns")), TIME, "00:00:00.000001"),
+        (pa.array([86_399], pa.time32("s")), TIME, "23:59:59"),
+        (pa.array([None], pa.time64("us")), TIME, None),
+        (pa.array(['{"b": 1.10,\n "a": [1e0]}']), VARIANT, {"a": [1], "b": 1.1}),
+        (pa.array(["[\n  1,\n  undefined\n]"]), VARIANT, [1, None]),
+        (pa.array(['["undefined", undefined]']), VARIANT, ["undefined", None]),
+        (pa.array(["NaN"]), VARIANT, "NaN"),
+        (pa.array(["POINT(1 2)"]), 14, "POINT(1 2)"),
+        (pa.array([None], pa.string()), VARIANT, None),
+        (pa.array([[1, None]], pa.list_(pa.int64())), 10, [1, None]),
+        (pa.array([{"b": 1, "a": None}]), 9, {"a": None, "b": 1}),
+    ],
+)
+def test_values(array: Any, kind: int, value: Json):
+    assert dumps(one(array, kind)) == dumps(value)
+
+
+@given(st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1)))  # noqa: DTZ001
+def test_a_moment_has_the_form_that_it_has_everywhere(moment: dt.datetime):
+    assert one(pa.array([moment], NS), NTZ) == canonical(moment)
+    zoned = moment.replace(tzinfo=dt.UTC)
+    assert one(pa.array([zoned], UTC), LTZ) == canonical(zoned)
+
+
+@given(st.decimals(-(10**12), 10**12, places=4) | st.decimals(-(10**30), 10**30, places=4))
+def test_a_decimal_has_the_form_that_it_has_everywhere(number: Decimal):
+    assert dumps(one(pa.array([number], pa.decimal128(38, 4)), FIXED)) == dumps(canonical(number))
+
+
+@given(st.times())
+def test_a_time_has_the_form_that_it_has_everywhere(moment: dt.time):
+    assert one(pa.array([moment], pa.time64("us")), TIME) == canonical(moment)
+
+
+@given(NANOSECONDS, NANOSECONDS)
+def test_two_moments_a_nanosecond_apart_are_two(some: int, other: int):
+    texts = [one(pa.array([value], NS), NTZ) for value in (some, other)]
+    assert (texts[0] == texts[1]) == (some == other)
+
+
+@given(JSON)
+def test_a_variant_is_what_its_json_says_however_it_is_laid_out(value: Any):
+    for indent in (None, 2):
+        text = json.dumps(value, indent=indent, ensure_ascii=bool(indent))
+        assert dumps(one(pa.array([text], pa.string()), VARIANT)) == dumps(canonical(value))
+        assert dumps(row_form(VARIANT)(text)) == dumps(canonical(value))
+
+
+def test_columns_and_rows_keep_their_places():
+    table = pa.table({"A": [1, 2], "b": ["x", None]})
+    assert converted(table, {"a": FIXED, "b": TEXT}, "f") == [
+        {"a": 1, "b": "x"},
+        {"a": 2, "b": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    "array, kind",
+    [
+        (pa.array([10**15], pa.timestamp("ms")), NTZ),
+    ],
+)
+def test_what_nobody_can_hold_is_an_error_that_names_the_column(array: Any, kind: int):
+    with pytest.raises(QueryError, match=r"column 'c' can't be read.*sql/it\.sql.*c::VARCHAR AS c"):
+        converted(pa.table({"C": array}), {"c": kind}, "sql/it.sql")
