@@ -73,8 +73,8 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
 
 
 def session(connection: "SnowflakeConnection") -> dict[str, str]:
-    """Who asks, and where names are looked up: what decides a result besides the query."""
-    names = ("account", "host", "user", "role", "database", "schema")
+    """Who asks, and with what: what decides a result and its costs besides the query."""
+    names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
 
 

@@ -104,6 +104,7 @@ def test_a_token_that_moved_opens_it_and_is_named(account: Account, table: str):
         {"session": {**SESSION, "role": "OTHER"}},
         {"session": {**SESSION, "account": "b"}},
         {"session": {**SESSION, "schema": "OTHER"}},
+        {"session": {**SESSION, "warehouse": "OTHER"}},
     ],
 )
 def test_whatever_decides_the_result_opens_it(account: Account, other: dict[str, Any]):
