@@ -180,6 +180,7 @@ def test_without_a_plan_the_names_in_the_query_are_asked_and_that_is_said(accoun
     again = gate(account, memo)
     assert again.is_shut
     assert "no plan (Snowflake: EXPLAIN is not known. sql/it.sql), so the names" in again.reason
+    assert again.reason.endswith("and not what is behind views")
 
 
 @pytest.mark.parametrize("text", ["no plan", "{}", '{"Operations": [[1]]}'])
