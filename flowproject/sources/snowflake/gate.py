@@ -1,4 +1,4 @@
-"""Whether the tables behind a query were written to: asked before it runs, without a warehouse.
+"""Whether the tables behind a query were written to: asked before it runs.
 
 The gate only ever saves a query. Whatever it can't vouch for opens it, and it says why.
 """
