@@ -85,9 +85,9 @@ class SnowflakeData(Data):
     earlier."""
 
     gate: Literal["", "commit_time"] = ""
-    """`commit_time` asks first when the tables behind the query were last written to, which needs
-    no running warehouse, and runs the query only if one of them was. Empty: every tick runs the
-    query."""
+    """`commit_time` asks first when the tables behind the query were last written to, and runs the
+    query only if one of them was. Empty: every tick runs the query. Nobody has verified yet that
+    asking wakes no warehouse."""
 
     tables: tuple[str, ...] = ()
     """The tables that `gate` asks about, as `"database.schema.table"`. Empty: those that the query

@@ -14,8 +14,10 @@ __all__ = ["strangers", "table_names", "unsteady"]
 
 # Snowflake's functions that sqlglot 30 has no class for, and that answer by their arguments alone.
 _STEADY: Final = re.compile(
-    r"(?i:(try_)?to_(timestamp(_ntz|_ltz|_tz)?|geography|object|xml)|as_\w+|is_\w+|hash|trunc|"
-    r"haversine|object_(delete|pick)|ratio_to_report|conditional_(true|change)_event)"
+    r"(?i:(try_)?to_(timestamp(_ntz|_ltz|_tz)?|geography|object|xml)|hash|trunc|haversine|"
+    r"(as|is)_(array|binary|boolean|(var)?char|date|decimal|double|integer|object|real|time|"
+    r"timestamp_(ntz|ltz|tz))|as_number|is_date_value|"
+    r"object_(delete|pick)|ratio_to_report|conditional_(true|change)_event)"
 )
 _TIME_AND_CHANCE: Final = re.compile(
     r"AI[A-Z]\w+|Current(Client|Date|Datetime|IpAddress|Session|Statement|Time|Timestamp|"
@@ -69,8 +71,16 @@ def strangers(query: Query, dialect: str) -> tuple[str, ...]:
     from sqlglot import exp
 
     tree = parsed(query, without_names(query), dialect)
-    names = (node.name for node in parts(tree, exp.Anonymous))
-    return tuple(dict.fromkeys(name for name in names if not _STEADY.fullmatch(name)))
+    unknown = (node for node in parts(tree, exp.Anonymous) if not _is_steady(node))
+    return tuple(dict.fromkeys(node.name for node in unknown))
+
+
+def _is_steady(function: "exp.Expr") -> bool:
+    """Whether it is one of the engine's own, which have no schema and need no quotes."""
+    from sqlglot import exp
+
+    is_bare = isinstance(function.this, str) and not isinstance(function.parent, exp.Dot)
+    return is_bare and _STEADY.fullmatch(function.name) is not None
 
 
 def _check_origins(query: Query, tree: "exp.Expr", dialect: str) -> None:

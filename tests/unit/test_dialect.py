@@ -180,6 +180,22 @@ def test_functions_of_the_users_own_are_strangers():
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        "is_holiday(d)",
+        "as_price(d)",
+        "is_role_in_session('R')",
+        "db.udfs.is_date(d)",
+        "db.udfs.hash(d)",
+        "udfs.sum(d)",
+        '"is_date"(d)',
+    ],
+)
+def test_a_function_is_a_stranger_however_much_its_name_is_like_a_known_one(call: str):
+    assert len(strangers(query("SELECT", call, "FROM t"), "snowflake")) == 1
+
+
+@pytest.mark.parametrize(
     "text, translated",
     [
         ("SELECT iff(a, 1, 2) AS n FROM t", 'SELECT CASE WHEN a THEN 1 ELSE 2 END AS "N" FROM t'),

@@ -5,7 +5,6 @@ An Outerbounds integration, a connection that `connections.toml` names, or the e
 
 import math
 import os
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.sources.snowflake.failures import connecting
-from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, safe
+from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, keep_secrets_of, safe
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -46,8 +45,6 @@ _RENAMED: Final = {
     "network_timeout": ("query_timeout", "request_timeout"),
     "private_key_file_pwd": ("private_key_password",),
 }
-_SECRET_NAME: Final = re.compile(r"(?i)pass|pwd|token|secret|private_key$")
-_SECRET: Final = ("password", "token", "private_key", "private_key_file_pwd")
 _PROOFS: Final = ("password", "token", "private_key", "private_key_file")
 
 
@@ -76,8 +73,8 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
 
 
 def session(connection: "SnowflakeConnection") -> dict[str, str]:
-    """Who asks, and where names are looked up: what decides a result besides the query."""
-    names = ("account", "host", "user", "role", "database", "schema")
+    """Who asks, and with what: what decides a result and its costs besides the query."""
+    names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
 
 
@@ -111,8 +108,7 @@ def _keep_secrets_of(name: str) -> None:
     from snowflake.connector.config_manager import CONFIG_MANAGER
 
     named = cast("Mapping[str, Mapping[str, object]]", CONFIG_MANAGER["connections"])
-    settings = named.get(name, {})
-    keep_secret(str(value) for key, value in settings.items() if _SECRET_NAME.search(key))
+    keep_secrets_of(named.get(name, {}))
 
 
 def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
@@ -156,7 +152,7 @@ def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found = {
         setting: environment[name] for name, setting in _PLACES.items() if environment.get(name)
     }
-    keep_secret(found[name] for name in _SECRET if name in found)
+    keep_secrets_of(found)
     _check_complete(found)
     if "private_key" in found:
         passphrase = found.pop("private_key_file_pwd", "")

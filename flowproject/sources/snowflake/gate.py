@@ -1,4 +1,4 @@
-"""Whether the tables behind a query were written to: asked before it runs, without a warehouse.
+"""Whether the tables behind a query were written to: asked before it runs.
 
 The gate only ever saves a query. Whatever it can't vouch for opens it, and it says why.
 """
@@ -82,7 +82,8 @@ def ask_gate(
         return Gate(is_shut=False, reason=f"not gated: {_brief(error)}", memo={})
     definition = _definition(query, data, session, plan)
     now: Memo = {"v": _FORMAT, "definition": definition, "tokens": {**tokens}}
-    by = f"; {lack}, so the names in the query were asked" if lack and not data.tables else ""
+    by = f"; {lack}, so the names in the query were asked, and not what is behind views"
+    by = by if lack and not data.tables else ""
     if memo == now:
         number = f"{len(tokens)} table{'s' if len(tokens) > 1 else ''}"
         return Gate(

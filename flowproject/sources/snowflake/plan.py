@@ -21,9 +21,11 @@ _ESCAPES: Final = re.compile(
     r"(?i:archive|dynamic|external|internal|secure|stage|stream|udtf|(?<!window)function)"
 )
 _MOVES: Final = re.compile(
-    r"(?i:\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?|sys(?:date|timestamp)|getdate|"
-    r"random|randstr|uniform|normal|zipf|uuid_string|seq[1248]|nextval)\b)"
+    r"(?i:\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?|nextval)\b|"
+    r"\b(?:sys(?:date|timestamp)|getdate|random|randstr|uniform|normal|zipf|uuid_string|seq[1248])"
+    r"(?=\s*\())"
 )
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,5 +96,7 @@ def _hidden(operation: _Operation) -> Iterator[str]:
 
 def _moving(operation: _Operation) -> Iterator[str]:
     for expression in operation.expressions:
-        if found := _MOVES.search(expression):
+        # Where a backslash is, nobody here knows where its text ends.
+        text = expression if "\\" in expression else _QUOTED.sub("''", expression)
+        if found := _MOVES.search(text):
             yield f"its plan has {found[0].upper()}, which changes by itself"

@@ -3,17 +3,21 @@
 What is known to be one is taken out wherever it stands; what only looks like one, by its looks.
 """
 
+import json
 import logging
 import re
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["guard_logs", "keep_secret", "safe", "scrub"]
+__all__ = ["guard_logs", "keep_secret", "keep_secrets_of", "safe", "scrub"]
 
 _HIDDEN: Final = "***"
 _SHORTEST: Final = 4  # of a shorter word nobody could say where it is meant
+_SECRET_NAME: Final = re.compile(
+    r"(?i)(?!.*_(?:file|in_password|path|url)$).*(?:pass|pwd|token|secret|private_key$)"
+)
 _LOOKS_SECRET: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JSON Web Token
@@ -29,10 +33,23 @@ _lock: Final = threading.Lock()
 
 
 def keep_secret(values: Iterable[str]) -> None:
-    """Take these values out of every text from now on; of a key in several lines, each line."""
-    lines = (line.strip() for value in values for line in [value, *value.splitlines()])
+    """Take these values out of every text from now on, also as JSON spells them.
+
+    Of a key in several lines, each line is one.
+    """
+    lines = [line.strip() for value in values for line in [value, *value.splitlines()]]
+    in_json = [json.dumps(line, ensure_ascii=way)[1:-1] for line in lines for way in (True, False)]
     with _lock:
-        _known.update(line for line in lines if len(line) >= _SHORTEST)
+        _known.update(form for form in lines + in_json if len(form) >= _SHORTEST)
+
+
+def keep_secrets_of(settings: Mapping[str, object]) -> None:
+    """The same for what is secret among the settings of a connection, by their names."""
+    keep_secret(
+        value
+        for name, value in settings.items()
+        if isinstance(value, str) and _SECRET_NAME.match(name)
+    )
 
 
 def safe(text: str) -> str:

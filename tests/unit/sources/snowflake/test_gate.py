@@ -104,6 +104,7 @@ def test_a_token_that_moved_opens_it_and_is_named(account: Account, table: str):
         {"session": {**SESSION, "role": "OTHER"}},
         {"session": {**SESSION, "account": "b"}},
         {"session": {**SESSION, "schema": "OTHER"}},
+        {"session": {**SESSION, "warehouse": "OTHER"}},
     ],
 )
 def test_whatever_decides_the_result_opens_it(account: Account, other: dict[str, Any]):
@@ -179,6 +180,7 @@ def test_without_a_plan_the_names_in_the_query_are_asked_and_that_is_said(accoun
     again = gate(account, memo)
     assert again.is_shut
     assert "no plan (Snowflake: EXPLAIN is not known. sql/it.sql), so the names" in again.reason
+    assert again.reason.endswith("and not what is behind views")
 
 
 @pytest.mark.parametrize("text", ["no plan", "{}", '{"Operations": [[1]]}'])

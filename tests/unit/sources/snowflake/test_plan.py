@@ -104,16 +104,37 @@ def test_a_window_function_hides_nothing():
 
 
 @pytest.mark.parametrize(
-    "expression", ["T.D > CURRENT_DATE()", "(RANDOM())", "sysdate()", "SEQ4()", "S.NEXTVAL"]
+    "expression",
+    [
+        "T.D > CURRENT_DATE()",
+        "CURRENT_TIMESTAMP",
+        "(RANDOM())",
+        "sysdate()",
+        "SEQ4()",
+        "S.NEXTVAL",
+        "'it''s' || RANDOM ()",
+        "'\\' || RANDOM() || '.'",
+        '"it\'s" || RANDOM() || "it\'s"',
+    ],
 )
 def test_what_moves_by_itself_behind_a_view_is_said(expression: str):
     found = read_plan(plan({"operation": "Filter", "expressions": ["T.X = 1", expression]}))
     assert "changes by itself" in found.moving
 
 
-def test_a_column_with_a_like_name_does_not_move():
-    text = plan({"operation": "Filter", "expressions": ["T.RANDOMNESS > 1", "MY_CURRENT_DATE"]})
-    assert read_plan(text).moving == ""
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "T.RANDOMNESS > 1",
+        "MY_CURRENT_DATE",
+        "T.STATUS = 'normal'",
+        "T.STATUS = 'it''s random()'",
+        "T.UNIFORM",
+        'T."current_date"',
+    ],
+)
+def test_a_column_or_a_text_with_a_like_name_does_not_move(expression: str):
+    assert read_plan(plan({"operation": "Filter", "expressions": [expression]})).moving == ""
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,18 @@
 """No credential gets out: not in a text, not in an error or those behind it, not in a log."""
 
+import json
 import logging
 
 import pytest
 
 from flowproject.sources.snowflake import secrecy
-from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, safe, scrub
+from flowproject.sources.snowflake.secrecy import (
+    guard_logs,
+    keep_secret,
+    keep_secrets_of,
+    safe,
+    scrub,
+)
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----"
 
@@ -40,6 +47,31 @@ def test_what_is_known_to_be_one_is_left_out_wherever_it_stands():
 def test_every_line_of_a_key_is_one():
     keep_secret([PEM])
     assert safe("broken at hkiG9w0BAQEFAASC") == "broken at ***"
+
+
+def test_a_secret_is_one_in_json_too():
+    odd = 'hun"ter\\2é'
+    keep_secret([odd])
+    for document in (json.dumps([odd]), json.dumps([odd], ensure_ascii=False)):
+        assert safe(document) == '["***"]'
+
+
+def test_of_a_connection_s_settings_those_are_secret_that_open_it():
+    told = {
+        "user": "someone",
+        "passcode_in_password": True,
+        "token_file_path": "/run/there",
+        "private_key_file": "/run/key.p8",
+        "oauth_token_request_url": "https://login.example.com",
+        "retries": 1000,
+    }
+    keep_secrets_of(told)
+    assert safe(str(told)) == str(told)
+    hidden = ("password", "PASSCODE", "token", "private_key", "private_key_file_pwd")
+    hidden += ("oauth_client_secret", "private_key_passphrase")
+    keep_secrets_of({name: f"opens {name}" for name in hidden})
+    for name in hidden:
+        assert safe(f"({name}: opens {name})") == f"({name}: ***)"
 
 
 def test_errors_behind_an_error_are_scrubbed_too():
