@@ -1,0 +1,78 @@
+"""The network to Snowflake fails, or Snowflake does: an error, and never half a result."""
+
+from collections.abc import Callable
+
+import pytest
+
+from flowproject.errors import SourceError
+from tests.proxy import DROP, Answer, Asked, proxied
+from tests.snow_project import CONNECTOR, Project, on_queries, snowflake_says, through
+
+
+def test_a_server_that_nobody_reaches_is_an_error_within_the_limit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SNOWFLAKE_PORT", "1")
+    with pytest.raises(SourceError, match=r"can't be connected to|longer than 1 s"):
+        project.look("SELECT 1", timeout=1.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connector that gives up at the first failure of a download; it would try for minutes."""
+    if CONNECTOR == 4:
+        monkeypatch.setattr("snowflake.connector.result_batch.MAX_DOWNLOAD_RETRY", 1)
+
+
+CUTS: dict[str, Callable[[Answer], Answer]] = {
+    "reset": lambda _: DROP,
+    "cut": lambda answer: answer.cut_at(0.5),
+    "cut unseen": lambda answer: answer.cut_unseen(len(answer.body) // 2),
+    "server error": lambda _: Answer(status=500),
+    "expired address": lambda _: Answer(status=403, body=b"<Error>Request has expired</Error>"),
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", CUTS)
+@pytest.mark.parametrize("form", ["rows", "table"])
+def test_a_connection_that_is_lost_in_the_middle_of_a_fetch_is_an_error(
+    project: Project, monkeypatch: pytest.MonkeyPatch, how: str, form: str
+):
+    monkeypatch.setattr(project.snow, "chunk_rows", 1000)
+    project.write(
+        "SELECT SEQ8() AS n, 'some text ' || SEQ8() AS t FROM TABLE(GENERATOR(ROWCOUNT => 5000))"
+    )
+    chunks: list[str] = []
+
+    def plan(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        if "/chunks/" not in asked.target:
+            return forward()
+        chunks.append(asked.target)
+        return CUTS[how](forward()) if len(chunks) > 2 else forward()
+
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = plan
+        source = project.source()
+        ask = source.query if form == "rows" else source.query_arrow
+        with pytest.raises(SourceError, match=r"sql/it\.sql"):
+            ask("it", {})
+        proxy.plan = lambda _, forward: forward()
+        assert len(ask("it", {})) == 5000
+    assert len(chunks) > 2
+
+
+@pytest.mark.parametrize("how", [DROP, Answer(status=503), Answer(status=200, body=b"<html>")])
+def test_a_query_whose_answer_never_arrives_ends_with_the_limit(project: Project, how: Answer):
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = on_queries(lambda _: how)
+        with pytest.raises(SourceError, match=r"(longer than 1 s|Invalid Snowflake).*sql/it\.sql"):
+            project.look("SELECT 1", timeout=1.0)
+
+
+def test_a_session_that_has_expired_is_an_error(project: Project):
+    with proxied(project.snow.url) as proxy, through(proxy):
+        said = "Authentication token has expired.  The user must authenticate again."
+        proxy.plan = on_queries(lambda _: snowflake_says("390114", said, "08001"))
+        with pytest.raises(SourceError, match="must authenticate again|re-authentication required"):
+            project.look("SELECT 1")
