@@ -1,5 +1,6 @@
 """Queries that Snowflake runs: results of any size, parameters, and what is wrong with some."""
 
+import time
 from typing import Any
 
 import pytest
@@ -113,6 +114,35 @@ def test_a_check_finds_it_without_a_connection(
     project.write(text)
     with pytest.raises(QueryError, match=message):
         project.source().check()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SHOW TABLES LIKE 'x' IN SCHEMA a.b",
+        "DESCRIBE TABLE t",
+        "LIST @stage",
+        "EXPLAIN USING JSON SELECT 1",
+        "VALUES (1)",
+        "(SELECT 1)",
+        "-- all of it\n/* - */ // it's\nWITH a AS (SELECT 1 AS n) SELECT n FROM a",
+    ],
+)
+def test_a_check_lets_pass_what_a_tick_runs(project: Project, text: str):
+    project.write(text)
+    project.source().check()
+
+
+@pytest.mark.parametrize("end", ["", "\n@stage", "\n(SELECT 1)"])
+def test_a_ruler_in_a_comment_is_read_at_once(project: Project, end: str):
+    project.write(f"-- SELECT 1\n{'-' * 200}\n/* {'-- ' * 200}*/{end}")
+    started = time.process_time()
+    if "SELECT" in end:
+        project.source().check()
+    else:  # nothing but comments is no query, whatever is in them
+        with pytest.raises(QueryError, match="does not only look"):
+            project.source().check()
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Question", "ask_plainly"]
 
 _CHUNK_ROWS: Final = 10_000
-_BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*|//[^\n]*|/\*.*?\*/)*(?P<word>\w+)", re.DOTALL)
+# Nothing is tried twice: a ruler of dashes can be read as comments in very many ways.
+_BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|//[^\n]*+|/\*.*?\*/)*+(?P<word>\w+)", re.DOTALL)
 _LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST", "EXPLAIN")
 
 
@@ -47,16 +48,22 @@ class Question:
     row_limit: int
     enough: int
 
+    @property
+    def word(self) -> str:
+        """The word that the query begins with, in capitals; empty if there is none."""
+        found = _BEGINNING.match(self.query.text)
+        return found["word"].upper() if found else ""
+
     def check(self) -> None:
         """Raise a QueryError if the text does not begin like one that looks, or can't be bound.
 
         Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
         """
-        word = _BEGINNING.match(self.query.text)
-        if word is None or word["word"].upper() not in _LOOKING:
+        if self.word not in _LOOKING:
+            found = _BEGINNING.match(self.query.text)
             raise self.query.error(
                 "This does not only look at data",
-                at=word.start("word") if word else 0,
+                at=found.start("word") if found else 0,
                 allowed=f"A query begins with {', '.join(_LOOKING)}",
             )
         bind(self.query, self.params, _question_mark)
