@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ import pytest
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.sources.snowflake.connect import connect
-from tests.snow_project import NEVER, SECONDS, Project, wait_until
+from tests.proxy import Answer, Asked, proxied
+from tests.snow_project import NEVER, SECONDS, Project, through, wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_query_that_takes_too_long_is_cancelled_on_the_server(project: Project):
-    with pytest.raises(SourceError, match=r"longer than 0.5 s, and was cancelled.*timeout in"):
-        project.look(NEVER, timeout=0.5)
+    with pytest.raises(SourceError, match=r"longer than 1 s, and was cancelled.*timeout in"):
+        project.look(NEVER, timeout=1.0)
     wait_until(lambda: project.snow.running == 0)
     assert project.snow.cancelled
 
@@ -94,3 +96,24 @@ def test_a_query_that_somebody_else_cancels_is_an_error(project: Project):
 
     wait_until(ended)
     assert "SQL execution canceled" in errors[0]
+
+
+def test_a_table_that_nobody_waits_for_any_more_is_not_downloaded(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(project.snow, "chunk_rows", 10)
+    project.write("SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 1000))")
+    source, chunks = project.source(), []
+
+    def plan(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        if "/chunks/" in asked.target:
+            chunks.append(asked.target)
+            source.cancel()
+        return forward()
+
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = plan
+        with pytest.raises(SourceError, match="told to stop"):
+            source.query_arrow("it", {})
+        wait_until(lambda: not any(thread.name == "snowflake" for thread in threading.enumerate()))
+    assert len(chunks) == 1

@@ -1,12 +1,26 @@
 """The network to Snowflake fails, or Snowflake does: an error, and never half a result."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from flowproject.errors import SourceError
-from tests.proxy import DROP, Answer, Asked, proxied
-from tests.snow_project import CONNECTOR, Project, on_queries, snowflake_says, through
+from tests.proxy import DROP, HANG, Answer, Asked, proxied
+from tests.snow_project import (
+    CONNECTOR,
+    SECONDS,
+    Project,
+    on_queries,
+    snowflake_says,
+    through,
+    wait_until,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_server_that_nobody_reaches_is_an_error_within_the_limit(
@@ -76,3 +90,33 @@ def test_a_session_that_has_expired_is_an_error(project: Project):
         proxy.plan = on_queries(lambda _: snowflake_says("390114", said, "08001"))
         with pytest.raises(SourceError, match="must authenticate again|re-authentication required"):
             project.look("SELECT 1")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from flowproject.config.data import SnowflakeData
+from flowproject.sources import open_source
+database, root = sys.argv[1:]
+data = SnowflakeData(query="it", key=("n",), database=database, schema="PUBLIC")
+open_source(data, Path(root)).observe()
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_download_that_hangs_does_not_keep_the_process_alive(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(project.snow, "chunk_rows", 50)
+    project.write("SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 500))")
+    asks = [sys.executable, "-c", CHILD, project.database, str(project.root)]
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = lambda asked, forward: HANG if "/chunks/" in asked.target else forward()
+        process = subprocess.Popen(asks, cwd=ROOT, stderr=subprocess.PIPE)
+        wait_until(lambda: any("/chunks/" in asked.target for asked in proxy.asked))
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+    assert b"KeyboardInterrupt" in said

@@ -1,13 +1,16 @@
 """Queries that Snowflake runs: results of any size, parameters, and what is wrong with some."""
 
+import gzip
+import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from flowproject.changes.canonical import Json
 from flowproject.errors import QueryError, SourceError
-from tests.proxy import proxied
+from tests.proxy import Answer, proxied
 from tests.snow import Snow
 from tests.snow_project import Project, on_queries, snowflake_says, through
 
@@ -30,6 +33,31 @@ def test_too_many_rows_are_refused_before_they_are_read(project: Project):
         project.look(text, key=("n",))
     with pytest.raises(QueryError, match=r"more than 1,000 rows.*key = "):
         project.look("SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 1001))")
+
+
+@pytest.mark.parametrize("chunk_rows", [0, 4])
+def test_too_many_rows_are_refused_even_if_snowflake_does_not_say_how_many_there_are(
+    project: Project, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
+):
+    monkeypatch.setattr(project.snow, "chunk_rows", chunk_rows)
+    project.write("SELECT SEQ8() AS n FROM TABLE(GENERATOR(ROWCOUNT => 11))")
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = on_queries(without_total)
+        enough, few = (project.source(key=("n",), row_limit=limit) for limit in (11, 10))
+        assert enough.observe().value == len(enough.query("it", {})) == 11
+        assert enough.query_arrow("it", {}).num_rows == 11
+        for look in (few.observe, lambda: few.query("it", {}), lambda: few.query_arrow("it", {})):
+            with pytest.raises(QueryError, match=r"rows, more than 10\..*row_limit"):
+                look()
+
+
+def without_total(answer: Answer) -> Answer:
+    """The answer of a server that does not announce how many rows there are."""
+    body = answer.body
+    told = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
+    told["data"].pop("total", None)
+    headers = {key: value for key, value in answer.headers.items() if "ncoding" not in key}
+    return replace(answer, headers=headers).with_body(json.dumps(told).encode())
 
 
 def test_a_million_rows_are_a_table(project: Project):
