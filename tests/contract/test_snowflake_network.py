@@ -27,8 +27,18 @@ def test_a_server_that_nobody_reaches_is_an_error_within_the_limit(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SNOWFLAKE_PORT", "1")
-    with pytest.raises(SourceError, match=r"can't be connected to|longer than 1 s"):
+    with pytest.raises(SourceError, match=r"can't be connected to|did not let us in within 1 s"):
         project.look("SELECT 1", timeout=1.0)
+
+
+def test_a_login_that_hangs_is_not_taken_for_a_query(project: Project):
+    with proxied(project.snow.url) as proxy, through(proxy):
+        proxy.plan = lambda asked, forward: HANG if "login" in asked.target else forward()
+        with pytest.raises(SourceError) as failed:
+            project.look("SELECT 1", timeout=0.3, warehouse="SMALL")
+    assert "did not let us in within 0.3 s" in str(failed.value)
+    assert "SNOWFLAKE_ACCOUNT and so on, warehouse 'SMALL'" in str(failed.value)
+    assert "cancelled" not in str(failed.value)
 
 
 @pytest.fixture

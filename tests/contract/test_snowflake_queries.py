@@ -210,4 +210,5 @@ def test_a_place_that_snowflake_names_is_shown_in_the_file(project: Project, sno
             project.source().query("it", {"word": "w"})
     assert "invalid identifier 'NOSUCH'" in str(failed.value)
     assert "sql/it.sql, line 4, column 10" in str(failed.value)
+    assert "query id 01b2c3d4-" in str(failed.value)
     assert str(failed.value).splitlines()[-1].index("^") == 4 + 9

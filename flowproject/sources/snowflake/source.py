@@ -15,7 +15,7 @@ from flowproject.sources import Rows, stopped
 from flowproject.sources.result import UNKEYED_LIMIT, folded, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Answer, Question, ask_plainly
 from flowproject.sources.snowflake.connect import connect, session
-from flowproject.sources.snowflake.failures import overdue
+from flowproject.sources.snowflake.failures import locked_out, overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.talk import Talk
 from flowproject.sql import Query, find_query, find_sensor_query
@@ -158,4 +158,5 @@ class SnowflakeSource:
         try:
             return talk.held(lambda connection: work(connection, talk), self._data.timeout)
         except TimeoutError:
-            raise overdue(query, self._data.timeout) from None
+            limit = self._data.timeout
+            raise (overdue(query, limit) if talk.is_in else locked_out(self._data)) from None
