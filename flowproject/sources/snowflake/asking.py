@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
@@ -15,6 +15,7 @@ from flowproject.sources.snowflake.fetching import (
     chunks,
     columns,
     has_tables,
+    plain_rows,
     tables,
     without_rows,
 )
@@ -159,7 +160,7 @@ def ask_plainly(
     with explained(query), connection.cursor() as cursor:
         talk.check_staying()
         cursor.execute(sql, tuple(values) or None)
-        return cast("Sequence[Sequence[Any]]", cursor.fetchall())
+        return [row for rows in plain_rows(cursor, connection) for row in rows]
 
 
 def _question_mark(name: str) -> str:

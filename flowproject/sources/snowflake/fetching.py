@@ -4,7 +4,7 @@ Not with the cursor's own `fetch_...`: connector 4 downloads in threads of a poo
 for those when it exits, even for one that hangs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.sources import Rows
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.cursor import SnowflakeCursor
 
-__all__ = ["announced", "chunks", "columns", "has_tables", "tables", "without_rows"]
+__all__ = ["announced", "chunks", "columns", "has_tables", "plain_rows", "tables", "without_rows"]
 
 # The connector's numbers for types of columns, and the Arrow type of a column without a value.
 _ARROW: Final[dict[int, tuple[str, ...]]] = {
@@ -82,19 +82,24 @@ def chunks(
             yield converted(table, kinds, file)
         return
     forms = [row_form(kind) for kind in kinds.values()]
-    for batch in cursor.get_result_batches() or ():
+    for rows in plain_rows(cursor, connection):
         yield [
             {name: form(value) for name, form, value in zip(kinds, forms, row, strict=True)}
-            for row in map(_read, batch.create_iter(connection=connection))
+            for row in rows
         ]
+
+
+def plain_rows(
+    cursor: "SnowflakeCursor", connection: "SnowflakeConnection"
+) -> Iterator[list[Sequence[Any]]]:
+    """The result as rows of the connector's own values, chunk by chunk."""
+    for batch in cursor.get_result_batches() or ():
+        rows: list[Any] = list(batch.create_iter(connection=connection))
+        for row in rows:
+            if isinstance(row, Exception):  # what the connector gives for one it can't convert
+                raise row
+        yield rows
 
 
 def _is_json(batch: object) -> bool:
     return hasattr(batch, "column_converters")  # its class has a name in 4 only
-
-
-def _read(row: Any) -> Any:
-    """The row, unless the connector gives an error for it."""
-    if isinstance(row, Exception):
-        raise row
-    return row
