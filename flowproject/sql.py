@@ -12,7 +12,17 @@ from typing import Any, Final
 
 from flowproject.errors import QueryError, closest
 
-__all__ = ["Parameter", "Query", "Style", "bind", "dollar", "find_query", "parameters", "statement"]
+__all__ = [
+    "Parameter",
+    "Query",
+    "Style",
+    "bind",
+    "dollar",
+    "find_query",
+    "find_sensor_query",
+    "parameters",
+    "statement",
+]
 
 _FOLDER: Final = "sql"
 _SHOWN_WIDTH: Final = 100
@@ -98,6 +108,22 @@ def find_query(root: Path, name: str) -> Query:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise QueryError(f"{str(file)!r} can't be read: {reason}") from error
     return Query(file=str(file), text=text)
+
+
+def find_sensor_query(root: Path, name: str) -> Query:
+    """The same for a sensor, which has nobody to give its query values.
+
+    Raises:
+        QueryError: as `find_query` does, and if the query has a parameter.
+    """
+    query = find_query(root, name)
+    for parameter in parameters(query.text):
+        raise query.error(
+            f"A sensor's query has no parameters, and this one has :{parameter.name}",
+            at=parameter.start,
+            fix="Put the value into the query",
+        )
+    return query
 
 
 def parameters(text: str) -> tuple[Parameter, ...]:

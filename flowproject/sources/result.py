@@ -34,11 +34,11 @@ def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None
 
     Engines take names that differ only in case for one.
     """
-    folded = [column.casefold() for column in columns]
+    caseless = [column.casefold() for column in columns]
     for column in columns:
-        if folded.count(column.casefold()) > 1:
+        if (count := caseless.count(column.casefold())) > 1:
             raise QueryError(
-                f"The result has {folded.count(column.casefold())} columns named {column!r}",
+                f"The result has {count} columns named {column!r}",
                 where=file,
                 fix="Give each column a name of its own with AS",
             )

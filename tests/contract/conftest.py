@@ -1,4 +1,4 @@
-"""The stores that a journal runs on."""
+"""The stores that a journal runs on, and a project on Snowflake."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 from flowproject.journal import Journal, Store, open_store
 from tests.journals import journal_on
 from tests.servers import Moto
+from tests.snow import Snow
+from tests.snow_project import Project
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -24,3 +26,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def journal(store: Store) -> Journal:
     """A journal there that nothing was recorded in."""
     return journal_on(store)
+
+
+@pytest.fixture
+def project(tmp_path: Path, snow: Snow) -> Project:
+    """One whose queries an emulated Snowflake runs."""
+    return Project(tmp_path, snow)

@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -141,7 +141,7 @@ def test_a_query_is_cancelled_from_another_thread(account: Account):
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    time.sleep(5)  # the login, and the beginning of the query
+    assert is_told(account, marker, lambda states: "RUNNING" in states)
     source.cancel()
     thread.join(10)
     assert errors
@@ -150,14 +150,20 @@ def test_a_query_is_cancelled_from_another_thread(account: Account):
 
 def ended(account: Account, marker: str) -> bool:
     """Whether a query with this word in it is no longer running."""
+    return is_told(account, marker, lambda states: bool(states) and "RUNNING" not in states)
+
+
+def is_told(account: Account, marker: str, right: Callable[[set[Json]], bool]) -> bool:
+    """Whether Snowflake comes to say what is right of the queries with this word in them."""
     text = (
         "SELECT execution_status AS state FROM TABLE(information_schema.query_history_by_user()) "
         "WHERE CONTAINS(query_text, :marker) AND NOT CONTAINS(query_text, 'query_history')"
     )
+    (account.root / "sql" / "history.sql").write_text(text)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        states = account.source(text).query("it", {"marker": marker})
-        if states and all(row["state"] != "RUNNING" for row in states):
+        rows = open_source(account.data(), account.root).query("history", {"marker": marker})
+        if right({row["state"] for row in rows}):
             return True
         time.sleep(1)
     return False

@@ -19,7 +19,7 @@ from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.failures import check_statement, explained, safe
 from flowproject.sources.duckdb.values import casts, converted
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
-from flowproject.sql import Query, bind, dollar, find_query, parameters, statement
+from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
 from flowproject.tables.arrow import table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class DuckDBSource:
 
         No data is read and no database opened.
         """
-        query = self._sensor_query()
+        query = find_sensor_query(self._root, self._data.query)
         ran = self._translated(query)
         with (
             _memory(str(self._root), os.getpid()).cursor() as connection,
@@ -65,7 +65,8 @@ class DuckDBSource:
         """
         del past
         started = time.perf_counter()
-        query, key, limit = self._sensor_query(), self._names(self._data.key), self._data.row_limit
+        query = find_sensor_query(self._root, self._data.query)
+        key, limit = self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         rows = self._rows(query, self._translated(query), {}, key=key, limit=limit)
         self._check_limit(len(rows), query)
@@ -121,16 +122,6 @@ class DuckDBSource:
             with suppress(DuckDBError):  # it may have been closed since
                 connection.interrupt()
             self._done.wait(_CANCEL_AGAIN_SECONDS)
-
-    def _sensor_query(self) -> Query:
-        query = find_query(self._root, self._data.query)
-        for parameter in parameters(query.text):
-            raise query.error(
-                f"A sensor's query has no parameters, and this one has :{parameter.name}",
-                at=parameter.start,
-                fix="Put the value into the query",
-            )
-        return query
 
     def _bound(self, query: Query, params: Mapping[str, Any]) -> Query:
         """The query as DuckDB gets it, with its own spelling of the parameters."""

@@ -10,7 +10,7 @@ from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.sources.snowflake.secrecy import safe, scrub
 from flowproject.sql import Query
 
-__all__ = ["connecting", "explained", "overdue"]
+__all__ = ["connecting", "explained", "locked_out", "overdue"]
 
 _POSITION: Final = re.compile(r"\bline (\d+) at position (\d+)")
 _PREFIX: Final = re.compile(r"^\d{6} \([^)]*\): (?:[0-9a-f-]{36}: )?")
@@ -91,6 +91,16 @@ def overdue(query: Query, seconds: float) -> SourceError:
     )
 
 
+def locked_out(data: SnowflakeData) -> SourceError:
+    """The error of a connection that was not opened before the time was over."""
+    return SourceError(
+        f"Snowflake did not let us in within {data.timeout:g} s",
+        where=_place(data),
+        allowed="No query was asked",
+        fix="Let this machine reach the account's address, or raise `timeout` in [data]",
+    )
+
+
 def _no_connection(data: SnowflakeData, error: Exception) -> SourceError:
     number, said = _number(error), _said(error)
     allowed, fix = _LOGIN.get(number, ("", ""))
@@ -103,11 +113,16 @@ def _no_connection(data: SnowflakeData, error: Exception) -> SourceError:
 
 
 def _place(data: SnowflakeData) -> str:
+    """The way of connecting, and what `[data]` asks for beside it."""
     if data.integration:
-        return f"Tried with the Outerbounds integration {data.integration!r}"
-    if data.connection:
-        return f"Tried with the connection {data.connection!r} of connections.toml"
-    return "Tried with what the environment says, SNOWFLAKE_ACCOUNT and so on"
+        way = f"the Outerbounds integration {data.integration!r}"
+    elif data.connection:
+        way = f"the connection {data.connection!r} of connections.toml"
+    else:
+        way = "what the environment says, SNOWFLAKE_ACCOUNT and so on"
+    names = ("role", "warehouse", "database", "schema")
+    asked = [f"{name} {value!r}" for name in names if (value := getattr(data, name))]
+    return ", ".join([f"Tried with {way}", *asked])
 
 
 def _failure(query: Query, error: Any) -> FlowprojectError:
@@ -152,8 +167,9 @@ def _wrong_query(query: Query, error: Any, said: str, where: str) -> Flowproject
             allowed="The network, or Snowflake itself, failed: the next tick asks again",
         )
     if place := _POSITION.search(said):
+        query_id = f" (query id {error.sfqid})" if getattr(error, "sfqid", None) else ""
         at = _position(query, int(place[1]), int(place[2]))
-        return query.error(said, at=at)
+        return query.error(f"{said}{query_id}", at=at)
     return QueryError(said, where=where)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config.data import SnowflakeData
@@ -15,16 +15,17 @@ from flowproject.sources import Rows, stopped
 from flowproject.sources.result import UNKEYED_LIMIT, folded, keyed, unkeyed
 from flowproject.sources.snowflake.asking import Answer, Question, ask_plainly
 from flowproject.sources.snowflake.connect import connect, session
-from flowproject.sources.snowflake.failures import overdue
+from flowproject.sources.snowflake.failures import locked_out, overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.talk import Talk
-from flowproject.sql import Query, find_query, parameters
+from flowproject.sql import Query, find_query, find_sensor_query
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 __all__ = ["SnowflakeSource"]
 
+_PARSED: Final = ("SELECT", "WITH")  # sqlglot has no grammar for what else looks: SHOW, DESCRIBE
 _T = TypeVar("_T")
 
 
@@ -50,10 +51,12 @@ class SnowflakeSource:
 
         Nothing is connected to.
         """
-        query = self._sensor_query()
-        check_syntax(query, "snowflake")
+        question = self._sensor_question()
+        question.check()
+        if question.word in _PARSED:
+            check_syntax(question.query, "snowflake")
         if self._data.gate:
-            check_gateable(query, self._data.tables)
+            check_gateable(question.query, self._data.tables)
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past if a gate knows that it is still the same.
@@ -63,12 +66,8 @@ class SnowflakeSource:
             SourceError: if Snowflake can't be reached, or has not what is asked for.
         """
         started = time.perf_counter()
-        # In capitals or not, the name of a column that was not quoted is the same name.
-        query, key = self._sensor_query(), tuple(folded(column) for column in self._data.key)
-        enough = self._data.row_limit if key else UNKEYED_LIMIT + 1
-        question = Question(
-            query=query, params={}, key=key, row_limit=self._data.row_limit, enough=enough
-        )
+        question = self._sensor_question()
+        query, key = question.query, question.key
         question.check()
         memo = past.memo if past and self._data.gate else {}
         look = self._held(query, partial(self._look, question, memo))
@@ -133,21 +132,20 @@ class SnowflakeSource:
         gate = gate.after(ask)
         return _Look(answer=answer, gate=gate, requests=len(asked) + 1)
 
-    def _sensor_query(self) -> Query:
-        query = find_query(self._root, self._data.query)
-        for parameter in parameters(query.text):
-            raise query.error(
-                f"A sensor's query has no parameters, and this one has :{parameter.name}",
-                at=parameter.start,
-                fix="Put the value into the query",
-            )
-        return query
+    def _sensor_question(self) -> Question:
+        # In capitals or not, the name of a column that was not quoted is the same name.
+        key, limit = tuple(folded(column) for column in self._data.key), self._data.row_limit
+        return Question(
+            query=find_sensor_query(self._root, self._data.query),
+            params={},
+            key=key,
+            row_limit=limit,
+            enough=(limit if key else min(limit, UNKEYED_LIMIT)) + 1,
+        )
 
     def _question(self, name: str, params: Mapping[str, Any]) -> Question:
-        limit = self._data.row_limit
-        question = Question(
-            query=find_query(self._root, name), params=dict(params), row_limit=limit, enough=limit
-        )
+        query, limit = find_query(self._root, name), self._data.row_limit
+        question = Question(query=query, params=dict(params), row_limit=limit, enough=limit + 1)
         question.check()
         return question
 
@@ -160,4 +158,5 @@ class SnowflakeSource:
         try:
             return talk.held(lambda connection: work(connection, talk), self._data.timeout)
         except TimeoutError:
-            raise overdue(query, self._data.timeout) from None
+            limit = self._data.timeout
+            raise (overdue(query, limit) if talk.is_in else locked_out(self._data)) from None

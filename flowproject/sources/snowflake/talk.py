@@ -34,6 +34,7 @@ class Talk:
         self._opened = opened
         self._answers: Queue[Any] = Queue()
         self._connection: SnowflakeConnection | None = None
+        self.is_in = False  # whether Snowflake has opened the connection
         self._left = threading.Event()
         self._ended = threading.Event()
 
@@ -82,6 +83,7 @@ class Talk:
         except Exception as error:  # noqa: BLE001  # handed to whoever waits, who raises it
             self._answer(error)
             return
+        self.is_in = True
         with closing(connection):
             self._connection = connection
             try:

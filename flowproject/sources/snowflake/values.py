@@ -77,6 +77,8 @@ def _number(text: str | None) -> Json:
     """A decimal, which a float holds exactly if it has no more than 15 digits."""
     if text is None:
         return None
+    if "." not in text and "E" not in text.upper():
+        return int(text)  # a float holds no more than 15 digits of it
     if len(text) > _FLOAT_DIGITS:  # a point is one of them
         return canonical(Decimal(text))
     number = float(text)
