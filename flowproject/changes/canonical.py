@@ -82,6 +82,8 @@ def _spelled(column: Sequence[Json]) -> list[str]:
         spell = encode_basestring
     elif kinds <= {int, float}:
         spell = repr
+    elif kinds == {bool}:
+        spell = {True: "true", False: "false"}.__getitem__
     return ["null" if value is None else spell(value) for value in column]
 
 

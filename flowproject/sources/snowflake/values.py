@@ -12,6 +12,7 @@ from typing import Any, Final
 from flowproject.changes.canonical import Json, canonical
 from flowproject.errors import QueryError
 from flowproject.sources import Rows
+from flowproject.sources.result import uncollected
 
 __all__ = ["converted", "row_form"]
 
@@ -26,6 +27,7 @@ _UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
 _Form = Callable[[Any], Json]
 
 
+@uncollected()
 def converted(table: Any, kinds: dict[str, int], file: str) -> Rows:
     """The rows of an Arrow table in canonical form: column → value.
 
@@ -69,7 +71,7 @@ def _column(column: Any, kind: int) -> list[Json]:
     if moment := _TIMESTAMP.fullmatch(described):
         zone = "+00:00" if moment[2] else ""
         utc = column.cast("int64").cast(f"timestamp[{moment[1]}]")  # whatever zone it is shown in
-        return [_moment(text, zone) for text in utc.cast("string").to_pylist()]
+        return [_moment(text, zone) for text in _shortest(utc).cast("string").to_pylist()]
     return [canonical(value) for value in column.to_pylist()]
 
 
@@ -85,6 +87,14 @@ def _number(text: str | None) -> Json:
     return int(number) if number.is_integer() else number
 
 
+def _shortest(moments: Any) -> Any:
+    """The moments in seconds, which are written and read in half the time, if they are whole."""
+    try:
+        return moments.cast("timestamp[s]")
+    except ValueError:
+        return moments
+
+
 def _moment(text: str | None, zone: str) -> Json:
     """A moment in Arrow's words, `2024-01-01 12:00:00.000000000`, in those of ISO 8601."""
     if text is None:
@@ -96,8 +106,8 @@ def _moment(text: str | None, zone: str) -> Json:
 
 def _clock(text: str | None) -> Json:
     """A time with six digits behind the point, as every other engine's; nine only if needed."""
-    if text is None:
-        return None
+    if text is None or "." not in text:
+        return text
     whole, _, fraction = text.partition(".")
     if not fraction.strip("0"):
         return whole
