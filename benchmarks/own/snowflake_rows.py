@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.compute  # noqa: F401
 import snowflake.connector  # noqa: F401
 
+import flowproject.sources.snowflake  # noqa: F401
 from benchmarks.probe import report
 from flowproject.config import load
 from flowproject.sources import open_source

@@ -119,9 +119,9 @@ def _value(rows: Rows) -> Json:
 
 def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
     """The key of a row as text: of one column its plain text, of several a JSON array."""
+    if len(key) == 1 and type(value := row[key[0]]) in (str, int):
+        return str(value)  # for a number that is what dumps says, six times faster
     values = [row[column] for column in key]
-    if len(values) == 1 and isinstance(values[0], str):
-        return values[0]
     if None in values:
         shown = ", ".join(f"{column} = {dumps(row[column])}" for column in key)
         raise QueryError(
@@ -129,8 +129,6 @@ def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
             where=file,
             fix=f"Leave such rows out: WHERE {key[values.index(None)]} IS NOT NULL",
         )
-    if len(values) == 1 and type(values[0]) is int:
-        return str(values[0])  # what dumps says, six times faster
     return dumps(values if len(values) > 1 else values[0])
 
 
