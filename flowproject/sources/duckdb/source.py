@@ -106,9 +106,11 @@ class DuckDBSource:
             check_columns(self._names(result.columns), (), query.file)
             reader = result.to_arrow_reader(_CHUNK_ROWS)
             batches: list[Any] = []
+            count = 0
             for batch in reader:
                 batches.append(batch)
-                self._check_limit(sum(batch.num_rows for batch in batches), query)
+                count += batch.num_rows
+                self._check_limit(count, query)
             return table(batches, reader.schema).rename_columns(self._names(result.columns))
 
     def cancel(self) -> None:

@@ -1,5 +1,6 @@
 """Rows of a query become an observation: the same rows always the same one, in any order."""
 
+import gc
 import random
 
 import pytest
@@ -130,3 +131,19 @@ def test_a_key_that_is_no_column_gets_the_closest():
 )
 def test_a_name_in_capitals_was_not_quoted_and_is_in_small_letters(name: str, said: str):
     assert folded(name) == said
+
+
+def test_the_garbage_collector_works_again_also_after_rows_that_are_refused():
+    assert gc.isenabled()
+    with pytest.raises(QueryError, match="Two rows have the key"):
+        keyed([{"id": 1}, {"id": 1}], ("id",), "sql/it.sql")
+    assert gc.isenabled()
+
+
+def test_a_garbage_collector_that_was_off_stays_off():
+    gc.disable()
+    try:
+        keyed([{"id": 1}], ("id",), "sql/it.sql")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
