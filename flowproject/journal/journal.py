@@ -14,6 +14,7 @@ from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedEntryError, Superseded
 from flowproject.journal.layout import TOP, Layout, entry_numbers
 from flowproject.journal.memos import Memos
+from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
 
@@ -45,6 +46,7 @@ class Journal:
         self._layout = Layout(self.location)
         self._snapshots = Snapshots(store, self._layout)
         self._memos = Memos(store, self._layout)
+        self._receipts = Receipts(store, self._layout)
         self._store = store
 
     def head(self) -> Head:
@@ -154,6 +156,24 @@ class Journal:
     def mark_published(self, entry: Entry, details: Mapping[str, Json]) -> None:
         """Note that the bus has taken this entry."""
         self._store.create(self._layout.mark(entry), _to_bytes({"v": 1, "id": entry.id, **details}))
+
+    def claim(self, *, seq: int, id: str, attempt: int, flow: str, run: str, at: str) -> Receipt:  # noqa: A002
+        """The receipt that stands for this attempt: the run's, or that of the run before it.
+
+        Raises:
+            JournalError: if it can't be told which stands, or the one that stands is damaged.
+        """
+        return self._receipts.claim(
+            Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
+        )
+
+    def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
+        """Attempt and flow of each receipt for this change: one request."""
+        return self._receipts.receivers(seq, id)
+
+    def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
+        """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
+        return self._receipts.read(seq, id)
 
     def back_from(self, head: Entry | None) -> Iterator[Entry]:
         """`head` and the entries before it, as far as they are kept; noted damage is passed over.

@@ -13,7 +13,7 @@ TOP: Final = 10**10
 """What the numbers of entries are taken from, so that the newest comes first by name."""
 
 _ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
-_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*$")
+_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*(?:/[^/]*)?$")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Layout:
     items-memo.json                  a later manifest of the newest items; safe to lose
     source-memo.json                 what the source noted since the newest entry; safe to lose
     published/<seq>-<id>.json        a mark: the bus has this change
+    receipts/<seq>-<id>/<attempt>-<Flow>.json
+                                     a receipt: a run of this flow took this change
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
@@ -66,6 +68,14 @@ class Layout:
         """The mark that the bus has this entry."""
         return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"
 
+    def receipts(self, seq: int, change_id: str) -> str:
+        """The folder of the receipts for this change."""
+        return f"{self.location}/receipts/{seq:010d}-{change_id}"
+
+    def receipt(self, seq: int, change_id: str, attempt: int, flow: str) -> str:
+        """The receipt for one attempt to deliver this change to a flow."""
+        return f"{self.receipts(seq, change_id)}/{attempt}-{flow}.json"
+
     def note(self, seq: int) -> str:
         """The note that the entry with this number can't be read."""
         return f"{self.location}/damaged/{seq:010d}-noted.json"
@@ -77,5 +87,5 @@ def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
 
 
 def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
-    """The sequence numbers that these names of marks, tables and notes start with."""
+    """The sequence numbers that these names start with, or the folders that they are in."""
     return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
