@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from flowproject.cards.layout import MetaflowCardComponent, banner, table
+from flowproject.cards.layout import MetaflowCardComponent, banner, paragraph, table
 from flowproject.cards.wording import one_line, value_text
 
-__all__ = ["Started", "change_card"]
+__all__ = ["Started", "change_card", "idle_card"]
 
 
 class Started(Protocol):
@@ -52,6 +52,11 @@ def change_card(change: Started | None) -> list[MetaflowCardComponent]:
         f"Change {change.seq} of sensor {sensor}, id {one_line(change.id, 40)}",
     )
     return [headline, _facts(change)]
+
+
+def idle_card(reason: str) -> list[MetaflowCardComponent]:
+    """That a run did nothing, and why."""
+    return [banner("this run", "Nothing to do", "Its change has been taken."), paragraph(reason)]
 
 
 def _facts(change: Started) -> MetaflowCardComponent:

@@ -19,12 +19,12 @@ _SMALL: Final = 1024
 _OPTIONAL: Final = ("sample", "previous", "value", "reason")
 
 
-def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]:
+def payload(entry: Entry, *, payload_key: str, location: str, attempt: int = 1) -> dict[str, Json]:
     """The payload of the event that tells of `entry`, under `PAYLOAD_LIMIT` bytes.
 
-    `location` is where the journal keeps the entry. What does not fit is left out, the least
-    needed first, and its size is given instead: a run reads it from the journal. What is small
-    stays, because leaving it out would not help.
+    `location` is where the journal keeps the entry, `attempt` is one more for each replay. What
+    does not fit is left out, the least needed first, and its size is given instead: a run reads it
+    from the journal. What is small stays, because leaving it out would not help.
     """
     change: dict[str, Json] = {
         "v": FORMAT,
@@ -33,6 +33,7 @@ def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]
         "branch": entry.branch,
         "sensor": entry.sensor,
         "seq": entry.seq,
+        "attempt": attempt,
         "outcome": entry.outcome,
         "reason": entry.reason,
         "value": entry.value,

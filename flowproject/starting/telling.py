@@ -1,0 +1,22 @@
+"""How a run that does nothing says so: in the log of each step, and on each of its cards."""
+
+from typing import Any
+
+from metaflow import current
+
+__all__ = ["tell"]
+
+
+def tell(flow: Any, step: str, reason: str) -> None:
+    """Tell why a step does nothing."""
+    from flowproject.cards import idle_card
+
+    print(f"This run does nothing: {reason}")
+    types = {
+        decorator.attributes["type"]
+        for decorator in getattr(flow, step).decorators
+        if decorator.name == "card"
+    }
+    for kind in sorted(types):
+        for card in current.card.get(type=kind):
+            card.extend(idle_card(reason))
