@@ -50,10 +50,10 @@ def _take_changes(
     step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
 ) -> Iterator[Callable[..., None] | None]:
     """Take the changes that the run is told of, before its first step; or pass by every step."""
-    reason = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
-    if reason:
-        tell(flow, step, reason)
-    yield pass_by(step) if reason else None
+    reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
+    if reasons:
+        tell(flow, step, reasons)
+    yield pass_by(step) if reasons else None
 
 
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types

@@ -1,6 +1,6 @@
 """The top of a listener's card: the change that started its run, told in a few words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from flowproject.cards.layout import MetaflowCardComponent, banner, paragraph, table
@@ -54,9 +54,10 @@ def change_card(change: Started | None) -> list[MetaflowCardComponent]:
     return [headline, _facts(change)]
 
 
-def idle_card(reason: str) -> list[MetaflowCardComponent]:
+def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
     """That a run did nothing, and why."""
-    return [banner("this run", "Nothing to do", "Its change has been taken."), paragraph(reason)]
+    headline = banner("why this run", "Nothing to do", "Another run has what started this one.")
+    return [headline, *map(paragraph, reasons)]
 
 
 def _facts(change: Started) -> MetaflowCardComponent:

@@ -4,24 +4,23 @@ So is a run that was started by the end of runs which did nothing. What was foun
 artifact `change_claim`, for the steps that follow and for whoever looks at the run.
 """
 
-import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import current
 
-from flowproject.starting.told import Told, events, note, told
+from flowproject.starting.told import Told, events, note, told, told_to
 
 if TYPE_CHECKING:
-    from flowproject.journal import Receipt, Store
+    from flowproject.journal import Store
 
 __all__ = ["take"]
 
 _FORMAT: Final = 1
 
 
-def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> str:
-    """Why the run does nothing; empty if it goes on.
+def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> list[str]:
+    """Why the run does nothing, in words; empty if it goes on.
 
     `before` is the flow as the step before left it. The step gets the artifact `change_events`,
     and `change_claim` unless a person started the run. Whatever step is first to find that
@@ -36,77 +35,55 @@ def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> str:
         flow.change_events = []
     else:
         _begin(flow, open_store)
-    claim = getattr(flow, "change_claim", {"nothing_because": ""})
-    return str(claim["nothing_because"])
+    claim = getattr(flow, "change_claim", {"nothing_because": []})
+    return list(claim["nothing_because"])
 
 
 def _begin(flow: Any, open_store: Callable[[], "Store"]) -> None:
-    this = told(getattr(flow._graph, "start_step", "start"))  # noqa: SLF001  # Metaflow has no other way
+    first_step = getattr(flow._graph, "start_step", "start")  # noqa: SLF001  # Metaflow has no other way
+    this = told(first_step)
     flow.change_events = this.changes
     if this.changes:
         note(this)
-        flow.change_claim = _claim(this, open_store())
-    elif reason := _reason_of_runs_before():
-        flow.change_claim = _document(this.run, reason=reason)
+        flow.change_claim = _claim(this, open_store(), first_step)
+    elif reasons := _reasons_of_runs_before():
+        flow.change_claim = _document(this.run, reasons)
 
 
-def _claim(this: Told, store: "Store") -> dict[str, Any]:
-    """The artifact: which of the changes other runs have, and why the run does nothing if all."""
-    at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    # In one order, so that of two runs with the same changes one is first with all of them.
-    changes = sorted(this.changes, key=lambda change: (change["sensor"], change["seq"]))
-    standing = [(change, _receipt(change, this.run, at, store)) for change in changes]
-    others = [(change, receipt) for change, receipt in standing if receipt.run != this.run]
-    reason = "; ".join(_taken(*one) for one in others) if len(others) == len(changes) else ""
-    return _document(
-        this.run,
-        reason=reason,
-        taken=[{"sensor": change["sensor"], **receipt.to_json()} for change, receipt in others],
+def _claim(this: Told, store: "Store", first_step: str) -> dict[str, Any]:
+    from flowproject.starting.claiming import claim
+
+    claims = claim(
+        this, flow=current.flow_name, store=store, told_to=lambda run: told_to(run, first_step)
     )
+    others = [one for one in claims if one.receipt.run != this.run]
+    reasons = [one.in_words for one in others] if len(others) == len(claims) else []
+    taken = [{"sensor": one.sensor, **one.receipt.to_json()} for one in others]
+    return _document(this.run, reasons, taken)
 
 
-def _receipt(change: Mapping[str, Any], run: str, at: str, store: "Store") -> "Receipt":
-    from flowproject.change import journal_of
-
-    return journal_of(change, store).claim(
-        seq=int(change["seq"]),
-        id=str(change["id"]),
-        attempt=int(change.get("attempt", 1)),
-        flow=current.flow_name,
-        run=run,
-        at=at,
-    )
-
-
-def _taken(change: Mapping[str, Any], receipt: "Receipt") -> str:
-    return (
-        f"change {receipt.seq} of sensor {change['sensor']!r} was taken by run {receipt.run} at "
-        f"{receipt.at}; to run it again: `flowproject replay {receipt.id}`"
-    )
-
-
-def _reason_of_runs_before() -> str:
+def _reasons_of_runs_before() -> list[str]:
     """Why the runs whose end started this one did nothing; empty if one of them did its work."""
-    reasons = [_reason_of(str(event.get("pathspec"))) for event in events("run")]
-    return "; ".join(reasons) if all(reasons) else ""
+    reasons = [_reasons_of(str(event.get("pathspec"))) for event in events("run")]
+    return [reason for run in reasons for reason in run] if all(reasons) else []
 
 
-def _reason_of(pathspec: str) -> str:
-    run = pathspec.rpartition("/")[0].rpartition("/")[0]
+def _reasons_of(pathspec: str) -> list[str]:
     from metaflow import Task
 
+    run = pathspec.rpartition("/")[0].rpartition("/")[0]
     try:
         task = Task(pathspec, _namespace_check=False)
         claim = task["change_claim"].data if "change_claim" in task else {}
     except Exception as error:  # noqa: BLE001  # of whichever metadata service and datastore
         # Nobody sends this event again: to do the work is the lesser evil.
         print(f"Whether run {run} did its work can't be told, so this run goes on: {error}")
-        return ""
-    reason = claim.get("nothing_because")
-    return f"run {run}, which started this one, did nothing, because {reason}" if reason else ""
+        return []
+    reasons = claim.get("nothing_because", [])
+    return [f"run {run}, which started this one, did nothing: {reason}" for reason in reasons]
 
 
 def _document(
-    run: str, *, reason: str, taken: list[dict[str, Any]] | None = None
+    run: str, reasons: list[str], taken: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    return {"v": _FORMAT, "run": run, "taken": taken or [], "nothing_because": reason}
+    return {"v": _FORMAT, "run": run, "taken": [*taken], "nothing_because": reasons}

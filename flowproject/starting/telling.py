@@ -1,5 +1,6 @@
 """How a run that does nothing says so: in the log of each step, and on each of its cards."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from metaflow import current
@@ -7,11 +8,12 @@ from metaflow import current
 __all__ = ["tell"]
 
 
-def tell(flow: Any, step: str, reason: str) -> None:
+def tell(flow: Any, step: str, reasons: Sequence[str]) -> None:
     """Tell why a step does nothing."""
     from flowproject.cards import idle_card
 
-    print(f"This run does nothing: {reason}")
+    for reason in reasons:
+        print(f"This run does nothing: {reason}")
     types = {
         decorator.attributes["type"]
         for decorator in getattr(flow, step).decorators
@@ -19,4 +21,4 @@ def tell(flow: Any, step: str, reason: str) -> None:
     }
     for kind in sorted(types):
         for card in current.card.get(type=kind):
-            card.extend(idle_card(reason))
+            card.extend(idle_card(reasons))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from metaflow import current
 
-__all__ = ["Told", "events", "note", "told"]
+__all__ = ["Told", "events", "note", "told", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
@@ -35,7 +35,7 @@ def told(first_step: str) -> Told:
     changes = [event["change"] for event in events("event") if _is_ours(event.get("change"))]
     if not current.origin_run_id:
         return Told(changes=changes, run=f"{current.flow_name}/{current.run_id}")
-    origin = _told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)
+    origin = told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)
     return Told(changes=changes or origin.changes, run=origin.run)
 
 
@@ -62,6 +62,18 @@ def note(this: Told) -> None:
     )
 
 
+def told_to(run: str, first_step: str) -> Told:
+    """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
+    for task in _tasks(f"{run}/{first_step}"):
+        if text := task.metadata_dict.get(_NOTE):
+            noted = json.loads(text)
+            return Told(changes=noted["changes"], run=noted["run"])
+        if "change_events" in task:
+            claim = task["change_claim"].data if "change_claim" in task else {"run": run}
+            return Told(changes=task["change_events"].data, run=claim["run"])
+    return Told(changes=[], run=run)
+
+
 def _parsed(text: str) -> Any:
     """The payload of an event; None for events of others, which need not be JSON."""
     try:
@@ -72,18 +84,6 @@ def _parsed(text: str) -> Any:
 
 def _is_ours(change: object) -> bool:
     return isinstance(change, dict) and change.keys() >= {"id", "sensor", "seq", "entry"}
-
-
-def _told_to(run: str, first_step: str) -> Told:
-    """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
-    for task in _tasks(f"{run}/{first_step}"):
-        if text := task.metadata_dict.get(_NOTE):
-            noted = json.loads(text)
-            return Told(changes=noted["changes"], run=noted["run"])
-        if "change_events" in task:
-            claim = task["change_claim"].data if "change_claim" in task else {"run": run}
-            return Told(changes=task["change_events"].data, run=claim["run"])
-    return Told(changes=[], run=run)
 
 
 def _tasks(step: str) -> Iterator[Any]:

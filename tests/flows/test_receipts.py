@@ -204,18 +204,18 @@ def test_the_first_run_works_also_when_it_is_tried_again_and_the_second_does_not
     second = place.run("workflow.py", **event)
     assert (second.code, worked(second)) == (0, [])
     said = (
-        f"change 2 of sensor 'days' was taken by run WorkFlow/{first.run_id} at {receipt.at}; "
-        f"to run it again: `flowproject replay {receipt.id}`"
+        f"change 2 of sensor 'days' was taken by run WorkFlow/{first.run_id} at {receipt.at} "
+        f"(to run it again: `flowproject replay {receipt.id}`)"
     )
     assert nothing(second) == [said, said], "in the log of each step"
     [card] = cards(place, "WorkFlow", second.run_id)
-    assert said in json.dumps(json.loads(card))
+    assert said in card
     assert receipts(place, 1) == [receipt]
 
     ended = {"pathspec": f"WorkFlow/{second.run_id}/end/2"}
     third = place.run("caughtflow.py", METAFLOW_ARGO_EVENT_PAYLOAD_run_x=json.dumps(ended))
     assert (third.code, worked(third)) == (0, []), "nor does what the end of that run starts"
-    told = f"run WorkFlow/{second.run_id}, which started this one, did nothing, because {said}"
+    told = f"run WorkFlow/{second.run_id}, which started this one, did nothing: {said}"
     assert nothing(third) == [told, told]
 
 
@@ -280,11 +280,12 @@ def test_a_run_of_any_shape_passes_by_every_step(place: Any) -> None:
         )
     run = place.run("shapesflow.py", **place.event("days", 2), **place.event("nights", 2))
     assert (run.code, worked(run)) == (0, [])
-    assert len(nothing(run)) == len(STEPS)
-    said = nothing(run)[0]
-    assert said.count("was taken by run ShapesFlow/1") == 2
-    two = cards(place, "ShapesFlow", run.run_id)
-    assert [said in json.dumps(json.loads(card)) for card in two] == [True, True]
+    assert len(nothing(run)) == 2 * len(STEPS), "of each change once in each step"
+    reasons = set(nothing(run))
+    assert len(reasons) == 2
+    assert all("was taken by run ShapesFlow/1" in reason for reason in reasons)
+    one, other = cards(place, "ShapesFlow", run.run_id)
+    assert all(reason in one and reason in other for reason in reasons)
 
 
 STEPS = re.findall(r"def (\w+)", SHAPES)
