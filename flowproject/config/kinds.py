@@ -21,6 +21,7 @@ __all__ = [
     "RefusedError",
     "Text",
     "Texts",
+    "Truth",
     "Whole",
     "Zone",
     "shown",
@@ -122,6 +123,23 @@ class Whole:
     def schema(self) -> dict[str, Any]:
         """An integer, or an empty string."""
         return {"anyOf": [{"type": "integer", "minimum": self.least}, {"const": ""}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """True or false."""
+
+    words: str = "`true` or `false`"
+
+    def read(self, value: object) -> bool:
+        """The same."""
+        if not isinstance(value, bool):
+            raise RefusedError("is neither true nor false. Use one of these, without quotes.")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """A boolean, or an empty string."""
+        return {"anyOf": [{"type": "boolean"}, {"const": ""}]}
 
 
 @dataclass(frozen=True, kw_only=True)
