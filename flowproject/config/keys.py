@@ -8,18 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from flowproject.config.kinds import (
-    Choice,
-    Choices,
-    Cron,
-    Duration,
-    Kind,
-    Text,
-    Texts,
-    Truth,
-    Whole,
-    Zone,
-)
+from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
+from flowproject.config.times import Cron, Zone
 
 __all__ = ["Key", "keys_of"]
 

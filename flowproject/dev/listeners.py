@@ -22,7 +22,5 @@ def record_listeners(root: Path, flows: Sequence[FlowFile]) -> None:
         return
     project, store = load(root), open_store(ours.datastore)
     for sensor, names in listeners_of(project, flows).items():
-        journal = Journal(
-            store, project=project.project_name, branch=ours.branch, sensor=sensor
-        )
+        journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
         journal.outbox.record_listeners(names, by="flowproject dev")

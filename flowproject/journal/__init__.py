@@ -1,4 +1,4 @@
-"""The durable record of a sensor: what was recorded, what was published.
+"""The durable record of a sensor: what was recorded, what was published, which runs took it.
 
 Entries are created once and never overwritten, so two ticks at once can't both record. What is
 rewritable here (memos) is never the truth. What a change is, is decided elsewhere.
@@ -11,6 +11,7 @@ from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
 from flowproject.journal.outbox import Combination, Mark, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
+from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Head",
     "Journal",
     "Mark",
+    "Receipt",
     "Sendings",
     "Store",
     "Superseded",

@@ -14,6 +14,7 @@ from flowproject.journal.heads import Head, HeadMemo
 from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
 from flowproject.journal.outbox import Outbox
+from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
 
@@ -37,6 +38,7 @@ class Journal:
         self._snapshots = Snapshots(store, self._layout)
         self._memos = Memos(store, self._layout)
         self._head_memo = HeadMemo(store, self._layout)
+        self._receipts = Receipts(store, self._layout)
         self._store = store
         self.outbox = Outbox(store, self._layout)
 
@@ -105,7 +107,8 @@ class Journal:
         if not self._create(entry):
             self._snapshots.discard(entry)
             raise Superseded
-        self.remember_head(head.followed_by(entry) if head else self._newest()[0])
+        end = head.followed_by(entry) if head else self._newest()[0]
+        self.remember_head(end if entry.is_published else end.settled([entry.seq]))
         return entry
 
     def remember_head(self, head: Head) -> None:
@@ -148,6 +151,24 @@ class Journal:
     def at(self, head: Head, seq: int) -> Entry | None:
         """The entry with this number, of which the newest is at hand; as `readable` has it."""
         return head.entry if head.entry and head.entry.seq == seq else self.readable(seq)
+
+    def claim(self, *, seq: int, id: str, attempt: int, flow: str, run: str, at: str) -> Receipt:  # noqa: A002
+        """The receipt that stands for this attempt: the run's, or that of the run before it.
+
+        Raises:
+            JournalError: if it can't be told which stands, or the one that stands is damaged.
+        """
+        return self._receipts.claim(
+            Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
+        )
+
+    def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
+        """Attempt and flow of each receipt for this change: one request."""
+        return self._receipts.receivers(seq, id)
+
+    def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
+        """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
+        return self._receipts.read(seq, id)
 
     def waiting(self, head: Head) -> Iterator[Entry]:
         """The entries that the bus is not known to have, oldest first; each is read when needed.

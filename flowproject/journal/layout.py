@@ -28,8 +28,11 @@ class Layout:
     listeners.json                   the flows that are expected to write receipts
     combined/<seq>-<id>.json         a decision: the changes from this one on are sent as one event
     published/<seq>-<id>.json        a mark: the bus has this change
-    sent/<seq>-<id>/<attempt>-<n>.json   a further sending; n is 0 where a replay opened an attempt
+    sent/<seq>-<id>/<attempt>-<n>.json
+                                     a further sending; n is 0 where a replay opened an attempt
     delivered/<seq>-<id>.json        every listener has started for this change: nothing is left
+    receipts/<seq>-<id>/<attempt>-<Flow>.json
+                                     a receipt: a run of this flow took this change
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
@@ -92,6 +95,14 @@ class Layout:
         """The folder of the further sendings of an event."""
         return f"{self.location}/sent/{_named(seq, event_id)}"
 
+    def receipts(self, seq: int, change_id: str) -> str:
+        """The folder of the receipts for this change."""
+        return f"{self.location}/receipts/{_named(seq, change_id)}"
+
+    def receipt(self, seq: int, change_id: str, attempt: int, flow: str) -> str:
+        """The receipt for one attempt to deliver this change to a flow."""
+        return f"{self.receipts(seq, change_id)}/{attempt}-{flow}.json"
+
     def note(self, seq: int) -> str:
         """The note that the entry with this number can't be read."""
         return f"{self.location}/damaged/{seq:010d}-noted.json"
@@ -103,7 +114,7 @@ def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
 
 
 def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
-    """The sequence numbers that these names of marks, tables and notes start with."""
+    """The sequence numbers that these names start with, or the folders that they are in."""
     return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
 
 
