@@ -30,7 +30,10 @@ S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
 DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
-POLICY = "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, max_events_per_hour"
+POLICY = (
+    "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, "
+    "max_events_per_hour"
+)
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
 OWN_KEYS = f"Use one of: data, {POLICY}."
 FIVE = "Use five: minute, hour, day of month, month, day of week, for example '*/5 * * * *'."
