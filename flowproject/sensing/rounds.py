@@ -68,9 +68,14 @@ def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
     Sensors with nothing to deliver cost no request. What could not be delivered is in the ticks.
     """
     return [
-        _after_delivery(scene, seen) if seen.pending and not seen.undelivered else seen
+        _after_delivery(scene, seen) if seen.pending and not _is_stuck(seen) else seen
         for seen in ticks
     ]
+
+
+def _is_stuck(seen: Tick) -> bool:
+    """Whether the bus has just refused a change that comes before whatever the tick recorded."""
+    return bool(seen.undelivered) and seen.pending > bool(seen.id)
 
 
 def _after_delivery(scene: Scene, seen: Tick) -> Tick:
