@@ -109,7 +109,7 @@ def test_without_a_receipt_it_is_sent_again_with_its_id_and_ever_longer_waits(
     world.listen("StarterFlow")
     seen = world.change()
     sent_after = []
-    for minute in range(1, 60 * 8):
+    for minute in (1, 14, 15, 44, 45, 104, 105, 224, 225, 464, 465, 1000):
         world.now = START + minute * MINUTE
         world.tick()
         if len(bus.events) > len(sent_after) + 1:
