@@ -101,6 +101,11 @@ class Change:
         return int(self._event.get("attempt", 1))
 
     @property
+    def first_seq(self) -> int:
+        """The number of the oldest change that came with it; its own, unless several piled up."""
+        return int(self._event.get("first_seq", self.seq))
+
+    @property
     def sensor(self) -> str:
         """The sensor that saw it."""
         return str(self._event["sensor"])
@@ -157,7 +162,13 @@ class Change:
                 allowed="The journal keeps the newest entries only; `change.value`, `.previous` "
                 "and `.counts` come with the event",
             )
-        return entry
+        return self._together(entry)
+
+    def _together(self, last: Entry) -> Entry:
+        """The newest of the changes that came with the event, as it stands for all of them."""
+        first = self._journal.get(self.first_seq) if self.first_seq < self.seq else None
+        combination = self._journal.outbox.combination(first) if first else None
+        return combination.applied_to(last) if combination else last
 
     @cached_property
     def _journal(self) -> Journal:

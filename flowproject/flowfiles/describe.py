@@ -143,6 +143,8 @@ def _description(flow: Any, path: Path) -> FlowFile:
     from metaflow.system_context import system_context
     from metaflow.util import get_username
 
+    from flowproject.journal import datastore_root
+
     argo = _argo(ArgoWorkflows, flow)
     parameters = tuple(_parameter(item) for item in argo.parameters.values())
     triggers, trigger_options = argo._process_triggers()  # noqa: SLF001
@@ -161,6 +163,7 @@ def _description(flow: Any, path: Path) -> FlowFile:
         end_step=getattr(flow._graph, "end_step", "end"),  # noqa: SLF001
         metadata=system_context.metadata.metadata_str(),
         local_root=LocalStorage.get_datastore_root_from_config(lambda *_, **__: None),
+        datastore=datastore_root(),
         inherits_ours=any(
             base.__module__.partition(".")[0] == "flowproject" for base in type(flow).__mro__
         ),
