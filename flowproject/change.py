@@ -96,14 +96,14 @@ class Change:
         return int(self._event["seq"])
 
     @property
-    def attempt(self) -> int:
-        """How often it was meant to be delivered: 1, and one more for each `flowproject replay`."""
-        return int(self._event.get("attempt", 1))
-
-    @property
     def first_seq(self) -> int:
         """The number of the oldest change that came with it; its own, unless several piled up."""
         return int(self._event.get("first_seq", self.seq))
+
+    @property
+    def attempt(self) -> int:
+        """How often it was meant to be delivered: 1, and one more for each `flowproject replay`."""
+        return int(self._event.get("attempt", 1))
 
     @property
     def sensor(self) -> str:

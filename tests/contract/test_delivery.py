@@ -13,7 +13,7 @@ from flowproject import sensing
 from flowproject.change import Change
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import TickError
-from flowproject.journal import Journal, Store
+from flowproject.journal import Journal, Store, prune
 from flowproject.sensing import Scene, Tick
 from tests.journals import CountingStore
 
@@ -367,6 +367,23 @@ def test_damaged_listeners_fail_the_sensor_and_send_nothing_unawaited(
     world.tick()
     assert len(set(ids(bus))) == 1
     assert world.journal.outbox.mark(entries(world)[-1]) is not None
+
+
+def test_what_was_noted_of_forgotten_changes_is_forgotten_with_them(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, coalesce=True)
+    world.listen("StarterFlow")
+    for _ in range(3):
+        world.change()
+        world.later(16)
+        world.take(bus.payloads[-1])
+        world.later(1)
+    journal = world.journal
+    prune(world.store, journal, journal.head(), keep=1)
+    left = [key.removeprefix(journal.location) for key in world.store.keys(journal.location)]
+    folders = ("published", "sent", "receipts", "delivered", "combined")
+    assert {
+        folder: sum(f"/{folder}/" in key for key in left) for folder in folders
+    } == dict.fromkeys(folders, 1)
 
 
 def entries(world: World) -> list[Any]:
