@@ -30,18 +30,15 @@ class Case:
 PROTOCOL: Final = (
     Case(name="two ticks, two changes", bounds=Bounds(faults=0, sendings=1)),
     Case(name="two ticks, two faults", bounds=Bounds(moves=1)),
-    Case(name="two changes in order, a fault", bounds=Bounds(ticks=1, faults=1, sendings=2)),
+    Case(name="two changes, two faults", bounds=Bounds(ticks=1)),
     Case(name="two flows, a fault", bounds=Bounds(moves=1, flows=2, faults=1, sendings=2)),
     Case(name="a memo, two ticks", bounds=Bounds(faults=0, sendings=1, memo=True)),
     Case(name="a memo, two faults", bounds=Bounds(moves=1, memo=True, ticks=1)),
 )
 """Small worlds, each with the whole protocol: together they are searched in seconds."""
 
-THOROUGH: Final = (
-    Case(name="two of all, a fault", bounds=Bounds(faults=1, sendings=2)),
-    Case(name="two changes, two faults", bounds=Bounds(ticks=1)),
-)
-"""Larger ones, for `python -m tests.model --thorough`: a minute or more."""
+THOROUGH: Final = (Case(name="two of all, a fault", bounds=Bounds(faults=1, sendings=2)),)
+"""A larger one, for `python -m tests.model --thorough`: some 40 seconds."""
 
 _ONE: Final = Bounds(moves=1, faults=1, sendings=2)
 MUTANTS: Final = (

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.model.coalescing import TOLD_TWICE, Coalescing, explore_pile
 from tests.model.search import LOST, TWICE, explore
 from tests.model.states import Bounds, Rules
 from tests.model.table import MUTANTS, PROTOCOL, Case, shown
@@ -44,6 +45,27 @@ def test_leaving_out_what_can_only_do_nothing_leaves_no_verdict_out(bounds: Boun
 def test_as_many_faults_as_sendings_lose_a_change_so_the_search_can_tell() -> None:
     finding = explore(Rules(), Bounds(moves=1, ticks=1, faults=2, sendings=2))
     assert finding.broken == LOST
+
+
+def test_changes_that_pile_up_are_told_of_by_one_event_only() -> None:
+    states, broken, way = explore_pile(Coalescing())
+    print(f"coalescing: {states:,} states")  # noqa: T201  # the number of states is the evidence
+    assert (broken, way) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "broken_rules",
+    [
+        Coalescing(decides=False),
+        Coalescing(decides_alone=False),
+        Coalescing(newest_first=False),
+    ],
+    ids=str,
+)
+def test_an_undecided_group_and_marks_in_another_order_are_caught(broken_rules: Coalescing) -> None:
+    _, broken, way = explore_pile(broken_rules)
+    assert broken == TOLD_TWICE
+    assert way[-1].startswith("a tick publishes")
 
 
 def test_the_command_prints_json_and_succeeds() -> None:
