@@ -9,10 +9,11 @@ from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
-from flowproject.journal.outbox import Combination, Mark, Sendings
+from flowproject.journal.outbox import Combination, Mark, Sending, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store
+from flowproject.journal.survey import Survey
 
 __all__ = [
     "PRUNE_EVERY",
@@ -23,9 +24,11 @@ __all__ = [
     "Journal",
     "Mark",
     "Receipt",
+    "Sending",
     "Sendings",
     "Store",
     "Superseded",
+    "Survey",
     "datastore_root",
     "entry_numbers",
     "open_store",

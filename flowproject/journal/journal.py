@@ -17,6 +17,7 @@ from flowproject.journal.outbox import Outbox
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
+from flowproject.journal.survey import Survey
 
 __all__ = ["Head", "Journal", "entry_numbers"]
 
@@ -168,7 +169,11 @@ class Journal:
 
     def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
         """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
-        return self._receipts.read(seq, id)
+        return self._receipts.read(seq, id, self.receivers(seq, id))
+
+    def survey(self) -> Survey:
+        """What the journal holds of all its changes: one listing, and the listeners."""
+        return Survey(self._store.keys(self.location), self.outbox, self._receipts)
 
     def waiting(self, head: Head) -> Iterator[Entry]:
         """The entries that the bus is not known to have, oldest first; each is read when needed.

@@ -17,7 +17,7 @@ from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
-__all__ = ["Combination", "Mark", "Outbox", "Sendings"]
+__all__ = ["Combination", "Mark", "Outbox", "Sending", "Sendings"]
 
 _MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
 _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
@@ -75,6 +75,19 @@ class Sendings:
     last: dt.datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """One publishing of an event: the `number`th of its attempt, `at` a moment, by a run.
+
+    `number` 0 is no sending: there somebody, who is in the place of the run, opened the attempt.
+    """
+
+    attempt: int
+    number: int
+    at: str
+    run: str
+
+
 class Outbox:
     """The outbox of one sensor's journal. Nothing in it is overwritten, but for the listeners."""
 
@@ -116,6 +129,19 @@ class Outbox:
         return Sendings(
             attempt=attempt, count=len(again) + (attempt == 1), last=dt.datetime.fromisoformat(last)
         )
+
+    def all_sendings(
+        self, mark: Mark, further: Collection[tuple[int, int]]
+    ) -> tuple[Sending, ...]:
+        """The first sending of an event, and those with these attempts and numbers, in order."""
+        folder = self._layout.sendings(mark.seq, mark.id)
+        found = [Sending(attempt=1, number=1, at=mark.published_at, run=mark.run)]
+        for attempt, number in sorted(further):
+            document = self._read(f"{folder}/{attempt}-{number}.json") or {}
+            by = document.get("run", document.get("by", ""))
+            at = str(document.get("at", ""))
+            found.append(Sending(attempt=attempt, number=number, at=at, run=str(by)))
+        return tuple(found)
 
     def note_sending(self, mark: Mark, attempt: int, number: int, at: str, run: str) -> None:
         """Note that the event was sent for the `number`th time in this attempt."""

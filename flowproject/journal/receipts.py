@@ -6,7 +6,7 @@ A run that finds another's receipt does nothing; what that means for a flow is d
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self
 
@@ -89,10 +89,12 @@ class Receipts:
         names = map(_NAME.search, self._store.keys(self._layout.receipts(seq, change_id)))
         return frozenset((int(name[1]), name[2]) for name in names if name)
 
-    def read(self, seq: int, change_id: str) -> tuple[Receipt, ...]:
-        """The receipts for a change, by attempt and flow; a damaged one is told in the log."""
+    def read(
+        self, seq: int, change_id: str, receivers: Collection[tuple[int, str]]
+    ) -> tuple[Receipt, ...]:
+        """The receipts of these for a change, in order; a damaged one is told in the log."""
         found = []
-        for attempt, flow in sorted(self.receivers(seq, change_id)):
+        for attempt, flow in sorted(receivers):
             key = self._layout.receipt(seq, change_id, attempt, flow)
             try:
                 found.append(_parsed(key, change_id, self._store.get(key)))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from flowproject.changes.delivery import Patience, next_move, room_at
+from flowproject.changes.delivery import next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError
 from flowproject.events import bus_address
 from flowproject.journal import Combination, DamagedTableError, Head, Journal, Mark, Sendings
+from flowproject.sensing.chain import patience_of
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -208,9 +209,7 @@ class _Delivery:
         return missing
 
     def _urge(self, mark: Mark, sendings: Sendings, missing: frozenset[str]) -> None:
-        patience = Patience(
-            receipt_timeout=self._sensor.receipt_timeout, max_attempts=self._sensor.max_attempts
-        )
+        patience = patience_of(self._sensor)
         move = next_move(sendings.count, sendings.last, patience, self._now)
         if move == "send":
             self._send_again(mark, sendings)

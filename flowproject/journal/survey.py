@@ -1,0 +1,78 @@
+"""What a journal holds of all its changes, by one listing; what an object says is read when asked.
+
+For whoever shows many changes: one request in place of several for each of them.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from flowproject.changes.entry import Entry
+from flowproject.journal.layout import entry_numbers
+from flowproject.journal.outbox import Mark, Outbox, Sending
+from flowproject.journal.receipts import Receipt, Receipts
+
+__all__ = ["Survey"]
+
+_NAME: Final = re.compile(
+    r"/(published|delivered|sent|receipts)/(\d{10})-([0-9a-f]+)(?:/(\d+)-([^/]+))?\.json$"
+)
+_Named = tuple[int, str]
+"""Number and id of a change."""
+
+
+class Survey:
+    """What the names of a journal's objects tell, at the moment of the listing.
+
+    `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
+    """
+
+    def __init__(self, keys: Iterable[str], outbox: Outbox, receipts: Receipts) -> None:
+        keys = list(keys)
+        self._outbox = outbox
+        self._receipts = receipts
+        self._inside: dict[str, dict[_Named, list[tuple[int, str]]]] = {
+            kind: defaultdict(list) for kind in ("published", "delivered", "sent", "receipts")
+        }
+        for found in filter(None, map(_NAME.search, keys)):
+            kind, seq, name, attempt, rest = found.groups()
+            self._inside[kind][int(seq), name].append((int(attempt or 0), rest or ""))
+        self.numbers = tuple(sorted(entry_numbers(keys), reverse=True))
+        self.ids = dict(self._inside["published"].keys())
+        self.listeners = frozenset(outbox.listeners())
+        self._read: dict[_Named, tuple[tuple[Sending, ...], tuple[Receipt, ...]]] = {}
+
+    def mark(self, entry: Entry) -> Mark | None:
+        """How the bus took this entry; None, without a request, if it is not known to have it."""
+        known = (entry.seq, entry.id) in self._inside["published"]
+        return self._outbox.mark(entry) if known else None
+
+    def is_settled(self, entry: Entry) -> bool:
+        """Whether nothing was left to do for this entry, before anyone replayed it."""
+        return (entry.seq, entry.id) in self._inside["delivered"]
+
+    def receivers(self, mark: Mark) -> frozenset[tuple[int, str]]:
+        """Attempt and flow of each receipt for the event of a mark; no request."""
+        return frozenset(self._inside["receipts"].get((mark.seq, mark.id), ()))
+
+    def sendings(self, mark: Mark) -> tuple[Sending, ...]:
+        """All sendings of the event of a mark, in order; `number` 0 where an attempt was opened."""
+        return self._of(mark)[0]
+
+    def receipts(self, mark: Mark) -> tuple[Receipt, ...]:
+        """The receipts for the event of a mark; a damaged one is told in the log."""
+        return self._of(mark)[1]
+
+    def _of(self, mark: Mark) -> tuple[tuple[Sending, ...], tuple[Receipt, ...]]:
+        """What is known of an event, read once for all the changes that it told of."""
+        named = (mark.seq, mark.id)
+        if named not in self._read:
+            numbers = [
+                (attempt, int(number)) for attempt, number in self._inside["sent"].get(named, ())
+            ]
+            self._read[named] = (
+                self._outbox.all_sendings(mark, numbers),
+                self._receipts.read(*named, self.receivers(mark)),
+            )
+        return self._read[named]

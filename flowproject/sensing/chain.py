@@ -1,0 +1,137 @@
+"""The whole chain of one change: recorded by a tick, sent by events, taken by runs; and its state.
+
+Read-only and for people: what ticks do about a change is decided in `delivery`.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+from flowproject.changes.canonical import Json
+from flowproject.changes.delivery import Patience, next_move, wait_after
+from flowproject.changes.entry import Entry
+from flowproject.config.model import Sensor
+from flowproject.journal import Mark, Receipt, Sending, Survey
+
+__all__ = ["Chain", "State", "chain", "patience_of"]
+
+State = Literal["", "waiting", "sent", "undelivered", "delivered", "no listener"]
+"""Where a change is: nothing to be sent; not on the bus yet; sent, and receipts are awaited; sent
+as often as allowed, and receipts lack; every listener has its receipt; nobody was known to listen.
+"""
+
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """One change, and what became of it.
+
+    `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
+    have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
+    sent again or, after the last sending, given up; empty where the next tick sends it.
+    """
+
+    entry: Entry
+    state: State = ""
+    mark: Mark | None = None
+    attempt: int = 1
+    sendings: tuple[Sending, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    missing: tuple[str, ...] = ()
+    due: str = ""
+
+    @property
+    def carried_by(self) -> int:
+        """The number of the newer change whose event told of this one; 0 if it was its own."""
+        return self.mark.seq if self.mark and self.mark.seq != self.entry.seq else 0
+
+    @property
+    def in_words(self) -> str:
+        """The state in a few words."""
+        flows = ", ".join(self.missing)
+        told = {
+            "sent": f"sent, awaits {flows}" if flows else "sent by the next tick",
+            "undelivered": f"undelivered, {flows} has not started",
+        }.get(self.state, self.state)
+        attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        together = f", sent with change {self.carried_by}" if self.carried_by else ""
+        return told + attempt + together
+
+    def to_json(self) -> dict[str, Json]:
+        """What became of the change as plain JSON; the change itself is `entry`'s to tell."""
+        return {
+            "v": _FORMAT,
+            "state": self.state,
+            "event": {"seq": self.mark.seq, "id": self.mark.id, "name": self.mark.event_name}
+            if self.mark
+            else None,
+            "first_seq": self.mark.first if self.mark else None,
+            "listeners": [*self.mark.listeners] if self.mark else [],
+            "attempt": self.attempt,
+            "sendings": [asdict(sending) for sending in self.sendings],
+            "receipts": [receipt.to_json() for receipt in self.receipts],
+            "missing": [*self.missing],
+            "due": self.due,
+        }
+
+
+def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) -> Chain:
+    """The chain of an entry: two requests and one for each receipt; none if it was not sent.
+
+    Raises:
+        JournalError: if what is noted of it is damaged or can't be read.
+    """
+    if not entry.is_published:
+        return Chain(entry=entry)
+    mark = survey.mark(entry)
+    if mark is None:
+        return Chain(entry=entry, state="waiting")
+    sendings = survey.sendings(mark)
+    attempt = max(sending.attempt for sending in sendings)
+    current = [sending for sending in sendings if sending.attempt == attempt and sending.number]
+    missing = _missing(survey, entry, mark, attempt)
+    receipts = survey.receipts(mark)
+    taken = any(number == attempt for number, _ in survey.receivers(mark))
+    state, due = _state(current, missing=missing, taken=taken, patience=patience, now=now)
+    return Chain(
+        entry=entry,
+        state=state,
+        mark=mark,
+        attempt=attempt,
+        sendings=sendings,
+        receipts=receipts,
+        missing=missing,
+        due=due,
+    )
+
+
+def patience_of(sensor: Sensor) -> Patience:
+    """How long the receipts of a sensor's changes are awaited, and how often they are sent."""
+    return Patience(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
+
+
+def _missing(survey: Survey, entry: Entry, mark: Mark, attempt: int) -> tuple[str, ...]:
+    if attempt == 1 and survey.is_settled(entry):
+        return ()
+    receivers: Iterable[str] = (flow for one, flow in survey.receivers(mark) if one == attempt)
+    return tuple(sorted((frozenset(mark.listeners) & survey.listeners).difference(receivers)))
+
+
+def _state(
+    sendings: list[Sending],
+    *,
+    missing: tuple[str, ...],
+    taken: bool,
+    patience: Patience,
+    now: dt.datetime,
+) -> tuple[State, str]:
+    if not sendings:
+        return "sent", ""
+    if not missing:
+        return ("delivered" if taken else "no listener"), ""
+    last = dt.datetime.fromisoformat(sendings[-1].at)
+    if next_move(len(sendings), last, patience, now) == "give up":
+        return "undelivered", ""
+    return "sent", (last + wait_after(len(sendings), patience)).isoformat()
