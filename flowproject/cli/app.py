@@ -20,6 +20,7 @@ from flowproject.cli.generate import docs, schema
 from flowproject.cli.history import history
 from flowproject.cli.output import plain
 from flowproject.cli.preview import preview
+from flowproject.cli.replay import replay
 from flowproject.cli.reset import reset
 from flowproject.cli.why import why
 from flowproject.errors import (
@@ -63,7 +64,7 @@ _app = typer.Typer(
     epilog=f"Exit codes: 0 done, {REFUSED} refused by you or by Metaflow, {_CODES}, {BUG} a bug of "
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
-for command in (check, preview, dev, history, why, reset, schema, docs):
+for command in (check, preview, dev, history, why, replay, reset, schema, docs):
     _app.command()(command)
 
 

@@ -9,8 +9,9 @@ import typer
 from flowproject.changes.canonical import dumps
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
-from flowproject.journal import DamagedEntryError, Journal, Store
-from flowproject.journal.journal import entry_numbers
+from flowproject.config import Sensor
+from flowproject.journal import DamagedEntryError, Journal
+from flowproject.sensing import Scene, chain, patience_of
 
 __all__ = ["history"]
 
@@ -22,9 +23,10 @@ _HEADERS: Final = (
     "outcome",
     "reason",
     "value",
-    "published",
+    "delivery",
+    "taken by",
     "id",
-    "run",
+    "recorded by",
 )
 
 
@@ -39,14 +41,13 @@ def history(
 ) -> int:
     """List the changes that sensors recorded.
 
-    Newest first, each with its reason, its value, and whether the event bus has it.
+    Newest first, each with its reason, its value, what became of it, and which runs took it.
     """
     scene = open_scene(branch, production=production)
     found = []
     with working("Reading the journal"):
         for known in scene.sensors([sensor] if sensor else []):
-            entries = _entries(scene.store, scene.journal(known.name))
-            found += list(islice(entries, limit))
+            found += islice(_entries(scene, known), limit)
     if as_json:
         print_json(found)
         return 0
@@ -60,31 +61,40 @@ def history(
     return 0
 
 
-def _entries(store: Store, journal: Journal) -> Iterator[dict[str, Any]]:
-    """Each entry as JSON, newest first, with its mark; one that is damaged with its reason."""
-    for seq in sorted(entry_numbers(store.keys(f"{journal.location}/entries")), reverse=True):
+def _entries(scene: Scene, sensor: Sensor) -> Iterator[dict[str, Any]]:
+    """Each entry as JSON, newest first, and what became of it; a damaged one with its reason."""
+    journal = scene.journal(sensor.name)
+    survey = journal.survey()
+    for seq in survey.numbers:
         try:
             entry = journal.get(seq)
+            told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
         except DamagedEntryError as damage:
             yield _damaged(journal, seq, str(damage))
             continue
-        if entry:  # not pruned since it was listed
-            published = journal.outbox.is_marked(entry) if entry.is_published else None
-            yield {**entry.to_json(), "published": published}
+        if entry and told:  # not pruned since it was listed
+            yield {
+                **entry.to_json(),
+                "published": told.mark is not None if entry.is_published else None,
+                "delivery": told.to_json(),
+                "in_words": told.in_words,
+            }
 
 
 def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:
     return {
+        "v": 1,
         "sensor": journal.sensor,
         "seq": seq,
         "outcome": "damaged",
         "reason": reason,
         "published": None,
+        "delivery": None,
+        "in_words": "",
     }
 
 
 def _row(entry: dict[str, Any]) -> list[str]:
-    published = {True: "yes", False: "waiting", None: ""}[entry["published"]]
     value = dumps(entry["value"]) if "value" in entry else ""
     return [
         str(entry["sensor"]),
@@ -93,7 +103,16 @@ def _row(entry: dict[str, Any]) -> list[str]:
         str(entry["outcome"]),
         str(entry["reason"]),
         value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…",
-        published,
+        str(entry["in_words"]),
+        ", ".join(_takers(entry)),
         str(entry.get("id", ""))[:8],
         str(entry.get("run", "")),
     ]
+
+
+def _takers(entry: dict[str, Any]) -> Iterator[str]:
+    """The runs that took a change, each once, with the attempt if it was replayed."""
+    receipts = entry["delivery"]["receipts"] if entry["delivery"] else []
+    newest = {receipt["run"]: receipt["attempt"] for receipt in receipts}
+    for run, attempt in newest.items():
+        yield run if attempt == 1 else f"{run} (attempt {attempt})"

@@ -3,8 +3,25 @@
 What a source looks like, what a change is and how it is kept live below; flows live above.
 """
 
+from flowproject.sensing.chain import Chain, chain, patience_of
+from flowproject.sensing.finding import Found, find_change
+from flowproject.sensing.replaying import Replay, replay
 from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick
 
-__all__ = ["Scene", "Tick", "observe", "preview", "publish", "raise_for_failures"]
+__all__ = [
+    "Chain",
+    "Found",
+    "Replay",
+    "Scene",
+    "Tick",
+    "chain",
+    "find_change",
+    "observe",
+    "patience_of",
+    "preview",
+    "publish",
+    "raise_for_failures",
+    "replay",
+]

@@ -7,7 +7,6 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final
 
 from flowproject.changes.delivery import next_move, room_at
@@ -17,6 +16,7 @@ from flowproject.errors import DeliveryError
 from flowproject.events import bus_address
 from flowproject.journal import Combination, DamagedTableError, Head, Journal, Mark, Sendings
 from flowproject.sensing.chain import patience_of
+from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -73,7 +73,7 @@ class _Delivery:
         self._before = head
         self._head = head
         self._now = scene.clock()
-        self._missing: dict[str, frozenset[str]] = {}
+        self._open: dict[str, bool] = {}
         self._done: set[int] = set()
         self._settled: set[int] = set()
         self._problems: list[str] = []
@@ -99,13 +99,13 @@ class _Delivery:
         reason = "\n".join(self._problems)
         return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
 
-    @cached_property
+    @once
     def _listeners(self) -> tuple[str, ...]:
         return self._outbox.listeners()
 
     def _is_enough(self, seq: int) -> bool:
         """Whether this one was sent, and the pass has looked for the receipts of enough others."""
-        return seq <= self._before.sent and len(self._missing) >= _AWAITED
+        return seq <= self._before.sent and len(self._open) >= _AWAITED
 
     def _settle(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -162,10 +162,15 @@ class _Delivery:
         return [dt.datetime.fromisoformat(moment) for moment in self._head.recent]
 
     def _group(self, first: Entry) -> tuple[Sequence[Entry], Entry]:
-        """The entries that one event tells of, and the entry as that event has it."""
-        if not self._sensor.coalesce:
-            return (first,), first
-        decision = self._outbox.combination(first) or self._decide(first)
+        """The entries that one event tells of, and the entry as that event has it.
+
+        A decision that was made stands, also if `coalesce` is switched off meanwhile.
+        """
+        decision = self._outbox.combination(first)
+        if decision is None:
+            if not self._sensor.coalesce:
+                return (first,), first
+            decision = self._decide(first)
         numbers = range(first.seq, decision.last + 1)
         found = [self._journal.at(self._before, seq) for seq in numbers]
         group = [entry for entry in found if entry and entry.is_published]
@@ -177,7 +182,8 @@ class _Delivery:
         Otherwise a bus that took an event and did not say so would be told of a change twice.
         """
         waiting = self._journal.waiting(self._before)
-        group = [entry for entry in waiting if entry.seq >= first.seq]
+        # With the first in any case: another tick may send it now, and then its decision stands.
+        group = [first, *(entry for entry in waiting if entry.seq > first.seq)]
         try:
             decision = together(self._journal, group)
         except DamagedTableError:
@@ -191,22 +197,25 @@ class _Delivery:
 
     def _await_receipts(self, entry: Entry, mark: Mark) -> None:
         """See whether every listener has started; if they are overdue, send once more."""
-        if mark.id not in self._missing:
-            self._missing[mark.id] = self._looked_for(mark)
-        if not self._missing[mark.id]:
+        if mark.id not in self._open:
+            self._open[mark.id] = self._is_left_open(mark)
+        if not self._open[mark.id]:
             self._settle([entry])
 
-    def _looked_for(self, mark: Mark) -> frozenset[str]:
-        """The flows that have not started for an event, after what there was to do about it."""
+    def _is_left_open(self, mark: Mark) -> bool:
+        """Whether there is more to do for an event, after what there was to do about it now."""
         awaited = frozenset(mark.listeners) & frozenset(self._listeners)
-        if not awaited:
-            return awaited
         sendings = self._outbox.sendings(mark)
+        if not sendings.count:
+            # A replay opened this attempt and came no further.
+            return not self._send_again(mark, sendings) or bool(awaited)
+        if not awaited:
+            return False
         receivers = self._journal.receivers(mark.seq, mark.id)
         missing = awaited - {flow for number, flow in receivers if number == sendings.attempt}
         if missing:
             self._urge(mark, sendings, missing)
-        return missing
+        return bool(missing)
 
     def _urge(self, mark: Mark, sendings: Sendings, missing: frozenset[str]) -> None:
         patience = patience_of(self._sensor)
@@ -216,13 +225,14 @@ class _Delivery:
         elif move == "give up":
             self._problems.append(_undelivered(self._sensor, mark, sendings, missing))
 
-    def _send_again(self, mark: Mark, sendings: Sendings) -> None:
+    def _send_again(self, mark: Mark, sendings: Sendings) -> bool:
+        """Whether the bus took the event once more."""
         event = event_of(self._journal, mark)
         try:
             send(self._sensor, self._journal, event, first=mark.first, attempt=sendings.attempt)
         except DeliveryError as error:
             self._problems.append(str(error))
-            return
+            return False
         self._outbox.note_sending(
             mark,
             attempt=sendings.attempt,
@@ -230,6 +240,7 @@ class _Delivery:
             at=self._now.isoformat(),
             run=self._scene.run,
         )
+        return True
 
 
 def _undelivered(sensor: Sensor, mark: Mark, sendings: Sendings, missing: Collection[str]) -> str:

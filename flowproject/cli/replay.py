@@ -1,0 +1,67 @@
+"""`flowproject replay`: send a change anew, so that each flow that listens may run for it again."""
+
+from typing import Annotated
+
+import typer
+
+from flowproject import sensing
+from flowproject.cli.output import AsJson, print_json, print_lines, working
+from flowproject.cli.place import Branch, Production, open_scene
+
+__all__ = ["replay"]
+
+
+def replay(
+    change: Annotated[
+        str, typer.Argument(help="A change: its id, 6 or more digits of it, or sensor/number.")
+    ],
+    branch: Branch = "",
+    production: Production = False,
+    as_json: AsJson = False,
+) -> int:
+    """Send a change anew, with its id.
+
+    As a new attempt: flows that ran for it before run again.
+    """
+    scene = open_scene(branch, production=production)
+    with working(f"Sending {change}"):
+        found = sensing.find_change(scene, change)
+        sent = sensing.replay(scene, found, by="flowproject replay")
+    entry, mark = found.chain.entry, sent.mark
+    if as_json:
+        event = {"seq": mark.seq, "id": mark.id, "name": mark.event_name}
+        print_json(
+            {
+                "v": 1,
+                "sensor": entry.sensor,
+                "seq": entry.seq,
+                "id": entry.id,
+                "attempt": sent.attempt,
+                "event": event,
+                "first_seq": mark.first,
+                "awaited": [*sent.awaited],
+            }
+        )
+        return 0
+    print_lines(_story(found.chain, sent))
+    return 0
+
+
+def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
+    entry, mark = told.entry, sent.mark
+    lines = []
+    if mark.first != mark.seq:
+        lines.append(
+            f"Changes {mark.first} to {mark.seq} of sensor {entry.sensor!r} were sent as one "
+            "event, and so they are replayed."
+        )
+    awaits = ", ".join(sent.awaited)
+    return [
+        *lines,
+        f"{entry.sensor}: change {mark.seq} was sent again as attempt {sent.attempt}, with its id "
+        f"{mark.id}.",
+        f"Ticks await the receipt of {awaits}, and send it again if need be."
+        if awaits
+        else "No flow is known to listen, so nobody's receipt is awaited.",
+        f"`flowproject why {entry.sensor}/{entry.seq}` shows who takes it.",
+    ]

@@ -1,0 +1,86 @@
+"""Replaying a change: its event is sent once more, as a new attempt, which each flow may take anew."""
+
+from dataclasses import dataclass, replace
+
+from flowproject.errors import UsageError
+from flowproject.events import bus_address
+from flowproject.journal import Journal, Mark
+from flowproject.sensing.finding import Found
+from flowproject.sensing.scene import Scene
+from flowproject.sensing.sending import event_of, send
+
+__all__ = ["Replay", "replay"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """That the event of a mark was sent in an attempt; `awaited` are the flows known to listen."""
+
+    mark: Mark
+    attempt: int
+    awaited: tuple[str, ...]
+
+
+def replay(scene: Scene, found: Found, by: str) -> Replay:
+    """A change sent anew; from now on ticks await its receipts, and send it again if need be.
+
+    An attempt is opened and noted for the ticks before it is sent. One that was never sent is used
+    before another is opened: whatever fails on the way, the next replay or tick goes on from there.
+
+    Raises:
+        UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
+        DeliveryError: if the bus has not taken it.
+        JournalError: if the journal does not keep the change any more, or can't be written.
+    """
+    mark = _sent(found)
+    if not bus_address():
+        raise UsageError(
+            f"Change {found.chain.entry.id} can't be sent: no event bus is configured",
+            where="METAFLOW_ARGO_EVENTS_WEBHOOK_URL is empty",
+            allowed="`flowproject dev` runs a bus, and a cluster has one",
+            fix="Set it to the address of a bus that runs, such as the one `flowproject dev` tells",
+        )
+    journal = found.journal
+    event = event_of(journal, mark)
+    attempt = _attempt(scene, found, mark, by)
+    _put_back(journal, mark)
+    send(found.sensor, journal, event, first=mark.first, attempt=attempt)
+    at = scene.clock().isoformat()
+    journal.outbox.note_sending(mark, attempt=attempt, number=1, at=at, run=by)
+    listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners())
+    return Replay(mark=mark, attempt=attempt, awaited=tuple(sorted(listening)))
+
+
+def _sent(found: Found) -> Mark:
+    """The mark of a change that was sent before."""
+    entry, mark = found.chain.entry, found.chain.mark
+    where = f"Number {entry.seq} of sensor {entry.sensor!r}"
+    if not entry.is_published:
+        raise UsageError(
+            f"{entry.id} is a {entry.outcome}, and that is never sent",
+            where=where,
+            allowed="Changes are replayed: entries that are 'changed' or 'forced'",
+            fix=f"`flowproject history {entry.sensor}` lists them",
+        )
+    if mark is None:
+        raise UsageError(
+            f"Change {entry.id} was not sent yet, so there is nothing to replay",
+            where=where,
+            allowed="It waits, and the next tick with an event bus sends it",
+            fix="Run SensorFlow, or `flowproject dev`",
+        )
+    return mark
+
+
+def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> int:
+    """The attempt that somebody opened and nobody sent, or else a new one."""
+    known = found.journal.outbox.sendings(mark)
+    if known.attempt > 1 and not known.count:
+        return known.attempt
+    return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by)
+
+
+def _put_back(journal: Journal, mark: Mark) -> None:
+    """Among what is unsettled, so that ticks look for its receipts."""
+    head = journal.head()
+    journal.remember_head(replace(head, unsettled=tuple(sorted({*head.unsettled, mark.seq}))))
