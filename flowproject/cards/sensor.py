@@ -55,7 +55,7 @@ def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
 
 
 def _has_news(tick: Tick) -> bool:
-    return tick["outcome"] != "unchanged" or _waiting(tick) > 0
+    return tick["outcome"] != "unchanged" or _waiting(tick) > 0 or bool(tick.get("undelivered"))
 
 
 def _waiting(tick: Tick) -> int:
@@ -81,7 +81,7 @@ def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
         detail = f"{amount(len(ordered), 'sensor')} looked at, nothing to publish."
     elif len(ordered) > 1:
         detail = f"{one_line(first['sensor'], 60)}: {detail}"
-    return banner(looked, _sentence(ordered), detail, _theme(first["outcome"]))
+    return banner(looked, _sentence(ordered), detail, _theme(ordered))
 
 
 def _sentence(ordered: Sequence[Tick]) -> str:
@@ -95,7 +95,10 @@ def _sentence(ordered: Sequence[Tick]) -> str:
     return ", ".join([start, *(f"{count:,} {phrase(other)}" for other, count in others)])
 
 
-def _theme(most_pressing: str) -> str:
+def _theme(ordered: Sequence[Tick]) -> str:
+    if any(tick.get("undelivered") for tick in ordered):
+        return "danger"
+    most_pressing = ordered[0]["outcome"]
     return {"failed": "danger", "changed": "success", "forced": "success"}.get(
         most_pressing, "default"
     )
@@ -147,12 +150,21 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
     contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else [_facts(tick)]
-    if (waiting := _waiting(tick)) > 0:
-        contents.append(paragraph(f"{amount(waiting, 'earlier change')} still to be delivered."))
-    contents += _history(tick) + difference_tables(tick)
+    contents += _delivery(tick) + _history(tick) + difference_tables(tick)
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
+
+
+def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
+    """What still waits of earlier changes, and why; nothing if nothing does."""
+    told: list[MetaflowCardComponent] = []
+    if (waiting := _waiting(tick)) > 0:
+        held = f" Held back: {one_line(tick['held'], 300)}." if tick.get("held") else ""
+        told.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
+    if tick.get("undelivered"):
+        told.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
+    return told
 
 
 def _facts(tick: Tick) -> MetaflowCardComponent:

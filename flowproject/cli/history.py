@@ -44,7 +44,7 @@ def history(
     Newest first, each with its reason, its value, what became of it, and which runs took it.
     """
     scene = open_scene(branch, production=production)
-    found = []
+    found: list[dict[str, Any]] = []
     with working("Reading the journal"):
         for known in scene.sensors([sensor] if sensor else []):
             found += islice(_entries(scene, known), limit)
@@ -77,7 +77,6 @@ def _entries(scene: Scene, sensor: Sensor) -> Iterator[dict[str, Any]]:
                 **entry.to_json(),
                 "published": told.mark is not None if entry.is_published else None,
                 "delivery": told.to_json(),
-                "in_words": told.in_words,
             }
 
 
@@ -90,7 +89,6 @@ def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:
         "reason": reason,
         "published": None,
         "delivery": None,
-        "in_words": "",
     }
 
 
@@ -103,7 +101,7 @@ def _row(entry: dict[str, Any]) -> list[str]:
         str(entry["outcome"]),
         str(entry["reason"]),
         value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…",
-        str(entry["in_words"]),
+        str(entry["delivery"]["in_words"]) if entry["delivery"] else "",
         ", ".join(_takers(entry)),
         str(entry.get("id", ""))[:8],
         str(entry.get("run", "")),

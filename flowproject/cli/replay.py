@@ -58,8 +58,7 @@ def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
     awaits = ", ".join(sent.awaited)
     return [
         *lines,
-        f"{entry.sensor}: change {mark.seq} was sent again as attempt {sent.attempt}, with its id "
-        f"{mark.id}.",
+        f"{entry.sensor}: change {mark.seq}, id {mark.id}, was sent as attempt {sent.attempt}.",
         f"Ticks await the receipt of {awaits}, and send it again if need be."
         if awaits
         else "No flow is known to listen, so nobody's receipt is awaited.",

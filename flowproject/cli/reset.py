@@ -28,7 +28,8 @@ def reset(
     [known] = scene.sensors([sensor])
     question = (
         f"Forget what {sensor!r} looked like on branch {scene.branch}? "
-        f"Its next tick is a first look (first = {known.first!r})."
+        f"Its next tick is a first look (first = {known.first!r}). "
+        "Changes that wait to be sent, or for their receipts, stay and are still delivered."
     )
     if not yes:
         _ask(question)

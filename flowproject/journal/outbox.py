@@ -130,9 +130,7 @@ class Outbox:
             attempt=attempt, count=len(again) + (attempt == 1), last=dt.datetime.fromisoformat(last)
         )
 
-    def all_sendings(
-        self, mark: Mark, further: Collection[tuple[int, int]]
-    ) -> tuple[Sending, ...]:
+    def all_sendings(self, mark: Mark, further: Collection[tuple[int, int]]) -> tuple[Sending, ...]:
         """The first sending of an event, and those with these attempts and numbers, in order."""
         folder = self._layout.sendings(mark.seq, mark.id)
         found = [Sending(attempt=1, number=1, at=mark.published_at, run=mark.run)]

@@ -64,6 +64,7 @@ class Chain:
         return {
             "v": _FORMAT,
             "state": self.state,
+            "in_words": self.in_words,
             "event": {"seq": self.mark.seq, "id": self.mark.id, "name": self.mark.event_name}
             if self.mark
             else None,

@@ -1,4 +1,4 @@
-"""Replaying a change: its event is sent once more, as a new attempt, which each flow may take anew."""
+"""Replaying a change: its event is sent once more, in an attempt that each flow may take anew."""
 
 from dataclasses import dataclass, replace
 

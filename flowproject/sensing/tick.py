@@ -53,13 +53,14 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
+        waiting = f"{self.pending} recorded and not sent: " if self.pending else ""
         if self.undelivered:
-            return f"{self.pending} recorded and not delivered: {self.undelivered}"
+            return waiting + (self.undelivered if waiting else f"undelivered: {self.undelivered}")
         if self.held:
-            return f"recorded changes wait: {self.held}"
+            return f"{waiting}held back, {self.held}"
         if self.pending:
-            return "recorded changes wait: no event bus is configured; `flowproject dev` runs one"
-        return f"change {self.seq} delivered as event {self.event_name!r}" if self.id else ""
+            return f"{waiting}no event bus is configured; `flowproject dev` runs one"
+        return f"change {self.seq} sent as event {self.event_name!r}" if self.id else ""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:

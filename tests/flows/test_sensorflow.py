@@ -96,8 +96,8 @@ def test_an_event_has_the_branch_in_its_name_and_the_value_under_its_key(story: 
     assert event["payload"]["change"]["previous"] == 1
 
 
-def test_a_delivered_change_is_told_in_the_runs_output(story: Story) -> None:
-    assert "days: change 2 delivered as event 'days_changed'" in story.runs["there"].lines
+def test_a_change_that_was_sent_is_told_in_the_runs_output(story: Story) -> None:
+    assert "days: change 2 sent as event 'days_changed'" in story.runs["there"].lines
 
 
 def test_force_trigger_publishes_though_nothing_changed(story: Story) -> None:

@@ -189,7 +189,7 @@ def test_earlier_changes_that_wait_for_the_bus_are_news(tick: Any, draw: Any):
 
     assert card.titles == ["○ weather unchanged"]
     assert [part["text"] for part in card.of("text")] == [
-        "2 earlier changes still to be delivered."
+        "2 earlier changes still to be sent."
     ]
     assert card.banner["subtitle"] == "weather: the same 1,096 items"
 

@@ -32,14 +32,17 @@ def test_entries_are_listed_newest_first(flowproject: Any) -> None:
     assert [line[1] for line in lines[1:]] == ["4", "3", "2", "1"]
     assert [line[3] for line in lines[1:]] == ["changed"] * 3 + ["baseline"]
     assert [line[6] for line in lines[1:]] == ["waiting"] * 3 + [""]
-    assert {len(line) for line in lines} == {9}
+    assert {len(line) for line in lines} == {10}
 
 
 @pytest.mark.usefixtures("grown")
 def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
     found = entries(flowproject("history", "days", "--json"))
     journal = scene.journal("days")
-    assert found[0] == {**journal.get(4).to_json(), "published": False}  # type: ignore[union-attr]
+    entry = journal.get(4)
+    assert entry
+    assert found[0].pop("delivery")["state"] == "waiting"
+    assert found[0] == {**entry.to_json(), "published": False}
     assert found[-1]["published"] is None, "a baseline is not for the bus"
 
 
@@ -114,3 +117,23 @@ def test_an_unknown_sensor_is_a_usage_error_with_the_closest_name(
     answer = flowproject("history", "day")
     assert answer.code == 64
     assert "Did you mean 'days'?" in answer.err
+
+
+@pytest.mark.usefixtures("grown")
+def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, scene: Scene) -> None:
+    journal = scene.journal("days")
+    journal.outbox.record_listeners(["AFlow", "BFlow"], by="test")
+    for seq in (2, 3):
+        entry = journal.get(seq)
+        assert entry
+        mark(journal, entry, listeners=("AFlow", "BFlow"))
+        for flow in ("AFlow", "BFlow")[: 4 - seq]:
+            journal.claim(seq=seq, id=entry.id, attempt=1, flow=flow, run=f"{flow}/7", at="now")
+    lines = [line.split("\t") for line in flowproject("history", "days").out.splitlines()]
+    assert [line[6:8] for line in lines[1:]] == [
+        ["waiting", ""],
+        ["sent, awaits BFlow", "AFlow/7"],
+        ["delivered", "AFlow/7, BFlow/7"],
+        ["", ""],
+    ]
+
