@@ -53,7 +53,7 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
-        waiting = f"{self.pending} recorded and not sent: " if self.pending else ""
+        waiting = f"{self.pending} recorded and waiting: " if self.pending else ""
         if self.undelivered:
             return waiting + (self.undelivered if waiting else f"undelivered: {self.undelivered}")
         if self.held:

@@ -188,9 +188,7 @@ def test_earlier_changes_that_wait_for_the_bus_are_news(tick: Any, draw: Any):
     card = draw(sensor_card([*quiet, tick(pending=2)]))
 
     assert card.titles == ["○ weather unchanged"]
-    assert [part["text"] for part in card.of("text")] == [
-        "2 earlier changes still to be sent."
-    ]
+    assert [part["text"] for part in card.of("text")] == ["2 earlier changes still to be sent."]
     assert card.banner["subtitle"] == "weather: the same 1,096 items"
 
 

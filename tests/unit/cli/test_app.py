@@ -86,7 +86,7 @@ def test_messages_cannot_drive_the_terminal(flowproject: Any, fail_with: Any) ->
         (["preview", "--jsn"], "No such option: --jsn"),
         (["history", "--limit", "many"], "Invalid value for '--limit'"),
         (["history", "--limit", "0"], "Invalid value for '--limit'"),
-        (["why"], "Missing argument 'run'"),
+        (["why"], "Missing argument 'RUN|CHANGE'"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong_and_where_to_look(

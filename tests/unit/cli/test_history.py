@@ -136,4 +136,3 @@ def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, sc
         ["delivered", "AFlow/7, BFlow/7"],
         ["", ""],
     ]
-

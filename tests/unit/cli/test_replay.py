@@ -1,0 +1,81 @@
+"""`flowproject replay`, and `flowproject why` of a change: what they say, and in which form."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.sensing import Scene
+
+
+@pytest.fixture
+def sent(root: Path, tick: Any, bus: Any) -> Any:
+    """A change of the sensor `days` that the bus has taken."""
+    tick()
+    (root / "data" / "b.csv").write_text("x")
+    tick()
+    return bus
+
+
+def test_it_sends_the_change_as_a_new_attempt_and_says_so(flowproject: Any, sent: Any) -> None:
+    answer = flowproject("replay", "days/2")
+    assert answer.code == 0
+    assert f"days: change 2, id {sent.payloads[0]['id']}, was sent as attempt 2." in answer.out
+    assert "No flow is known to listen" in answer.out
+    assert [payload["change"]["attempt"] for payload in sent.payloads] == [1, 2]
+
+
+def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Scene) -> None:
+    scene.journal("days").outbox.record_listeners(["AFlow"], by="test")
+    told = json.loads(flowproject("replay", sent.payloads[0]["id"][:8], "--json").out)
+    assert (told["v"], told["sensor"], told["seq"], told["attempt"]) == (1, "days", 2, 2)
+    assert told["event"]["id"] == told["id"] == sent.payloads[0]["id"]
+
+
+def test_a_bus_that_refuses_is_a_delivery_error(flowproject: Any, sent: Any) -> None:
+    sent.answer = lambda _: 400
+    answer = flowproject("replay", "days/2")
+    assert answer.code == 6
+    assert "was not taken by the bus" in answer.err
+
+
+@pytest.mark.usefixtures("sent")
+@pytest.mark.parametrize("change", ["days/1", "days/7", "day/2", "months/1", "zz", "aaaaaaaaaa"])
+def test_what_can_not_be_replayed_is_a_usage_error(flowproject: Any, change: str) -> None:
+    assert flowproject("replay", change).code == 64
+
+
+def test_why_tells_the_chain_of_a_change(flowproject: Any, sent: Any) -> None:
+    flowproject("replay", "days/2")
+    lines = flowproject("why", "days/2").out.splitlines()
+    assert lines[0] == "Change 2 of sensor 'days':"
+    names = [line[2:12].strip() for line in lines[1:]]
+    assert names == [
+        "reason",
+        "value",
+        "items",
+        "id",
+        "recorded",
+        "event",
+        "sent",
+        "replayed",
+        "sent",
+        "state",
+    ]
+    assert lines[-1].endswith("no listener, attempt 2")
+    told = json.loads(flowproject("why", sent.payloads[0]["id"], "--json").out)
+    assert told["seq"] == 2
+    assert [one["attempt"] for one in told["delivery"]["sendings"]] == [1, 2, 2]
+
+
+@pytest.mark.usefixtures("sent")
+def test_why_of_a_baseline_says_that_it_is_none_to_be_sent(flowproject: Any) -> None:
+    assert flowproject("why", "days/1").out.startswith("Entry (baseline) 1 of sensor 'days':")
+
+
+def test_why_of_what_waits_says_who_sends_it(flowproject: Any, root: Path, tick: Any) -> None:
+    tick()
+    (root / "data" / "b.csv").write_text("x")
+    tick()
+    assert "the next tick with an event bus sends it" in flowproject("why", "days/2").out
