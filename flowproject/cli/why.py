@@ -4,6 +4,7 @@ And of a change: what became of it.
 """
 
 import datetime as dt
+import re
 from contextlib import chdir
 from typing import Annotated, Any, Final
 
@@ -21,6 +22,7 @@ from flowproject.sensing import Chain, chain, find_change, patience_of
 __all__ = ["why"]
 
 _KEPT: Final = ("change_events", "change_claim", "ticks")
+_DIGITS: Final = re.compile(r"[0-9a-f]+")
 _STATES: Final = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -65,7 +67,9 @@ def why(
 def _is_change(text: str, project: Project) -> bool:
     """Whether this means a change: a run is written with a slash too, but no sensor before it."""
     start, slash, rest = text.partition("/")
-    return not slash or (start in project.sensors and rest.isdecimal())
+    if not slash:
+        return bool(_DIGITS.fullmatch(text))
+    return start in project.sensors and rest.isdecimal()
 
 
 def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> None:
