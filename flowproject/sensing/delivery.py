@@ -176,7 +176,8 @@ class _Delivery:
         Otherwise a bus that took an event and did not say so would be told of a change twice.
         """
         waiting = self._journal.waiting(self._before)
-        group = [entry for entry in waiting if entry.seq >= first.seq]
+        # Another tick may have sent `first` meanwhile, and so decided: then that stands.
+        group = [first, *(entry for entry in waiting if entry.seq > first.seq)]
         try:
             decision = together(self._journal, group)
         except DamagedTableError:
