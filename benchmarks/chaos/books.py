@@ -12,7 +12,7 @@ class Books:
 
     `unrecorded` are changes that were made and are in no entry, `lost` pairs of a recorded change
     and a flow that listens and never worked for it (or changes that the bus never took, where
-    nobody listens), `twice` those that more than one run worked for, `misordered` events that
+    nobody listens), `unseen` those of them that no later run made up for, `twice` those that more than one run worked for, `misordered` events that
     first came before an older one, `renamed` changes that were sent under more than one id, and
     `unsettled` sensors that are not at rest although everything is done, and `errors` rounds that
     ended with an exception nobody expected.
@@ -32,6 +32,7 @@ class Books:
     replayed: int = 0
     unrecorded: int = 0
     lost: int = 0
+    unseen: int = 0
     twice: int = 0
     misordered: int = 0
     renamed: int = 0

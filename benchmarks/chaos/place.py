@@ -83,7 +83,12 @@ def on_s3(folder: Path, endpoint_url: str) -> Iterator[Place]:
         broken = _at(line.endpoint_url, lambda: open_store(root))
         store = _at(endpoint_url, lambda: open_store(root))
         yield Place(
-            name="s3", folder=folder, root=root, store=store, wire=lambda fault: line.broken(fault, broken)
+            name="s3",
+            folder=folder,
+            root=root,
+            store=store,
+            wire=lambda fault: line.broken(fault, broken),
+            environment={"METAFLOW_S3_ENDPOINT_URL": endpoint_url},
         )
 
 

@@ -18,7 +18,6 @@ import metaflow.integrations
 from benchmarks.chaos.books import Books
 from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.story import FLOWS, Start, Story
-from flowproject.changes.canonical import digest
 
 __all__ = ["Scaffold"]
 
@@ -106,18 +105,21 @@ class Scaffold:
 
     def account(self, books: Books) -> None:
         """What it saw, by value: states do not come back, so a value is one change."""
-        first, *changes = dict.fromkeys(self._persisted)
+        _, *changes = dict.fromkeys(self._persisted)
         runs = self._story.ledger.runs()
         taken = {json.dumps(event["payload"]["value"]) for event in self._story.taken}
         books.recorded += len(changes)
         books.delivered += len(taken & {*changes})
         books.repeated += len(self._story.ledger.effects) - sum(map(len, runs.values()))
-        for change in changes:
-            for flow in FLOWS:
-                worked = runs.get((flow, change, 1), set())
-                where = f"state {digest(change)[:8]} and {flow}"
-                if not worked:
-                    books.wrong("lost", where)
-                if len(worked) > 1:
-                    books.wrong("twice", f"{where}: {sorted(worked)}")
-        del first
+        for flow in FLOWS:
+            self._work(flow, [runs.get((flow, change, 1), set()) for change in changes], books)
+
+    def _work(self, flow: str, worked: list[set[str]], books: Books) -> None:
+        """What a flow did for each change; of those it missed, the last ones it never saw at all."""
+        for number, who in enumerate(worked, start=1):
+            where = f"{flow}, change {number} of {len(worked)}"
+            if not who:
+                books.wrong("lost", where)
+                books.unseen += not any(worked[number:])
+            if len(who) > 1:
+                books.wrong("twice", f"{where}: {sorted(who)}")

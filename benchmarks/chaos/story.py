@@ -1,7 +1,8 @@
 """One round: some changes, ticks and runs among faults; then peace, time to catch up, and books."""
 
 import datetime as dt
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from flowproject.errors import FlowprojectError
 __all__ = ["FLOWS", "Place", "Start", "Story", "System"]
 
 FLOWS: Final = ("FirstFlow", "SecondFlow")
+_NUMBERS: Final = itertools.count()
 _EPOCH: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _AT_ONCE: Final = (1, 1, 2, 2, 4, 8)
 _PHASES: Final = (2, 3, 4)
@@ -30,13 +32,17 @@ _CATCHING_UP: Final = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where stories happen: a folder, the store, and a line to it that can be broken."""
+    """Where stories happen: a folder, the store, and a line to it that can be broken.
+
+    `environment` is what a process needs to open the store at `root`.
+    """
 
     name: str
     folder: Path
     root: str
     store: Any
     wire: Callable[[str], AbstractContextManager[Any]] | None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_far(self) -> bool:
@@ -97,7 +103,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.dice = Random(self.seed)
-        self.name = f"s{self.seed}"
+        self.name = f"s{self.seed}_{next(_NUMBERS)}"
         self.listeners = FLOWS if self.dice.random() < 0.8 else ()  # noqa: PLR2004
         self.coalesce = self.dice.random() < 0.3  # noqa: PLR2004
         self.most_an_hour = self.dice.choice((0, 0, 0, 0, 2))
