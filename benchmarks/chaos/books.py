@@ -12,10 +12,10 @@ class Books:
 
     `unrecorded` are changes that were made and are in no entry, `lost` pairs of a recorded change
     and a flow that listens and never worked for it (or changes that the bus never took, where
-    nobody listens), `unseen` those of them that no later run made up for, `twice` those that more than one run worked for, `misordered` events that
-    first came before an older one, `renamed` changes that were sent under more than one id, and
-    `unsettled` sensors that are not at rest although everything is done, and `errors` rounds that
-    ended with an exception nobody expected.
+    nobody listens), `unseen` those of them that no later run made up for, and `twice` pairs that
+    more than one run worked for. `misordered` are events that first came before an older one,
+    `renamed` changes that were sent under more than one id, `unsettled` sensors that are not at
+    rest although everything is done, and `errors` exceptions that nobody expected.
     """
 
     rounds: int = 0

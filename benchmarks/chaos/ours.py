@@ -66,7 +66,7 @@ class Ours:
     def _scene(self, store: Any, clock: Callable[[], dt.datetime] | None = None) -> Scene:
         return scene_of(self._story, store, clock or (lambda: self._story.now))
 
-    # ---------------------------------------------------------------------------------- what it does
+    # --------------------------------------------------------------------------------- what it does
 
     def begin(self) -> None:
         """Record who listens, as a deployment does."""
@@ -79,8 +79,8 @@ class Ours:
         [self._last] = sensing.publish(scene, sensing.observe(scene))
 
     def look_once_more(self) -> None:
-        """A tick in peace, after all is over."""
-        self.tick(self._story.place.store, lambda: dt.datetime.now(dt.UTC))
+        """A tick without an actor: in a process of its own, or after all is over."""
+        self.tick(self._story.place.store, lambda: self._story.now)
 
     def work(self, store: Any, start: Start, moment: Callable[[str], None]) -> None:
         """What a run of a flow does: claim, and if the change is its own, work."""
@@ -94,9 +94,7 @@ class Ours:
 
     def claims(self, store: Any, start: Start) -> bool:
         """Whether the change is this run's, as `BaseFlow` finds out before its first step."""
-        self._told[start.origin] = this = Told(
-            changes=[start.payload["change"]], run=start.origin
-        )
+        self._told[start.origin] = this = Told(changes=[start.payload["change"]], run=start.origin)
         claims = claim(this, flow=start.flow, store=store, told_to=self._told.__getitem__)
         return any(one.receipt.run == start.origin for one in claims)
 
@@ -139,6 +137,10 @@ class Ours:
             and not self._last.undelivered
             and not self._journal.head().unsettled
         )
+
+    def has_failed(self) -> bool:
+        """Whether the last tick failed, or could not deliver something."""
+        return self._last is None or self._last.outcome == "failed" or bool(self._last.undelivered)
 
     def rescue(self) -> int:
         """What `flowproject replay` does, for each change that a tick says is undelivered."""

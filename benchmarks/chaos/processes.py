@@ -1,5 +1,6 @@
 """The rounds of which every tick and run is a process: started, and their books."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -62,7 +63,7 @@ def _books(place: Place, account: dict[str, Any]) -> Books:
     ledger.effects = [Effect(**effect) for effect in account["effects"]]
     world = SimpleNamespace(root=place.folder / account["name"], made=account["made"])
     settings = {**account, "place": place, "ledger": ledger, "world": world}
-    story: Any = SimpleNamespace(**settings, now=None)
+    story: Any = SimpleNamespace(**settings, now=dt.datetime.now(dt.UTC))
     ours = Ours(story)
     ours.look_once_more()
     ours.account(books)

@@ -98,7 +98,9 @@ def show(table: Table) -> None:
 
 
 def _aligned(cell: str, width: int) -> str:
-    return cell.rjust(width) if cell.replace(",", "").isdigit() or cell == "-" else cell.ljust(width)
+    return (
+        cell.rjust(width) if cell.replace(",", "").isdigit() or cell == "-" else cell.ljust(width)
+    )
 
 
 def _draw(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -115,7 +115,7 @@ class Scaffold:
             self._work(flow, [runs.get((flow, change, 1), set()) for change in changes], books)
 
     def _work(self, flow: str, worked: list[set[str]], books: Books) -> None:
-        """What a flow did for each change; of those it missed, the last ones it never saw at all."""
+        """What a flow did for each change; what it missed last, no later run made up for."""
         for number, who in enumerate(worked, start=1):
             where = f"{flow}, change {number} of {len(worked)}"
             if not who:

