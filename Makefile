@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test environments check bench docs lock clean
+.PHONY: help demo demo-snowflake dev test environments check bench chaos docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -47,6 +47,9 @@ check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workf
 
 bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(VENV)/.dev ## inject thousands of faults: is a change lost, or run twice? (ARGS=--mutants)
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
 	$(BIN)/flowproject schema

@@ -1,0 +1,169 @@
+"""Inject faults and print what became of every change; ends with 1 if one was lost or run twice."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.scratch import same_environment_everywhere
+
+if TYPE_CHECKING:
+    from benchmarks.chaos.books import Books
+    from benchmarks.chaos.bus import Bus
+    from benchmarks.chaos.story import Place
+
+_STORES: Final = {"local": ("local",), "s3": ("s3",), "both": ("local", "s3")}
+_SHARE_OF_PROCESSES: Final = {"local": 0.1, "s3": 0.05}
+_PROBLEMS_SHOWN: Final = 20
+
+
+def main() -> int:
+    """Do what the command line asks for: the exit code."""
+    options = _options()
+    same_environment_everywhere()
+    os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"  # a bus that fails is asked once in a tick
+    logging.disable(logging.CRITICAL)  # memos that could not be written are what this is about
+    with TemporaryDirectory(prefix="flowproject-chaos-") as folder:
+        if options.round is not None:
+            return _one_round(options, Path(folder))
+        if options.mutants:
+            return _mutants(options, Path(folder))
+        return _campaigns(options, Path(folder))
+
+
+def _campaigns(options: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.chaos.report import faults_table, machine, outcome_table, show
+
+    books: dict[str, Books] = {}
+    for name in _STORES[options.store]:
+        with _at(name, folder) as (place, bus):
+            books[f"{name}: flowproject"] = _ours(options, place, bus)
+            books[f"{name}: scaffold"] = _scaffold(options, place, bus)
+    ours = [one for name, one in books.items() if "flowproject" in name]
+    problems = [problem for one in ours for problem in one.problems]
+    if options.json:
+        print(machine(books, []))
+    else:
+        show(faults_table(books))
+        show(outcome_table(books))
+        print(_verdict(problems))
+    return int(bool(problems))
+
+
+def _ours(options: argparse.Namespace, place: "Place", bus: "Bus") -> "Books":
+    from benchmarks.chaos.campaign import campaign
+    from benchmarks.chaos.ours import Ours
+    from benchmarks.chaos.processes import processes
+
+    few = round(options.faults * _SHARE_OF_PROCESSES[place.name])
+    with _progress(f"{place.name}: processes", few) as tell:
+        books = processes(place, seed=options.seed, faults=few, tell=tell)
+    with _progress(f"{place.name}: flowproject", options.faults - few) as tell:
+        many = campaign(
+            Ours,
+            place=place,
+            bus=bus,
+            seed=options.seed,
+            faults=options.faults - few,
+            tell=tell,
+        )
+    books.add(many)
+    return books
+
+
+def _scaffold(options: argparse.Namespace, place: "Place", bus: "Bus") -> "Books":
+    from benchmarks.chaos.campaign import campaign
+    from benchmarks.chaos.scaffold import Scaffold
+
+    few = round(options.faults * (1 - _SHARE_OF_PROCESSES[place.name]))
+    with _progress(f"{place.name}: the old scaffold", few) as tell:
+        return campaign(Scaffold, place=place, bus=bus, seed=options.seed, faults=few, tell=tell)
+
+
+def _mutants(options: argparse.Namespace, folder: Path) -> int:
+    from benchmarks.chaos.campaign import Caught, catch
+    from benchmarks.chaos.mutants import MUTANTS
+    from benchmarks.chaos.report import machine, mutants_table, show
+
+    caught: list[Caught] = []
+    for name in _STORES[options.store]:
+        with _at(name, folder) as (place, bus):
+            caught += [catch(each, place=place, bus=bus, seed=options.seed) for each in MUTANTS]
+    if options.json:
+        print(machine({}, caught))
+    else:
+        show(mutants_table(caught))
+    return int(not all(one.problems for one in caught))
+
+
+def _one_round(options: argparse.Namespace, folder: Path) -> int:
+    """Play one round again and tell all of it."""
+    from benchmarks.chaos.ours import Ours
+    from benchmarks.chaos.story import Story
+
+    [name] = _STORES[options.store]
+    with _at(name, folder) as (place, bus):
+        story = Story(seed=options.round, place=place, bus=bus, make=Ours)
+        try:
+            books = story.play()
+        finally:
+            print("\n".join(story.turns.trace))
+    print(_verdict(books.problems))
+    return int(not books.is_clean)
+
+
+@contextmanager
+def _at(name: str, folder: Path) -> "Iterator[tuple[Place, Bus]]":
+    from benchmarks.chaos.campaign import running_bus
+    from benchmarks.chaos.place import local, moto, on_s3
+
+    with ExitStack() as stack:
+        mine = folder / name
+        mine.mkdir()
+        if name == "local":
+            place = stack.enter_context(local(mine))
+        else:
+            place = stack.enter_context(on_s3(mine, stack.enter_context(moto())))
+        yield place, stack.enter_context(running_bus())
+
+
+@contextmanager
+def _progress(what: str, faults: int) -> "Iterator[Callable[[Books], None]]":
+    """A bar on a terminal; nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.__stderr__), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=faults)
+        yield lambda books: bar.update(task, completed=books.faults.total())
+
+
+def _verdict(problems: "list[str]") -> str:
+    if not problems:
+        return "\nNothing lost, nothing run twice."
+    shown = problems[:_PROBLEMS_SHOWN]
+    more = len(problems) - len(shown)
+    return "\n".join(["", *shown, f"and {more} more" if more else ""])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    parser.add_argument("--faults", type=int, default=2200, help="to inject on each store")
+    parser.add_argument("--store", choices=_STORES, default="both")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--mutants", action="store_true", help="are five wrong protocols caught?")
+    parser.add_argument("--round", type=int, help="play one again and tell each request of it")
+    options = parser.parse_args()
+    if options.round is not None and options.store == "both":
+        options.store = "local"
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

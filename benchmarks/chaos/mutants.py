@@ -1,0 +1,106 @@
+"""Five ways to get the protocol wrong, each a patch of the real code: all must be caught."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+from benchmarks.chaos.ours import Ours
+from benchmarks.chaos.story import Start, Story
+from flowproject.changes.canonical import digest
+from flowproject.events import full_name
+from flowproject.journal.outbox import Outbox
+from flowproject.journal.receipts import Receipts
+from flowproject.journal.store import ObjectStore
+from flowproject.sensing import delivery, sending
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """A wrong protocol: the patch that makes it so, and who ticks and works in it."""
+
+    name: str
+    patch: Callable[[], AbstractContextManager[None]]
+    make: Callable[[Story], Ours] = Ours
+
+
+@contextmanager
+def _marks_before_it_publishes() -> Iterator[None]:
+    send, mark_published = delivery.send, Outbox.mark_published
+    publish = delivery._Delivery._publish  # noqa: SLF001  # a mutant is made of the inside
+    mine = threading.local()
+
+    def held(sensor: Any, journal: Any, event: Any, *, first: int, attempt: int) -> str:
+        if not getattr(mine, "is_publishing", False):
+            return send(sensor, journal, event, first=first, attempt=attempt)
+        mine.send = lambda: send(sensor, journal, event, first=first, attempt=attempt)
+        return full_name(sensor.event_name, project=journal.project, branch=journal.branch)
+
+    def mark_and_send(outbox: Outbox, *arguments: Any) -> None:
+        mark_published(outbox, *arguments)
+        mine.send()
+
+    def published(self: Any, entry: Any) -> bool:
+        mine.is_publishing = True
+        try:
+            return publish(self, entry)
+        finally:
+            mine.is_publishing = False
+
+    with (
+        patch.object(delivery, "send", held),
+        patch.object(Outbox, "mark_published", mark_and_send),
+        patch.object(delivery._Delivery, "_publish", published),  # noqa: SLF001
+    ):
+        yield
+
+
+@contextmanager
+def _claims_nothing() -> Iterator[None]:
+    with patch.object(Receipts, "claim", lambda _, receipt: receipt):
+        yield
+
+
+@contextmanager
+def _overwrites() -> Iterator[None]:
+    def create(store: ObjectStore, key: str, content: bytes) -> bool:
+        store.put(key, content)
+        return True
+
+    with patch.object(ObjectStore, "create", create):
+        yield
+
+
+@contextmanager
+def _renames_each_event() -> Iterator[None]:
+    payload, numbers = sending.payload, itertools.count()
+
+    def renamed(*arguments: Any, **named: Any) -> Any:
+        message = payload(*arguments, **named)
+        message["id"] = digest("an id of its own", str(next(numbers)))
+        return {**message, "change": {**message["change"], "id": message["id"]}}  # type: ignore[dict-item]
+
+    with patch.object(sending, "payload", renamed):
+        yield
+
+
+class _ClaimsAfterWork(Ours):
+    def work(self, store: Any, start: Start, moment: Callable[[str], None]) -> None:
+        moment("before claim")
+        self.do(start)
+        moment("after work")
+        self.claims(store, start)
+
+
+MUTANTS: Final = (
+    Mutant(name="mark before publish", patch=_marks_before_it_publishes),
+    Mutant(name="no claim", patch=_claims_nothing),
+    Mutant(name="claim after work", patch=nullcontext, make=_ClaimsAfterWork),
+    Mutant(name="overwrite instead of create", patch=_overwrites),
+    Mutant(name="an id for each sending", patch=_renames_each_event),
+)

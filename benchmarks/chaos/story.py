@@ -1,0 +1,252 @@
+"""One round: some changes, ticks and runs among faults; then peace, time to catch up, and books."""
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Protocol
+
+from benchmarks.chaos.books import Books
+from benchmarks.chaos.bus import Bus, Event
+from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.sender import acting
+from benchmarks.chaos.store import FaultyStore
+from benchmarks.chaos.turns import Actor, Turns
+from benchmarks.chaos.world import World
+from flowproject.errors import FlowprojectError
+
+__all__ = ["FLOWS", "Place", "Start", "Story", "System"]
+
+FLOWS: Final = ("FirstFlow", "SecondFlow")
+_NUMBERS: Final = itertools.count()
+_EPOCH: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_AT_ONCE: Final = (1, 1, 2, 2, 4, 8)
+_PHASES: Final = (2, 3, 4)
+_HOUR: Final = dt.timedelta(hours=1)
+_CATCHING_UP: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where stories happen: a folder, the store, and a line to it that can be broken.
+
+    `environment` is what a process needs to open the store at `root`.
+    """
+
+    name: str
+    folder: Path
+    root: str
+    store: Any
+    wire: Callable[[str], AbstractContextManager[Any]] | None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether there is a wire."""
+        return self.wire is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A run that an event starts; `origin` is the run that it goes on with, or itself."""
+
+    flow: str
+    run: str
+    origin: str
+    payload: Event
+
+
+class System(Protocol):
+    """What is tried: how it ticks, what its flows do first, and how its books are read."""
+
+    def begin(self) -> None:
+        """Do what a deployment does, in peace."""
+
+    def tick(self, store: Any, clock: Callable[[], dt.datetime]) -> None:
+        """Look once, tell the bus."""
+
+    def work(self, store: Any, start: Start, moment: Callable[[str], None]) -> None:
+        """What a run does; it names the moments at which it may die."""
+
+    def must_go_on(self, start: Start) -> bool:
+        """Whether this failed run is one that a person has to continue."""
+
+    def disturb(self, fault: str) -> None:
+        """Do to the system's memos what the fault says."""
+
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do."""
+
+    def rescue(self) -> int:
+        """Do what a person does who is told that a change could not be delivered: how often."""
+
+    def account(self, books: Books) -> None:
+        """Write the books."""
+
+
+@dataclass(kw_only=True)
+class Story:
+    """One round. All of it follows from `seed`."""
+
+    seed: int
+    place: Place
+    bus: Bus
+    make: "Callable[[Story], System]"
+    taken: list[Event] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
+    suppressed: int = 0
+    now: dt.datetime = _EPOCH
+
+    def __post_init__(self) -> None:
+        self.dice = Random(self.seed)
+        self.name = f"s{self.seed}_{next(_NUMBERS)}"
+        self.listeners = FLOWS if self.dice.random() < 4 / 5 else ()
+        self.coalesce = self.dice.random() < 1 / 3
+        self.most_an_hour = self.dice.choice((0, 0, 0, 0, 2))
+        self.most_sendings = self.dice.choice((5, 5, 2, 1))
+        self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far)
+        self.turns = Turns(Random(self.dice.random()))
+        self.world = World(self.place.folder / self.name, Random(self.dice.random()))
+        self.system = self.make(self)
+        self._books = Books(rounds=1)
+        self._kept: list[tuple[str, Event]] = []
+        self._failed: list[Start] = []
+
+    def play(self) -> Books:
+        """The books, when all is over."""
+        self.bus.taken = self._take
+        self.system.begin()
+        self._tick("the first tick")
+        self.turns.run()
+        for phase in range(self.dice.choice(_PHASES)):
+            self.faults.peace = False
+            self._phase(phase)
+        self.faults.peace = True
+        self._catch_up()
+        self._account()
+        return self._books
+
+    def _phase(self, phase: int) -> None:
+        self._release()
+        for number in range(self.dice.choice((1, 1, 2, 3))):
+            self.turns.later(number * self.dice.choice((0, 5, 25)), self.world.change)
+        if fault := self.faults.at("memo"):
+            self.turns.later(self.dice.choice((0, 5, 25)), lambda: self.system.disturb(fault))
+        for number in range(self.dice.choice(_AT_ONCE)):
+            self._tick(f"tick {phase}.{number}")
+        self.turns.run()
+        self.now += self.dice.choice((1, 60, 1200, 7200)) * dt.timedelta(seconds=1)
+
+    def _catch_up(self) -> None:
+        for number in range(_CATCHING_UP):
+            self.now += 3 * _HOUR
+            self._release()
+            self._resume()
+            self._tick(f"tick in peace {number}")
+            self.turns.run()
+            if not self._kept and not self._failed and self.system.is_settled():
+                break
+            self._books.replayed += self.system.rescue()
+            self.turns.run()
+
+    def _account(self) -> None:
+        self._books.made += len(self.world.made)
+        self._books.sendings += len(self.taken)
+        self._books.suppressed += self.suppressed
+        self._books.faults.update(self.faults.injected)
+        self.system.account(self._books)
+        self._books.problems = [
+            f"{self.place.name}, round {self.seed}: {problem}" for problem in self._books.problems
+        ]
+
+    # ------------------------------------------------------------------------------- who does what
+
+    def store_of(self, actor: Actor) -> FaultyStore:
+        """What an actor sees of the store."""
+        return FaultyStore(self.place.store, actor, self.turns, self.faults, self.place.wire)
+
+    def _tick(self, name: str) -> None:
+        self._books.ticks += 1
+        clock = self._clock(self.faults.at("clock"))
+
+        def live(actor: Actor) -> None:
+            with acting(actor, self.faults), suppress(FlowprojectError):
+                self.system.tick(self.store_of(actor), clock)
+
+        self.turns.start(name, live)
+
+    def _clock(self, fault: str) -> Callable[[], dt.datetime]:
+        """What a machine takes for the time."""
+        ahead = {"clock: an hour fast": 1, "clock: an hour slow": -1}.get(fault, 0) * _HOUR
+        asked = [0]
+
+        def clock() -> dt.datetime:
+            asked[0] += 1
+            back = _HOUR if "jumps" in fault and asked[0] > 1 else 0 * _HOUR
+            return self.now + ahead - back + dt.timedelta(milliseconds=asked[0])
+
+        return clock
+
+    def _take(self, event: Event, fate: str) -> None:
+        """The bus has an event: start its flows, as often and as late as its fate is."""
+        self.taken.append(event)
+        deaf = self.turns.dice.choice(FLOWS) if "for one flow" in fate else ""
+        for flow in FLOWS:
+            copies = 2 if "twice" in fate else 0 if fate.endswith("drops it") else 1
+            for _ in range(copies * (flow != deaf)):
+                if "late" in fate and self.turns.dice.random() < 2 / 3:
+                    self._kept.append((flow, event))
+                else:
+                    self._start(flow, event)
+
+    def _release(self) -> None:
+        """Deliver what the bus has kept for long."""
+        kept, self._kept = self._kept, []
+        for flow, event in kept:
+            self._start(flow, event)
+
+    def _start(self, flow: str, event: Event) -> None:
+        self._books.runs += 1
+        run = f"{flow}/{self._books.runs}"
+        start = Start(flow=flow, run=run, origin=run, payload=event["payload"])
+        self._live(start, self.turns.dice.choice((0, 1, 5, 40)))
+
+    def _live(self, start: Start, turns: int) -> None:
+        def live(actor: Actor) -> None:
+            done = False
+            try:
+                self.system.work(self.store_of(actor), start, self._moments(actor))
+                done = True
+            except FlowprojectError as error:
+                self.turns.note(actor.name, f"failed: {error}")
+            finally:
+                if not done:
+                    self._fail(start)
+
+        self.turns.later(turns, lambda: self.turns.start(start.run, live))
+
+    def _moments(self, actor: Actor) -> Callable[[str], None]:
+        def moment(name: str) -> None:
+            actor.pause()
+            if self.faults.at(name):
+                actor.die()
+
+        return moment
+
+    def _fail(self, start: Start) -> None:
+        """A run failed or died: Metaflow tries the task again, or a person sees it later."""
+        if self.turns.dice.random() < 2 / 3:
+            self._live(start, self.turns.dice.choice((1, 10, 50)))
+        else:
+            self._failed.append(start)
+
+    def _resume(self) -> None:
+        failed, self._failed = self._failed, []
+        for start in failed:
+            if self.system.must_go_on(start) or self.dice.random() < 1 / 2:
+                self._books.resumed += 1
+                self._live(replace(start, run=f"{start.run}-resumed"), 0)
