@@ -74,7 +74,9 @@ def _describe(path: Path, stamp: _Stamp, branch: str, production: bool) -> FlowF
     return flow
 
 
-def ask_child(code: str, path: Path, options: Sequence[str]) -> dict[str, Any] | str:
+def ask_child(
+    code: str, path: Path, options: Sequence[str], *, seconds: float = _TIME_LIMIT
+) -> dict[str, Any] | str:
     """What a child process that runs `code` answers of a flow file, or what is wrong with that."""
     try:
         child = subprocess.run(  # noqa: S603  # our own module, on a file of the user's project
@@ -82,11 +84,11 @@ def ask_child(code: str, path: Path, options: Sequence[str]) -> dict[str, Any] |
             cwd=path.parent,
             capture_output=True,
             text=True,
-            timeout=_TIME_LIMIT,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return _sentence(_failure(path, f"importing it took more than {_TIME_LIMIT:.0f} s"))
+        return _sentence(_failure(path, f"importing it took more than {seconds:.0f} s"))
     if child.returncode != 0 or not child.stdout:
         said = _last_line(child.stderr) or f"it ended Python with exit code {child.returncode}"
         return _sentence(_failure(path, said))
