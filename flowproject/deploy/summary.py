@@ -72,14 +72,14 @@ def _show(text: str, summary: Summary, ci: str, environ: Mapping[str, str]) -> s
         if ci == "Buildkite":
             return _annotate(text, summary)
     except (OSError, subprocess.SubprocessError) as error:
-        return f"{ci}'s summary page could not be written: {error}."
+        return f"The summary page of {ci} could not be written: {error}."
     return f"{ci} has no summary page." if ci else ""
 
 
 def _append(text: str, environ: Mapping[str, str]) -> str:
     file = environ.get("GITHUB_STEP_SUMMARY", "")
     if not file:
-        return "GitHub Actions' summary page could not be written: no GITHUB_STEP_SUMMARY."
+        return "The summary page of GitHub Actions could not be written: no GITHUB_STEP_SUMMARY."
     with Path(file).open("a", encoding="utf-8", errors="replace") as page:
         page.write(f"{text}\n\n")
     return "The summary is on the page of this run."
