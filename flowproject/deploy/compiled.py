@@ -11,19 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
+from flowproject.deploy.objects import TEMPLATE, Kind, Object
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["KINDS", "Compiled", "Kind", "Object", "compiled_from", "essence"]
-
-Kind = str
-"""`workflowtemplates`, `cronworkflows` or `sensors`: as the API spells them."""
-
-KINDS: Final[Mapping[Kind, str]] = {
-    "workflowtemplates": "template",
-    "cronworkflows": "cron",
-    "sensors": "sensor",
-}
-"""What of Argo's a deployment consists of, and what people are told of it."""
+__all__ = ["Compiled", "compiled_from", "essence"]
 
 _MOVING_ANNOTATIONS: Final = frozenset(
     {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}
@@ -38,20 +29,6 @@ _MOVING_VARIABLES: Final = frozenset(
     }
 )
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Object:
-    """One object that Metaflow would write to the cluster."""
-
-    kind: Kind
-    namespace: str
-    body: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The name that it has on the cluster."""
-        return str(self.body["metadata"]["name"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +76,7 @@ class Compiled:
         return replace(
             self,
             objects=tuple(
-                _annotated(one, marks | (files if one.kind == "workflowtemplates" else {}))
+                _annotated(one, marks | (files if one.kind == TEMPLATE else {}))
                 for one in self.objects
             ),
         )
