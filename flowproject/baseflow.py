@@ -3,10 +3,8 @@
 Whatever a flow may call on `self` stands here; how it is done stands in the layers below.
 """
 
-import json
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import (
@@ -23,6 +21,7 @@ from metaflow import (
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
 from flowproject.packages import equip
+from flowproject.starting import pass_by, take, tell
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
 _TELL_SECONDS: Final = 10.0
-_EVENT_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_event_"
 
 name_user()
 
@@ -48,18 +46,14 @@ def _config_file() -> str:
 
 
 @user_step_decorator
-def _carry_change(
+def _take_changes(
     step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
-) -> Iterator[None]:
-    """Keep what the events that started the run tell, as `change_events` of every step."""
-    before = inputs[0] if inputs else flow
-    if told := _told():
-        flow.change_events = told
-    elif hasattr(before, "change_events"):
-        flow.change_events = before.change_events
-    else:
-        flow.change_events = _told_to_origin(step)
-    yield
+) -> Iterator[Callable[..., None] | None]:
+    """Take the changes that the run is told of, before its first step; or pass by every step."""
+    reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
+    if reasons:
+        tell(flow, step, reasons)
+    yield pass_by(step) if reasons else None
 
 
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
@@ -68,7 +62,7 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
     def mutate(self, mutable_flow: Any) -> None:
         types = _source_types(mutable_flow)
         for _, step in mutable_flow.steps:
-            step.add_decorator(_carry_change, duplicates=step.IGNORE)
+            step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
     def add_to_package(self) -> Iterator[tuple[str, str]]:
@@ -90,6 +84,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     )
 
     change_events: list[dict[str, Any]]
+    change_claim: dict[str, Any]
     sensors: tuple[str, ...] = ()
 
     @property
@@ -262,37 +257,3 @@ def _source_types(mutable_flow: Any) -> set[str]:
     [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
     data = [config["data"], *(sensor["data"] for sensor in config["sensors"].values())]
     return {one["type"] for one in data if one}
-
-
-def _told() -> list[dict[str, Any]]:
-    """What our events in the environment tell of their changes, the newest event first."""
-    events = [_parsed(value) for key, value in os.environ.items() if key.startswith(_EVENT_PREFIX)]
-    ours = [event for event in events if isinstance(event, dict) and _is_ours(event.get("change"))]
-    ours.sort(key=lambda event: event.get("timestamp") or 0, reverse=True)
-    return [event["change"] for event in ours]
-
-
-def _parsed(text: str) -> Any:
-    """The payload of an event; None for events of others, which need not be JSON."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _is_ours(change: object) -> bool:
-    return isinstance(change, dict) and change.keys() >= {"id", "sensor", "seq", "entry"}
-
-
-def _told_to_origin(step: str) -> list[dict[str, Any]]:
-    """What the run that this one resumes was told; nothing if it resumes none.
-
-    Only a first step that failed needs it, and runs anew without the event in its environment.
-    """
-    if not current.origin_run_id:
-        return []
-    from metaflow import Step
-
-    tasks = Step(f"{current.flow_name}/{current.origin_run_id}/{step}", _namespace_check=False)
-    kept = (task["change_events"].data for task in tasks if "change_events" in task)
-    return next(kept, [])

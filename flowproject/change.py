@@ -13,7 +13,7 @@ from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store
 from flowproject.tables.lazy import to_arrow
 
-__all__ = ["Change", "ChangedItems"]
+__all__ = ["Change", "ChangedItems", "journal_of"]
 
 _SHOWN: Final = 3
 
@@ -96,6 +96,16 @@ class Change:
         return int(self._event["seq"])
 
     @property
+    def first_seq(self) -> int:
+        """The number of the oldest change that came with it; its own, unless several piled up."""
+        return int(self._event.get("first_seq", self.seq))
+
+    @property
+    def attempt(self) -> int:
+        """How often it was meant to be delivered: 1, and one more for each `flowproject replay`."""
+        return int(self._event.get("attempt", 1))
+
+    @property
     def sensor(self) -> str:
         """The sensor that saw it."""
         return str(self._event["sensor"])
@@ -152,16 +162,17 @@ class Change:
                 allowed="The journal keeps the newest entries only; `change.value`, `.previous` "
                 "and `.counts` come with the event",
             )
-        return entry
+        return self._together(entry)
+
+    def _together(self, last: Entry) -> Entry:
+        """The newest of the changes that came with the event, as it stands for all of them."""
+        first = self._journal.get(self.first_seq) if self.first_seq < self.seq else None
+        combination = self._journal.outbox.combination(first) if first else None
+        return combination.applied_to(last) if combination else last
 
     @cached_property
     def _journal(self) -> Journal:
-        return Journal(
-            self._open_store(),
-            project=str(self._event["project"]),
-            branch=str(self._event["branch"]),
-            sensor=self.sensor,
-        )
+        return journal_of(self._event, self._open_store())
 
     def _small(self, told: Json, name: str) -> Json:
         """What the event told, or what the journal keeps if it was too large to tell."""
@@ -169,3 +180,13 @@ class Change:
             kept: Json = getattr(self._entry, name)
             return kept
         return told
+
+
+def journal_of(event: Mapping[str, Any], store: Store) -> Journal:
+    """The journal that keeps the change of which `event` tells."""
+    return Journal(
+        store,
+        project=str(event["project"]),
+        branch=str(event["branch"]),
+        sensor=str(event["sensor"]),
+    )

@@ -14,7 +14,7 @@ from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract"]
+__all__ = ["Finding", "check_contract", "listeners_of"]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
@@ -34,16 +34,47 @@ class Finding:
     exit_code: int = 0
 
 
+def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[str]]:
+    """Sensor -> the flows that must write a receipt for each of its changes.
+
+    These are the flows that inherit ours and that its event starts alone. Of a flow that waits for
+    several events nobody can say when it is due.
+    """
+    return {
+        sensor.name: [
+            flow.name
+            for flow in flows
+            if flow.inherits_ours and [known.event for known in flow.dependencies] == [event]
+        ]
+        for event, sensor in _sent(project, flows).items()
+    }
+
+
 def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
     """What holds and what does not between the events of sensors and the triggers of flows."""
+    sent = _sent(project, flows)
+    findings = [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
+    findings += [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
+    if not any(event.event in sent for flow in flows for event in flow.dependencies):
+        findings.append(
+            Finding(
+                subject="listeners",
+                state="note",
+                message="no flow listens to any sensor: changes are recorded and sent, and start "
+                'nothing. `@on_change("SENSOR")` above a flow makes it listen',
+            )
+        )
+    return findings
+
+
+def _sent(project: Project, flows: Sequence[FlowFile]) -> dict[str, Sensor]:
+    """Full name of an event -> the sensor that sends it."""
     # All flows were described for one branch; one of another project has that project's.
     branch = next((flow.branch for flow in flows if flow.project == project.project_name), "")
-    sent = {
+    return {
         full_name(sensor.event_name, project=project.project_name, branch=branch): sensor
         for sensor in project.sensors.values()
     }
-    findings = [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
-    return findings + [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
 
 
 def _check_flow(

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
-from flowproject.journal import Journal, Store
+from flowproject.journal import Journal, Mark, Store
 
-__all__ = ["CountingStore", "entry", "fill", "journal_on"]
+__all__ = ["CountingStore", "entry", "fill", "journal_on", "mark", "settle"]
 
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -56,8 +56,30 @@ def entry(seq: int, *, outcome: str = "changed", value: object = None) -> Entry:
     )
 
 
-def fill(journal: Journal, number: int, *, mark: bool = True) -> None:
+def fill(journal: Journal, number: int, *, deliver: bool = True) -> None:
     for seq in range(1, number + 1):
         recorded = journal.record(entry(seq), None, Difference())
-        if mark:
-            journal.mark_published(recorded, {})
+        if deliver:
+            mark(journal, recorded)
+            settle(journal, recorded)
+
+
+def mark(journal: Journal, recorded: Entry, *, listeners: tuple[str, ...] = ()) -> Mark:
+    """Note that the bus took this entry, by itself."""
+    given = Mark(
+        seq=recorded.seq,
+        id=recorded.id,
+        first=recorded.seq,
+        event_name="e",
+        listeners=listeners,
+        published_at=recorded.recorded_at,
+        run="SensorFlow/1",
+    )
+    journal.outbox.mark_published([recorded], given)
+    return given
+
+
+def settle(journal: Journal, recorded: Entry) -> None:
+    """Note that nothing is left to do for this entry, as a delivery does."""
+    journal.outbox.settle(recorded)
+    journal.remember_head(journal.head().settled([recorded.seq]))

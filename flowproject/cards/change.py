@@ -1,12 +1,12 @@
 """The top of a listener's card: the change that started its run, told in a few words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from flowproject.cards.layout import MetaflowCardComponent, banner, table
+from flowproject.cards.layout import MetaflowCardComponent, banner, paragraph, table
 from flowproject.cards.wording import one_line, value_text
 
-__all__ = ["Started", "change_card"]
+__all__ = ["Started", "change_card", "idle_card"]
 
 
 class Started(Protocol):
@@ -52,6 +52,12 @@ def change_card(change: Started | None) -> list[MetaflowCardComponent]:
         f"Change {change.seq} of sensor {sensor}, id {one_line(change.id, 40)}",
     )
     return [headline, _facts(change)]
+
+
+def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
+    """That a run did nothing, and why."""
+    headline = banner("why this run", "Nothing to do", "Another run has what started this one.")
+    return [headline, *map(paragraph, reasons)]
 
 
 def _facts(change: Started) -> MetaflowCardComponent:

@@ -19,12 +19,15 @@ _SMALL: Final = 1024
 _OPTIONAL: Final = ("sample", "previous", "value", "reason")
 
 
-def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]:
+def payload(
+    entry: Entry, *, payload_key: str, location: str, attempt: int = 1, first_seq: int = 0
+) -> dict[str, Json]:
     """The payload of the event that tells of `entry`, under `PAYLOAD_LIMIT` bytes.
 
-    `location` is where the journal keeps the entry. What does not fit is left out, the least
-    needed first, and its size is given instead: a run reads it from the journal. What is small
-    stays, because leaving it out would not help.
+    `location` is where the journal keeps the entry, `attempt` is above 1 if a person replays it,
+    and `first_seq` is the oldest of the changes that are told together (default: it is one). What
+    does not fit is left out, the least needed first, and its size is given instead: a run reads it
+    from the journal. What is small stays, because leaving it out would not help.
     """
     change: dict[str, Json] = {
         "v": FORMAT,
@@ -33,6 +36,8 @@ def payload(entry: Entry, *, payload_key: str, location: str) -> dict[str, Json]
         "branch": entry.branch,
         "sensor": entry.sensor,
         "seq": entry.seq,
+        "first_seq": first_seq or entry.seq,
+        "attempt": attempt,
         "outcome": entry.outcome,
         "reason": entry.reason,
         "value": entry.value,

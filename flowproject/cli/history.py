@@ -69,7 +69,7 @@ def _entries(store: Store, journal: Journal) -> Iterator[dict[str, Any]]:
             yield _damaged(journal, seq, str(damage))
             continue
         if entry:  # not pruned since it was listed
-            published = journal.is_marked(entry) if entry.is_published else None
+            published = journal.outbox.is_marked(entry) if entry.is_published else None
             yield {**entry.to_json(), "published": published}
 
 

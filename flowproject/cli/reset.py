@@ -56,7 +56,7 @@ def _note_damage(journal: Journal) -> None:
     """Note the entries that can't be read, so that the next tick passes them over."""
     while True:
         try:
-            journal.pending(journal.head().entry)
+            list(journal.waiting(journal.head()))
         except DamagedEntryError as damage:
             journal.note_damage(damage)
         except JournalError:

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
+<<<<<<< HEAD
 from flowproject.config.deploy import key_of
 from flowproject.config.kinds import Choice, Choices, Cron, Duration, Kind, Text, Texts, Whole, Zone
+=======
+from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
+from flowproject.config.times import Cron, Zone
+>>>>>>> main
 
 __all__ = ["Key", "keys_of"]
 
@@ -38,6 +43,7 @@ _NAMED: Final[dict[str, Kind]] = {
     "time zone": Zone(),
     "duration": Duration(),
     "duration above 0": Duration(zero=False),
+    "events in an hour": Whole(least=0),
 }
 
 
@@ -75,5 +81,10 @@ def _kind(hint: Any) -> Kind | None:
         return Choice(options=tuple(option for option in get_args(hint) if option))
     if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
         return Choices(options=get_args(get_args(hint)[0]))
-    plain: Mapping[Any, Kind] = {str: Text(), int: Whole(), tuple[str, ...]: Texts()}
+    plain: Mapping[Any, Kind] = {
+        str: Text(),
+        bool: Truth(),
+        int: Whole(),
+        tuple[str, ...]: Texts(),
+    }
     return plain.get(hint)

@@ -7,7 +7,6 @@ the parser, the editor and the reference page can't disagree. Which key is of wh
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from flowproject.errors import closest
@@ -15,22 +14,21 @@ from flowproject.errors import closest
 __all__ = [
     "Choice",
     "Choices",
-    "Cron",
     "Duration",
     "Kind",
     "RefusedError",
     "Text",
     "Texts",
+    "Truth",
     "Whole",
-    "Zone",
     "shown",
+    "text_of",
 ]
 
 _LONGEST: Final = 366 * 86_400
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _DURATION: Final = r"([0-9]+(\.[0-9]+)?[dhms])( ?[0-9]+(\.[0-9]+)?[dhms])*"
 _SHOWN: Final = 76  # characters of a value: a line of a terminal, with the key before it
-_CRON_FIELDS: Final = "minute, hour, day of month, month, day of week"
 
 
 class RefusedError(ValueError):
@@ -62,7 +60,7 @@ class Text:
 
     def read(self, value: object) -> str:
         """The text as it was written."""
-        text = _text(value)
+        text = text_of(value)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise RefusedError(f"is not allowed. Use {self.words}{self.why}.")
         if text in self.reserved:
@@ -89,10 +87,10 @@ class Texts:
     def read(self, value: object) -> tuple[str, ...]:
         """The texts, in their order."""
         if isinstance(value, str):
-            return (_text(value),)
+            return (text_of(value),)
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise RefusedError('is not a list of texts. Use for example ["a", "b"].')
-        return tuple(_text(item) for item in value)
+        return tuple(text_of(item) for item in value)
 
     def schema(self) -> dict[str, Any]:
         """An array of strings, or one string."""
@@ -122,6 +120,23 @@ class Whole:
     def schema(self) -> dict[str, Any]:
         """An integer, or an empty string."""
         return {"anyOf": [{"type": "integer", "minimum": self.least}, {"const": ""}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """True or false."""
+
+    words: str = "`true` or `false`"
+
+    def read(self, value: object) -> bool:
+        """The same."""
+        if not isinstance(value, bool):
+            raise RefusedError("is neither true nor false. Use one of these, without quotes.")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """A boolean, or an empty string."""
+        return {"anyOf": [{"type": "boolean"}, {"const": ""}]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,60 +210,14 @@ class Choices:
         return {"anyOf": [words, {"enum": [*self.options, ""]}]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cron:
-    """A schedule of five fields that both the local loop and Argo Workflows understand."""
-
-    words: str = "cron schedule of five fields"
-
-    def read(self, value: object) -> str:
-        """The schedule, its fields separated by single spaces."""
-        parts = _text(value).split()
-        if len(parts) != _CRON_FIELDS.count(",") + 1:
-            count = "1 field" if len(parts) == 1 else f"{len(parts)} fields"
-            raise RefusedError(f"has {count}. Use five: {_CRON_FIELDS}, for example '*/5 * * * *'.")
-        if wrong := _cron_fault(parts):
-            raise RefusedError(f"is not a cron schedule: {wrong}. The fields are {_CRON_FIELDS}.")
-        return " ".join(parts)
-
-    def schema(self) -> dict[str, Any]:
-        """Text of five fields."""
-        return {"type": "string", "pattern": r"^(\s*\S+(\s+\S+){4}\s*)?$"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """A time zone by its name."""
-
-    words: str = 'time zone such as `"Europe/Helsinki"`'
-
-    def read(self, value: object) -> str:
-        """The name of the zone."""
-        from zoneinfo import ZoneInfo, available_timezones
-
-        name = _text(value)
-        try:
-            ZoneInfo(name)
-        except (LookupError, ValueError, OSError):
-            zones = available_timezones()
-            hint = closest(name, sorted(zones)) if zones else "Install the package tzdata."
-            raise RefusedError(
-                f"is not a time zone. Use a name such as 'Europe/Helsinki'. {hint}".rstrip()
-            ) from None
-        return name
-
-    def schema(self) -> dict[str, Any]:
-        """Any text: the names differ between machines."""
-        return {"type": "string"}
-
-
 def shown(value: object) -> str:
     """The value as a message shows it: its repr, cut where it gets long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """The value, if it is text; raises `RefusedError`."""
     if not isinstance(value, str):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         quoted = f': "{shown(value)}"' if number else ""
@@ -267,25 +236,3 @@ def _seconds(value: object) -> float:
         raise RefusedError("is not a duration. Use text such as '30s', '5m', '1h30m', or seconds.")
     parts = re.findall(r"([0-9.]+)([dhms])", value)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-def _cron_fault(parts: list[str]) -> str:
-    """What is wrong with the five fields, or an empty string.
-
-    The local loop's parser knows more than the one of Argo Workflows: `L` (last), `#` (nth) and 7
-    for Sunday would work on a laptop and fail when deployed, so they are refused at once.
-    """
-    from cronsim import CronSim, CronSimError
-
-    weekday = parts[4].upper()
-    if re.search(r"(?<![0-9/])0*7", weekday):
-        return "Sunday is 0 here, not 7"
-    if "#" in weekday or re.search(r"[0-9]L", weekday) or "L" in parts[2].upper():
-        return "'L' and '#' are not known to Argo Workflows"
-    try:
-        CronSim(" ".join(parts), datetime(2024, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        return str(error).lower()
-    except ValueError:
-        return "a number is far too long"
-    return ""

@@ -35,6 +35,7 @@ EventName = Annotated[str, "event name"]
 PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
+EventCount = Annotated[int, "events in an hour"]
 
 First = Literal["baseline", "fire"]
 """What the first tick of a sensor does."""
@@ -77,6 +78,23 @@ class Sensor:
     timeout: SomeSeconds = 300.0
     """How long, in seconds, one look may take before this sensor counts as failed. The default is
     the default cadence: a look that takes longer than that delays the next one."""
+
+    receipt_timeout: SomeSeconds = 900.0
+    """How long, in seconds, the flows that listen may take to start before the event is sent again,
+    with the same id. After each sending the wait doubles. The default leaves a busy cluster time to
+    find room for a pod."""
+
+    max_attempts: int = 5
+    """How often the event of a change is sent, at most. If there is still a flow that has not
+    started, the change counts as undelivered: ticks fail, and say so, until it is replayed."""
+
+    coalesce: bool = False
+    """Whether changes that piled up (the bus was down, the sensor was held back) are sent as one
+    event, with the difference from the oldest state to the newest."""
+
+    max_events_per_hour: EventCount = 0
+    """How many changes of this sensor may be sent in an hour. More of them are recorded, and wait
+    until there is room: a source that flaps starts no storm of runs. 0: as many as there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

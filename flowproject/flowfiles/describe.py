@@ -71,6 +71,8 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
     from metaflow.system_context import system_context
     from metaflow.util import get_username
 
+    from flowproject.journal import datastore_root
+
     parameters = tuple(_parameter(item) for item in argo.parameters.values())
     dependencies = tuple(_dependency(trigger) for trigger in argo.triggers)
     _refuse_upper_case(dependencies, parameters)
@@ -87,6 +89,7 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
         end_step=getattr(flow._graph, "end_step", "end"),  # noqa: SLF001
         metadata=system_context.metadata.metadata_str(),
         local_root=LocalStorage.get_datastore_root_from_config(lambda *_, **__: None),
+        datastore=datastore_root(),
         inherits_ours=any(
             base.__module__.partition(".")[0] == "flowproject" for base in type(flow).__mro__
         ),

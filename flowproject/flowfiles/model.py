@@ -81,6 +81,8 @@ class FlowFile:
     """Where its runs are recorded, in the form that `metaflow.metadata()` takes."""
     local_root: str = ""
     """Metaflow's local datastore for this project, even if artifacts go elsewhere."""
+    datastore: str = ""
+    """The root of the datastore that its runs use, unless they are told another."""
     inherits_ours: bool = False
     """Whether a class of flowproject is among its bases."""
 

@@ -1,22 +1,29 @@
-"""The durable record of a sensor: what was recorded, what was published.
+"""The durable record of a sensor: what was recorded, what was published, which runs took it.
 
 Entries are created once and never overwritten, so two ticks at once can't both record. What is
-rewritable here (three memos) is never the truth. What a change is, is decided elsewhere.
+rewritable here (memos) is never the truth. What a change is, is decided elsewhere.
 """
 
 from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
-from flowproject.journal.journal import Head, Journal
+from flowproject.journal.heads import Head
+from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
+from flowproject.journal.outbox import Combination, Mark, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
+from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store
 
 __all__ = [
     "PRUNE_EVERY",
+    "Combination",
     "DamagedEntryError",
     "DamagedTableError",
     "Head",
     "Journal",
+    "Mark",
+    "Receipt",
+    "Sendings",
     "Store",
     "Superseded",
     "datastore_root",

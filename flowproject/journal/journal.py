@@ -1,34 +1,26 @@
 """One sensor's journal: entries by sequence number, their items, and their published marks."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 
-from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Items, Memo
 from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedEntryError, Superseded
-from flowproject.journal.layout import TOP, Layout, entry_numbers
+from flowproject.journal.heads import Head, HeadMemo
+from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
+from flowproject.journal.outbox import Outbox
+from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
 
 __all__ = ["Head", "Journal", "entry_numbers"]
 
 _PROBES: Final = 16
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The end of a journal: its newest number (0: it is empty), and the newest readable entry."""
-
-    seq: int = 0
-    entry: Entry | None = None
 
 
 class Journal:
@@ -45,24 +37,27 @@ class Journal:
         self._layout = Layout(self.location)
         self._snapshots = Snapshots(store, self._layout)
         self._memos = Memos(store, self._layout)
+        self._head_memo = HeadMemo(store, self._layout)
+        self._receipts = Receipts(store, self._layout)
         self._store = store
+        self.outbox = Outbox(store, self._layout)
 
     def head(self) -> Head:
-        """The newest number, and the newest entry that can be read.
+        """The newest number, the newest entry that can be read, and what may be left to do.
 
         Raises:
             DamagedEntryError: if the newest entry can't be read and no tick has noted it yet.
             JournalError: if there are entries and none can be read, which is no first look.
         """
-        newest, content = self._newest()
-        for seq in range(newest, 0, -1):
-            content = content if seq == newest else self._store.get(self.entry_key(seq))
+        end, content = self._newest()
+        for seq in range(end.seq, 0, -1):
+            content = content if seq == end.seq else self._store.get(self.entry_key(seq))
             if content is None:
                 break
             entry = self._readable(seq, content)
             if entry:
-                return Head(seq=newest, entry=entry)
-        if newest:
+                return replace(end, entry=entry)
+        if end.seq:
             raise JournalError(
                 f"No entry of sensor {self.sensor!r} can be read",
                 where=self._layout.entries,
@@ -85,8 +80,25 @@ class Journal:
         """Where the entry with this sequence number lies, below the root of the datastore."""
         return self._layout.entry(seq)
 
-    def record(self, entry: Entry, items: Items | None, difference: Difference) -> Entry:
+    def readable(self, seq: int) -> Entry | None:
+        """The entry with this number; None if it was pruned, or is damaged and that is noted.
+
+        Raises:
+            DamagedEntryError: if it is damaged and nobody has noted it.
+        """
+        content = self._store.get(self.entry_key(seq))
+        return None if content is None else self._readable(seq, content)
+
+    def record(
+        self,
+        entry: Entry,
+        items: Items | None,
+        difference: Difference,
+        head: Head | None = None,
+    ) -> Entry:
         """Record `entry` under its sequence number, tables first: the entry as it was recorded.
+
+        `head` is the end of the journal that it follows; without it the end is looked for.
 
         Raises:
             Superseded: if another tick has recorded under this number; nothing is left behind.
@@ -95,8 +107,13 @@ class Journal:
         if not self._create(entry):
             self._snapshots.discard(entry)
             raise Superseded
-        self._remember(entry.seq)
+        end = head.followed_by(entry) if head else self._newest()[0]
+        self.remember_head(end if entry.is_published else end.settled([entry.seq]))
         return entry
+
+    def remember_head(self, head: Head) -> None:
+        """Keep what is known of the end of the journal, so that the next tick need not look."""
+        self._head_memo.write(head)
 
     def items(self, entry: Entry) -> Items:
         """The items that the source had when `entry` was recorded; empty if it has no items.
@@ -127,50 +144,49 @@ class Journal:
         """
         return self._snapshots.difference(entry)
 
-    def is_waiting(self, head: Entry | None) -> bool:
-        """Whether the bus lacks a change: the newest tells, for they are published in order."""
-        newest = next((entry for entry in self.back_from(head) if entry.is_published), None)
-        return newest is not None and not self.is_marked(newest)
+    def write_difference(self, seq: int, difference: Difference) -> str:
+        """Keep a difference that no entry records: the name of its table."""
+        return self._snapshots.write_difference(seq, difference)
 
-    def pending(self, head: Entry | None) -> list[Entry]:
-        """The entries up to `head` that the bus has not taken yet, oldest first.
+    def at(self, head: Head, seq: int) -> Entry | None:
+        """The entry with this number, of which the newest is at hand; as `readable` has it."""
+        return head.entry if head.entry and head.entry.seq == seq else self.readable(seq)
 
-        They are published in order, so the search goes back from `head` and ends at the first
-        that has its mark: one request if nothing is outstanding.
+    def claim(self, *, seq: int, id: str, attempt: int, flow: str, run: str, at: str) -> Receipt:  # noqa: A002
+        """The receipt that stands for this attempt: the run's, or that of the run before it.
+
+        Raises:
+            JournalError: if it can't be told which stands, or the one that stands is damaged.
         """
-        found: list[Entry] = []
-        for entry in self.back_from(head):
-            if not entry.is_published:
-                continue
-            if self.is_marked(entry):
-                break
-            found.append(entry)
-        return found[::-1]
+        return self._receipts.claim(
+            Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
+        )
 
-    def is_marked(self, entry: Entry) -> bool:
-        """Whether the bus is known to have taken this entry."""
-        return self._store.exists(self._layout.mark(entry))
+    def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
+        """Attempt and flow of each receipt for this change: one request."""
+        return self._receipts.receivers(seq, id)
 
-    def mark_published(self, entry: Entry, details: Mapping[str, Json]) -> None:
-        """Note that the bus has taken this entry."""
-        self._store.create(self._layout.mark(entry), _to_bytes({"v": 1, "id": entry.id, **details}))
+    def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
+        """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
+        return self._receipts.read(seq, id)
 
-    def back_from(self, head: Entry | None) -> Iterator[Entry]:
-        """`head` and the entries before it, as far as they are kept; noted damage is passed over.
+    def waiting(self, head: Head) -> Iterator[Entry]:
+        """The entries that the bus is not known to have, oldest first; each is read when needed.
 
         Raises:
             DamagedEntryError: at an entry that can't be read and is not noted.
         """
-        if head is None:
-            return
-        yield head
-        for seq in range(head.seq - 1, 0, -1):
-            content = self._store.get(self.entry_key(seq))
-            if content is None:
-                return
-            entry = self._readable(seq, content)
-            if entry:
-                yield entry
+        for seq in head.unsettled:
+            if seq > head.sent:
+                entry = self.at(head, seq)
+                if entry and entry.is_published and not self.outbox.is_marked(entry):
+                    yield entry
+
+    def is_waiting(self, head: Head) -> bool:
+        """Whether the bus lacks a change: the newest tells, for they are sent in order."""
+        found = (self.at(head, seq) for seq in reversed(head.unsettled))
+        newest = next((entry for entry in found if entry and entry.is_published), None)
+        return newest is not None and not self.outbox.is_marked(newest)
 
     def note_damage(self, damage: DamagedEntryError) -> None:
         """Note that an entry can't be read, so that it is passed over from now on.
@@ -181,22 +197,34 @@ class Journal:
 
     def next_seq(self) -> int:
         """The sequence number that follows everything recorded, readable or not."""
-        return self._newest()[0] + 1
+        return self._newest()[0].seq + 1
 
-    def _newest(self) -> tuple[int, bytes | None]:
-        """The newest number and what is there; the memo leads to it, or else the names."""
-        seq = self._memo()
-        for _ in range(_PROBES):
-            if not seq or not self._store.exists(self.entry_key(seq + 1)):
-                break
-            seq += 1
-        else:
-            seq = 0
-        content = self._store.get(self.entry_key(seq)) if seq else None
-        if content is None:
-            seq = max(entry_numbers(self._store.keys(self._layout.entries)), default=0)
-            content = self._store.get(self.entry_key(seq)) if seq else None
-        return seq, content
+    def _newest(self) -> tuple[Head, bytes | None]:
+        """The end of the journal and what is there; the memo leads to it, or else the names."""
+        known = self._head_memo.read()
+        end = self._probed(known) if known else None
+        content = self._store.get(self.entry_key(end.seq)) if end else None
+        if end is None or content is None:
+            end = self._listed()
+            content = self._store.get(self.entry_key(end.seq)) if end.seq else None
+        return end, content
+
+    def _probed(self, known: Head) -> Head | None:
+        """The end a little further than it is known; None if that is too far behind."""
+        for seq in range(known.seq + 1, known.seq + 1 + _PROBES):
+            if not self._store.exists(self.entry_key(seq)):
+                return replace(
+                    known, seq=seq - 1, unsettled=(*known.unsettled, *range(known.seq + 1, seq))
+                )
+        return None
+
+    def _listed(self) -> Head:
+        """The end of the journal by the names of its objects."""
+        numbers = sorted(entry_numbers(self._store.keys(self._layout.entries)))
+        if not numbers:
+            return Head()
+        settled = self.outbox.settled_numbers()
+        return Head(seq=numbers[-1], unsettled=tuple(seq for seq in numbers if seq not in settled))
 
     def _readable(self, seq: int, content: bytes) -> Entry | None:
         """The entry, or None if it is damaged and that is noted."""
@@ -217,21 +245,6 @@ class Journal:
             ) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise DamagedEntryError(self.entry_key(seq), seq, str(error)) from error
-
-    def _memo(self) -> int:
-        content = self._store.get(self._layout.head_memo)
-        try:
-            seq = json.loads(content or b"{}").get("seq", 0)
-        except (ValueError, AttributeError):
-            return 0
-        return seq if isinstance(seq, int) and 0 < seq < TOP else 0
-
-    def _remember(self, seq: int) -> None:
-        try:
-            self._store.put(self._layout.head_memo, _to_bytes({"seq": seq}))
-        except JournalError as error:
-            # The entry is there, and that is what counts: without a memo the next tick is slower.
-            _log.warning("The memo of the journal was not written. %s", error)
 
     def _create(self, entry: Entry) -> bool:
         content = _to_bytes(entry.to_json())

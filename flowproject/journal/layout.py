@@ -13,19 +13,26 @@ TOP: Final = 10**10
 """What the numbers of entries are taken from, so that the newest comes first by name."""
 
 _ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
-_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*$")
+_LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*(?:/[^/]*)?$")
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where the objects of one journal lie, below the root of the datastore.
 
-    head.json                        a memo of the newest sequence number; safe to lose
+    head.json                        a memo of the newest number and what is open; safe to lose
     entries/<10^10 - seq>.json       one entry, newest first by name; created, never overwritten
     tables/<seq>-<token>-*           the items that an entry knows, and the difference it records
     items-memo.json                  a later manifest of the newest items; safe to lose
     source-memo.json                 what the source noted since the newest entry; safe to lose
+    listeners.json                   the flows that are expected to write receipts
+    combined/<seq>-<id>.json         a decision: the changes from this one on are sent as one event
     published/<seq>-<id>.json        a mark: the bus has this change
+    sent/<seq>-<id>/<attempt>-<n>.json
+                                     a further sending; n is 0 where a replay opened an attempt
+    delivered/<seq>-<id>.json        every listener has started for this change: nothing is left
+    receipts/<seq>-<id>/<attempt>-<Flow>.json
+                                     a receipt: a run of this flow took this change
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
@@ -62,9 +69,39 @@ class Layout:
         """What the names of all tables of one entry begin with."""
         return f"{self.location}/tables/{seq:010d}-{token}"
 
+    @property
+    def listeners(self) -> str:
+        """The flows that are expected to write receipts."""
+        return f"{self.location}/listeners.json"
+
+    @property
+    def delivered(self) -> str:
+        """The folder of what is delivered."""
+        return f"{self.location}/delivered"
+
     def mark(self, entry: Entry) -> str:
         """The mark that the bus has this entry."""
-        return f"{self.location}/published/{entry.seq:010d}-{entry.id}.json"
+        return f"{self.location}/published/{_named(entry.seq, entry.id)}.json"
+
+    def settled(self, entry: Entry) -> str:
+        """The note that nothing is left to do for this entry."""
+        return f"{self.delivered}/{_named(entry.seq, entry.id)}.json"
+
+    def combination(self, first: Entry) -> str:
+        """The decision which changes are sent with this one, the oldest of them."""
+        return f"{self.location}/combined/{_named(first.seq, first.id)}.json"
+
+    def sendings(self, seq: int, event_id: str) -> str:
+        """The folder of the further sendings of an event."""
+        return f"{self.location}/sent/{_named(seq, event_id)}"
+
+    def receipts(self, seq: int, change_id: str) -> str:
+        """The folder of the receipts for this change."""
+        return f"{self.location}/receipts/{_named(seq, change_id)}"
+
+    def receipt(self, seq: int, change_id: str, attempt: int, flow: str) -> str:
+        """The receipt for one attempt to deliver this change to a flow."""
+        return f"{self.receipts(seq, change_id)}/{attempt}-{flow}.json"
 
     def note(self, seq: int) -> str:
         """The note that the entry with this number can't be read."""
@@ -77,5 +114,9 @@ def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
 
 
 def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
-    """The sequence numbers that these names of marks, tables and notes start with."""
+    """The sequence numbers that these names start with, or the folders that they are in."""
     return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
+
+
+def _named(seq: int, change_id: str) -> str:
+    return f"{seq:010d}-{change_id}"

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from flowproject.changes.entry import Entry
 from flowproject.journal.failures import DamagedTableError
+from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers, leading_numbers
 from flowproject.journal.snapshots import MANIFEST, ROWS, TABLE, read_manifest
@@ -23,15 +23,14 @@ _SNAPSHOTS_KEPT: Final = 2
 _log = logging.getLogger(__name__)
 
 
-def prune(store: Store, journal: Journal, head: Entry, *, keep: int = KEPT_ENTRIES) -> int:
+def prune(store: Store, journal: Journal, head: Head, *, keep: int = KEPT_ENTRIES) -> int:
     """Forget all but the newest `keep` entries: how many objects went.
 
-    Entries that are still to be published stay, with everything after them. Of the snapshots
+    Entries for which something may be left to do stay, with everything after them. Of the snapshots
     of all items, which only the next comparison needs, the newest two stay, with every segment
     that they name: a slow tick may still be reading the older one.
     """
-    pending = [entry.seq for entry in journal.pending(head)]
-    oldest_kept = min([head.seq - keep + 1, *pending])
+    oldest_kept = min([head.seq - keep + 1, *head.unsettled])
     newest_spare = head.seq - _SNAPSHOTS_KEPT
     keys = store.keys(journal.location)
     doomed = [

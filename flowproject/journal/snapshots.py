@@ -60,6 +60,12 @@ class Snapshots:
             )
         return entry
 
+    def write_difference(self, seq: int, difference: Difference) -> str:
+        """Write a difference beside those of the entries: its name."""
+        key = self._layout.table(seq, secrets.token_hex(6)) + _DIFFERENCE
+        self._write_difference(key, difference)
+        return key
+
     def discard(self, entry: Entry) -> None:
         """Remove what `write` wrote for an entry, and nothing of an entry before it."""
         own = entry.snapshot.removesuffix(MANIFEST) + ROWS if _is_manifest(entry.snapshot) else ""

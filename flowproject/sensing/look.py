@@ -95,7 +95,7 @@ class Look:
             return self._tick(self.decision)
         entry = self._entry()
         try:
-            recorded = self.journal.record(entry, self.seen.items, self.difference)
+            recorded = self.journal.record(entry, self.seen.items, self.difference, self.head)
         except Superseded:
             reason = f"another tick recorded number {entry.seq} first"
             return self._tick(Decision(outcome="superseded", reason=reason))

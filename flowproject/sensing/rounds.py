@@ -1,85 +1,36 @@
 """All sensors of a project in one tick, side by side: one that fails never stops the others."""
 
-import datetime as dt
 import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from queue import Queue
 from typing import Final
 
-from flowproject.changes.entry import Entry
 from flowproject.changes.observation import Observation, Past
-from flowproject.changes.payload import payload
-from flowproject.changes.progress import Report, say_nothing
-from flowproject.config.model import Project, Sensor
-from flowproject.errors import DeliveryError, FlowprojectError, TickError, UsageError, closest
-from flowproject.events import bus_address, full_name
-from flowproject.events import publish as publish_event
+from flowproject.config.model import Sensor
+from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import (
     PRUNE_EVERY,
     DamagedEntryError,
     DamagedTableError,
     Head,
     Journal,
-    Store,
     prune,
 )
+from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
 from flowproject.sensing.patience import observe_within
+from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick, failed_tick
 from flowproject.sources import open_source
 
-__all__ = ["Scene", "observe", "preview", "publish", "raise_for_failures"]
+__all__ = ["observe", "preview", "publish", "raise_for_failures"]
 
 _AT_ONCE: Final = 16
 _log = logging.getLogger(__name__)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """Where ticks happen: the project, its folder, the store of its journals, branch and run.
-
-    `report` is told how far long looks are.
-    """
-
-    project: Project
-    root: Path
-    store: Store
-    branch: str
-    run: str = ""
-    clock: Callable[[], dt.datetime] = field(default=_now)
-    report: Report = say_nothing
-
-    def journal(self, sensor: str) -> Journal:
-        """The journal of one sensor."""
-        return Journal(
-            self.store, project=self.project.project_name, branch=self.branch, sensor=sensor
-        )
-
-    def sensors(self, names: Sequence[str] = ()) -> list[Sensor]:
-        """The sensors with these names, or all.
-
-        Raises:
-            UsageError: if there is no such sensor.
-        """
-        known = self.project.sensors
-        for name in names:
-            if name not in known:
-                raise UsageError(
-                    f"There is no sensor {name!r}",
-                    where="flowproject.toml",
-                    allowed=f"Sensors: {', '.join(known)}",
-                    fix=closest(name, known),
-                )
-        return [known[name] for name in names or known]
 
 
 def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> list[Tick]:
@@ -105,7 +56,7 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
     def look(sensor: Sensor) -> Tick:
         journal = scene.journal(sensor.name)
         head = journal.head()
-        pending = len(journal.pending(head.entry))
+        pending = sum(1 for _ in journal.waiting(head))
         return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
 
     return _side_by_side(scene, names, look)
@@ -117,18 +68,23 @@ def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
     Sensors with nothing to deliver cost no request. What could not be delivered is in the ticks.
     """
     return [
-        _after_delivery(scene, seen) if seen.pending and not seen.undelivered else seen
+        _after_delivery(scene, seen) if seen.pending and not _is_stuck(seen) else seen
         for seen in ticks
     ]
+
+
+def _is_stuck(seen: Tick) -> bool:
+    """Whether the bus has just refused a change that comes before whatever the tick recorded."""
+    return bool(seen.undelivered) and seen.pending > bool(seen.id)
 
 
 def _after_delivery(scene: Scene, seen: Tick) -> Tick:
     sensor, journal = scene.project.sensors[seen.sensor], scene.journal(seen.sensor)
     try:
-        left = _deliver(scene, sensor, journal, journal.head().entry)
+        left = deliver(scene, sensor, journal, journal.head())
     except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
         return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
-    return replace(seen, pending=left.count, undelivered=left.reason)
+    return replace(seen, pending=left.waiting, undelivered=left.reason, held=left.held)
 
 
 def raise_for_failures(ticks: Sequence[Tick]) -> None:
@@ -146,29 +102,22 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Undelivered:
-    count: int = 0
-    reason: str = ""
-
-
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
-    head = journal.head()
-    left = _deliver(scene, sensor, journal, head.entry)
+    left = deliver(scene, sensor, journal, journal.head())
     try:
-        seen = _look(scene, sensor, journal, head, force=force).record()
+        seen = _look(scene, sensor, journal, left.head, force=force).record()
     except FlowprojectError as error:
         seen = failed_tick(sensor, error, scene.clock())
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(scene, journal)
-    return replace(seen, pending=left.count + bool(seen.id), undelivered=left.reason)
+    return replace(
+        seen, pending=left.waiting + bool(seen.id), undelivered=left.reason, held=left.held
+    )
 
 
 def _prune(scene: Scene, journal: Journal) -> None:
     try:
-        head = journal.head().entry
-        if head:
-            prune(scene.store, journal, head)
+        prune(scene.store, journal, journal.head())
     except FlowprojectError as error:
         # The change is recorded, and that is what counts; the next pruning takes what this left.
         _log.warning("The journal of sensor %r was not pruned. %s", journal.sensor, error)
@@ -213,33 +162,6 @@ def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
 
 def _seen(scene: Scene, sensor: Sensor, past: Past | None) -> Observation:
     return observe_within(open_source(sensor.data, scene.root), sensor, past, scene.report)
-
-
-def _deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Entry | None) -> _Undelivered:
-    """Publish what is recorded and not marked, oldest first, and stop at the first failure."""
-    if not bus_address():
-        return _Undelivered(count=int(journal.is_waiting(head)))
-    pending = journal.pending(head)
-    for index, entry in enumerate(pending):
-        try:
-            _publish(scene, sensor, journal, entry)
-        except DeliveryError as error:
-            return _Undelivered(count=len(pending) - index, reason=str(error))
-    return _Undelivered()
-
-
-def _publish(scene: Scene, sensor: Sensor, journal: Journal, entry: Entry) -> None:
-    message = payload(entry, payload_key=sensor.payload_key, location=journal.entry_key(entry.seq))
-    name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
-    publish_event(name, message)
-    journal.mark_published(
-        entry,
-        {
-            "event_name": name,
-            "published_at": scene.clock().isoformat(),
-            "run": scene.run,
-        },
-    )
 
 
 def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], Tick]) -> list[Tick]:

@@ -20,8 +20,8 @@ class Tick:
 
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `since` is when the newest entry of the journal was recorded, `pending` how many
-    recorded changes the bus has not taken (at least: without a bus, nobody counts), `undelivered`
-    why, and `exit_code` the kind of failure.
+    recorded changes the bus has not taken (at least: nobody counts on), `held` why they are held
+    back, `undelivered` why something could not be delivered, and `exit_code` the kind of failure.
     """
 
     sensor: str
@@ -42,6 +42,7 @@ class Tick:
     query: str = ""
     since: str = ""
     pending: int = 0
+    held: str = ""
     undelivered: str = ""
     exit_code: int = 0
 
@@ -54,6 +55,8 @@ class Tick:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
         if self.undelivered:
             return f"{self.pending} recorded and not delivered: {self.undelivered}"
+        if self.held:
+            return f"recorded changes wait: {self.held}"
         if self.pending:
             return "recorded changes wait: no event bus is configured; `flowproject dev` runs one"
         return f"change {self.seq} delivered as event {self.event_name!r}" if self.id else ""

@@ -26,13 +26,13 @@ from flowproject.journal import (
 )
 from flowproject.tables.differences import read_difference, write_difference
 from flowproject.tables.rows import read_items, write_items
-from tests.journals import CountingStore, entry, fill, journal_on
+from tests.journals import CountingStore, entry, fill, journal_on, mark, settle
 
 
 def test_an_empty_journal_has_no_head_and_nothing_pending(journal: Journal) -> None:
     assert journal.head() == Head()
-    assert journal.pending(None) == []
-    assert not journal.is_waiting(None)
+    assert list(journal.waiting(Head())) == []
+    assert not journal.is_waiting(Head())
     assert journal.next_seq() == 1
 
 
@@ -40,7 +40,7 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
     before = {"a": item("a", {"n": 1}), "b": item("b", {"n": 2})}
     after = {"b": item("b", {"n": 3}), "c": item("c", {"n": None})}
     recorded = journal.record(entry(1), after, diff(before, after))
-    assert journal.head() == Head(seq=1, entry=recorded)
+    assert journal.head() == Head(seq=1, entry=recorded, unsettled=(1,))
     assert journal.items(recorded) == after
     assert journal.difference(recorded).first(99) == diff(before, after)
 
@@ -49,7 +49,7 @@ def test_the_newest_entry_is_the_head(journal: Journal) -> None:
     fill(journal, 12)
     head = journal.head()
     assert head.seq == 12
-    assert [found.seq for found in journal.back_from(head.entry)] == list(range(12, 0, -1))
+    assert head.entry == journal.get(12)
 
 
 def test_a_taken_number_supersedes_and_leaves_nothing_behind(
@@ -106,12 +106,14 @@ def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> Non
     for target in (3, 120):
         head = journal.head()
         for seq in range(head.seq + 1, target + 1):
-            journal.mark_published(journal.record(entry(seq), None, Difference()), {})
+            recorded = journal.record(entry(seq), None, Difference())
+            mark(journal, recorded)
+            settle(journal, recorded)
         counting.requests.clear()
-        assert journal.pending(journal.head().entry) == []
+        assert list(journal.waiting(journal.head())) == []
         costs.append(list(counting.requests))
     assert costs[0] == costs[1]
-    assert len(costs[1]) == 4
+    assert len(costs[1]) == 3
     assert "keys" not in costs[1]
 
 
@@ -119,19 +121,19 @@ def test_pending_entries_come_oldest_first_and_stop_at_the_first_mark(journal: J
     fill(journal, 2)
     for seq in (3, 4, 5):
         journal.record(entry(seq), None, Difference())
-    assert [found.seq for found in journal.pending(journal.head().entry)] == [3, 4, 5]
+    assert [found.seq for found in journal.waiting(journal.head())] == [3, 4, 5]
 
 
 def test_a_baseline_is_never_pending(journal: Journal) -> None:
     journal.record(entry(1, outcome="baseline"), None, Difference())
-    assert journal.pending(journal.head().entry) == []
+    assert list(journal.waiting(journal.head())) == []
 
 
 def test_marking_twice_changes_nothing(journal: Journal) -> None:
     recorded = journal.record(entry(1), None, Difference())
-    journal.mark_published(recorded, {"run": "first"})
-    journal.mark_published(recorded, {"run": "second"})
-    assert journal.is_marked(recorded)
+    first = mark(journal, recorded)
+    mark(journal, replace(recorded, recorded_at=entry(2).recorded_at))
+    assert journal.outbox.mark(recorded) == first
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", b'{"v": 2}', b"[1]", b'"x"'])
@@ -182,12 +184,12 @@ def test_a_journal_of_damaged_entries_only_is_no_first_look(journal: Journal, st
 
 
 def test_noted_damage_in_the_middle_hides_nothing_before_it(journal: Journal, store: Store) -> None:
-    fill(journal, 5, mark=False)
+    fill(journal, 5, deliver=False)
     store.put(journal.entry_key(3), b"?")
     with pytest.raises(DamagedEntryError) as caught:
-        journal.pending(journal.head().entry)
+        list(journal.waiting(journal.head()))
     journal.note_damage(caught.value)
-    assert [found.seq for found in journal.pending(journal.head().entry)] == [1, 2, 4, 5]
+    assert [found.seq for found in journal.waiting(journal.head())] == [1, 2, 4, 5]
 
 
 def test_a_lost_or_damaged_table_is_said_to_be_one(journal: Journal, store: Store) -> None:
@@ -208,8 +210,7 @@ def test_what_is_not_ours_is_passed_over(journal: Journal, store: Store, folder:
     store.delete(f"{journal.location}/head.json")
     head = journal.head()
     assert head.seq == 3
-    assert head.entry is not None
-    prune(store, journal, head.entry, keep=1)
+    prune(store, journal, head, keep=1)
     assert len([key for key in store.keys(journal.location) if f"/{folder}/" in key]) >= 3
 
 
@@ -231,15 +232,15 @@ def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, stor
     for seq in range(1, 31):
         recorded = journal.record(entry(seq), {"a": item("a", {"n": seq})}, Difference())
         if seq <= 20:
-            journal.mark_published(recorded, {})
-    head = journal.head().entry
-    assert head is not None
+            mark(journal, recorded)
+            settle(journal, recorded)
+    head = journal.head()
     assert prune(store, journal, head, keep=5) > 0
-    kept = list(journal.back_from(head))
-    assert [found.seq for found in kept] == list(range(30, 20, -1))
+    kept = [found for seq in range(1, 31) if (found := journal.get(seq))]
+    assert [found.seq for found in kept] == list(range(21, 31))
     snapshots = [key for key in store.keys(journal.location) if key.endswith("-items.parquet")]
     assert len(snapshots) == 2
-    assert journal.items(head) == {"a": item("a", {"n": 30})}
+    assert journal.items(kept[-1]) == {"a": item("a", {"n": 30})}
     assert not any(journal.difference(found).counts["added"] for found in kept)
 
 

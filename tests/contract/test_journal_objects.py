@@ -13,7 +13,7 @@ from flowproject.journal import DamagedTableError, Journal, Store, Superseded, p
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.columns import object_rows
 from flowproject.tables.table import ObjectTable
-from tests.journals import CountingStore, entry, journal_on
+from tests.journals import CountingStore, entry, journal_on, mark, settle
 
 Sizes = dict[str, int]
 """The objects of a bucket: sizes by key, all of them letters and a number."""
@@ -288,10 +288,9 @@ def test_pruning_keeps_the_segments_that_the_two_newest_manifests_name(
         items = record(journal, seq, look(sizes, items))
         recorded = journal.get(seq)
         assert recorded is not None
-        journal.mark_published(recorded, {})
-    head = journal.head().entry
-    assert head is not None
-    prune(store, journal, head, keep=3)
+        mark(journal, recorded)
+        settle(journal, recorded)
+    prune(store, journal, journal.head(), keep=3)
     kept = {*items.manifest.segments, *objects(journal, 7).manifest.segments}
     assert {*names(store, "-rows.parquet")} <= kept
     assert len(names(store, "-items.json")) == 2
@@ -307,9 +306,7 @@ def test_pruning_removes_no_segment_if_a_manifest_can_not_tell(
         items = record(journal, seq, look({**FIRST, "c1": seq}, items))
     before = names(store, "-rows.parquet")
     store.put(names(store, "-items.json")[-1], b"?")
-    head = journal.head().entry
-    assert head is not None
-    prune(store, journal, head, keep=1)
+    prune(store, journal, journal.head(), keep=1)
     assert names(store, "-rows.parquet") == before
     assert "might be needed" in caplog.text
 
@@ -322,9 +319,7 @@ def test_pruning_removes_what_a_tick_that_died_left(journal: Journal, store: Sto
         store.put(key, b"rows")
     for seq in (2, 3):
         items = record(journal, seq, look({**FIRST, "c1": seq}, items))
-    head = journal.head().entry
-    assert head is not None
-    prune(store, journal, head, keep=1)
+    prune(store, journal, journal.head(), keep=1)
     assert not store.exists(orphan)
     assert store.exists(coming), "another tick may be writing its table now"
 
@@ -335,6 +330,7 @@ def test_small_and_large_tables_follow_each_other(journal: Journal) -> None:
     built = look(FIRST)
     journal.record(entry(2), built.items, built.difference)
     journal.record(entry(3), few, Difference())
-    found = [journal.items(known) for known in journal.back_from(journal.head().entry)]
+    known = [journal.get(seq) for seq in (3, 2, 1)]
+    found = [journal.items(one) for one in known if one]
     assert found[0] == found[2] == few
     assert len(found[1]) == len(FIRST)

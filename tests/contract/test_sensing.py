@@ -13,9 +13,10 @@ import pytest
 
 from flowproject import sensing
 from flowproject.config import DuckDBData, FilesData, Project, Schedule, Sensor
-from flowproject.errors import TickError, UsageError
+from flowproject.errors import JournalError, TickError, UsageError
 from flowproject.journal import Store, open_store, prune
 from flowproject.sensing import Scene, Tick
+from tests.journals import CountingStore
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 
@@ -175,15 +176,23 @@ def test_changes_that_pile_up_are_delivered_in_order(scene: Scene, bus: Bus, fol
     assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4]
 
 
+class WithoutMarks(CountingStore):
+    """A real store that takes no mark."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        if "/published/" in key:
+            raise JournalError("no room for a mark")
+        return self._store.create(key, content)
+
+
 def test_a_crash_between_publish_and_mark_repeats_the_event_with_its_id(
     scene: Scene, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
-    seen = tick(scene)
-    journal = scene.journal("files")
-    [mark] = scene.store.keys(f"{journal.location}/published")
-    scene.store.delete(mark)
+    [seen] = sensing.observe(scene)
+    [undelivered] = sensing.publish(replace(scene, store=WithoutMarks(scene.store)), [seen])
+    assert "no room for a mark" in undelivered.undelivered
     assert tick(scene).outcome == "unchanged"
     assert [payload["id"] for payload in bus.payloads] == [seen.id, seen.id]
 
@@ -316,9 +325,8 @@ def test_a_slow_tick_that_was_overtaken_is_superseded(scene: Scene, bus: Bus, fo
             for name in ("c.csv", "d.csv"):
                 write(folder, name, "x")
                 tick(scene)
-            head = scene.journal("files").head().entry
-            assert head is not None
-            prune(scene.store, scene.journal("files"), head)
+            journal = scene.journal("files")
+            prune(scene.store, journal, journal.head())
         return NOW
 
     asked = SimpleNamespace(times=0)

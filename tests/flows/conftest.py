@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from flowproject.changes.payload import payload
 from flowproject.config import load
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
@@ -109,6 +110,19 @@ class Place:
         """The same place as `SensorFlow` sees it, for ticks in this process: they cost no run."""
         store = open_store(str(self.root / ".metaflow"))
         return Scene(project=load(self.root), root=self.root, store=store, branch="user.tester")
+
+    def event(self, sensor: str, seq: int, *, attempt: int = 1) -> dict[str, str]:
+        """The variable in which Argo brings a recorded change to each step of a run."""
+        journal = self.scene().journal(sensor)
+        entry = journal.get(seq)
+        assert entry
+        message = payload(
+            entry, payload_key="value", location=journal.entry_key(seq), attempt=attempt
+        )
+        # The name that Metaflow's compiler to Argo gives it: type, sanitized event, hash.
+        name = f"METAFLOW_ARGO_EVENT_PAYLOAD_event_mfns_demo_user_tester_{sensor}_changed_c0ffee"
+        event = f"mfns.demo.user.tester.{sensor}_changed"
+        return {name: json.dumps({"name": event, "timestamp": 1, **message})}
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds

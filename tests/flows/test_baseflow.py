@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
-from flowproject.changes.payload import payload
 
 CONFIG = """
 project_name = "demo"
@@ -91,8 +90,12 @@ class Changed:
     """A project with one recorded change, and the variable in which Argo brings it to a run."""
 
     place: Any
-    event: dict[str, str]
     id: str
+
+    def event(self, attempt: int) -> dict[str, str]:
+        """The change once more: of one attempt, only one run takes it."""
+        event: dict[str, str] = self.place.event("days", 2, attempt=attempt)
+        return event
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +111,13 @@ def changed(new_place: Callable[..., Any]) -> Changed:
     place.write("data/old.csv", "4444")
     (place.root / "data" / "gone.csv").unlink()
     [tick] = sensing.observe(scene)
-    entry = scene.journal("days").get(tick.seq)
-    assert entry
-    location = scene.journal("days").entry_key(entry.seq)
-    message = payload(entry, payload_key="value", location=location)
-    # The name that Metaflow's compiler to Argo gives the variable: type, sanitized event, hash.
-    name = "METAFLOW_ARGO_EVENT_PAYLOAD_event_mfns_demo_user_tester_days_changed_c0ffee"
-    text = json.dumps({"name": "mfns.demo.user.tester.days_changed", "timestamp": 1, **message})
-    return Changed(place=place, event={name: text}, id=entry.id)
+    return Changed(place=place, id=tick.id)
 
 
 @pytest.fixture(scope="module")
 def resumed(changed: Changed) -> tuple[Any, Any]:
     """A run for a change whose join failed, and its resumption without the event."""
-    run = changed.place.run("listenerflow.py", "--value", "2", **changed.event, FAIL="join")
+    run = changed.place.run("listenerflow.py", "--value", "2", **changed.event(1), FAIL="join")
     again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
     return run, again
 
@@ -155,7 +151,7 @@ def test_a_parameter_named_like_the_payload_key_keeps_what_the_event_gave_it(
 
 
 def test_a_run_whose_first_step_failed_is_resumed_with_its_change(changed: Changed) -> None:
-    run = changed.place.run("listenerflow.py", **changed.event, FAIL="start")
+    run = changed.place.run("listenerflow.py", **changed.event(2), FAIL="start")
     assert run.code == 1
     again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
     assert [again.said()["seen"][step]["id"] for step in STEPS] == [changed.id] * 4
@@ -173,7 +169,7 @@ def test_a_run_by_hand_has_no_change_and_foreign_events_are_none(changed: Change
 
 
 def test_a_flow_that_waited_for_several_sensors_has_the_change_of_each(changed: Changed) -> None:
-    [(name, text)] = changed.event.items()
+    [(name, text)] = changed.event(3).items()
     message = json.loads(text)
     older = {**message, "timestamp": 0, "change": {**message["change"], "sensor": "other"}}
     run = changed.place.run("listenerflow.py", **{name: text, f"{name}2": json.dumps(older)})

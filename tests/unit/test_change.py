@@ -64,6 +64,14 @@ def test_small_facts_come_from_the_event_alone(change: Any) -> None:
     assert repr(told) == "<change 2 of sensor 'days': 1 added, 1 modified, 1 removed>"
 
 
+def test_the_attempt_is_the_first_unless_the_event_says_otherwise(change: Any) -> None:
+    event = change()._event
+    assert Change(event, never).attempt == 1
+    assert Change({**event, "attempt": 2}, never).attempt == 2
+    older = {key: value for key, value in event.items() if key != "attempt"}
+    assert Change(older, never).attempt == 1, "as an older flowproject sent it"
+
+
 def test_what_happened_to_the_items_is_read_from_the_journal(change: Any) -> None:
     told = change()
     assert told.added == [{"key": "c"}]

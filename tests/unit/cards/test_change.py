@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from flowproject.cards import change_card
+from flowproject.cards import change_card, idle_card
 
 
 def test_run_started_by_hand_says_so(draw: Any):
@@ -54,3 +54,13 @@ def test_a_change_without_words_is_drawn(draw: Any):
     change = SimpleNamespace(id="", seq=1, sensor="", reason="", value="", previous="", counts={})
 
     assert draw(change_card(change)).banner["value"] == "—"
+
+
+def test_a_run_that_does_nothing_says_so_and_why_of_each_change(draw: Any):
+    card = draw(idle_card(["change 1 was taken", "change 2 was taken"]))
+
+    assert card.banner["value"] == "Nothing to do"
+    assert [part["text"] for part in card.of("text")] == [
+        "change 1 was taken",
+        "change 2 was taken",
+    ]

@@ -43,6 +43,8 @@ def test_a_small_change_is_told_in_full():
         "branch": "prod",
         "sensor": "s",
         "seq": 3,
+        "first_seq": 3,
+        "attempt": 1,
         "outcome": "changed",
         "reason": "1 → 2",
         "value": 2,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.sensing import Scene
+from tests.journals import mark
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_what_the_bus_has_is_marked(flowproject: Any, scene: Scene) -> None:
     journal = scene.journal("days")
     second = journal.get(2)
     assert second
-    journal.mark_published(second, {})
+    mark(journal, second)
     found = entries(flowproject("history", "days", "--json"))
     assert [entry["published"] for entry in found] == [False, False, True, None]
 

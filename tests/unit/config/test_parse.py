@@ -30,8 +30,12 @@ S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
 DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
-SENSOR_KEYS = "Use one of: name, event_name, payload_key, first, timeout, cron_schedule, timezone."
-OWN_KEYS = "Use one of: data, event_name, payload_key, first, timeout."
+POLICY = (
+    "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, "
+    "max_events_per_hour"
+)
+SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
+OWN_KEYS = f"Use one of: data, {POLICY}."
 FIVE = "Use five: minute, hour, day of month, month, day of week, for example '*/5 * * * *'."
 FIELDS = "The fields are minute, hour, day of month, month, day of week."
 
@@ -47,6 +51,21 @@ def message(text: str) -> str:
 
 
 ONE_PROBLEM = [
+    (
+        FILES + '[sensor]\ncoalesce = "yes"\n',
+        ("[sensor] coalesce = 'yes' is neither true nor false. Use one of these, without quotes."),
+    ),
+    (
+        FILES + "[sensor]\nmax_events_per_hour = -1\n",
+        "[sensor] max_events_per_hour = -1 is too small. Use 0 or more.",
+    ),
+    (
+        FILES + "[sensor]\nreceipt_timeout = 0\n",
+        (
+            "[sensor] receipt_timeout = 0 leaves no time at all. Use more than 0 seconds, for "
+            "example 300."
+        ),
+    ),
     # the top of the file
     (
         '[data]\ntype = "files"\npath = "data"\n',

@@ -1,0 +1,55 @@
+"""When an event is sent again, and when nobody tries any more: pure rules, no clock and no bus."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["Move", "Patience", "next_move", "room_at", "wait_after"]
+
+Move = Literal["wait", "send", "give up"]
+"""What to do for a change that was sent and lacks a receipt."""
+
+_HOUR: Final = dt.timedelta(hours=1)
+_LONGEST_WAIT: Final = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long receipts are awaited after the first sending, and how often an event is sent."""
+
+    receipt_timeout: float
+    max_attempts: int
+
+
+def wait_after(sendings: int, patience: Patience) -> dt.timedelta:
+    """How long receipts are awaited after that many sendings: doubled each time, a day at most."""
+    seconds = patience.receipt_timeout * 2.0 ** (min(sendings, 32) - 1)
+    return min(dt.timedelta(seconds=min(seconds, 1e9)), max(_LONGEST_WAIT, _first(patience)))
+
+
+def next_move(sendings: int, last: dt.datetime, patience: Patience, now: dt.datetime) -> Move:
+    """What to do now for a change without all its receipts, `last` sent at that moment.
+
+    A moment in the future was noted by another machine's clock, or by this one's before it was set
+    back: it is believed, as far as the longest wait reaches.
+    """
+    if sendings == 0:
+        return "send"
+    waited, wait = now - last, wait_after(sendings, patience)
+    if -wait <= waited < wait:
+        return "wait"
+    return "send" if sendings < patience.max_attempts else "give up"
+
+
+def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.datetime:
+    """From when on one more event may be sent, if at most `most` may be within an hour (0: any).
+
+    What was sent in the future does not count: a clock was set back.
+    """
+    counted = sorted(moment for moment in sent if now - _HOUR < moment <= now)
+    return now if not most or len(counted) < most else counted[-most] + _HOUR
+
+
+def _first(patience: Patience) -> dt.timedelta:
+    return dt.timedelta(seconds=patience.receipt_timeout)

@@ -1,0 +1,89 @@
+"""The end of a journal, and the memo that leads to it in one request."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from flowproject.changes.entry import Entry
+from flowproject.errors import JournalError
+from flowproject.journal.documents import opened, sealed
+from flowproject.journal.layout import Layout
+from flowproject.journal.store import Store
+
+__all__ = ["Head", "HeadMemo"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The end of a journal: its newest number (0: it is empty), and the newest readable entry.
+
+    `unsettled` are the numbers, in order, for which there may be something left to do: to send
+    them, or to see who has started for them. All up to `sent` are known to have their mark.
+    `recent` is when events were sent lately.
+    """
+
+    seq: int = 0
+    entry: Entry | None = None
+    unsettled: tuple[int, ...] = ()
+    sent: int = 0
+    recent: tuple[str, ...] = ()
+
+    def settled(self, numbers: Iterable[int]) -> Self:
+        """The same, with nothing left to do for these."""
+        done = frozenset(numbers)
+        return replace(self, unsettled=tuple(seq for seq in self.unsettled if seq not in done))
+
+    def followed_by(self, entry: Entry) -> Self:
+        """The end of the journal after `entry` was recorded."""
+        added = (entry.seq,) if entry.is_published else ()
+        return replace(self, seq=entry.seq, entry=entry, unsettled=(*self.unsettled, *added))
+
+
+class HeadMemo:
+    """What is known of the end of one journal without looking for it.
+
+    It may be old, because ticks write it side by side, and it may be lost: then it is found anew.
+    It is sound when it is old. A number is left out only by who saw that nothing is left to do
+    for it, and numbers that came later are found by asking for them.
+    """
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+
+    def read(self) -> Head | None:
+        """What was known last, without an entry; None if that is lost or damaged."""
+        content = self._store.get(self._layout.head_memo)
+        try:
+            return None if content is None else _head(opened(content))
+        except (ValueError, TypeError, KeyError) as error:
+            _log.info("The memo of the journal can't be read; it is not needed. %s", error)
+        return None
+
+    def write(self, head: Head) -> None:
+        """Note this, in the place of whatever was noted."""
+        content = sealed(
+            {
+                "seq": head.seq,
+                "sent": head.sent,
+                "unsettled": [*head.unsettled],
+                "recent": [*head.recent],
+            }
+        )
+        try:
+            self._store.put(self._layout.head_memo, content)
+        except JournalError as error:
+            # What it says is in the journal, and that is what counts: the next tick is slower.
+            _log.warning("The memo of the journal was not written. %s", error)
+
+
+def _head(noted: Mapping[str, Any]) -> Head:
+    return Head(
+        seq=int(noted["seq"]),
+        sent=int(noted["sent"]),
+        unsettled=tuple(map(int, noted["unsettled"])),
+        recent=tuple(map(str, noted["recent"])),
+    )

@@ -1,0 +1,193 @@
+"""What has become of the changes that a journal recorded: sent, sent again, delivered.
+
+The outbox of the pattern of that name: a change is recorded first and sent later, by whoever finds
+it unsent. (C. Richardson, *Microservices Patterns*, "Transactional outbox".)
+"""
+
+import datetime as dt
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from flowproject.changes.canonical import Json
+from flowproject.changes.entry import Entry
+from flowproject.errors import JournalError
+from flowproject.journal.documents import opened, sealed
+from flowproject.journal.layout import Layout, leading_numbers
+from flowproject.journal.store import Store
+
+__all__ = ["Combination", "Mark", "Outbox", "Sendings"]
+
+_MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
+_SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """That the bus took a change, with which event, and when.
+
+    `seq` and `id` are those of the event: the change's own, or of a newer one that it was sent
+    with; `first` is the oldest of these. `listeners` are the flows that were known then, and `run`
+    is the run that sent it.
+    """
+
+    seq: int
+    id: str
+    first: int
+    event_name: str = ""
+    listeners: tuple[str, ...] = ()
+    published_at: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """That the changes `first` to `last` are sent as one event, and what they come to together."""
+
+    first: int
+    last: int
+    count: int
+    reason: str
+    previous: Json
+    counts: dict[str, int]
+    sample: dict[str, Json]
+    difference: str
+
+    def applied_to(self, last: Entry) -> Entry:
+        """The newest of the changes, as if it led from the oldest state to the newest."""
+        return replace(
+            last,
+            reason=self.reason,
+            previous=self.previous,
+            counts=self.counts,
+            sample=self.sample,
+            difference=self.difference,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sendings:
+    """How often the event of a change was sent in its newest attempt, and when last."""
+
+    attempt: int
+    count: int
+    last: dt.datetime
+
+
+class Outbox:
+    """The outbox of one sensor's journal. Nothing in it is overwritten, but for the listeners."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+
+    def mark(self, entry: Entry) -> Mark | None:
+        """How the bus took this entry; None if it is not known to have it."""
+        document = self._read(self._layout.mark(entry))
+        if document is None:
+            return None
+        listeners = tuple(document.pop("listeners"))
+        return Mark(**{key: document[key] for key in _MARKED}, listeners=listeners)
+
+    def is_marked(self, entry: Entry) -> bool:
+        """Whether the bus is known to have taken this entry."""
+        return self._store.exists(self._layout.mark(entry))
+
+    def mark_published(self, entries: Sequence[Entry], mark: Mark) -> None:
+        """Note that the bus has taken these entries, with one event.
+
+        The newest first: whoever finds the oldest unmarked finds the decision that it began.
+        """
+        for entry in sorted(entries, key=lambda entry: -entry.seq):
+            self._create(self._layout.mark(entry), asdict(mark))
+
+    def sendings(self, mark: Mark) -> Sendings:
+        """How often the event of a mark was sent in its newest attempt, and when last."""
+        folder = self._layout.sendings(mark.seq, mark.id)
+        found = [_SENDING.search(key) for key in self._store.keys(folder)]
+        numbers = sorted((int(name[1]), int(name[2])) for name in found if name)
+        attempt = max((attempt for attempt, _ in numbers), default=1)
+        again = [number for one, number in numbers if one == attempt and number]
+        last = mark.published_at
+        if again:
+            document = self._read(f"{folder}/{attempt}-{again[-1]}.json") or {}
+            last = str(document.get("at", last))
+        return Sendings(
+            attempt=attempt, count=len(again) + (attempt == 1), last=dt.datetime.fromisoformat(last)
+        )
+
+    def note_sending(self, mark: Mark, attempt: int, number: int, at: str, run: str) -> None:
+        """Note that the event was sent for the `number`th time in this attempt."""
+        folder = self._layout.sendings(mark.seq, mark.id)
+        self._create(f"{folder}/{attempt}-{number}.json", {"at": at, "run": run})
+
+    def open_attempt(self, mark: Mark, at: str, by: str) -> int:
+        """The number of a new attempt, which nobody else has."""
+        attempt = self.sendings(mark).attempt + 1
+        folder = self._layout.sendings(mark.seq, mark.id)
+        while not self._create(f"{folder}/{attempt}-0.json", {"at": at, "by": by}):
+            attempt += 1
+        return attempt
+
+    def settle(self, entry: Entry) -> None:
+        """Note that nothing is left to do for this entry."""
+        self._create(self._layout.settled(entry), {"id": entry.id})
+
+    def is_settled(self, entry: Entry) -> bool:
+        """Whether it is noted that nothing is left to do for this entry."""
+        return self._store.exists(self._layout.settled(entry))
+
+    def settled_numbers(self) -> frozenset[int]:
+        """The numbers of all entries for which nothing is left to do."""
+        return frozenset(leading_numbers(self._store.keys(self._layout.delivered)))
+
+    def listeners(self) -> tuple[str, ...]:
+        """The flows that are expected to write receipts; none if nobody recorded any.
+
+        Raises:
+            JournalError: if what was recorded is damaged.
+        """
+        document = self._read(self._layout.listeners)
+        return tuple(document["flows"]) if document else ()
+
+    def record_listeners(self, flows: Collection[str], by: str) -> None:
+        """Record the flows that are expected to write receipts, in the place of those before."""
+        content = sealed({"flows": [*sorted(flows)], "by": by})
+        if self._store.get(self._layout.listeners) != content:
+            self._store.put(self._layout.listeners, content)
+
+    def combination(self, first: Entry) -> Combination | None:
+        """The decision which changes are sent together with this one, the oldest of them."""
+        document = self._read(self._layout.combination(first))
+        if document is None:
+            return None
+        return Combination(**{key: document[key] for key in Combination.__dataclass_fields__})
+
+    def decide(self, first: Entry, combination: Combination) -> bool:
+        """Whether this is the decision that stands; another tick may have been first."""
+        body: dict[str, Json] = asdict(combination)
+        if self._create(self._layout.combination(first), body):
+            return True
+        return self.combination(first) == combination
+
+    def _create(self, key: str, facts: Mapping[str, Json]) -> bool:
+        return self._store.create(key, sealed(facts))
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        """The document with this key, or None if there is none.
+
+        Raises:
+            JournalError: if it is damaged.
+        """
+        content = self._store.get(key)
+        if content is None:
+            return None
+        try:
+            return opened(content)
+        except ValueError as error:
+            raise JournalError(
+                f"{key!r} of the journal is damaged: {error}",
+                fix="Remove it: without it an event is sent once more, and listeners are those "
+                "that the next deploy or `flowproject dev` records",
+            ) from error

@@ -1,0 +1,115 @@
+"""Receipts: a run of a flow took a change. Each is created once, and so it is the claim as well.
+
+A run that finds another's receipt does nothing; what that means for a flow is decided there.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from flowproject.changes.canonical import Json, digest_value
+from flowproject.errors import JournalError
+from flowproject.journal.layout import Layout
+from flowproject.journal.store import Store
+
+__all__ = ["Receipt", "Receipts"]
+
+_FORMAT: Final = 1
+_NAME: Final = re.compile(r"/([1-9]\d*)-([^/]+)\.json$")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Proof that a run of `flow` took one attempt to deliver a change.
+
+    `run` is `Flow/id` of the run that took it, the first one if it was resumed; `at` says when, in
+    UTC, by the clock of the machine that it ran on.
+    """
+
+    id: str
+    seq: int
+    attempt: int
+    flow: str
+    run: str
+    at: str
+
+    def to_json(self) -> dict[str, Json]:
+        """The receipt as JSON, with its format and a digest that shows damage."""
+        body: dict[str, Json] = {"v": _FORMAT, **asdict(self)}
+        return {**body, "digest": digest_value(body)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The receipt that `to_json` wrote.
+
+        Raises:
+            ValueError: if it is damaged, or of a later flowproject.
+        """
+        body = {key: value for key, value in document.items() if key != "digest"}
+        if document.get("digest") != digest_value(body):
+            raise ValueError("its digest does not match what it says")
+        if body.get("v") != _FORMAT:
+            raise ValueError(f"its format is {body.get('v')!r}, and this is {_FORMAT}")
+        return cls(**{field.name: body[field.name] for field in fields(cls)})
+
+
+class Receipts:
+    """The receipts of one journal."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+
+    def claim(self, receipt: Receipt) -> Receipt:
+        """The receipt that stands: this one, or that of the run which was first.
+
+        Raises:
+            JournalError: if it can't be told which stands, or the one that stands is damaged.
+        """
+        key = self._layout.receipt(receipt.seq, receipt.id, receipt.attempt, receipt.flow)
+        content = json.dumps(receipt.to_json(), indent=1).encode("ascii")
+        try:
+            if self._store.create(key, content):
+                return receipt
+        except JournalError:
+            # A store may report an error for a write that did happen.
+            standing = self._store.get(key)
+            if standing is None:
+                raise
+        else:
+            standing = self._store.get(key)
+        return _parsed(key, receipt.id, standing)
+
+    def receivers(self, seq: int, change_id: str) -> frozenset[tuple[int, str]]:
+        """Attempt and flow of each receipt for a change: one request."""
+        names = map(_NAME.search, self._store.keys(self._layout.receipts(seq, change_id)))
+        return frozenset((int(name[1]), name[2]) for name in names if name)
+
+    def read(self, seq: int, change_id: str) -> tuple[Receipt, ...]:
+        """The receipts for a change, by attempt and flow; a damaged one is told in the log."""
+        found = []
+        for attempt, flow in sorted(self.receivers(seq, change_id)):
+            key = self._layout.receipt(seq, change_id, attempt, flow)
+            try:
+                found.append(_parsed(key, change_id, self._store.get(key)))
+            except JournalError as error:
+                # The others are worth telling; that there is one, `receivers` knows by its name.
+                _log.warning("%s", error)
+        return tuple(found)
+
+
+def _parsed(key: str, change_id: str, content: bytes | None) -> Receipt:
+    try:
+        return Receipt.from_json(json.loads(content or b""))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JournalError(
+            f"A receipt for change {change_id} can't be read, so which run took it is not known: "
+            f"{error if content else 'it is empty or gone'}",
+            where=f"Object {key!r} of the journal",
+            allowed="No run of this flow takes this attempt, so that none does it twice",
+            fix=f"Look whether a run did it; if none did, `flowproject replay {change_id}`",
+        ) from error

@@ -1,0 +1,56 @@
+"""Where ticks happen: the project, its folder, the store of its journals, branch and run."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowproject.changes.progress import Report, say_nothing
+from flowproject.config.model import Project, Sensor
+from flowproject.errors import UsageError, closest
+from flowproject.journal import Journal, Store
+
+__all__ = ["Scene"]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Where ticks happen: the project, its folder, the store of its journals, branch and run.
+
+    `report` is told how far long looks are.
+    """
+
+    project: Project
+    root: Path
+    store: Store
+    branch: str
+    run: str = ""
+    clock: Callable[[], dt.datetime] = field(default=_now)
+    report: Report = say_nothing
+
+    def journal(self, sensor: str) -> Journal:
+        """The journal of one sensor."""
+        return Journal(
+            self.store, project=self.project.project_name, branch=self.branch, sensor=sensor
+        )
+
+    def sensors(self, names: Sequence[str] = ()) -> list[Sensor]:
+        """The sensors with these names, or all.
+
+        Raises:
+            UsageError: if there is no such sensor.
+        """
+        known = self.project.sensors
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"There is no sensor {name!r}",
+                    where="flowproject.toml",
+                    allowed=f"Sensors: {', '.join(known)}",
+                    fix=closest(name, known),
+                )
+        return [known[name] for name in names or known]

@@ -1,0 +1,48 @@
+"""One event of one change: what it says, and putting it on the bus."""
+
+from flowproject.changes.entry import Entry
+from flowproject.changes.payload import payload
+from flowproject.config.model import Sensor
+from flowproject.errors import JournalError
+from flowproject.events import full_name, publish
+from flowproject.journal import Journal, Mark
+
+__all__ = ["event_of", "send"]
+
+
+def send(sensor: Sensor, journal: Journal, event: Entry, *, first: int, attempt: int) -> str:
+    """Put the event of a change on the bus: its full name.
+
+    Raises:
+        DeliveryError: if the bus has not taken it.
+    """
+    name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
+    message = payload(
+        event,
+        payload_key=sensor.payload_key,
+        location=journal.entry_key(event.seq),
+        attempt=attempt,
+        first_seq=first,
+    )
+    publish(name, message)
+    return name
+
+
+def event_of(journal: Journal, mark: Mark) -> Entry:
+    """The entry that an event told of, as the event had it.
+
+    Raises:
+        JournalError: if the journal does not keep it any more.
+    """
+    last = journal.readable(mark.seq)
+    if last is None:
+        raise JournalError(
+            f"Change {mark.seq} of sensor {journal.sensor!r} is not in the journal any more",
+            where=journal.location,
+            allowed="The journal keeps the newest entries only",
+        )
+    if mark.first == mark.seq:
+        return last
+    first = journal.readable(mark.first)
+    decision = journal.outbox.combination(first) if first else None
+    return decision.applied_to(last) if decision else last

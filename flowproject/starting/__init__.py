@@ -1,0 +1,10 @@
+"""How a run starts: what it is told of, whether it is the one to do it, and how to do nothing.
+
+It is all done before the first line of the user's. What a flow sees of its change is `change.py`.
+"""
+
+from flowproject.starting.passing import pass_by
+from flowproject.starting.taking import take
+from flowproject.starting.telling import tell
+
+__all__ = ["pass_by", "take", "tell"]

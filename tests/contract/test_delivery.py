@@ -1,0 +1,392 @@
+"""What is recorded reaches every listener, on each kind of store: sent again, in order, limited."""
+
+import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from flowproject import sensing
+from flowproject.change import Change
+from flowproject.config import FilesData, Project, Schedule, Sensor
+from flowproject.errors import TickError
+from flowproject.journal import Journal, Store, prune
+from flowproject.sensing import Scene, Tick
+from tests.journals import CountingStore
+
+START = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
+
+
+class Bus(Protocol):
+    events: list[dict[str, Any]]
+    payloads: list[dict[str, Any]]
+    answer: Callable[[dict[str, Any]], int]
+
+
+@dataclass
+class World:
+    """A folder that a sensor watches, its journal, a clock that stands still, and who listens."""
+
+    root: Path
+    store: Store
+    sensor: Sensor
+    now: dt.datetime = START
+    written: list[str] = field(default_factory=list)
+
+    @property
+    def scene(self) -> Scene:
+        project = Project(
+            project_name="demo", sensor=Schedule(), sensors={self.sensor.name: self.sensor}
+        )
+        return Scene(
+            project=project,
+            root=self.root,
+            store=self.store,
+            branch="user.tester",
+            run="SensorFlow/1",
+            clock=lambda: self.now,
+        )
+
+    @property
+    def journal(self) -> Journal:
+        return self.scene.journal("files")
+
+    def tick(self) -> Tick:
+        [seen] = sensing.publish(self.scene, sensing.observe(self.scene))
+        return seen
+
+    def change(self, name: str = "") -> Tick:
+        """Something changes, and a tick sees it."""
+        self.written.append(name or f"{len(self.written)}.csv")
+        (self.root / "data" / self.written[-1]).write_text(str(len(self.written)))
+        return self.tick()
+
+    def later(self, minutes: float) -> Tick:
+        self.now += minutes * MINUTE
+        return self.tick()
+
+    def listen(self, *flows: str) -> None:
+        self.journal.outbox.record_listeners(flows, by="test")
+
+    def take(self, payload: dict[str, Any], flow: str = "StarterFlow", run: str = "1") -> str:
+        """A run of a flow takes an event, or finds another that has: the run that stands."""
+        change = payload["change"]
+        return self.journal.claim(
+            seq=change["seq"],
+            id=change["id"],
+            attempt=change["attempt"],
+            flow=flow,
+            run=f"{flow}/{run}",
+            at=self.now.isoformat(),
+        ).run
+
+
+@pytest.fixture
+def world(tmp_path: Path, store: Store) -> World:
+    (tmp_path / "data").mkdir()
+    world = World(
+        tmp_path, store, Sensor(name="files", data=FilesData(path="data"), event_name="e")
+    )
+    world.tick()
+    return world
+
+
+def ids(bus: Bus) -> list[str]:
+    return [payload["id"] for payload in bus.payloads]
+
+
+def numbers(bus: Bus) -> list[int]:
+    return [payload["change"]["seq"] for payload in bus.payloads]
+
+
+def test_without_a_receipt_it_is_sent_again_with_its_id_and_ever_longer_waits(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    seen = world.change()
+    sent_after = []
+    for minute in (1, 14, 15, 44, 45, 104, 105, 224, 225, 464, 465, 1000):
+        world.now = START + minute * MINUTE
+        world.tick()
+        if len(bus.events) > len(sent_after) + 1:
+            sent_after.append(minute)
+    assert sent_after == [15, 45, 105, 225]
+    assert set(ids(bus)) == {seen.id}
+    assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
+
+
+def test_after_the_last_attempt_every_tick_fails_and_says_what_to_do(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=2)
+    world.listen("StarterFlow", "Other")
+    seen = world.change()
+    world.take(bus.payloads[0], "Other")
+    assert not world.later(16).undelivered
+    given_up = world.later(31)
+    for part in ("sent 2 times", "StarterFlow has not", "flowproject replay", seen.id):
+        assert part in given_up.undelivered
+    with pytest.raises(TickError, match="StarterFlow has not started"):
+        sensing.raise_for_failures([given_up])
+    assert world.later(600).undelivered, "it stays said"
+    assert len(bus.events) == 2
+    world.take(bus.payloads[1])
+    assert not world.later(1).undelivered, "a late receipt is a receipt"
+
+
+def test_a_change_that_is_given_up_holds_no_other_back(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("StarterFlow")
+    world.change()
+    assert world.later(16).undelivered
+    second = world.change()
+    assert "Change 2" in second.undelivered
+    assert numbers(bus) == [2, 3]
+    assert second.pending == 0
+
+
+def test_with_every_receipt_nothing_is_left_and_ticks_cost_what_they_always_did(
+    world: World, bus: Bus
+) -> None:
+    counting = CountingStore(world.store)
+    quiet = replace(world, store=counting)
+    quiet.tick()
+    before = list(counting.requests)
+    world.listen("StarterFlow", "Other")
+    world.change()
+    for flow in ("StarterFlow", "Other"):
+        world.take(bus.payloads[0], flow)
+    world.later(1)
+    counting.requests.clear()
+    assert quiet.later(600).outcome == "unchanged"
+    assert counting.requests == before
+    assert len(bus.events) == 1
+
+
+def test_the_receipts_of_some_are_not_those_of_all(world: World, bus: Bus) -> None:
+    world.listen("StarterFlow", "Other")
+    world.change()
+    world.take(bus.payloads[0], "Other")
+    world.later(16)
+    assert len(bus.events) == 2
+
+
+def test_only_who_listened_then_and_listens_now_is_awaited(world: World, bus: Bus) -> None:
+    world.listen("Gone", "StarterFlow")
+    world.change()
+    world.listen("StarterFlow", "New")
+    world.take(bus.payloads[0])
+    world.later(16)
+    assert len(bus.events) == 1
+    assert world.journal.head().unsettled == ()
+
+
+def test_without_listeners_what_the_bus_took_is_done(world: World, bus: Bus) -> None:
+    world.change()
+    assert world.journal.head().unsettled == ()
+    world.later(600)
+    assert len(bus.events) == 1
+
+
+def test_changes_are_sent_in_order_and_none_overtakes_one_that_was_refused(
+    world: World, bus: Bus
+) -> None:
+    bus.answer = lambda _: 400
+    for pending in (1, 2, 3):
+        seen = world.change()
+        assert seen.pending == pending
+        assert seen.undelivered
+    bus.answer = lambda _: 200
+    assert world.tick().pending == 0
+    assert numbers(bus) == [2, 3, 4]
+
+
+def test_a_bus_that_is_down_costs_the_same_however_much_waits(world: World, bus: Bus) -> None:
+    bus.answer = lambda _: 400
+    counting = CountingStore(world.store)
+    quiet, costs = replace(world, store=counting), []
+    for changes in (2, 8):
+        for _ in range(changes):
+            world.change()
+        counting.requests.clear()
+        quiet.tick()
+        costs.append(list(counting.requests))
+    assert costs[0] == costs[1]
+
+
+def test_what_piled_up_is_sent_as_one_event_with_the_difference_of_all(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, coalesce=True)
+    world.listen("StarterFlow")
+    world.change("kept.csv")
+    bus.answer = lambda _: 400
+    world.change("a.csv")
+    (world.root / "data" / "kept.csv").write_text("other")
+    world.change("b.csv")
+    (world.root / "data" / "a.csv").unlink()
+    world.change("c.csv")
+    bus.answer = lambda _: 200
+    world.tick()
+    assert numbers(bus) == [2, 3, 5], "what was decided while the bus was down stays decided"
+    last = Change(bus.payloads[-1]["change"], lambda: world.store)
+    assert (last.first_seq, last.counts) == (4, {"added": 2, "modified": 1, "removed": 1})
+    assert [file["key"] for file in last.added] == ["b.csv", "c.csv"]
+    assert [edit["key"] for edit in last.modified] == ["kept.csv"]
+    assert [file["key"] for file in last.removed] == ["a.csv"]
+    assert last.reason.startswith("2 changes at once")
+    assert last.previous == 2
+
+
+def test_a_group_that_the_bus_took_without_saying_so_is_sent_as_the_same_group(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, coalesce=True)
+    bus.answer = lambda _: 400
+    world.change()
+
+    def take_and_fail(event: dict[str, Any]) -> int:
+        bus.events.append(event)
+        return 400
+
+    world.change()
+    bus.answer = take_and_fail
+    world.change()
+    bus.answer = lambda _: 200
+    world.change()
+    told = [(payload["change"]["first_seq"], payload["id"]) for payload in bus.payloads]
+    firsts = [first for first, _ in told]
+    assert firsts == sorted(firsts)
+    assert len(set(told)) == len(set(firsts)), "one group for each first change"
+    covered = sorted(
+        number
+        for first, last in {
+            (payload["change"]["first_seq"], payload["change"]["seq"]) for payload in bus.payloads
+        }
+        for number in range(first, last + 1)
+    )
+    assert covered == [2, 3, 4, 5]
+
+
+def test_a_group_is_awaited_as_one(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, coalesce=True)
+    world.listen("StarterFlow")
+    bus.answer = lambda _: 400
+    world.change()
+    world.change()
+    world.change()
+    bus.answer = lambda _: 200
+    world.tick()
+    for payload in bus.payloads:
+        world.take(payload)
+    world.later(1)
+    assert world.journal.head().unsettled == ()
+    assert all(world.journal.outbox.is_settled(known) for known in entries(world))
+
+
+def test_a_source_that_flaps_is_held_back_and_loses_nothing(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_events_per_hour=2)
+    for _ in range(2):
+        assert not world.change().held
+    held = world.change()
+    assert "max_events_per_hour" in held.held
+    assert "13:00:00 UTC" in held.held
+    assert not held.undelivered
+    assert "wait" in held.delivery
+    sensing.raise_for_failures([held])
+    assert numbers(bus) == [2, 3]
+    world.later(59)
+    assert numbers(bus) == [2, 3]
+    world.later(1)
+    assert numbers(bus) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("memo", [None, b"", b"{}", b'{"seq": 3}', b"[]", b'"x"'])
+def test_what_is_left_to_do_is_found_again_without_the_memo(
+    world: World, bus: Bus, memo: bytes | None
+) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    world.change()
+    world.take(bus.payloads[0])
+    world.later(1)
+    if memo is None:
+        world.store.delete(f"{world.journal.location}/head.json")
+    else:
+        world.store.put(f"{world.journal.location}/head.json", memo)
+    world.later(20)
+    assert numbers(bus) == [2, 3, 3]
+    world.take(bus.payloads[-1])
+    world.later(1)
+    assert world.journal.head().unsettled == ()
+
+
+def test_an_old_memo_hides_nothing(world: World, bus: Bus) -> None:
+    world.listen("StarterFlow")
+    key = f"{world.journal.location}/head.json"
+    old = world.store.get(key)
+    assert old is not None
+    bus.answer = lambda _: 400
+    world.change()
+    world.change()
+    world.store.put(key, old)
+    bus.answer = lambda _: 200
+    world.tick()
+    world.store.put(key, old)
+    world.later(20)
+    assert numbers(bus) == [2, 3, 2, 3]
+
+
+def test_ticks_side_by_side_send_no_change_under_two_ids(world: World, bus: Bus) -> None:
+    world.listen("StarterFlow")
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            (world.root / "data" / f"{_}.csv").write_text("x")
+            list(pool.map(lambda _: world.tick(), range(4)))
+    assert len(set(ids(bus))) == len(set(numbers(bus))) == world.journal.head().seq - 1
+    firsts = list(dict.fromkeys(numbers(bus)))
+    assert firsts == sorted(firsts)
+    runs = {world.take(payload, run=str(index)) for index, payload in enumerate(bus.payloads)}
+    assert len(runs) == len(firsts), "one run for each change"
+    world.later(1)
+    assert world.journal.head().unsettled == ()
+
+
+def test_damaged_listeners_fail_the_sensor_and_send_nothing_unawaited(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    world.store.put(f"{world.journal.location}/listeners.json", b"{")
+    seen = world.change()
+    assert "listeners" in seen.undelivered
+    world.listen("StarterFlow")
+    world.tick()
+    assert len(set(ids(bus))) == 1
+    assert world.journal.outbox.mark(entries(world)[-1]) is not None
+
+
+def test_what_was_noted_of_forgotten_changes_is_forgotten_with_them(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, coalesce=True)
+    world.listen("StarterFlow")
+    for _ in range(3):
+        world.change()
+        world.later(16)
+        world.take(bus.payloads[-1])
+        world.later(1)
+    journal = world.journal
+    prune(world.store, journal, journal.head(), keep=1)
+    left = [key.removeprefix(journal.location) for key in world.store.keys(journal.location)]
+    folders = ("published", "sent", "receipts", "delivered", "combined")
+    assert {
+        folder: sum(f"/{folder}/" in key for key in left) for folder in folders
+    } == dict.fromkeys(folders, 1)
+
+
+def entries(world: World) -> list[Any]:
+    journal = world.journal
+    found = [journal.get(seq) for seq in range(1, journal.head().seq + 1)]
+    return [entry for entry in found if entry and entry.is_published]
