@@ -94,6 +94,15 @@ class Argo:
         )
         return answer is not None
 
+    def knows(self, kind: Kind) -> bool:
+        """Whether the cluster has this kind of object at all, which Argo brings."""
+        place = self._place(kind)
+        return None is not self._ask(
+            f"The {KINDS[kind]}s on the cluster could not be listed",
+            lambda: self._api.list_namespaced_custom_object(**place, limit=1, **_timeout()),
+            absent=None,
+        )
+
     def may(self, verb: str, kind: Kind) -> bool:
         """Whether the cluster lets us do this to objects of the kind."""
         namespace = self.namespaces[kind]
