@@ -15,16 +15,19 @@ import typer
 from metaflow.exception import MetaflowException
 
 from flowproject.cli.check import check
+from flowproject.cli.deploy import deploy
 from flowproject.cli.dev import dev
 from flowproject.cli.generate import docs, schema
 from flowproject.cli.history import history
 from flowproject.cli.output import plain
 from flowproject.cli.preview import preview
 from flowproject.cli.reset import reset
+from flowproject.cli.teardown import gc, teardown
 from flowproject.cli.why import why
 from flowproject.errors import (
     ConfigError,
     DeliveryError,
+    DeployError,
     FlowError,
     FlowprojectError,
     JournalError,
@@ -47,8 +50,10 @@ _KINDS: Final[tuple[type[FlowprojectError], ...]] = (
     SourceError,
     JournalError,
     DeliveryError,
+    DeployError,
     FlowError,
     TickError,
+    DeployError,
     UsageError,
 )
 _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind in _KINDS)
@@ -63,7 +68,7 @@ _app = typer.Typer(
     epilog=f"Exit codes: 0 done, {REFUSED} refused by you or by Metaflow, {_CODES}, {BUG} a bug of "
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
-for command in (check, preview, dev, history, why, reset, schema, docs):
+for command in (check, preview, dev, history, why, reset, deploy, teardown, gc, schema, docs):
     _app.command()(command)
 
 

@@ -8,13 +8,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-<<<<<<< HEAD
 from flowproject.config.deploy import key_of
-from flowproject.config.kinds import Choice, Choices, Cron, Duration, Kind, Text, Texts, Whole, Zone
-=======
 from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
 from flowproject.config.times import Cron, Zone
->>>>>>> main
 
 __all__ = ["Key", "keys_of"]
 

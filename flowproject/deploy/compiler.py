@@ -27,7 +27,7 @@ _DIGITS: Final = 8
 """Hexadecimal digits of a file's digest: told apart are versions of one file, not all files."""
 
 _MANY_FILES: Final = 100
-"""So many files of a project are listed one by one, more by their folders: an annotation is small."""
+"""So many files of a project are listed by name, more by their folders: annotations are small."""
 
 _CODE: Final = ".mf_code/"
 """Where Metaflow puts packages, itself among them, in what it takes to the cluster."""

@@ -32,17 +32,17 @@ def compile_flows(
     target: Target,
     settings: Deploy,
     tags: Sequence[str] = (),
-    done: Callable[[Path], None] = lambda _: None,
+    done: Callable[[str], None] = lambda _: None,
 ) -> list[Compiled | Refused]:
     """What each flow file of the root compiles to, sorted by file; files without a flow are not in.
 
-    `done` is told of each file that is ready.
+    `done` is told the name of each file that is ready.
     """
 
     def compile_one(path: Path) -> Compiled | Refused | None:
         options = _options(target, settings, tags)
         answer = ask_child(_CHILD, path, options, seconds=_TIME_LIMIT)
-        done(path)
+        done(path.name)
         if isinstance(answer, str):
             return Refused(path=path, reason=answer)
         return compiled_from(answer, tuple(tags)) if "objects" in answer else None

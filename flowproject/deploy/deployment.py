@@ -1,4 +1,4 @@
-"""From a project's folder to what is live, in order: compile, check, plan, apply, record listeners."""
+"""From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from flowproject.listeners import record_listeners
 
 __all__ = ["Deployment"]
 
-_Told = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Deployment:
     tags: tuple[str, ...] = ()
     """More tags than those that say where the flows come from."""
 
-    def plan(self, *, everything: bool = False, tell: _Told = print) -> Report | list[Action]:
+    def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
         """What to do for each flow; the report instead if some flow can't be deployed.
 
         `tell` hears of every file that is compiled. Nothing is written to the cluster.
@@ -43,8 +43,7 @@ class Deployment:
             DeployError: if the cluster can't be asked, or names clash.
         """
         tags = (*tags_of(self.revision), *self.tags)
-        done = lambda path: tell(f"compiled {path.name}")  # noqa: E731  # one sentence
-        results = compile_flows(self.root, self.target, self.settings, tags, done)
+        results = compile_flows(self.root, self.target, self.settings, tags, tell)
         compiled = [one for one in results if isinstance(one, Compiled)]
         refused = [one for one in results if isinstance(one, Refused)]
         broken = [] if refused else self._broken(compiled)
@@ -52,7 +51,7 @@ class Deployment:
             return of_refusals(self.project.project_name, self.target, results, broken)
         return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
 
-    def apply(self, actions: Sequence[Action], tell: _Told = print) -> Report:
+    def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
         Raises:
@@ -62,7 +61,7 @@ class Deployment:
             self.argo,
             actions,
             max_parallel=self.settings.max_parallel,
-            done=lambda flow: tell(f"deployed {flow}"),
+            done=tell,
         )
         if all(one.ok for one in outcomes):
             self._record(outcomes)

@@ -85,7 +85,9 @@ def to_read(compiled: Sequence[Compiled], found: Sequence[Found]) -> list[Found]
 def _belonging(one: Compiled, found: Sequence[Found], ours: Sequence[Found]) -> list[Found]:
     """What is there of this flow. Metaflow's own schedules say nothing but their name."""
     nameless = [
-        each for each in found if not each.project and each.name == one.name and each.kind != TEMPLATE
+        each
+        for each in found
+        if not each.project and each.name == one.name and each.kind != TEMPLATE
     ]
     return [each for each in ours if each.flow == one.flow.name] + nameless
 
@@ -121,7 +123,7 @@ def _left_elsewhere(template: Found | None, one: Compiled) -> tuple[Found, ...]:
     return (Found(kind="sensors", name=name, namespace=place),)
 
 
-def _reasons(  # noqa: PLR0913  # what was found out, each by its name
+def _reasons(  # what was found out, each by its name
     one: Compiled,
     missing: Sequence[str],
     extra: Sequence[Found],

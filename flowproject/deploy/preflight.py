@@ -65,7 +65,9 @@ def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
     if not denied:
         return _ok("permissions", f"{', '.join(_VERBS)} of {', '.join(kinds)}")
     lacking = ", ".join(f"{verb} {kind}" for verb, kind in denied)
-    rule = f"--verb={','.join(_VERBS)} --resource={','.join(f'{kind}.argoproj.io' for kind in KINDS)}"
+    rule = (
+        f"--verb={','.join(_VERBS)} --resource={','.join(f'{kind}.argoproj.io' for kind in KINDS)}"
+    )
     return _error(
         "permissions",
         f"this user may not: {lacking}. Who administers the cluster can allow it, for each of the "
@@ -103,9 +105,7 @@ def _check_events() -> Iterator[Finding]:
     }
     missing = [name for name in needed if not getattr(metaflow_config, name)]
     for name in missing:
-        yield _error(
-            "events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}"
-        )
+        yield _error("events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}")
     if not missing:
         yield _ok("events", f"webhook {_shown(metaflow_config.ARGO_EVENTS_WEBHOOK_URL)}")
 

@@ -91,9 +91,7 @@ def of_refusals(
 
 def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
     """What would be done."""
-    rows = tuple(
-        Row(flow=one.flow, state=one.state, what="; ".join(one.why)) for one in actions
-    )
+    rows = tuple(Row(flow=one.flow, state=one.state, what="; ".join(one.why)) for one in actions)
     return Report(project=project, target=target, rows=rows, notes=_notes(target))
 
 
@@ -103,8 +101,12 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
         Row(
             flow=one.action.flow,
             state=one.result,
-            what=one.reason or "; ".join((one.action.state, *one.action.why) if one.action.why and
-                                         one.result == "deployed" else one.action.why),
+            what=one.reason
+            or "; ".join(
+                (one.action.state, *one.action.why)
+                if one.action.why and one.result == "deployed"
+                else one.action.why
+            ),
         )
         for one in outcomes
     )

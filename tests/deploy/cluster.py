@@ -1,4 +1,4 @@
-"""A Kubernetes cluster with Argo's resources, on 127.0.0.1: kmock's emulator in a thread of its own.
+"""A Kubernetes cluster with Argo's resources, on 127.0.0.1: kmock's emulator in a thread.
 
 kmock leaves to its users what a deployment lives on: versions of objects and conflicts between
 them, PUT that replaces, pages of a listing, and the question who may do what. That stands here.
