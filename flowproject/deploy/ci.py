@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 __all__ = ["CI", "ci_of"]
 
@@ -138,7 +139,7 @@ def _azure(environ: Environ) -> CI:
     number = environ.get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "")
     fork = environ.get("SYSTEM_PULLREQUEST_ISFORK", "").lower() == "true"
     run = environ.get("BUILD_BUILDID", "")
-    project = f"{environ.get('SYSTEM_COLLECTIONURI', '')}{environ.get('SYSTEM_TEAMPROJECT', '')}"
+    project = environ.get("SYSTEM_COLLECTIONURI", "") + quote(environ.get("SYSTEM_TEAMPROJECT", ""))
     return CI(
         name="Azure Pipelines",
         branch=_foreign("", branch) if fork else branch,

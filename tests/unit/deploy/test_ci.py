@@ -218,6 +218,8 @@ def test_the_number_of_a_pull_request_on_github_goes_before_azures_own_id() -> N
     assert ci_of({**AZURE, **numbered}).pull_request == "7"
     short = {**REQUEST["Azure Pipelines"], "SYSTEM_PULLREQUEST_SOURCEBRANCH": "feature/x"}
     assert ci_of({**AZURE, **short}).branch == "feature/x"
+    spaced = ci_of({**AZURE, "SYSTEM_TEAMPROJECT": "my weather"})
+    assert spaced.url == "https://dev.azure.com/acme/my%20weather/_build/results?buildId=77"
 
 
 def test_a_build_that_was_started_by_hand_has_no_commit_yet() -> None:
