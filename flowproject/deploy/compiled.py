@@ -14,7 +14,7 @@ from typing import Any, Final
 from flowproject.deploy.objects import TEMPLATE, Kind, Object
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["Compiled", "compiled_from", "essence"]
+__all__ = ["Compiled", "compiled_from", "essence_of"]
 
 _MOVING_ANNOTATIONS: Final = frozenset(
     {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}
@@ -25,6 +25,7 @@ _MOVING_VARIABLES: Final = frozenset(
         "METAFLOW_CODE_URL",
         "METAFLOW_OWNER",
         "METAFLOW_PRODUCTION_TOKEN",
+        "METAFLOW_VERSION",  # it has the commit and the user in it; Metaflow itself is in the files
         "USER",
     }
 )
@@ -56,7 +57,7 @@ class Compiled:
     @cached_property
     def essence(self) -> dict[Kind, Any]:
         """Kind → what of the object must not differ, without what always moves."""
-        return {one.kind: essence(one.body, self.package, self.tags) for one in self.objects}
+        return {one.kind: essence_of(one.body, self.package, self.tags) for one in self.objects}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,12 +67,7 @@ class Compiled:
 
     def marked(self, more: Mapping[str, str]) -> "Compiled":
         """The same with annotations on every object, by which it is recognised on the cluster."""
-        project = {
-            "metaflow/project_name": self.flow.project,
-            "metaflow/branch_name": self.flow.branch,
-            "metaflow/flow_name": self.flow.name,
-        }
-        marks = {**project, "flowproject/fingerprint": self.fingerprint, **more}
+        marks = {"flowproject/fingerprint": self.fingerprint, **more}
         files = {"flowproject/files": json.dumps(self.files)}
         return replace(
             self,
@@ -84,28 +80,37 @@ class Compiled:
 
 def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
     """What the compiler's child process answered."""
+    flow = FlowFile.from_json(answer["flow"])
+    owner = {
+        # Metaflow's own notes, also where it makes none: a schedule has but its name.
+        "metaflow/project_name": flow.project,
+        "metaflow/branch_name": flow.branch,
+        "metaflow/flow_name": flow.name,
+    }
     objects = (
         Object(kind=one["plural"], namespace=one["namespace"], body=one["body"])
         for one in answer["objects"]
     )
     return Compiled(
-        flow=FlowFile.from_json(answer["flow"]),
+        flow=flow,
         name=answer["name"],
         # Metaflow keeps a suspended schedule where there is none any more.
-        objects=tuple(one for one in objects if not one.body["spec"].get("suspend")),
+        objects=tuple(
+            _annotated(one, owner) for one in objects if not one.body["spec"].get("suspend")
+        ),
         files=answer["files"],
         package=tuple(answer["package"]),
         tags=tags,
     )
 
 
-def essence(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[str, ...]) -> Any:
+def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[str, ...]) -> Any:
     """What of an object must not differ: annotations, labels and specification."""
-    moving = {text: f"<{kind}>" for text, kind in zip(package, ("url", "sha"), strict=False)}
+    url, sha = package or ("", "")
+    # In this order: the address contains the key, and the key the hash.
+    moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
     moving |= {tag: tag.partition(":")[0] for tag in tags if tag.startswith(_MOVING_TAGS)}
-    parts = package[0].partition("://")[2].partition("/")[2] if package else ""
-    if parts:
-        moving[parts] = "<key>"
+    moving.pop("", None)
     metadata = body["metadata"]
     told = {
         "annotations": metadata.get("annotations", {}),

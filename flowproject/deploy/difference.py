@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from flowproject.deploy.compiled import Compiled, essence
+from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.objects import TEMPLATE
 
 __all__ = ["differences"]
@@ -38,7 +38,7 @@ def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> 
     package, tags = _package(template), _tags(template)
     for kind, wanted in compiled.essence.items():
         if kind in bodies:
-            had = essence(bodies[kind], package, tags)
+            had = essence_of(bodies[kind], package, tags)
             found += _annotations(had, wanted) if kind == TEMPLATE else []
             found += _specification(kind, had["spec"], wanted["spec"])
     told = tuple(dict.fromkeys(found))
