@@ -152,6 +152,7 @@ class Cluster:
             "METAFLOW_ARGO_EVENTS_EVENT_SOURCE": "metaflow-webhook",
             "METAFLOW_ARGO_EVENTS_EVENT_BUS": "default",
             "METAFLOW_ARGO_EVENTS_SERVICE_ACCOUNT": "operate-workflow-sa",
+            "METAFLOW_ARGO_WORKFLOWS_USE_SCHEDULES": "true",  # what Argo Workflows 4 wants
             "METAFLOW_ARGO_EVENTS_WEBHOOK_URL": "http://argo-events.example/metaflow-event",
         }
 
@@ -168,6 +169,12 @@ class Cluster:
         """Kind → names of all objects that are there; kinds without any are left out."""
         found = {plural: set(self.objects(plural)) for plural in _KINDS}
         return {plural: names for plural, names in found.items() if names}
+
+    def put(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Something that somebody else has deployed."""
+        metadata = {"name": name, "namespace": NAMESPACE, "annotations": dict(annotations)}
+        key = (f"{_GROUP}/{plural}", NAMESPACE, name)
+        self.api.objects[key] = {"metadata": {**metadata, "resourceVersion": "1"}, "spec": {}}
 
     def writes(self) -> list[str]:
         """The requests that changed something, or tried to, since the last time this was asked."""
