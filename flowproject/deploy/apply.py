@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flowproject.deploy.argo import Argo
-from flowproject.deploy.objects import TEMPLATE, Found
+from flowproject.deploy.argo import Argo, StaleError
+from flowproject.deploy.objects import TEMPLATE, Found, Object
 from flowproject.deploy.plan import Action
 from flowproject.errors import DeployError
 
@@ -105,4 +105,19 @@ def _act(argo: Argo, action: Action, blocked: str) -> Outcome:
 def _write(argo: Argo, action: Action) -> None:
     objects = action.compiled.objects if action.compiled else ()
     for one in sorted(objects, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
-        argo.write(one, action.version if one.kind == TEMPLATE else None)
+        if one.kind == TEMPLATE:
+            _claim(argo, one, action)
+        else:
+            argo.write(one, None)
+
+
+def _claim(argo: Argo, template: Object, action: Action) -> None:
+    """Write the template unless another deployment was there first with another content."""
+    try:
+        argo.write(template, action.version)
+    except StaleError:
+        there = argo.read(template.kind, template.name, template.namespace)
+        written = (there or {}).get("metadata", {}).get("annotations") or {}
+        mine = action.compiled.fingerprint if action.compiled else ""
+        if written.get("flowproject/fingerprint") != mine:
+            raise

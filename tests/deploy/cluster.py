@@ -36,10 +36,28 @@ Objection = Callable[[Request], int]
 """The status that a request fails with; 0 lets it pass."""
 
 
+class Turnstile:
+    """Holds the nth write until it is released, so that others get between two requests."""
+
+    def __init__(self, number: int) -> None:
+        self.reached = threading.Event()
+        self.released = threading.Event()
+        self._left = number
+
+    async def pass_through(self, request: Request) -> None:
+        if request.method == method.GET:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.reached.set()
+            await asyncio.to_thread(self.released.wait, 10)
+
+
 class Emulator(KubernetesEmulator):
     """The API server; `objection` makes requests fail, `denied` is what the user may not do."""
 
     objection: Objection = staticmethod(lambda _: 0)
+    turnstile: "Turnstile | None" = None
     denied: frozenset[tuple[str, str]] = frozenset()
     """Pairs of verb and plural."""
 
@@ -49,6 +67,8 @@ class Emulator(KubernetesEmulator):
             self.resources[f"{_GROUP}/{plural}"].kind = kind
 
     async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        if self.turnstile:
+            await self.turnstile.pass_through(request)
         if status := self.objection(request):
             raise KubernetesError(status=status, reason="Faulty", message="the API is out of order")
         if request.url.path == _REVIEWS:
@@ -138,8 +158,10 @@ class Cluster:
             await self._stop.wait()
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        """End it; a cluster that is stopped stays so."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(10)
 
     @property
     def environment(self) -> dict[str, str]:
