@@ -35,7 +35,7 @@ environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environmen
 	$(BIN)/python -m pytest -m environment $(ARGS)
 	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
 	  --ignore tests/docs --ignore tests/flows/test_demo.py \
-	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or sensorflow or starterflow" $(ARGS)
+	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or receipts or sensorflow or starterflow" $(ARGS)
 
 check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workflows
 	$(BIN)/ruff check

@@ -19,7 +19,7 @@ def record_listeners(root: Path, flows: Sequence[FlowFile], *, by: str) -> None:
     Raises:
         JournalError: if the datastore of the flows can't be written.
     """
-    ours = next((flow for flow in flows if flow.inherits_ours), None)
+    ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return
     project, store = load(root), open_store(ours.datastore)

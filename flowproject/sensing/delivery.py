@@ -7,7 +7,6 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final
 
 from flowproject.changes.delivery import Patience, next_move, room_at
@@ -16,6 +15,7 @@ from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError
 from flowproject.events import bus_address
 from flowproject.journal import Combination, DamagedTableError, Head, Journal, Mark, Sendings
+from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -98,7 +98,7 @@ class _Delivery:
         reason = "\n".join(self._problems)
         return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
 
-    @cached_property
+    @once
     def _listeners(self) -> tuple[str, ...]:
         return self._outbox.listeners()
 
@@ -161,10 +161,15 @@ class _Delivery:
         return [dt.datetime.fromisoformat(moment) for moment in self._head.recent]
 
     def _group(self, first: Entry) -> tuple[Sequence[Entry], Entry]:
-        """The entries that one event tells of, and the entry as that event has it."""
-        if not self._sensor.coalesce:
-            return (first,), first
-        decision = self._outbox.combination(first) or self._decide(first)
+        """The entries that one event tells of, and the entry as that event has it.
+
+        A decision that was made stands, also if `coalesce` is switched off meanwhile.
+        """
+        decision = self._outbox.combination(first)
+        if decision is None:
+            if not self._sensor.coalesce:
+                return (first,), first
+            decision = self._decide(first)
         numbers = range(first.seq, decision.last + 1)
         found = [self._journal.at(self._before, seq) for seq in numbers]
         group = [entry for entry in found if entry and entry.is_published]
@@ -176,7 +181,8 @@ class _Delivery:
         Otherwise a bus that took an event and did not say so would be told of a change twice.
         """
         waiting = self._journal.waiting(self._before)
-        group = [entry for entry in waiting if entry.seq >= first.seq]
+        # With the first in any case: another tick may send it now, and then its decision stands.
+        group = [first, *(entry for entry in waiting if entry.seq > first.seq)]
         try:
             decision = together(self._journal, group)
         except DamagedTableError:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
@@ -12,6 +11,7 @@ from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
 from flowproject.config.model import Sensor
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
+from flowproject.sensing.once import once
 from flowproject.sensing.tick import Tick
 
 __all__ = ["Look", "known", "sample"]
@@ -44,7 +44,7 @@ class Look:
         """The entry to compare with; None at the first look and after a reset."""
         return known(self.head)
 
-    @cached_property
+    @once
     def difference(self) -> Difference:
         """What happened to the items; no snapshot is read if the fingerprint is the same."""
         if self.seen.difference is not None:
@@ -54,7 +54,7 @@ class Look:
             return Difference()
         return compare(self._before[0], self.seen)
 
-    @cached_property
+    @once
     def _before(self) -> tuple[Items | None, str]:
         """The items to compare with, and a note if they are lost: no change is missed for it."""
         if self.past is None:
@@ -64,7 +64,7 @@ class Look:
         except DamagedTableError as damage:
             return None, _note(str(damage))
 
-    @cached_property
+    @once
     def decision(self) -> Decision:
         """The outcome, and its reason."""
         decided = decide(

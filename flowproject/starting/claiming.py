@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flowproject.change import journal_of
-from flowproject.journal import Receipt, Store
+from flowproject.journal import Journal, Receipt, Store
 from flowproject.starting.told import Told
 
 __all__ = ["Claim", "claim"]
@@ -53,10 +53,22 @@ def claim(
         receipt = (
             replace(wanted, run=ahead[0].run, at=ahead[0].at)
             if ahead
-            else journal_of(change, store).claim(**asdict(wanted))
+            else _claimed(journal_of(change, store), wanted)
         )
         claims.append(Claim(sensor=change["sensor"], receipt=receipt))
     return tuple(claims)
+
+
+def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
+    """The receipt that stands. Who has a replayed change has the attempts before it, too.
+
+    An event of theirs may still be on its way, and would find nobody to have them.
+    """
+    standing = journal.claim(**asdict(wanted))
+    if standing.run == wanted.run:
+        for attempt in range(1, wanted.attempt):
+            journal.claim(**asdict(replace(wanted, attempt=attempt)))
+    return standing
 
 
 def _wanted(change: Mapping[str, Any], *, flow: str, run: str) -> Receipt:

@@ -13,7 +13,7 @@ from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject.changes.difference import Difference
 from flowproject.errors import JournalError
-from flowproject.journal import Store, open_store, s3
+from flowproject.journal import Head, Store, open_store, s3
 from tests.journals import entry, journal_on
 from tests.proxy import DROP, HANG, Answer, Asked, Plan, Proxy, failure, proxied
 from tests.servers import Moto
@@ -78,7 +78,7 @@ def test_an_entry_that_was_created_although_the_answer_failed_is_ours(
     store: Store, proxy: Proxy, answer: Answer
 ) -> None:
     proxy.plan = first(answer, after=True)
-    recorded = journal_on(store).record(entry(1), None, Difference())
+    recorded = journal_on(store).record(entry(1), None, Difference(), Head())
     creations = [asked for asked in proxy.asked if "/entries/" in asked.target]
     assert [asked.method for asked in creations] == ["PUT", "PUT", "GET"]
     assert journal_on(store).head().entry == recorded

@@ -71,6 +71,13 @@ def test_a_replayed_change_is_another_matter(runs: Runs) -> None:
     assert runs.have("AFlow/3", A1, {**B1, "attempt": 1}) == {"a1": "AFlow/1", "b1": "AFlow/1"}
 
 
+def test_an_event_that_comes_after_its_change_was_replayed_is_nobodys_any_more(runs: Runs) -> None:
+    assert runs.have("AFlow/1", {**A1, "attempt": 3}) == {"a1": "AFlow/1"}
+    for late in (1, 2):
+        assert runs.have("AFlow/2", {**A1, "attempt": late}) == {"a1": "AFlow/1"}
+    assert runs.have("AFlow/3", {**A1, "attempt": 4}) == {"a1": "AFlow/3"}
+
+
 def test_what_another_run_has_is_said_with_the_way_to_run_it_again(runs: Runs) -> None:
     runs.have("AFlow/1", A1)
     runs.start("AFlow/2", A1)

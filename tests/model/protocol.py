@@ -1,0 +1,255 @@
+"""Every step that the protocol of delivery allows in a state, in words, and where it leads."""
+
+from collections.abc import Iterator
+
+from tests.model.states import Bounds, Event, Rules, Run, State, Tick
+
+__all__ = ["Step", "steps", "without_idlers"]
+
+Step = tuple[str, State]
+
+
+def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
+    """Every step that can be next, in words, and the state that it leads to."""
+    if state.moves < bounds.moves:
+        yield "the data move", state._replace(moves=state.moves + 1)
+    if state.faults and state.memo:
+        yield "the memo is lost", _fault(state)._replace(memo=None)
+    yield from _bus_steps(state, bounds)
+    for number, run in enumerate(state.runs):
+        rest = state.runs[:number] + state.runs[number + 1 :]
+        yield from _run_steps(state._replace(runs=rest), run, rules)
+    for number, tick in enumerate(state.ticks):
+        if tick not in state.ticks[:number]:
+            rest_ = state.ticks[:number] + state.ticks[number + 1 :]
+            yield from _tick_steps(state._replace(ticks=rest_), tick, rules, bounds)
+
+
+def _fault(state: State) -> State:
+    return state._replace(faults=state.faults - 1)
+
+
+# ----------------------------------------------------------------------------------------- the bus
+
+
+def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
+    for number, event in enumerate(state.bus):
+        if event in state.bus[:number]:
+            continue
+        rest = state._replace(bus=state.bus[:number] + state.bus[number + 1 :])
+        started = tuple(Run(event, flow) for flow in range(bounds.flows))
+        runs = tuple(sorted((*state.runs, *started)))
+        yield f"the bus starts a run for change {event.seq}", rest._replace(runs=runs)
+        if state.faults:
+            yield f"the bus drops the event of change {event.seq}", _fault(rest)
+            twice = tuple(sorted((*state.bus, event)))
+            yield (
+                f"the bus doubles the event of change {event.seq}",
+                _fault(state)._replace(bus=twice),
+            )
+
+
+def _accepted(state: State, seq: int, rules: Rules) -> State:
+    event = Event(seq, state.serial if rules.new_id_each_time else 0)
+    return state._replace(
+        bus=tuple(sorted((*state.bus, event))),
+        taken=state.taken | {seq},
+        serial=state.serial + rules.new_id_each_time,
+    )
+
+
+def without_idlers(state: State, bounds: Bounds) -> State:
+    """The same without events and runs that can only find another's receipt and do nothing.
+
+    A receipt stays, so it makes no difference when they do that: no interleaving of anything else
+    is lost. It is not so where claims are broken.
+    """
+    taken = state.receipts
+    runs = tuple(run for run in state.runs if run.owns or (run.event, run.flow) not in taken)
+    flows = range(bounds.flows)
+    bus = tuple(one for one in state.bus if any((one, flow) not in taken for flow in flows))
+    return state._replace(runs=runs, bus=bus)
+
+
+# ----------------------------------------------------------------------------------------- runs
+
+
+def _run_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
+    who = f"a run{f' of flow {run.flow + 1}' if run.flow else ''} for change {run.event.seq}"
+    if run.at == "start":
+        yield from _first_steps(state, run, rules, who)
+    elif run.at == "claim":
+        yield from _claim(state, run, rules, who, after="end")
+    else:
+        yield f"{who} does its work", _worked(state, run, rules)
+    if run.at != "start" and state.faults:
+        again = run._replace(at="start")
+        yield f"{who} dies, to be tried again", _with(_fault(state), again)
+
+
+def _first_steps(state: State, run: Run, rules: Rules, who: str) -> Iterator[Step]:
+    if state.faults and not run.owns:
+        yield f"{who} dies before its claim, for good", _fault(state)
+    if rules.no_claim or rules.claim_after_work:
+        yield f"{who} goes to work unclaimed", _with(state, run._replace(at="work"))
+    else:
+        yield from _claim(state, run, rules, who, after="work")
+
+
+def _claim(state: State, run: Run, rules: Rules, who: str, *, after: str) -> Iterator[Step]:
+    """Create the receipt if it is absent. Whoever finds one looks whose it is."""
+    key = (run.event, run.flow)
+    if key in state.receipts and not run.owns and not rules.overwrite:
+        yield f"{who} finds the receipt of another, and does nothing", state
+        return
+    claimed = state._replace(receipts=state.receipts | {key})
+    then = _with(claimed, run._replace(at=after, owns=True)) if after == "work" else claimed
+    yield f"{who} has the receipt", then
+    if state.faults and key not in state.receipts:
+        unsure = run._replace(at="start", owns=True)
+        told = f"{who} is told of an error, though its receipt is written, and is tried again"
+        yield told, _with(_fault(claimed), unsure)
+
+
+def _worked(state: State, run: Run, rules: Rules) -> State:
+    """After its work a run is gone: what it did again would be its own effect once more."""
+    effect = () if run.did else ((run.event.seq, run.flow),)
+    state = state._replace(effects=tuple(sorted((*state.effects, *effect))))
+    return _with(state, run._replace(at="claim", did=True)) if rules.claim_after_work else state
+
+
+def _with(state: State, run: Run) -> State:
+    return state._replace(runs=tuple(sorted((*state.runs, run))))
+
+
+# ----------------------------------------------------------------------------------------- ticks
+
+
+def _tick_steps(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator[Step]:
+    if tick.at == "idle":
+        yield "a tick reads the head", _at(state, _read_head(state))
+        return
+    if state.faults:
+        yield "a tick dies", _at(_fault(state), Tick())
+    if tick.at == "deliver":
+        yield from _deliver(state, tick, rules, bounds)
+    elif tick.at in ("publish", "again"):
+        yield from _send(state, tick, rules)
+    elif tick.at == "observe":
+        yield from _observe(state, tick)
+    else:
+        yield _WRITES[tick.at](state, tick, rules, bounds)
+
+
+def _read_head(state: State) -> Tick:
+    """By the memo and the numbers after it; without one, by the names of all there is."""
+    if state.memo:
+        seq, unsettled = state.memo
+        todo = (*unsettled, *range(seq + 1, state.entries + 1))
+    else:
+        todo = tuple(n for n in range(1, state.entries + 1) if n not in state.settled)
+    return _moved(Tick("deliver", state.entries, todo))
+
+
+def _moved(tick: Tick) -> Tick:
+    """To the next change of the pass; after the last one, on to the look at the data."""
+    return tick._replace(at="deliver" if tick.todo else "pass done", sent=0)
+
+
+def _done(tick: Tick, *, settled: bool = False) -> Tick:
+    left = tick.left if settled else (*tick.left, tick.todo[0])
+    return _moved(tick._replace(todo=tick.todo[1:], left=left))
+
+
+def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator[Step]:
+    seq = tick.todo[0]
+    if seq not in state.marks:
+        first = "mark" if rules.mark_before_publish else "publish"
+        yield f"a tick finds no mark of change {seq}", _at(state, tick._replace(at=first))
+    elif not bounds.listeners_known or _has_receipts(state, seq, bounds):
+        settled = state._replace(settled=state.settled | {seq})
+        label = f"a tick sees all receipts of change {seq}, and notes that it is delivered"
+        yield label, _at(settled, _done(tick, settled=True))
+    else:
+        sent = state.sent[seq - 1]
+        if sent + 1 < bounds.sendings:
+            overdue = tick._replace(at="again", sent=sent + 1)
+            yield f"a tick finds the receipts of change {seq} overdue", _at(state, overdue)
+        yield f"a tick waits for receipts of change {seq}", _at(state, _done(tick))
+
+
+def _has_receipts(state: State, seq: int, bounds: Bounds) -> bool:
+    there = {flow for event, flow in state.receipts if event.seq == seq}
+    return len(there) == bounds.flows
+
+
+def _send(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
+    seq = tick.todo[0]
+    first = tick.at == "publish"
+    word = "publishes" if first else "sends again"
+    if first:
+        then = _done(tick) if rules.mark_before_publish else tick._replace(at="mark")
+        # Nothing is published after a failure, lest a later change be first.
+        failed = _moved(tick._replace(todo=(), left=(*tick.left, *tick.todo)))
+    else:
+        then, failed = tick._replace(at="note"), _done(tick)
+    yield f"a tick {word} change {seq}", _at(_accepted(state, seq, rules), then)
+    if state.faults:
+        yield f"a tick {word} change {seq}, and the bus refuses", _at(_fault(state), failed)
+        taken = _fault(_accepted(state, seq, rules))
+        yield (
+            f"a tick {word} change {seq}; the bus takes it and reports an error",
+            _at(taken, failed),
+        )
+
+
+def _mark(state: State, tick: Tick, rules: Rules, _: Bounds) -> Step:
+    seq = tick.todo[0]
+    then = tick._replace(at="publish") if rules.mark_before_publish else _done(tick)
+    return f"a tick marks change {seq}", _at(state._replace(marks=state.marks | {seq}), then)
+
+
+def _note(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
+    seq = tick.todo[0]
+    sent = (*state.sent[: seq - 1], max(tick.sent, state.sent[seq - 1]), *state.sent[seq:])
+    return f"a tick notes the sending of change {seq}", _at(state._replace(sent=sent), _done(tick))
+
+
+def _end_pass(state: State, tick: Tick, _: Rules, bounds: Bounds) -> Step:
+    if bounds.memo:
+        state = state._replace(memo=(tick.newest, tick.left))
+    return "a tick has gone through what is unsettled", _at(state, tick._replace(at="observe"))
+
+
+def _observe(state: State, tick: Tick) -> Iterator[Step]:
+    if state.moves % 2 == tick.newest % 2:
+        yield "a tick sees nothing new", _at(state, Tick())
+    else:
+        yield "a tick sees a change", _at(state, tick._replace(at="create"))
+
+
+def _create(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Step:
+    seq = tick.newest + 1
+    if state.entries >= seq and not rules.overwrite:
+        return f"a tick is superseded: there is an entry {seq}", _at(state, Tick())
+    recorded = state._replace(entries=max(state.entries, seq))
+    then = Tick("remember", seq, (), (*tick.left, seq)) if bounds.memo else Tick()
+    return f"a tick records change {seq}", _at(recorded, then)
+
+
+def _remember(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
+    memo = (tick.newest, tick.left)
+    return "a tick writes the memo", _at(state._replace(memo=memo), Tick())
+
+
+_WRITES = {
+    "mark": _mark,
+    "note": _note,
+    "pass done": _end_pass,
+    "create": _create,
+    "remember": _remember,
+}
+
+
+def _at(state: State, tick: Tick) -> State:
+    return state._replace(ticks=tuple(sorted((*state.ticks, tick))))

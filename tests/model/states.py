@@ -1,0 +1,110 @@
+"""The protocol of delivery, abstracted: how large its world is, its mutants, and its states.
+
+What is left out is what no interleaving depends on: contents, times and places. Time is only
+this: a receipt may be overdue at any moment, so an event may be sent again at any moment.
+The store creates atomically, and a read sees every write; that is assumed, not checked.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["Bounds", "Event", "Rules", "Run", "State", "Tick", "initial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How large the little world is.
+
+    `moves` of the data (A to B to A: two are two changes, and their order matters), `ticks` at
+    once, `flows` that listen, `sendings` of one event at most, and `faults` of any kind, anywhere,
+    in any mixture: a tick dies, the bus refuses, takes and denies it, drops or doubles an event,
+    a run dies before its claim for good or is tried again after it, the store does a create and
+    reports an error, a memo is lost. Delays, and events that overtake each other, are no faults:
+    they are free, and happen without a limit. `faults` below `sendings` leave one sending alone.
+    """
+
+    moves: int = 2
+    ticks: int = 2
+    flows: int = 1
+    sendings: int = 3
+    faults: int = 2
+    memo: bool = False
+    listeners_known: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The protocol as it is, and the five ways in which it is broken on purpose."""
+
+    mark_before_publish: bool = False
+    no_claim: bool = False
+    claim_after_work: bool = False
+    overwrite: bool = False
+    new_id_each_time: bool = False
+
+
+class Event(NamedTuple):
+    """What is on the bus: the change that it tells of, and what stands for its id."""
+
+    seq: int
+    id: int
+
+
+class Run(NamedTuple):
+    """A run that an event started; `owns`: the receipt is its own, `did`: it has had its effect."""
+
+    event: Event
+    flow: int
+    at: str = "start"
+    owns: bool = False
+    did: bool = False
+
+
+class Tick(NamedTuple):
+    """One sensor process: where it is, and what it has read or seen until now."""
+
+    at: str = "idle"
+    newest: int = 0
+    todo: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    sent: int = 0
+
+
+class State(NamedTuple):
+    """Everything. Ticks, events and runs are alike, so they are kept sorted: one state for many."""
+
+    moves: int
+    entries: int
+    taken: frozenset[int]
+    marks: frozenset[int]
+    sent: tuple[int, ...]
+    settled: frozenset[int]
+    receipts: frozenset[tuple[Event, int]]
+    effects: tuple[tuple[int, int], ...]
+    bus: tuple[Event, ...]
+    runs: tuple[Run, ...]
+    ticks: tuple[Tick, ...]
+    memo: tuple[int, tuple[int, ...]] | None
+    faults: int
+    serial: int
+
+
+def initial(bounds: Bounds) -> State:
+    """A sensor that has had its first look, and nothing has moved since."""
+    none: frozenset[int] = frozenset()
+    return State(
+        moves=0,
+        entries=0,
+        taken=none,
+        marks=none,
+        sent=(0,) * bounds.moves,
+        settled=none,
+        receipts=frozenset(),
+        effects=(),
+        bus=(),
+        runs=(),
+        ticks=(Tick(),) * bounds.ticks,
+        memo=(0, ()) if bounds.memo else None,
+        faults=bounds.faults,
+        serial=0,
+    )
