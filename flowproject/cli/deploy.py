@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["GitBranch", "deploy"]
 
 GitBranch = Annotated[
-    str, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
+    str | None, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
 ]
 
 
 def deploy(
     plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done.")] = False,
-    git_branch: GitBranch = "",
+    git_branch: GitBranch = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Deploy what is unchanged, too.")
     ] = False,
@@ -52,6 +52,7 @@ def deploy(
     with working("Looking at git and the configuration"):
         deployment = _deployment(git_branch, environment, with_ or (), tag or ())
     report = _plan_and_apply(deployment, only_plan=plan, everything=everything)
+    report = replace(report, notes=(*report.notes, *_doubts(deployment)))
     if as_json:
         print_json(report.to_json())
     else:
@@ -61,7 +62,7 @@ def deploy(
 
 
 def _deployment(
-    git_branch: str, environment: str, with_: Sequence[str], tags: Sequence[str]
+    git_branch: str | None, environment: str, with_: Sequence[str], tags: Sequence[str]
 ) -> "Deployment":
     # What speaks to git and the cluster is imported for these commands only.
     from flowproject.deploy.argo import connect
@@ -101,6 +102,13 @@ def _plan_and_apply(deployment: "Deployment", *, only_plan: bool, everything: bo
         return deployment.report(planned)
     with working("Deploying") as look:
         return deployment.apply(planned, tell=_teller(look, "done with"))
+
+
+def _doubts(deployment: "Deployment") -> tuple[str, ...]:
+    from flowproject.deploy.branches import doubts_about
+
+    known = deployment.revision.default_branch
+    return doubts_about(deployment.target, deployment.settings, known)
 
 
 def _teller(look: Look, what: str) -> Callable[[str], None]:

@@ -21,9 +21,13 @@ __all__ = ["gc", "teardown"]
 
 
 def teardown(
-    git_branch: GitBranch = "",
+    git_branch: GitBranch = None,
     production: Annotated[
         bool, typer.Option("--production", help="Yes, the production branch.")
+    ] = False,
+    unless_scheduled: Annotated[
+        bool,
+        typer.Option("--unless-scheduled", help="Keep a branch whose sensors run on schedule."),
     ] = False,
     purge: Annotated[
         bool, typer.Option("--purge", help="The journals of its sensors, too.")
@@ -42,7 +46,11 @@ def teardown(
 
     root = find_root()
     project = load(root)
-    target = _target(git_branch, production=production)
+    target = _target(git_branch)
+    if unless_scheduled and target.schedules:
+        _tell([], f"{target.metaflow_name}, which runs on schedule,", 0, as_json=as_json)
+        return 0
+    _refuse_production(target, production=production)
     argo = connect()
     there = belonging(argo.find(), project=project.project_name, branch=target.metaflow_name)
     where = f"{target.metaflow_name} of project {project.project_name!r}"
@@ -100,21 +108,23 @@ def gc(
     return 0
 
 
-def _target(git_branch: str, *, production: bool) -> "Target":
+def _target(git_branch: str | None) -> "Target":
     from flowproject.deploy.branches import target_of
     from flowproject.deploy.revision import revision_of
 
     root = find_root()
     revision = revision_of(root, os.environ, git_branch)
     revision.refuse_fork()
-    target = target_of(revision.git_branch, load(root).deploy)
+    return target_of(revision.git_branch, load(root).deploy)
+
+
+def _refuse_production(target: "Target", *, production: bool) -> None:
     if target.production and not production:
         raise UsageError(
             f"The git branch {target.git_branch!r} is production, which no mistake may remove",
             where="[deploy] production_branch in flowproject.toml",
             fix="If it is to go: `flowproject teardown --production`",
         )
-    return target
 
 
 def _ask(question: str) -> None:

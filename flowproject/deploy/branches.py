@@ -12,7 +12,7 @@ from typing import Final
 from flowproject.config import Deploy
 from flowproject.sources.globs import Globs
 
-__all__ = ["LONGEST", "Target", "metaflow_branch", "target_of"]
+__all__ = ["LONGEST", "Target", "doubts_about", "metaflow_branch", "target_of"]
 
 LONGEST: Final = 20
 """Characters of a branch's name. Metaflow allows 128, but cuts what it hands to Argo Workflows at
@@ -54,6 +54,19 @@ def target_of(git_branch: str, settings: Deploy) -> Target:
         branch="" if production else metaflow_branch(git_branch),
         production=production,
         schedules=production or (bool(also) and Globs(also).match(git_branch)),
+    )
+
+
+def doubts_about(target: Target, settings: Deploy, default_branch: str) -> tuple[str, ...]:
+    """A sentence if the repository's default branch goes somewhere else than to production."""
+    if target.production or target.git_branch != default_branch:
+        return ()
+    return (
+        (
+            f"{default_branch} is the default branch of this repository, but production is "
+            f"{settings.production_branch}. If that is a mistake: "
+            f'`production_branch = "{default_branch}"` under [deploy].'
+        ),
     )
 
 

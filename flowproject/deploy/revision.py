@@ -43,11 +43,17 @@ class Revision:
             )
 
 
-def revision_of(root: Path, environ: Mapping[str, str], git_branch: str = "") -> Revision:
+def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None = None) -> Revision:
     """What the folder holds, for the branch that is named, the CI's, or the one checked out.
 
     Raises `UsageError` if none is known.
     """
+    if git_branch is not None and not git_branch.strip():
+        raise UsageError(
+            "--git-branch is empty",
+            allowed="It names a branch: an empty variable must not pass for the one checked out",
+            fix="Name the branch, or leave the option out",
+        )
     ci = ci_of(environ)
     checkout = _checkout(root, known=bool(git_branch or ci.branch))
     branch = git_branch or ci.branch or checkout.branch

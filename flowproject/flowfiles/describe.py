@@ -147,5 +147,3 @@ def _cron(expression: str | None, timezone: str | None) -> Cron | None:
 def _reset(options: dict[str, Any]) -> Cron | None:
     reset = options.get("reset_at") or {}
     return _cron(reset.get("cron"), reset.get("timezone"))
-
-

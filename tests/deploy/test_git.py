@@ -113,6 +113,14 @@ def test_the_full_name_of_a_ref_is_refused(home: Path) -> None:
         revision_of(home, {}, "refs/heads/feature/x")
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_option_does_not_pass_for_the_branch_that_is_checked_out(
+    home: Path, empty: str
+) -> None:
+    with pytest.raises(UsageError, match="--git-branch is empty.*or leave the option out"):
+        revision_of(home, {}, empty)
+
+
 def test_without_git_a_branch_that_is_named_is_enough(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from metaflow.plugins.argo.argo_workflows_cli import sanitize_for_argo
 from metaflow.plugins.project_decorator import format_name
 
 from flowproject.config import Deploy
-from flowproject.deploy.branches import LONGEST, metaflow_branch, target_of
+from flowproject.deploy.branches import LONGEST, doubts_about, metaflow_branch, target_of
 
 GOLDEN = {
     "feature/x": "feature_x_0j7x1n7",
@@ -129,3 +129,14 @@ def test_production_and_the_branches_that_match_run_on_schedule(
     also = Deploy(schedule_branches=("staging", "release/*", "hotfix/**"))
     assert target_of(git_branch, also).schedules is schedules
     assert target_of(git_branch, Deploy()).schedules is (git_branch == "main")
+
+
+def test_a_default_branch_that_is_not_production_is_doubted_once() -> None:
+    """A repository with `master` deploys it beside production, unless somebody says so."""
+    [doubt] = doubts_about(target_of("master", Deploy()), Deploy(), "master")
+    assert doubt == (
+        "master is the default branch of this repository, but production is main. "
+        'If that is a mistake: `production_branch = "master"` under [deploy].'
+    )
+    for git_branch, default in [("main", "main"), ("x", "master"), ("main", "master"), ("x", "")]:
+        assert doubts_about(target_of(git_branch, Deploy()), Deploy(), default) == ()
