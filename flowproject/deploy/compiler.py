@@ -23,6 +23,11 @@ _NO_PROJECT: Final = (
     "the flow has no @project, so every git branch would overwrite what another deployed. "
     "Inherit BaseFlow"
 )
+_SOMEBODY_ELSES: Final = (
+    "{name!r} on Argo Workflows was deployed by user {owner!r}, without flowproject. If it may go: "
+    "`flowproject teardown` removes the branch's deployment, or deploy once as that user "
+    "(METAFLOW_USER={owner})"
+)
 _DIGITS: Final = 8
 """Hexadecimal digits of a file's digest: told apart are versions of one file, not all files."""
 
@@ -107,6 +112,11 @@ def _watch_compiler(path: Path, *, paused: bool) -> dict[str, Any]:
     told: dict[str, Any] = {}
 
     class Watched(ArgoWorkflows):  # type: ignore[misc]  # Metaflow ships no types
+        @classmethod
+        def get_existing_deployment(cls, name: str) -> tuple[str, str] | None:
+            deployed: tuple[str, str] | None = super().get_existing_deployment(name)
+            return _taken_over(deployed, name)
+
         def _get_schedule(self) -> tuple[str | None, str | None]:
             # Compiled without its schedule, a flow never has one: suspended afterwards, it could
             # already have run.
@@ -123,6 +133,25 @@ def _watch_compiler(path: Path, *, paused: bool) -> dict[str, Any]:
 
     argo_workflows_cli.ArgoWorkflows = Watched
     return told
+
+
+def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] | None:
+    """Owner and token of what is deployed, as ours if flowproject deployed it, whoever ran that.
+
+    Raises `ProblemError` for somebody else's. Metaflow knows its own by the user only, and a laptop
+    and the CI are two; the plan refuses a name that another project, branch or flow has.
+    """
+    from metaflow.metaflow_config import KUBERNETES_NAMESPACE
+    from metaflow.plugins.argo.argo_client import ArgoClient
+    from metaflow.util import get_username
+
+    if deployed is None or deployed[0] == get_username():
+        return deployed
+    template = ArgoClient(namespace=KUBERNETES_NAMESPACE).get_workflow_template(name)
+    annotations = (template or {}).get("metadata", {}).get("annotations") or {}
+    if "flowproject/fingerprint" in annotations:
+        return get_username(), deployed[1]
+    raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))
 
 
 def _digests() -> dict[str, str]:

@@ -120,7 +120,11 @@ def environment(
     return {
         **kept,
         **cluster.environment,
-        **{f"GIT_{who}_{what}": "tester" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        **{
+            f"GIT_{who}_{what}": "tester"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
         "GIT_CONFIG_GLOBAL": os.devnull,
         "HOME": str(home),
         "METAFLOW_HOME": str(home),

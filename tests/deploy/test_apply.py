@@ -172,9 +172,7 @@ def test_two_commits_between_any_two_writes_leave_nothing_a_third_does_not_repai
     cluster: Cluster, argo: Argo, number: int
 ) -> None:
     deploy(argo, flows("0"))
-    interrupt(
-        cluster, number, lambda: deploy(argo, flows("1")), lambda: deploy(argo, flows("2"))
-    )
+    interrupt(cluster, number, lambda: deploy(argo, flows("1")), lambda: deploy(argo, flows("2")))
     deploy(argo, flows("3"))
     assert_whole(cluster, argo, flows("3"))
 
@@ -240,9 +238,7 @@ def test_what_is_not_allowed_names_the_command_that_says_what_is(
         argo.find()
 
 
-def test_long_listings_are_read_page_by_page(
-    cluster: Cluster, argo: Argo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_listings_are_read_page_by_page(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowproject.deploy.argo._PAGE", 2)
     deploy(argo, flows())
     assert len(argo.find()) == 6

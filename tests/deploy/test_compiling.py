@@ -36,15 +36,29 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
     for name, text in repository.environment.items():
         monkeypatch.setenv(name, text)
     target = repository.target("main")
-    [compiled] = compile_flows(
-        repository.root, target, load(repository.root).deploy, ("x:y",)
-    )
+    [compiled] = compile_flows(repository.root, target, load(repository.root).deploy, ("x:y",))
     assert not isinstance(compiled, Refused)
     for one in compiled.objects:
         deployed = cluster.objects(one.kind)[one.name]
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
         theirs = json.dumps(essence_of(deployed, compiled.package, ()), sort_keys=True)
         assert drawn(mine) == drawn(theirs)
+
+
+def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
+    repository: Repository, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (repository.environment | {"METAFLOW_USER": "ann"}).items():
+        monkeypatch.setenv(name, text)
+    target, settings = repository.target("main"), load(repository.root).deploy
+    [refused] = compile_flows(repository.root, target, settings)
+    assert isinstance(refused, Refused)
+    assert "was deployed by user 'tester', without flowproject" in refused.reason
+    template = cluster.objects("workflowtemplates")["weather.prod.starterflow"]
+    template["metadata"]["annotations"]["flowproject/fingerprint"] = "ours"
+    [compiled] = compile_flows(repository.root, target, settings)
+    assert not isinstance(compiled, Refused)
+    assert compiled.package[1]
 
 
 def drawn(text: str) -> str:

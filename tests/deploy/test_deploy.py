@@ -1,10 +1,11 @@
 """From a git branch to a cluster and back: one story, told in the order of the tests.
 
-Real: git, Metaflow's compiler, our command as a process, S3 as moto speaks it, and a Kubernetes API.
+Real: git, Metaflow's compiler, our command as a process; S3 is moto, the Kubernetes API kmock.
 """
 
 import json
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -156,7 +157,11 @@ def test_the_objects_are_what_the_models_of_argo_say(cluster: Cluster) -> None:
     from hera.events.models import Sensor
     from hera.workflows.models import CronWorkflow, WorkflowTemplate
 
-    models = {"workflowtemplates": WorkflowTemplate, "cronworkflows": CronWorkflow, "sensors": Sensor}
+    models = {
+        "workflowtemplates": WorkflowTemplate,
+        "cronworkflows": CronWorkflow,
+        "sensors": Sensor,
+    }
     for plural, model in models.items():
         for one in cluster.objects(plural).values():
             sent = one | {"metadata": {"annotations": one["metadata"]["annotations"]}}
@@ -189,10 +194,10 @@ def lost(sent: Any, understood: Any, path: str = "") -> list[str]:
             else [f"{path}.{key}".lstrip(".")]
             for key, value in told.items()
         ]
-        return sum(inner, [])
+        return [*chain.from_iterable(inner)]
     if isinstance(sent, list):
         pairs = zip(sent, understood, strict=True)
-        return sum((lost(mine, theirs, path) for mine, theirs in pairs), [])
+        return [*chain.from_iterable(lost(mine, theirs, path) for mine, theirs in pairs)]
     return [] if sent == understood else [f"{path}: {sent} became {understood}"]
 
 
@@ -242,7 +247,9 @@ def test_gc_leaves_alone_whatever_it_is_not_sure_of(story: Story, cluster: Clust
     foreign(cluster, "weather.test.hand.sensorflow", project="weather", branch="test.hand")
     foreign(cluster, "weather.user.ann.sensorflow", project="weather", branch="user.ann")
     foreign(cluster, "other.test.x.flow", project="other", branch="test.x", git_branch="x")
-    foreign(cluster, "weather.test.odd.flow", project="weather", branch="test.odd", git_branch="x/y")
+    foreign(
+        cluster, "weather.test.odd.flow", project="weather", branch="test.odd", git_branch="x/y"
+    )
     foreign(cluster, "not-of-metaflow")
     shown = story.do("gc alive", "gc", "--apply")
     assert shown.code == 0, shown.err

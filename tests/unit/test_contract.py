@@ -213,7 +213,7 @@ def test_schedules_that_argo_workflows_keeps_are_no_finding(expression: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("cron", "told"),
+    "cron,told",
     [
         (Cron(expression="* * *"), "a @schedule that Argo Workflows would not keep: '* * *' has 3"),
         (Cron(expression="0 0 * * 7"), "Sunday is 0 here, not 7"),

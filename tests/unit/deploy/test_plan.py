@@ -20,7 +20,7 @@ from flowproject.flowfiles import FlowFile
 TAGS = ("git_branch:main", "git_commit:1")
 
 
-def compiled(
+def compiled(  # noqa: PLR0913  # each test changes one of them
     name: str = "OneFlow",
     *,
     argo_name: str = "",
