@@ -1,7 +1,7 @@
 """From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
@@ -14,6 +14,7 @@ from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
 from flowproject.deploy.revision import Revision, tags_of
+from flowproject.errors import FlowprojectError
 from flowproject.listeners import record_listeners
 
 __all__ = ["Deployment"]
@@ -54,8 +55,7 @@ class Deployment:
     def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
-        Raises:
-            JournalError: if that could not be recorded; the flows are live all the same.
+        A journal that can't be written is a note and an exit code: the flows are live all the same.
         """
         outcomes = apply_plan(
             self.argo,
@@ -63,9 +63,15 @@ class Deployment:
             max_parallel=self.settings.max_parallel,
             done=tell,
         )
-        if all(one.ok for one in outcomes):
+        report = of_outcomes(self.project.project_name, self.target, outcomes)
+        if report.exit_code:
+            return report
+        try:
             self._record(outcomes)
-        return of_outcomes(self.project.project_name, self.target, outcomes)
+        except FlowprojectError as error:
+            told = f"Who listens could not be recorded. {error} Deploy again when that is mended."
+            return replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
+        return report
 
     def report(self, actions: Sequence[Action]) -> Report:
         """What would be done."""

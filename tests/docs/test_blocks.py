@@ -26,7 +26,7 @@ NOT_RUN = {
     r"(?s)python -m pip download .*": "needs the network: how the data was made",
     r"(?s)curl .*": "needs a running loop: tests/unit/dev/test_bus.py posts the same",
     r"(?s).*[─│▶].*": "a drawing",
-    r"(?s)(\./deploy|flowproject check --deploy|python sensorflow.py).*": "needs a cluster",
+    r"(?s)(\./deploy|flowproject (check --deploy|deploy|teardown|gc)|python sensorflow.py).*": "needs a cluster",
     r"(?s)make clean .*": "needs an account of Outerbounds",
     r"(?s)gh .*": "needs a repository on GitHub",
 }
@@ -130,15 +130,18 @@ def test_the_settings_of_the_workflow_are_all_explained() -> None:
         assert {name for name, its in listed if its == kind} == set(used)
 
 
-def test_the_options_of_dev_are_all_explained() -> None:
+@pytest.mark.parametrize("command", ["dev", "deploy"])
+def test_the_options_of_a_command_with_many_are_all_explained(command: str) -> None:
     options = {
-        name
-        for parameter in get_command(app._app).commands["dev"].params
+        # What is on unless it is switched off is explained by the switch.
+        parameter.secondary_opts[0] if parameter.secondary_opts else name
+        for parameter in get_command(app._app).commands[command].params
         for name in parameter.opts
         if name != "--help"
     }
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `--")]
+    section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `--")]
     assert set(re.findall(r"`(--[a-z-]+)", " ".join(rows))) == options
 
 
