@@ -78,7 +78,7 @@ class Repository:
         self.git("push", "--quiet", "origin", "HEAD")
         return self.git("rev-parse", "HEAD")
 
-    def flowproject(self, *arguments: str, **environment: str) -> Ran:
+    def flowproject(self, *arguments: str, seconds: float = 110, **environment: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "flowproject", *arguments],
             cwd=self.root,
@@ -87,7 +87,7 @@ class Repository:
             capture_output=True,
             text=True,
             check=False,
-            timeout=110,
+            timeout=seconds,
         )
         return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
