@@ -2,6 +2,7 @@
 # by themselves, with nothing but Python 3.11 or newer, and make it again when a lock changes.
 
 PYTHON ?= python3
+RUNTIME ?= requirements.lock
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -44,6 +45,7 @@ check: $(VENV)/.dev ## what CI checks: style, types, layers, schema, docs, workf
 	$(BIN)/flowproject schema --check
 	$(BIN)/flowproject docs --check
 	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 
 bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -82,7 +84,7 @@ $(VENV)/.project: pyproject.toml $(VENV)/.build
 	@$(PIP) install --no-build-isolation --no-deps --no-index --editable .
 	@touch $@
 
-$(VENV)/.runtime: requirements.lock $(VENV)/.project
+$(VENV)/.runtime: $(RUNTIME) $(VENV)/.project
 	@echo "Installing $< (once)"
 	@$(PIP) install --require-hashes --requirement $<
 	@touch $@

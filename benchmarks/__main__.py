@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "sensors",
     "imports",
+    "deploy",
     "snowflake",
     "objects",
     "ten_million",

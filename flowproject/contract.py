@@ -10,14 +10,22 @@ from typing import Final, Literal
 
 from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
+from flowproject.config.kinds import RefusedError
+from flowproject.config.times import Cron as CronKind
+from flowproject.config.times import Zone
 from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
-from flowproject.flowfiles import Dependency, FlowFile
+from flowproject.flowfiles import Cron, Dependency, FlowFile
 
 __all__ = ["Finding", "check_contract", "listeners_of"]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
+
+_NICKNAMES: Final = frozenset(
+    {"@annually", "@daily", "@hourly", "@midnight", "@monthly", "@weekly", "@yearly"}
+)
+"""What Argo Workflows knows beside five fields."""
 
 _MAP_IT: Final = (
     'Map it, as in @trigger(event={"name": ..., "parameters": {...}}), or give it a default'
@@ -89,6 +97,25 @@ def _check_flow(
             yield _check_stranger(flow, dependency, sent)
     if flow.dependencies:
         yield from _check_unmapped(flow)
+    for what, cron in (("@schedule", flow.schedule), ("reset_at", flow.reset)):
+        if cron and (fault := _fault(cron)):
+            yield _error(flow, f"has a {what} that Argo Workflows would not keep: {fault}")
+
+
+def _fault(cron: Cron) -> str:
+    """What is wrong with the times, or an empty string; Metaflow deploys any text."""
+    if cron.expression in _NICKNAMES:
+        return ""
+    try:
+        # Metaflow writes `?`, which Argo Workflows takes for `*`.
+        CronKind().read(cron.expression.replace("?", "*"))
+    except RefusedError as error:
+        return f"{cron.expression!r} {error}"
+    try:
+        Zone().read(cron.timezone or "UTC")
+    except RefusedError as error:
+        return f"{cron.timezone!r} {error}"
+    return ""
 
 
 def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:

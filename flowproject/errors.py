@@ -13,6 +13,7 @@ from metaflow.exception import MetaflowException
 __all__ = [
     "ConfigError",
     "DeliveryError",
+    "DeployError",
     "FlowError",
     "FlowprojectError",
     "JournalError",
@@ -90,6 +91,13 @@ class TickError(FlowprojectError):
 
     headline = "Tick error"
     exit_code = 8
+
+
+class DeployError(FlowprojectError):
+    """Something could not be deployed, torn down, or asked of the cluster."""
+
+    headline = "Deploy error"
+    exit_code = 9
 
 
 class UsageError(FlowprojectError):

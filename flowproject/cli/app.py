@@ -15,6 +15,7 @@ import typer
 from metaflow.exception import MetaflowException
 
 from flowproject.cli.check import check
+from flowproject.cli.deploy import deploy
 from flowproject.cli.dev import dev
 from flowproject.cli.generate import docs, schema
 from flowproject.cli.history import history
@@ -22,10 +23,12 @@ from flowproject.cli.output import plain
 from flowproject.cli.preview import preview
 from flowproject.cli.replay import replay
 from flowproject.cli.reset import reset
+from flowproject.cli.teardown import gc, teardown
 from flowproject.cli.why import why
 from flowproject.errors import (
     ConfigError,
     DeliveryError,
+    DeployError,
     FlowError,
     FlowprojectError,
     JournalError,
@@ -50,6 +53,7 @@ _KINDS: Final[tuple[type[FlowprojectError], ...]] = (
     DeliveryError,
     FlowError,
     TickError,
+    DeployError,
     UsageError,
 )
 _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind in _KINDS)
@@ -64,7 +68,11 @@ _app = typer.Typer(
     epilog=f"Exit codes: 0 done, {REFUSED} refused by you or by Metaflow, {_CODES}, {BUG} a bug of "
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
-for command in (check, preview, dev, history, why, replay, reset, schema, docs):
+for command in (
+    *(check, preview, dev, history, why, replay, reset),
+    *(deploy, teardown, gc),
+    *(schema, docs),
+):
     _app.command()(command)
 
 

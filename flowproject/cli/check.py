@@ -27,6 +27,9 @@ _AT_ONCE: Final = 16
 
 def check(
     connect: Annotated[bool, typer.Option("--connect", help="Also look at every source.")] = False,
+    for_deploy: Annotated[
+        bool, typer.Option("--deploy", help="Also what a deployment needs: cluster, datastore.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Check configuration, SQL and flow files.
@@ -41,6 +44,9 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
+    if for_deploy:
+        with working("Asking cluster and datastore"):
+            findings += _check_deployment()
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -107,6 +113,12 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
         return [*(_failed("flow file", line, error) for line in str(error).splitlines()), unknown]
     names = ", ".join(flow.name for flow in flows)
     return [Finding(subject=files, state="ok", message=names), *check_contract(project, flows)]
+
+
+def _check_deployment() -> list[Finding]:
+    from flowproject.deploy.preflight import check_deployment
+
+    return check_deployment()
 
 
 def _failed(subject: str, message: str, error: FlowprojectError) -> Finding:

@@ -17,6 +17,7 @@ from flowproject.config.data import (
     S3Data,
     SnowflakeData,
 )
+from flowproject.config.deploy import Deploy, Environment
 from flowproject.config.load import load, parse_config, project_root
 from flowproject.config.model import FILE, First, Project, Schedule, Sensor
 
@@ -26,7 +27,9 @@ __all__ = [
     "AzureData",
     "CheckMode",
     "Data",
+    "Deploy",
     "DuckDBData",
+    "Environment",
     "FilesData",
     "First",
     "GcsData",

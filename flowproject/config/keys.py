@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from flowproject.config.deploy import key_of
 from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
 from flowproject.config.times import Cron, Zone
 
@@ -56,8 +57,8 @@ def keys_of(section: type) -> dict[str, Key]:
     """The keys of a section by name; fields that are sections themselves are left out."""
     hints = get_type_hints(section, include_extras=True)
     return {
-        field.name: Key(
-            name=field.name,
+        key_of(field.name): Key(
+            name=key_of(field.name),
             kind=kind,
             required=field.default is MISSING,
             default=None if field.default is MISSING else field.default,

@@ -5,10 +5,11 @@ Nothing third-party may be imported here: a remote task reads its configuration 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from flowproject.config.data import DATA_TYPES, Data
+from flowproject.config.deploy import Deploy, key_of
 from flowproject.config.source import SomeSeconds
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ class Project:
     """Every sensor by name. Without `[sensors.NAME]` there is one: `[data]`, with the name and the
     event that `[sensor]` gives it."""
 
+    deploy: Deploy = field(default_factory=Deploy)
+    """Which git branch is production, and what every deployed flow is compiled with."""
+
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "Project":
         """The project that `to_dict` wrote, also as Metaflow's `flowconfig`; checks nothing."""
@@ -124,6 +128,7 @@ class Project:
             data=None if data is None else _data(data),
             sensor=_build(Schedule, config["sensor"]),
             sensors={name: _sensor(sensor) for name, sensor in config["sensors"].items()},
+            deploy=_build(Deploy, config.get("deploy", {})),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def _data(values: Mapping[str, Any]) -> Data:
 
 def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """An instance of `cls`; foreign keys are left out, and those not given keep their default."""
-    names = (field.name for field in fields(cls))
-    return cls(**{name: _frozen(values[name]) for name in names if name in values})
+    keys = {one.name: key_of(one.name) for one in fields(cls)}
+    return cls(**{name: _frozen(values[key]) for name, key in keys.items() if key in values})
 
 
 def _frozen(value: Any) -> Any:
@@ -160,7 +165,7 @@ def _frozen(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """The same value in JSON types."""
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {key_of(one.name): _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from flowproject.config.data import DATA_TYPES
+from flowproject.config.deploy import Deploy
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.kinds import RefusedError
 from flowproject.config.legacy import refuse_old_scaffold
@@ -65,7 +66,7 @@ class _Source:
 
 def _project(top: Section) -> dict[str, Any]:
     """The file's values in the shape of `Project`; complete if no problem was recorded."""
-    values = top.values(keys_of(Project), beside=("data", "sensor", "sensors"))
+    values = top.values(keys_of(Project), beside=("data", "sensor", "sensors", "deploy"))
     if top.unset("project_name"):
         top.report('project_name is missing. Name the project: project_name = "my_project".')
     base = _source(top.inside("data"), fallback="") if "data" in top.table else None
@@ -79,6 +80,7 @@ def _project(top: Section) -> dict[str, Any]:
         "data": base and _blank(base) | base.values,
         "sensor": cadence,
         "sensors": {sensor["name"]: sensor for sensor in sensors},
+        "deploy": top.inside("deploy").values(keys_of(Deploy)),
     }
 
 

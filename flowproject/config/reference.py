@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowproject.config.data import DATA_TYPES
+from flowproject.config.deploy import Deploy
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.model import FILE, Project, Schedule, Sensor
 from flowproject.config.parse import DEFAULT_SENSOR
@@ -89,6 +90,9 @@ def page() -> str:
         _keys(Sensor, {"event_name": "`NAME_changed`"}, without="name"),
         f"```toml\n{_MANY}```",
         _LAID_OVER,
+        "## `[deploy]`: from git branches to deployments",
+        _DEPLOY,
+        _keys(Deploy),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -127,6 +131,10 @@ same for both types are taken over. Here `stations` and `observations` settle fo
 
 Two sensors can't send the same event, because a flow that it starts could not tell them apart. A
 flow can listen to several events.\
+"""
+
+_DEPLOY: Final = """\
+What `flowproject deploy` does with a git branch: [deploy.md](deploy.md).\
 """
 
 

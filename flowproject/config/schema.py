@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from flowproject.config.data import DATA_TYPES, Data
+from flowproject.config.deploy import Deploy, key_of
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.model import Project, Schedule, Sensor
 
@@ -35,11 +36,11 @@ def schema() -> str:
 
 
 def documentation(section: type) -> dict[str, str]:
-    """What stands below each field of a dataclass, on one line."""
+    """What stands below each field of a dataclass, on one line, by the field's key."""
     [cls] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     body = cls.body if isinstance(cls, ast.ClassDef) else []
     return {
-        field.target.id: _sentence(ast.literal_eval(below.value))
+        key_of(field.target.id): _sentence(ast.literal_eval(below.value))
         for field, below in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
@@ -72,6 +73,7 @@ def _sections() -> dict[str, Any]:
             "propertyNames": {"pattern": name, "minLength": 1},
             "additionalProperties": own,
         },
+        "deploy": {"description": notes["deploy"], **_table(Deploy)},
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from flowproject.config.data import DATA_TYPES
+from flowproject.config.deploy import Deploy
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.kinds import RefusedError, shown
 from flowproject.config.model import Project, Schedule, Sensor
@@ -99,6 +100,8 @@ class Section:
             return "It belongs at the top of the file, above the first [section]."
         if name in keys_of(Schedule):
             return "It belongs in [sensor]: all sensors share one cadence."
+        if name in keys_of(Deploy):
+            return "It belongs in [deploy]."
         types = [kind for kind, cls in DATA_TYPES.items() if name in keys_of(cls)]
         if types and self.path[-1:] == ("data",):
             return f"It belongs to type = {' or '.join(map(repr, types))}."

@@ -16,11 +16,11 @@ from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping
 from flowproject.dev.launcher import Launcher, logs_folder
-from flowproject.dev.listeners import record_listeners
 from flowproject.dev.scheduler import Clock, Rule, SystemClock, Timetable, cron_rule, every_rule
 from flowproject.dev.settings import Reason, Result, Settings
 from flowproject.dev.triggers import Event
 from flowproject.flowfiles import FlowFile, describe_flows
+from flowproject.listeners import record_listeners
 
 __all__ = ["Loop", "Result", "Settings"]
 
@@ -66,7 +66,7 @@ class Loop:
                 production=self._settings.production,
             )
             rules = self._rules(flows)
-            await asyncio.to_thread(record_listeners, self._root, flows)
+            await asyncio.to_thread(record_listeners, self._root, flows, by="flowproject dev")
             dispatcher: Dispatcher | None = None
 
             def accept(event: Event) -> bool:

@@ -4,7 +4,7 @@ Metaflow itself resolves them (configs, mutators, deploy-time functions), in a c
 file. Nothing here runs a flow.
 """
 
-from flowproject.flowfiles.find import describe_flows, find_flow_files
+from flowproject.flowfiles.find import ask_child, describe_flows, find_flow_files
 from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Dependency",
     "FlowFile",
     "FlowParameter",
+    "ask_child",
     "describe_flows",
     "find_flow_files",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from flowproject.errors import FlowError
 from flowproject.flowfiles.model import FlowFile
 
-__all__ = ["describe_flows", "find_flow_files"]
+__all__ = ["ask_child", "describe_flows", "find_flow_files"]
 
 _PATTERN: Final = "*flow.py"
 _TIME_LIMIT: Final = 120.0
@@ -65,37 +65,39 @@ def _describe(path: Path, stamp: _Stamp, branch: str, production: bool) -> FlowF
     kept = _cache.get(key)
     if kept and kept[0] == stamp:
         return kept[1]
-    answer = _ask_child(path, branch, production)
-    if "problem" in answer:
-        return _sentence(answer["problem"])
+    options = [*(["--branch", branch] if branch else []), *(["--production"] * production)]
+    answer = ask_child(_CHILD, path, options)
+    if isinstance(answer, str):
+        return answer
     flow = FlowFile.from_json(answer["flow"]) if "flow" in answer else None
     _cache[key] = (stamp, flow)
     return flow
 
 
-def _ask_child(path: Path, branch: str, production: bool) -> dict[str, Any]:  # noqa: FBT001
-    options = [*(["--branch", branch] if branch else []), *(["--production"] * production)]
-    command = [sys.executable, "-c", _CHILD, str(path), *options]
+def ask_child(
+    code: str, path: Path, options: Sequence[str], *, seconds: float = _TIME_LIMIT
+) -> dict[str, Any] | str:
+    """What a child process that runs `code` answers of a flow file, or what is wrong with that."""
     try:
         child = subprocess.run(  # noqa: S603  # our own module, on a file of the user's project
-            command,
+            [sys.executable, "-c", code, str(path), *options],
             cwd=path.parent,
             capture_output=True,
             text=True,
-            timeout=_TIME_LIMIT,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return _failure(path, f"importing it took more than {_TIME_LIMIT:.0f} s")
+        return _sentence(_failure(path, f"importing it took more than {seconds:.0f} s"))
     if child.returncode != 0 or not child.stdout:
         said = _last_line(child.stderr) or f"it ended Python with exit code {child.returncode}"
-        return _failure(path, said)
+        return _sentence(_failure(path, said))
     answer: dict[str, Any] = json.loads(child.stdout)
-    return answer
+    return _sentence(answer["problem"]) if "problem" in answer else answer
 
 
 def _failure(path: Path, what: str) -> dict[str, Any]:
-    return {"problem": {"what": what, "file": str(path), "line": None}}
+    return {"what": what, "file": str(path), "line": None}
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 from typer.main import get_command
 
 from flowproject import errors
 from flowproject.cli import app
-from flowproject.config import parse_config
+from flowproject.config import Project, parse_config
+from flowproject.deploy.branches import target_of
 from flowproject.sql import bind, dollar, find_query, parameters
 from tests.docs.pages import PAGES, ROOT, Block, blocks, prose
 
@@ -24,6 +26,10 @@ NOT_RUN = {
     r"(?s)python -m pip download .*": "needs the network: how the data was made",
     r"(?s)curl .*": "needs a running loop: tests/unit/dev/test_bus.py posts the same",
     r"(?s).*[─│▶].*": "a drawing",
+    r"(?s)(\./deploy|flowproject (check --deploy|deploy|teardown|gc)).*": "needs a cluster",
+    r"(?s)python sensorflow.py .*": "needs a cluster",
+    r"(?s)make clean .*": "needs an account of Outerbounds",
+    r"(?s)gh .*": "needs a repository on GitHub",
 }
 """Blocks (patterns of them) that no test can run, and why."""
 
@@ -36,7 +42,8 @@ def of_kind(*languages: str) -> pytest.MarkDecorator:
 def test_every_kind_of_block_is_checked_or_excused() -> None:
     for block in BLOCKS:
         checked = (
-            block.language in ("console", "json", "python", "sql", "text", "toml") or block.saved_as
+            block.language in ("console", "json", "python", "sql", "text", "toml", "yaml")
+            or block.saved_as
         )
         assert checked or any(re.fullmatch(pattern, block.text) for pattern in NOT_RUN), block
     for pattern in NOT_RUN:
@@ -74,6 +81,11 @@ def test_a_block_of_json_is_json(block: Block) -> None:
     assert json.loads(block.text)
 
 
+@of_kind("yaml")
+def test_a_block_of_yaml_is_yaml(block: Block) -> None:
+    assert yaml.safe_load(block.text)
+
+
 @of_kind("sql")
 def test_a_block_of_sql_parses(block: Block, tmp_path: Path) -> None:
     (tmp_path / "sql").mkdir()
@@ -99,15 +111,38 @@ def test_the_tables_of_commands_are_complete() -> None:
         assert set(listed) == COMMANDS, page
 
 
-def test_the_options_of_dev_are_all_explained() -> None:
+def test_the_table_of_branches_says_where_each_goes() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    [config] = [one for one in BLOCKS if one.page.name == "deploy.md" and one.language == "toml"]
+    settings = Project.from_dict(parse_config(config.text)).deploy
+    rows = re.findall(r"^\| `(.+?)` \| `([a-z0-9_.]+)` \| (yes|no) \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for git_branch, metaflow_name, schedules in rows:
+        target = target_of(git_branch, settings)
+        assert (target.metaflow_name, target.schedules) == (metaflow_name, schedules == "yes")
+
+
+def test_the_settings_of_the_workflow_are_all_explained() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(DEPLOY_\w+)` \| (variable|secret) \|", page, re.MULTILINE)
+    for kind, context in (("variable", "vars"), ("secret", "secrets")):
+        used = re.findall(rf"{context}\.(DEPLOY_\w+)", workflow)
+        assert {name for name, its in listed if its == kind} == set(used)
+
+
+@pytest.mark.parametrize("command", ["dev", "deploy"])
+def test_the_options_of_a_command_with_many_are_all_explained(command: str) -> None:
     options = {
-        name
-        for parameter in get_command(app._app).commands["dev"].params
+        # What is on unless it is switched off is explained by the switch.
+        parameter.secondary_opts[0] if parameter.secondary_opts else name
+        for parameter in get_command(app._app).commands[command].params
         for name in parameter.opts
         if name != "--help"
     }
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `--")]
+    section = page.partition(f"\n## {command}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `--")]
     assert set(re.findall(r"`(--[a-z-]+)", " ".join(rows))) == options
 
 

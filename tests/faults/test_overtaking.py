@@ -57,7 +57,7 @@ def tick(place: Scene) -> Tick:
 
 @pytest.mark.parametrize("coalesce", [False, True])
 def test_a_tick_that_is_overtaken_at_any_request_fails_at_nothing_and_repeats_only_whole_events(
-    tmp_path: Path, bus: Bus, coalesce: bool
+    tmp_path: Path, bus: Bus, *, coalesce: bool
 ) -> None:
     (tmp_path / "data").mkdir()
     for number in range(REQUESTS):

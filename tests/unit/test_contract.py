@@ -8,7 +8,7 @@ import pytest
 
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.contract import Finding, check_contract
-from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
+from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 
 DAYS = "mfns.demo.user.me.days_changed"
 MONTHS = "mfns.demo.user.me.months_changed"
@@ -205,3 +205,22 @@ def test_a_run_that_ends_gives_no_parameters() -> None:
     (fine, _), (state, message) = of_listener(listener, flow("Other"))
     assert (fine, state) == ("ok", "error")
     assert message.endswith("A run that ends gives none: give it a default")
+
+
+@pytest.mark.parametrize("expression", ["*/5 * * * *", "0 0 ? * 1", "@daily"])
+def test_schedules_that_argo_workflows_keeps_are_no_finding(expression: str) -> None:
+    assert of_listener(flow(schedule=Cron(expression=expression, timezone="Europe/Helsinki"))) == []
+
+
+@pytest.mark.parametrize(
+    "cron,told",
+    [
+        (Cron(expression="* * *"), "a @schedule that Argo Workflows would not keep: '* * *' has 3"),
+        (Cron(expression="0 0 * * 7"), "Sunday is 0 here, not 7"),
+        (Cron(expression="0 0 * * *", timezone="Mars"), "'Mars' is not a time zone"),
+    ],
+)
+def test_schedules_that_argo_workflows_would_refuse_are_errors(cron: Cron, told: str) -> None:
+    [(state, message)] = of_listener(flow(schedule=cron))
+    assert state == "error"
+    assert told in message

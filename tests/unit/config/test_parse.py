@@ -84,26 +84,26 @@ ONE_PROBLEM = [
     ),
     (
         "event_nam = 1\n" + FILES,
-        "event_nam = 1 is not a key here. Use one of: data, sensor, sensors, project_name.",
+        "event_nam = 1 is not a key here. Use one of: data, sensor, sensors, deploy, project_name.",
     ),
     (
         'event_name = "x"\n' + FILES,
         (
-            "event_name = 'x' is not a key here. Use one of: data, sensor, sensors, project_name. "
-            "It belongs in [sensor]."
+            "event_name = 'x' is not a key here. Use one of: data, sensor, sensors, deploy, "
+            "project_name. It belongs in [sensor]."
         ),
     ),
     (
         'path = "x"\n' + FILES,
         (
-            "path = 'x' is not a key here. Use one of: data, sensor, sensors, project_name. "
-            "It belongs in [data]."
+            "path = 'x' is not a key here. Use one of: data, sensor, sensors, deploy, "
+            "project_name. It belongs in [data]."
         ),
     ),
     (
         FILES + "[sensr]\n",
         (
-            "[sensr] is not a section. Use one of: data, sensor, sensors, project_name. "
+            "[sensr] is not a section. Use one of: data, sensor, sensors, deploy, project_name. "
             "Did you mean 'sensor'?"
         ),
     ),
@@ -632,9 +632,9 @@ def test_the_project_of_this_repository_is_read(pytestconfig: pytest.Config) -> 
 def test_every_key_stands_in_the_file_of_this_repository(pytestconfig: pytest.Config) -> None:
     text = (pytestconfig.rootpath / "flowproject.toml").read_text()
     tables = tomllib.loads(text)
-    written = {*tables["sensor"], *tables["data"]}
+    written = {*tables["sensor"], *tables["data"], *tables["deploy"]}
     found = parse_config(text)
-    assert {*found["sensor"], *found["data"]} == written
+    assert {*found["sensor"], *found["data"], *found["deploy"]} == written
 
 
 def test_a_marker_needs_a_folder() -> None:

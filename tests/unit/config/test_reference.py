@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.config import DATA_TYPES, Project, Schedule, Sensor, parse_config
+from flowproject.config import DATA_TYPES, Deploy, Project, Schedule, Sensor, parse_config
 from flowproject.config.keys import keys_of
 from flowproject.config.parse import check
 from flowproject.config.reference import generated, page, stale
 from flowproject.config.schema import documentation, schema
 from flowproject.errors import ConfigError
 
-SECTIONS = [Project, Schedule, Sensor, *DATA_TYPES.values()]
+SECTIONS = [Project, Schedule, Sensor, Deploy, *DATA_TYPES.values()]
 accept = fastjsonschema.compile(json.loads(schema()), use_default=False)
 
 
@@ -77,6 +77,9 @@ REFUSED = [
     {"project_name": "w", "data": {**PLAIN, "settle": "soon"}},
     {"project_name": "w", "data": PLAIN, "sensr": {}},
     {"project_name": "w", "data": PLAIN, "sensor": {"payload_key": "id"}},
+    {"project_name": "w", "data": PLAIN, "deploy": {"environment": "venv"}},
+    {"project_name": "w", "data": PLAIN, "deploy": {"max_parallel": 0}},
+    {"project_name": "w", "data": PLAIN, "deploy": {"with_": ["kubernetes"]}},
     {"project_name": "w", "data": PLAIN, "sensor": {"timeout": 0}},
     {"project_name": "w", "data": PLAIN, "sensor": {"name": "x"}, "sensors": {"a": {}}},
     {"project_name": "w", "data": PLAIN, "sensors": {"Not this": {}}},
@@ -122,10 +125,18 @@ CADENCE = {
     "cron_schedule": st.sampled_from(["", "0  0 * * *", "*/5 0-6 * JAN,FEB 0"]),
     "timezone": st.sampled_from(["", "UTC", "Europe/Paris"]),
 }
+DEPLOY = {
+    "production_branch": st.sampled_from(["", "main", "release/1.0"]),
+    "schedule_branches": LISTS,
+    "environment": st.sampled_from(["", "pypi", "fast-bakery", "venv"]),
+    "with": LISTS,
+    "max_parallel": st.sampled_from(["", 1, 0]),
+}
+DEPLOYED = {"deploy": st.fixed_dictionaries({}, optional=DEPLOY)}
 NAMED = {"name": st.sampled_from(["", "a", "b2"]), "event_name": st.sampled_from(["", "a.b-c"])}
 ONE = st.fixed_dictionaries(
     {"project_name": st.just("p"), "data": DATA},
-    optional={"sensor": st.fixed_dictionaries({}, optional=NAMED | POLICY | CADENCE)},
+    optional={"sensor": st.fixed_dictionaries({}, optional=NAMED | POLICY | CADENCE)} | DEPLOYED,
 )
 MANY = st.fixed_dictionaries(
     {

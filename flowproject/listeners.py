@@ -11,8 +11,10 @@ from flowproject.journal import Journal, open_store
 __all__ = ["record_listeners"]
 
 
-def record_listeners(root: Path, flows: Sequence[FlowFile]) -> None:
+def record_listeners(root: Path, flows: Sequence[FlowFile], *, by: str) -> None:
     """Record the listeners of every sensor of the project in the folder `root`.
+
+    `by` is the command that knows: whoever reads the record sees whose word it is.
 
     Raises:
         JournalError: if the datastore of the flows can't be written.
@@ -23,4 +25,4 @@ def record_listeners(root: Path, flows: Sequence[FlowFile]) -> None:
     project, store = load(root), open_store(ours.datastore)
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
-        journal.outbox.record_listeners(names, by="flowproject dev")
+        journal.outbox.record_listeners(names, by=by)

@@ -1,0 +1,44 @@
+"""Where git branches go when they are deployed, with the documentation of every key.
+
+Like `model`: nothing third-party, because the whole configuration is read in remote tasks.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Deploy", "Environment", "key_of"]
+
+Environment = Literal["", "fast-bakery", "pypi"]
+"""What makes the environments of remote steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """Which git branch is production, and what every deployed flow is compiled with."""
+
+    production_branch: str = "main"
+    """The git branch that is deployed to production. Every other one gets a deployment of its own,
+    in which nothing reaches production's flows, events or journal."""
+
+    schedule_branches: tuple[str, ...] = ()
+    """Patterns (globs) of the git branches, beside production's, whose sensors run on schedule,
+    such as `"release/*"`; a `*` stops at a slash, `**` does not. Elsewhere sensors are deployed
+    without their schedule, so that a branch costs nothing while nobody starts it."""
+
+    environment: Environment = ""
+    """What makes the environments of remote steps: `fast-bakery` on Outerbounds, `pypi` elsewhere;
+    either gives each step the packages that the configured sources need. Empty: steps run in the
+    image as it is, which must have them."""
+
+    with_: tuple[str, ...] = ()
+    """Decorators for every step, as Metaflow's `--with` takes them, such as
+    `"kubernetes:memory=8000"`. Empty: steps are as the flows say."""
+
+    max_parallel: int = 4
+    """How many flows are compiled and deployed at once. The default keeps a CI machine with two
+    cores busy without filling its memory."""
+
+
+def key_of(field: str) -> str:
+    """The key that a field stands for: it has an underscore more if the key is a word of Python."""
+    return field.removesuffix("_")

@@ -1,0 +1,148 @@
+"""What Metaflow deploys of one flow, as plain data with a fingerprint that does not move by itself.
+
+Pure. What always moves is no part of the fingerprint: the code package's address, the commit that
+Metaflow notes in it, the production token, who deploys and when. What is left is compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from flowproject.deploy.objects import TEMPLATE, Kind, Object
+from flowproject.flowfiles import FlowFile
+
+__all__ = ["Compiled", "compiled_from", "essence_of"]
+
+_MOVING_ANNOTATIONS: Final = frozenset(
+    {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}
+)
+_MOVING_VARIABLES: Final = frozenset(
+    {
+        "METAFLOW_CODE_SHA",
+        "METAFLOW_CODE_URL",
+        "METAFLOW_OWNER",
+        "METAFLOW_PRODUCTION_TOKEN",
+        "METAFLOW_VERSION",  # it has the commit and the user in it; Metaflow itself is in the files
+        "USER",
+    }
+)
+_MOVING_TAGS: Final = ("git_commit:", "ci_run:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """One flow, compiled for one branch."""
+
+    flow: FlowFile
+    name: str
+    """Of its template on Argo Workflows."""
+
+    objects: tuple[Object, ...]
+    files: Mapping[str, str]
+    """File of the project, or package → digest of what goes to the cluster."""
+
+    package: tuple[str, ...]
+    """Address and hash of the code package."""
+
+    tags: tuple[str, ...]
+
+    @property
+    def is_listener(self) -> bool:
+        """Whether events start it; who sends them goes live after it."""
+        return bool(self.flow.dependencies)
+
+    @cached_property
+    def essence(self) -> dict[Kind, Any]:
+        """Kind → what of the object must not differ, without what always moves."""
+        return {one.kind: essence_of(one.body, self.package, self.tags) for one in self.objects}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same as long as nothing changed that matters to a run."""
+        told = json.dumps([self.essence, self.files], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    def marked(self, more: Mapping[str, str]) -> "Compiled":
+        """The same with annotations on every object, by which it is recognised on the cluster."""
+        marks = {"flowproject/fingerprint": self.fingerprint, **more}
+        files = {"flowproject/files": json.dumps(self.files)}
+        return replace(
+            self,
+            objects=tuple(
+                _annotated(one, marks | (files if one.kind == TEMPLATE else {}))
+                for one in self.objects
+            ),
+        )
+
+
+def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
+    """What the compiler's child process answered."""
+    flow = FlowFile.from_json(answer["flow"])
+    owner = {
+        # Metaflow's own notes, also where it makes none: a schedule has but its name.
+        "metaflow/project_name": flow.project,
+        "metaflow/branch_name": flow.branch,
+        "metaflow/flow_name": flow.name,
+    }
+    objects = (
+        Object(kind=one["plural"], namespace=one["namespace"], body=one["body"])
+        for one in answer["objects"]
+    )
+    return Compiled(
+        flow=flow,
+        name=answer["name"],
+        # Metaflow keeps a suspended schedule where there is none any more.
+        objects=tuple(
+            _annotated(one, owner) for one in objects if not one.body["spec"].get("suspend")
+        ),
+        files=answer["files"],
+        package=tuple(answer["package"]),
+        tags=tags,
+    )
+
+
+def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[str, ...]) -> Any:
+    """What of an object must not differ: annotations, labels and specification."""
+    url, sha = package or ("", "")
+    # In this order: the address contains the key, and the key the hash.
+    moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
+    moving |= {tag: tag.partition(":")[0] for tag in tags if tag.startswith(_MOVING_TAGS)}
+    moving.pop("", None)
+    metadata = body["metadata"]
+    told = {
+        "annotations": metadata.get("annotations", {}),
+        "labels": metadata.get("labels", {}),
+        "spec": body["spec"],
+    }
+    return _settled(told, moving)
+
+
+def _settled(value: Any, moving: Mapping[str, str]) -> Any:
+    """The value without what moves, and without what says nothing."""
+    if isinstance(value, Mapping):
+        kept = {key: item for key, item in value.items() if not _moves(key)}
+        settled = {key: _settled(item, moving) for key, item in kept.items()}
+        return {key: item for key, item in settled.items() if item not in (None, {}, [])}
+    if isinstance(value, list):
+        return [_settled(item, moving) for item in value if not _is_moving_variable(item)]
+    if isinstance(value, str):
+        for text, stand_in in moving.items():
+            value = value.replace(text, stand_in)
+    return value
+
+
+def _moves(key: str) -> bool:
+    return key in _MOVING_ANNOTATIONS or key.startswith("flowproject/")
+
+
+def _is_moving_variable(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("name") in _MOVING_VARIABLES
+
+
+def _annotated(one: Object, marks: Mapping[str, str]) -> Object:
+    metadata = one.body["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), **marks}
+    return replace(one, body={**one.body, "metadata": {**metadata, "annotations": annotations}})

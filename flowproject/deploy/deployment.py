@@ -1,0 +1,115 @@
+"""From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flowproject.config import Deploy, Project
+from flowproject.contract import check_contract
+from flowproject.deploy.apply import Outcome, apply_plan
+from flowproject.deploy.argo import Argo
+from flowproject.deploy.branches import Target
+from flowproject.deploy.compiled import Compiled
+from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
+from flowproject.deploy.revision import Revision, tags_of
+from flowproject.errors import FlowprojectError
+from flowproject.listeners import record_listeners
+
+__all__ = ["Deployment"]
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A project's flows at a revision, for a branch of a cluster."""
+
+    root: Path
+    project: Project
+    settings: Deploy
+    target: Target
+    revision: Revision
+    argo: Argo
+    tags: tuple[str, ...] = ()
+    """More tags than those that say where the flows come from."""
+
+    def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
+        """What to do for each flow; the report instead if some flow can't be deployed.
+
+        `tell` hears of every file that is compiled. Nothing is written to the cluster.
+
+        Raises:
+            DeployError: if the cluster can't be asked, or names clash.
+        """
+        tags = (*tags_of(self.revision), *self.tags)
+        results = compile_flows(self.root, self.target, self.settings, tags, tell)
+        compiled = [one for one in results if isinstance(one, Compiled)]
+        refused = [one for one in results if isinstance(one, Refused)]
+        broken = [] if refused else self._broken(compiled)
+        if refused or broken:
+            return of_refusals(self.project.project_name, self.target, results, broken)
+        return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
+
+    def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
+        """What became of each flow; after it all, who listens is recorded in the journal.
+
+        A journal that can't be written is a note and an exit code: the flows are live all the same.
+        """
+        outcomes = apply_plan(
+            self.argo,
+            actions,
+            max_parallel=self.settings.max_parallel,
+            done=tell,
+        )
+        report = of_outcomes(self.project.project_name, self.target, outcomes)
+        if report.exit_code:
+            return report
+        try:
+            self._record(outcomes)
+        except FlowprojectError as error:
+            told = f"Who listens could not be recorded. {error} Deploy again when that is mended."
+            return replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
+        return report
+
+    def report(self, actions: Sequence[Action]) -> Report:
+        """What would be done."""
+        return of_plan(self.project.project_name, self.target, actions)
+
+    def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
+        found = self.argo.find()
+        read = {
+            (one.kind, one.name): self.argo.read(one.kind, one.name, one.namespace)
+            for one in to_read(compiled, found)
+        }
+        return make_plan(
+            compiled,
+            found,
+            {key: body for key, body in read.items() if body},
+            project=self.project.project_name,
+            branch=self.target.metaflow_name,
+            everything=everything,
+        )
+
+    def _broken(self, compiled: Sequence[Compiled]) -> list[str]:
+        """What is wrong between flows, or between a flow and where it is to go."""
+        name, branch = self.project.project_name, self.target.metaflow_name
+        strangers = [
+            f"{one.flow.name} belongs to {one.flow.project}/{one.flow.branch}, not to "
+            f"{name}/{branch}, by its own @project: inherit BaseFlow instead"
+            for one in compiled
+            if (one.flow.project, one.flow.branch) != (name, branch)
+        ]
+        findings = check_contract(self.project, [one.flow for one in compiled])
+        return strangers + [one.message for one in findings if one.state == "error"]
+
+    def _marks(self) -> dict[str, str]:
+        return {
+            "flowproject/git_branch": self.target.git_branch,
+            "flowproject/git_commit": self.revision.commit,
+        }
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
+        record_listeners(self.root, flows, by="flowproject deploy")

@@ -1,0 +1,137 @@
+"""What differs between what is deployed and what was compiled, in words. Pure.
+
+Values are shown where they can't be secrets: images, resources, schedules. Of everything else, the
+environment of steps above all, only the name is told.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from flowproject.deploy.compiled import Compiled, essence_of
+from flowproject.deploy.objects import TEMPLATE
+
+__all__ = ["differences"]
+
+_MOST: Final = 5
+_SHOWN: Final = ("image", "resources", "schedule", "timezone")
+_DOUBLED: Final = ("podMetadata", "workflowMetadata")
+"""Metaflow writes the annotations of a template into these as well."""
+
+_WORDS: Final = {
+    "metaflow/cron": "schedule",
+    "metaflow/dag": "steps",
+    "metaflow/parameters": "parameters",
+    "metaflow/tags": "tags",
+    "metaflow/triggers": "triggers",
+    "workflows.argoproj.io/description": "description",
+    "workflows.argoproj.io/title": "title",
+}
+
+
+def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """A few words for each thing that differs; `bodies` are what the cluster has, by kind."""
+    template = bodies.get(TEMPLATE)
+    if template is None:
+        return ()
+    found = [*_code(compiled, template)]
+    package, tags = _package(template), _tags(template)
+    for kind, wanted in compiled.essence.items():
+        if kind in bodies:
+            had = essence_of(bodies[kind], package, tags)
+            found += _annotations(had, wanted) if kind == TEMPLATE else []
+            found += _specification(kind, had["spec"], wanted["spec"])
+    told = tuple(dict.fromkeys(found))
+    more = (f"and {len(told) - _MOST} more",) if len(told) > _MOST else ()
+    return told[:_MOST] + more
+
+
+def _code(compiled: Compiled, template: Mapping[str, Any]) -> Iterator[str]:
+    annotations = template["metadata"].get("annotations") or {}
+    had = _parsed(annotations.get("flowproject/files", ""), {})
+    new = compiled.files
+    names = [name for name in new if name in had and had[name] != new[name]]
+    names += [f"{name} (new)" for name in new if had and name not in had]
+    names += [f"{name} (gone)" for name in had if name not in new]
+    if names:
+        more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+        yield f"code: {', '.join(names[:_MOST])}{more}"
+
+
+def _annotations(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    one, other = had.get("annotations", {}), wanted.get("annotations", {})
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return [_WORDS.get(name, name) for name in sorted(names)]
+
+
+def _specification(kind: str, had: Any, wanted: Any) -> list[str]:
+    """What differs, with the steps that it concerns together."""
+    steps: dict[str, list[str]] = {}
+    for path, text in _paths(had, wanted, ()):
+        if path[0] in _DOUBLED:
+            continue
+        where = path[1] if path[0] == "templates" and len(path) > 1 else ""
+        steps.setdefault(text, []).append(where)
+    if kind == "sensors":
+        return ["triggers"] if steps else []
+    return [f"{', '.join(filter(None, where))}: {what}".lstrip(": ") for what, where in _few(steps)]
+
+
+def _few(steps: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    for text, where in steps.items():
+        yield text, list(dict.fromkeys(where))
+
+
+def _paths(had: Any, wanted: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Where the two differ, and a word for it."""
+    if had == wanted:
+        return
+    one, other = _keyed(had), _keyed(wanted)
+    if one is None or other is None or (path and path[-1] in {"command", "args"}):
+        yield path, _said(path, had, wanted)
+        return
+    for key in dict.fromkeys([*one, *other]):
+        yield from _paths(one.get(key), other.get(key), (*path, str(key)))
+
+
+def _keyed(value: Any) -> Mapping[str, Any] | None:
+    """A mapping, or a list whose items have names, as a mapping; None for all else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list) and all(isinstance(i, Mapping) and "name" in i for i in value):
+        return {item["name"]: item for item in value}
+    return None
+
+
+def _said(path: tuple[str, ...], had: Any, wanted: Any) -> str:
+    inner = path[2:] if path[0] == "templates" else path
+    name = ".".join(part for part in inner if part not in {"container", "value"}) or "step"
+    if any(part in _SHOWN for part in path):
+        return f"{name} {_short(had)} → {_short(wanted)}"
+    return f"{name}{' (new)' if had is None else ' (gone)' if wanted is None else ''}"
+
+
+def _short(value: Any) -> str:
+    return "none" if value in (None, "") else str(value)[:60]
+
+
+def _package(template: Mapping[str, Any]) -> tuple[str, ...]:
+    """Address and hash of the code package of a template on the cluster."""
+    for step in template["spec"].get("templates", []):
+        known = {one["name"]: one.get("value") for one in step.get("container", {}).get("env", [])}
+        if url := known.get("METAFLOW_CODE_URL"):
+            return url, known.get("METAFLOW_CODE_SHA") or ""
+    return ()
+
+
+def _tags(template: Mapping[str, Any]) -> tuple[str, ...]:
+    annotations = template["metadata"].get("annotations") or {}
+    return tuple(_parsed(annotations.get("metaflow/tags", ""), []))
+
+
+def _parsed(text: str, otherwise: Any) -> Any:
+    """The JSON in an annotation; what people wrote there by hand need not be any."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise

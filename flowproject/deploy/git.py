@@ -1,0 +1,117 @@
+"""The one home of git: which branch and commit a folder is at, and which branches the remote has.
+
+Asked by running `git`, which whoever has a checkout has. Nothing is fetched and nothing changed.
+"""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flowproject.errors import UsageError
+
+__all__ = ["Checkout", "checkout_of", "remote_branches"]
+
+_TIME_LIMIT: Final = 60.0
+"""Seconds for one command: only `ls-remote` leaves the machine."""
+
+_HEADS: Final = "refs/heads/"
+_INSTALL: Final = "Install git, or say which branch is meant: `--git-branch NAME`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """What git says about a folder; all empty if it is in no repository."""
+
+    branch: str = ""
+    """Empty where no branch is checked out (`HEAD` is detached), as CI systems like to do."""
+
+    commit: str = ""
+    dirty: bool = False
+    """Whether files below the folder differ from the commit."""
+
+    default_branch: str = ""
+    """The branch that the remote's `HEAD` is, as far as this clone knows."""
+
+
+def checkout_of(root: Path) -> Checkout:
+    """What git says about the folder; raises `UsageError` if git can't be asked."""
+    if _ask(root, "rev-parse", "--is-inside-work-tree") is None:
+        return Checkout()
+    default = _ask(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD") or ""
+    return Checkout(
+        branch=(_ask(root, "symbolic-ref", "--quiet", "HEAD") or "").removeprefix(_HEADS),
+        commit=_ask(root, "rev-parse", "--quiet", "--verify", "HEAD") or "",
+        dirty=bool(_ask(root, "status", "--porcelain", "--", ".")),
+        default_branch=default.removeprefix("refs/remotes/origin/"),
+    )
+
+
+def remote_branches(root: Path, remote: str = "origin") -> frozenset[str]:
+    """The branches that the remote has now, asked of the remote itself.
+
+    Raises `UsageError` rather than an answer that is not known to be complete: who deletes what
+    has no branch must not take an unreachable remote for an empty one.
+    """
+    told = _run(root, "ls-remote", "--heads", "--quiet", remote)
+    if told.returncode != 0:
+        raise UsageError(
+            f"The branches of the remote {remote!r} can't be listed: {_said(told)}",
+            where=f"In {root}",
+            fix=f"Check that `git ls-remote --heads {remote}` works there",
+        )
+    names = [line.partition("\t")[2].removeprefix(_HEADS) for line in told.stdout.splitlines()]
+    if not names:
+        raise UsageError(
+            f"The remote {remote!r} has no branch at all, so nothing can be told dead from alive",
+            where=f"In {root}",
+            fix=f"Check `git remote get-url {remote}`: is this the project's repository?",
+        )
+    return frozenset(names)
+
+
+def _ask(root: Path, *arguments: str) -> str | None:
+    """What git prints, without the end of the line; None if it says no."""
+    told = _run(root, *arguments)
+    if told.returncode == 0:
+        return told.stdout.removesuffix("\n")
+    if "dubious ownership" in told.stderr:
+        raise UsageError(
+            "git refuses to read this repository, because it belongs to another user",
+            where=f"In {root}",
+            fix=f"Allow it: `git config --global --add safe.directory {root}`",
+        )
+    return None
+
+
+def _run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    # Questions must not wait for an answer, and `safe.directory` is recognised in English only.
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        return subprocess.run(  # noqa: S603  # git, with arguments of ours
+            ["git", "-C", str(root), *arguments],  # noqa: S607  # the user's git
+            env={**os.environ, **quiet},
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=_TIME_LIMIT,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise UsageError("git is not installed", where=f"Asked in {root}", fix=_INSTALL) from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"`git {' '.join(arguments)}` took more than {_TIME_LIMIT:.0f} s",
+            where=f"In {root}",
+            fix="Check that the remote answers: `git ls-remote --heads origin`",
+        ) from None
+
+
+def _said(told: "subprocess.CompletedProcess[str]") -> str:
+    """What git complained about in one line, without a password that its URL may carry."""
+    lines = [line.strip() for line in told.stderr.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("fatal: ")] or lines
+    said = fatal[0].removeprefix("fatal: ") if fatal else f"exit code {told.returncode}"
+    return re.sub(r"://[^/@\s]*@", "://", said)

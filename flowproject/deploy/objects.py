@@ -1,0 +1,64 @@
+"""Argo's objects of a deployment: as they would be written, and as they are found. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+__all__ = ["KINDS", "TEMPLATE", "Found", "Kind", "Object"]
+
+Kind = str
+"""`workflowtemplates`, `cronworkflows` or `sensors`: as the API spells them."""
+
+KINDS: Final[Mapping[Kind, str]] = {
+    "workflowtemplates": "template",
+    "cronworkflows": "cron",
+    "sensors": "sensor",
+}
+"""What of Argo's objects a deployment consists of, and what people are told of it."""
+
+TEMPLATE: Final = "workflowtemplates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Object:
+    """One object that Metaflow would write to the cluster."""
+
+    kind: Kind
+    namespace: str
+    body: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name that it has on the cluster."""
+        return str(self.body["metadata"]["name"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One of Argo's objects on the cluster: what is known of it without reading it whole."""
+
+    kind: Kind
+    name: str
+    namespace: str
+    version: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def flow(self) -> str:
+        """The flow that it belongs to, as Metaflow noted it; empty if it is not Metaflow's."""
+        return self.annotations.get("metaflow/flow_name", "")
+
+    @property
+    def project(self) -> str:
+        """The project of the flow."""
+        return self.annotations.get("metaflow/project_name", "")
+
+    @property
+    def branch(self) -> str:
+        """The branch of the flow, as Metaflow spells it."""
+        return self.annotations.get("metaflow/branch_name", "")
+
+    @property
+    def fingerprint(self) -> str:
+        """What `Compiled.fingerprint` was when flowproject wrote it; empty if others did."""
+        return self.annotations.get("flowproject/fingerprint", "")

@@ -1,0 +1,192 @@
+"""What a deploy would do, flow by flow: from what was compiled and what is there. Pure.
+
+A flow is unchanged if each of its objects is on the cluster with its fingerprint, and none besides.
+So what an interrupted deploy or teardown left is put right by the next one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from flowproject.deploy.compiled import Compiled
+from flowproject.deploy.difference import differences
+from flowproject.deploy.objects import KINDS, TEMPLATE, Found, Kind, Object
+from flowproject.errors import DeployError
+
+__all__ = ["Action", "Bodies", "State", "make_plan", "to_read"]
+
+State = Literal["new", "changed", "unchanged", "removed", "foreign"]
+"""`foreign`: of this project and branch, not in the repository, and not deployed by flowproject."""
+
+Bodies = Mapping[tuple[Kind, str], Mapping[str, Any]]
+"""Kind and name → the whole object on the cluster."""
+
+_FOREIGN: Final = (
+    "not in this repository, and deployed without flowproject: `flowproject teardown` removes it"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """What is to be done for one flow."""
+
+    flow: str
+    state: State
+    why: tuple[str, ...] = ()
+    compiled: Compiled | None = None
+    version: str = ""
+    """Of the template on the cluster; empty if there is none."""
+
+    extra: tuple[Found, ...] = field(default=(), repr=False)
+    """What is on the cluster for the flow and is to go."""
+
+    @property
+    def path(self) -> Path | None:
+        """The flow's file; none if the repository has it no longer."""
+        return self.compiled.flow.path if self.compiled else None
+
+
+def make_plan(
+    compiled: Sequence[Compiled],
+    found: Sequence[Found],
+    bodies: Bodies,
+    *,
+    project: str,
+    branch: str,
+    everything: bool = False,
+) -> list[Action]:
+    """What to do for each flow of the repository, then for those that are on the cluster only.
+
+    With `everything` what is unchanged is deployed, too.
+
+    Raises:
+        DeployError: if two flows would have one name on the cluster, or another's flow has it.
+    """
+    _refuse_clashes(compiled, found)
+    ours = [one for one in found if (one.project, one.branch) == (project, branch)]
+    actions = [
+        _action(one, _belonging(one, found, ours), bodies, everything=everything)
+        for one in compiled
+    ]
+    known = {one.flow.name for one in compiled}
+    gone = dict.fromkeys(one.flow for one in ours if one.flow and one.flow not in known)
+    return actions + [_gone(flow, [one for one in ours if one.flow == flow]) for flow in gone]
+
+
+def to_read(compiled: Sequence[Compiled], found: Sequence[Found]) -> list[Found]:
+    """What to read whole, to tell what changed of flows that did."""
+    prints = {(one.kind, one.name): each.fingerprint for each in compiled for one in each.objects}
+    return [
+        one for one in found if prints.get((one.kind, one.name), one.fingerprint) != one.fingerprint
+    ]
+
+
+def _belonging(one: Compiled, found: Sequence[Found], ours: Sequence[Found]) -> list[Found]:
+    """What is there of this flow. Metaflow's own schedules say nothing but their name."""
+    nameless = [
+        each
+        for each in found
+        if not each.project and each.name == one.name and each.kind != TEMPLATE
+    ]
+    return [each for each in ours if each.flow == one.flow.name] + nameless
+
+
+def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything: bool) -> Action:
+    wanted = {_key(each): each for each in one.objects}
+    present = {_key(each): each for each in there if _key(each) in wanted}
+    template = next((each for each in present.values() if each.kind == TEMPLATE), None)
+    extra = tuple(each for each in there if _key(each) not in wanted)
+    extra += _left_elsewhere(template, one)
+    missing = [KINDS[kind] for kind, name, place in wanted if (kind, name, place) not in present]
+    moved = any(each.fingerprint != one.fingerprint for each in present.values())
+    if not present and not extra:
+        return Action(flow=one.flow.name, state="new", why=_novelty(one), compiled=one)
+    state: State = "changed" if missing or extra or moved or everything else "unchanged"
+    return Action(
+        flow=one.flow.name,
+        state=state,
+        why=tuple(_reasons(one, missing, extra, bodies, everything=everything, moved=moved)),
+        compiled=one,
+        version=template.version if template else "",
+        extra=extra,
+    )
+
+
+def _left_elsewhere(template: Found | None, one: Compiled) -> tuple[Found, ...]:
+    """The sensor of the last deployment, if Metaflow was told to put sensors elsewhere since."""
+    told = template.annotations if template else {}
+    name, place = told.get("metaflow/sensor_name"), told.get("metaflow/sensor_namespace")
+    here = {each.namespace for each in one.objects if each.kind == "sensors"}
+    if not name or not place or not here or place in here:
+        return ()
+    return (Found(kind="sensors", name=name, namespace=place),)
+
+
+def _reasons(  # what was found out, each by its name
+    one: Compiled,
+    missing: Sequence[str],
+    extra: Sequence[Found],
+    bodies: Bodies,
+    *,
+    everything: bool,
+    moved: bool,
+) -> list[str]:
+    had = {each.kind: bodies[each.kind, each.name] for each in one.objects if _at(each) in bodies}
+    told = list(differences(one, had)) if moved else []
+    told += [f"{kind} is missing" for kind in missing]
+    told += [f"{KINDS[each.kind]} {each.name} goes" for each in extra]
+    if moved and not told:
+        told = ["was deployed by another version of flowproject, or without it"]
+    return told or (["asked for with --all"] if everything else [])
+
+
+def _at(one: Object) -> tuple[Kind, str]:
+    return one.kind, one.name
+
+
+def _novelty(one: Compiled) -> tuple[str, ...]:
+    """What a new flow waits for."""
+    events = [f"starts on {each.event.rpartition('.')[2]}" for each in one.flow.dependencies]
+    crons = [each.body["spec"] for each in one.objects if each.kind == "cronworkflows"]
+    times = [f"runs at {' '.join(each.get('schedules') or [each['schedule']])}" for each in crons]
+    paused = ["its schedule is paused on this branch"] if one.flow.schedule and not crons else []
+    return tuple(events + times + paused)
+
+
+def _gone(flow: str, there: Sequence[Found]) -> Action:
+    if any(one.fingerprint for one in there):
+        return Action(
+            flow=flow, state="removed", why=("not in this repository any more",), extra=tuple(there)
+        )
+    return Action(flow=flow, state="foreign", why=(_FOREIGN,))
+
+
+def _refuse_clashes(compiled: Sequence[Compiled], found: Sequence[Found]) -> None:
+    names: dict[str, Compiled] = {}
+    for one in compiled:
+        if other := names.get(one.name):
+            raise DeployError(
+                f"{one.flow.name} and {other.flow.name} are both called {one.name!r} on Argo "
+                "Workflows, which knows neither upper case nor underscores",
+                where=f"{one.flow.path.name} and {other.flow.path.name}",
+                fix="Rename one of the flows",
+            )
+        names[one.name] = one
+    for there in found:
+        mine = names.get(there.name) if there.kind == TEMPLATE else None
+        if mine and (there.project, there.branch, there.flow) != _whose(mine):
+            owner = "/".join(filter(None, (there.project, there.branch, there.flow)))
+            raise DeployError(
+                f"The name {there.name!r} on Argo Workflows is taken by {owner or 'somebody else'}",
+                where=f"{mine.flow.path.name}, namespace {there.namespace}",
+                fix="Rename the flow or the project, or remove what is there",
+            )
+
+
+def _whose(one: Compiled) -> tuple[str, str, str]:
+    return one.flow.project, one.flow.branch, one.flow.name
+
+
+def _key(one: Found | Object) -> tuple[Kind, str, str]:
+    return one.kind, one.name, one.namespace

@@ -1,0 +1,142 @@
+"""What must be in place before anything can be deployed, each with what to do if it is not."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from flowproject.contract import Finding
+from flowproject.deploy.argo import Argo, connect
+from flowproject.deploy.objects import KINDS, Kind
+from flowproject.errors import DeployError, FlowprojectError
+from flowproject.journal import datastore_root, open_store
+
+__all__ = ["check_deployment"]
+
+_VERBS: Final = ("get", "list", "create", "update", "delete")
+_HOME: Final[Mapping[Kind, str]] = {
+    "workflowtemplates": "Argo Workflows",
+    "cronworkflows": "Argo Workflows",
+    "sensors": "Argo Events",
+}
+_CONFIGURE: Final = "`metaflow configure kubernetes`, or set METAFLOW_{name}"
+
+
+def check_deployment() -> list[Finding]:
+    """What of cluster, datastore and event bus is as a deployment needs it, and what is not."""
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("cluster", _check_cluster),
+        ("datastore", _check_datastore),
+        ("events", _check_events),
+        ("metadata", _check_metadata),
+    )
+    with ThreadPoolExecutor() as pool:
+        answers = pool.map(lambda check: _guarded(*check), checks)
+        return [finding for answer in answers for finding in answer]
+
+
+def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(check())
+    except FlowprojectError as error:
+        return [_error(subject, str(error), error.exit_code)]
+
+
+def _check_cluster() -> Iterator[Finding]:
+    argo = connect()
+    known = [kind for kind in KINDS if argo.knows(kind)]
+    for kind in KINDS:
+        if kind not in known:
+            yield _error(
+                "cluster",
+                f"the cluster knows no {kind}: {_HOME[kind]} is not installed there. Install it, "
+                "or check that KUBECONFIG names the right cluster",
+            )
+    if known:
+        yield _ok("cluster", f"answers; namespaces {_places(argo)}")
+        yield _check_permissions(argo, known)
+
+
+def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
+    asked = [(verb, kind) for kind in kinds for verb in _VERBS]
+    with ThreadPoolExecutor() as pool:
+        allowed = list(pool.map(lambda pair: argo.may(*pair), asked))
+    denied = [pair for pair, yes in zip(asked, allowed, strict=True) if not yes]
+    if not denied:
+        return _ok("permissions", f"{', '.join(_VERBS)} of {', '.join(kinds)}")
+    lacking = ", ".join(f"{verb} {kind}" for verb, kind in denied)
+    rule = (
+        f"--verb={','.join(_VERBS)} --resource={','.join(f'{kind}.argoproj.io' for kind in KINDS)}"
+    )
+    return _error(
+        "permissions",
+        f"this user may not: {lacking}. Who administers the cluster can allow it, for each of the "
+        f"namespaces {_places(argo)}: `kubectl create role flowproject {rule} --namespace NAME`, "
+        "and a rolebinding for this user",
+    )
+
+
+def _check_datastore() -> Iterator[Finding]:
+    from metaflow.metaflow_config import DEFAULT_DATASTORE
+
+    if DEFAULT_DATASTORE == "local":
+        yield _error(
+            "datastore",
+            "it is a folder of this machine, which a cluster can't reach. Set "
+            "METAFLOW_DEFAULT_DATASTORE to s3, azure or gs, and METAFLOW_DATASTORE_SYSROOT_S3 "
+            "(_AZURE, _GS) to where it lies",
+        )
+        return
+    root = datastore_root()
+    store, probe = open_store(root), f"flowproject/check-{uuid.uuid4().hex}"
+    store.create(probe, b"flowproject check --deploy")
+    store.delete(probe)
+    yield _ok("datastore", f"{root} can be written to")
+
+
+def _check_events() -> Iterator[Finding]:
+    from metaflow import metaflow_config
+
+    needed = {
+        "ARGO_EVENTS_EVENT": "the name of the event that the webhook's event source sends",
+        "ARGO_EVENTS_EVENT_SOURCE": "the event source that has the webhook",
+        "ARGO_EVENTS_SERVICE_ACCOUNT": "the service account that starts workflows",
+        "ARGO_EVENTS_WEBHOOK_URL": "the webhook that sensors publish to from the cluster",
+    }
+    missing = [name for name in needed if not getattr(metaflow_config, name)]
+    for name in missing:
+        yield _error("events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}")
+    if not missing:
+        yield _ok("events", f"webhook {_shown(metaflow_config.ARGO_EVENTS_WEBHOOK_URL)}")
+
+
+def _check_metadata() -> Iterator[Finding]:
+    from metaflow.metaflow_config import DEFAULT_METADATA
+
+    if DEFAULT_METADATA == "local":
+        yield Finding(
+            subject="metadata",
+            state="note",
+            message="there is no metadata service, so runs on the cluster can't be looked up from "
+            "here. Set METAFLOW_DEFAULT_METADATA=service and METAFLOW_SERVICE_URL",
+        )
+    else:
+        yield _ok("metadata", f"{DEFAULT_METADATA}")
+
+
+def _places(argo: Argo) -> str:
+    return " and ".join(dict.fromkeys(argo.namespaces.values()))
+
+
+def _shown(url: str) -> str:
+    """The address without a password that it may carry."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def _ok(subject: str, message: str) -> Finding:
+    return Finding(subject=subject, state="ok", message=message)
+
+
+def _error(subject: str, message: str, exit_code: int = DeployError.exit_code) -> Finding:
+    return Finding(subject=subject, state="error", message=message, exit_code=exit_code)

@@ -1,0 +1,125 @@
+"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from flowproject.deploy.apply import Outcome
+from flowproject.deploy.branches import Target
+from flowproject.deploy.compiled import Compiled
+from flowproject.deploy.compiling import Refused
+from flowproject.deploy.plan import Action
+from flowproject.deploy.summary import Summary
+from flowproject.errors import DeployError, FlowError
+
+__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals"]
+
+HEAD: Final = ("flow", "state", "what")
+_PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
+_NOTHING: Final = "Nothing was deployed."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One flow."""
+
+    flow: str
+    state: str
+    what: str = ""
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """The row of the table."""
+        return self.flow, self.state, self.what
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is planned for a branch, or what became of the plan."""
+
+    project: str
+    target: Target
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return {
+            "v": 1,
+            "project": self.project,
+            "git_branch": self.target.git_branch,
+            "branch": self.target.metaflow_name,
+            "production": self.target.production,
+            "schedules": self.target.schedules,
+            "flows": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+            "exit_code": self.exit_code,
+        }
+
+    def summary(self, title: str) -> Summary:
+        """The report for the CI's page and the comment of a pull request."""
+        return Summary(
+            project=self.project,
+            title=f"{title}: {self.project}, {self.target.metaflow_name}",
+            head=HEAD,
+            rows=tuple(row.cells for row in self.rows),
+            notes=self.notes,
+            failed=bool(self.exit_code),
+        )
+
+
+def of_refusals(
+    project: str, target: Target, compiled: Sequence[Compiled | Refused], broken: Sequence[str] = ()
+) -> Report:
+    """What to say when some flows don't compile, or break the contract in the ways of `broken`."""
+    rows = [
+        Row(flow=one.path.name, state="does not compile", what=one.reason)
+        if isinstance(one, Refused)
+        else Row(flow=one.flow.name, state="not tried", what="it compiles")
+        for one in compiled
+    ]
+    rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in broken]
+    return Report(
+        project=project,
+        target=target,
+        rows=tuple(rows),
+        notes=(_NOTHING,),
+        exit_code=FlowError.exit_code,
+    )
+
+
+def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
+    """What would be done."""
+    rows = tuple(Row(flow=one.flow, state=one.state, what="; ".join(one.why)) for one in actions)
+    return Report(project=project, target=target, rows=rows, notes=_notes(target))
+
+
+def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Report:
+    """What was done, and what was not."""
+    rows = tuple(
+        Row(
+            flow=one.action.flow,
+            state=one.result,
+            what=one.reason
+            or "; ".join(
+                (one.action.state, *one.action.why)
+                if one.action.why and one.result == "deployed"
+                else one.action.why
+            ),
+        )
+        for one in outcomes
+    )
+    failed = [one for one in outcomes if not one.ok]
+    again = ("What failed was not deployed; the rest is live. Deploy again to complete it.",)
+    return Report(
+        project=project,
+        target=target,
+        rows=rows,
+        notes=(again if failed else ()) + _notes(target),
+        exit_code=DeployError.exit_code if failed else 0,
+    )
+
+
+def _notes(target: Target) -> tuple[str, ...]:
+    return () if target.schedules else (_PAUSED,)

@@ -1,0 +1,126 @@
+"""What is being deployed: which git branch and commit, said by an option, by the CI, or by git."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from flowproject.deploy.ci import CI, ci_of
+from flowproject.deploy.git import Checkout, checkout_of
+from flowproject.errors import UsageError
+
+__all__ = ["Revision", "revision_of", "tags_of"]
+
+_LONGEST_TAG: Final = 500
+"""Characters: Metaflow's limit."""
+
+_SAFE: Final = "/:@+,"
+_REFS: Final = "refs/heads/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """A git branch at a commit, and the CI run that brings it, if one does."""
+
+    git_branch: str
+    commit: str
+    """Of the files that are here; empty outside a repository."""
+
+    dirty: bool
+    default_branch: str
+    ci: CI
+
+    def refuse_fork(self) -> None:
+        """Raise `UsageError` for a fork's pull request: strangers' code gets no deployment."""
+        if self.ci.fork:
+            raise UsageError(
+                f"Pull request {self.ci.pull_request} comes from a fork ({self.git_branch})",
+                where=self.ci.name,
+                allowed="Only branches of this repository are deployed and torn down",
+                fix="Push the branch to this repository, once somebody has read it",
+            )
+
+
+def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None = None) -> Revision:
+    """What the folder holds, for the branch that is named, the CI's, or the one checked out.
+
+    Raises `UsageError` if none is known.
+    """
+    if git_branch is not None and not git_branch.strip():
+        raise UsageError(
+            "--git-branch is empty",
+            allowed="It names a branch: an empty variable must not pass for the one checked out",
+            fix="Name the branch, or leave the option out",
+        )
+    ci = ci_of(environ)
+    checkout = _checkout(root, known=bool(git_branch or ci.branch))
+    branch = git_branch or ci.branch or checkout.branch
+    if not branch:
+        raise _nameless(root, ci, checkout)
+    if branch.startswith(_REFS):
+        raise UsageError(
+            f"--git-branch {branch} is the full name of a ref",
+            allowed="A branch is named as `git branch` lists it",
+            fix=f"Leave out the beginning: `--git-branch {branch.removeprefix(_REFS)}`",
+        )
+    return Revision(
+        git_branch=branch,
+        commit=checkout.commit or ci.commit,
+        dirty=checkout.dirty,
+        default_branch=ci.default_branch or checkout.default_branch,
+        ci=ci if branch == ci.branch else _elsewhere(ci),
+    )
+
+
+def tags_of(revision: Revision) -> tuple[str, ...]:
+    """The revision as Metaflow's tags: branch, commit, CI run.
+
+    Metaflow pastes tags into the shell commands of the steps that it compiles, and git allows `$(`
+    and `;` in the name of a branch. So everything but letters, digits and a few signs is
+    percent-encoded, as in an address.
+    """
+    mark = "-dirty" if revision.dirty else ""
+    known = {
+        "git_branch": revision.git_branch,
+        "git_commit": f"{revision.commit}{mark}" if revision.commit else "",
+        "ci_run": revision.ci.url or revision.ci.run,
+    }
+    return tuple(_tag(name, value) for name, value in known.items() if value)
+
+
+def _tag(name: str, value: str) -> str:
+    tag = f"{name}:{quote(value.encode('utf-8', 'surrogatepass'), safe=_SAFE)}"
+    return re.sub(r"%.?$", "", tag[:_LONGEST_TAG])
+
+
+def _checkout(root: Path, *, known: bool) -> Checkout:
+    """What git says; nothing if git can't be asked and the branch is known without it."""
+    try:
+        return checkout_of(root)
+    except UsageError:
+        if known:
+            return Checkout()
+        raise
+
+
+def _elsewhere(ci: CI) -> CI:
+    """The run, without the pull request: that is another branch's."""
+    return CI(name=ci.name, run=ci.run, url=ci.url, default_branch=ci.default_branch)
+
+
+def _nameless(root: Path, ci: CI, checkout: Checkout) -> UsageError:
+    if ci.name:
+        what = f"{ci.name} runs this for no branch: perhaps for a tag"
+    elif checkout.commit:
+        what = f"No branch is checked out: HEAD is detached, at commit {checkout.commit[:12]}"
+    else:
+        what = "This folder is in no git repository, so no branch names the deployment"
+    return UsageError(
+        what,
+        where=f"In {root}",
+        allowed="A deployment is named after a git branch, which --git-branch, the variables of a "
+        "CI, or git itself must tell",
+        fix="Say which: `--git-branch NAME`, or check it out: `git switch NAME`",
+    )

@@ -1,0 +1,78 @@
+"""Removing what is deployed: of one branch, or of every branch that git no longer has."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from flowproject.deploy.objects import TEMPLATE, Found
+
+__all__ = ["Judged", "Verdict", "belonging", "judge_branches"]
+
+Verdict = Literal["dead", "alive", "kept"]
+
+_TEST: Final = "test."
+"""What Metaflow calls every branch that is deployed with `--branch`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A branch on the cluster, and whether it goes."""
+
+    branch: str
+    """As Metaflow spells it."""
+
+    verdict: Verdict
+    why: str
+    objects: tuple[Found, ...]
+
+
+def belonging(found: Sequence[Found], *, project: str, branch: str) -> list[Found]:
+    """Everything of a branch, also what an interrupted deploy or teardown left.
+
+    A schedule that Metaflow wrote says only its name: it belongs to the template of that name.
+    """
+    own = [one for one in found if (one.project, one.branch) == (project, branch)]
+    names = {one.name for one in own if one.kind == TEMPLATE}
+    bare = [one for one in found if not one.project and one.kind == "cronworkflows"]
+    return own + [one for one in bare if one.name in names]
+
+
+def judge_branches(
+    found: Sequence[Found],
+    *,
+    project: str,
+    alive: Collection[str],
+    named: Callable[[str], str],
+) -> list[Judged]:
+    """Every branch of the project on the cluster, with what is to become of it.
+
+    `alive` are the branches that git has, as Metaflow spells them, and `named` spells them so. Only
+    what flowproject deployed from a git branch can be dead: never production, a user's own branch,
+    or what is not understood.
+    """
+    branches = sorted({one.branch for one in found if one.project == project and one.branch})
+    return [
+        _judged(branch, belonging(found, project=project, branch=branch), alive, named)
+        for branch in branches
+    ]
+
+
+def _judged(
+    branch: str,
+    objects: Sequence[Found],
+    alive: Collection[str],
+    named: Callable[[str], str],
+) -> Judged:
+    noted = {one.annotations.get("flowproject/git_branch", "") for one in objects} - {""}
+    verdict: Verdict = "kept"
+    if branch in alive:
+        verdict, why = "alive", "git has the branch"
+    elif not branch.startswith(_TEST):
+        why = "production" if branch == "prod" else "no git branch is deployed like this"
+    elif not noted:
+        why = "deployed without flowproject"
+    elif {named(one) for one in noted} != {branch}:
+        why = f"not what {', '.join(sorted(noted))} would be deployed as"
+    else:
+        verdict, why = "dead", f"git no longer has {', '.join(sorted(noted))}"
+    return Judged(branch=branch, verdict=verdict, why=why, objects=tuple(objects))

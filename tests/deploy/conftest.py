@@ -1,0 +1,161 @@
+"""Projects in real git repositories, and a cluster and a datastore that they are deployed to."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.config import load
+from flowproject.deploy.branches import Target, target_of
+from tests.conftest import ROOT
+from tests.deploy.cluster import Cluster
+from tests.servers import Moto
+
+_OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
+_FLOW = """from metaflow import step
+
+from flowproject import BaseFlow{imports}
+
+
+{decorator}class {name}(BaseFlow):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    {name}()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a command of ours said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> dict[str, list[str]]:
+        """The lines of its table by their first cell."""
+        lines = [line.split("\t") for line in self.out.splitlines() if "\t" in line]
+        return {line[0]: line[1:] for line in lines[1:]}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A project in a git repository with a remote, and the environment that it is deployed from."""
+
+    root: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def git(self, *command: str) -> str:
+        done = subprocess.run(
+            ["git", *command], cwd=self.root, env=self.environment, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    def commit(self, message: str = "a change") -> str:
+        """Commit everything and push it; the commit."""
+        self.git("add", "--all")
+        self.git("commit", "--allow-empty", "--message", message)
+        self.git("push", "--quiet", "origin", "HEAD")
+        return self.git("rev-parse", "HEAD")
+
+    def flowproject(self, *arguments: str, seconds: float = 110, **environment: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "flowproject", *arguments],
+            cwd=self.root,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+        return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def target(self, git_branch: str) -> Target:
+        return target_of(git_branch, load(self.root).deploy)
+
+    def write_flow(self, name: str, listens_to: str = "") -> None:
+        """A small flow, in a file of its own name."""
+        decorator = f'@on_change("{listens_to}")\n' if listens_to else ""
+        imports = ", on_change" if listens_to else ""
+        text = _FLOW.format(name=name, decorator=decorator, imports=imports)
+        (self.root / f"{name.lower()}.py").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """An empty cluster for a file of tests, which tell one story."""
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def environment(
+    cluster: Cluster, moto: Moto, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What makes Metaflow deploy to the cluster, and nothing that a CI would set."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_OF_CI)}
+    return {
+        **kept,
+        **cluster.environment,
+        **{
+            f"GIT_{who}_{what}": "tester"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "HOME": str(home),
+        "METAFLOW_HOME": str(home),
+        "METAFLOW_USER": "tester",
+        "METAFLOW_DEFAULT_DATASTORE": "s3",
+        "METAFLOW_DATASTORE_SYSROOT_S3": f"s3://{moto.bucket()}/metaflow",
+        "METAFLOW_S3_ENDPOINT_URL": moto.endpoint_url,
+        "METAFLOW_SERVICE_RETRY_COUNT": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture(scope="module")
+def new_repository(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Repository]:
+    """Make a repository of this project's own flows, or one without any, on `main`."""
+
+    def make(*, flows: bool = True) -> Repository:
+        folder = tmp_path_factory.mktemp("repository")
+        root = folder / "project"
+        root.mkdir()
+        mine = ("sensorflow.py", "starterflow.py", "forecast.py") if flows else ()
+        for name in ("flowproject.toml", *mine):
+            shutil.copy(ROOT / name, root)
+        shutil.copytree(ROOT / "sql", root / "sql")
+        repository = Repository(root=root, environment=environment)
+        subprocess.run(["git", "init", "--quiet", "--bare", folder / "origin"], check=True)
+        repository.git("init", "--quiet", "--initial-branch", "main")
+        repository.git("remote", "add", "origin", str(folder / "origin"))
+        repository.commit("the beginning")
+        return repository
+
+    return make

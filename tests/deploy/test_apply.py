@@ -1,0 +1,244 @@
+"""What goes wrong on the way to the cluster: failures, two at once, and a teardown in between.
+
+The cluster is the emulator, over HTTP; what is deployed is made up, so that it costs no compiler.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.deploy.apply import Outcome, apply_plan, remove
+from flowproject.deploy.argo import Argo
+from flowproject.deploy.branches import Target
+from flowproject.deploy.compiled import Compiled, compiled_from
+from flowproject.deploy.plan import make_plan
+from flowproject.deploy.report import of_outcomes
+from flowproject.deploy.teardown import belonging
+from flowproject.errors import DeployError
+from flowproject.flowfiles import Dependency, FlowFile
+from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, Turnstile
+
+TARGET = Target(git_branch="x", branch="x", production=False, schedules=True)
+WANTED = {
+    "workflowtemplates": {"oneflow", "twoflow", "sensorflow"},
+    "cronworkflows": {"sensorflow"},
+    "sensors": {"oneflow", "twoflow"},
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    running = Cluster(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def argo(cluster: Cluster) -> Argo:
+    from kubernetes import client, config
+
+    config.load_kube_config(str(cluster.kubeconfig))
+    return Argo(client, NAMESPACE, EVENTS)
+
+
+def flow(name: str, content: str) -> Compiled:
+    """A flow as Metaflow compiles it, as far as deploying it goes."""
+    listens = name != "SensorFlow"
+    event = Dependency(event="e", type="event", alias="e")
+    described = FlowFile(
+        name=name,
+        path=Path(f"/{name.lower()}.py"),
+        project="p",
+        branch="test.x",
+        dependencies=(event,) if listens else (),
+    )
+
+    def one(plural: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+        body = {"metadata": {"name": name.lower(), "namespace": namespace}, "spec": spec}
+        return {"plural": plural, "namespace": namespace, "body": body}
+
+    starter = (
+        one("sensors", EVENTS, {"dependencies": ["e"]})
+        if listens
+        else one("cronworkflows", NAMESPACE, {"schedule": "* * * * *"})
+    )
+    answer = {
+        "flow": described.to_json(),
+        "name": name.lower(),
+        "package": ["s3://b/k", "k"],
+        "files": {"code.py": content},
+        "objects": [one("workflowtemplates", NAMESPACE, {"content": content}), starter],
+    }
+    return compiled_from(answer, ()).marked({"flowproject/git_branch": "x"})
+
+
+def flows(content: str = "1") -> list[Compiled]:
+    return [flow(name, content) for name in ("OneFlow", "SensorFlow", "TwoFlow")]
+
+
+def plan(argo: Argo, compiled: Sequence[Compiled]) -> Any:
+    return make_plan(compiled, argo.find(), {}, project="p", branch="test.x")
+
+
+def deploy(argo: Argo, compiled: Sequence[Compiled]) -> list[Outcome]:
+    return apply_plan(argo, plan(argo, compiled), max_parallel=1)
+
+
+def teardown(argo: Argo) -> None:
+    remove(argo, belonging(argo.find(), project="p", branch="test.x"))
+
+
+def results(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    return {one.action.flow: one.result for one in outcomes}
+
+
+def assert_whole(cluster: Cluster, argo: Argo, compiled: Sequence[Compiled]) -> None:
+    """Everything is there, nothing else, and all of it from these flows."""
+    assert cluster.names == WANTED
+    assert {one.state for one in plan(argo, compiled)} == {"unchanged"}
+
+
+def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
+    cluster: Cluster, argo: Argo
+) -> None:
+    cluster.api.objection = failing("twoflow")
+    outcomes = deploy(argo, flows())
+    report = of_outcomes("p", TARGET, outcomes)
+    told = {row.flow: (row.state, row.what) for row in report.rows}
+    assert told["OneFlow"] == ("deployed", "new; starts on e")
+    assert told["SensorFlow"] == ("not tried", "because TwoFlow could not be deployed")
+    state, why = told["TwoFlow"]
+    assert state == "failed"
+    assert "'twoflow' could not be written: the API is out of order" in why
+    assert report.exit_code == DeployError.exit_code == 9
+    assert cluster.names == {"workflowtemplates": {"oneflow"}, "sensors": {"oneflow"}}
+
+    cluster.api.objection = failing("")
+    again = deploy(argo, flows())
+    assert results(again) == {
+        "OneFlow": "unchanged",
+        "SensorFlow": "deployed",
+        "TwoFlow": "deployed",
+    }
+    assert_whole(cluster, argo, flows())
+
+
+def failing(name: str) -> Callable[[Any], int]:
+    """An API that is out of order for writes of this name."""
+
+    def object_to(request: Any) -> int:
+        named = request.data and request.data.get("metadata", {}).get("name")
+        return 500 if name and named == name else 0
+
+    return object_to
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_whatever_write_fails_the_next_deployment_completes_it(
+    cluster: Cluster, argo: Argo, number: int
+) -> None:
+    numbers = count(1)
+    cluster.api.objection = lambda request: (
+        503 if request.method.value.lower() == "post" and next(numbers) == number else 0
+    )
+    assert "failed" in results(deploy(argo, flows())).values()
+    deploy(argo, flows())
+    assert_whole(cluster, argo, flows())
+
+
+def test_the_same_deployment_twice_at_once_succeeds_twice(cluster: Cluster, argo: Argo) -> None:
+    first, second = plan(argo, flows()), plan(argo, flows())
+    outcomes = [apply_plan(argo, one, max_parallel=2) for one in (first, second)]
+    assert {result for one in outcomes for result in results(one).values()} == {"deployed"}
+    assert_whole(cluster, argo, flows())
+
+
+def test_of_two_commits_at_once_the_second_says_that_it_lost(cluster: Cluster, argo: Argo) -> None:
+    deploy(argo, flows("0"))
+    first, second = plan(argo, flows("1")), plan(argo, flows("2"))
+    assert set(results(apply_plan(argo, first, max_parallel=2)).values()) == {"deployed"}
+    lost = apply_plan(argo, second, max_parallel=2)
+    assert results(lost) == {"OneFlow": "failed", "TwoFlow": "failed", "SensorFlow": "not tried"}
+    assert "another deployment or teardown was there first" in lost[0].reason
+    assert_whole(cluster, argo, flows("1"))
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_two_commits_between_any_two_writes_leave_nothing_a_third_does_not_repair(
+    cluster: Cluster, argo: Argo, number: int
+) -> None:
+    deploy(argo, flows("0"))
+    interrupt(cluster, number, lambda: deploy(argo, flows("1")), lambda: deploy(argo, flows("2")))
+    deploy(argo, flows("3"))
+    assert_whole(cluster, argo, flows("3"))
+
+
+@pytest.mark.parametrize("third", ["deployment", "teardown"])
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_teardown_between_any_two_writes_leaves_nothing_a_third_does_not_repair(
+    cluster: Cluster, argo: Argo, number: int, third: str
+) -> None:
+    deploy(argo, flows("0"))
+    interrupt(cluster, number, lambda: deploy(argo, flows("1")), lambda: teardown(argo))
+    settle(cluster, argo, third)
+
+
+@pytest.mark.parametrize("third", ["deployment", "teardown"])
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_deployment_between_any_two_removals_leaves_nothing_a_third_does_not_repair(
+    cluster: Cluster, argo: Argo, number: int, third: str
+) -> None:
+    deploy(argo, flows("0"))
+    interrupt(cluster, number, lambda: teardown(argo), lambda: deploy(argo, flows("1")))
+    settle(cluster, argo, third)
+
+
+def interrupt(
+    cluster: Cluster,
+    number: int,
+    interrupted: Callable[[], object],
+    meanwhile: Callable[[], object],
+) -> None:
+    """Do the second while the first waits before its nth write."""
+    turnstile = cluster.api.turnstile = Turnstile(number)
+    thread = threading.Thread(target=interrupted)
+    thread.start()
+    assert turnstile.reached.wait(10)
+    meanwhile()
+    turnstile.released.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def settle(cluster: Cluster, argo: Argo, third: str) -> None:
+    if third == "deployment":
+        deploy(argo, flows("2"))
+        assert_whole(cluster, argo, flows("2"))
+    else:
+        teardown(argo)
+        assert cluster.names == {}
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster, argo: Argo) -> None:
+    cluster.stop()
+    with pytest.raises(DeployError, match="does not answer") as raised:
+        argo.find()
+    assert "kubectl cluster-info" in str(raised.value)
+
+
+def test_what_is_not_allowed_names_the_command_that_says_what_is(
+    cluster: Cluster, argo: Argo
+) -> None:
+    cluster.api.objection = lambda _: 403
+    with pytest.raises(DeployError, match="Kubernetes said 403.*check --deploy"):
+        argo.find()
+
+
+def test_long_listings_are_read_page_by_page(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowproject.deploy.argo._PAGE", 2)
+    deploy(argo, flows())
+    assert len(argo.find()) == 6

@@ -1,0 +1,126 @@
+"""What Metaflow's compiler makes of flows: the same as its own `create`, or a reason."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from flowproject.config import load
+from flowproject.deploy.compiled import essence_of
+from flowproject.deploy.compiling import Refused, compile_flows
+from tests.deploy.cluster import Cluster
+from tests.deploy.conftest import Repository
+
+
+@pytest.fixture(scope="module")
+def repository(new_repository: Callable[..., Repository]) -> Repository:
+    return new_repository()
+
+
+def test_what_is_compiled_is_what_metaflow_itself_deploys(
+    repository: Repository, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what Metaflow deployed is taken over by the next deployment, which says so."""
+    (repository.root / "sensorflow.py").rename(repository.root / "sensorflow.txt")
+    command = ["--production", "argo-workflows", "create", "--tag", "x:y"]
+    subprocess.run(
+        [sys.executable, "starterflow.py", *command],
+        cwd=repository.root,
+        env=repository.environment,
+        capture_output=True,
+        check=True,
+    )
+    monkeypatch.chdir(repository.root)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    target = repository.target("main")
+    [compiled] = compile_flows(repository.root, target, load(repository.root).deploy, ("x:y",))
+    assert not isinstance(compiled, Refused)
+    for one in compiled.objects:
+        deployed = cluster.objects(one.kind)[one.name]
+        mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
+        theirs = json.dumps(essence_of(deployed, compiled.package, ()), sort_keys=True)
+        assert drawn(mine) == drawn(theirs)
+
+
+def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
+    repository: Repository, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (repository.environment | {"METAFLOW_USER": "ann"}).items():
+        monkeypatch.setenv(name, text)
+    target, settings = repository.target("main"), load(repository.root).deploy
+    [refused] = compile_flows(repository.root, target, settings)
+    assert isinstance(refused, Refused)
+    assert "was deployed by user 'tester', without flowproject" in refused.reason
+    template = cluster.objects("workflowtemplates")["weather.prod.starterflow"]
+    template["metadata"]["annotations"]["flowproject/fingerprint"] = "ours"
+    [compiled] = compile_flows(repository.root, target, settings)
+    assert not isinstance(compiled, Refused)
+    assert compiled.package[1]
+
+
+def drawn(text: str) -> str:
+    """The text without the name that Metaflow draws for a file: we draw the same each time."""
+    marker = "metaflow.plugins.argo.set_parameters "
+    if marker not in text:
+        return text
+    name = text.partition(marker)[2].partition(" ")[0]
+    return text.replace(name, "<drawn>")
+
+
+def test_when_one_of_three_does_not_compile_nothing_is_deployed(
+    repository: Repository, cluster: Cluster
+) -> None:
+    (repository.root / "sensorflow.txt").rename(repository.root / "sensorflow.py")
+    (repository.root / "brokenflow.py").write_text("from flowproject import BaseFlow\nclass :\n")
+    before = cluster.names
+    cluster.writes()
+    deployed = repository.flowproject("deploy")
+    assert deployed.code == 7
+    assert deployed.rows == {
+        "brokenflow.py": ["does not compile", "brokenflow.py:2: SyntaxError: invalid syntax"],
+        "SensorFlow": ["not tried", "it compiles"],
+        "StarterFlow": ["not tried", "it compiles"],
+    }
+    assert "Nothing was deployed." in deployed.out
+    assert (cluster.names, cluster.writes()) == (before, [])
+
+
+def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
+    repository: Repository, cluster: Cluster
+) -> None:
+    for name in ("brokenflow.py", "sensorflow.py", "starterflow.py"):
+        (repository.root / name).unlink()
+    repository.write_flow("NeedyFlow", listens_to="weather")
+    needy = repository.root / "needyflow.py"
+    needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
+    text = needy.read_text().replace("import step", "import Parameter, step")
+    needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
+    cluster.writes()
+    deployed = repository.flowproject("deploy")
+    assert deployed.code == 7
+    assert "requires parameter 'day' from the payload's 'day'" in deployed.rows["NeedyFlow"][1]
+    assert cluster.writes() == []
+
+
+def test_preflight_says_what_is_missing_and_what_to_do(
+    repository: Repository, cluster: Cluster
+) -> None:
+    (repository.root / "needyflow.py").unlink()
+    fine = repository.flowproject("check", "--deploy")
+    assert fine.code == 0, fine.out
+    assert fine.rows["ok"]
+    cluster.api.denied = frozenset({("create", "sensors")})
+    lacking = repository.flowproject(
+        "check",
+        "--deploy",
+        METAFLOW_DEFAULT_DATASTORE="local",
+        METAFLOW_ARGO_EVENTS_WEBHOOK_URL="",
+    )
+    assert lacking.code == 9
+    assert "may not: create sensors" in lacking.out
+    assert "kubectl create role flowproject" in lacking.out
+    assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
+    assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out

@@ -1,0 +1,80 @@
+"""What `[deploy]` may say, and what comes of it."""
+
+import pytest
+
+from flowproject.config import Deploy, Project, parse_config
+from flowproject.errors import ConfigError
+
+PLAIN = 'project_name = "weather"\n[data]\ntype = "files"\npath = "data"\n'
+
+
+def settings(lines: str) -> Deploy:
+    return Project.from_dict(parse_config(f"{PLAIN}[deploy]\n{lines}")).deploy
+
+
+def test_without_the_section_main_is_production_and_steps_are_as_the_flows_say() -> None:
+    assert Project.from_dict(parse_config(PLAIN)).deploy == Deploy()
+    assert settings("") == Deploy(
+        production_branch="main", schedule_branches=(), environment="", with_=(), max_parallel=4
+    )
+
+
+def test_every_key_is_read_also_the_one_that_is_a_word_of_python() -> None:
+    found = settings(
+        'production_branch = "trunk"\nschedule_branches = ["release/*", "staging"]\n'
+        'environment = "fast-bakery"\nwith = ["kubernetes:memory=8000"]\nmax_parallel = 2\n'
+    )
+    assert found == Deploy(
+        production_branch="trunk",
+        schedule_branches=("release/*", "staging"),
+        environment="fast-bakery",
+        with_=("kubernetes:memory=8000",),
+        max_parallel=2,
+    )
+
+
+def test_steps_get_it_under_the_keys_of_the_file() -> None:
+    config = parse_config(f'{PLAIN}[deploy]\nwith = "kubernetes"\n')
+    assert config["deploy"]["with"] == ["kubernetes"]
+    assert "with_" not in config["deploy"]
+
+
+def test_a_configuration_from_before_this_section_is_still_read() -> None:
+    config = parse_config(PLAIN)
+    del config["deploy"]
+    assert Project.from_dict(config).deploy == Deploy()
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        (
+            f'{PLAIN}[deploy]\nenvironment = "conda"\n',
+            "[deploy] environment = 'conda' is not a choice. Use one of: fast-bakery, pypi.",
+        ),
+        (
+            f"{PLAIN}[deploy]\nwith_ = []\n",
+            (
+                "[deploy] with_ = [] is not a key here. Use one of: production_branch, "
+                "schedule_branches, environment, with, max_parallel. Did you mean 'with'?"
+            ),
+        ),
+        (
+            f"{PLAIN}[deploy]\nmax_parallel = 0\n",
+            "[deploy] max_parallel = 0 is too small. Use 1 or more.",
+        ),
+        (
+            f'production_branch = "trunk"\n{PLAIN}',
+            (
+                "production_branch = 'trunk' is not a key here. Use one of: data, sensor, sensors, "
+                "deploy, project_name. It belongs in [deploy]."
+            ),
+        ),
+        (f"{PLAIN}[deploy]\nbranch = 1\n", "[deploy] branch = 1 is not a key here."),
+        (f"deploy = 1\n{PLAIN}", "deploy = 1 is not a section. Write [deploy]"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    assert problem in str(caught.value)

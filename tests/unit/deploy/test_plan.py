@@ -1,0 +1,237 @@
+"""What is planned from what was compiled and what is found; and what is said of a change."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.deploy.branches import Target
+from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
+from flowproject.deploy.compiling import Refused
+from flowproject.deploy.objects import Found
+from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.report import of_refusals
+from flowproject.deploy.teardown import judge_branches
+from flowproject.errors import DeployError
+from flowproject.flowfiles import FlowFile
+
+TAGS = ("git_branch:main", "git_commit:1")
+
+
+def compiled(  # noqa: PLR0913  # each test changes one of them
+    name: str = "OneFlow",
+    *,
+    argo_name: str = "",
+    variables: dict[str, str] | None = None,
+    image: str = "python:3.11",
+    files: dict[str, str] | None = None,
+    tags: tuple[str, ...] = TAGS,
+    key: str = "aa",
+    cron: str = "",
+    annotations: dict[str, str] | None = None,
+) -> Compiled:
+    """One flow of one step, in the shape that Metaflow gives it."""
+    url = f"s3://b/p/{key}"
+    moving = {"METAFLOW_CODE_URL": url, "METAFLOW_CODE_SHA": key, "METAFLOW_OWNER": key}
+    env = [{"name": n, "value": v} for n, v in {**moving, **(variables or {})}.items()]
+    command = ["bash", f"get b p/{key} && run {' '.join(f'--tag {tag}' for tag in tags)}"]
+    step = {"name": "start", "container": {"image": image, "env": env, "command": command}}
+    template = {
+        "metadata": {
+            "name": argo_name or name.lower(),
+            "annotations": {
+                "metaflow/tags": str(list(tags)).replace("'", '"'),
+                "metaflow/deployment_timestamp": key,
+                **(annotations or {}),
+            },
+        },
+        "spec": {"templates": [step]},
+    }
+    objects = [{"plural": "workflowtemplates", "namespace": "w", "body": template}]
+    if cron:
+        body = {"metadata": {"name": argo_name or name.lower()}, "spec": {"schedule": cron}}
+        objects.append({"plural": "cronworkflows", "namespace": "w", "body": body})
+    flow = FlowFile(name=name, path=Path(f"/p/{name.lower()}.py"), project="p", branch="prod")
+    answer = {
+        "flow": flow.to_json(),
+        "name": argo_name or name.lower(),
+        "objects": objects,
+        "files": files or {"oneflow.py": "11"},
+        "package": [url, key],
+    }
+    return compiled_from(answer, tags)
+
+
+def there(one: Compiled) -> list[Found]:
+    """What is found on the cluster after it was deployed."""
+    return [
+        Found(
+            kind=each.kind,
+            name=each.name,
+            namespace=each.namespace,
+            version="1",
+            annotations=each.body["metadata"]["annotations"],
+        )
+        for each in one.marked({}).objects
+    ]
+
+
+def planned(new: Sequence[Compiled], found: Sequence[Found], **options: Any) -> list[Action]:
+    bodies = options.pop("bodies", {})
+    return make_plan(new, found, bodies, project="p", branch="prod", **options)
+
+
+def change(old: Compiled, new: Compiled) -> Action:
+    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+    [action] = planned([new], there(old), bodies=bodies)
+    return action
+
+
+def test_who_deploys_when_and_from_which_commit_is_no_change() -> None:
+    old = compiled(key="aa", tags=("git_branch:main", "git_commit:1", "ci_run:7"))
+    new = compiled(key="bb", tags=("git_branch:main", "git_commit:2-dirty", "ci_run:8"))
+    assert change(old, new).state == "unchanged"
+
+
+def test_another_tag_of_ones_own_is_a_change() -> None:
+    assert change(compiled(), compiled(tags=(*TAGS, "team:sky"))).state == "changed"
+
+
+def test_a_changed_file_is_named() -> None:
+    old = compiled(files={"a.py": "1", "b.py": "1", "gone.py": "1"})
+    new = compiled(files={"a.py": "2", "b.py": "1", "new.py": "1"})
+    assert change(old, new).why == ("code: a.py, new.py (new), gone.py (gone)",)
+
+
+def test_values_that_may_be_secret_are_not_shown() -> None:
+    told = change(compiled(variables={"TOKEN": "old-secret"}), compiled(variables={"TOKEN": "s3"}))
+    assert told.why == ("start: env.TOKEN",)
+
+
+def test_images_and_schedules_are_shown_with_what_they_were() -> None:
+    old, new = compiled(cron="0 * * * *"), compiled(cron="1 * * * *", image="python:3.12")
+    assert change(old, new).why == (
+        "start: image python:3.11 → python:3.12",
+        "schedule 0 * * * * → 1 * * * *",
+    )
+
+
+def test_the_annotations_of_metaflow_are_told_in_words() -> None:
+    old = compiled(annotations={"metaflow/cron": "1", "workflows.argoproj.io/title": "a"})
+    new = compiled(annotations={"metaflow/cron": "2", "workflows.argoproj.io/title": "b"})
+    assert change(old, new).why == ("schedule", "title")
+
+
+def test_what_is_unchanged_is_deployed_when_asked_for() -> None:
+    [action] = planned([compiled()], there(compiled()), everything=True)
+    assert (action.state, action.why) == ("changed", ("asked for with --all",))
+
+
+def test_only_what_changed_is_read_whole() -> None:
+    same, other = compiled("OneFlow"), compiled("TwoFlow")
+    moved = replace(other, files={"twoflow.py": "other"})
+    assert to_read([same, moved], there(same) + there(other)) == there(other)
+
+
+@pytest.mark.parametrize("left", ["workflowtemplates", "cronworkflows"])
+def test_half_of_a_deployment_is_completed(left: str) -> None:
+    one = compiled(cron="* * * * *")
+    [action] = planned([one], [each for each in there(one) if each.kind == left])
+    missing = {"workflowtemplates": "cron", "cronworkflows": "template"}[left]
+    assert (action.state, action.why) == ("changed", (f"{missing} is missing",))
+
+
+def test_a_schedule_goes_where_a_branch_has_none_any_more() -> None:
+    [action] = planned([compiled()], there(compiled(cron="* * * * *")))
+    assert [each.kind for each in action.extra] == ["cronworkflows"]
+    assert "cron oneflow goes" in action.why
+
+
+def test_a_schedule_that_metaflow_wrote_itself_is_known_by_its_name() -> None:
+    theirs = Found(kind="cronworkflows", name="oneflow", namespace="w", version="1")
+    [action] = planned([compiled()], [*there(compiled()), theirs])
+    assert action.extra == (theirs,)
+
+
+def test_a_sensor_in_a_namespace_of_before_goes() -> None:
+    sensor = {
+        "plural": "sensors",
+        "namespace": "new",
+        "body": {"metadata": {"name": "oneflow"}, "spec": {"x": 1}},
+    }
+    one = compiled(annotations={"metaflow/sensor_name": "s", "metaflow/sensor_namespace": "old"})
+    with_sensor = replace(one, objects=(*one.objects, *sensor_of(sensor)))
+    [action] = planned([with_sensor], there(one))
+    assert action.extra == (Found(kind="sensors", name="s", namespace="old"),)
+
+
+def sensor_of(answer: dict[str, Any]) -> tuple[Any, ...]:
+    flow = FlowFile(name="OneFlow", path=Path("/p/oneflow.py"), project="p", branch="prod")
+    told = {"flow": flow.to_json(), "name": "oneflow", "files": {}, "package": ["", ""]}
+    return compiled_from({**told, "objects": [answer]}, ()).objects
+
+
+def test_a_flow_that_others_deployed_is_shown_and_stays() -> None:
+    theirs = replace(
+        there(compiled("OldFlow"))[0],
+        annotations={
+            "metaflow/project_name": "p",
+            "metaflow/branch_name": "prod",
+            "metaflow/flow_name": "OldFlow",
+        },
+    )
+    _, action = planned([compiled()], [theirs])
+    assert (action.flow, action.state, action.extra) == ("OldFlow", "foreign", ())
+
+
+def test_two_flows_of_one_name_on_argo_are_refused() -> None:
+    with pytest.raises(DeployError, match="OneFlow and One_Flow|One_Flow and OneFlow"):
+        planned([compiled("OneFlow"), compiled("One_Flow", argo_name="oneflow")], [])
+
+
+def test_a_name_that_somebody_else_has_is_refused() -> None:
+    other = Found(
+        kind="workflowtemplates",
+        name="oneflow",
+        namespace="w",
+        annotations={"metaflow/project_name": "q", "metaflow/flow_name": "OneFlow"},
+    )
+    with pytest.raises(DeployError, match="'oneflow' on Argo Workflows is taken by q/OneFlow"):
+        planned([compiled()], [other])
+
+
+def test_the_essence_has_no_address_of_the_code_in_it() -> None:
+    body = compiled(key="f00d").objects[0].body
+    assert "f00d" not in str(essence_of(body, ("s3://b/p/f00d", "f00d"), TAGS))
+
+
+def test_a_flow_that_does_not_compile_keeps_the_others_away() -> None:
+    target = Target(git_branch="main", branch="", production=True, schedules=True)
+    refused = Refused(path=Path("/p/twoflow.py"), reason="twoflow.py:3: SyntaxError")
+    report = of_refusals("p", target, [compiled(), refused])
+    assert [row.cells for row in report.rows] == [
+        ("OneFlow", "not tried", "it compiles"),
+        ("twoflow.py", "does not compile", "twoflow.py:3: SyntaxError"),
+    ]
+    assert report.exit_code == 7
+    assert report.notes == ("Nothing was deployed.",)
+
+
+def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None:
+    found = [
+        Found(
+            kind="workflowtemplates",
+            name=name,
+            namespace="w",
+            annotations={
+                "metaflow/project_name": "p",
+                "metaflow/branch_name": "test.x",
+                "flowproject/git_branch": name,
+            },
+        )
+        for name in ("x", "y")
+    ]
+    [judged] = judge_branches(found, project="p", alive=(), named=lambda name: f"test.{name}")
+    assert judged.verdict == "kept"
