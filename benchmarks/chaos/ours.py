@@ -1,8 +1,9 @@
 """flowproject itself: real ticks over a real journal, and runs that claim as `BaseFlow` does."""
 
 import datetime as dt
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
@@ -142,18 +143,20 @@ class Ours:
         """Whether the last tick failed, or could not deliver something."""
         return self._last is None or self._last.outcome == "failed" or bool(self._last.undelivered)
 
-    def rescue(self) -> int:
-        """What `flowproject replay` does, for each change that a tick says is undelivered."""
-        journal, told = self._journal, self._last.undelivered if self._last else ""
-        marks = [
-            journal.outbox.mark(entry)
-            for seq in journal.head().unsettled
-            if (entry := journal.readable(seq))
-        ]
-        overdue = {mark.id: mark for mark in marks if mark and f"replay {mark.id}" in told}
-        for mark in overdue.values():
-            journal.outbox.open_attempt(mark, self._story.now.isoformat(), "chaos")
-        return len(overdue)
+    def needs_a_person(self) -> bool:
+        """Whether the last tick says that a change is undelivered, and to be replayed."""
+        return bool(self._undelivered())
+
+    def _undelivered(self) -> list[str]:
+        told = self._last.undelivered if self._last else ""
+        return re.findall("flowproject replay ([0-9a-f]{32})", told)
+
+    def rescue(self, store: Any) -> None:
+        """Replay what is undelivered, as the command does."""
+        scene = self._scene(store)
+        for change in self._undelivered():
+            sensing.replay(scene, sensing.find_change(scene, change), by="a person")
+            self._story.replayed += 1
 
     # ---------------------------------------------------------------------------------- what it did
 
@@ -218,6 +221,16 @@ class Ours:
             for entry in changes:
                 if entry.seq not in worked:
                     books.wrong("lost", f"{flow} never worked for change {entry.seq}")
-        for (flow, change, attempt), who in runs.items():
+        for (flow, change), who in self._workers(runs).items():
             if len(who) > 1:
-                books.wrong("twice", f"{flow}, change {change}, attempt {attempt}: {sorted(who)}")
+                books.wrong("twice", f"{flow}, change {change}: {sorted(who)}")
+
+    def _workers(self, runs: Mapping[tuple[str, str, int], set[str]]) -> Mapping[Any, set[str]]:
+        """The runs that worked, in whatever attempt: nobody replays what somebody has worked for.
+
+        Only what is undelivered is replayed here, and for who has started that is no new attempt.
+        """
+        workers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for (flow, change, _), who in runs.items():
+            workers[flow, change] |= who
+        return workers

@@ -99,9 +99,12 @@ class Scaffold:
         """It has no notion of that."""
         return False
 
-    def rescue(self) -> int:
+    def needs_a_person(self) -> bool:
         """Nobody is told anything."""
-        return 0
+        return False
+
+    def rescue(self, store: Any) -> None:
+        """Nothing can be done for what nobody knows of."""
 
     def account(self, books: Books) -> None:
         """What it saw, by value: states do not come back, so a value is one change."""

@@ -81,8 +81,11 @@ class System(Protocol):
     def is_settled(self) -> bool:
         """Whether nothing is left to do."""
 
-    def rescue(self) -> int:
-        """Do what a person does who is told that a change could not be delivered: how often."""
+    def needs_a_person(self) -> bool:
+        """Whether somebody is told that a change could not be delivered."""
+
+    def rescue(self, store: Any) -> None:
+        """Do what that person does."""
 
     def account(self, books: Books) -> None:
         """Write the books."""
@@ -99,6 +102,7 @@ class Story:
     taken: list[Event] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     suppressed: int = 0
+    replayed: int = 0
     now: dt.datetime = _EPOCH
 
     def __post_init__(self) -> None:
@@ -150,13 +154,26 @@ class Story:
             self.turns.run()
             if not self._kept and not self._failed and self.system.is_settled():
                 break
-            self._books.replayed += self.system.rescue()
-            self.turns.run()
+            if self.system.needs_a_person():
+                self._rescue()
+
+    def _rescue(self) -> None:
+        """Have a person help, whose requests and events may fail like those of others."""
+
+        def live(actor: Actor) -> None:
+            with acting(actor, self.faults), suppress(FlowprojectError):
+                self.system.rescue(self.store_of(actor))
+
+        self.faults.peace = self.dice.random() < 1 / 2
+        self.turns.start("a person", live)
+        self.turns.run()
+        self.faults.peace = True
 
     def _account(self) -> None:
         self._books.made += len(self.world.made)
         self._books.sendings += len(self.taken)
         self._books.suppressed += self.suppressed
+        self._books.replayed += self.replayed
         self._books.faults.update(self.faults.injected)
         self.system.account(self._books)
         self._books.problems = [
@@ -204,10 +221,13 @@ class Story:
                     self._start(flow, event)
 
     def _release(self) -> None:
-        """Deliver what the bus has kept for long."""
+        """Deliver what the bus has kept for long, or keep it still."""
         kept, self._kept = self._kept, []
         for flow, event in kept:
-            self._start(flow, event)
+            if self.dice.random() < 1 / 2:
+                self._start(flow, event)
+            else:
+                self._kept.append((flow, event))
 
     def _start(self, flow: str, event: Event) -> None:
         self._books.runs += 1
