@@ -26,7 +26,6 @@ _HEADERS: Final = (
     "delivery",
     "taken by",
     "id",
-    "recorded by",
 )
 
 
@@ -56,7 +55,7 @@ def history(
         [_row(entry) for entry in found],
         title=f"{scene.project.project_name}, branch {scene.branch}",
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
-        spare=2,
+        spare=1,
     )
     return 0
 
@@ -104,7 +103,6 @@ def _row(entry: dict[str, Any]) -> list[str]:
         str(entry["delivery"]["in_words"]) if entry["delivery"] else "",
         ", ".join(_takers(entry)),
         str(entry.get("id", ""))[:8],
-        str(entry.get("run", "")),
     ]
 
 

@@ -21,7 +21,8 @@ def replay(
 ) -> int:
     """Send a change anew, with its id.
 
-    As a new attempt: flows that ran for it before run again.
+    As a new attempt, for which flows that ran before run again; or, if a flow that listens has not
+    run yet, for that one.
     """
     scene = open_scene(branch, production=production)
     with working(f"Sending {change}"):
@@ -59,6 +60,11 @@ def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
     return [
         *lines,
         f"{entry.sensor}: change {mark.seq}, id {mark.id}, was sent as attempt {sent.attempt}.",
+        *(
+            [f"{', '.join(told.missing)} had not started for it; who has started does nothing."]
+            if told.missing
+            else []
+        ),
         f"Ticks await the receipt of {awaits}, and send it again if need be."
         if awaits
         else "No flow is known to listen, so nobody's receipt is awaited.",

@@ -24,8 +24,10 @@ class Replay:
 def replay(scene: Scene, found: Found, by: str) -> Replay:
     """A change sent anew; from now on ticks await its receipts, and send it again if need be.
 
-    An attempt is opened and noted for the ticks before it is sent. One that was never sent is used
-    before another is opened: whatever fails on the way, the next replay or tick goes on from there.
+    If a listener has not started in the newest attempt, that one is sent once more: who has started
+    does nothing. Otherwise a new attempt is opened, and noted for the ticks before it is sent. One
+    that was never sent is used before another is opened: whatever fails on the way, the next replay
+    or tick goes on from there.
 
     Raises:
         UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
@@ -42,11 +44,11 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
         )
     journal = found.journal
     event = event_of(journal, mark)
-    attempt = _attempt(scene, found, mark, by)
+    attempt, number = _attempt(scene, found, mark, by)
     _put_back(journal, mark)
     send(found.sensor, journal, event, first=mark.first, attempt=attempt)
     at = scene.clock().isoformat()
-    journal.outbox.note_sending(mark, attempt=attempt, number=1, at=at, run=by)
+    journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by)
     listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners())
     return Replay(mark=mark, attempt=attempt, awaited=tuple(sorted(listening)))
 
@@ -72,12 +74,12 @@ def _sent(found: Found) -> Mark:
     return mark
 
 
-def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> int:
-    """The attempt that somebody opened and nobody sent, or else a new one."""
+def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]:
+    """The attempt to send, and the how many-eth sending of it this is."""
     known = found.journal.outbox.sendings(mark)
-    if known.attempt > 1 and not known.count:
-        return known.attempt
-    return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by)
+    if found.chain.missing or not known.count:
+        return known.attempt, known.count + 1
+    return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1
 
 
 def _put_back(journal: Journal, mark: Mark) -> None:

@@ -33,6 +33,27 @@ def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Sce
     assert told["event"]["id"] == told["id"] == sent.payloads[0]["id"]
 
 
+def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
+    flowproject: Any, sent: Any, scene: Scene, root: Path, tick: Any
+) -> None:
+    journal = scene.journal("days")
+    journal.outbox.record_listeners(["AFlow", "Other"], by="test")
+    (root / "data" / "c.csv").write_text("x")
+    tick()
+    change = sent.payloads[-1]["change"]
+
+    def take(flow: str, attempt: int) -> None:
+        journal.claim(
+            seq=3, id=change["id"], attempt=attempt, flow=flow, run=f"{flow}/1", at="2026-01-01"
+        )
+
+    take("AFlow", 1)
+    assert "Other had not started for it" in flowproject("replay", "days/3").out
+    take("Other", 1)
+    assert "attempt 2" in flowproject("replay", "days/3").out
+    assert [payload["change"]["attempt"] for payload in sent.payloads[-3:]] == [1, 1, 2]
+
+
 def test_a_bus_that_refuses_is_a_delivery_error(flowproject: Any, sent: Any) -> None:
     sent.answer = lambda _: 400
     answer = flowproject("replay", "days/2")
