@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.chaos.story import Place
 
 _STORES: Final = {"local": ("local",), "s3": ("s3",), "both": ("local", "s3")}
-_SHARE_OF_PROCESSES: Final = {"local": 0.1, "s3": 0.05}
+_SHARE_OF_PROCESSES: Final = {"local": 0.1, "s3": 0.03}
 _PROBLEMS_SHOWN: Final = 20
 
 
@@ -44,8 +44,12 @@ def _campaigns(options: argparse.Namespace, folder: Path) -> int:
         with _at(name, folder) as (place, bus):
             books[f"{name}: flowproject"] = _ours(options, place, bus)
             books[f"{name}: scaffold"] = _scaffold(options, place, bus)
-    ours = [one for name, one in books.items() if "flowproject" in name]
-    problems = [problem for one in ours for problem in one.problems]
+    problems = [
+        problem
+        for name, one in books.items()
+        for problem in one.problems
+        if "flowproject" in name or ": errors: " in problem
+    ]
     if options.json:
         print(machine(books, []))
     else:

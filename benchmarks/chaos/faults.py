@@ -62,7 +62,7 @@ _MEMO: Final = {"memo of the head: lost": 5, "memo of the head: an old one": 7}
 _ODDS: Final = {
     "read": (0.015, _READ),
     "write": (0.06, _WRITE),
-    "wire": (0.05, _WIRE),
+    "wire": (0.1, _WIRE),
     "bus": (0.45, BUS),
     "before claim": (0.06, {"run killed before its claim": 1}),
     "after claim": (0.1, {"run killed after its claim": 1}),
