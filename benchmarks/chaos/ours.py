@@ -152,11 +152,17 @@ class Ours:
         return re.findall("flowproject replay ([0-9a-f]{32})", told)
 
     def rescue(self, store: Any) -> None:
-        """Replay what is undelivered, as the command does."""
+        """Replay what is undelivered, as the command does.
+
+        What a tick said may be over: a change that has arrived since would be run again, because
+        that is what to replay it means.
+        """
         scene = self._scene(store)
         for change in self._undelivered():
-            sensing.replay(scene, sensing.find_change(scene, change), by="a person")
-            self._story.replayed += 1
+            found = sensing.find_change(scene, change)
+            if found.chain.missing:
+                sensing.replay(scene, found, by="a person")
+                self._story.replayed += 1
 
     # ---------------------------------------------------------------------------------- what it did
 
