@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,8 +52,9 @@ def delivered(scene: Scene, bus: Bus) -> dict[str, int]:
     """
     journal = scene.journal("killed")
     head = journal.head()
-    numbered = (journal.get(seq) for seq in range(1, head.seq + 1))
-    kept = [entry for entry in numbered if entry]
+    # Back from the newest to the first that is gone: a pruning that was killed left older ones.
+    numbered = (journal.get(seq) for seq in range(head.seq, 0, -1))
+    kept = [entry for entry in takewhile(bool, numbered) if entry][::-1]
     assert [entry.seq for entry in kept] == list(range(kept[0].seq, head.seq + 1))
     for before, after in pairwise(kept):
         assert after.previous_fingerprint == before.fingerprint
