@@ -16,7 +16,7 @@ from metaflow.exception import MetaflowException
 from flowproject.changes.canonical import Json
 from flowproject.errors import DeliveryError
 
-__all__ = ["bus_address", "full_name", "publish"]
+__all__ = ["bus_address", "full_name", "publish", "shown"]
 
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
@@ -70,7 +70,7 @@ def publish(name: str, payload: Mapping[str, Json]) -> None:
     except MetaflowException as error:
         raise DeliveryError(
             f"The event {name!r} was not taken by the bus: {_reason(error)}",
-            where=f"Bus {_shown(bus_address())}",
+            where=f"Bus {shown(bus_address())}",
             allowed="The change is recorded; it keeps its id and is delivered by the next tick",
             fix="Check that the bus is up",
         ) from error
@@ -94,7 +94,7 @@ def _reason(error: Exception) -> Any:  # whatever the cause says of itself
     return cause or error
 
 
-def _shown(address: str) -> str:
+def shown(address: str) -> str:
     """The address without what may be a secret in it: user, password and query."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

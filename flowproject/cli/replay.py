@@ -56,6 +56,8 @@ def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
             f"Changes {mark.first} to {mark.seq} of sensor {entry.sensor!r} were sent as one "
             "event, and so they are replayed."
         )
+    if told.state == "delivered":
+        lines.append("It had been delivered: the flows that ran for it run again.")
     awaits = ", ".join(sent.awaited)
     return [
         *lines,

@@ -9,6 +9,7 @@ from flowproject.contract import Finding
 from flowproject.deploy.argo import Argo, connect
 from flowproject.deploy.objects import KINDS, Kind
 from flowproject.errors import DeployError, FlowprojectError
+from flowproject.events import shown
 from flowproject.journal import datastore_root, open_store
 
 __all__ = ["check_deployment"]
@@ -107,7 +108,7 @@ def _check_events() -> Iterator[Finding]:
     for name in missing:
         yield _error("events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}")
     if not missing:
-        yield _ok("events", f"webhook {_shown(metaflow_config.ARGO_EVENTS_WEBHOOK_URL)}")
+        yield _ok("events", f"webhook {shown(metaflow_config.ARGO_EVENTS_WEBHOOK_URL)}")
 
 
 def _check_metadata() -> Iterator[Finding]:
@@ -126,12 +127,6 @@ def _check_metadata() -> Iterator[Finding]:
 
 def _places(argo: Argo) -> str:
     return " and ".join(dict.fromkeys(argo.namespaces.values()))
-
-
-def _shown(url: str) -> str:
-    """The address without a password that it may carry."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _ok(subject: str, message: str) -> Finding:

@@ -1,19 +1,17 @@
 """What a source notes between two entries: one object beside them, rewritten and safe to lose."""
 
-import json
 import logging
-from typing import Final
 
-from flowproject.changes.canonical import Json, digest_value
+from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.changes.observation import Memo
 from flowproject.errors import JournalError
+from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
 
 __all__ = ["Memos"]
 
-_FORMAT: Final = 1
 _log = logging.getLogger(__name__)
 
 
@@ -31,16 +29,16 @@ class Memos:
         """What was noted last of the state that `entry` recorded, by a later look or with it."""
         try:
             content = self._store.get(self._layout.source_memo)
-            document = json.loads(content) if content is not None else {}
-            if document == _document(entry, document.get("memo")):
-                return dict(document["memo"])
-        except (JournalError, ValueError, TypeError, AttributeError) as error:
+            noted = opened(content) if content is not None else {}
+            if noted.get("entry") == _digest(entry):
+                return dict(noted["memo"])
+        except (JournalError, ValueError, TypeError, KeyError) as error:
             _log.warning("The memo of the source was not read; it is not needed. %s", error)
         return entry.memo
 
     def write(self, entry: Entry, memo: Memo) -> None:
         """Note this of the state that `entry` recorded, in the place of whatever was noted."""
-        content = json.dumps(_document(entry, memo)).encode("ascii")
+        content = sealed({"entry": _digest(entry), "memo": memo})
         try:
             self._store.put(self._layout.source_memo, content)
         except JournalError as error:
@@ -48,7 +46,6 @@ class Memos:
             _log.warning("The memo of the source was not written. %s", error)
 
 
-def _document(entry: Entry, memo: Json) -> dict[str, Json]:
-    """What the object says. The digest of the whole entry tells it from that of any other."""
-    body: dict[str, Json] = {"v": _FORMAT, "entry": entry.to_json()["digest"], "memo": memo}
-    return {**body, "digest": digest_value(body)}
+def _digest(entry: Entry) -> Json:
+    """What tells the whole entry from any other."""
+    return entry.to_json()["digest"]

@@ -47,7 +47,6 @@ class Combination:
 
     first: int
     last: int
-    count: int
     reason: str
     previous: Json
     counts: dict[str, int]
@@ -158,10 +157,6 @@ class Outbox:
         """Note that nothing is left to do for this entry."""
         self._create(self._layout.settled(entry), {"id": entry.id})
 
-    def is_settled(self, entry: Entry) -> bool:
-        """Whether it is noted that nothing is left to do for this entry."""
-        return self._store.exists(self._layout.settled(entry))
-
     def settled_numbers(self) -> frozenset[int]:
         """The numbers of all entries for which nothing is left to do."""
         return frozenset(leading_numbers(self._store.keys(self._layout.delivered)))
@@ -212,6 +207,6 @@ class Outbox:
         except ValueError as error:
             raise JournalError(
                 f"{key!r} of the journal is damaged: {error}",
-                fix="Remove it: without it an event is sent once more, and listeners are those "
-                "that the next deploy or `flowproject dev` records",
+                fix="Remove it: what it says is then worked out anew, and an event may be sent "
+                "once more; the next deploy or `flowproject dev` records who listens",
             ) from error

@@ -3,15 +3,15 @@
 A run that finds another's receipt does nothing; what that means for a flow is decided there.
 """
 
-import json
 import logging
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Self
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Final
 
-from flowproject.changes.canonical import Json, digest_value
+from flowproject.changes.canonical import Json
 from flowproject.errors import JournalError
+from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
 
@@ -38,23 +38,8 @@ class Receipt:
     at: str
 
     def to_json(self) -> dict[str, Json]:
-        """The receipt as JSON, with its format and a digest that shows damage."""
-        body: dict[str, Json] = {"v": _FORMAT, **asdict(self)}
-        return {**body, "digest": digest_value(body)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The receipt that `to_json` wrote.
-
-        Raises:
-            ValueError: if it is damaged, or of a later flowproject.
-        """
-        body = {key: value for key, value in document.items() if key != "digest"}
-        if document.get("digest") != digest_value(body):
-            raise ValueError("its digest does not match what it says")
-        if body.get("v") != _FORMAT:
-            raise ValueError(f"its format is {body.get('v')!r}, and this is {_FORMAT}")
-        return cls(**{field.name: body[field.name] for field in fields(cls)})
+        """The receipt as JSON, with its format."""
+        return {"v": _FORMAT, **asdict(self)}
 
 
 class Receipts:
@@ -71,7 +56,7 @@ class Receipts:
             JournalError: if it can't be told which stands, or the one that stands is damaged.
         """
         key = self._layout.receipt(receipt.seq, receipt.id, receipt.attempt, receipt.flow)
-        content = json.dumps(receipt.to_json(), indent=1).encode("ascii")
+        content = sealed(asdict(receipt))
         try:
             if self._store.create(key, content):
                 return receipt
@@ -106,8 +91,8 @@ class Receipts:
 
 def _parsed(key: str, change_id: str, content: bytes | None) -> Receipt:
     try:
-        return Receipt.from_json(json.loads(content or b""))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Receipt(**opened(content or b""))
+    except (ValueError, TypeError) as error:
         raise JournalError(
             f"A receipt for change {change_id} can't be read, so which run took it is not known: "
             f"{error if content else 'it is empty or gone'}",

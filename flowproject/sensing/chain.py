@@ -79,7 +79,9 @@ class Chain:
 
 
 def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) -> Chain:
-    """The chain of an entry: two requests and one for each receipt; none if it was not sent.
+    """The chain of an entry.
+
+    One request, and one for each receipt and each further sending; none if it was not sent.
 
     Raises:
         JournalError: if what is noted of it is damaged or can't be read.

@@ -21,7 +21,6 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
         return Combination(
             first=first.seq,
             last=first.seq,
-            count=1,
             reason=first.reason,
             previous=first.previous,
             counts=first.counts,
@@ -32,7 +31,6 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
     return Combination(
         first=first.seq,
         last=last.seq,
-        count=len(group),
         reason=f"{len(group)} changes at once; the last: {last.reason}",
         previous=first.previous,
         counts=difference.counts,

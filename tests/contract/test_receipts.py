@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -10,6 +10,7 @@ from flowproject.changes.canonical import digest_value
 from flowproject.changes.difference import Difference
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Receipt, Store, prune
+from flowproject.journal.documents import sealed
 from tests.journals import CountingStore, entry, fill, journal_on
 
 OURS = Receipt(
@@ -119,7 +120,7 @@ def test_an_error_hides_no_other_run(store: Store) -> None:
 
 
 LATER = {**OURS.to_json(), "v": 2}
-del LATER["digest"]
+WHOLE = sealed(asdict(OURS))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,8 @@ del LATER["digest"]
         b"{",
         b"[1]",
         b"{}",
-        json.dumps({**OURS.to_json(), "run": "AFlow/2"}).encode(),
+        WHOLE.replace(b"AFlow/1", b"AFlow/2"),
+        sealed({"id": OURS.id}),
         json.dumps({**LATER, "digest": digest_value(LATER)}).encode(),
     ],
 )

@@ -211,6 +211,8 @@ def test_the_first_run_works_also_when_it_is_tried_again_and_the_second_does_not
     [card] = cards(place, "WorkFlow", second.run_id)
     assert said in card
     assert receipts(place, 1) == [receipt]
+    why = place.command("why", f"WorkFlow/{second.run_id}")
+    assert f"It did nothing, because {said}" in why.text
 
     ended = {"pathspec": f"WorkFlow/{second.run_id}/end/2"}
     third = place.run("caughtflow.py", METAFLOW_ARGO_EVENT_PAYLOAD_run_x=json.dumps(ended))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.contract import Finding, check_contract
+from flowproject.contract import Finding, check_contract, listeners_of
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 
 DAYS = "mfns.demo.user.me.days_changed"
@@ -224,3 +224,22 @@ def test_schedules_that_argo_workflows_would_refuse_are_errors(cron: Cron, told:
     [(state, message)] = of_listener(flow(schedule=cron))
     assert state == "error"
     assert told in message
+
+
+def test_a_project_to_which_no_flow_listens_is_told_so() -> None:
+    told = [one for one in check_contract(project(), [flow()]) if one.subject == "listeners"]
+    assert [one.state for one in told] == ["note"]
+    assert "no flow listens to any sensor" in told[0].message
+    heard = check_contract(project(), [flow("Listener", on(DAYS))])
+    assert "listeners" not in {one.subject for one in heard}
+
+
+def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
+    ours = {"inherits_ours": True}
+    flows = [
+        flow("Alone", on(DAYS), **ours),
+        flow("Plain", on(DAYS)),
+        flow("Patient", on(DAYS), on("other"), **ours),
+        flow("Idle", **ours),
+    ]
+    assert listeners_of(project(), flows) == {"days": ["Alone"], "months": []}

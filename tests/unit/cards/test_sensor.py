@@ -224,3 +224,21 @@ def test_a_tick_with_least_of_everything_is_drawn(draw: Any):
     bare = {"sensor": "s", "outcome": "failed", "reason": "", "at": "", "event_name": ""}
 
     assert draw(sensor_card([bare])).banner["value"] == "s failed"
+
+
+def test_what_is_held_back_is_said_with_its_reason(tick: Any, draw: Any):
+    card = draw(
+        sensor_card([tick(pending=2, held="60 events within an hour are all that is allowed")])
+    )
+    assert "2 earlier changes still to be sent. Held back: 60 events within an hour" in card.json
+    assert card.banner["theme"] != "danger"
+
+
+def test_what_can_not_be_delivered_is_the_first_thing_to_see(tick: Any, draw: Any):
+    card = draw(
+        sensor_card(
+            [tick(undelivered="Change 7 was sent 5 times, and AFlow has not started for it")]
+        )
+    )
+    assert "Not delivered: Change 7 was sent 5 times" in card.json
+    assert card.banner["theme"] == "danger"
