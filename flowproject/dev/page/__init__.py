@@ -1,0 +1,5 @@
+"""The page of the local loop: what the terminal says, and the journal, in a browser.
+
+`board` keeps what the loop tells; each view is worked out of it, and of the journal, as plain data
+that a template or a machine reads; `application` serves them.
+"""
