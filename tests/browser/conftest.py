@@ -78,7 +78,7 @@ def loop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalLoop]:
     """One local loop for a file of tests that tell one story."""
-    with running_loop(tmp_path_factory.mktemp("project"), every="5s") as running:
+    with running_loop(tmp_path_factory.mktemp("project"), every="10s") as running:
         yield running
 
 
