@@ -3,7 +3,7 @@
 These calls block: the loop makes them in one thread of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -97,8 +97,6 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
 
 def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
     """Where the cards of the run are, by step; of a foreach, those of its first task."""
-    from metaflow.cards import get_cards
-
     return [
         CardPlace(
             step=task.path_components[2],
@@ -108,20 +106,29 @@ def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
             id=str(card.id or ""),
         )
         for task in tasks_of(_run(flow, run_id))
-        for number, card in enumerate(get_cards(task))
+        for number, card in enumerate(_cards(task))
     ]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:
     """The card as a page of its own; None if there is no such card."""
-    from metaflow.cards import get_cards
     from metaflow.exception import MetaflowNotFound
 
     try:
-        found = get_cards(_run(flow, run_id)[step][task])
+        found = _cards(_run(flow, run_id)[step][task])
     except (KeyError, MetaflowNotFound):
         return None
     return str(found[number].get()) if 0 <= number < len(found) else None
+
+
+def _cards(task: Any) -> Sequence[Any]:
+    from metaflow.cards import get_cards
+    from metaflow.plugins.cards.exception import CardNotPresentException
+
+    try:
+        return list(get_cards(task))
+    except CardNotPresentException:
+        return ()
 
 
 def _run(flow: FlowFile, run_id: str) -> Any:  # Metaflow has no types

@@ -62,7 +62,8 @@ class Renderer:
 
     def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
         """The template, filled in."""
-        html = self._templates.get_template(template).render(frame=frame, **context)
+        filled = self._templates.get_template(template)
+        html = filled.render(frame=frame, status=status, **context)
         return HTMLResponse(html, status_code=status)
 
 
