@@ -5,11 +5,14 @@ from typing import Final, Literal
 from urllib.parse import urljoin
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Request, WebError
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Request, WebError
 
 from tests.conftest import ROOT
 
-__all__ = ["Scheme", "View"]
+__all__ = ["PATIENCE", "Scheme", "View"]
+
+PATIENCE: Final = 100_000
+"""Milliseconds that something may take which has to happen."""
 
 Scheme = Literal["light", "dark"]
 _PICTURES: Final = ROOT / "build" / "browser"
@@ -19,8 +22,9 @@ _GRAVE: Final = ("serious", "critical")
 class View:
     """A page in a window of its own.
 
-    `troubles` has what the browser complains of: exceptions, requests to anywhere else, and errors
-    on the console, where it also tells what its policy forbids and which requests failed.
+    `troubles` has what the browser complains of: exceptions, boxes of scripts, requests to anywhere
+    else, and errors on the console, where it also tells what its policy forbids and which requests
+    failed.
     """
 
     def __init__(
@@ -34,7 +38,9 @@ class View:
         self._window.on("console", self._hear)
         self._window.on("weberror", self._catch)
         self._window.on("request", self._follow)
+        self._window.on("dialog", self._dismiss)
         self.page = self._window.new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.page.goto(address)
 
     def barriers(self) -> list[str]:
@@ -52,6 +58,10 @@ class View:
         self.page.screenshot(path=file, full_page=True, animations="disabled")
         return file
 
+    def go(self, address: str) -> None:
+        """Follow an address of the same page, such as that of a change."""
+        self.page.goto(urljoin(self._home, address))
+
     def close(self) -> None:
         """Close the window; what it complained of stays known."""
         self._window.close()
@@ -62,6 +72,10 @@ class View:
 
     def _catch(self, error: WebError) -> None:
         self.troubles.append(f"{error.error}")
+
+    def _dismiss(self, box: Dialog) -> None:
+        self.troubles.append(f"a box that says {box.message}")
+        box.dismiss()
 
     def _follow(self, request: Request) -> None:
         if not request.url.startswith((self._home, "data:", "blob:")):
