@@ -14,7 +14,7 @@ from typing import Any
 from tests.conftest import ROOT
 from tests.place import Place, make_place
 
-__all__ = ["LocalLoop", "demo_place", "running_loop"]
+__all__ = ["LocalLoop", "arrive", "demo_place", "running_loop"]
 
 _PATIENCE = 100.0
 
@@ -61,11 +61,6 @@ class LocalLoop:
             if all(item.get(name) == value for name, value in wanted.items())
         ]
 
-    def arrive(self, month: str) -> None:
-        """A month of weather, such as `2015-01`, is there at once and whole."""
-        text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
-        self.place.write(f"data/weather/{month}.csv", text)
-
     def stop(self) -> None:
         """End it as Ctrl-C does; nothing of it is left, and it does not take its time."""
         if self._process.returncode is not None:
@@ -99,6 +94,12 @@ class LocalLoop:
     def _story(self) -> str:
         told = [json.dumps(item) for item in self._happenings if item["kind"] != "RunPrinted"]
         return "\n".join([*told, *self._other])
+
+
+def arrive(place: Place, month: str) -> None:
+    """A month of weather, such as `2015-01`, is there at once and whole."""
+    text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
+    place.write(f"data/weather/{month}.csv", text)
 
 
 def demo_place(root: Path) -> Place:

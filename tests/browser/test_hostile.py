@@ -42,7 +42,8 @@ data = { type = "files", path = "seen" }
 ROWS = "\n".join(
     [
         f"-- {IMAGE} {SCRIPT} {JINJA} {HTMX}",
-        f"""SELECT name, text, text AS "<i onclick=window.owned=1>", 'a' || chr(0) || '{IMAGE}' AS nul""",
+        'SELECT name, text, text AS "<i onclick=window.owned=1>",',
+        f"'a' || chr(0) || '{IMAGE}' AS nul",
         "FROM read_csv('rows/*.csv', header = true, all_varchar = true)",
     ]
 )
@@ -151,7 +152,7 @@ def test_what_comes_with_a_live_update_is_text(overview: View):
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"),
+    "address, shown",
     [
         ("/sensors/rows", [IMAGE, SCRIPT, HTMX]),
         ("/sensors/broken", [IMAGE, SCRIPT]),
@@ -201,7 +202,7 @@ def test_the_log_of_a_run_is_text(
         f"/actions/{quote(IMAGE, safe='')}",
         f"/actions/tick?sensor={quote(IMAGE)}",
         f"/sensors/rows/changes/2?kind={quote(IMAGE)}",
-        f"/?part={quote(IMAGE)}",
+        f"/sensors/rows?before={quote(IMAGE)}",
     ],
 )
 @pytest.mark.usefixtures("runs")

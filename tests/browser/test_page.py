@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.local_loop import LocalLoop
+from tests.browser.local_loop import LocalLoop, arrive
 from tests.browser.view import View
 from tests.conftest import ROOT
 
@@ -22,7 +22,7 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
     view = View(browser, loop.page)
     view.page.evaluate("window.isTheSame = true")
     loop.wait("Tick", outcome="baseline")
-    loop.arrive("2015-01")
+    arrive(loop.place, "2015-01")
     yield view
     view.close()
 

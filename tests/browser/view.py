@@ -1,5 +1,6 @@
 """A page as a person meets it: its width and colours, what went wrong in it, who can use it."""
 
+import os
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +16,7 @@ PATIENCE: Final = 60_000
 """Milliseconds that something may take which has to happen."""
 
 Scheme = Literal["light", "dark"]
-_PICTURES: Final = ROOT / "build" / "browser"
+_PICTURES: Final = Path(os.environ.get("PICTURES") or ROOT / "build" / "browser")
 _GRAVE: Final = ("serious", "critical")
 
 
@@ -44,17 +45,20 @@ class View:
         self.page.set_default_timeout(PATIENCE)
         self.page.goto(address)
 
-    def barriers(self) -> list[str]:
-        """What axe calls serious or critical: the rule, and the element that breaks it."""
+    def barriers(self, part: str | None = None) -> list[str]:
+        """What axe calls serious or critical: the rule, and the element that breaks it.
+
+        `part` selects the element that is looked at, if it is not the whole page.
+        """
         return [
             f"{rule['id']} ({rule['impact']}): {node['html']}"
-            for rule in Axe().run(self.page).response["violations"]
+            for rule in Axe().run(self.page, part).response["violations"]
             if rule["impact"] in _GRAVE
             for node in rule["nodes"]
         ]
 
     def photograph(self, name: str) -> Path:
-        """A picture of the whole page, where git does not see it, for a person to look at."""
+        """A picture of the whole page for a person to look at: in `PICTURES`, or unseen by git."""
         file = _PICTURES / f"{name}.png"
         self.page.screenshot(path=file, full_page=True, animations="disabled")
         return file
