@@ -28,6 +28,7 @@ class LocalLoop:
         self._happenings: list[dict[str, Any]] = []
         self._other: list[str] = []
         self._ended = False
+        self._stopped = False
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -63,8 +64,10 @@ class LocalLoop:
 
     def stop(self) -> None:
         """End it as Ctrl-C does; nothing of it is left, and it does not take its time."""
-        if self._process.returncode is not None:
+        if self._stopped:
             return
+        self._stopped = True
+        assert self._process.poll() is None, self._story()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(_PATIENCE)

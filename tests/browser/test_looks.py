@@ -83,7 +83,7 @@ def settle(page: Page) -> None:
     """Wait until everything that the view shows is there, frames included."""
     for frame in page.locator("iframe").all():
         frame.scroll_into_view_if_needed()
-        expect(frame.content_frame.locator("body :is(h3, p, svg)").first).to_be_visible()
+        expect(frame.content_frame.locator("main h3").first).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
 
 

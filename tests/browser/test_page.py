@@ -84,7 +84,7 @@ def test_the_change_lists_exactly_the_rows_that_arrived(
     change: dict[str, Any], loop: LocalLoop, open_view: Open
 ):
     page = open_view(loop.page).page
-    page.get_by_role("link", name="weather", exact=True).first.click()
+    region(page, "Sensors").get_by_role("link", name="weather").click()
     region(page, "Changes").get_by_role("link", name=re.compile(rf"^{change['seq']}\b")).click()
     items = region(page, "Items")
     with (ROOT / "data" / "incoming" / "2015-01.csv").open(encoding="utf-8") as file:
