@@ -84,7 +84,7 @@ def test_the_change_lists_exactly_the_rows_that_arrived(
     change: dict[str, Any], loop: LocalLoop, open_view: Open
 ):
     page = open_view(loop.page).page
-    region(page, "Sensors").get_by_role("link", name="weather").click()
+    region(page, "Sensors").get_by_role("link", name="weather", exact=True).click()
     region(page, "Changes").get_by_role("link", name=re.compile(rf"^{change['seq']}\b")).click()
     items = region(page, "Items")
     with (ROOT / "data" / "incoming" / "2015-01.csv").open(encoding="utf-8") as file:
@@ -129,9 +129,7 @@ def test_a_run_shows_its_state_its_cause_and_its_log(
     expect(page.get_by_role("heading", level=1)).to_have_text(f"StarterFlow/{run['run_id']}")
     expect(page.locator(".now")).to_contain_text("succeeded")
     expect(page.locator(".reason")).to_contain_text("weather/2")
-    log = region(page, "Log")
-    expect(log).to_contain_text("Log complete")
-    expect(log).to_contain_text("Task finished successfully")
+    expect(region(page, "Log complete")).to_contain_text("Task finished successfully")
 
 
 def test_a_replay_from_the_keyboard_leads_to_a_receipt_marked_as_the_second_attempt(
@@ -171,7 +169,7 @@ def test_a_preview_says_what_a_tick_would_see_and_writes_nothing(
     known = len(loop.place.history())
     dialog = act(view.page, "Preview")
 
-    expect(dialog).to_contain_text("weather: unchanged")
+    expect(dialog).to_contain_text(re.compile(r"weather: \W+ unchanged"))
     expect(dialog).to_contain_text("Nothing was written, and nothing was sent.")
     assert len(loop.place.history()) == known
 
@@ -244,11 +242,12 @@ def test_a_pause_holds_the_next_tick_until_the_sensor_is_resumed(loop: LocalLoop
     loop.wait("Tick", before + 1, sensor="weather")
 
 
-def test_the_page_says_when_the_loop_has_ended(loop: LocalLoop, open_view: Open):
-    page = open_view(loop.page).page
-    expect(page.locator("#stream")).to_have_text("live")
+def test_the_page_says_when_the_loop_has_ended(loop: LocalLoop, browser: Browser):
+    view = View(browser, loop.page)
+    expect(view.page.locator("#stream")).to_have_text("live")
     # The last test of this file, for it takes the loop from the others.
     loop.stop()
 
-    expect(page.get_by_role("status").first).to_contain_text("The loop has ended")
-    expect(page.locator("#stream")).to_have_text("ended")
+    expect(view.page.get_by_role("status").first).to_contain_text("The loop has ended")
+    expect(view.page.locator("#stream")).to_have_text("ended")
+    view.close()

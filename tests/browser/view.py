@@ -62,7 +62,13 @@ class View:
     def photograph(self, name: str) -> Path:
         """A picture of the whole page for a person to look at: in `PICTURES`, or unseen by git."""
         file = _PICTURES / f"{name}.png"
-        self.page.screenshot(path=file, full_page=True, animations="disabled")
+        seen = self.page.viewport_size
+        assert seen
+        # A window as high as the page: what is below the fold has its frames not drawn.
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        self.page.set_viewport_size({"width": seen["width"], "height": height})
+        self.page.screenshot(path=file, animations="disabled")
+        self.page.set_viewport_size(seen)
         return file
 
     def go(self, address: str) -> None:
