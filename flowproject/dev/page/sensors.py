@@ -130,7 +130,7 @@ def sensor_view(known: Knowledge, sensor: Sensor, newest: Newest, told: Told) ->
         row=sensor_row(known, sensor, newest),
         facts=_facts(known, sensor),
         query=entry.query if entry else "",
-        series=_series(entry),
+        series=_series(entry, known.board.latest(name)),
         changes=change_rows(told.chains),
         older=address("sensors", name, before=told.older) if told.older else "",
         newer=address("sensors", name, before=told.newer) if told.newer else "",
@@ -181,10 +181,13 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     ]
 
 
-def _series(entry: Entry | None) -> Series | None:
+def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
+    """The recorded looks; and the newest one, if it found what was recorded last."""
     trail = _trail(entry)
     if not trail:
         return None
+    if tick and tick.outcome == "unchanged" and tick.at.timestamp() > trail[-1][0]:
+        trail.append((tick.at.timestamp(), trail[-1][1]))
     return Series(
         times=[moment for moment, _ in trail],
         values=[number for _, number in trail],
@@ -194,14 +197,14 @@ def _series(entry: Entry | None) -> Series | None:
 
 def _facts(known: Knowledge, sensor: Sensor) -> tuple[Fact, ...]:
     looker = known.looker(sensor.name)
-    cron = looker.schedule if looker else None
-    schedule = f"{cron.expression} {cron.timezone or 'UTC'}" if cron else "no flow looks at it"
+    started = known.board.started
+    schedule = started.schedules.get(looker.name, "") if started and looker else ""
     facts = {
         "source": sensor.data.type,
         "event": sensor.event_name,
         "payload key": sensor.payload_key,
         "looked at by": looker.name if looker else "",
-        "schedule": schedule,
+        "which runs": schedule,
     }
     return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
 

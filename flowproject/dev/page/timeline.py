@@ -183,7 +183,7 @@ def _event_lane(window: _Window) -> Lane:
         if tick.id
     }
     marks = [_event_mark(event, window, hrefs.get(event.id, "")) for event in window.events]
-    return Lane(name="events", kind="events", href="", marks=_merged(marks))
+    return Lane(name="event bus", kind="events", href="", marks=_merged(marks))
 
 
 def _run_lanes(window: _Window) -> Iterator[Lane]:
