@@ -104,9 +104,7 @@ class Page:
 
     async def live(self, request: Request) -> Response:
         """What happens, as it happens."""
-        last = request.headers.get("last-event-id", "")
-        since = int(last) if last.isdecimal() else _number(request, "since")
-        return happened(self._known.board, since)
+        return happened(self._known.board, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
         """What a run prints, as it prints it."""
@@ -114,7 +112,7 @@ class Page:
         run = self._known.board.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._known.board, run, _number(request, "start"))
+        return follow_log(self._known.board, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
@@ -240,6 +238,12 @@ def _number(request: Request, name: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"{name}={text!r} is no number", where="Address of the view")
     return int(text)
+
+
+def _place(request: Request, name: str) -> int:
+    """Where a stream goes on: a browser that has lost it says so itself."""
+    last = request.headers.get("last-event-id", "")
+    return int(last) if last.isascii() and last.isdecimal() else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -28,7 +28,10 @@ def happened(board: Board, since: int) -> StreamingResponse:
 
 
 def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
-    """`line` for each line that the run prints, from this byte of its log on; `end` at the end."""
+    """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
+
+    The id of each is the byte after it: who lost the line goes on from there.
+    """
     return _stream(_lines(board, run, start))
 
 
@@ -48,7 +51,7 @@ async def _news(board: Board, since: int) -> AsyncIterator[str]:
 
 
 async def _lines(board: Board, run: Run, start: int) -> AsyncIterator[str]:
-    rest = b""
+    rest, told = b"", start
     with _watching(board.readers[run.name]) as moved:
         while True:
             moved.clear()
@@ -57,13 +60,14 @@ async def _lines(board: Board, run: Run, start: int) -> AsyncIterator[str]:
             start += len(content)
             *lines, rest = (rest + content).split(b"\n")
             for line in lines:
-                yield _message("line", plain_text(line.decode(errors="replace")))
+                told += len(line) + 1
+                yield _message("line", _text(line), id=str(told))
             if over and not content:
                 break
             if not content and not await _moved(moved):
                 yield ": open\n\n"
     if rest:
-        yield _message("line", plain_text(rest.decode(errors="replace")))
+        yield _message("line", _text(rest))
     yield _message("end", "{}")
 
 
@@ -94,6 +98,10 @@ def _read(log: Path, start: int) -> bytes:
             return file.read(_CHUNK)
     except FileNotFoundError:  # pruned: the newest logs are kept
         return b""
+
+
+def _text(line: bytes) -> str:
+    return plain_text(line.decode(errors="replace"))
 
 
 def _message(event: str, data: str, **fields: str) -> str:
