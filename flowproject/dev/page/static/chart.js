@@ -37,7 +37,7 @@ function options(what, width) {
     width,
     height: HEIGHT,
     padding: [12, 12, 0, 0],
-    cursor: { y: false, points: { size: 7 } },
+    cursor: { y: false, points: { size: 9, fill: () => colour("--blue") } },
     legend: { live: true },
     series: [
       { label: "at", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
