@@ -140,9 +140,10 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         """
         from flowproject import cards, sensing
 
-        ticks = [
-            tick.to_json() for tick in sensing.observe(self._scene(), self.sensors, force=force)
-        ]
+        scene = self._scene()
+        names = sensing.chosen(scene, self.sensors)
+        seen = sensing.observe(scene, names, force=force) if names else []
+        ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
             print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
         if hasattr(current, "card"):

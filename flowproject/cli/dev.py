@@ -2,6 +2,9 @@
 
 import json
 import re
+import secrets
+import threading
+import webbrowser
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dev"]
 
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -35,6 +39,18 @@ def dev(
     production: Annotated[
         bool, typer.Option("--production", help="Metaflow's --production.")
     ] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.")
+    ] = False,
+    page_port: Annotated[
+        int, typer.Option(help="Port of the page (default: a free one).", min=0, max=65535)
+    ] = 0,
+    host: Annotated[
+        str, typer.Option(help="Address that the page is served at; others need a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str, typer.Option(help="What the page asks for (default, where needed: a random one).")
+    ] = "",
     as_json: AsJson = False,
 ) -> int:
     """Run the whole loop here, until Ctrl-C.
@@ -44,9 +60,11 @@ def dev(
     """
     # The web server is imported for this command only: the others start in half the time.
     from flowproject.dev.loop import Loop, Settings
+    from flowproject.dev.settings import PageSettings
 
     root = find_root()
     load(root)
+    page = PageSettings(host=host, port=page_port, token=_token(host, token))
     settings = Settings(
         branch=branch,
         production=production,
@@ -54,14 +72,25 @@ def dev(
         until_idle=until_idle,
         port=port,
         max_parallel=max_parallel,
+        # A loop that ends by itself is for scripts: nobody would see the page for long.
+        page=page if open_browser or not until_idle else None,
     )
-    return Loop(root, listener=_listener(as_json), settings=settings).run().exit_code
+    listener = _listener(as_json, open_browser=open_browser)
+    return Loop(root, listener=listener, settings=settings).run().exit_code
 
 
-def _listener(as_json: bool) -> Callable[["Happening"], None]:
+def _token(host: str, token: str) -> str:
+    """The token that the page asks for: none on this machine alone, unless one is given."""
+    return token if token or host in _LOOPBACK else secrets.token_urlsafe(18)
+
+
+def _listener(as_json: bool, *, open_browser: bool) -> Callable[["Happening"], None]:
+    from flowproject.dev.happenings import Started
     from flowproject.dev.report import line, to_json
 
     def show(happening: "Happening") -> None:
+        if open_browser and isinstance(happening, Started):
+            threading.Thread(target=webbrowser.open, args=(happening.page,), daemon=True).start()
         text = json.dumps(to_json(happening)) if as_json else plain(line(happening))
         if text:
             print(text, flush=True)

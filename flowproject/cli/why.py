@@ -17,6 +17,7 @@ from flowproject.cli.place import Branch, Production, find_root, open_scene
 from flowproject.config import Project, Sensor, load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
+from flowproject.runs import artifacts_of, state_of
 from flowproject.sensing import Chain, chain, find_change, patience_of
 
 __all__ = ["why"]
@@ -90,14 +91,14 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
 def _told(run: str, project: Project) -> tuple[dict[str, Any], list[Chain | None]]:
     """What the run kept: the changes it was told of, which it took, and its ticks if it has any."""
     found = _find(run)
-    kept = _artifacts(found)
+    kept = artifacts_of(found, _KEPT)
     changes = kept.get("change_events", [])
     chains = [_chain(change, project) for change in changes]
     claim = kept.get("change_claim") or {}
     return {
         "v": 1,
         "run": run,
-        "state": _state(found),
+        "state": state_of(found),
         "nothing_because": claim.get("nothing_because", []),
         "taken_by_others": claim.get("taken", []),
         "changes": [
@@ -130,29 +131,6 @@ def _find(run: str) -> Any:  # Metaflow has no types
             where="Metaflow's metadata",
             fix="`flowproject history` lists the runs that recorded changes",
         ) from error
-
-
-def _state(run: Any) -> str:
-    """`succeeded`, `failed`, or `unfinished`, which Metaflow can't tell from a run that was killed.
-
-    To Metaflow a run that failed has not finished, either: its tasks know more.
-    """
-    if run.successful:
-        return "succeeded"
-    tasks = (task for step in run for task in step)
-    failed = any("_success" in task and not task["_success"].data for task in tasks)
-    return "failed" if failed else "unfinished"
-
-
-def _artifacts(run: Any) -> dict[str, Any]:
-    """What the first task that has it kept of each; every step hands it on to the next."""
-    kept: dict[str, Any] = {}
-    for step in run:
-        for task in step:
-            kept |= {name: task[name].data for name in _KEPT if name not in kept and name in task}
-            if kept.keys() == set(_KEPT):
-                return kept
-    return kept
 
 
 def _chain(change: dict[str, Any], project: Project) -> Chain | None:

@@ -3,15 +3,12 @@
 Bound to 127.0.0.1 only. It checks and hands over events; what they start is not its business.
 """
 
-import asyncio
 import json
 import math
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -19,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from flowproject.dev.serving import HOST, serve
 from flowproject.dev.triggers import Event
-from flowproject.errors import UsageError
 
-__all__ = ["HOST", "PATH", "application", "parse_event", "serve_bus"]
+__all__ = ["PATH", "application", "parse_event", "serve_bus"]
 
-HOST: Final = "127.0.0.1"
 PATH: Final = "/event"
 _LARGEST: Final = 1024 * 1024
 """Bytes of a body: the default of Argo Events' webhook."""
@@ -87,49 +83,8 @@ def _is_text(data: object) -> bool:
 @asynccontextmanager
 async def serve_bus(accept: Accept, *, port: int = 0) -> AsyncIterator[str]:
     """The URL to post events to, for as long as the bus is open. Port 0 is any free one."""
-    bound = _bind(port)
-    config = uvicorn.Config(
-        application(accept), log_config=None, access_log=False, lifespan="off", date_header=False
-    )
-    server = _QuietServer(config)
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
-    try:
-        await server.ready.wait()
-        yield f"http://{HOST}:{bound.getsockname()[1]}{PATH}"
-    finally:
-        server.over.set()
-        await serving
-
-
-class _QuietServer(uvicorn.Server):
-    """Uvicorn without its signal handlers and without waking up ten times a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        self.over = asyncio.Event()
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._serve(sockets)
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        self.ready.set()
-        await self.over.wait()
-
-
-def _bind(port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-    except OSError as error:
-        bound.close()
-        raise UsageError(
-            f"Port {port} of {HOST} can't be used: {error.strerror}",
-            fix="Leave the port out, and any free one is taken",
-        ) from error
-    return bound
+    async with serve(application(accept), port=port) as (host, taken):
+        yield f"http://{host}:{taken}{PATH}"
 
 
 def _check_type(request: Request) -> None:

@@ -68,6 +68,8 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception once something went wrong that is nobody's flow's fault."""
+        self.awake: tuple[str, ...] | None = None
+        """The sensors that scheduled runs look at; None: all, for none is paused."""
         self.finished: deque[RunFinished] = deque(maxlen=_KEPT_RESULTS)
         self.runs = 0
         self.failed = 0
@@ -109,7 +111,13 @@ class Dispatcher:
             self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
-        self._begin(Order(flow=flow, cause=SCHEDULE))
+        self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
+
+    def start(self, order: Order) -> None:
+        """Start a run as soon as there is a free slot, and see to what follows from it."""
+        task = asyncio.create_task(self._follow(order))
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
 
     def forget(self, path: Path) -> None:
         """Forget the events that wait for others to start this flow."""
@@ -152,12 +160,7 @@ class Dispatcher:
             arguments=start.arguments,
             environment=start.environment,
         )
-        self._begin(order)
-
-    def _begin(self, order: Order) -> None:
-        task = asyncio.create_task(self._follow(order))
-        self._tasks.add(task)
-        task.add_done_callback(self._over)
+        self.start(order)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -195,6 +198,11 @@ class Dispatcher:
                     sensor=str(tick.get("sensor", "")),
                     outcome=str(tick.get("outcome", "")),
                     reason=str(tick.get("reason", "")),
+                    seq=int(tick.get("seq") or 0),
+                    id=str(tick.get("id", "")),
+                    total=tick.get("total"),
+                    value=tick.get("value"),
+                    trouble=str(tick.get("undelivered") or tick.get("held") or ""),
                 )
             )
 

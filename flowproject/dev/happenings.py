@@ -6,7 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from flowproject.changes.canonical import Json
+
 __all__ = [
+    "Acted",
     "Dropped",
     "EventReceived",
     "Happening",
@@ -37,6 +40,8 @@ class Started(Happening):
 
     url: str
     logs: Path
+    page: str = ""
+    """The address of the page; empty if there is none."""
     schedules: dict[str, str] = field(default_factory=dict)
     """Flow -> when it runs, in words."""
     listeners: dict[str, list[str]] = field(default_factory=dict)
@@ -136,6 +141,24 @@ class Tick(Happening):
     sensor: str
     outcome: str
     reason: str
+    seq: int = 0
+    """The number of the change that it recorded, and its id; 0 and empty if it recorded none."""
+    id: str = ""
+    total: int | None = None
+    """How many items the source has; None if it has no items."""
+    value: Json = None
+    trouble: str = ""
+    """What could not be delivered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acted(Happening):
+    """A person has done something on the page."""
+
+    action: str
+    """`tick`, `force`, `preview`, `replay`, `pause`, `resume` or `run`."""
+    target: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

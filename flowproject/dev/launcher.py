@@ -19,8 +19,9 @@ from typing import Final
 
 from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.flowfiles import FlowFile
+from flowproject.sensing import SENSORS_ONLY
 
-__all__ = ["Launcher", "Order", "logs_folder"]
+__all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
@@ -40,11 +41,14 @@ class Order:
 
     flow: FlowFile
     cause: str
-    """`schedule`, or the names of the events."""
+    """`schedule`, `page`, or the names of the events."""
     events: tuple[str, ...] = ()
     """The ids of the events."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    """The variables that carry its events."""
+    sensors: tuple[str, ...] | None = None
+    """The sensors that it may look at; None: all of its own."""
 
 
 @dataclass(kw_only=True)
@@ -185,7 +189,7 @@ class Launcher:
             )
 
     def _print(self, order: Order, output: _Output, line: bytes) -> None:
-        text = _COLOURS.sub("", line.decode(errors="replace")).rstrip()
+        text = plain_text(line.decode(errors="replace")).rstrip()
         if not text:
             return
         output.tail = [*output.tail[1 - _TAIL :], text]
@@ -200,6 +204,11 @@ class Launcher:
         stamp = self._now().strftime("%Y%m%dT%H%M%S")
         name = f"{stamp}-{flow.name}-{os.getpid()}-{next(self._numbers)}"
         return _Place(log=folder / f"{name}.log", id_file=folder / f"{name}.id")
+
+
+def plain_text(output: str) -> str:
+    """The output without the codes that colour it."""
+    return _COLOURS.sub("", output)
 
 
 def logs_folder(flow: FlowFile) -> Path:
@@ -227,7 +236,8 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _environment(order: Order, url: str) -> dict[str, str]:
+def child_environment(url: str) -> dict[str, str]:
+    """The variables of a child process that may publish to the bus at this address."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith(_CARRIER)}
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")
@@ -236,10 +246,17 @@ def _environment(order: Order, url: str) -> dict[str, str]:
         "METAFLOW_ARGO_EVENTS_WEBHOOK_URL": url,
         # What Metaflow waits between its attempts doubles; who publishes in earnest retries itself.
         "METAFLOW_SERVICE_RETRY_COUNT": "2",
-        # `ArgoEvent.safe_publish` publishes only where this says that the run is deployed.
-        "ARGO_WORKFLOW_TEMPLATE": order.flow.full_name,
         # A proxy can't reach this machine's own bus.
         "no_proxy": f"{no_proxy},{local}" if no_proxy else local,
+    }
+
+
+def _environment(order: Order, url: str) -> dict[str, str]:
+    return {
+        **child_environment(url),
+        # `ArgoEvent.safe_publish` publishes only where this says that the run is deployed.
+        "ARGO_WORKFLOW_TEMPLATE": order.flow.full_name,
+        **({} if order.sensors is None else {SENSORS_ONLY: ",".join(order.sensors)}),
         **order.environment,
     }
 

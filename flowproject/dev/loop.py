@@ -6,7 +6,7 @@ One asyncio loop does everything; it waits for events and for due times, and pol
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ class Loop:
         self._clock = clock or SystemClock()
         self._reason: Reason = "stopped"
         self._deaf: Exception | None = None
+        self._hear: Listener = lambda _: None
 
     def run(self) -> Result:
         """How it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
@@ -78,9 +79,12 @@ class Loop:
                     dispatcher.fail(error)
                     return False
 
+            timetable = Timetable(rules, self._clock.now())
             async with serve_bus(accept, port=self._settings.port) as url:
                 dispatcher = self._dispatcher(flows, url, reading)
-                await self._work(dispatcher, flows, rules, url)
+                async with self._page(dispatcher, flows, timetable, url, reading) as page:
+                    started = self._started(url, page, flows, timetable)
+                    await self._work(dispatcher, flows, timetable, started)
         result = self._conclude(dispatcher)
         if self._deaf:
             raise self._deaf
@@ -96,13 +100,12 @@ class Loop:
         self,
         dispatcher: Dispatcher,
         flows: tuple[FlowFile, ...],
-        rules: Mapping[_Entry, Rule],
-        url: str,
+        timetable: Timetable[_Entry],
+        started: Started,
     ) -> None:
         if self._stop.is_set():
             return
-        timetable = Timetable(rules, self._clock.now())
-        self._tell(self._started(url, flows, timetable))
+        self._tell(started)
         scheduled = {flow.path: flow for flow in flows if flow.schedule}
         working = asyncio.create_task(
             self._until_idle(dispatcher, scheduled)
@@ -183,12 +186,10 @@ class Loop:
     def _dispatcher(
         self, flows: tuple[FlowFile, ...], url: str, reading: ThreadPoolExecutor
     ) -> Dispatcher:
-        settings = self._settings
-        branch = ("--branch", settings.branch) if settings.branch else ()
         launcher = Launcher(
             url=url,
-            options=(*branch, *(("--production",) if settings.production else ())),
-            limit=settings.max_parallel,
+            options=self._settings.options,
+            limit=self._settings.max_parallel,
             tell=self._tell,
             now=self._clock.now,
         )
@@ -199,6 +200,49 @@ class Loop:
             tell=self._tell,
             now=self._clock.now,
         )
+
+    @contextlib.asynccontextmanager
+    async def _page(
+        self,
+        dispatcher: Dispatcher,
+        flows: tuple[FlowFile, ...],
+        timetable: Timetable[_Entry],
+        bus: str,
+        reading: ThreadPoolExecutor,
+    ) -> AsyncIterator[str]:
+        """The address of the page meanwhile; empty if none is wanted."""
+        settings = self._settings.page
+        if settings is None:
+            yield ""
+            return
+        # Templates take a while to import, and loops without a page need none.
+        from flowproject.dev import page
+
+        names = {flow.path: flow.name for flow in flows}
+
+        def due() -> dict[str, datetime]:
+            known = timetable.due.items()
+            return {names[path]: when for (kind, path), when in known if kind == "run"}
+
+        known = page.Knowledge(
+            board=page.Board(),
+            flows=flows,
+            scene=await asyncio.to_thread(page.scene_of, self._root, flows),
+            due=due,
+            now=self._clock.now,
+            root=self._root,
+            bus=bus,
+        )
+        self._hear = known.board.hear
+        async with page.open_page(
+            known,
+            self._settings,
+            settings,
+            dispatcher=dispatcher,
+            reading=reading,
+            tell=self._tell,
+        ) as address:
+            yield address
 
     def _rules(self, flows: tuple[FlowFile, ...]) -> dict[_Entry, Rule]:
         rules: dict[_Entry, Rule] = {}
@@ -212,11 +256,12 @@ class Loop:
         return rules
 
     def _started(
-        self, url: str, flows: tuple[FlowFile, ...], timetable: Timetable[_Entry]
+        self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[_Entry]
     ) -> Started:
         return Started(
             at=self._clock.now(),
             url=url,
+            page=page,
             logs=logs_folder(flows[0]) if flows else self._root,
             schedules={
                 flow.name: self._in_words(flow, timetable.due["run", flow.path])
@@ -257,6 +302,7 @@ class Loop:
         """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
         if self._deaf:
             return
+        self._hear(happening)
         try:
             self._listener(happening)
         except Exception as error:  # noqa: BLE001  # raised again when no process is left

@@ -1,13 +1,14 @@
 """How happenings look: one line for a person, or one JSON object for a machine."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import singledispatch
 from pathlib import Path
 from typing import Any, Final
 
 from flowproject.dev.happenings import (
+    Acted,
     Dropped,
     EventReceived,
     Happening,
@@ -23,7 +24,7 @@ from flowproject.dev.happenings import (
     Warned,
 )
 
-__all__ = ["line", "to_json"]
+__all__ = ["Words", "in_words", "line", "to_json"]
 
 _INDENT: Final = " " * 10
 _PREFIX: Final = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/(\S+) \(pid \d+\)\] )?")
@@ -36,13 +37,35 @@ def to_json(happening: Happening) -> dict[str, Any]:
     return {"kind": kind, **{key: _plain(value) for key, value in asdict(happening).items()}}
 
 
+@dataclass(frozen=True)
+class Words:
+    """What there is to say of a happening: of what kind it is, of what, and the rest."""
+
+    kind: str
+    subject: str = ""
+    rest: str = ""
+    more: tuple[str, ...] = ()
+    """Lines that follow, each with its own indentation."""
+
+    @property
+    def text(self) -> str:
+        """The same for a terminal."""
+        first = f"{self.kind:<11}{self.subject}  {self.rest}".rstrip()
+        return "\n".join([first, *(f"{_INDENT}{line}" for line in self.more)])
+
+
 def line(happening: Happening) -> str:
     """The happening as plain text, empty for what only a machine or a curious person wants.
 
     One line, except for a failed run, whose last output follows, and the list of flows.
     """
-    text = _text(happening)
-    return f"{happening.at:%H:%M:%S}  {text}" if text else ""
+    words = in_words(happening)
+    return f"{happening.at:%H:%M:%S}  {words.text}" if words else ""
+
+
+def in_words(happening: Happening) -> Words | None:
+    """What there is to say of it; nothing of what only a machine or a curious person wants."""
+    return _words(happening)
 
 
 def _plain(value: object) -> object:
@@ -52,84 +75,86 @@ def _plain(value: object) -> object:
 
 
 @singledispatch
-def _text(happening: Happening) -> str:
-    raise TypeError(f"{type(happening).__name__} has no text")
+def _words(happening: Happening) -> Words | None:
+    raise TypeError(f"{type(happening).__name__} has no words")
 
 
-def _row(kind: str, subject: str, rest: str) -> str:
-    return f"{kind:<11}{subject}  {rest}".rstrip()
+@_words.register
+def _(started: Started) -> Words:
+    more = [(started.page, "shows all of this in a browser")] if started.page else []
+    more += [(flow, f"runs {when}") for flow, when in started.schedules.items()]
+    more += [(flow, f"waits for {_list(names)}") for flow, names in started.listeners.items()]
+    lines = tuple(f"{'':<11}{subject}  {rest}" for subject, rest in more)
+    return Words("listening", started.url, f"logs in {started.logs}", lines)
 
 
-@_text.register
-def _(started: Started) -> str:
-    rows = [_row("listening", started.url, f"logs in {started.logs}")]
-    rows += [_row("", flow, f"runs {when}") for flow, when in started.schedules.items()]
-    rows += [_row("", flow, f"waits for {_list(n)}") for flow, n in started.listeners.items()]
-    return f"\n{_INDENT}".join(rows)
+@_words.register
+def _(event: EventReceived) -> Words:
+    return Words("event", event.event, f"id {event.id}" if event.id else "")
 
 
-@_text.register
-def _(event: EventReceived) -> str:
-    return _row("event", event.event, f"id {event.id}" if event.id else "")
-
-
-@_text.register
-def _(dropped: Dropped) -> str:
+@_words.register
+def _(dropped: Dropped) -> Words:
     target = f"did not start {dropped.flow}: " if dropped.flow else "started nothing: "
-    return _row("dropped", dropped.event, target + dropped.reason)
+    return Words("dropped", dropped.event, target + dropped.reason)
 
 
-@_text.register
-def _(waiting: Waiting) -> str:
-    return _row("waiting", waiting.flow, f"has {waiting.event}, needs {_list(waiting.missing)}")
+@_words.register
+def _(waiting: Waiting) -> Words:
+    return Words("waiting", waiting.flow, f"has {waiting.event}, needs {_list(waiting.missing)}")
 
 
-@_text.register
-def _(warned: Warned) -> str:
-    return _row("warning", warned.flow, warned.message)
+@_words.register
+def _(warned: Warned) -> Words:
+    return Words("warning", warned.flow, warned.message)
 
 
-@_text.register
-def _(skipped: Skipped) -> str:
-    return _row("skipped", skipped.flow, skipped.reason)
+@_words.register
+def _(skipped: Skipped) -> Words:
+    return Words("skipped", skipped.flow, skipped.reason)
 
 
-@_text.register
-def _(run: RunStarted) -> str:
-    return _row("run", f"{run.flow}/{run.run_id}", f"started by {run.cause}")
+@_words.register
+def _(run: RunStarted) -> Words:
+    return Words("run", f"{run.flow}/{run.run_id}", f"started by {run.cause}")
 
 
-@_text.register
-def _(_: RunPrinted) -> str:
-    return ""
+@_words.register
+def _(_: RunPrinted) -> None:
+    return None
 
 
-@_text.register
-def _(run: RunFinished) -> str:
+@_words.register
+def _(run: RunFinished) -> Words:
     name = f"{run.flow}/{run.run_id}" if run.run_id else run.flow
     if run.ok:
-        return _row("run", name, f"succeeded in {run.seconds:.1f} s")
-    head = _row("run", name, f"FAILED ({_ending(run.exit_code)}); its log is {run.log}")
-    return "\n".join([head, *(f"{_INDENT}  {_shorten(text)}" for text in run.tail)])
+        return Words("run", name, f"succeeded in {run.seconds:.1f} s")
+    rest = f"FAILED ({_ending(run.exit_code)}); its log is {run.log}"
+    return Words("run", name, rest, tuple(f"  {_shorten(text)}" for text in run.tail))
 
 
-@_text.register
-def _(tick: Tick) -> str:
-    return _row("tick", tick.sensor, ": ".join(t for t in (tick.outcome, tick.reason) if t))
+@_words.register
+def _(tick: Tick) -> Words:
+    return Words("tick", tick.sensor, ": ".join(t for t in (tick.outcome, tick.reason) if t))
 
 
-@_text.register
-def _(stopping: Stopping) -> str:
+@_words.register
+def _(acted: Acted) -> Words:
+    return Words("page", f"{acted.action} {acted.target}", acted.text)
+
+
+@_words.register
+def _(stopping: Stopping) -> Words:
     if not stopping.runs:
-        return _row("stopping", "", "")
+        return Words("stopping")
     runs = _number(stopping.runs, "run")
-    return _row("stopping", f"{runs} may go on for {stopping.grace:g} s;", "Ctrl-C ends them now")
+    return Words("stopping", f"{runs} may go on for {stopping.grace:g} s;", "Ctrl-C ends them now")
 
 
-@_text.register
-def _(stopped: Stopped) -> str:
+@_words.register
+def _(stopped: Stopped) -> Words:
     failed = f", {stopped.failed} failed" if stopped.failed else ""
-    return _row("stopped", stopped.reason, f"{_number(stopped.runs, 'run')}{failed}")
+    return Words("stopped", stopped.reason, f"{_number(stopped.runs, 'run')}{failed}")
 
 
 def _shorten(text: str) -> str:

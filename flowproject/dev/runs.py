@@ -1,14 +1,59 @@
-"""What the loop reads of a finished run, through the Metaflow client.
+"""What the loop and its page read of a run, through the Metaflow client.
 
 These calls block: the loop makes them in one thread of their own.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
 from flowproject.flowfiles import FlowFile
+from flowproject.runs import (
+    RunState,
+    artifacts_of,
+    is_tick,
+    logs_of,
+    state_of,
+    tasks_of,
+)
 
-__all__ = ["end_task_id", "read_ticks"]
+__all__ = [
+    "CardPlace",
+    "PastRun",
+    "card_html",
+    "end_task_id",
+    "read_cards",
+    "read_past",
+    "read_ticks",
+]
+
+_KEPT: Final = ("change_events", "change_claim", "ticks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardPlace:
+    """Where a card is: the `number`-th of a task."""
+
+    step: str
+    task: str
+    number: int
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRun:
+    """A run that the loop has not started, or has forgotten."""
+
+    state: RunState
+    started: datetime
+    ended: datetime | None
+    changes: list[Mapping[str, Any]]
+    """The changes that it was told of."""
+    nothing_because: list[str]
+    ticks: list[Mapping[str, Any]]
+    log: str
 
 
 def end_task_id(flow: FlowFile, run_id: str) -> str:
@@ -22,17 +67,68 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
     A run that failed has them too: the sensors that worked are worth telling. They are looked for
     in the first task of each step, for a foreach has thousands.
     """
-    for step in _run(flow, run_id):
-        task = next(iter(step), None)
-        ticks = task["ticks"].data if task and "ticks" in task else None
-        if isinstance(ticks, list) and all(_is_tick(tick) for tick in ticks):
+    for task in tasks_of(_run(flow, run_id)):
+        ticks = task["ticks"].data if "ticks" in task else None
+        if isinstance(ticks, list) and all(map(is_tick, ticks)):
             return ticks
     return []
 
 
-def _is_tick(value: object) -> bool:
-    """Whether this is a tick; another flow may call something else of its own `ticks`."""
-    return isinstance(value, Mapping) and value.keys() >= {"v", "sensor", "outcome", "reason"}
+def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
+    """What Metaflow keeps of the run; None if there is no such run."""
+    from metaflow.exception import MetaflowNotFound
+
+    try:
+        run = _run(flow, run_id)
+    except MetaflowNotFound:
+        return None
+    kept = artifacts_of(run, _KEPT)
+    ticks = kept.get("ticks")
+    return PastRun(
+        state=state_of(run),
+        started=run.created_at.astimezone(),
+        ended=run.finished_at.astimezone() if run.finished_at else None,
+        changes=list(kept.get("change_events", [])),
+        nothing_because=list((kept.get("change_claim") or {}).get("nothing_because", [])),
+        ticks=[tick for tick in ticks if is_tick(tick)] if isinstance(ticks, list) else [],
+        log=logs_of(run),
+    )
+
+
+def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
+    """Where the cards of the run are, by step; of a foreach, those of its first task."""
+    return [
+        CardPlace(
+            step=task.path_components[2],
+            task=str(task.id),
+            number=number,
+            type=str(card.type),
+            id=str(card.id or ""),
+        )
+        for task in tasks_of(_run(flow, run_id))
+        for number, card in enumerate(_cards(task))
+    ]
+
+
+def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:
+    """The card as a page of its own; None if there is no such card."""
+    from metaflow.exception import MetaflowNotFound
+
+    try:
+        found = _cards(_run(flow, run_id)[step][task])
+    except (KeyError, MetaflowNotFound):
+        return None
+    return str(found[number].get()) if 0 <= number < len(found) else None
+
+
+def _cards(task: Any) -> Sequence[Any]:
+    from metaflow.cards import get_cards
+    from metaflow.plugins.cards.exception import CardNotPresentException
+
+    try:
+        return list(get_cards(task))
+    except CardNotPresentException:
+        return ()
 
 
 def _run(flow: FlowFile, run_id: str) -> Any:  # Metaflow has no types

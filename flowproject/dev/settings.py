@@ -4,12 +4,24 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from flowproject.dev.happenings import RunFinished
+from flowproject.dev.serving import HOST
 from flowproject.errors import FlowError
 
-__all__ = ["Reason", "Result", "Settings"]
+__all__ = ["PageSettings", "Reason", "Result", "Settings"]
 
 _INTERRUPTED: Final = 130
 Reason = Literal["idle", "interrupted", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSettings:
+    """Where the page of the loop is served."""
+
+    host: str = HOST
+    port: int = 0
+    """0 is any free one."""
+    token: str = ""
+    """Who wants to see the page must know it; empty: whoever is on this machine may see it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +42,14 @@ class Settings:
     """Runs at the same time: each is several processes."""
     grace: float = 5.0
     """Seconds that runs may go on after the loop was told to stop."""
+    page: PageSettings | None = None
+    """Where the page is served; None: nowhere."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The branch, as the command lines of flows and ours take it."""
+        branch = ("--branch", self.branch) if self.branch else ()
+        return (*branch, *(("--production",) if self.production else ()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,7 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
     parameters = tuple(_parameter(item) for item in argo.parameters.values())
     dependencies = tuple(_dependency(trigger) for trigger in argo.triggers)
     _refuse_upper_case(dependencies, parameters)
+    ours = any(base.__module__.partition(".")[0] == "flowproject" for base in type(flow).__mro__)
     return FlowFile(
         name=flow.name,
         path=path,
@@ -90,9 +91,8 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
         metadata=system_context.metadata.metadata_str(),
         local_root=LocalStorage.get_datastore_root_from_config(lambda *_, **__: None),
         datastore=datastore_root(),
-        inherits_ours=any(
-            base.__module__.partition(".")[0] == "flowproject" for base in type(flow).__mro__
-        ),
+        inherits_ours=ours,
+        sensors=tuple(flow.sensors) if ours else (),
     )
 
 

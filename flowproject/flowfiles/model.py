@@ -85,6 +85,8 @@ class FlowFile:
     """The root of the datastore that its runs use, unless they are told another."""
     inherits_ours: bool = False
     """Whether a class of flowproject is among its bases."""
+    sensors: tuple[str, ...] = ()
+    """The names under `sensors` in its class: those that it looks at. Empty: all, if it does."""
 
     @property
     def full_name(self) -> str:
@@ -109,6 +111,7 @@ class FlowFile:
                 "schedule": Cron(**data["schedule"]) if data["schedule"] else None,
                 "reset": Cron(**data["reset"]) if data["reset"] else None,
                 "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
+                "sensors": tuple(data["sensors"]),
                 "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
             }
         )

@@ -4,6 +4,7 @@ What a source looks like, what a change is and how it is kept live below; flows 
 """
 
 from flowproject.sensing.chain import Chain, chain, patience_of
+from flowproject.sensing.choice import SENSORS_ONLY, chosen
 from flowproject.sensing.finding import Found, find_change
 from flowproject.sensing.replaying import Replay, replay
 from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
@@ -11,12 +12,14 @@ from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick
 
 __all__ = [
+    "SENSORS_ONLY",
     "Chain",
     "Found",
     "Replay",
     "Scene",
     "Tick",
     "chain",
+    "chosen",
     "find_change",
     "observe",
     "patience_of",

@@ -5,7 +5,7 @@ of one kind; the file itself says how many there are of each.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -109,7 +109,12 @@ def read_difference(open_file: Callable[[], BinaryIO], damaged: Damaged = ValueE
     segment = Segment(open_file, "", damaged)
     layout = _layout(segment, damaged)
     views = [
-        LazyRows(sum(rows.values()), partial(_read, kind, segment, [*rows]), kind.form)
+        LazyRows(
+            sum(rows.values()),
+            partial(_read, kind, segment, [*rows]),
+            kind.form,
+            sizes=[*rows.values()],
+        )
         for kind, rows in layout
     ]
     added, modified, removed = views
@@ -160,8 +165,10 @@ def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
     return taken
 
 
-def _read(kind: _Kind, segment: Segment, groups: Iterable[int]) -> "Iterator[pa.Table]":
-    return (kind.unfold(group, segment) for group in groups)
+def _read(
+    kind: _Kind, segment: Segment, groups: Sequence[int], passed: int = 0
+) -> "Iterator[pa.Table]":
+    return (kind.unfold(group, segment) for group in groups[passed:])
 
 
 def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":

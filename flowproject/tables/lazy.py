@@ -1,6 +1,6 @@
 """Collections of items that are read, a group of rows at a time, whenever they are iterated."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -26,11 +26,22 @@ class Form(Generic[T]):
 
 
 class LazyRows(Collection[T], Generic[T]):
-    """Some rows that are kept elsewhere: sized, and iterated as often as you like."""
+    """Some rows that are kept elsewhere: sized, and iterated as often as you like.
 
-    def __init__(self, count: int, read: "Callable[[], Iterable[pa.Table]]", form: Form[T]) -> None:
+    `sizes` says how many rows each table of `read` has; then `read` takes the number of tables to
+    pass over, and whoever wants rows from the middle need not read those before.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        read: "Callable[..., Iterable[pa.Table]]",
+        form: Form[T],
+        sizes: Sequence[int] = (),
+    ) -> None:
         self._count = count
         self._read = read
+        self._sizes = sizes
         self.form = form
 
     def __len__(self) -> int:
@@ -49,6 +60,19 @@ class LazyRows(Collection[T], Generic[T]):
     def tables(self) -> "Iterator[pa.Table]":
         """The rows as they are kept, a group at a time."""
         yield from self._read()
+
+    def tables_from(self, start: int) -> "Iterator[pa.Table]":
+        """The rows from the `start`-th on, counted from 0, a group at a time."""
+        passed, skipped = 0, 0
+        for size in self._sizes:
+            if skipped + size > start:
+                break
+            passed, skipped = passed + 1, skipped + size
+        ahead = start - skipped
+        for table in self._read(passed) if passed else self._read():
+            if ahead < len(table):
+                yield table.slice(ahead)
+            ahead = max(0, ahead - len(table))
 
     def to_arrow(self) -> "pa.RecordBatchReader":
         """The rows as a stream of Arrow, with their keys as text."""

@@ -1,36 +1,30 @@
-"""Headless Chromium by its own command line: a page goes in, what a person would see comes out."""
+"""Headless Chromium, driven by Playwright, and what it is pointed at."""
 
-import json
-import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.local_loop import LocalLoop, running_loop
+from tests.browser.view import View
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # offline: no name leads anywhere
-    "--virtual-time-budget=10000",
-)
-# Runs behind the page's own scripts and leaves what it saw on the body.
-PROBE = """<script>setTimeout(() => {
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+# A card's scripts are done when half a second went by in which they changed nothing.
+AT_REST = """() => new Promise((done) => {
+  let pause;
+  const wait = () => { clearTimeout(pause); pause = setTimeout(done, 500); };
+  new MutationObserver(wait).observe(document, {
+    subtree: true, childList: true, attributes: true, characterData: true });
+  wait();
+})"""
+SEEN = """() => {
   const all = (css, read) => [...document.querySelectorAll("main " + css)].map(read);
   const texts = (css) => all(css, (node) => node.textContent.trim().replaceAll("\\u00a0", " "));
-  document.body.dataset.seen = JSON.stringify({
+  return {
     title: document.title,
     headings: texts("section > .heading h3"), cells: texts("td"), code: texts("pre"),
     texts: texts("*"),
@@ -38,33 +32,70 @@ PROBE = """<script>setTimeout(() => {
     points: all("path[aria-roledescription=point]", () => 1).length,
     lines: all("g.mark-line path", (node) => node.getAttribute("stroke")),
     chart: Math.min(...all("svg.marks", (node) => node.getBoundingClientRect().width)),
-    page: document.documentElement.scrollWidth, window: window.innerWidth });
-}, 3000)</script>"""
+    page: document.documentElement.scrollWidth, window: window.innerWidth };
+}"""
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if not found:
-        pytest.skip("NO CHROMIUM: cards were not looked at. Install it: apt-get install chromium")
+        pytest.skip("NO CHROMIUM: no page was looked at. Install it: apt-get install chromium")
     return found
 
 
-@pytest.fixture(scope="session")
-def look(chromium: str) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Open a page in a window of some width."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser for one file of tests.
 
-        def looked(html: str, width: int = 1280) -> dict[str, Any]:
-            page = Path(folder, "page.html")
-            body, end, rest = html.rpartition("</body>")
-            page.write_text(f"{body}{PROBE}{end}{rest}", "utf-8")
-            profile = tempfile.mkdtemp(dir=folder)
-            window = (f"--user-data-dir={profile}", f"--window-size={width},900")
-            command = [chromium, *FLAGS, *window, "--dump-dom", page.as_uri()]
-            done = subprocess.run(command, capture_output=True, check=True, timeout=60)
-            seen = re.search(r'<body[^>]* data-seen="([^"]*)"', done.stdout.decode("utf-8"))
-            assert seen, "the page's scripts never ended"
-            return json.loads(unescape(seen[1]))
+    Not for the session: Playwright leaves its event loop running in this thread, where tests of
+    other files want to run theirs.
+    """
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=[OFFLINE])
+        yield running
+        running.close()
 
-        yield looked
+
+@pytest.fixture
+def open_view(browser: Browser) -> Iterator[Callable[..., View]]:
+    """Open an address at a width and in a colour scheme; in the end nothing may have gone wrong."""
+    views: list[View] = []
+
+    def opened(address: str, **how: Any) -> View:
+        views.append(View(browser, address, **how))
+        return views[-1]
+
+    yield opened
+    for view in views:
+        view.close()
+    assert [trouble for view in views for trouble in view.troubles] == []
+
+
+@pytest.fixture(scope="module")
+def loop(
+    chromium: str,  # noqa: ARG001  # without it no loop needs to start
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LocalLoop]:
+    """One local loop for a file of tests that tell one story."""
+    with running_loop(tmp_path_factory.mktemp("project"), every="10s") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def look(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
+    """Open a card in a window of some width: what a person would see."""
+    file: Path = tmp_path_factory.mktemp("card") / "card.html"
+
+    def looked(html: str, width: int = 1280) -> dict[str, Any]:
+        file.write_text(html, "utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(file.as_uri())
+        page.evaluate(AT_REST)
+        seen: dict[str, Any] = page.evaluate(SEEN)
+        page.close()
+        return seen
+
+    return looked

@@ -3,3 +3,9 @@
 `board` keeps what the loop tells; each view is worked out of it, and of the journal, as plain data
 that a template or a machine reads; `application` serves them.
 """
+
+from flowproject.dev.page.board import Board
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.opening import open_page, scene_of
+
+__all__ = ["Board", "Knowledge", "open_page", "scene_of"]

@@ -1,10 +1,17 @@
 """What a person may do on the page: each says what it will do before it does it."""
 
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from flowproject.dev.page.parts import Link
+from flowproject.dev.page.knowledge import FORCE, Knowledge, can_force
+from flowproject.errors import UsageError, closest
+from flowproject.flowfiles import FlowFile
 
-__all__ = ["Field", "Plan", "Result"]
+__all__ = ["Field", "Plan", "plan", "wanted_flow", "wanted_looker", "wanted_sensor"]
+
+PAUSED_UNTIL: Final = "until you resume it, or until the loop ends"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +41,205 @@ class Plan:
     fields: tuple[Field, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What came of it."""
+Target = Mapping[str, str]
+"""`sensor`, `change` or `flow`, and which one."""
 
-    ok: bool
-    title: str
-    lines: tuple[str, ...]
-    """May be many, as a command prints them."""
-    links: tuple[Link, ...] = ()
+
+def plan(known: Knowledge, name: str, target: Target) -> Plan:
+    """What the action will do to this target.
+
+    Raises:
+        UsageError: if there is no such action or target, or they do not go together.
+    """
+    if name not in _PLANS:
+        raise UsageError(
+            f"There is no action {name!r}",
+            allowed=f"Actions: {', '.join(_PLANS)}",
+            fix=closest(name, _PLANS),
+        )
+    return _PLANS[name](known, target)
+
+
+def wanted_sensor(known: Knowledge, target: Target) -> str:
+    """The sensor that is meant.
+
+    Raises:
+        UsageError: if there is none of this name.
+    """
+    name = target.get("sensor", "")
+    if name not in known.sensors:
+        raise UsageError(
+            f"There is no sensor {name!r}",
+            where="flowproject.toml",
+            allowed=f"Sensors: {', '.join(known.sensors)}",
+            fix=closest(name, known.sensors),
+        )
+    return name
+
+
+def wanted_flow(known: Knowledge, target: Target) -> FlowFile:
+    """The flow that is meant.
+
+    Raises:
+        UsageError: if there is none of this name.
+    """
+    name = target.get("flow", "")
+    flow = known.flow(name)
+    if flow is None:
+        names = [one.name for one in known.flows]
+        raise UsageError(
+            f"There is no flow {name!r}",
+            where=f"Files *flow.py of {known.project}",
+            allowed=f"Flows: {', '.join(names)}",
+            fix=closest(name, names),
+        )
+    return flow
+
+
+def wanted_looker(known: Knowledge, sensor: str) -> FlowFile:
+    """The flow that looks at a sensor.
+
+    Raises:
+        UsageError: if none does.
+    """
+    flow = known.looker(sensor)
+    if flow is None:
+        raise UsageError(
+            f"No flow looks at the sensor {sensor!r}",
+            allowed="A flow with @schedule that inherits BaseFlow looks at sensors",
+            fix="Look at it by hand: `flowproject preview`",
+        )
+    return flow
+
+
+def _tick(known: Knowledge, target: Target) -> Plan:
+    sensor = wanted_sensor(known, target)
+    flow = wanted_looker(known, sensor)
+    paused = " It stays paused." if sensor in known.paused else ""
+    return Plan(
+        name="tick",
+        title=f"Tick {sensor} now",
+        says=(
+            f"One run of {flow.name} looks at {sensor}, and at no other sensor.",
+            f"If it has changed, the change is recorded and its event is sent.{paused}",
+        ),
+        command=f"FLOWPROJECT_SENSORS={sensor} {_run_command(flow)}",
+        label="Tick now",
+        hidden={"sensor": sensor},
+    )
+
+
+def _force(known: Knowledge, target: Target) -> Plan:
+    sensor = wanted_sensor(known, target)
+    flow = wanted_looker(known, sensor)
+    if not can_force(flow):
+        raise UsageError(
+            f"{flow.name} can't be told to force a tick",
+            where=flow.path.name,
+            allowed=f"SensorFlow and its subclasses have the parameter {FORCE!r}",
+        )
+    return Plan(
+        name="force",
+        title=f"Force {sensor}",
+        says=(
+            f"One run of {flow.name} looks at {sensor}, and at no other sensor.",
+            "Whether it has changed or not, a change is recorded and its event is sent.",
+            "The flows that wait for it start.",
+        ),
+        command=f"FLOWPROJECT_SENSORS={sensor} {_run_command(flow)} --{FORCE} True",
+        label="Force",
+        hidden={"sensor": sensor},
+    )
+
+
+def _preview(known: Knowledge, target: Target) -> Plan:
+    sensor = wanted_sensor(known, target)
+    return Plan(
+        name="preview",
+        title=f"Preview {sensor}",
+        says=("Its source is asked once. Nothing is written, and nothing is sent.",),
+        command=f"flowproject preview {sensor}",
+        label="Preview",
+        hidden={"sensor": sensor},
+    )
+
+
+def _replay(_: Knowledge, target: Target) -> Plan:
+    change = target.get("change", "")
+    return Plan(
+        name="replay",
+        title=f"Replay change {change}",
+        says=(
+            "Its event is sent once more, with the same id.",
+            "Flows that have run for it run again, as a new attempt.",
+            "But if a flow that listens has not started yet, only that one starts.",
+        ),
+        command=f"flowproject replay {shlex.quote(change)}",
+        label="Replay",
+        hidden={"change": change},
+    )
+
+
+def _pause(known: Knowledge, target: Target) -> Plan:
+    sensor = wanted_sensor(known, target)
+    return Plan(
+        name="pause",
+        title=f"Pause {sensor}",
+        says=(
+            f"The scheduled runs of this loop look at {sensor} no more, {PAUSED_UNTIL}.",
+            "What is deployed elsewhere goes on.",
+        ),
+        command="",
+        label="Pause",
+        hidden={"sensor": sensor},
+    )
+
+
+def _resume(known: Knowledge, target: Target) -> Plan:
+    sensor = wanted_sensor(known, target)
+    return Plan(
+        name="resume",
+        title=f"Resume {sensor}",
+        says=(f"Scheduled runs look at {sensor} again, from the next one on.",),
+        command="",
+        label="Resume",
+        hidden={"sensor": sensor},
+    )
+
+
+def _run(known: Knowledge, target: Target) -> Plan:
+    flow = wanted_flow(known, target)
+    return Plan(
+        name="run",
+        title=f"Run {flow.name}",
+        says=(
+            "A run starts by hand. No change starts it, so self.change is None.",
+            *(("A parameter that is left empty has its default.",) if flow.parameters else ()),
+        ),
+        command=_run_command(flow),
+        label="Run",
+        hidden={"flow": flow.name},
+        fields=tuple(
+            Field(
+                name=parameter.name,
+                type=parameter.type,
+                required=parameter.required and not parameter.has_default,
+            )
+            for parameter in flow.parameters
+        ),
+    )
+
+
+def _run_command(flow: FlowFile) -> str:
+    return f"python {flow.path.name} run"
+
+
+_PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {
+    "tick": _tick,
+    "force": _force,
+    "preview": _preview,
+    "replay": _replay,
+    "pause": _pause,
+    "resume": _resume,
+    "run": _run,
+}

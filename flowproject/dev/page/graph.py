@@ -1,8 +1,22 @@
 """The project as a graph: sources, sensors, events, flows; and what is live in it."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Edge", "Graph", "Node"]
+from flowproject.config import Sensor
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.words import address, sensor_address, symbol
+from flowproject.events import full_name
+
+__all__ = ["Edge", "Graph", "Node", "graph"]
+
+_WIDTH: Final = 190.0
+_HEIGHT: Final = 56.0
+_GAP: Final = 18.0
+_BETWEEN: Final = 70.0
+_MARGIN: Final = 12.0
+_COLUMNS: Final = ("source", "sensor", "event", "flow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +60,159 @@ class Graph:
     height: float
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Box:
+    """A box before it has a place; `key` is what arrows lead to."""
+
+    key: tuple[str, str]
+    title: str
+    subtitle: str
+    href: str = ""
+    state: str = ""
+    live: bool = False
+
+
+_Arrow = tuple[tuple[str, str], tuple[str, str], str]
+
+
+def graph(known: Knowledge) -> Graph:
+    """The project as four columns, in the order of the configuration and of the flow files."""
+    boxes = [*_sources(known), *_sensors(known), *_events(known), *_flows(known)]
+    nodes = _placed(boxes)
+    arrows = [*_watching(known), *_listening(known)]
+    return Graph(
+        width=2 * _MARGIN + len(_COLUMNS) * _WIDTH + (len(_COLUMNS) - 1) * _BETWEEN,
+        height=max((node.y + node.height for node in nodes.values()), default=0.0) + _MARGIN,
+        nodes=tuple(nodes.values()),
+        edges=tuple(_edge(nodes, arrow) for arrow in arrows),
+    )
+
+
+def _configured(known: Knowledge) -> Sequence[Sensor]:
+    return list(known.scene.project.sensors.values()) if known.scene else []
+
+
+def _source(sensor: Sensor) -> tuple[str, str]:
+    """Type and place of what a sensor looks at."""
+    data = sensor.data
+    names = ("bucket", "path", "container", "query")
+    place = next((text for name in names if (text := str(getattr(data, name, "") or ""))), "")
+    return data.type, place
+
+
+def _sources(known: Knowledge) -> Iterator[_Box]:
+    for kind, place in dict.fromkeys(map(_source, _configured(known))):
+        yield _Box(key=("source", f"{kind} {place}"), title=kind, subtitle=place)
+
+
+def _sensors(known: Knowledge) -> Iterator[_Box]:
+    for sensor in _configured(known):
+        tick = known.board.latest(sensor.name)
+        state = "paused" if sensor.name in known.paused else tick.outcome if tick else ""
+        yield _Box(
+            key=("sensor", sensor.name),
+            title=sensor.name,
+            subtitle=state or "not looked at yet",
+            href=sensor_address(sensor.name),
+            state=state,
+            live=known.is_looking(sensor.name),
+        )
+
+
+def _event_names(known: Knowledge) -> Mapping[str, Sensor | None]:
+    """Every event that is sent or waited for, by its full name, and the sensor that sends it."""
+    scene = known.scene
+    sent: dict[str, Sensor | None] = {
+        full_name(
+            sensor.event_name, project=scene.project.project_name, branch=scene.branch
+        ): sensor
+        for sensor in _configured(known)
+        if scene
+    }
+    awaited = {event.event: None for flow in known.flows for event in flow.dependencies}
+    return {**awaited, **sent}
+
+
+def _events(known: Knowledge) -> Iterator[_Box]:
+    counts: dict[str, int] = {}
+    for event in known.board.events:
+        counts[event.event] = counts.get(event.event, 0) + 1
+    for name, sensor in sorted(_event_names(known).items(), key=lambda pair: pair[1] is None):
+        seen = counts.get(name, 0)
+        yield _Box(
+            key=("event", name),
+            title=sensor.event_name if sensor else name,
+            subtitle=f"{seen:,} since the loop began",
+        )
+
+
+def _flows(known: Knowledge) -> Iterator[_Box]:
+    for flow in known.flows:
+        latest = next(known.board.flow_runs(flow.name), None)
+        yield _Box(
+            key=("flow", flow.name),
+            title=flow.name,
+            subtitle=f"{latest.state}" if latest else "not run yet",
+            href=address("runs", flow.name, latest.run_id) if latest else "/runs",
+            state=latest.state if latest else "",
+            live=latest is not None and latest.state == "running",
+        )
+
+
+def _watching(known: Knowledge) -> Iterator[_Arrow]:
+    for sensor in _configured(known):
+        kind, place = _source(sensor)
+        words = f"sensor {sensor.name} looks at {kind} {place}".rstrip()
+        yield ("source", f"{kind} {place}"), ("sensor", sensor.name), words
+    for name, sender in _event_names(known).items():
+        if sender:
+            words = f"sensor {sender.name} sends {sender.event_name}"
+            yield ("sensor", sender.name), ("event", name), words
+
+
+def _listening(known: Knowledge) -> Iterator[_Arrow]:
+    for flow in known.flows:
+        for event in flow.dependencies:
+            words = f"{_short(known, event.event)} starts {flow.name}"
+            yield ("event", event.event), ("flow", flow.name), words
+
+
+def _short(known: Knowledge, event: str) -> str:
+    sensor = _event_names(known).get(event)
+    return sensor.event_name if sensor else event
+
+
+def _placed(boxes: Sequence[_Box]) -> dict[tuple[str, str], Node]:
+    rows = dict.fromkeys(_COLUMNS, 0)
+    nodes: dict[tuple[str, str], Node] = {}
+    for box in boxes:
+        kind = box.key[0]
+        nodes[box.key] = Node(
+            kind=kind,
+            title=box.title,
+            subtitle=box.subtitle,
+            href=box.href,
+            symbol=symbol(box.state) if box.state else "",
+            state=box.state,
+            live=box.live,
+            x=_MARGIN + _COLUMNS.index(kind) * (_WIDTH + _BETWEEN),
+            y=_MARGIN + rows[kind] * (_HEIGHT + _GAP),
+            width=_WIDTH,
+            height=_HEIGHT,
+        )
+        rows[kind] += 1
+    return nodes
+
+
+def _edge(nodes: Mapping[tuple[str, str], Node], arrow: _Arrow) -> Edge:
+    start, end = nodes[arrow[0]], nodes[arrow[1]]
+    return Edge(
+        x1=start.x + start.width,
+        y1=start.y + start.height / 2,
+        x2=end.x,
+        y2=end.y + end.height / 2,
+        live=start.live or end.live,
+        words=arrow[2],
+    )

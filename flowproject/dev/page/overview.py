@@ -1,13 +1,30 @@
 """The first view: every sensor, the timeline, the flows, and the news."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
-from flowproject.dev.page.parts import Action, Link
-from flowproject.dev.page.runs import RunRow
+from flowproject.dev.happenings import (
+    Dropped,
+    Happening,
+    RunFinished,
+    RunStarted,
+    Tick,
+    Warned,
+)
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.parts import Action, Link, action
+from flowproject.dev.page.runs import RunRow, run_row
 from flowproject.dev.page.sensors import SensorRow
-from flowproject.dev.page.timeline import Timeline
+from flowproject.dev.page.timeline import Timeline, timeline
+from flowproject.dev.page.words import change_address, run_address
+from flowproject.dev.report import in_words
+from flowproject.flowfiles import FlowFile
 
-__all__ = ["FlowRow", "News", "Overview"]
+__all__ = ["FlowRow", "News", "Overview", "overview"]
+
+_NEWS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +59,70 @@ class Overview:
     timeline: Timeline
     flows: tuple[FlowRow, ...]
     news: tuple[News, ...]
+
+
+def overview(known: Knowledge, sensors: Sequence[SensorRow], span: str) -> Overview:
+    """The overview, with these rows of sensors, and the timeline of this span."""
+    return Overview(
+        sensors=tuple(sensors),
+        timeline=timeline(known, span),
+        flows=tuple(_flow(known, flow) for flow in known.flows),
+        news=tuple(islice(_news(known), _NEWS)),
+    )
+
+
+def _flow(known: Knowledge, flow: FlowFile) -> FlowRow:
+    due = known.due().get(flow.name)
+    latest = next(known.board.flow_runs(flow.name), None)
+    return FlowRow(
+        name=flow.name,
+        starts=_starts(known, flow),
+        next_at=due.isoformat() if due else "",
+        latest=run_row(known, latest) if latest else None,
+        actions=(action("run", "Run", flow=flow.name),),
+    )
+
+
+def _starts(known: Knowledge, flow: FlowFile) -> str:
+    started = known.board.started
+    ways = [f"runs {started.schedules[flow.name]}"] if started and flow.schedule else []
+    if flow.dependencies:
+        events = (event.event.rpartition(".")[2] for event in flow.dependencies)
+        ways.append(f"waits for {' and '.join(events)}")
+    return "; ".join(ways) or "by hand"
+
+
+def _news(known: Knowledge) -> Iterator[News]:
+    """What the terminal has said, newest first."""
+    for happening in reversed(known.board.news):
+        if words := in_words(happening):
+            yield News(
+                at=happening.at.isoformat(),
+                kind=words.kind,
+                subject=Link(text=words.subject, href=_href(happening)),
+                text=words.rest,
+                bad=_is_bad(happening),
+            )
+
+
+def _href(happening: Happening) -> str:
+    """Where more about it is shown."""
+    match happening:
+        case Tick(seq=seq, sensor=sensor) if seq:
+            return change_address(sensor, seq)
+        case Tick() | RunStarted() | RunFinished():
+            return run_address(f"{happening.flow}/{happening.run_id}") if happening.run_id else ""
+        case _:
+            return ""
+
+
+def _is_bad(happening: Happening) -> bool:
+    match happening:
+        case RunFinished(ok=ok):
+            return not ok
+        case Tick(outcome=outcome, trouble=trouble):
+            return outcome == "failed" or bool(trouble)
+        case Dropped() | Warned():
+            return True
+        case _:
+            return False

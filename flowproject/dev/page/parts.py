@@ -1,8 +1,16 @@
 """Small pieces that several views are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Action", "Fact", "Link", "Sparkline"]
+from flowproject.dev.page.words import address
+
+__all__ = ["Action", "Fact", "Link", "Sparkline", "action", "sparkline"]
+
+_WIDTH: Final = 100
+_HEIGHT: Final = 24
+_MARGIN: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +48,23 @@ class Sparkline:
     points: str
     """As SVG's `polyline` takes them."""
     words: str
+
+
+def action(name: str, label: str, **target: str) -> Action:
+    """The action of this name on a `sensor`, a `change` or a `flow`."""
+    return Action(name=name, label=label, href=address("actions", name, **target))
+
+
+def sparkline(numbers: Sequence[float], what: str) -> Sparkline | None:
+    """The numbers as steps, evenly spaced: each holds until the next. None below two of them."""
+    if len(numbers) < 2:  # noqa: PLR2004  # a line has two ends
+        return None
+    low, high = min(numbers), max(numbers)
+    step = _WIDTH / len(numbers)
+    points: list[str] = []
+    for place, number in enumerate(numbers):
+        level = (number - low) / (high - low) if high > low else 0.5
+        y = _HEIGHT - _MARGIN - level * (_HEIGHT - 2 * _MARGIN)
+        points += [f"{place * step:.1f},{y:.1f}", f"{(place + 1) * step:.1f},{y:.1f}"]
+    words = f"{what}: {numbers[0]:,} to {numbers[-1]:,} in {len(numbers)} recorded looks"
+    return Sparkline(points=" ".join(points), words=words)

@@ -1,12 +1,26 @@
 """What the page shows of runs: the row of each, and the view of one."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
+from flowproject.cards.wording import duration
+from flowproject.dev.happenings import Tick
+from flowproject.dev.launcher import plain_text
+from flowproject.dev.page.board import Run
 from flowproject.dev.page.changes import CardFrame
-from flowproject.dev.page.parts import Action, Fact, Link
-from flowproject.dev.page.sensors import TickRow
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.parts import Action, Fact, Link, action
+from flowproject.dev.page.sensors import TickRow, tick_row
+from flowproject.dev.page.words import address, change_address, run_address, symbol
+from flowproject.dev.runs import PastRun
 
-__all__ = ["RunRow", "RunView"]
+__all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view"]
+
+_LOG_BYTES: Final = 256 * 1024
+_LISTED: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +54,123 @@ class RunView:
     log: str
     """What it has printed so far, at most the last 256 KiB."""
     log_from: int
-    """Bytes of the log that `log` leads up to: the address to follow it goes on from here."""
+    """Bytes of the file that `log` leads up to."""
     follow: str
-    """Address of the rest as it comes (server-sent events `line` and `end`); empty if it is over."""
+    """Address of the rest as it comes (events `line` and `end`); empty if the run is over."""
     actions: tuple[Action, ...]
+
+
+def run_rows(known: Knowledge) -> tuple[RunRow, ...]:
+    """The newest runs that the loop has started, newest first."""
+    newest = zip(reversed(known.board.runs.values()), range(_LISTED), strict=False)
+    return tuple(run_row(known, run) for run, _ in newest)
+
+
+def run_row(known: Knowledge, run: Run) -> RunRow:
+    """A run that the loop has started."""
+    return RunRow(
+        name=run.name,
+        href=run_address(run.name),
+        state=run.state,
+        symbol=symbol(run.state),
+        started_at=run.started.isoformat(),
+        seconds=run.seconds,
+        cause=run.cause,
+        changes=tuple(_change(known, id) for id in run.events),  # noqa: A001  # what it is
+    )
+
+
+def run_view(known: Knowledge, run: Run, cards: Sequence[CardFrame]) -> RunView:
+    """A run that the loop has started, and what it has printed so far."""
+    log, size = _tail(run.log)
+    running = run.state == "running"
+    follow = address("runs", run.flow, run.run_id, "log", start=size or "0") if running else ""
+    return RunView(
+        row=run_row(known, run),
+        flow=run.flow,
+        facts=_facts(run.started, run.seconds, run.exit_code),
+        ticks=tuple(map(tick_row, run.ticks)),
+        cards=tuple(cards),
+        log=log,
+        log_from=size,
+        follow=follow,
+        actions=(action("run", f"Run {run.flow} again", flow=run.flow),),
+    )
+
+
+def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame]) -> RunView:
+    """A run of which only Metaflow knows."""
+    seconds = (past.ended - past.started).total_seconds() if past.ended else None
+    name = f"{flow}/{run_id}"
+    row = RunRow(
+        name=name,
+        href=run_address(name),
+        state=past.state,
+        symbol=symbol(past.state),
+        started_at=past.started.isoformat(),
+        seconds=seconds,
+        cause="; ".join(past.nothing_because),
+        changes=tuple(
+            Link(
+                text=f"{change['sensor']}/{change['seq']}",
+                href=change_address(change["sensor"], change["seq"]),
+            )
+            for change in past.changes
+        ),
+    )
+    return RunView(
+        row=row,
+        flow=flow,
+        facts=_facts(past.started, seconds, None),
+        ticks=tuple(tick_row(_told(flow, run_id, tick)) for tick in past.ticks),
+        cards=tuple(cards),
+        log=past.log[-_LOG_BYTES:],
+        log_from=0,
+        follow="",
+        actions=(action("run", f"Run {flow} again", flow=flow),),
+    )
+
+
+def _change(known: Knowledge, event_id: str) -> Link:
+    """The change with this id, if a tick of this loop has told of it."""
+    for sensor, ticks in known.board.ticks.items():
+        for tick in reversed(ticks):
+            if tick.id == event_id and tick.seq:
+                return Link(text=f"{sensor}/{tick.seq}", href=change_address(sensor, tick.seq))
+    return Link(text=event_id)
+
+
+def _facts(started: datetime, seconds: float | None, exit_code: int | None) -> tuple[Fact, ...]:
+    facts = [Fact(name="started", text=started.isoformat(), moment=started.isoformat())]
+    if seconds is not None:
+        facts.append(Fact(name="took", text=duration(seconds)))
+    if exit_code:
+        facts.append(Fact(name="exit code", text=str(exit_code)))
+    return tuple(facts)
+
+
+def _told(flow: str, run_id: str, tick: Mapping[str, Any]) -> Tick:
+    return Tick(
+        at=datetime.fromisoformat(tick["at"]).astimezone(),
+        flow=flow,
+        run_id=run_id,
+        sensor=tick["sensor"],
+        outcome=tick["outcome"],
+        reason=tick["reason"],
+        seq=tick.get("seq", 0),
+        id=tick.get("id", ""),
+    )
+
+
+def _tail(log: Path) -> tuple[str, int]:
+    """The last part of a log, from a whole line on, and the size of the file then."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            start = file.seek(max(0, size - _LOG_BYTES))
+            content = file.read(size - start)
+    except FileNotFoundError:
+        return "", 0
+    if start:
+        content = content.partition(b"\n")[2]
+    return plain_text(content.decode(errors="replace")), size

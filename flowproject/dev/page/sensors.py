@@ -1,11 +1,29 @@
 """What the page shows of sensors: the row of each, and the view of one."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final
 
-from flowproject.dev.page.changes import ChangeRow
-from flowproject.dev.page.parts import Action, Fact, Sparkline
+from flowproject.cards.wording import amount, value_text
+from flowproject.changes.entry import Entry
+from flowproject.config import Sensor
+from flowproject.dev.happenings import Tick
+from flowproject.dev.page.archive import Newest, Told
+from flowproject.dev.page.changes import ChangeRow, change_rows
+from flowproject.dev.page.knowledge import Knowledge, can_force
+from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
+from flowproject.dev.page.words import (
+    address,
+    change_address,
+    run_address,
+    sensor_address,
+    symbol,
+)
 
-__all__ = ["SensorRow", "SensorView"]
+__all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
+
+_TICKS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +70,7 @@ class Series:
 class TickRow:
     """One tick that the loop has seen."""
 
+    sensor: str
     at: str
     outcome: str
     symbol: str
@@ -76,3 +95,125 @@ class SensorView:
     """Address of the same view with older changes; empty if there are none."""
     newer: str
     ticks: tuple[TickRow, ...]
+
+
+def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
+    """The sensor as its newest tick found it; before the first one, as its journal has it."""
+    name, tick, entry = sensor.name, known.board.latest(sensor.name), newest.entry
+    outcome = tick.outcome if tick else entry.outcome if entry else ""
+    due = known.next_look(name)
+    return SensorRow(
+        name=name,
+        href=sensor_address(name),
+        source=sensor.data.type,
+        event_name=sensor.event_name,
+        outcome=outcome,
+        symbol=symbol(outcome),
+        reason=tick.reason if tick else entry.reason if entry else "",
+        at=tick.at.isoformat() if tick else entry.recorded_at if entry else "",
+        next_at=due.isoformat() if due else "",
+        paused=name in known.paused,
+        looking=known.is_looking(name),
+        holds=_holds(tick, entry),
+        trail=sparkline([number for _, number in _trail(entry)], _what(entry)),
+        waiting=newest.waiting,
+        trouble=newest.trouble or _trouble(tick),
+        actions=_actions(known, name),
+    )
+
+
+def sensor_view(known: Knowledge, sensor: Sensor, newest: Newest, told: Told) -> SensorView:
+    """The sensor, one page of its journal, and its newest ticks."""
+    name, entry = sensor.name, newest.entry
+    ticks = islice(reversed(known.board.ticks.get(name, ())), _TICKS)
+    return SensorView(
+        row=sensor_row(known, sensor, newest),
+        facts=_facts(known, sensor),
+        query=entry.query if entry else "",
+        series=_series(entry),
+        changes=change_rows(told.chains),
+        older=address("sensors", name, before=told.older) if told.older else "",
+        newer=address("sensors", name, before=told.newer) if told.newer else "",
+        ticks=tuple(map(tick_row, ticks)),
+    )
+
+
+def tick_row(tick: Tick) -> TickRow:
+    """One tick, its run, and the change that it recorded."""
+    run = f"{tick.flow}/{tick.run_id}"
+    return TickRow(
+        sensor=tick.sensor,
+        at=tick.at.isoformat(),
+        outcome=tick.outcome,
+        symbol=symbol(tick.outcome),
+        reason=tick.reason,
+        run=run,
+        run_href=run_address(run),
+        change_href=change_address(tick.sensor, tick.seq) if tick.seq else "",
+    )
+
+
+def _holds(tick: Tick | None, entry: Entry | None) -> str:
+    if tick and tick.outcome != "failed":
+        return amount(tick.total, "item") if tick.total is not None else value_text(tick.value)
+    if entry is None:
+        return ""
+    return amount(entry.total, "item") if entry.total is not None else value_text(entry.value)
+
+
+def _trouble(tick: Tick | None) -> str:
+    if tick is None:
+        return ""
+    return tick.reason if tick.outcome == "failed" else tick.trouble
+
+
+def _what(entry: Entry | None) -> str:
+    return "value" if entry and entry.total is None else "items"
+
+
+def _trail(entry: Entry | None) -> list[tuple[float, float]]:
+    """Seconds since 1970 and number of each recorded look."""
+    pairs = entry.trail if entry else []
+    return [
+        (datetime.fromisoformat(str(moment)).timestamp(), number)
+        for moment, number in pairs
+        if isinstance(number, int | float)
+    ]
+
+
+def _series(entry: Entry | None) -> Series | None:
+    trail = _trail(entry)
+    if not trail:
+        return None
+    return Series(
+        times=[moment for moment, _ in trail],
+        values=[number for _, number in trail],
+        what=_what(entry),
+    )
+
+
+def _facts(known: Knowledge, sensor: Sensor) -> tuple[Fact, ...]:
+    looker = known.looker(sensor.name)
+    cron = looker.schedule if looker else None
+    schedule = f"{cron.expression} {cron.timezone or 'UTC'}" if cron else "no flow looks at it"
+    facts = {
+        "source": sensor.data.type,
+        "event": sensor.event_name,
+        "payload key": sensor.payload_key,
+        "looked at by": looker.name if looker else "",
+        "schedule": schedule,
+    }
+    return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
+
+
+def _actions(known: Knowledge, name: str) -> tuple[Action, ...]:
+    looker = known.looker(name)
+    found = [action("tick", "Tick now", sensor=name)] if looker else []
+    found.append(action("preview", "Preview", sensor=name))
+    if looker and can_force(looker):
+        found.append(action("force", "Force", sensor=name))
+    paused = name in known.paused
+    found.append(
+        action("resume", "Resume", sensor=name) if paused else action("pause", "Pause", sensor=name)
+    )
+    return tuple(found)

@@ -1,0 +1,163 @@
+"""What the loop has told so far, kept for the page: bounded, and indexed by what is asked.
+
+All of it belongs to the thread of the loop. Hearing of something takes the same time after ten
+ticks and after ten thousand.
+"""
+
+import asyncio
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import singledispatchmethod
+from pathlib import Path
+from typing import Final, Literal
+
+from flowproject.dev.happenings import (
+    EventReceived,
+    Happening,
+    RunFinished,
+    RunPrinted,
+    RunStarted,
+    Started,
+    Stopped,
+    Stopping,
+    Tick,
+)
+
+__all__ = ["Board", "Run", "RunState"]
+
+RunState = Literal["running", "succeeded", "failed"]
+
+_KEPT_TICKS: Final = 10_000
+"""Of each sensor: one a minute for a week."""
+_KEPT_RUNS: Final = 2_000
+_KEPT_EVENTS: Final = 2_000
+_KEPT_NEWS: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that the loop has started."""
+
+    flow: str
+    run_id: str
+    cause: str
+    events: tuple[str, ...]
+    """The ids of the events that started it, which are those of changes."""
+    started: datetime
+    log: Path
+    state: RunState = "running"
+    seconds: float | None = None
+    exit_code: int | None = None
+    ticks: tuple[Tick, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`Flow/id`, as people and the journal write it."""
+        return f"{self.flow}/{self.run_id}"
+
+
+@dataclass(kw_only=True)
+class Board:
+    """The state of the loop as far as it was told."""
+
+    ticks: dict[str, deque[Tick]] = field(default_factory=dict)
+    """Sensor -> its ticks, oldest first."""
+    events: deque[EventReceived] = field(default_factory=lambda: deque(maxlen=_KEPT_EVENTS))
+    runs: OrderedDict[str, Run] = field(default_factory=OrderedDict)
+    """Name -> run, oldest first."""
+    news: deque[Happening] = field(default_factory=lambda: deque(maxlen=_KEPT_NEWS))
+    lookers: dict[str, str] = field(default_factory=dict)
+    """Sensor -> the flow whose run looked at it last."""
+    running: set[str] = field(default_factory=set)
+    """Names of the runs under way."""
+    started: Started | None = None
+    stopping: bool = False
+    over: bool = False
+    """Whether the loop tells no more."""
+    number: int = 0
+    """How many things have happened."""
+    watchers: set[asyncio.Event] = field(default_factory=set)
+    """Each is set whenever something has happened."""
+    readers: defaultdict[str, set[asyncio.Event]] = field(default_factory=lambda: defaultdict(set))
+    """Name of a run -> each is set whenever it has printed something, or is over."""
+
+    def hear(self, happening: Happening) -> None:
+        """Take note of what happened."""
+        if isinstance(happening, RunPrinted):  # its log has what it says
+            self._wake(self.readers.get(f"{happening.flow}/{happening.run_id}", ()))
+            return
+        self._note(happening)
+        self.news.append(happening)
+        self.number += 1
+        self._wake(self.watchers)
+
+    def close(self) -> None:
+        """Let everybody who watches know that nothing more will come."""
+        self.stopping = self.over = True
+        self._wake(self.watchers.union(*self.readers.values()))
+
+    def flow_runs(self, flow: str) -> Iterator[Run]:
+        """The runs of a flow, newest first."""
+        return (run for run in reversed(self.runs.values()) if run.flow == flow)
+
+    def latest(self, sensor: str) -> Tick | None:
+        """The newest tick of a sensor."""
+        ticks = self.ticks.get(sensor)
+        return ticks[-1] if ticks else None
+
+    def _wake(self, watchers: Iterable[asyncio.Event]) -> None:
+        for watcher in watchers:
+            watcher.set()
+
+    @singledispatchmethod
+    def _note(self, happening: Happening) -> None:
+        """Nothing: it is news, and changes nothing here."""
+
+    @_note.register
+    def _(self, started: Started) -> None:
+        self.started = started
+
+    @_note.register
+    def _(self, tick: Tick) -> None:
+        self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(tick)
+        self.lookers[tick.sensor] = tick.flow
+        if run := self.runs.get(name := f"{tick.flow}/{tick.run_id}"):
+            self.runs[name] = replace(run, ticks=(*run.ticks, tick))
+
+    @_note.register
+    def _(self, event: EventReceived) -> None:
+        self.events.append(event)
+
+    @_note.register
+    def _(self, start: RunStarted) -> None:
+        run = Run(
+            flow=start.flow,
+            run_id=start.run_id,
+            cause=start.cause,
+            events=tuple(start.events),
+            started=start.at,
+            log=start.log,
+        )
+        self.runs[run.name] = run
+        self.running.add(run.name)
+        while len(self.runs) > _KEPT_RUNS:
+            self.runs.popitem(last=False)
+
+    @_note.register
+    def _(self, end: RunFinished) -> None:
+        name = f"{end.flow}/{end.run_id}"
+        self.running.discard(name)
+        if run := self.runs.get(name):
+            self.runs[name] = replace(
+                run,
+                state="succeeded" if end.ok else "failed",
+                seconds=end.seconds,
+                exit_code=end.exit_code,
+            )
+        self._wake(self.readers.get(name, ()))
+
+    @_note.register(Stopping | Stopped)
+    def _(self, _: Happening) -> None:
+        self.stopping = True

@@ -1,0 +1,73 @@
+"""All that views are worked out of: the loop's board, its flows, its journals, what is paused."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from flowproject.dev.page.board import Board
+from flowproject.flowfiles import FlowFile
+from flowproject.sensing import Scene
+
+__all__ = ["FORCE", "Knowledge", "can_force"]
+
+FORCE = "force-trigger"
+"""The parameter of a flow that makes its sensors tell of what has not changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What the page knows. `scene` is None in a project of which no flow has a branch."""
+
+    board: Board
+    flows: tuple[FlowFile, ...]
+    scene: Scene | None
+    due: Callable[[], Mapping[str, datetime]]
+    """Flow -> when its schedule is due next; empty where nothing is due any more."""
+    now: Callable[[], datetime]
+    root: Path
+    """The project's folder."""
+    bus: str = ""
+    paused: set[str] = field(default_factory=set)
+    """Names of sensors."""
+
+    @property
+    def project(self) -> str:
+        """The name of the project; that of its folder if it has no other."""
+        return self.scene.project.project_name if self.scene else self.root.name
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Every sensor by name, in the order of the configuration."""
+        return tuple(self.scene.project.sensors) if self.scene else ()
+
+    def flow(self, name: str) -> FlowFile | None:
+        """The flow with this name."""
+        return next((flow for flow in self.flows if flow.name == name), None)
+
+    def looker(self, sensor: str) -> FlowFile | None:
+        """The flow that looks at a sensor: the one that did so last, or else that may."""
+        last = self.flow(self.board.lookers.get(sensor, ""))
+        return last or next(self._candidates(sensor), None)
+
+    def next_look(self, sensor: str) -> datetime | None:
+        """When it is looked at next; None if nobody knows, or if it is paused."""
+        flow = self.looker(sensor)
+        return None if flow is None or sensor in self.paused else self.due().get(flow.name)
+
+    def is_looking(self, sensor: str) -> bool:
+        """Whether a run that looks at it is under way."""
+        flow = self.looker(sensor)
+        running = (self.board.runs[name] for name in self.board.running)
+        return flow is not None and any(run.flow == flow.name for run in running)
+
+    def _candidates(self, sensor: str) -> Iterator[FlowFile]:
+        """The flows that may look at it, those first that can be told to tell of it in any case."""
+        ours = [flow for flow in self.flows if flow.inherits_ours and flow.schedule]
+        able = [flow for flow in ours if not flow.sensors or sensor in flow.sensors]
+        yield from sorted(able, key=lambda flow: not can_force(flow))
+
+
+def can_force(flow: FlowFile) -> bool:
+    """Whether the flow takes the parameter that `SensorFlow` has for it."""
+    return any(parameter.name == FORCE for parameter in flow.parameters)

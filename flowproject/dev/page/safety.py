@@ -1,0 +1,142 @@
+"""Who may ask, and what a browser may do with the answer.
+
+The page shows text of strangers (keys, SQL, error messages) and acts on its owner's machine, where
+other pages are open: each request must come from this page itself, and nothing that is shown may
+run.
+"""
+
+import hmac
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import URL, Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["CARD_HEADERS", "COOKIE", "Guard", "is_loopback"]
+
+COOKIE: Final = "flowproject"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": _CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+CARD_HEADERS: Final[Mapping[str, str]] = {
+    # A card carries scripts of its own, and whatever its flow put there. In a sandbox it has an
+    # origin of its own: it reads nothing of the page, and reaches nothing outside itself.
+    "Content-Security-Policy": (
+        "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'self'"
+    )
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    return host in _LOOPBACK
+
+
+class Guard:
+    """Lets pass what comes from the page itself, and adds the headers that keep a browser strict.
+
+    With a token, whoever asks must have shown it once: it comes with the address, and then in a
+    cookie. Without one the host must be this machine's own name, for a page elsewhere may have its
+    name resolved to this address.
+    """
+
+    def __init__(self, application: ASGIApp, *, token: str = "") -> None:
+        self._application = application
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or refuse it."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal:
+            await refusal(scope, receive, _strict(send))
+            return
+        await self._application(scope, receive, _strict(send))
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._token and not is_loopback(_name(host)):
+            return _no(f"the host {host!r} is not this machine's own name")
+        if _is_foreign(scope["method"], headers):
+            return _no("it comes from another page")
+        return self._stranger(scope, headers) if self._token else None
+
+    def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
+        """What one is told who has not shown the token; one who just did is sent on."""
+        url = URL(scope=scope)
+        given = dict(parse_qsl(url.query)).get("token", "")
+        if given and self._is_token(given):
+            answer = RedirectResponse(str(url.remove_query_params("token")), status_code=303)
+            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            return answer
+        if self._is_token(_cookie(headers.get("cookie", ""))):
+            return None
+        return _no("open the address with the token, as the terminal shows it")
+
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self._token.encode())
+
+
+def _is_foreign(method: str, headers: Headers) -> bool:
+    """Whether another page is behind the request, other than by a link that a person followed."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        return True
+    site = headers.get("sec-fetch-site", "same-origin")
+    followed = (
+        method == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
+    return site not in {"same-origin", "none"} and not followed
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without port and brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _cookie(text: str) -> str:
+    try:
+        found = SimpleCookie(text).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _no(reason: str) -> Response:
+    return PlainTextResponse(f"This request is refused: {reason}.\n", status_code=403)
+
+
+def _strict(send: Send) -> Send:
+    """Sends the answer with the strict headers, where the answer has none of its own."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, text in _HEADERS.items():
+                headers.setdefault(name, text)
+        await send(message)
+
+    return sent

@@ -1,0 +1,145 @@
+"""The views as they are asked for: what each needs is read, in threads, and made into one."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final, TypeVar
+
+from flowproject.config import Sensor
+from flowproject.dev.page import archive
+from flowproject.dev.page.changes import CardFrame, ChangeView, change_view
+from flowproject.dev.page.items import KINDS, Asked, Items, items_view
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.overview import Overview, overview
+from flowproject.dev.page.parts import Link
+from flowproject.dev.page.runs import RunView, past_view, run_view
+from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
+from flowproject.dev.page.words import address, run_address
+from flowproject.dev.runs import card_html, read_cards, read_past
+from flowproject.errors import UsageError
+from flowproject.flowfiles import FlowFile
+from flowproject.sensing import Found, Scene
+
+__all__ = ["Views"]
+
+_T = TypeVar("_T")
+_RUNS: Final = 4
+"""Runs of a change whose cards are shown in place."""
+
+
+class Views:
+    """The views. Journals are read in any thread, Metaflow's client in the one of `reading`."""
+
+    def __init__(self, known: Knowledge, reading: Executor) -> None:
+        self.known = known
+        self._reading = reading
+
+    async def overview(self, span: str, *, with_sensors: bool) -> Overview:
+        """The overview; its sensors cost requests to their journals, and may be left out."""
+        return overview(self.known, await self._rows() if with_sensors else (), span)
+
+    async def sensor(self, name: str, before: int) -> SensorView:
+        """One sensor, with the changes before this number (0: the newest).
+
+        Raises:
+            UsageError: if there is no such sensor.
+            JournalError: if its journal can't be read.
+        """
+        scene = self._scene()
+        [sensor] = scene.sensors([name])
+        newest = await asyncio.to_thread(archive.newest, scene, name)
+        told = await asyncio.to_thread(archive.changes, scene, name, before)
+        return sensor_view(self.known, sensor, newest, told)
+
+    async def change(self, asked: Asked, *, with_items: bool, with_cards: bool) -> ChangeView:
+        """One change, with some of its items.
+
+        Raises:
+            UsageError: if there is no such change or kind of items.
+            JournalError: if it can't be read.
+        """
+        if asked.kind and asked.kind not in KINDS:
+            raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
+        found = await asyncio.to_thread(archive.find, self._scene(), asked.sensor, asked.seq)
+        items = await asyncio.to_thread(_items, found, asked) if with_items else None
+        runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
+        cards = await self._cards(runs[:_RUNS]) if with_cards else []
+        return change_view(found.chain, items, cards)
+
+    async def run(self, flow: str, run_id: str, *, with_cards: bool) -> RunView:
+        """One run, whether the loop has started it or not.
+
+        Raises:
+            UsageError: if there is no such run.
+        """
+        name = f"{flow}/{run_id}"
+        known, run = self.known.flow(flow), self.known.board.runs.get(name)
+        cards = await self._cards([name]) if with_cards else []
+        if run:
+            return await asyncio.to_thread(run_view, self.known, run, cards)
+        past = await self._read(read_past, known, run_id) if known else None
+        if past is None:
+            raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
+        return past_view(flow, run_id, past, cards)
+
+    async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
+        """A card as a page of its own; None if there is no such card."""
+        known = self.known.flow(flow)
+        return await self._read(card_html, known, run_id, step, task, number) if known else None
+
+    async def _rows(self) -> tuple[SensorRow, ...]:
+        scene = self.known.scene
+        if scene is None:
+            return ()
+        sensors = list(scene.project.sensors.values())
+        ends = await asyncio.to_thread(_ends, scene, sensors)
+        return tuple(
+            sensor_row(self.known, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
+        )
+
+    async def _cards(self, runs: Sequence[str]) -> list[CardFrame]:
+        """The cards of some runs, written `Flow/id`."""
+        frames: list[CardFrame] = []
+        for name in runs:
+            flow_name, _, run_id = name.partition("/")
+            if flow := self.known.flow(flow_name):
+                frames += await self._read(_frames, flow, run_id)
+        return frames
+
+    async def _read(self, read: Callable[..., _T], *arguments: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
+
+    def _scene(self) -> Scene:
+        if self.known.scene is None:
+            raise UsageError(
+                "This project has no sensors that could be shown",
+                allowed="A flow that inherits BaseFlow gives it a branch",
+            )
+        return self.known.scene
+
+
+def _ends(scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
+    return [archive.newest(scene, sensor.name) for sensor in sensors]
+
+
+def _items(found: Found, asked: Asked) -> Items | None:
+    entry = found.chain.entry
+    return items_view(found.journal.difference(entry), asked)
+
+
+def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:
+    from metaflow.exception import MetaflowNotFound
+
+    try:
+        places = read_cards(flow, run_id)
+    except MetaflowNotFound:
+        return []
+    run = f"{flow.name}/{run_id}"
+    return [
+        CardFrame(
+            title=f"{place.step} of {run}" + (f" ({place.id})" if place.id else ""),
+            src=address("cards", flow.name, run_id, place.step, place.task, place.number),
+            run=Link(text=run, href=run_address(run)),
+        )
+        for place in places
+    ]

@@ -1,0 +1,102 @@
+"""`flowproject dev` as a person starts it, on a copy of this project, and all that it tells."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+from tests.place import Place, make_place
+
+__all__ = ["LocalLoop", "running_loop"]
+
+_PATIENCE = 60.0
+
+
+class LocalLoop:
+    """A running loop; it writes its happenings as JSON, anything else that it says is kept too."""
+
+    def __init__(self, place: Place, process: subprocess.Popen[str]) -> None:
+        self.place = place
+        self._process = process
+        self._happenings: list[dict[str, Any]] = []
+        self._other: list[str] = []
+        self._ended = False
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def page(self) -> str:
+        """The address of the page."""
+        [started] = self.wait("Started")
+        address: str = started["page"]
+        return address
+
+    def wait(self, kind: str, many: int = 1, **facts: Any) -> list[dict[str, Any]]:
+        """The happenings of a kind that have these facts, once there are that many."""
+
+        def found() -> list[dict[str, Any]]:
+            wanted = {"kind": kind, **facts}.items()
+            return [item for item in self._happenings if wanted <= item.items()]
+
+        with self._news:
+            self._news.wait_for(lambda: self._ended or len(found()) >= many, _PATIENCE)
+            assert len(found()) >= many, self._story()
+            return found()
+
+    def arrive(self, month: str) -> None:
+        """A month of weather, such as `2015-01`, is there at once and whole."""
+        text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
+        self.place.write(f"data/weather/{month}.csv", text)
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does; nothing of it is left, and it does not take its time."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_PATIENCE)
+        finally:
+            self._kill()
+        assert self._process.returncode == 130, self._story()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._reader.join()
+        self._process.communicate()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            with self._news:
+                if line.startswith("{"):
+                    self._happenings.append(json.loads(line))
+                else:
+                    self._other.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def _story(self) -> str:
+        told = [json.dumps(item) for item in self._happenings if item["kind"] != "RunPrinted"]
+        return "\n".join([*told, *self._other])
+
+
+@contextmanager
+def running_loop(root: Path, *, every: str) -> Iterator[LocalLoop]:
+    """The loop of a copy of this project in an empty folder, looking at its weather so often."""
+    config = (ROOT / "flowproject.toml").read_text("utf-8")
+    settings = str(root / "no-configuration")
+    place = make_place(root, config, demo=True, METAFLOW_HOME=settings)
+    process = place.start("-m", "flowproject", "dev", "--every", every, "--json")
+    loop = LocalLoop(place, process)
+    try:
+        yield loop
+    finally:
+        loop.stop()
