@@ -14,6 +14,7 @@ const WORDS = {
 const RETRY = 2000; // milliseconds
 let source = null;
 let patience = 0;
+let opened = false;
 let over = false;
 
 function show(state) {
@@ -30,7 +31,6 @@ const renew = () => htmx.trigger(document.body, "happened");
 function open() {
   if (over || source) return;
   source = new EventSource(address);
-  let opened = false;
   source.onopen = () => {
     show("live");
     if (opened) renew();
