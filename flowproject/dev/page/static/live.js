@@ -47,7 +47,6 @@ function open() {
   source.addEventListener("over", () => {
     over = true;
     close("over");
-    renew();
   });
 }
 
@@ -75,6 +74,7 @@ function announce() {
 }
 
 document.addEventListener("htmx:afterSwap", announce);
+document.addEventListener("htmx:sendError", () => over || show("lost"));
 document.addEventListener("visibilitychange", () => {
   if (over) return;
   if (document.hidden) close("still");
