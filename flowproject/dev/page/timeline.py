@@ -236,6 +236,8 @@ def _ties(window: Window) -> Iterator[Tie]:
             for event_id in run.events:
                 effects[event_id].append((lane, run))
     for event in reversed(window.events):
+        if not event.id:  # nobody can say what belongs to it
+            continue
         x = window.x(event.at)
         if event.id in causes:
             lane, tick = causes[event.id]
