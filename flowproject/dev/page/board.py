@@ -6,7 +6,7 @@ ticks and after ten thousand.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import singledispatchmethod
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from flowproject.dev.happenings import (
+    Acted,
     EventReceived,
     Happening,
     RunFinished,
@@ -34,6 +35,7 @@ _KEPT_TICKS: Final = 10_000
 _KEPT_RUNS: Final = 2_000
 _KEPT_EVENTS: Final = 2_000
 _KEPT_NEWS: Final = 200
+_KEPT_CHANGES: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,11 @@ class Run:
         """`Flow/id`, as people and the journal write it."""
         return f"{self.flow}/{self.run_id}"
 
+    @property
+    def at(self) -> datetime:
+        """When it started: what a happening has under this name."""
+        return self.started
+
 
 @dataclass(kw_only=True)
 class Board:
@@ -72,6 +79,12 @@ class Board:
     """Sensor -> the flow whose run looked at it last."""
     running: set[str] = field(default_factory=set)
     """Names of the runs under way."""
+    changes: OrderedDict[str, tuple[str, int]] = field(default_factory=OrderedDict)
+    """Id of a change -> its sensor and number."""
+    acts: int = 0
+    """How many things people have done."""
+    longest: float = 0.0
+    """Seconds of the longest run that has ended."""
     started: Started | None = None
     stopping: bool = False
     over: bool = False
@@ -82,6 +95,8 @@ class Board:
     """Each is set whenever something has happened."""
     readers: defaultdict[str, set[asyncio.Event]] = field(default_factory=lambda: defaultdict(set))
     """Name of a run -> each is set whenever it has printed something, or is over."""
+    _newest: dict[str, str] = field(default_factory=dict)
+    """Flow -> name of the run that started last."""
 
     def hear(self, happening: Happening) -> None:
         """Take note of what happened."""
@@ -98,9 +113,9 @@ class Board:
         self.stopping = self.over = True
         self._wake(self.watchers.union(*self.readers.values()))
 
-    def flow_runs(self, flow: str) -> Iterator[Run]:
-        """The runs of a flow, newest first."""
-        return (run for run in reversed(self.runs.values()) if run.flow == flow)
+    def newest_run(self, flow: str) -> Run | None:
+        """The run of a flow that started last."""
+        return self.runs.get(self._newest.get(flow, ""))
 
     def latest(self, sensor: str) -> Tick | None:
         """The newest tick of a sensor."""
@@ -123,6 +138,10 @@ class Board:
     def _(self, tick: Tick) -> None:
         self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(tick)
         self.lookers[tick.sensor] = tick.flow
+        if tick.id:
+            self.changes[tick.id] = (tick.sensor, tick.seq)
+            while len(self.changes) > _KEPT_CHANGES:
+                self.changes.popitem(last=False)
         if run := self.runs.get(name := f"{tick.flow}/{tick.run_id}"):
             self.runs[name] = replace(run, ticks=(*run.ticks, tick))
 
@@ -142,13 +161,16 @@ class Board:
         )
         self.runs[run.name] = run
         self.running.add(run.name)
+        self._newest[run.flow] = run.name
         while len(self.runs) > _KEPT_RUNS:
-            self.runs.popitem(last=False)
+            # A run that goes on is shown, however many have come and gone since it started.
+            del self.runs[next(name for name in self.runs if name not in self.running)]
 
     @_note.register
     def _(self, end: RunFinished) -> None:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
+        self.longest = max(self.longest, end.seconds)
         if run := self.runs.get(name):
             self.runs[name] = replace(
                 run,
@@ -157,6 +179,10 @@ class Board:
                 exit_code=end.exit_code,
             )
         self._wake(self.readers.get(name, ()))
+
+    @_note.register
+    def _(self, _: Acted) -> None:
+        self.acts += 1
 
     @_note.register(Stopping | Stopped)
     def _(self, _: Happening) -> None:
