@@ -1,4 +1,4 @@
-"""What a tick tells of the changes before it, from what it has at hand: no request is made for it."""
+"""What a tick tells of the changes before it, from what it has at hand: it asks nothing for it."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ __all__ = ["recall"]
 def recall(entry: Entry | None, head: Head) -> list[dict[str, Any]]:
     """The newest entries in short, `entry` first, each with what became of it.
 
-    `state` is `waiting`, `sent`, `delivered` or `no listener`, as in `Chain`; empty for what is never
-    sent, and where it can't be told without looking. `taken_by` are the runs that took the change.
+    `state` is `waiting`, `sent`, `delivered` or `no listener`, as in `Chain`; empty for what is
+    never sent, and where it can't be told without looking. `taken_by` are the runs that took it.
     """
     return [
         {
