@@ -154,7 +154,7 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
     contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else []
-    contents += [_facts(tick), *_delivery(tick), *_difference(tick), *history(tick)]
+    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *history(tick)]
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
@@ -171,20 +171,21 @@ def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
     return told
 
 
-def _facts(tick: Tick) -> MetaflowCardComponent:
+def _facts(tick: Tick) -> list[MetaflowCardComponent]:
     told = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
     if tick.get("total") is not None and tick.get("value") != tick["total"]:
         told["value"] = transition(tick.get("previous"), tick.get("value"))
     if _is_change(tick):
         told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
         told["event"] = one_line(tick["event_name"], 60)
-    told["last change"] = last_change(tick) or "none"
+    if last := last_change(tick):
+        told["last change"] = last
     spent = tick.get("cost") or {}
     if spent:
         told["read"] = f"{cost(spent)}, in {_took(tick)}"
     if spent.get("query_id"):
         told["query id"] = one_line(spent["query_id"], 60)
-    return facts(told)
+    return [facts(told)] if told else []
 
 
 def _difference(tick: Tick) -> list[MetaflowCardComponent]:

@@ -135,7 +135,6 @@ class Look:
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
             query=self.seen.query,
-            since=newest.recorded_at if newest else "",
         )
 
     def _entry(self) -> Entry:

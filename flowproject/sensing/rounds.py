@@ -121,8 +121,7 @@ def _with_history(seen: Tick, head: Head) -> Tick:
     entry = head.entry
     if entry is None:
         return seen
-    history = recall(entry, head)
-    return replace(seen, trail=entry.trail, history=history, since=entry.recorded_at)
+    return replace(seen, trail=entry.trail, history=recall(entry, head))
 
 
 def _prune(scene: Scene, journal: Journal) -> None:
