@@ -34,7 +34,7 @@ _STYLE: Final = """<style>
 .mf-card td { font-variant-numeric: tabular-nums; max-width: 15rem; overflow-wrap: break-word; }
 .mf-card .tableContainer table { width: max-content; }
 .mf-card table:has(th:empty) { width: 100% !important; }
-.mf-card table:has(th:empty) td { max-width: none; }
+.mf-card table:has(th:empty) td { max-width: none; overflow-wrap: anywhere; }
 .mf-card table:has(th:empty) td:first-child { color: var(--dk-grey); white-space: nowrap;
   width: 1%; }
 .mf-card .value-box { min-height: 0; overflow-wrap: anywhere; }

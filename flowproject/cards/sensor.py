@@ -178,7 +178,7 @@ def _facts(tick: Tick) -> list[MetaflowCardComponent]:
     if _is_change(tick):
         told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
         told["event"] = one_line(tick["event_name"], 60)
-    if last := last_change(tick):
+    elif last := last_change(tick):
         told["last change"] = last
     spent = tick.get("cost") or {}
     if spent:
