@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -221,21 +222,28 @@ class Loop:
             board=page.Board(),
             flows=flows,
             scene=await asyncio.to_thread(page.scene_of, self._root, flows),
-            due=lambda: due_times(flows, timetable),
+            due=lambda: self._due(flows, timetable),
             now=self._clock.now,
             root=self._root,
             bus=bus,
+            options=self._settings.options,
         )
         self._hear = known.board.hear
         async with page.open_page(
             known,
-            self._settings,
             settings,
             dispatcher=dispatcher,
             reading=reading,
             tell=self._tell,
         ) as address:
             yield address
+
+    def _due(
+        self, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]
+    ) -> Mapping[str, datetime]:
+        """Flow -> when its next scheduled run is due; none where nothing is started any more."""
+        over = self._settings.until_idle or self._stop.is_set()
+        return {} if over else due_times(flows, timetable)
 
     def _started(
         self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]

@@ -84,7 +84,9 @@ class Page:
         """One run."""
         part = _part(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
-        view = await self._views.run(flow, run_id, with_cards=part in ("", "cards"))
+        view = await self._views.run(
+            flow, run_id, with_cards=part in ("", "cards"), with_log=part in ("", "log")
+        )
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 
     async def graph(self, request: Request) -> Response:
@@ -93,7 +95,10 @@ class Page:
         return self._answer(request, "graph", graph(self._known), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
-        """A card, for a frame that it can't get out of."""
+        """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            frame = self._frame(request, "", f"Card of {request.path_params['flow']}")
+            return self._renderer.page("card.html", frame)
         path = request.path_params
         number = _whole(path["number"], "The number of the card")
         html = await self._views.card(**{**path, "number": number})
@@ -201,6 +206,7 @@ async def serve_page(
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
+            doer.close()
             views.known.board.close()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from flowproject.config import Sensor
 from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.words import address, sensor_address, symbol
+from flowproject.dev.page.words import run_address, sensor_address, symbol
 from flowproject.events import full_name
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
@@ -155,7 +155,7 @@ def _flows(known: Knowledge) -> Iterator[_Box]:
             key=("flow", flow.name),
             title=flow.name,
             subtitle=f"{latest.state}" if latest else "not run yet",
-            href=address("runs", flow.name, latest.run_id) if latest else "/runs",
+            href=(run_address(latest.name) if latest else "") or "/runs",
             state=latest.state if latest else "",
             live=latest is not None and latest.state == "running",
         )

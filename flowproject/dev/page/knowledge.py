@@ -28,6 +28,8 @@ class Knowledge:
     root: Path
     """The project's folder."""
     bus: str = ""
+    options: tuple[str, ...] = ()
+    """The loop's branch, as command lines take it."""
     paused: set[str] = field(default_factory=set)
     """Names of sensors."""
 
