@@ -4,11 +4,10 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
@@ -30,7 +29,7 @@ __all__ = ["Page", "serve_page"]
 
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""
-_NOT_FOUND: Final = 404
+_DIGITS: Final = 15
 
 
 class Page:
@@ -48,16 +47,16 @@ class Page:
     async def overview(self, request: Request) -> Response:
         """Every sensor, the timeline, the flows, the news."""
         part = _part(request, "sensors", "timeline", "flows", "news")
-        view = await self._views.overview(
-            request.query_params.get("span", ""), with_sensors=part in ("", "sensors")
-        )
+        view = await self._views.overview(request.query_params.get("span", ""), part)
         return self._answer(request, "overview", view, part, title="Overview")
 
     async def sensor(self, request: Request) -> Response:
         """One sensor."""
         part = _part(request, "state", "chart", "changes", "ticks")
         name = request.path_params["name"]
-        view = await self._views.sensor(name, _number(request, "before"))
+        view = await self._views.sensor(
+            name, _number(request, "before"), with_changes=part in ("", "changes")
+        )
         return self._answer(request, "sensor", view, part, title=name)
 
     async def change(self, request: Request) -> Response:
@@ -65,7 +64,7 @@ class Page:
         part = _part(request, "chain", "items", "cards")
         asked = Asked(
             sensor=request.path_params["name"],
-            seq=request.path_params["seq"],
+            seq=_whole(request.path_params["seq"], "The number of the change"),
             kind=request.query_params.get("kind", ""),
             search=request.query_params.get("q", ""),
             start=_number(request, "start"),
@@ -95,7 +94,9 @@ class Page:
 
     async def card(self, request: Request) -> Response:
         """A card, for a frame that it can't get out of."""
-        html = await self._views.card(**request.path_params)
+        path = request.path_params
+        number = _whole(path["number"], "The number of the card")
+        html = await self._views.card(**{**path, "number": number})
         if html is None:
             raise HTTPException(404)
         return HTMLResponse(html, headers=CARD_HEADERS)
@@ -129,7 +130,7 @@ class Page:
         """What an action has done."""
         part = _part(request, "result")
         values = await _form(request)
-        if not secrets.compare_digest(values.pop("token", ""), self.token):
+        if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
         result = await self._doer.do(request.path_params["name"], values)
         status = 200 if result.ok else 400
@@ -198,52 +199,56 @@ async def serve_page(
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
             shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{taken}/" + (f"?token={token}" if token else "")
+            yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
             views.known.board.close()
 
 
-def application(page: Page, token: str = "") -> Starlette:
+def application(page: Page, token: str = "") -> Guard:
     """The web application; with a token, only for who shows it."""
-    return Starlette(
+    inside = Starlette(
         routes=[
             Route("/", page.overview),
             Route("/sensors/{name}", page.sensor),
-            Route("/sensors/{name}/changes/{seq:int}", page.change),
+            Route("/sensors/{name}/changes/{seq}", page.change),
             Route("/runs", page.runs),
             Route("/runs/{flow}/{run_id}", page.run),
             Route("/runs/{flow}/{run_id}/log", page.log),
             Route("/graph", page.graph),
-            Route("/cards/{flow}/{run_id}/{step}/{task}/{number:int}", page.card),
+            Route("/cards/{flow}/{run_id}/{step}/{task}/{number}", page.card),
             Route("/actions/{name}", page.plan, methods=["GET"]),
             Route("/actions/{name}", page.act, methods=["POST"]),
             Route("/live", page.live),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, token=token)],
-        exception_handlers={HTTPException: page.failed, FlowprojectError: page.failed},
+        exception_handlers=dict.fromkeys((HTTPException, FlowprojectError, Exception), page.failed),
     )
+    return Guard(inside, token=token)
 
 
 def _part(request: Request, *known: str) -> str:
-    """The piece of a view that is asked for; empty for all of it."""
+    """The piece of a view that is asked for; empty for all of it, which JSON always is."""
     part = request.query_params.get("part", "")
     if part and part not in known:
         raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
-    return part
+    return "" if wants_json(request) else part
 
 
 def _number(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "") or "0"
-    if not (text.isascii() and text.isdecimal()):
-        raise UsageError(f"{name}={text!r} is no number", where="Address of the view")
+    return _whole(request.query_params.get(name, "") or "0", name)
+
+
+def _whole(text: str, what: str) -> int:
+    """The number, which is no larger than any file or journal."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise UsageError(f"{what}: {text[:50]!r} is no number", where="Address of the view")
     return int(text)
 
 
 def _place(request: Request, name: str) -> int:
     """Where a stream goes on: a browser that has lost it says so itself."""
     last = request.headers.get("last-event-id", "")
-    return int(last) if last.isascii() and last.isdecimal() else _number(request, name)
+    return _whole(last, "Last-Event-ID") if last else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -260,9 +265,15 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _problem(error: Exception) -> tuple[int, str, tuple[str, ...]]:
-    if isinstance(error, HTTPException):
-        title = "There is no such page" if error.status_code == _NOT_FOUND else error.detail
-        return error.status_code, title, ()
-    lines = tuple(str(error).splitlines())
-    status = _NOT_FOUND if isinstance(error, UsageError) else 500
-    return status, getattr(error, "headline", "Error"), lines
+    """Status, title and lines."""
+    match error:
+        case HTTPException(status_code=404):
+            return 404, "There is no such page", ()
+        case HTTPException(status_code=status, detail=title):
+            return status, title, ()
+        case UsageError():
+            return 404, error.headline, tuple(str(error).splitlines())
+        case FlowprojectError():
+            return 500, error.headline, tuple(str(error).splitlines())
+        case _:
+            return 500, "This is a bug of flowproject", (f"{type(error).__name__}: {error}",)

@@ -150,7 +150,7 @@ def _events(known: Knowledge) -> Iterator[_Box]:
 
 def _flows(known: Knowledge) -> Iterator[_Box]:
     for flow in known.flows:
-        latest = next(known.board.flow_runs(flow.name), None)
+        latest = known.board.newest_run(flow.name)
         yield _Box(
             key=("flow", flow.name),
             title=flow.name,

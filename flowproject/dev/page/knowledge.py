@@ -59,7 +59,10 @@ class Knowledge:
         """Whether a run that looks at it is under way."""
         flow = self.looker(sensor)
         running = (self.board.runs[name] for name in self.board.running)
-        return flow is not None and any(run.flow == flow.name for run in running)
+        return flow is not None and any(
+            run.flow == flow.name and (run.sensors is None or sensor in run.sensors)
+            for run in running
+        )
 
     def _candidates(self, sensor: str) -> Iterator[FlowFile]:
         """The flows that may look at it, those first that can be told to tell of it in any case."""

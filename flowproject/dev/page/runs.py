@@ -133,11 +133,10 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
 
 def _change(known: Knowledge, event_id: str) -> Link:
     """The change with this id, if a tick of this loop has told of it."""
-    for sensor, ticks in known.board.ticks.items():
-        for tick in reversed(ticks):
-            if tick.id == event_id and tick.seq:
-                return Link(text=f"{sensor}/{tick.seq}", href=change_address(sensor, tick.seq))
-    return Link(text=event_id)
+    if event_id not in known.board.changes:
+        return Link(text=event_id)
+    sensor, seq = known.board.changes[event_id]
+    return Link(text=f"{sensor}/{seq}", href=change_address(sensor, seq))
 
 
 def _facts(started: datetime, seconds: float | None, exit_code: int | None) -> tuple[Fact, ...]:

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from starlette.datastructures import URL, Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -85,7 +85,7 @@ class Guard:
         given = dict(parse_qsl(url.query)).get("token", "")
         if given and self._is_token(given):
             answer = RedirectResponse(str(url.remove_query_params("token")), status_code=303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(COOKIE, quote(self._token), httponly=True, samesite="strict")
             return answer
         if self._is_token(_cookie(headers.get("cookie", ""))):
             return None
@@ -122,7 +122,7 @@ def _cookie(text: str) -> str:
         found = SimpleCookie(text).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return unquote(found.value) if found else ""
 
 
 def _no(reason: str) -> Response:

@@ -9,7 +9,7 @@ from flowproject.cards.wording import amount, value_text
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
 from flowproject.dev.happenings import Tick
-from flowproject.dev.page.archive import Newest, Told
+from flowproject.dev.page.archive import NOTHING, Newest, Told
 from flowproject.dev.page.changes import ChangeRow, change_rows
 from flowproject.dev.page.knowledge import Knowledge, can_force
 from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
@@ -122,7 +122,9 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
     )
 
 
-def sensor_view(known: Knowledge, sensor: Sensor, newest: Newest, told: Told) -> SensorView:
+def sensor_view(
+    known: Knowledge, sensor: Sensor, newest: Newest, told: Told = NOTHING
+) -> SensorView:
     """The sensor, one page of its journal, and its newest ticks."""
     name, entry = sensor.name, newest.entry
     ticks = islice(reversed(known.board.ticks.get(name, ())), _TICKS)

@@ -1,8 +1,10 @@
 """The views as they are asked for: what each needs is read, in threads, and made into one."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
@@ -25,6 +27,17 @@ __all__ = ["Views"]
 _T = TypeVar("_T")
 _RUNS: Final = 4
 """Runs of a change whose cards are shown in place."""
+_FRESH: Final = 10.0
+"""Seconds for which the end of a journal is taken for known: other processes may write there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """The end of a journal as it was read, at which sign of the loop and when."""
+
+    newest: archive.Newest
+    sign: object
+    read: float
 
 
 class Views:
@@ -33,12 +46,14 @@ class Views:
     def __init__(self, known: Knowledge, reading: Executor) -> None:
         self.known = known
         self._reading = reading
+        self._ends: dict[str, _End] = {}
 
-    async def overview(self, span: str, *, with_sensors: bool) -> Overview:
-        """The overview; its sensors cost requests to their journals, and may be left out."""
-        return overview(self.known, await self._rows() if with_sensors else (), span)
+    async def overview(self, span: str, part: str) -> Overview:
+        """The overview, or a piece of it."""
+        rows = await self._rows() if part in ("", "sensors") else ()
+        return overview(self.known, rows, span, part)
 
-    async def sensor(self, name: str, before: int) -> SensorView:
+    async def sensor(self, name: str, before: int, *, with_changes: bool) -> SensorView:
         """One sensor, with the changes before this number (0: the newest).
 
         Raises:
@@ -47,7 +62,9 @@ class Views:
         """
         scene = self._scene()
         [sensor] = scene.sensors([name])
-        newest = await asyncio.to_thread(archive.newest, scene, name)
+        [newest] = await self._newest(scene, [sensor])
+        if not with_changes:
+            return sensor_view(self.known, sensor, newest)
         told = await asyncio.to_thread(archive.changes, scene, name, before)
         return sensor_view(self.known, sensor, newest, told)
 
@@ -92,10 +109,27 @@ class Views:
         if scene is None:
             return ()
         sensors = list(scene.project.sensors.values())
-        ends = await asyncio.to_thread(_ends, scene, sensors)
+        ends = await self._newest(scene, sensors)
         return tuple(
             sensor_row(self.known, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
+
+    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
+        """The ends of the journals, read where something may have been written since."""
+        signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
+        stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
+        for name, end in zip(stale, await _ends(scene, stale), strict=True):
+            self._ends[name] = _End(newest=end, sign=signs[name], read=time.monotonic())
+        return [self._ends[sensor.name].newest for sensor in sensors]
+
+    def _sign(self, sensor: str) -> object:
+        """What differs as soon as this loop has looked at the sensor, or a person has acted."""
+        return self.known.board.latest(sensor), self.known.board.acts
+
+    def _is_known(self, sensor: str, sign: object) -> bool:
+        known = self._ends.get(sensor)
+        fresh = time.monotonic() - _FRESH
+        return known is not None and known.sign == sign and known.read > fresh
 
     async def _cards(self, runs: Sequence[str]) -> list[CardFrame]:
         """The cards of some runs, written `Flow/id`."""
@@ -118,8 +152,11 @@ class Views:
         return self.known.scene
 
 
-def _ends(scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
-    return [archive.newest(scene, sensor.name) for sensor in sensors]
+async def _ends(scene: Scene, sensors: Sequence[str]) -> list[archive.Newest]:
+    """The ends of the journals, all in one thread."""
+    if not sensors:
+        return []
+    return await asyncio.to_thread(lambda: [archive.newest(scene, name) for name in sensors])
 
 
 def _items(found: Found, asked: Asked) -> Items | None:
