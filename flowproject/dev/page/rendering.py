@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from flowproject.cards.wording import amount, duration
-from flowproject.dev.page.words import clock, symbol
+from flowproject.dev.page.words import clock
 
 __all__ = ["STATIC", "Frame", "Renderer", "to_json", "wants_json"]
 
@@ -58,7 +58,6 @@ class Renderer:
             "amount": amount,
             "clock": clock,
             "duration": duration,
-            "symbol": symbol,
         }
 
     def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:

@@ -14,7 +14,7 @@ from flowproject.dev.page.changes import CardFrame
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.parts import Action, Fact, Link, action
 from flowproject.dev.page.sensors import TickRow, tick_row
-from flowproject.dev.page.words import address, change_address, run_address, symbol
+from flowproject.dev.page.words import address, change_address, run_address
 from flowproject.dev.runs import PastRun
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
@@ -32,7 +32,6 @@ class RunRow:
     href: str
     state: str
     """`running`, `succeeded` or `failed`; `unfinished` if only Metaflow knows of it."""
-    symbol: str
     started_at: str
     seconds: float | None
     """How long it took; None while it runs."""
@@ -70,7 +69,6 @@ def run_row(known: Knowledge, run: Run) -> RunRow:
         name=run.name,
         href=run_address(run.name),
         state=run.state,
-        symbol=symbol(run.state),
         started_at=run.started.isoformat(),
         seconds=run.seconds,
         cause=run.cause,
@@ -104,7 +102,6 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
         name=name,
         href=run_address(name),
         state=past.state,
-        symbol=symbol(past.state),
         started_at=past.started.isoformat(),
         seconds=seconds,
         cause="; ".join(past.nothing_because),

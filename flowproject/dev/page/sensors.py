@@ -18,7 +18,6 @@ from flowproject.dev.page.words import (
     change_address,
     run_address,
     sensor_address,
-    symbol,
 )
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
@@ -37,7 +36,6 @@ class SensorRow:
     event_name: str
     outcome: str
     """Of the newest tick, or else of the newest entry of the journal; empty before the first."""
-    symbol: str
     reason: str
     at: str
     """When that tick was."""
@@ -73,7 +71,6 @@ class TickRow:
     sensor: str
     at: str
     outcome: str
-    symbol: str
     reason: str
     run: str
     run_href: str
@@ -108,7 +105,6 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
         source=sensor.data.type,
         event_name=sensor.event_name,
         outcome=outcome,
-        symbol=symbol(outcome),
         reason=tick.reason if tick else entry.reason if entry else "",
         at=tick.at.isoformat() if tick else entry.recorded_at if entry else "",
         next_at=due.isoformat() if due else "",
@@ -147,7 +143,6 @@ def tick_row(tick: Tick) -> TickRow:
         sensor=tick.sensor,
         at=tick.at.isoformat(),
         outcome=tick.outcome,
-        symbol=symbol(tick.outcome),
         reason=tick.reason,
         run=run,
         run_href=run_address(run),

@@ -18,7 +18,6 @@ from flowproject.dev.page.words import (
     change_address,
     run_address,
     sensor_address,
-    symbol,
     urgency,
 )
 
@@ -41,7 +40,6 @@ class Mark:
     width: float
     outcome: str
     """The outcome of a tick; `event`; the state of a run."""
-    symbol: str
     words: str
     """The whole of it in words, for the pointer and for screen readers."""
     href: str
@@ -210,7 +208,6 @@ def _mark(x: float, outcome: str, words: str, *, href: str, chain: str, width: f
         x=x,
         width=width,
         outcome=outcome,
-        symbol=symbol(outcome),
         words=words,
         href=href,
         count=1,
