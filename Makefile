@@ -28,12 +28,12 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 	@$(BIN)/flowproject dev $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Pages and the demo are typed in where the project is installed, which is .venv.
 environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
 	$(BIN)/python -m pytest -m environment $(ARGS)
-	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore tests/docs --ignore tests/flows/test_demo.py \
 	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or receipts or sensorflow or starterflow" $(ARGS)
 

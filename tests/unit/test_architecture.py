@@ -36,7 +36,7 @@ def imports(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.seconds(30)
 def test_importing_flowproject_loads_metaflow_and_no_other_third_party_client() -> None:
     code = (
         "import sys, metaflow\n"
