@@ -15,6 +15,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
 
+# pip compiles on one core, for more than half of an installation: every core does it afterwards, and
+# leaves out what nobody imports. What does not compile is a package's template.
+INSTALL := $(PIP) install --no-compile --require-hashes --requirement
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests/|/kubernetes/aio/' $(VENV)/lib || true
+
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -77,7 +82,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.build: requirements-build.lock | $(BIN)/python
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.build
@@ -86,12 +91,14 @@ $(VENV)/.project: pyproject.toml $(VENV)/.build
 
 $(VENV)/.runtime: $(RUNTIME) $(VENV)/.project
 	@echo "Installing $< (once)"
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.project
 	@echo "Installing $< (once)"
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
+	@$(COMPILE)
 	@touch $@ $(VENV)/.runtime
 
 # Microsoft's emulator of Azure Blob Storage, which is an npm package: for tests only.
