@@ -1,8 +1,8 @@
 """Unit tests are pure, so each has two seconds: one that needs more is testing something else.
 
-They are seconds of a processor: a machine that has much else to do fails nobody. A property is tried
-on a hundred examples, and what imports a large client or reads much needs more: those have half a
-minute, and what they say (`@given`, or a `seconds` mark).
+They are seconds of a processor: a machine that has much else to do fails nobody. A property is
+tried on a hundred examples, and what imports a large client or reads much needs more: those have
+half a minute, and what they say (`@given`, or a `seconds` mark).
 """
 
 import time
