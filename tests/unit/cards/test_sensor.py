@@ -307,4 +307,6 @@ def test_what_can_not_be_delivered_is_the_first_thing_to_see(tick: Any, draw: An
         )
     )
     assert "Not delivered: Change 7 was sent 5 times" in card.json
+    assert card.banner["value"] == "Nothing changed; not delivered"
+    assert card.banner["subtitle"].startswith("weather: Change 7 was sent 5 times")
     assert card.banner["theme"] == "danger"
