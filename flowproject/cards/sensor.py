@@ -75,7 +75,9 @@ def _urgency(tick: Tick) -> int:
 
 def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
     if not ordered:
-        return banner("tick", "No sensors", "The configuration names none.")
+        return banner(
+            "tick", "No sensor looked at", "All are paused, or the configuration names none."
+        )
     looked = f"tick of {moment(max(str(tick['at']) for tick in ordered))}"
     first, detail = ordered[0], _first_line(ordered[0]["reason"])
     if stuck := [tick for tick in ordered if tick.get("undelivered")]:

@@ -50,7 +50,7 @@ def test_headline_of_one_sensor_says_what_it_did(tick: Any, draw: Any):
         (["baseline", "baseline"], "2 of 2 sensors set a baseline", "default"),
         (["settling", "superseded"], "1 of 2 sensors superseded, 1 settling", "default"),
         (["forced", "unchanged"], "1 of 2 sensors forced", "success"),
-        ([], "No sensors", "default"),
+        ([], "No sensor looked at", "default"),
     ],
 )
 def test_headline_of_several_counts_outcomes_the_most_pressing_first(
