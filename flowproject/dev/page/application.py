@@ -4,11 +4,10 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
@@ -26,11 +25,13 @@ from flowproject.dev.page.views import Views
 from flowproject.dev.serving import serve
 from flowproject.errors import FlowprojectError, UsageError
 
-__all__ = ["Page", "serve_page"]
+__all__ = ["Page", "application", "serve_page"]
 
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""
-_NOT_FOUND: Final = 404
+_DIGITS: Final = 15
+_TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
+"""View -> the one of the navigation that it belongs to."""
 
 
 class Page:
@@ -47,25 +48,25 @@ class Page:
 
     async def overview(self, request: Request) -> Response:
         """Every sensor, the timeline, the flows, the news."""
-        part = _part(request, "sensors", "timeline", "flows", "news")
-        view = await self._views.overview(
-            request.query_params.get("span", ""), with_sensors=part in ("", "sensors")
-        )
+        part = self._piece(request, "sensors", "timeline", "flows", "news")
+        view = await self._views.overview(request.query_params.get("span", ""), part)
         return self._answer(request, "overview", view, part, title="Overview")
 
     async def sensor(self, request: Request) -> Response:
         """One sensor."""
-        part = _part(request, "state", "chart", "changes", "ticks")
+        part = self._piece(request, "state", "chart", "changes", "ticks")
         name = request.path_params["name"]
-        view = await self._views.sensor(name, _number(request, "before"))
+        view = await self._views.sensor(
+            name, _number(request, "before"), with_changes=part in ("", "changes")
+        )
         return self._answer(request, "sensor", view, part, title=name)
 
     async def change(self, request: Request) -> Response:
         """One change."""
-        part = _part(request, "chain", "items", "cards")
+        part = self._piece(request, "chain", "items", "cards")
         asked = Asked(
             sensor=request.path_params["name"],
-            seq=request.path_params["seq"],
+            seq=_whole(request.path_params["seq"], "The number of the change"),
             kind=request.query_params.get("kind", ""),
             search=request.query_params.get("q", ""),
             start=_number(request, "start"),
@@ -78,24 +79,31 @@ class Page:
 
     async def runs(self, request: Request) -> Response:
         """The newest runs."""
-        part = _part(request, "runs")
+        part = self._piece(request, "runs")
         return self._answer(request, "runs", run_rows(self._known), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
         """One run."""
-        part = _part(request, "state", "cards", "log")
+        part = self._piece(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
-        view = await self._views.run(flow, run_id, with_cards=part in ("", "cards"))
+        view = await self._views.run(
+            flow, run_id, with_cards=part in ("", "cards"), with_log=part in ("", "log")
+        )
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 
     async def graph(self, request: Request) -> Response:
         """The project as a graph."""
-        part = _part(request, "graph")
+        part = self._piece(request, "graph")
         return self._answer(request, "graph", graph(self._known), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
-        """A card, for a frame that it can't get out of."""
-        html = await self._views.card(**request.path_params)
+        """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            frame = self._frame(request, "run", f"Card of {request.path_params['flow']}")
+            return self._renderer.page("card.html", frame)
+        path = request.path_params
+        number = _whole(path["number"], "The number of the card")
+        html = await self._views.card(**{**path, "number": number})
         if html is None:
             raise HTTPException(404)
         return HTMLResponse(html, headers=CARD_HEADERS)
@@ -104,9 +112,7 @@ class Page:
 
     async def live(self, request: Request) -> Response:
         """What happens, as it happens."""
-        last = request.headers.get("last-event-id", "")
-        since = int(last) if last.isdecimal() else _number(request, "since")
-        return happened(self._known.board, since)
+        return happened(self._known.board, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
         """What a run prints, as it prints it."""
@@ -114,13 +120,13 @@ class Page:
         run = self._known.board.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._known.board, run, _number(request, "start"))
+        return follow_log(self._known.board, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
         """What an action would do."""
-        part = _part(request, "plan")
+        part = self._piece(request, "plan")
         intended = plan(self._known, request.path_params["name"], request.query_params)
         context = {"plan": intended}
         return self._answer(
@@ -129,9 +135,9 @@ class Page:
 
     async def act(self, request: Request) -> Response:
         """What an action has done."""
-        part = _part(request, "result")
+        part = self._piece(request, "result")
         values = await _form(request)
-        if not secrets.compare_digest(values.pop("token", ""), self.token):
+        if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
         result = await self._doer.do(request.path_params["name"], values)
         status = 200 if result.ok else 400
@@ -175,17 +181,29 @@ class Page:
             lines=lines,
         )
 
-    def _frame(self, request: Request, active: str, title: str) -> Frame:
+    def _piece(self, request: Request, *known: str) -> str:
+        """The piece of a view that is asked for; empty for all of it, which JSON always is.
+
+        What happens from here on is told to the view when it is shown: it may not be in it.
+        """
+        request.state.number = self._known.board.number
+        part = request.query_params.get("part", "")
+        if part and part not in known:
+            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
+        return "" if wants_json(request) else part
+
+    def _frame(self, request: Request, name: str, title: str) -> Frame:
         query = request.url.remove_query_params("part").query
         board = self._known.board
+        number = getattr(request.state, "number", board.number)
         return Frame(
             project=self._known.project,
             branch=self._known.scene.branch if self._known.scene else "",
             path=request.url.path + (f"?{query}" if query else ""),
-            active=active,
+            active=_TABS.get(name, name),
             title=title,
             token=self.token,
-            live=f"/live?since={board.number}",
+            live=f"/live?since={number}",
             bus=self._known.bus,
             stopping=board.stopping,
         )
@@ -200,46 +218,49 @@ async def serve_page(
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
             shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{taken}/" + (f"?token={token}" if token else "")
+            yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
+            doer.close()
             views.known.board.close()
 
 
-def application(page: Page, token: str = "") -> Starlette:
+def application(page: Page, token: str = "") -> Guard:
     """The web application; with a token, only for who shows it."""
-    return Starlette(
+    inside = Starlette(
         routes=[
             Route("/", page.overview),
             Route("/sensors/{name}", page.sensor),
-            Route("/sensors/{name}/changes/{seq:int}", page.change),
+            Route("/sensors/{name}/changes/{seq}", page.change),
             Route("/runs", page.runs),
             Route("/runs/{flow}/{run_id}", page.run),
             Route("/runs/{flow}/{run_id}/log", page.log),
             Route("/graph", page.graph),
-            Route("/cards/{flow}/{run_id}/{step}/{task}/{number:int}", page.card),
+            Route("/cards/{flow}/{run_id}/{step}/{task}/{number}", page.card),
             Route("/actions/{name}", page.plan, methods=["GET"]),
             Route("/actions/{name}", page.act, methods=["POST"]),
             Route("/live", page.live),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, token=token)],
-        exception_handlers={HTTPException: page.failed, FlowprojectError: page.failed},
+        exception_handlers=dict.fromkeys((HTTPException, FlowprojectError, Exception), page.failed),
     )
-
-
-def _part(request: Request, *known: str) -> str:
-    """The piece of a view that is asked for; empty for all of it."""
-    part = request.query_params.get("part", "")
-    if part and part not in known:
-        raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
-    return part
+    return Guard(inside, token=token)
 
 
 def _number(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "") or "0"
-    if not (text.isascii() and text.isdecimal()):
-        raise UsageError(f"{name}={text!r} is no number", where="Address of the view")
+    return _whole(request.query_params.get(name, "") or "0", name)
+
+
+def _whole(text: str, what: str) -> int:
+    """The number, which is no larger than any file or journal."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise UsageError(f"{what}: {text[:50]!r} is no number", where="Address of the view")
     return int(text)
+
+
+def _place(request: Request, name: str) -> int:
+    """Where a stream goes on: a browser that has lost it says so itself."""
+    last = request.headers.get("last-event-id", "")
+    return _whole(last, "Last-Event-ID") if last else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -256,9 +277,15 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _problem(error: Exception) -> tuple[int, str, tuple[str, ...]]:
-    if isinstance(error, HTTPException):
-        title = "There is no such page" if error.status_code == _NOT_FOUND else error.detail
-        return error.status_code, title, ()
-    lines = tuple(str(error).splitlines())
-    status = _NOT_FOUND if isinstance(error, UsageError) else 500
-    return status, getattr(error, "headline", "Error"), lines
+    """Status, title and lines."""
+    match error:
+        case HTTPException(status_code=404):
+            return 404, "There is no such page", ()
+        case HTTPException(status_code=status, detail=title):
+            return status, title, ()
+        case UsageError():
+            return 404, error.headline, tuple(str(error).splitlines())
+        case FlowprojectError():
+            return 500, error.headline, tuple(str(error).splitlines())
+        case _:
+            return 500, "This is a bug of flowproject", (f"{type(error).__name__}: {error}",)

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowprojectError
-from flowproject.journal import DamagedEntryError
+from flowproject.journal import DamagedEntryError, Journal, Survey
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
 
-__all__ = ["Damage", "Newest", "Told", "changes", "find", "newest"]
+__all__ = ["NOTHING", "Damage", "Newest", "Told", "changes", "find", "newest"]
 
 CHANGES: Final = 25
 """On one page."""
@@ -37,9 +36,12 @@ class Damage:
 class Told:
     """Some entries, newest first, and the numbers before which older and newer pages begin."""
 
-    chains: tuple[Chain | Damage, ...]
-    older: int
-    newer: int
+    chains: tuple[Chain | Damage, ...] = ()
+    older: int = 0
+    newer: int = 0
+
+
+NOTHING: Final = Told()
 
 
 def newest(scene: Scene, sensor: str) -> Newest:
@@ -58,13 +60,14 @@ def changes(scene: Scene, sensor: str, before: int = 0) -> Told:
     Raises:
         JournalError: if the journal can't be read.
     """
-    survey = scene.journal(sensor).survey()
+    journal = scene.journal(sensor)
+    survey = journal.survey()
     numbers = survey.numbers
     start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
     start = start if before else 0
     end = start + CHANGES
     return Told(
-        chains=tuple(islice(_chains(scene, sensor, numbers[start:]), CHANGES)),
+        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - CHANGES] + 1 if start >= CHANGES else numbers[0] + 1 if start else 0,
     )
@@ -80,9 +83,10 @@ def find(scene: Scene, sensor: str, seq: int) -> Found:
     return find_change(scene, f"{sensor}/{seq}")
 
 
-def _chains(scene: Scene, sensor: str, numbers: tuple[int, ...]) -> Iterator[Chain | Damage]:
-    journal = scene.journal(sensor)
-    survey, patience = journal.survey(), patience_of(scene.project.sensors[sensor])
+def _chains(
+    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+) -> Iterator[Chain | Damage]:
+    patience = patience_of(scene.project.sensors[journal.sensor])
     for seq in numbers:
         try:
             entry = journal.get(seq)

@@ -5,15 +5,17 @@ ticks and after ten thousand.
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import singledispatchmethod
 from pathlib import Path
 from typing import Final, Literal
 
 from flowproject.dev.happenings import (
+    Acted,
     EventReceived,
     Happening,
     RunFinished,
@@ -34,6 +36,7 @@ _KEPT_TICKS: Final = 10_000
 _KEPT_RUNS: Final = 2_000
 _KEPT_EVENTS: Final = 2_000
 _KEPT_NEWS: Final = 200
+_KEPT_CHANGES: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class Run:
     """The ids of the events that started it, which are those of changes."""
     started: datetime
     log: Path
+    sensors: tuple[str, ...] | None = None
+    """The sensors that it may look at; None: all of its flow's."""
     state: RunState = "running"
     seconds: float | None = None
     exit_code: int | None = None
@@ -54,8 +59,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """`Flow/id`, as people and the journal write it."""
-        return f"{self.flow}/{self.run_id}"
+        """`Flow/id`, as people and the journal write it; the flow alone if it never had an id."""
+        return f"{self.flow}/{self.run_id}" if self.run_id else self.flow
+
+    @property
+    def at(self) -> datetime:
+        """When it started: what a happening has under this name."""
+        return self.started
 
 
 @dataclass(kw_only=True)
@@ -72,6 +82,12 @@ class Board:
     """Sensor -> the flow whose run looked at it last."""
     running: set[str] = field(default_factory=set)
     """Names of the runs under way."""
+    changes: OrderedDict[str, tuple[str, int]] = field(default_factory=OrderedDict)
+    """Id of a change -> its sensor and number."""
+    acts: int = 0
+    """How many things people have done."""
+    longest: float = 0.0
+    """Seconds of the longest run that has ended."""
     started: Started | None = None
     stopping: bool = False
     over: bool = False
@@ -80,8 +96,10 @@ class Board:
     """How many things have happened."""
     watchers: set[asyncio.Event] = field(default_factory=set)
     """Each is set whenever something has happened."""
-    readers: defaultdict[str, set[asyncio.Event]] = field(default_factory=lambda: defaultdict(set))
+    readers: dict[str, set[asyncio.Event]] = field(default_factory=dict)
     """Name of a run -> each is set whenever it has printed something, or is over."""
+    _newest: dict[str, str] = field(default_factory=dict)
+    """Flow -> name of the run that started last."""
 
     def hear(self, happening: Happening) -> None:
         """Take note of what happened."""
@@ -93,14 +111,36 @@ class Board:
         self.number += 1
         self._wake(self.watchers)
 
+    @contextmanager
+    def watching(self) -> Iterator[asyncio.Event]:
+        """What is set whenever something has happened."""
+        moved = asyncio.Event()
+        self.watchers.add(moved)
+        try:
+            yield moved
+        finally:
+            self.watchers.discard(moved)
+
+    @contextmanager
+    def reading(self, run: str) -> Iterator[asyncio.Event]:
+        """What is set whenever the run has printed something, or is over."""
+        moved = asyncio.Event()
+        self.readers.setdefault(run, set()).add(moved)
+        try:
+            yield moved
+        finally:
+            self.readers[run].discard(moved)
+            if not self.readers[run]:
+                del self.readers[run]
+
     def close(self) -> None:
         """Let everybody who watches know that nothing more will come."""
         self.stopping = self.over = True
         self._wake(self.watchers.union(*self.readers.values()))
 
-    def flow_runs(self, flow: str) -> Iterator[Run]:
-        """The runs of a flow, newest first."""
-        return (run for run in reversed(self.runs.values()) if run.flow == flow)
+    def newest_run(self, flow: str) -> Run | None:
+        """The run of a flow that started last."""
+        return self.runs.get(self._newest.get(flow, ""))
 
     def latest(self, sensor: str) -> Tick | None:
         """The newest tick of a sensor."""
@@ -110,6 +150,14 @@ class Board:
     def _wake(self, watchers: Iterable[asyncio.Event]) -> None:
         for watcher in watchers:
             watcher.set()
+
+    def _keep(self, run: Run) -> None:
+        key = run.name if run.run_id else f"{run.flow}/{run.log.name}"
+        self.runs[key] = run
+        self._newest[run.flow] = key
+        while len(self.runs) > _KEPT_RUNS:
+            # A run that goes on is shown, however many have come and gone since it started.
+            del self.runs[next(name for name in self.runs if name not in self.running)]
 
     @singledispatchmethod
     def _note(self, happening: Happening) -> None:
@@ -123,6 +171,10 @@ class Board:
     def _(self, tick: Tick) -> None:
         self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(tick)
         self.lookers[tick.sensor] = tick.flow
+        if tick.id:
+            self.changes[tick.id] = (tick.sensor, tick.seq)
+            while len(self.changes) > _KEPT_CHANGES:
+                self.changes.popitem(last=False)
         if run := self.runs.get(name := f"{tick.flow}/{tick.run_id}"):
             self.runs[name] = replace(run, ticks=(*run.ticks, tick))
 
@@ -139,17 +191,19 @@ class Board:
             events=tuple(start.events),
             started=start.at,
             log=start.log,
+            sensors=None if start.sensors is None else tuple(start.sensors),
         )
-        self.runs[run.name] = run
         self.running.add(run.name)
-        while len(self.runs) > _KEPT_RUNS:
-            self.runs.popitem(last=False)
+        self._keep(run)
 
     @_note.register
     def _(self, end: RunFinished) -> None:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
-        if run := self.runs.get(name):
+        self.longest = max(self.longest, end.seconds)
+        if not end.run_id:
+            self._keep(_stillborn(end))
+        elif run := self.runs.get(name):
             self.runs[name] = replace(
                 run,
                 state="succeeded" if end.ok else "failed",
@@ -158,6 +212,25 @@ class Board:
             )
         self._wake(self.readers.get(name, ()))
 
+    @_note.register
+    def _(self, _: Acted) -> None:
+        self.acts += 1
+
     @_note.register(Stopping | Stopped)
     def _(self, _: Happening) -> None:
         self.stopping = True
+
+
+def _stillborn(end: RunFinished) -> Run:
+    """A run that failed before it had an id."""
+    return Run(
+        flow=end.flow,
+        run_id="",
+        cause=end.cause,
+        events=(),
+        started=end.at - timedelta(seconds=end.seconds),
+        log=end.log,
+        state="failed",
+        seconds=end.seconds,
+        exit_code=end.exit_code,
+    )

@@ -48,32 +48,34 @@ class News:
     """`tick`, `event`, `run`, `dropped`, `waiting`, `warning`, `skipped`, `action`, ..."""
     subject: Link
     text: str
+    more: tuple[str, ...]
+    """Lines that follow, such as the last ones of a failed run."""
     bad: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """All of it; `news` is newest first, at most 50."""
+    """All of it, or one piece and the others empty; `news` is newest first, at most 50."""
 
     sensors: tuple[SensorRow, ...]
-    timeline: Timeline
+    timeline: Timeline | None
     flows: tuple[FlowRow, ...]
     news: tuple[News, ...]
 
 
-def overview(known: Knowledge, sensors: Sequence[SensorRow], span: str) -> Overview:
-    """The overview, with these rows of sensors, and the timeline of this span."""
+def overview(known: Knowledge, sensors: Sequence[SensorRow], span: str, part: str = "") -> Overview:
+    """The overview, or a piece of it: these rows of sensors, the timeline of this span."""
     return Overview(
         sensors=tuple(sensors),
-        timeline=timeline(known, span),
-        flows=tuple(_flow(known, flow) for flow in known.flows),
-        news=tuple(islice(_news(known), _NEWS)),
+        timeline=timeline(known, span) if part in ("", "timeline") else None,
+        flows=tuple(_flow(known, flow) for flow in known.flows) if part in ("", "flows") else (),
+        news=tuple(islice(_news(known), _NEWS)) if part in ("", "news") else (),
     )
 
 
 def _flow(known: Knowledge, flow: FlowFile) -> FlowRow:
     due = known.due().get(flow.name)
-    latest = next(known.board.flow_runs(flow.name), None)
+    latest = known.board.newest_run(flow.name)
     return FlowRow(
         name=flow.name,
         starts=_starts(known, flow),
@@ -101,6 +103,7 @@ def _news(known: Knowledge) -> Iterator[News]:
                 kind=words.kind,
                 subject=Link(text=words.subject, href=_href(happening)),
                 text=words.rest,
+                more=words.more if isinstance(happening, RunFinished) else (),
                 bad=_is_bad(happening),
             )
 

@@ -1,22 +1,23 @@
 """Ticks, events and runs on one axis of time. Positions are in percent of the width."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Reversible, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from flowproject.cards.wording import duration, one_line
 from flowproject.dev.happenings import EventReceived, Tick
 from flowproject.dev.page.board import Board, Run
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.parts import Link
+from flowproject.dev.page.window import Window, ended, window_of
 from flowproject.dev.page.words import (
     change_address,
     run_address,
     sensor_address,
-    symbol,
     urgency,
 )
 
@@ -24,11 +25,10 @@ __all__ = ["SPANS", "Label", "Lane", "Mark", "Tie", "Timeline", "timeline"]
 
 SPANS: Final = {"5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "1w": 604800}
 """Name -> seconds."""
-_COLUMNS: Final = 120
-"""Marks side by side in a lane: what is closer together becomes one."""
 _TIES: Final = 200
 _NARROWEST: Final = 0.4
 _LABELS: Final = 5
+_T = TypeVar("_T")
 _STEPS: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
@@ -40,7 +40,6 @@ class Mark:
     width: float
     outcome: str
     """The outcome of a tick; `event`; the state of a run."""
-    symbol: str
     words: str
     """The whole of it in words, for the pointer and for screen readers."""
     href: str
@@ -93,30 +92,6 @@ class Timeline:
     """Other stretches to look at; the present one has no address."""
 
 
-class _Moment(Protocol):
-    @property
-    def at(self) -> datetime: ...
-
-
-_T = TypeVar("_T", bound=_Moment)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Window:
-    """The stretch of time that is shown, and what lies in it, oldest first."""
-
-    start: datetime
-    end: datetime
-    ticks: Mapping[str, list[Tick]] = field(default_factory=dict)
-    events: list[EventReceived] = field(default_factory=list)
-    runs: Mapping[str, list[Run]] = field(default_factory=dict)
-
-    def x(self, moment: datetime) -> float:
-        """Its place in percent; what was before the start is at 0."""
-        share = (moment - self.start) / (self.end - self.start)
-        return round(100 * min(1.0, max(0.0, share)), 2)
-
-
 def timeline(known: Knowledge, span: str) -> Timeline:
     """What has happened in the last 5 minutes, hour, ...; an unknown or empty span: what fits.
 
@@ -124,7 +99,7 @@ def timeline(known: Knowledge, span: str) -> Timeline:
     """
     now = known.now()
     span = span if span in SPANS else _fitting(known.board, now)
-    window = _window(known, now - timedelta(seconds=SPANS[span]), now)
+    window = window_of(known, now - timedelta(seconds=SPANS[span]), now)
     lanes = [*_tick_lanes(window), _event_lane(window), *_run_lanes(window)]
     return Timeline(
         start=window.start.isoformat(),
@@ -145,54 +120,59 @@ def _fitting(board: Board, now: datetime) -> str:
     return next((name for name in ("5m", "15m") if seconds < SPANS[name]), "1h")
 
 
-def _window(known: Knowledge, start: datetime, end: datetime) -> _Window:
-    board = known.board
-    runs: dict[str, list[Run]] = {flow.name: [] for flow in known.flows}
-    for run in reversed(board.runs.values()):
-        if run.started < start and run.state != "running":
-            break
-        runs.setdefault(run.flow, []).insert(0, run)
-    ticks = {name: _since(board.ticks.get(name, ()), start) for name in known.sensors}
-    return _Window(start=start, end=end, ticks=ticks, events=_since(board.events, start), runs=runs)
-
-
-def _since(things: Reversible[_T], start: datetime) -> list[_T]:
-    """Those from the start on, oldest first, of things in that order."""
-    found: list[_T] = []
-    for thing in reversed(things):
-        if thing.at < start:
-            break
-        found.append(thing)
-    return found[::-1]
-
-
 # -------------------------------------------------------------------------------------------- lanes
 
 
-def _tick_lanes(window: _Window) -> Iterator[Lane]:
+def _tick_lanes(window: Window) -> Iterator[Lane]:
+    draw = partial(_tick_mark, window)
     for sensor, ticks in window.ticks.items():
-        marks = _merged([_tick_mark(tick, window) for tick in ticks])
+        marks = _marks(window.columns(ticks), _outcome, draw)
         yield Lane(name=sensor, kind="ticks", href=sensor_address(sensor), marks=marks)
 
 
-def _event_lane(window: _Window) -> Lane:
+def _event_lane(window: Window) -> Lane:
     hrefs = {
         tick.id: change_address(tick.sensor, tick.seq)
         for ticks in window.ticks.values()
         for tick in ticks
         if tick.id
     }
-    marks = [_event_mark(event, window, hrefs.get(event.id, "")) for event in window.events]
-    return Lane(name="events", kind="events", href="", marks=_merged(marks))
+    draw = partial(_event_mark, window, hrefs)
+    marks = _marks(window.columns(window.events), lambda _: "event", draw)
+    return Lane(name="event bus", kind="events", href="", marks=marks)
 
 
-def _run_lanes(window: _Window) -> Iterator[Lane]:
+def _run_lanes(window: Window) -> Iterator[Lane]:
+    draw = partial(_run_mark, window)
     for flow, runs in window.runs.items():
-        marks = _merged([_run_mark(run, window) for run in runs])
+        marks = _marks(window.columns(runs), _state, draw)
         yield Lane(name=flow, kind="runs", href="/runs", marks=marks)
 
 
-def _tick_mark(tick: Tick, window: _Window) -> Mark:
+def _marks(
+    columns: Iterable[list[_T]], word: Callable[[_T], str], draw: Callable[[_T], Mark]
+) -> tuple[Mark, ...]:
+    """One mark for each column: of what lies in it, the most pressing stands for all."""
+    return tuple(_mark_of(things, word, draw) for things in columns)
+
+
+def _mark_of(things: list[_T], word: Callable[[_T], str], draw: Callable[[_T], Mark]) -> Mark:
+    mark = draw(min(things, key=lambda thing: urgency(word(thing))))
+    if len(things) == 1:
+        return mark
+    words = f"{mark.words}, and {len(things) - 1:,} more"
+    return replace(mark, count=len(things), words=words)
+
+
+def _outcome(tick: Tick) -> str:
+    return tick.outcome
+
+
+def _state(run: Run) -> str:
+    return run.state
+
+
+def _tick_mark(window: Window, tick: Tick) -> Mark:
     run = run_address(f"{tick.flow}/{tick.run_id}")
     return _mark(
         window.x(tick.at),
@@ -203,15 +183,15 @@ def _tick_mark(tick: Tick, window: _Window) -> Mark:
     )
 
 
-def _event_mark(event: EventReceived, window: _Window, href: str) -> Mark:
+def _event_mark(window: Window, hrefs: Mapping[str, str], event: EventReceived) -> Mark:
     starts = ", ".join(event.flows) or "nothing"
     words = f"{event.at:%H:%M:%S} event {event.event}, starts {starts}"
+    href = hrefs.get(event.id, "")
     return _mark(window.x(event.at), "event", words, href=href, chain=event.id)
 
 
-def _run_mark(run: Run, window: _Window) -> Mark:
+def _run_mark(window: Window, run: Run) -> Mark:
     took = "" if run.seconds is None else f" after {duration(run.seconds)}"
-    ended = run.started + timedelta(seconds=run.seconds or 0) if took else window.end
     x = window.x(run.started)
     return _mark(
         x,
@@ -219,7 +199,7 @@ def _run_mark(run: Run, window: _Window) -> Mark:
         f"{run.started:%H:%M:%S} {run.name} {run.state}{took}, started by {run.cause}",
         href=run_address(run.name),
         chain=next(iter(run.events), "") or next((tick.id for tick in run.ticks if tick.id), ""),
-        width=round(max(_NARROWEST, window.x(ended) - x), 2),
+        width=round(max(_NARROWEST, window.x(ended(run, window.end)) - x), 2),
     )
 
 
@@ -228,7 +208,6 @@ def _mark(x: float, outcome: str, words: str, *, href: str, chain: str, width: f
         x=x,
         width=width,
         outcome=outcome,
-        symbol=symbol(outcome),
         words=words,
         href=href,
         count=1,
@@ -236,26 +215,10 @@ def _mark(x: float, outcome: str, words: str, *, href: str, chain: str, width: f
     )
 
 
-def _merged(marks: Sequence[Mark]) -> tuple[Mark, ...]:
-    """The same in at most so many columns: of those in one, the most pressing stands for all."""
-    columns: dict[int, list[Mark]] = defaultdict(list)
-    for mark in marks:
-        columns[int(mark.x * _COLUMNS / 100)].append(mark)
-    return tuple(map(_most_pressing, columns.values()))
-
-
-def _most_pressing(marks: list[Mark]) -> Mark:
-    top = min(marks, key=lambda mark: urgency(mark.outcome))
-    if len(marks) == 1:
-        return top
-    words = f"{top.words}, and {len(marks) - 1:,} more"
-    return replace(top, count=len(marks), words=words)
-
-
 # --------------------------------------------------------------------------------------------- ties
 
 
-def _ties(window: _Window) -> Iterator[Tie]:
+def _ties(window: Window) -> Iterator[Tie]:
     """From each tick with a change to its event, and from there to the runs; newest first."""
     events_lane = len(window.ticks)
     causes = {
@@ -270,17 +233,26 @@ def _ties(window: _Window) -> Iterator[Tie]:
             for event_id in run.events:
                 effects[event_id].append((lane, run))
     for event in reversed(window.events):
+        if not event.id:  # nobody can say what belongs to it
+            continue
         x = window.x(event.at)
         if event.id in causes:
             lane, tick = causes[event.id]
             at = window.x(tick.at)
             yield Tie(x1=at, from_lane=lane, x2=x, to_lane=events_lane, chain=event.id)
-        for lane, run in effects[event.id]:
+        for lane, run in _begun_after(effects[event.id], event.at):
             at = window.x(run.started)
             yield Tie(x1=x, from_lane=events_lane, x2=at, to_lane=lane, chain=event.id)
 
 
-def _labels(window: _Window) -> Iterator[Label]:
+def _begun_after(effects: list[tuple[int, Run]], moment: datetime) -> list[tuple[int, Run]]:
+    """The runs that began then or later, which are taken from the list: the others had a cause."""
+    found = [effect for effect in effects if effect[1].started >= moment]
+    effects[:] = [effect for effect in effects if effect[1].started < moment]
+    return found
+
+
+def _labels(window: Window) -> Iterator[Label]:
     """Round moments, some five of them."""
     seconds = (window.end - window.start).total_seconds()
     step = next((step for step in _STEPS if seconds / step <= _LABELS), _STEPS[-1])
@@ -291,5 +263,5 @@ def _labels(window: _Window) -> Iterator[Label]:
     )
     form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%b %d"  # noqa: PLR2004  # a minute, a day
     while moment <= window.end:
-        yield Label(x=window.x(moment), text=format(moment, form))
+        yield Label(x=window.x(moment), text=format(moment.astimezone(), form))
         moment += timedelta(seconds=step)

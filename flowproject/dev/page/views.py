@@ -1,8 +1,11 @@
 """The views as they are asked for: what each needs is read, in threads, and made into one."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
@@ -12,7 +15,7 @@ from flowproject.dev.page.items import KINDS, Asked, Items, items_view
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.overview import Overview, overview
 from flowproject.dev.page.parts import Link
-from flowproject.dev.page.runs import RunView, past_view, run_view
+from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.page.words import address, run_address
 from flowproject.dev.runs import card_html, read_cards, read_past
@@ -22,9 +25,21 @@ from flowproject.sensing import Found, Scene
 
 __all__ = ["Views"]
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _RUNS: Final = 4
 """Runs of a change whose cards are shown in place."""
+_FRESH: Final = 10.0
+"""Seconds for which the end of a journal is taken for known: other processes may write there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """The end of a journal as it was read, at which sign of the loop and when."""
+
+    newest: archive.Newest
+    sign: object
+    read: float
 
 
 class Views:
@@ -33,12 +48,14 @@ class Views:
     def __init__(self, known: Knowledge, reading: Executor) -> None:
         self.known = known
         self._reading = reading
+        self._ends: dict[str, _End] = {}
 
-    async def overview(self, span: str, *, with_sensors: bool) -> Overview:
-        """The overview; its sensors cost requests to their journals, and may be left out."""
-        return overview(self.known, await self._rows() if with_sensors else (), span)
+    async def overview(self, span: str, part: str) -> Overview:
+        """The overview, or a piece of it."""
+        rows = await self._rows() if part in ("", "sensors") else ()
+        return overview(self.known, rows, span, part)
 
-    async def sensor(self, name: str, before: int) -> SensorView:
+    async def sensor(self, name: str, before: int, *, with_changes: bool) -> SensorView:
         """One sensor, with the changes before this number (0: the newest).
 
         Raises:
@@ -47,7 +64,9 @@ class Views:
         """
         scene = self._scene()
         [sensor] = scene.sensors([name])
-        newest = await asyncio.to_thread(archive.newest, scene, name)
+        [newest] = await self._newest(scene, [sensor])
+        if not with_changes:
+            return sensor_view(self.known, sensor, newest)
         told = await asyncio.to_thread(archive.changes, scene, name, before)
         return sensor_view(self.known, sensor, newest, told)
 
@@ -66,17 +85,18 @@ class Views:
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
         return change_view(found.chain, items, cards)
 
-    async def run(self, flow: str, run_id: str, *, with_cards: bool) -> RunView:
+    async def run(self, flow: str, run_id: str, *, with_cards: bool, with_log: bool) -> RunView:
         """One run, whether the loop has started it or not.
 
         Raises:
             UsageError: if there is no such run.
         """
         name = f"{flow}/{run_id}"
-        known, run = self.known.flow(flow), self.known.board.runs.get(name)
+        known = self.known.flow(flow)
         cards = await self._cards([name]) if with_cards else []
-        if run:
-            return await asyncio.to_thread(run_view, self.known, run, cards)
+        if run := self.known.board.runs.get(name):
+            log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
+            return run_view(self.known, run, cards, log, size)
         past = await self._read(read_past, known, run_id) if known else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
@@ -92,10 +112,27 @@ class Views:
         if scene is None:
             return ()
         sensors = list(scene.project.sensors.values())
-        ends = await asyncio.to_thread(_ends, scene, sensors)
+        ends = await self._newest(scene, sensors)
         return tuple(
             sensor_row(self.known, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
+
+    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
+        """The ends of the journals, read where something may have been written since."""
+        signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
+        stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
+        for name, end in zip(stale, await _ends(scene, stale), strict=True):
+            self._ends[name] = _End(newest=end, sign=signs[name], read=time.monotonic())
+        return [self._ends[sensor.name].newest for sensor in sensors]
+
+    def _sign(self, sensor: str) -> object:
+        """What differs as soon as this loop has looked at the sensor, or a person has acted."""
+        return self.known.board.latest(sensor), self.known.board.acts
+
+    def _is_known(self, sensor: str, sign: object) -> bool:
+        known = self._ends.get(sensor)
+        fresh = time.monotonic() - _FRESH
+        return known is not None and known.sign == sign and known.read > fresh
 
     async def _cards(self, runs: Sequence[str]) -> list[CardFrame]:
         """The cards of some runs, written `Flow/id`."""
@@ -118,8 +155,11 @@ class Views:
         return self.known.scene
 
 
-def _ends(scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
-    return [archive.newest(scene, sensor.name) for sensor in sensors]
+async def _ends(scene: Scene, sensors: Sequence[str]) -> list[archive.Newest]:
+    """The ends of the journals, all in one thread."""
+    if not sensors:
+        return []
+    return await asyncio.to_thread(lambda: [archive.newest(scene, name) for name in sensors])
 
 
 def _items(found: Found, asked: Asked) -> Items | None:
@@ -128,11 +168,11 @@ def _items(found: Found, asked: Asked) -> Items | None:
 
 
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:
-    from metaflow.exception import MetaflowNotFound
-
     try:
         places = read_cards(flow, run_id)
-    except MetaflowNotFound:
+    except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
+        # The rest of the view does not depend on them.
+        _log.warning("The cards of %s/%s can't be read: %s", flow.name, run_id, error)
         return []
     run = f"{flow.name}/{run_id}"
     return [

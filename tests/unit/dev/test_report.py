@@ -20,14 +20,20 @@ ALL: list[tuple[Happening, str]] = [
             at=AT,
             url="http://127.0.0.1:1/event",
             logs=Path("logs"),
+            page="http://127.0.0.1:2/",
             schedules={"F": "every 10 s"},
             listeners={"G": ["a", "b"]},
         ),
         (
             "12:30:05  listening  http://127.0.0.1:1/event  logs in logs\n"
+            "                     http://127.0.0.1:2/  shows all of this in a browser\n"
             "                     F  runs every 10 s\n"
             "                     G  waits for a and b"
         ),
+    ),
+    (
+        happenings.Started(at=AT, url="http://127.0.0.1:1/event", logs=Path("logs")),
+        "12:30:05  listening  http://127.0.0.1:1/event  logs in logs",
     ),
     (
         happenings.EventReceived(at=AT, event="a", id="1", flows=["G"]),
@@ -86,6 +92,14 @@ ALL: list[tuple[Happening, str]] = [
             at=AT, flow="F", run_id="7", sensor="weather", outcome="changed", reason="3 rows"
         ),
         "12:30:05  tick       weather  changed: 3 rows",
+    ),
+    (
+        happenings.Acted(at=AT, action="pause", target="weather", text=""),
+        "12:30:05  page       pause weather",
+    ),
+    (
+        happenings.Acted(at=AT, action="replay", target="weather/7", text="failed: no bus"),
+        "12:30:05  page       replay weather/7  failed: no bus",
     ),
     (
         happenings.Stopping(at=AT, runs=2, grace=5.0),

@@ -1,0 +1,47 @@
+"""A run looks at all of its sensors, unless whoever started it has named some."""
+
+from pathlib import Path
+
+import pytest
+
+from flowproject.errors import UsageError
+from flowproject.sensing import SENSORS_ONLY, Scene, chosen
+from tests.unit.dev.page.known import scene
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.delenv(SENSORS_ONLY, raising=False)
+    return scene(tmp_path, "a", "b", "c")
+
+
+def test_without_the_variable_it_looks_at_all_or_at_its_own(place: Scene):
+    assert chosen(place) == ["a", "b", "c"]
+    assert chosen(place, ["c", "a"]) == ["c", "a"]
+
+
+@pytest.mark.parametrize(
+    "only, own, looked_at",
+    [
+        ("b", (), ["b"]),
+        ("c,a", (), ["a", "c"]),
+        ("b", ("a", "c"), []),
+        ("c,b", ("a", "c"), ["c"]),
+        ("", (), []),
+        ("nobody,b", (), ["b"]),
+    ],
+)
+def test_the_variable_names_those_of_its_own_that_it_looks_at(
+    place: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    only: str,
+    own: tuple[str, ...],
+    looked_at: list[str],
+):
+    monkeypatch.setenv(SENSORS_ONLY, only)
+    assert chosen(place, own) == looked_at
+
+
+def test_a_flow_that_names_a_sensor_that_is_not_there_is_refused(place: Scene):
+    with pytest.raises(UsageError, match="There is no sensor 'd'"):
+        chosen(place, ["d"])
