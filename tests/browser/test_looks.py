@@ -67,7 +67,8 @@ def addresses(loop: LocalLoop) -> dict[str, str]:
 def _look(place: Place, *, days_ago: int) -> None:
     """A tick of the past, which costs no run."""
     then = dt.datetime.now(dt.UTC) - dt.timedelta(days=days_ago)
-    sensing.observe(replace(place.scene(), clock=lambda: then))
+    run = f"SensorFlow/{int(then.timestamp() * 1_000_000)}"
+    sensing.observe(replace(place.scene(), clock=lambda: then, run=run))
 
 
 def _correct(place: Place) -> None:
