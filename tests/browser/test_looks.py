@@ -126,7 +126,8 @@ def test_a_dialog_can_be_read_by_everyone(loop: LocalLoop, open_view: Open, name
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_list_of_keys_can_be_read_by_everyone(loop: LocalLoop, open_view: Open, width: str):
     view = open_view(loop.page, width=WIDTHS[width])
-    view.page.get_by_role("button", name="Keyboard shortcuts").click()
+    view.page.keyboard.press("?")
+    expect(view.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
 
     assert faults(view, "keys", width, "#help") == []
 
