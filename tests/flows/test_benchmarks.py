@@ -23,5 +23,5 @@ def test_a_quick_run_shows_every_figure_and_leaves_the_results_as_they_are():
     )
 
     assert run.returncode == 0, run.stderr
-    assert len([line for line in run.stdout.splitlines() if " ÷ " in line]) == 23
+    assert len([line for line in run.stdout.splitlines() if " ÷ " in line]) == 25
     assert results.read_bytes() == before

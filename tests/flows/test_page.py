@@ -71,7 +71,7 @@ class AskFlow(FlowSpec):
 if __name__ == "__main__":
     AskFlow()
 """
-SAY = '        print("SENSORS", __import__("os").environ.get("FLOWPROJECT_SENSORS"))\n'
+SAY = "        print(f'SENSORS [{__import__(\"os\").environ.get(\"FLOWPROJECT_SENSORS\")}]')\n"
 LOOK = "        self.ticks = self.observe("
 
 
@@ -129,7 +129,7 @@ def runs_of(page: Asker, flow: str) -> list[RunFinished]:
 
 def sensors_named(run: RunFinished) -> str:
     """The variable that the run was started with, as its flow said."""
-    found = re.search(r"SENSORS (\S*)", run.log.read_text())
+    found = re.search(r"SENSORS \[(.*)\]", run.log.read_text())
     assert found
     return found[1]
 
