@@ -15,6 +15,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 UV := uv==0.13.9
 
+# pip compiles on one core, for more than half of an installation: every core does it afterwards, and
+# leaves out what nobody imports. What does not compile is a package's template.
+INSTALL := $(PIP) install --no-compile --require-hashes --requirement
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests/|/kubernetes/aio/' $(VENV)/lib || true
+
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -28,12 +33,12 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 	@$(BIN)/flowproject dev $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Pages and the demo are typed in where the project is installed, which is .venv.
 environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
 	$(BIN)/python -m pytest -m environment $(ARGS)
-	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore tests/docs --ignore tests/flows/test_demo.py \
 	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or receipts or sensorflow or starterflow" $(ARGS)
 
@@ -77,7 +82,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.build: requirements-build.lock | $(BIN)/python
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
 	@touch $@
 
 $(VENV)/.project: pyproject.toml $(VENV)/.build
@@ -86,12 +91,14 @@ $(VENV)/.project: pyproject.toml $(VENV)/.build
 
 $(VENV)/.runtime: $(RUNTIME) $(VENV)/.project
 	@echo "Installing $< (once)"
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.project
 	@echo "Installing $< (once)"
-	@$(PIP) install --require-hashes --requirement $<
+	@$(INSTALL) $<
+	@$(COMPILE)
 	@touch $@ $(VENV)/.runtime
 
 # Microsoft's emulator of Azure Blob Storage, which is an npm package: for tests only.

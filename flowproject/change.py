@@ -131,6 +131,27 @@ class Change:
         return self._small(self._event["previous"], "previous")
 
     @property
+    def sample(self) -> dict[str, Json]:
+        """The first few items of each kind, as `added` and so on give them: enough for a card.
+
+        It comes with the event, or from the journal if it was too large; empty if neither has it.
+        """
+        try:
+            return dict(self._small(self._event.get("sample", {}), "sample"))  # type: ignore[arg-type]  # it is an object
+        except JournalError:
+            return {}
+
+    @property
+    def recorded_at(self) -> str:
+        """When a tick recorded it, in UTC (ISO 8601); empty if its event does not say so."""
+        return str(self._event.get("recorded_at", ""))
+
+    @property
+    def run(self) -> str:
+        """The run of that tick, as `Flow/id`; empty if its event does not say so."""
+        return str(self._event.get("run", ""))
+
+    @property
     def added(self) -> ChangedItems:
         """The items that are new: rows by column name, or files with key, size and so on."""
         return ChangedItems(self._difference.added, lambda item: item.shown)

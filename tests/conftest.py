@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+
 pytest_plugins = ("tests.servers", "tests.containers", "tests.snow")
 
 # A shared machine is slow at times: what is judged is the answer, not its speed.
@@ -23,15 +26,21 @@ os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
 os.environ.pop("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", None)
 
 
+# `make test` gives a core one file at a time: what takes longest goes first, so that in the end the
+# cores share what is short.
+LONGEST_FIRST = ("docs", "flows", "deploy", "browser", "faults", "model", "contract", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded, also from the workers of a parallel run."""
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
             if name == "figure":
                 terminalreporter.write_line(value)
-
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Bus:

@@ -22,7 +22,7 @@ __all__ = ["Place", "Ran", "make_place"]
 
 _PREFIX = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/\S+ \(pid \d+\)\] )?", re.MULTILINE)
 _RUN_ID = re.compile(r"run-id (\d+)")
-_PATIENCE = 90
+_PATIENCE = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class Place:
         event = f"mfns.demo.user.tester.{sensor}_changed"
         return {name: json.dumps({"name": event, "timestamp": 1, **message})}
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = _PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it did not happen"

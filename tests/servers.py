@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sysconfig
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,8 +136,25 @@ def moto(aws: dict[str, str]) -> Iterator[Moto]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield Moto("moto", f"http://{host}:{port}", aws)
+    with _writes_one_at_a_time():
+        yield Moto("moto", f"http://{host}:{port}", aws)
     server.stop()
+
+
+@contextmanager
+def _writes_one_at_a_time() -> Iterator[None]:
+    """On S3 one of several that create a key does; moto looks and writes in two steps."""
+    from moto.s3.responses import S3Response
+
+    writing, put_object = threading.Lock(), S3Response.put_object
+
+    def put_alone(self: Any) -> Any:
+        with writing:
+            return put_object(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", put_alone)
+        yield
 
 
 class _Program:

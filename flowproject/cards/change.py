@@ -1,16 +1,19 @@
 """The top of a listener's card: the change that started its run, told in a few words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Final, Protocol
 
-from flowproject.cards.layout import MetaflowCardComponent, banner, paragraph, table
-from flowproject.cards.wording import one_line, value_text
+from flowproject.cards.layout import MetaflowCardComponent, banner, facts, paragraph, style
+from flowproject.cards.tables import difference_tables
+from flowproject.cards.wording import moment, one_line, value_text
 
 __all__ = ["Started", "change_card", "idle_card"]
 
+_ROWS: Final = 5  # of each kind: what the flow makes of the change is on the card, too
+
 
 class Started(Protocol):
-    """What a card reads of the change that started a run: only what came with the event."""
+    """What a card reads of the change that started a run: what came with the event."""
 
     @property
     def id(self) -> str:
@@ -40,28 +43,61 @@ class Started(Protocol):
     def counts(self) -> Mapping[str, int]:
         """How many items were added, modified and removed."""
 
+    @property
+    def sample(self) -> Mapping[str, Any]:
+        """The first few items of each kind."""
+
+    @property
+    def recorded_at(self) -> str:
+        """When it was recorded, as ISO 8601; empty if that is not known."""
+
+    @property
+    def run(self) -> str:
+        """The run that recorded it; empty if that is not known."""
+
+    @property
+    def first_seq(self) -> int:
+        """The number of the oldest change that came with it."""
+
+    @property
+    def attempt(self) -> int:
+        """Above 1 if a person had it replayed."""
+
 
 def change_card(change: Started | None) -> list[MetaflowCardComponent]:
-    """Which change started the run, from what to what; or that a person started it."""
+    """Which change started the run, from what to what, with a sample of what is different.
+
+    Or that no change started it.
+    """
     if change is None:
-        return [banner("why this run", "Started by hand", "No change of a sensor started it.")]
+        return [
+            style(),
+            banner("why this run", "Started by hand", "No change of a sensor started it."),
+        ]
     sensor = one_line(change.sensor, 60)
     headline = banner(
         f"why this run: {sensor} changed",
         change.reason,
         f"Change {change.seq} of sensor {sensor}, id {one_line(change.id, 40)}",
     )
-    return [headline, _facts(change)]
+    tables = difference_tables(change.counts, change.sample, most=_ROWS)
+    return [style(), headline, _facts(change), *tables]
 
 
 def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
     """That a run did nothing, and why."""
     headline = banner("why this run", "Nothing to do", "Another run has what started this one.")
-    return [headline, *map(paragraph, reasons)]
+    return [style(), headline, *map(paragraph, reasons)]
 
 
 def _facts(change: Started) -> MetaflowCardComponent:
-    facts = {"before": value_text(change.previous), "now": value_text(change.value)}
-    if any(change.counts.values()):
-        facts |= {kind: f"{count:,}" for kind, count in change.counts.items()}
-    return table(list(facts), [list(facts.values())])
+    told = {"before": value_text(change.previous), "now": value_text(change.value)}
+    if counted := [f"{count:,} {kind}" for kind, count in change.counts.items() if count]:
+        told["items"] = ", ".join(counted)
+    if change.recorded_at:
+        told["recorded"] = f"{moment(change.recorded_at)} by {one_line(change.run, 80)}"
+    if change.first_seq != change.seq:
+        told["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
+    if change.attempt > 1:
+        told["attempt"] = f"{change.attempt:,}: it was replayed"
+    return facts(told)

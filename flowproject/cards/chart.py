@@ -75,13 +75,13 @@ def line_chart(
 
 
 def step_chart(trail: Sequence[Sequence[object]], y_title: str) -> MetaflowCardComponent | None:
-    """A chart that holds each number until the next, as data does; None without any number.
+    """A chart that holds each number until the next, as data does; None without two numbers.
 
     `trail` holds pairs of a moment and a number.
     """
     rows = [{"x": moment, "y": number} for moment, number in trail]
     drawn = [point for row in rows if (point := _point(row, "x", "y", ""))]
-    if not drawn:
+    if len(drawn) <= 1:
         return None
     spec = _spec(drawn, y_title, named=False)
     spec["height"] = 140
@@ -158,7 +158,7 @@ def _time_axis(points: list[dict[str, object]]) -> dict[str, Any]:
     first, last = min(moments, default=_EPOCH), max(moments, default=_EPOCH)
     days = all(moment.time() == time() for moment in moments)
     labels = _day_labels(first, last) if days else _moment_labels(first, last)
-    axis = {"grid": False, "tickCount": 7, **labels}
+    axis = {"grid": False, "tickCount": 7, "labelBound": True, **labels}
     return {"field": "x", "type": "temporal", "scale": {"type": "utc"}, "axis": axis}
 
 

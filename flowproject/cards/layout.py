@@ -6,7 +6,7 @@ and table cells, which are text nodes, or into a fence that is longer than any r
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
@@ -16,12 +16,27 @@ from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComp
 
 from flowproject.cards.wording import clip, one_line, printable, unbroken
 
-__all__ = ["MetaflowCardComponent", "banner", "block", "paragraph", "section", "style", "table"]
+__all__ = [
+    "MetaflowCardComponent",
+    "banner",
+    "block",
+    "facts",
+    "paragraph",
+    "section",
+    "style",
+    "table",
+]
 
 # Metaflow centres every cell and leaves code bare. Without these rules a card is plain, not wrong.
 _STYLE: Final = """<style>
-.mf-card td, .mf-card th { padding: .5rem 1rem; text-align: left; vertical-align: top; }
-.mf-card td { font-variant-numeric: tabular-nums; max-width: 30rem; overflow-wrap: break-word; }
+.mf-card td, .mf-card th { padding: .5rem .65rem; text-align: left; vertical-align: top; }
+.mf-card th:empty { padding: 0; }
+.mf-card td { font-variant-numeric: tabular-nums; max-width: 15rem; overflow-wrap: break-word; }
+.mf-card .tableContainer table { width: max-content; }
+.mf-card table:has(th:empty) { width: 100% !important; }
+.mf-card table:has(th:empty) td { max-width: none; overflow-wrap: anywhere; }
+.mf-card table:has(th:empty) td:first-child { color: var(--dk-grey); white-space: nowrap;
+  width: 1%; }
 .mf-card .value-box { min-height: 0; overflow-wrap: anywhere; }
 .mf-card section section { margin-top: 1.25rem; }
 .mf-card section hr { display: none; }
@@ -34,6 +49,9 @@ _STYLE: Final = """<style>
   border-radius: 5px; color: #24292f; font-size: .85rem; overflow-wrap: anywhere;
   white-space: pre-wrap; }
 .mf-card .mainContainer pre.language-error { background: #fef2f2 !important; color: #991b1b; }
+@media (max-width: 45rem) {
+  .mf-card td, .mf-card th { padding: .4rem .6rem; }
+}
 </style>"""
 
 
@@ -58,6 +76,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> MetaflowCard
         headers=[one_line(text, 40) for text in headers],
         data=[[unbroken(one_line(text, 300)) for text in row] for row in rows],
     )
+
+
+def facts(named: Mapping[str, str]) -> MetaflowCardComponent:
+    """A table of named texts, one below the other, without headers: it fits on a phone."""
+    return table(["", ""], [*named.items()])
 
 
 def paragraph(text: str) -> MetaflowCardComponent:

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flowproject.cards.chart import step_chart
+from flowproject.cards.history import history, last_change
 from flowproject.cards.layout import (
     MetaflowCardComponent,
     banner,
     block,
+    facts,
     paragraph,
     section,
     style,
@@ -77,7 +78,9 @@ def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
         return banner("tick", "No sensors", "The configuration names none.")
     looked = f"tick of {moment(max(str(tick['at']) for tick in ordered))}"
     first, detail = ordered[0], _first_line(ordered[0]["reason"])
-    if len(ordered) > 1 and not _has_news(first):
+    if len(ordered) == 1 and not _has_news(first) and (last := last_change(first)):
+        detail = f"{detail}. Last change: {last}"
+    elif len(ordered) > 1 and not _has_news(first):
         detail = f"{amount(len(ordered), 'sensor')} looked at, nothing to publish."
     elif len(ordered) > 1:
         detail = f"{one_line(first['sensor'], 60)}: {detail}"
@@ -115,11 +118,12 @@ def _summary(ordered: Sequence[Tick]) -> list[MetaflowCardComponent]:
             outcome(tick["outcome"]),
             _first_line(tick["reason"]),
             _holds(tick),
+            last_change(tick) or "—",
             _took(tick),
         ]
         for tick in ordered[:_ROWS]
     ]
-    shown = table(["sensor", "outcome", "reason", "holds", "took"], rows)
+    shown = table(["sensor", "outcome", "reason", "holds", "last change", "took"], rows)
     return [shown, *_left_out(len(ordered) - _ROWS, "not listed")]
 
 
@@ -149,8 +153,8 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     failed = tick["outcome"] == "failed"
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
-    contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else [_facts(tick)]
-    contents += _delivery(tick) + _history(tick) + difference_tables(tick)
+    contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else []
+    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *history(tick)]
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
@@ -167,26 +171,25 @@ def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
     return told
 
 
-def _facts(tick: Tick) -> MetaflowCardComponent:
-    facts = {"holds": _holds(tick)}
+def _facts(tick: Tick) -> list[MetaflowCardComponent]:
+    told = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
     if tick.get("total") is not None and tick.get("value") != tick["total"]:
-        facts["value"] = transition(tick.get("previous"), tick.get("value"))
+        told["value"] = transition(tick.get("previous"), tick.get("value"))
     if _is_change(tick):
-        facts["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
-        facts["event"] = one_line(tick["event_name"], 60)
-    elif tick.get("since"):
-        facts["last recorded"] = moment(tick["since"])
+        told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
+        told["event"] = one_line(tick["event_name"], 60)
+    elif last := last_change(tick):
+        told["last change"] = last
     spent = tick.get("cost") or {}
-    facts |= {"read": cost(spent), "took": _took(tick)}
+    if spent:
+        told["read"] = f"{cost(spent)}, in {_took(tick)}"
     if spent.get("query_id"):
-        facts["query id"] = one_line(spent["query_id"], 60)
-    return table(list(facts), [list(facts.values())])
+        told["query id"] = one_line(spent["query_id"], 60)
+    return [facts(told)] if told else []
 
 
-def _history(tick: Tick) -> list[MetaflowCardComponent]:
-    what = "value" if tick.get("total") is None else "items"
-    chart = step_chart(tick.get("trail") or [], what)
-    return [chart] if chart else []
+def _difference(tick: Tick) -> list[MetaflowCardComponent]:
+    return difference_tables(tick.get("counts") or {}, tick.get("sample") or {})
 
 
 def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:

@@ -15,13 +15,15 @@ _CELL: Final = 60
 Row = Mapping[str, Any]
 
 
-def difference_tables(tick: Row) -> list[MetaflowCardComponent]:
-    """One table for each kind of difference, from the sample that the tick carries."""
-    sample, counts = tick.get("sample") or {}, tick.get("counts") or {}
+def difference_tables(
+    counts: Mapping[str, int], sample: Mapping[str, Any], most: int = _ROWS
+) -> list[MetaflowCardComponent]:
+    """One table for each kind of difference, of at most so many rows of the sample."""
+    few = {kind: rows[:most] for kind, rows in sample.items()}
     tables = [
-        _items("+", "added", counts.get("added", 0), sample.get("added") or []),
-        _modified(counts.get("modified", 0), sample.get("modified") or []),
-        _items("−", "removed", counts.get("removed", 0), sample.get("removed") or []),  # noqa: RUF001  # a minus sign
+        _items("+", "added", counts.get("added", 0), few.get("added", [])),
+        _modified(counts.get("modified", 0), few.get("modified", [])),
+        _items("−", "removed", counts.get("removed", 0), few.get("removed", [])),  # noqa: RUF001  # a minus sign
     ]
     return [shown for shown in tables if shown is not None]
 
@@ -30,25 +32,23 @@ def _items(mark: str, kind: str, count: int, rows: Sequence[Row]) -> MetaflowCar
     count = max(count, len(rows))
     if not count:
         return None
-    shown = rows[:_ROWS]
-    names = list(dict.fromkeys(name for row in shown for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row))
     columns, hidden = names[:_COLUMNS], len(names) - _COLUMNS
-    body = [[mark, *(_cell(row, name) for name in columns)] for row in shown]
+    body = [[mark, *(_cell(row, name) for name in columns)] for row in rows]
     headers = [f"{count:,} {kind}", *columns]
     if hidden > 0:
         headers.append(f"and {hidden:,} more columns")
         body = [[*row, "…"] for row in body]
-    return table(headers, body + _rest(count - len(shown), len(headers)))
+    return table(headers, body + _rest(count - len(rows), len(headers)))
 
 
 def _modified(count: int, pairs: Sequence[Row]) -> MetaflowCardComponent | None:
     count = max(count, len(pairs))
     if not count:
         return None
-    shown = pairs[:_ROWS]
     headers = [f"{count:,} modified", "what", "from", "to"]
-    body = [["~", *_edit(pair)] for pair in shown]
-    return table(headers, body + _rest(count - len(shown), len(headers)))
+    body = [["~", *_edit(pair)] for pair in pairs]
+    return table(headers, body + _rest(count - len(pairs), len(headers)))
 
 
 def _edit(pair: Row) -> list[str]:
@@ -70,4 +70,4 @@ def _cell(row: Row, name: str) -> str:
 def _rest(left: int, width: int) -> list[list[str]]:
     if left <= 0:
         return []
-    return [[f"and {left:,} more", *[""] * (width - 1)]]
+    return [["…", f"and {left:,} more", *[""] * width][:width]]

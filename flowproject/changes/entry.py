@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
-from flowproject.changes.canonical import Json, digest, digest_value
+from flowproject.changes.canonical import Json, digest, digest_value, dumps
 
-__all__ = ["FORMAT", "Entry", "UnknownFormatError", "change_id"]
+__all__ = ["FORMAT", "PUBLISHED_OUTCOMES", "Entry", "UnknownFormatError", "change_id"]
 
 FORMAT: Final = 1
-_PUBLISHED_OUTCOMES: Final = ("changed", "forced")
+PUBLISHED_OUTCOMES: Final = ("changed", "forced")
+_RECENT: Final = 8
+_BRIEF: Final = 200  # characters of a reason or a value, so that eight of them stay small
 
 
 class UnknownFormatError(Exception):
@@ -24,7 +26,8 @@ class Entry:
     `outcome` is `baseline`, `changed`, `forced` or `reset`; a `reset` forgets what was known.
     `snapshot` and `difference` name the objects that hold all items and what happened to them
     (empty for a source without items); `counts` and `sample` summarise them. `trail` is a short
-    series of [moment, number] that ends with this entry, so that a chart costs no request.
+    series of [moment, number] that ends with this entry, so that a chart costs no request; for the
+    same reason `earlier` tells the entries before this one in short, the newest first.
     `memo` is what the source noted of this state. `run` is the run that recorded the entry, as
     `Flow/id`.
     """
@@ -45,6 +48,7 @@ class Entry:
     total: int | None = None
     sample: dict[str, Json] = field(default_factory=dict)
     trail: list[list[Json]] = field(default_factory=list)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Json] = field(default_factory=dict)
     query: str = ""
     snapshot: str = ""
@@ -56,7 +60,7 @@ class Entry:
     @property
     def is_published(self) -> bool:
         """Whether this entry is one that the event bus must learn of."""
-        return self.outcome in _PUBLISHED_OUTCOMES
+        return self.outcome in PUBLISHED_OUTCOMES
 
     @property
     def is_state(self) -> bool:
@@ -67,6 +71,19 @@ class Entry:
     def moment(self) -> dt.datetime:
         """When the entry was recorded, in UTC."""
         return dt.datetime.fromisoformat(self.recorded_at)
+
+    @property
+    def recent(self) -> list[dict[str, Any]]:
+        """The newest entries in short, this one first; the entry that follows carries them."""
+        short = {
+            "seq": self.seq,
+            "recorded_at": self.recorded_at,
+            "outcome": self.outcome,
+            "reason": self.reason[:_BRIEF],
+            "value": _brief(self.value),
+            "total": self.total,
+        }
+        return [short, *self.earlier][:_RECENT]
 
     def to_json(self) -> dict[str, Json]:
         """The entry as JSON, with its format and a digest that shows damage."""
@@ -100,3 +117,11 @@ def change_id(
     A → B → A two changes.
     """
     return digest(project, branch, sensor, str(seq), previous, fingerprint)
+
+
+def _brief(value: Json) -> Json:
+    """The value; or its size, if it is long."""
+    text = dumps(value)
+    if len(text) <= _BRIEF:
+        return value
+    return {"left_out_bytes": len(text.encode("utf-8", "surrogatepass"))}

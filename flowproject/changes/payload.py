@@ -45,6 +45,8 @@ def payload(
         "counts": {**entry.counts},
         "total": entry.total,
         "sample": entry.sample,
+        "recorded_at": entry.recorded_at,
+        "run": entry.run,
         "entry": location,
     }
     for left_out in _OPTIONAL:

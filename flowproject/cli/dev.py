@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["dev"]
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -49,7 +48,11 @@ def dev(
         str, typer.Option(help="Address that the page is served at; others need a token.")
     ] = "127.0.0.1",
     token: Annotated[
-        str, typer.Option(help="What the page asks for (default, where needed: a random one).")
+        str,
+        typer.Option(
+            help="What the page asks for (default, where one is needed: a random one).",
+            envvar="FLOWPROJECT_TOKEN",
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> int:
@@ -60,11 +63,14 @@ def dev(
     """
     # The web server is imported for this command only: the others start in half the time.
     from flowproject.dev.loop import Loop, Settings
+    from flowproject.dev.serving import LOOPBACK
     from flowproject.dev.settings import PageSettings
 
     root = find_root()
     load(root)
-    page = PageSettings(host=host, port=page_port, token=_token(host, token))
+    # On this machine alone whoever is here may see the page; elsewhere one has to know a token.
+    token = token or ("" if host in LOOPBACK else secrets.token_urlsafe(18))
+    page = PageSettings(host=host, port=page_port, token=token)
     settings = Settings(
         branch=branch,
         production=production,
@@ -77,11 +83,6 @@ def dev(
     )
     listener = _listener(as_json, open_browser=open_browser)
     return Loop(root, listener=listener, settings=settings).run().exit_code
-
-
-def _token(host: str, token: str) -> str:
-    """The token that the page asks for: none on this machine alone, unless one is given."""
-    return token if token or host in _LOOPBACK else secrets.token_urlsafe(18)
 
 
 def _listener(as_json: bool, *, open_browser: bool) -> Callable[["Happening"], None]:

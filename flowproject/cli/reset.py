@@ -2,7 +2,7 @@
 
 import datetime as dt
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,6 +84,7 @@ def _record(journal: Journal) -> Entry:
         sensor=sensor,
         outcome="reset",
         reason="reset by hand",
+        earlier=_earlier(journal),
         recorded_at=dt.datetime.now(dt.UTC).isoformat(),
     )
     try:
@@ -92,3 +93,12 @@ def _record(journal: Journal) -> Entry:
         raise JournalError(
             f"A tick of {journal.sensor!r} recorded at the same moment", fix="Try again"
         ) from None
+
+
+def _earlier(journal: Journal) -> list[dict[str, Any]]:
+    """What the journal's newest entries say in short, for what follows; nothing if none is left."""
+    try:
+        newest = journal.head().entry
+    except JournalError:
+        return []  # no entry can be read: a reset is the way out of that
+    return newest.recent if newest else []

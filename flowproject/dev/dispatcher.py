@@ -7,11 +7,11 @@ import asyncio
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from flowproject.dev.happenings import (
     Dropped,
@@ -192,7 +192,7 @@ class Dispatcher:
         for tick in await self._read(flow, read_ticks, run.run_id) or ():
             self._tell(
                 Tick(
-                    at=self._now(),
+                    at=_moment(tick) or self._now(),
                     flow=flow.name,
                     run_id=run.run_id,
                     sensor=str(tick.get("sensor", "")),
@@ -233,3 +233,11 @@ class Dispatcher:
 
     def _warn(self, flow: FlowFile, message: str) -> None:
         self._tell(Warned(at=self._now(), flow=flow.name, message=message))
+
+
+def _moment(tick: Mapping[str, Any]) -> datetime | None:
+    """When the sensor was looked at, in this machine's zone; None if the tick does not say so."""
+    try:
+        return datetime.fromisoformat(str(tick.get("at"))).astimezone()
+    except ValueError:
+        return None

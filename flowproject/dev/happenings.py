@@ -101,11 +101,13 @@ class RunStarted(Happening):
     flow: str
     run_id: str
     cause: str
-    """`schedule`, or the names of the events."""
+    """`schedule`, `page`, or the names of the events."""
     events: list[str]
     """The ids of the events that started it."""
     pid: int
     log: Path
+    sensors: list[str] | None = None
+    """The sensors that it may look at; None: all of its flow's."""
 
 
 @dataclass(frozen=True, kw_only=True)

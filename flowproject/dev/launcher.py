@@ -99,7 +99,7 @@ class Launcher:
             output = _Output()
             try:
                 code = await self._execute(order, place, output)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # no room for a process; a NUL in an argument
                 output.tail.append(f"The run could not be started: {error}")
                 code = 127
             finally:
@@ -183,6 +183,7 @@ class Launcher:
                     run_id=output.run_id,
                     cause=order.cause,
                     events=list(order.events),
+                    sensors=None if order.sensors is None else list(order.sensors),
                     pid=pid,
                     log=place.log,
                 )
@@ -238,7 +239,11 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 def child_environment(url: str) -> dict[str, str]:
     """The variables of a child process that may publish to the bus at this address."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(_CARRIER)}
+    environment = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+    }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")
     return {

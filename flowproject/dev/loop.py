@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping
 from flowproject.dev.launcher import Launcher, logs_folder
-from flowproject.dev.scheduler import Clock, Rule, SystemClock, Timetable, cron_rule, every_rule
+from flowproject.dev.scheduler import Clock, SystemClock, Timetable
+from flowproject.dev.schedules import Entry, due_times, in_words, rules_of
 from flowproject.dev.settings import Reason, Result, Settings
 from flowproject.dev.triggers import Event
 from flowproject.flowfiles import FlowFile, describe_flows
@@ -28,7 +29,6 @@ _LAST_WORDS: Final = 3.0
 """Seconds between asking a process group to end and ending it."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_Entry = tuple[Literal["run", "reset"], Path]
 
 
 class Loop:
@@ -66,7 +66,7 @@ class Loop:
                 branch=self._settings.branch,
                 production=self._settings.production,
             )
-            rules = self._rules(flows)
+            rules = rules_of(flows, self._settings)
             await asyncio.to_thread(record_listeners, self._root, flows, by="flowproject dev")
             dispatcher: Dispatcher | None = None
 
@@ -100,7 +100,7 @@ class Loop:
         self,
         dispatcher: Dispatcher,
         flows: tuple[FlowFile, ...],
-        timetable: Timetable[_Entry],
+        timetable: Timetable[Entry],
         started: Started,
     ) -> None:
         if self._stop.is_set():
@@ -134,7 +134,7 @@ class Loop:
         self,
         dispatcher: Dispatcher,
         scheduled: Mapping[Path, FlowFile],
-        timetable: Timetable[_Entry],
+        timetable: Timetable[Entry],
     ) -> None:
         if self._settings.every:
             for flow in scheduled.values():
@@ -206,7 +206,7 @@ class Loop:
         self,
         dispatcher: Dispatcher,
         flows: tuple[FlowFile, ...],
-        timetable: Timetable[_Entry],
+        timetable: Timetable[Entry],
         bus: str,
         reading: ThreadPoolExecutor,
     ) -> AsyncIterator[str]:
@@ -218,25 +218,19 @@ class Loop:
         # Templates take a while to import, and loops without a page need none.
         from flowproject.dev import page
 
-        names = {flow.path: flow.name for flow in flows}
-
-        def due() -> dict[str, datetime]:
-            known = timetable.due.items()
-            return {names[path]: when for (kind, path), when in known if kind == "run"}
-
         known = page.Knowledge(
             board=page.Board(),
             flows=flows,
             scene=await asyncio.to_thread(page.scene_of, self._root, flows),
-            due=due,
+            due=lambda: self._due(flows, timetable),
             now=self._clock.now,
             root=self._root,
             bus=bus,
+            options=self._settings.options,
         )
         self._hear = known.board.hear
         async with page.open_page(
             known,
-            self._settings,
             settings,
             dispatcher=dispatcher,
             reading=reading,
@@ -244,19 +238,15 @@ class Loop:
         ) as address:
             yield address
 
-    def _rules(self, flows: tuple[FlowFile, ...]) -> dict[_Entry, Rule]:
-        rules: dict[_Entry, Rule] = {}
-        for flow in flows:
-            if flow.reset:
-                rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name)
-            if flow.schedule:
-                rule = cron_rule(flow.schedule, where=flow.path.name)
-                every = self._settings.every
-                rules["run", flow.path] = every_rule(every) if every else rule
-        return rules
+    def _due(
+        self, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]
+    ) -> Mapping[str, datetime]:
+        """Flow -> when its next scheduled run is due; none where nothing is started any more."""
+        over = self._settings.until_idle or self._stop.is_set()
+        return {} if over else due_times(flows, timetable)
 
     def _started(
-        self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[_Entry]
+        self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]
     ) -> Started:
         return Started(
             at=self._clock.now(),
@@ -264,7 +254,7 @@ class Loop:
             page=page,
             logs=logs_folder(flows[0]) if flows else self._root,
             schedules={
-                flow.name: self._in_words(flow, timetable.due["run", flow.path])
+                flow.name: in_words(flow, timetable.due["run", flow.path], self._settings)
                 for flow in flows
                 if flow.schedule
             },
@@ -274,14 +264,6 @@ class Loop:
                 if flow.dependencies
             },
         )
-
-    def _in_words(self, flow: FlowFile, due: datetime) -> str:
-        if self._settings.until_idle:
-            return "once"
-        if self._settings.every:
-            return f"every {self._settings.every:g} s"
-        cron = flow.schedule.expression if flow.schedule else ""
-        return f"by {cron!r}, next at {due.astimezone():%Y-%m-%d %H:%M}"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -38,7 +38,6 @@ class CardPlace:
     step: str
     task: str
     number: int
-    type: str
     id: str
 
 
@@ -82,7 +81,8 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
         run = _run(flow, run_id)
     except MetaflowNotFound:
         return None
-    kept = artifacts_of(run, _KEPT)
+    # Another's flow may call something else of its own by these names.
+    kept = artifacts_of(run, _KEPT) if flow.inherits_ours else {}
     ticks = kept.get("ticks")
     return PastRun(
         state=state_of(run),
@@ -97,15 +97,20 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
 
 def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
     """Where the cards of the run are, by step; of a foreach, those of its first task."""
+    from metaflow.exception import MetaflowNotFound
+
+    try:
+        run = _run(flow, run_id)
+    except MetaflowNotFound:
+        return []
     return [
         CardPlace(
             step=task.path_components[2],
             task=str(task.id),
             number=number,
-            type=str(card.type),
             id=str(card.id or ""),
         )
-        for task in tasks_of(_run(flow, run_id))
+        for task in tasks_of(run)
         for number, card in enumerate(_cards(task))
     ]
 

@@ -11,9 +11,11 @@ from starlette.types import ASGIApp
 
 from flowproject.errors import UsageError
 
-__all__ = ["HOST", "serve"]
+__all__ = ["HOST", "LOOPBACK", "serve"]
 
 HOST: Final = "127.0.0.1"
+LOOPBACK: Final = frozenset({HOST, "localhost", "::1"})
+"""The names of this machine that no other machine reaches."""
 _LAST_WORDS: Final = 2
 """Seconds that open connections get to end by themselves."""
 
@@ -37,7 +39,11 @@ async def serve(
     server = _QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     try:
-        await server.ready.wait()
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            ready.cancel()
+            serving.result()
         yield host, bound.getsockname()[1]
     finally:
         server.over.set()

@@ -92,7 +92,7 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
         local_root=LocalStorage.get_datastore_root_from_config(lambda *_, **__: None),
         datastore=datastore_root(),
         inherits_ours=ours,
-        sensors=tuple(flow.sensors) if ours else (),
+        sensors=tuple(getattr(flow, "sensors", ())) if ours else (),
     )
 
 

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final, Self
 
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
@@ -13,6 +14,7 @@ from flowproject.journal.store import Store
 
 __all__ = ["Head", "HeadMemo"]
 
+_TOLD: Final = 8
 _log = logging.getLogger(__name__)
 
 
@@ -22,7 +24,8 @@ class Head:
 
     `unsettled` are the numbers, in order, for which there may be something left to do: to send
     them, or to see who has started for them. All up to `sent` are known to have their mark.
-    `recent` is when events were sent lately.
+    `recent` is when events were sent lately. `takers` are the runs that took the changes which were
+    settled last, by the changes' numbers: for people, and gone with the memo.
     """
 
     seq: int = 0
@@ -30,11 +33,17 @@ class Head:
     unsettled: tuple[int, ...] = ()
     sent: int = 0
     recent: tuple[str, ...] = ()
+    takers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def settled(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
         done = frozenset(numbers)
         return replace(self, unsettled=tuple(seq for seq in self.unsettled if seq not in done))
+
+    def taken(self, takers: Mapping[int, tuple[str, ...]]) -> Self:
+        """The same, with the runs that took these changes; those of old ones are forgotten."""
+        known = sorted({**self.takers, **takers}.items(), reverse=True)
+        return replace(self, takers=dict(islice(known, _TOLD)))
 
     def followed_by(self, entry: Entry) -> Self:
         """The end of the journal after `entry` was recorded."""
@@ -71,6 +80,7 @@ class HeadMemo:
                 "sent": head.sent,
                 "unsettled": [*head.unsettled],
                 "recent": [*head.recent],
+                "takers": [[seq, *runs] for seq, runs in head.takers.items()],
             }
         )
         try:
@@ -86,4 +96,5 @@ def _head(noted: Mapping[str, Any]) -> Head:
         sent=int(noted["sent"]),
         unsettled=tuple(map(int, noted["unsettled"])),
         recent=tuple(map(str, noted["recent"])),
+        takers={int(seq): tuple(map(str, runs)) for seq, *runs in noted.get("takers", ())},
     )

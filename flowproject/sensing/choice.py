@@ -9,7 +9,7 @@ from flowproject.sensing.scene import Scene
 __all__ = ["SENSORS_ONLY", "chosen"]
 
 SENSORS_ONLY: Final = "FLOWPROJECT_SENSORS"
-"""The variable with the names, commas between them. Empty names none; unset means all."""
+"""The variable with the names, commas between them. Empty, it names none; unset, it means all."""
 
 
 def chosen(scene: Scene, names: Sequence[str] = ()) -> list[str]:
@@ -20,4 +20,8 @@ def chosen(scene: Scene, names: Sequence[str] = ()) -> list[str]:
     """
     known = [sensor.name for sensor in scene.sensors(names)]
     only = os.environ.get(SENSORS_ONLY)
-    return known if only is None else [name for name in known if name in only.split(",")]
+    if only is None:
+        return known
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    scene.sensors(wanted)  # a name that no sensor has is a mistake, not nobody
+    return [name for name in known if name in wanted]

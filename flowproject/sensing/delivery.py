@@ -75,7 +75,7 @@ class _Delivery:
         self._now = scene.clock()
         self._open: dict[str, bool] = {}
         self._done: set[int] = set()
-        self._settled: set[int] = set()
+        self._takers: dict[int, tuple[str, ...]] = {}
         self._problems: list[str] = []
 
     def work(self) -> Backlog:
@@ -86,14 +86,14 @@ class _Delivery:
                 continue
             entry = self._journal.at(self._before, seq)
             if entry is None or not entry.is_published:
-                self._settled.add(seq)
+                self._takers[seq] = ()
             elif mark := self._outbox.mark(entry):
                 self._head = replace(self._head, sent=max(self._head.sent, seq))
                 self._await_receipts(entry, mark)
             elif (held := self._held_back()) or not self._publish(entry):
                 waiting = len(self._before.unsettled) - index
                 break
-        self._head = self._head.settled(self._settled)
+        self._head = self._head.settled(self._takers).taken(self._takers)
         if self._head != self._before:
             self._journal.remember_head(self._head)
         reason = "\n".join(self._problems)
@@ -107,10 +107,10 @@ class _Delivery:
         """Whether this one was sent, and the pass has looked for the receipts of enough others."""
         return seq <= self._before.sent and len(self._open) >= _AWAITED
 
-    def _settle(self, entries: Iterable[Entry]) -> None:
+    def _settle(self, entries: Iterable[Entry], takers: tuple[str, ...]) -> None:
         for entry in entries:
             self._outbox.settle(entry)
-            self._settled.add(entry.seq)
+            self._takers[entry.seq] = takers
 
     # ------------------------------------------------------------------- what the bus does not have
 
@@ -145,7 +145,7 @@ class _Delivery:
         self._outbox.mark_published(group, mark)
         self._note_sent(group)
         if not self._listeners:
-            self._settle(group)
+            self._settle(group, takers=())
         return True
 
     def _note_sent(self, group: Sequence[Entry]) -> None:
@@ -200,7 +200,9 @@ class _Delivery:
         if mark.id not in self._open:
             self._open[mark.id] = self._is_left_open(mark)
         if not self._open[mark.id]:
-            self._settle([entry])
+            receipts = self._journal.receipts(mark.seq, mark.id)
+            runs = dict.fromkeys(receipt.run for receipt in receipts)
+            self._settle([entry], takers=tuple(runs))
 
     def _is_left_open(self, mark: Mark) -> bool:
         """Whether there is more to do for an event, after what there was to do about it now."""

@@ -12,6 +12,7 @@ from flowproject.changes.observation import Items, Observation, Past
 from flowproject.config.model import Sensor
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
 from flowproject.sensing.once import once
+from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
 __all__ = ["Look", "known", "sample"]
@@ -131,9 +132,9 @@ class Look:
             total=None if self.seen.items is None else len(self.seen.items),
             sample=entry.sample if entry else {},
             trail=newest.trail if newest else [],
+            history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
             query=self.seen.query,
-            since=newest.recorded_at if newest else "",
         )
 
     def _entry(self) -> Entry:
@@ -163,6 +164,7 @@ class Look:
             total=None if self.seen.items is None else len(self.seen.items),
             sample=sample(self.difference) if self.decision.outcome == "changed" else {},
             trail=self._trail(),
+            earlier=self.head.entry.recent if self.head.entry else [],
             cost=self.seen.cost.to_json(),
             query=self.seen.query,
             memo=self.seen.memo,

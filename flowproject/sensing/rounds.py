@@ -23,6 +23,7 @@ from flowproject.journal import (
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
 from flowproject.sensing.patience import observe_within
+from flowproject.sensing.recalling import recall
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick, failed_tick
 from flowproject.sources import open_source
@@ -107,12 +108,20 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
     try:
         seen = _look(scene, sensor, journal, left.head, force=force).record()
     except FlowprojectError as error:
-        seen = failed_tick(sensor, error, scene.clock())
+        seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(scene, journal)
     return replace(
         seen, pending=left.waiting + bool(seen.id), undelivered=left.reason, held=left.held
     )
+
+
+def _with_history(seen: Tick, head: Head) -> Tick:
+    """A tick that saw nothing, with what was known before it."""
+    entry = head.entry
+    if entry is None:
+        return seen
+    return replace(seen, trail=entry.trail, history=recall(entry, head))
 
 
 def _prune(scene: Scene, journal: Journal) -> None:

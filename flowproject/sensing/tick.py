@@ -19,9 +19,10 @@ class Tick:
     """The outcome of one look at one sensor, with its reason.
 
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
-    `failed`. `since` is when the newest entry of the journal was recorded, `pending` how many
-    recorded changes the bus has not taken (at least: nobody counts on), `held` why they are held
-    back, `undelivered` why something could not be delivered, and `exit_code` the kind of failure.
+    `failed`. `history` are the newest entries of the journal, as `recall` tells them, `pending` is
+    how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
+    are held back, `undelivered` why something could not be delivered, and `exit_code` the kind of
+    failure.
     """
 
     sensor: str
@@ -38,9 +39,9 @@ class Tick:
     total: int | None = None
     sample: dict[str, Json] = field(default_factory=dict)
     trail: list[list[Json]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Json] = field(default_factory=dict)
     query: str = ""
-    since: str = ""
     pending: int = 0
     held: str = ""
     undelivered: str = ""

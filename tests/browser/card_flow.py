@@ -19,14 +19,16 @@ class CardFlow(FlowSpec):
     @card(type="blank", id="changed")
     @card(type="blank", id="hostile")
     @card(type="blank", id="starter")
+    @card(type="blank", id="by_hand")
     @card(type="blank", id="unguarded")
     @step
     def start(self) -> None:
         """Append each story to its card."""
         current.card["changed"].extend(sensor_card(STORIES["changed"]))
         current.card["hostile"].extend(sensor_card(STORIES["hostile"]))
-        current.card["hostile"].extend(change_card(SimpleNamespace(**STORIES["hostile"][0])))
-        current.card["starter"].extend(change_card(None))
+        current.card["hostile"].extend(change_card(SimpleNamespace(**STORIES["hostile_start"])))
+        current.card["starter"].extend(change_card(SimpleNamespace(**STORIES["started"])))
+        current.card["by_hand"].extend(change_card(None))
         points, evil = STORIES["points"], STORIES["evil"]
         chart = line_chart(points, x="day", y="t", series="line", title=evil, y_title=evil)
         current.card["starter"].append(chart)

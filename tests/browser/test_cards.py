@@ -44,21 +44,44 @@ def test_sensor_card_shows_headline_chart_tables_and_query(see: See):
     assert page["headings"] == ["● weather changed"]
     assert "weather changed" in page["texts"]
     assert page["points"] == len(tick["trail"])
-    assert page["cells"][:2] == ["1,096 → 1,127 items", f"number 2, id {tick['id']}"]
+    assert page["cells"][:2] == ["holds", "1,096 → 1,127 items"]
+    assert f"number 2, id {tick['id']}" in page["cells"]
     assert page["cells"].count("+") == 10
     assert "and 21 more" in page["cells"]
     assert page["code"] == [tick["query"]]
 
 
-def test_starter_card_draws_a_line_for_each_series(see: See):
-    page = see("starter")
+def test_sensor_card_lists_the_newest_changes_and_what_became_of_them(see: See):
+    cells = see("changed")["cells"]
 
-    assert "Started by hand" in page["texts"]
-    assert page["lines"] == ["#0072B2", "#D55E00"]
+    assert cells[-12:-6] == [
+        "2",
+        "2026-11-22 12:00",
+        "● changed",
+        "31 added",
+        "1,127 items",
+        "to be sent by the next step",
+    ]
+    assert cells[-1] == "taken by StarterFlow/1795876668549307"
+
+
+def test_starter_card_tells_what_started_it_and_what_is_different(see: See):
+    cells = see("starter")["cells"]
+
+    assert cells[cells.index("recorded") + 1] == (
+        "2026-11-22 12:00:00 UTC by SensorFlow/1795876656492111"
+    )
+    assert cells.count("+") == 5
+    assert "and 26 more" in cells
+    assert "Started by hand" in see("by_hand")["texts"]
+
+
+def test_starter_card_draws_a_line_for_each_series(see: See):
+    assert see("starter")["lines"] == ["#0072B2", "#D55E00"]
 
 
 @pytest.mark.parametrize("name", ["changed", "hostile", "starter"])
-@pytest.mark.parametrize("width", [1280, 600])
+@pytest.mark.parametrize("width", [1280, 600, 500])
 def test_charts_have_room_and_nothing_sticks_out_of_the_window(see: See, name: str, width: int):
     page = see(name, width)
 

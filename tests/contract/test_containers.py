@@ -23,7 +23,7 @@ from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
 
-SECONDS = 20.0
+SECONDS = 60.0
 LEGAL = [
     *("plain", "with space", " space", "space ", "a,b", "a+b", "a..b", "end.", "x/ y/z"),
     *("é", "e\u0301", "日本", "😀", "\u00a0", "\u2028", 'quo"te', "it's", "&amp;", "<>"),

@@ -92,7 +92,6 @@ def test_what_the_configuration_says_goes_before_the_environment(
     assert project.source(database="", schema="").observe().value == 0
 
 
-@pytest.mark.timeout(60)
 def test_a_connection_has_a_name_in_snowflake_s_own_file(project: Project, snow: Snow):
     home = project.root / "home"
     home.mkdir()

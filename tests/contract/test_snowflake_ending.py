@@ -54,7 +54,6 @@ def test_the_server_ends_a_query_by_itself_if_nobody_is_left_to_cancel_it(projec
     connection.close()
 
 
-@pytest.mark.timeout(60)
 def test_ctrl_c_ends_the_query_on_the_server_too(project: Project):
     project.write(NEVER)
     script = f"""

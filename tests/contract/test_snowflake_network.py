@@ -113,7 +113,6 @@ open_source(data, Path(root)).observe()
 """
 
 
-@pytest.mark.timeout(60)
 def test_a_download_that_hangs_does_not_keep_the_process_alive(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):

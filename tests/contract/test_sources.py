@@ -32,7 +32,7 @@ from tests.servers import Moto
 from tests.snow import Snow
 
 NOBODY = 65534
-SECONDS = 20.0
+SECONDS = 60.0
 ENDLESS = "SELECT count(*) FROM range(1000000000000) AS t(n) WHERE n % 7 = 3"
 ODD_KEYS = ["plain", "with space", "é", "日本", 'quo"te', "it's", "a,b", "50%", "*", "[a]", "\\x41"]
 

@@ -24,6 +24,9 @@ from kmock import (
 
 NAMESPACE: Final = "flows"
 EVENTS: Final = "events"
+SECONDS: Final = 60.0
+"""How long something is awaited that comes at once if all is well."""
+
 _GROUP: Final = "argoproj.io/v1alpha1"
 _KINDS: Final = {
     "workflowtemplates": "WorkflowTemplate",
@@ -50,7 +53,7 @@ class Turnstile:
         self._left -= 1
         if self._left == 0:
             self.reached.set()
-            await asyncio.to_thread(self.released.wait, 10)
+            await asyncio.to_thread(self.released.wait, SECONDS)
 
 
 class Emulator(KubernetesEmulator):
@@ -141,7 +144,7 @@ class Cluster:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(SECONDS)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -161,7 +164,7 @@ class Cluster:
         """End it; a cluster that is stopped stays so."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+            self._thread.join(SECONDS)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Repository:
         self.git("push", "--quiet", "origin", "HEAD")
         return self.git("rev-parse", "HEAD")
 
-    def flowproject(self, *arguments: str, seconds: float = 110, **environment: str) -> Ran:
+    def flowproject(self, *arguments: str, seconds: float = 240, **environment: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "flowproject", *arguments],
             cwd=self.root,

@@ -20,7 +20,7 @@ from flowproject.deploy.report import of_outcomes
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Dependency, FlowFile
-from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, Turnstile
+from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Turnstile
 
 TARGET = Target(git_branch="x", branch="x", production=False, schedules=True)
 WANTED = {
@@ -207,10 +207,10 @@ def interrupt(
     turnstile = cluster.api.turnstile = Turnstile(number)
     thread = threading.Thread(target=interrupted)
     thread.start()
-    assert turnstile.reached.wait(10)
+    assert turnstile.reached.wait(SECONDS)
     meanwhile()
     turnstile.released.set()
-    thread.join(10)
+    thread.join(SECONDS)
     assert not thread.is_alive()
 
 

@@ -1,4 +1,7 @@
-"""Every benchmark still runs: a smoke run of `make bench`, as a user starts it."""
+"""Every benchmark still runs: a smoke run of `make bench`, as a user starts it.
+
+The cheapest of them in `make test`. All of them take minutes: `make test ARGS="-m benchmarks"`.
+"""
 
 import subprocess
 import sys
@@ -9,13 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(600)
-def test_a_quick_run_shows_every_figure_and_leaves_the_results_as_they_are():
+def smoke(figures: int, *parts: str) -> None:
+    """A quick run of these parts, or of all, shows every figure and leaves the results alone."""
     results = ROOT / "benchmarks" / "RESULTS.md"
     before = results.read_bytes()
 
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick"],
+        [sys.executable, "-m", "benchmarks", "--quick", *parts],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -23,5 +26,15 @@ def test_a_quick_run_shows_every_figure_and_leaves_the_results_as_they_are():
     )
 
     assert run.returncode == 0, run.stderr
-    assert len([line for line in run.stdout.splitlines() if " ÷ " in line]) == 25
+    assert len([line for line in run.stdout.splitlines() if " ÷ " in line]) == figures
     assert results.read_bytes() == before
+
+
+def test_a_quick_run_shows_its_figures_and_leaves_the_results_as_they_are() -> None:
+    smoke(3, "imports", "journal")
+
+
+@pytest.mark.benchmarks
+@pytest.mark.timeout(1500)
+def test_a_quick_run_of_everything_shows_every_figure() -> None:
+    smoke(25)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """The dotted names that a module imports anywhere, inside functions too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -31,10 +33,10 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.seconds(30)
 def test_importing_flowproject_loads_metaflow_and_no_other_third_party_client() -> None:
     code = (
         "import sys, metaflow\n"

@@ -19,7 +19,7 @@ from flowproject.errors import JournalError, SourceError
 from tests.proxy import Answer, Asked, proxied
 from tests.servers import Moto
 
-pytestmark = [pytest.mark.usefixtures("aws"), pytest.mark.timeout(10)]  # boto3 reads its models
+pytestmark = [pytest.mark.usefixtures("aws"), pytest.mark.seconds(10)]  # boto3 reads its models
 
 
 def address(client: Any, bucket: str) -> str:

@@ -117,6 +117,30 @@ def test_another_change_under_the_same_number_is_not_taken_for_it(change: Any) -
         _ = other.added
 
 
+def test_the_sample_comes_with_the_event_or_from_the_journal(change: Any) -> None:
+    assert Change(
+        change(replace(ENTRY, sample={"added": [{"key": "c"}]}))._event, never
+    ).sample == {"added": [{"key": "c"}]}
+    large = {"added": [{"key": "x" * 40_000}]}
+    told = change(replace(ENTRY, seq=3, sample=large))
+    assert isinstance(told._event["sample"], dict)
+    assert told.sample == large
+
+
+def test_a_sample_that_is_nowhere_is_empty_so_that_no_card_fails(change: Any, store: Store) -> None:
+    told = change(replace(ENTRY, sample={"added": [{"key": "x" * 40_000}]}))
+    for key in store.keys("flowproject"):
+        store.delete(key)
+    assert told.sample == {}
+
+
+def test_who_recorded_it_and_when_comes_with_the_event(change: Any) -> None:
+    told = change(replace(ENTRY, recorded_at="2026-01-01T00:00:00+00:00", run="SensorFlow/7"))
+    assert (told.recorded_at, told.run) == ("2026-01-01T00:00:00+00:00", "SensorFlow/7")
+    older = {name: fact for name, fact in told._event.items() if name not in ("recorded_at", "run")}
+    assert (Change(older, never).recorded_at, Change(older, never).run) == ("", "")
+
+
 def test_counts_are_a_copy(change: Any) -> None:
     told = change()
     told.counts.clear()

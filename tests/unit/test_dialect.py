@@ -10,7 +10,7 @@ from flowproject.dialect import check_syntax, strangers, table_names, translate,
 from flowproject.errors import QueryError
 from flowproject.sql import Query, bind, dollar, parameters
 
-pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the parser
+pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the parser
 
 
 def query(*text: str) -> Query:

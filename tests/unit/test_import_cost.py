@@ -32,19 +32,19 @@ def packages_after(statement: str) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in json.loads(done.stdout))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.seconds(20)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_no_client_is_imported_beyond_what_metaflow_brings(client: str) -> None:
     assert client not in packages_after("import flowproject") - packages_after("import metaflow")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.seconds(20)
 def test_nothing_else_of_a_third_party_is_either() -> None:
     added = packages_after("import flowproject") - packages_after("import metaflow")
     assert added - sys.stdlib_module_names == {"flowproject"}
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.seconds(20)
 def test_the_help_does_not_import_the_web_server_or_a_client() -> None:
     help_only = "from flowproject.cli import main\nimport sys\nsys.stdout = sys.stderr\n"
     help_only += "main(['--help'])\nsys.stdout = sys.__stdout__"

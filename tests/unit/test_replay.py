@@ -72,7 +72,7 @@ def test_what_is_below_a_delimiter_is_one_common_prefix(prefix: str, start: str,
     assert found(listed, "CommonPrefixes><Prefix") == list(folded)
 
 
-@pytest.mark.timeout(20)  # three times a hundred thousand rows
+@pytest.mark.seconds(20)  # three times a hundred thousand rows
 @pytest.mark.parametrize("kind", MUTATIONS)
 def test_a_mutation_says_exactly_what_it_did_and_leaves_the_keys_sorted(kind: str):
     before = ROWS

@@ -8,10 +8,9 @@ from typing import Final
 from flowproject.dev.page.knowledge import FORCE, Knowledge, can_force
 from flowproject.errors import UsageError, closest
 from flowproject.flowfiles import FlowFile
+from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Field", "Plan", "plan", "wanted_flow", "wanted_looker", "wanted_sensor"]
-
-PAUSED_UNTIL: Final = "until you resume it, or until the loop ends"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +122,7 @@ def _tick(known: Knowledge, target: Target) -> Plan:
             f"One run of {flow.name} looks at {sensor}, and at no other sensor.",
             f"If it has changed, the change is recorded and its event is sent.{paused}",
         ),
-        command=f"FLOWPROJECT_SENSORS={sensor} {_run_command(flow)}",
+        command=_published(known, f"{SENSORS_ONLY}={sensor} {_run_command(known, flow)}"),
         label="Tick now",
         hidden={"sensor": sensor},
     )
@@ -146,7 +145,9 @@ def _force(known: Knowledge, target: Target) -> Plan:
             "Whether it has changed or not, a change is recorded and its event is sent.",
             "The flows that wait for it start.",
         ),
-        command=f"FLOWPROJECT_SENSORS={sensor} {_run_command(flow)} --{FORCE} True",
+        command=_published(
+            known, f"{SENSORS_ONLY}={sensor} {_run_command(known, flow)} --{FORCE} True"
+        ),
         label="Force",
         hidden={"sensor": sensor},
     )
@@ -158,13 +159,13 @@ def _preview(known: Knowledge, target: Target) -> Plan:
         name="preview",
         title=f"Preview {sensor}",
         says=("Its source is asked once. Nothing is written, and nothing is sent.",),
-        command=f"flowproject preview {sensor}",
+        command=shlex.join(["flowproject", "preview", *known.options, sensor]),
         label="Preview",
         hidden={"sensor": sensor},
     )
 
 
-def _replay(_: Knowledge, target: Target) -> Plan:
+def _replay(known: Knowledge, target: Target) -> Plan:
     change = target.get("change", "")
     return Plan(
         name="replay",
@@ -174,7 +175,7 @@ def _replay(_: Knowledge, target: Target) -> Plan:
             "Flows that have run for it run again, as a new attempt.",
             "But if a flow that listens has not started yet, only that one starts.",
         ),
-        command=f"flowproject replay {shlex.quote(change)}",
+        command=_published(known, shlex.join(["flowproject", "replay", *known.options, change])),
         label="Replay",
         hidden={"change": change},
     )
@@ -186,7 +187,7 @@ def _pause(known: Knowledge, target: Target) -> Plan:
         name="pause",
         title=f"Pause {sensor}",
         says=(
-            f"The scheduled runs of this loop look at {sensor} no more, {PAUSED_UNTIL}.",
+            f"Scheduled runs of this loop pass {sensor} by until you resume it, or the loop ends.",
             "What is deployed elsewhere goes on.",
         ),
         command="",
@@ -216,7 +217,7 @@ def _run(known: Knowledge, target: Target) -> Plan:
             "A run starts by hand. No change starts it, so self.change is None.",
             *(("A parameter that is left empty has its default.",) if flow.parameters else ()),
         ),
-        command=_run_command(flow),
+        command=_published(known, _run_command(known, flow)),
         label="Run",
         hidden={"flow": flow.name},
         fields=tuple(
@@ -230,8 +231,14 @@ def _run(known: Knowledge, target: Target) -> Plan:
     )
 
 
-def _run_command(flow: FlowFile) -> str:
-    return f"python {flow.path.name} run"
+def _run_command(known: Knowledge, flow: FlowFile) -> str:
+    options = known.options if flow.project else ()
+    return shlex.join(["python", flow.path.name, *options, "run"])
+
+
+def _published(known: Knowledge, command: str) -> str:
+    """The command, and before it where its events go, so that it is this loop that hears them."""
+    return f"export METAFLOW_ARGO_EVENTS_WEBHOOK_URL={known.bus}\n{command}"
 
 
 _PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {

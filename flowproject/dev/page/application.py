@@ -30,6 +30,8 @@ __all__ = ["Page", "serve_page"]
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""
 _DIGITS: Final = 15
+_TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
+"""View -> the one of the navigation that it belongs to."""
 
 
 class Page:
@@ -46,13 +48,13 @@ class Page:
 
     async def overview(self, request: Request) -> Response:
         """Every sensor, the timeline, the flows, the news."""
-        part = _part(request, "sensors", "timeline", "flows", "news")
+        part = self._piece(request, "sensors", "timeline", "flows", "news")
         view = await self._views.overview(request.query_params.get("span", ""), part)
         return self._answer(request, "overview", view, part, title="Overview")
 
     async def sensor(self, request: Request) -> Response:
         """One sensor."""
-        part = _part(request, "state", "chart", "changes", "ticks")
+        part = self._piece(request, "state", "chart", "changes", "ticks")
         name = request.path_params["name"]
         view = await self._views.sensor(
             name, _number(request, "before"), with_changes=part in ("", "changes")
@@ -61,7 +63,7 @@ class Page:
 
     async def change(self, request: Request) -> Response:
         """One change."""
-        part = _part(request, "chain", "items", "cards")
+        part = self._piece(request, "chain", "items", "cards")
         asked = Asked(
             sensor=request.path_params["name"],
             seq=_whole(request.path_params["seq"], "The number of the change"),
@@ -77,23 +79,28 @@ class Page:
 
     async def runs(self, request: Request) -> Response:
         """The newest runs."""
-        part = _part(request, "runs")
+        part = self._piece(request, "runs")
         return self._answer(request, "runs", run_rows(self._known), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
         """One run."""
-        part = _part(request, "state", "cards", "log")
+        part = self._piece(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
-        view = await self._views.run(flow, run_id, with_cards=part in ("", "cards"))
+        view = await self._views.run(
+            flow, run_id, with_cards=part in ("", "cards"), with_log=part in ("", "log")
+        )
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 
     async def graph(self, request: Request) -> Response:
         """The project as a graph."""
-        part = _part(request, "graph")
+        part = self._piece(request, "graph")
         return self._answer(request, "graph", graph(self._known), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
-        """A card, for a frame that it can't get out of."""
+        """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            frame = self._frame(request, "run", f"Card of {request.path_params['flow']}")
+            return self._renderer.page("card.html", frame)
         path = request.path_params
         number = _whole(path["number"], "The number of the card")
         html = await self._views.card(**{**path, "number": number})
@@ -105,9 +112,7 @@ class Page:
 
     async def live(self, request: Request) -> Response:
         """What happens, as it happens."""
-        last = request.headers.get("last-event-id", "")
-        since = _whole(last, "Last-Event-ID") if last else _number(request, "since")
-        return happened(self._known.board, since)
+        return happened(self._known.board, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
         """What a run prints, as it prints it."""
@@ -115,13 +120,13 @@ class Page:
         run = self._known.board.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._known.board, run, _number(request, "start"))
+        return follow_log(self._known.board, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
         """What an action would do."""
-        part = _part(request, "plan")
+        part = self._piece(request, "plan")
         intended = plan(self._known, request.path_params["name"], request.query_params)
         context = {"plan": intended}
         return self._answer(
@@ -130,7 +135,7 @@ class Page:
 
     async def act(self, request: Request) -> Response:
         """What an action has done."""
-        part = _part(request, "result")
+        part = self._piece(request, "result")
         values = await _form(request)
         if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
@@ -176,17 +181,29 @@ class Page:
             lines=lines,
         )
 
-    def _frame(self, request: Request, active: str, title: str) -> Frame:
+    def _piece(self, request: Request, *known: str) -> str:
+        """The piece of a view that is asked for; empty for all of it, which JSON always is.
+
+        What happens from here on is told to the view when it is shown: it may not be in it.
+        """
+        request.state.number = self._known.board.number
+        part = request.query_params.get("part", "")
+        if part and part not in known:
+            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
+        return "" if wants_json(request) else part
+
+    def _frame(self, request: Request, name: str, title: str) -> Frame:
         query = request.url.remove_query_params("part").query
         board = self._known.board
+        number = getattr(request.state, "number", board.number)
         return Frame(
             project=self._known.project,
             branch=self._known.scene.branch if self._known.scene else "",
             path=request.url.path + (f"?{query}" if query else ""),
-            active=active,
+            active=_TABS.get(name, name),
             title=title,
             token=self.token,
-            live=f"/live?since={board.number}",
+            live=f"/live?since={number}",
             bus=self._known.bus,
             stopping=board.stopping,
         )
@@ -203,6 +220,7 @@ async def serve_page(
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
+            doer.close()
             views.known.board.close()
 
 
@@ -228,14 +246,6 @@ def application(page: Page, token: str = "") -> Guard:
     return Guard(inside, token=token)
 
 
-def _part(request: Request, *known: str) -> str:
-    """The piece of a view that is asked for; empty for all of it, which JSON always is."""
-    part = request.query_params.get("part", "")
-    if part and part not in known:
-        raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
-    return "" if wants_json(request) else part
-
-
 def _number(request: Request, name: str) -> int:
     return _whole(request.query_params.get(name, "") or "0", name)
 
@@ -245,6 +255,12 @@ def _whole(text: str, what: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
         raise UsageError(f"{what}: {text[:50]!r} is no number", where="Address of the view")
     return int(text)
+
+
+def _place(request: Request, name: str) -> int:
+    """Where a stream goes on: a browser that has lost it says so itself."""
+    last = request.headers.get("last-event-id", "")
+    return _whole(last, "Last-Event-ID") if last else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from flowproject.changes.entry import Entry
@@ -68,7 +67,7 @@ def changes(scene: Scene, sensor: str, before: int = 0) -> Told:
     start = start if before else 0
     end = start + CHANGES
     return Told(
-        chains=tuple(islice(_chains(scene, journal, survey, numbers[start:]), CHANGES)),
+        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - CHANGES] + 1 if start >= CHANGES else numbers[0] + 1 if start else 0,
     )

@@ -5,10 +5,11 @@ ticks and after ten thousand.
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import singledispatchmethod
 from pathlib import Path
 from typing import Final, Literal
@@ -49,6 +50,8 @@ class Run:
     """The ids of the events that started it, which are those of changes."""
     started: datetime
     log: Path
+    sensors: tuple[str, ...] | None = None
+    """The sensors that it may look at; None: all of its flow's."""
     state: RunState = "running"
     seconds: float | None = None
     exit_code: int | None = None
@@ -56,8 +59,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """`Flow/id`, as people and the journal write it."""
-        return f"{self.flow}/{self.run_id}"
+        """`Flow/id`, as people and the journal write it; the flow alone if it never had an id."""
+        return f"{self.flow}/{self.run_id}" if self.run_id else self.flow
 
     @property
     def at(self) -> datetime:
@@ -93,7 +96,7 @@ class Board:
     """How many things have happened."""
     watchers: set[asyncio.Event] = field(default_factory=set)
     """Each is set whenever something has happened."""
-    readers: defaultdict[str, set[asyncio.Event]] = field(default_factory=lambda: defaultdict(set))
+    readers: dict[str, set[asyncio.Event]] = field(default_factory=dict)
     """Name of a run -> each is set whenever it has printed something, or is over."""
     _newest: dict[str, str] = field(default_factory=dict)
     """Flow -> name of the run that started last."""
@@ -107,6 +110,28 @@ class Board:
         self.news.append(happening)
         self.number += 1
         self._wake(self.watchers)
+
+    @contextmanager
+    def watching(self) -> Iterator[asyncio.Event]:
+        """What is set whenever something has happened."""
+        moved = asyncio.Event()
+        self.watchers.add(moved)
+        try:
+            yield moved
+        finally:
+            self.watchers.discard(moved)
+
+    @contextmanager
+    def reading(self, run: str) -> Iterator[asyncio.Event]:
+        """What is set whenever the run has printed something, or is over."""
+        moved = asyncio.Event()
+        self.readers.setdefault(run, set()).add(moved)
+        try:
+            yield moved
+        finally:
+            self.readers[run].discard(moved)
+            if not self.readers[run]:
+                del self.readers[run]
 
     def close(self) -> None:
         """Let everybody who watches know that nothing more will come."""
@@ -125,6 +150,14 @@ class Board:
     def _wake(self, watchers: Iterable[asyncio.Event]) -> None:
         for watcher in watchers:
             watcher.set()
+
+    def _keep(self, run: Run) -> None:
+        key = run.name if run.run_id else f"{run.flow}/{run.log.name}"
+        self.runs[key] = run
+        self._newest[run.flow] = key
+        while len(self.runs) > _KEPT_RUNS:
+            # A run that goes on is shown, however many have come and gone since it started.
+            del self.runs[next(name for name in self.runs if name not in self.running)]
 
     @singledispatchmethod
     def _note(self, happening: Happening) -> None:
@@ -158,20 +191,19 @@ class Board:
             events=tuple(start.events),
             started=start.at,
             log=start.log,
+            sensors=None if start.sensors is None else tuple(start.sensors),
         )
-        self.runs[run.name] = run
         self.running.add(run.name)
-        self._newest[run.flow] = run.name
-        while len(self.runs) > _KEPT_RUNS:
-            # A run that goes on is shown, however many have come and gone since it started.
-            del self.runs[next(name for name in self.runs if name not in self.running)]
+        self._keep(run)
 
     @_note.register
     def _(self, end: RunFinished) -> None:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
         self.longest = max(self.longest, end.seconds)
-        if run := self.runs.get(name):
+        if not end.run_id:
+            self._keep(_stillborn(end))
+        elif run := self.runs.get(name):
             self.runs[name] = replace(
                 run,
                 state="succeeded" if end.ok else "failed",
@@ -187,3 +219,18 @@ class Board:
     @_note.register(Stopping | Stopped)
     def _(self, _: Happening) -> None:
         self.stopping = True
+
+
+def _stillborn(end: RunFinished) -> Run:
+    """A run that failed before it had an id."""
+    return Run(
+        flow=end.flow,
+        run_id="",
+        cause=end.cause,
+        events=(),
+        started=end.at - timedelta(seconds=end.seconds),
+        log=end.log,
+        state="failed",
+        seconds=end.seconds,
+        exit_code=end.exit_code,
+    )

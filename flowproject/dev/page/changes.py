@@ -8,7 +8,7 @@ from flowproject.cards.wording import amount, cost, value_text
 from flowproject.dev.page.archive import Damage
 from flowproject.dev.page.items import Items
 from flowproject.dev.page.parts import Action, Fact, Link, action
-from flowproject.dev.page.words import change_address, run_address, sensor_address, symbol
+from flowproject.dev.page.words import change_address, run_address, sensor_address
 from flowproject.sensing import Chain
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ class ChangeRow:
     href: str
     at: str
     outcome: str
-    symbol: str
     reason: str
     value: str
     delivery: str
@@ -108,7 +107,6 @@ def _row(told: Chain) -> ChangeRow:
         href=change_address(entry.sensor, entry.seq),
         at=entry.recorded_at,
         outcome=entry.outcome,
-        symbol=symbol(entry.outcome),
         reason=entry.reason,
         value=value_text(entry.value),
         delivery=told.in_words,
@@ -124,7 +122,6 @@ def _damaged(damage: Damage) -> ChangeRow:
         href="",
         at="",
         outcome="damaged",
-        symbol=symbol("damaged"),
         reason=damage.reason,
         value="",
         delivery="",

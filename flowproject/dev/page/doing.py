@@ -26,6 +26,8 @@ PAGE: Final = "page"
 """The cause of a run that was started here."""
 
 _FIELD: Final = "p-"
+_COMMANDS: Final = 2
+"""At the same time: each is a process."""
 _Values = Mapping[str, str]
 
 
@@ -43,8 +45,8 @@ class Result:
 class Doer:
     """Does what a person asks for, and tells the loop's listeners.
 
-    `start` starts a run, `keep_awake` is told the sensors that scheduled runs look at (None: all),
-    and `options` are those of the loop's own commands: its branch.
+    `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
+    all).
     """
 
     def __init__(
@@ -53,22 +55,31 @@ class Doer:
         *,
         start: Callable[[Order], None],
         keep_awake: Callable[[tuple[str, ...] | None], None],
-        options: tuple[str, ...],
         tell: Listener,
     ) -> None:
         self._known = known
         self._start = start
         self._keep_awake = keep_awake
-        self._options = options
         self._tell = tell
+        self._turns = asyncio.Semaphore(_COMMANDS)
+        self._children: set[int] = set()
+
+    def close(self) -> None:
+        """End the commands under way."""
+        for child in self._children:
+            _kill(child)
 
     async def do(self, name: str, values: _Values) -> Result:
         """What came of the action with the values of its form.
 
         Raises:
-            UsageError: if there is no such action, or it does not go with its target.
+            UsageError: if there is no such action, it does not go with its target, or the loop is
+                about to end.
         """
+        _refuse_nul(values)
         intended = plan(self._known, name, values)
+        if self._known.board.stopping:
+            raise UsageError(f"The loop is ending: {intended.title!r} is not done any more")
         deeds: Mapping[str, Callable[[_Values], Awaitable[Result]]] = {
             "tick": self._tick,
             "force": self._force,
@@ -141,21 +152,30 @@ class Doer:
 
     async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
         """Exit code and output of a command of ours, which sees the loop's bus."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "flowproject", command, *options, *self._options, "--", target),
-            cwd=self._known.root,
-            env=child_environment(self._known.bus),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            output, complaints = await child.communicate()
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGTERM)
-        return child.returncode or 0, output.decode(), complaints.decode(errors="replace")
+        words = (command, *options, *self._known.options, "--", target)
+        async with self._turns:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "flowproject", *words),
+                cwd=self._known.root,
+                env=child_environment(self._known.bus),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._children.add(child.pid)
+            try:
+                output, complaints = await child.communicate()
+            finally:
+                self._children.discard(child.pid)
+                _kill(child.pid)
+        code = child.returncode or 0
+        return code, output.decode(errors="replace"), complaints.decode(errors="replace")
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _started(flow: FlowFile, *links: Link) -> Result:
@@ -169,6 +189,12 @@ def _started(flow: FlowFile, *links: Link) -> Result:
 
 def _failed(title: str, complaints: str) -> Result:
     return Result(ok=False, title=title, lines=tuple(printable(complaints).splitlines()))
+
+
+def _refuse_nul(values: _Values) -> None:
+    for name, text in values.items():
+        if "\0" in text:
+            raise UsageError(f"{name} has a NUL character, which no program can be given")
 
 
 def _arguments(flow: FlowFile, values: _Values) -> dict[str, str]:

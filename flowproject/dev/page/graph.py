@@ -6,7 +6,7 @@ from typing import Final
 
 from flowproject.config import Sensor
 from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.words import address, sensor_address, symbol
+from flowproject.dev.page.words import run_address, sensor_address
 from flowproject.events import full_name
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
@@ -28,7 +28,6 @@ class Node:
     title: str
     subtitle: str
     href: str
-    symbol: str
     state: str
     """The outcome of a sensor, the state of a flow's newest run, `paused`, or empty."""
     live: bool
@@ -155,7 +154,7 @@ def _flows(known: Knowledge) -> Iterator[_Box]:
             key=("flow", flow.name),
             title=flow.name,
             subtitle=f"{latest.state}" if latest else "not run yet",
-            href=address("runs", flow.name, latest.run_id) if latest else "/runs",
+            href=(run_address(latest.name) if latest else "") or "/runs",
             state=latest.state if latest else "",
             live=latest is not None and latest.state == "running",
         )
@@ -194,7 +193,6 @@ def _placed(boxes: Sequence[_Box]) -> dict[tuple[str, str], Node]:
             title=box.title,
             subtitle=box.subtitle,
             href=box.href,
-            symbol=symbol(box.state) if box.state else "",
             state=box.state,
             live=box.live,
             x=_MARGIN + _COLUMNS.index(kind) * (_WIDTH + _BETWEEN),

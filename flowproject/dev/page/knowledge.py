@@ -28,6 +28,8 @@ class Knowledge:
     root: Path
     """The project's folder."""
     bus: str = ""
+    options: tuple[str, ...] = ()
+    """The loop's branch, as command lines take it."""
     paused: set[str] = field(default_factory=set)
     """Names of sensors."""
 
@@ -59,7 +61,10 @@ class Knowledge:
         """Whether a run that looks at it is under way."""
         flow = self.looker(sensor)
         running = (self.board.runs[name] for name in self.board.running)
-        return flow is not None and any(run.flow == flow.name for run in running)
+        return flow is not None and any(
+            run.flow == flow.name and (run.sensors is None or sensor in run.sensors)
+            for run in running
+        )
 
     def _candidates(self, sensor: str) -> Iterator[FlowFile]:
         """The flows that may look at it, those first that can be told to tell of it in any case."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import os
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ _PAUSE: Final = 0.33
 _HEARTBEAT: Final = 20.0
 """Seconds after which a silent line says that it is open: so a lost browser is noticed."""
 _CHUNK: Final = 64 * 1024
+_LONGEST_LINE: Final = 64 * 1024
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
 _LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
@@ -28,13 +31,16 @@ def happened(board: Board, since: int) -> StreamingResponse:
 
 
 def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
-    """`line` for each line that the run prints, from this byte of its log on; `end` at the end."""
+    """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
+
+    The id of each is the byte after it: who lost the line goes on from there.
+    """
     return _stream(_lines(board, run, start))
 
 
 async def _news(board: Board, since: int) -> AsyncIterator[str]:
     told = since
-    with _watching(board.watchers) as moved:
+    with board.watching() as moved:
         yield "retry: 1000\n\n"
         while not board.over:
             if board.number == told:
@@ -48,33 +54,24 @@ async def _news(board: Board, since: int) -> AsyncIterator[str]:
 
 
 async def _lines(board: Board, run: Run, start: int) -> AsyncIterator[str]:
-    rest = b""
-    with _watching(board.readers[run.name]) as moved:
+    rest, told = b"", start
+    with board.reading(run.name) as moved:
         while True:
             moved.clear()
             over = board.over or run.name not in board.running
             content = await asyncio.to_thread(_read, run.log, start)
             start += len(content)
-            *lines, rest = (rest + content).split(b"\n")
+            lines, rest = _split(rest + content)
             for line in lines:
-                yield _message("line", plain_text(line.decode(errors="replace")))
+                told += len(line)
+                yield _message("line", _text(line), id=str(told))
             if over and not content:
                 break
             if not content and not await _moved(moved):
                 yield ": open\n\n"
     if rest:
-        yield _message("line", plain_text(rest.decode(errors="replace")))
+        yield _message("line", _text(rest))
     yield _message("end", "{}")
-
-
-@contextmanager
-def _watching(watchers: set[asyncio.Event]) -> Iterator[asyncio.Event]:
-    moved = asyncio.Event()
-    watchers.add(moved)
-    try:
-        yield moved
-    finally:
-        watchers.discard(moved)
 
 
 async def _moved(moved: asyncio.Event) -> bool:
@@ -90,16 +87,28 @@ async def _moved(moved: asyncio.Event) -> bool:
 def _read(log: Path, start: int) -> bytes:
     try:
         with log.open("rb") as file:
-            file.seek(start)
+            file.seek(min(start, file.seek(0, os.SEEK_END)))
             return file.read(_CHUNK)
     except FileNotFoundError:  # pruned: the newest logs are kept
         return b""
 
 
+def _split(content: bytes) -> tuple[list[bytes], bytes]:
+    """Lines with their ends, and what has none yet. What never ends is cut."""
+    lines = content.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < _LONGEST_LINE:
+        return lines[:-1], lines[-1]
+    return lines, b""
+
+
+def _text(line: bytes) -> str:
+    return plain_text(line.decode(errors="replace")).rstrip("\r\n")
+
+
 def _message(event: str, data: str, **fields: str) -> str:
     """One message. A line break inside the data would end it: such text goes in several lines."""
     names = "".join(f"{name}: {text}\n" for name, text in fields.items())
-    body = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+    body = "".join(f"data: {line}\n" for line in _BREAK.split(data))
     return f"event: {event}\n{names}{body}\n"
 
 

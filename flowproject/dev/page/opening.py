@@ -12,7 +12,7 @@ from flowproject.dev.page.application import serve_page
 from flowproject.dev.page.doing import Doer
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.views import Views
-from flowproject.dev.settings import PageSettings, Settings
+from flowproject.dev.settings import PageSettings
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
@@ -23,8 +23,7 @@ __all__ = ["open_page", "scene_of"]
 @asynccontextmanager
 async def open_page(
     known: Knowledge,
-    settings: Settings,
-    page: PageSettings,
+    settings: PageSettings,
     *,
     dispatcher: Dispatcher,
     reading: Executor,
@@ -43,11 +42,10 @@ async def open_page(
         known,
         start=dispatcher.start,
         keep_awake=keep_awake,
-        options=settings.options,
         tell=tell,
     )
     async with serve_page(
-        Views(known, reading), doer, host=page.host, port=page.port, token=page.token
+        Views(known, reading), doer, host=settings.host, port=settings.port, token=settings.token
     ) as address:
         yield address
 

@@ -48,6 +48,8 @@ class News:
     """`tick`, `event`, `run`, `dropped`, `waiting`, `warning`, `skipped`, `action`, ..."""
     subject: Link
     text: str
+    more: tuple[str, ...]
+    """Lines that follow, such as the last ones of a failed run."""
     bad: bool
 
 
@@ -101,6 +103,7 @@ def _news(known: Knowledge) -> Iterator[News]:
                 kind=words.kind,
                 subject=Link(text=words.subject, href=_href(happening)),
                 text=words.rest,
+                more=words.more if isinstance(happening, RunFinished) else (),
                 bad=_is_bad(happening),
             )
 

@@ -27,7 +27,6 @@ class Fact:
 
     name: str
     text: str
-    href: str = ""
     moment: str = ""
     """An ISO moment that stands for the text, so that a browser can say how long ago it was."""
 

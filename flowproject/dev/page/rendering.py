@@ -1,6 +1,7 @@
 """Views as HTML, by templates that escape everything; or as JSON, for machines."""
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from flowproject.cards.wording import amount, duration
-from flowproject.dev.page.words import clock, symbol
+from flowproject.dev.page.words import clock
 
 __all__ = ["STATIC", "Frame", "Renderer", "to_json", "wants_json"]
 
@@ -57,14 +58,13 @@ class Renderer:
             "amount": amount,
             "clock": clock,
             "duration": duration,
-            "symbol": symbol,
         }
 
     def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
         """The template, filled in."""
         filled = self._templates.get_template(template)
         html = filled.render(frame=frame, status=status, **context)
-        return HTMLResponse(html, status_code=status)
+        return HTMLResponse(_encodable(html), status_code=status)
 
 
 def wants_json(request: Request) -> bool:
@@ -75,7 +75,13 @@ def wants_json(request: Request) -> bool:
 def to_json(view: Any, status: int = 200) -> Response:
     """The view as JSON."""
     plain = [asdict(one) for one in view] if isinstance(view, tuple) else asdict(view)
-    return JSONResponse({"v": 1, "view": plain}, status_code=status)
+    text = json.dumps({"v": 1, "view": plain})
+    return Response(text, status_code=status, media_type="application/json")
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of surrogate pairs, which other people's errors may quote."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @cache

@@ -14,10 +14,10 @@ from flowproject.dev.page.changes import CardFrame
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.parts import Action, Fact, Link, action
 from flowproject.dev.page.sensors import TickRow, tick_row
-from flowproject.dev.page.words import address, change_address, run_address, symbol
+from flowproject.dev.page.words import address, change_address, run_address
 from flowproject.dev.runs import PastRun
 
-__all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view"]
+__all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 
 _LOG_BYTES: Final = 256 * 1024
 _LISTED: Final = 100
@@ -31,8 +31,7 @@ class RunRow:
     """`Flow/id`."""
     href: str
     state: str
-    """`running`, `succeeded`, `failed` or `unknown`."""
-    symbol: str
+    """`running`, `succeeded` or `failed`; `unfinished` if only Metaflow knows of it."""
     started_at: str
     seconds: float | None
     """How long it took; None while it runs."""
@@ -53,8 +52,6 @@ class RunView:
     cards: tuple[CardFrame, ...]
     log: str
     """What it has printed so far, at most the last 256 KiB."""
-    log_from: int
-    """Bytes of the file that `log` leads up to."""
     follow: str
     """Address of the rest as it comes (events `line` and `end`); empty if the run is over."""
     actions: tuple[Action, ...]
@@ -72,7 +69,6 @@ def run_row(known: Knowledge, run: Run) -> RunRow:
         name=run.name,
         href=run_address(run.name),
         state=run.state,
-        symbol=symbol(run.state),
         started_at=run.started.isoformat(),
         seconds=run.seconds,
         cause=run.cause,
@@ -80,11 +76,12 @@ def run_row(known: Knowledge, run: Run) -> RunRow:
     )
 
 
-def run_view(known: Knowledge, run: Run, cards: Sequence[CardFrame]) -> RunView:
-    """A run that the loop has started, and what it has printed so far."""
-    log, size = _tail(run.log)
+def run_view(
+    known: Knowledge, run: Run, cards: Sequence[CardFrame], log: str, size: int
+) -> RunView:
+    """A run that the loop has started, and what it has printed up to this size of its log."""
     running = run.state == "running"
-    follow = address("runs", run.flow, run.run_id, "log", start=size or "0") if running else ""
+    follow = address("runs", run.flow, run.run_id, "log", start=size) if running else ""
     return RunView(
         row=run_row(known, run),
         flow=run.flow,
@@ -92,7 +89,6 @@ def run_view(known: Knowledge, run: Run, cards: Sequence[CardFrame]) -> RunView:
         ticks=tuple(map(tick_row, run.ticks)),
         cards=tuple(cards),
         log=log,
-        log_from=size,
         follow=follow,
         actions=(action("run", f"Run {run.flow} again", flow=run.flow),),
     )
@@ -106,7 +102,6 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
         name=name,
         href=run_address(name),
         state=past.state,
-        symbol=symbol(past.state),
         started_at=past.started.isoformat(),
         seconds=seconds,
         cause="; ".join(past.nothing_because),
@@ -125,7 +120,6 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
         ticks=tuple(tick_row(_told(flow, run_id, tick)) for tick in past.ticks),
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
-        log_from=0,
         follow="",
         actions=(action("run", f"Run {flow} again", flow=flow),),
     )
@@ -161,7 +155,7 @@ def _told(flow: str, run_id: str, tick: Mapping[str, Any]) -> Tick:
     )
 
 
-def _tail(log: Path) -> tuple[str, int]:
+def tail(log: Path) -> tuple[str, int]:
     """The last part of a log, from a whole line on, and the size of the file then."""
     try:
         with log.open("rb") as file:

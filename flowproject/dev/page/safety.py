@@ -6,19 +6,22 @@ run.
 """
 
 import hmac
+import secrets
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from starlette.datastructures import URL, Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["CARD_HEADERS", "COOKIE", "Guard", "is_loopback"]
+from flowproject.dev.serving import LOOPBACK
 
-COOKIE: Final = "flowproject"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+__all__ = ["CARD_HEADERS", "Guard"]
+
+_COOKIE: Final = "flowproject"
+_ODD: Final = frozenset("/?#@\\")
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -42,11 +45,6 @@ CARD_HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
-    return host in _LOOPBACK
-
-
 class Guard:
     """Lets pass what comes from the page itself, and adds the headers that keep a browser strict.
 
@@ -58,6 +56,8 @@ class Guard:
     def __init__(self, application: ASGIApp, *, token: str = "") -> None:
         self._application = application
         self._token = token
+        self._session = secrets.token_urlsafe(24)
+        """What the cookie holds: it goes to whatever else is served on this machine."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or refuse it."""
@@ -66,14 +66,14 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal:
-            await refusal(scope, receive, _strict(send))
+            await refusal(scope, receive, _strict(send, scope))
             return
-        await self._application(scope, receive, _strict(send))
+        await self._application(scope, receive, _strict(send, scope))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not self._token and not is_loopback(_name(host)):
+        if _ODD & set(host) or not (self._token or _name(host) in LOOPBACK):
             return _no(f"the host {host!r} is not this machine's own name")
         if _is_foreign(scope["method"], headers):
             return _no("it comes from another page")
@@ -81,24 +81,25 @@ class Guard:
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
         """What one is told who has not shown the token; one who just did is sent on."""
-        url = URL(scope=scope)
-        given = dict(parse_qsl(url.query)).get("token", "")
-        if given and self._is_token(given):
-            answer = RedirectResponse(str(url.remove_query_params("token")), status_code=303)
-            answer.set_cookie(COOKIE, quote(self._token), httponly=True, samesite="strict")
+        # Cookies know no ports: two loops on one machine must not take each other's.
+        _, port = scope["server"] or ("", 0)
+        name = f"{_COOKIE}-{port}"
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if _same(query.pop("token", ""), self._token):
+            path = f"/{scope['path'].lstrip('/')}" + (f"?{urlencode(query)}" if query else "")
+            answer = RedirectResponse(path, status_code=303)
+            # Lax, not strict: a link to the page, the first one above all, may stand elsewhere.
+            answer.set_cookie(name, self._session, httponly=True, samesite="lax")
             return answer
-        if self._is_token(_cookie(headers.get("cookie", ""))):
+        if _same(_cookie(headers.get("cookie", ""), name), self._session):
             return None
         return _no("open the address with the token, as the terminal shows it")
-
-    def _is_token(self, text: str) -> bool:
-        return hmac.compare_digest(text.encode(), self._token.encode())
 
 
 def _is_foreign(method: str, headers: Headers) -> bool:
     """Whether another page is behind the request, other than by a link that a person followed."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return True
     site = headers.get("sec-fetch-site", "same-origin")
     followed = (
@@ -117,25 +118,31 @@ def _name(host: str) -> str:
         return ""
 
 
-def _cookie(text: str) -> str:
+def _cookie(text: str, name: str) -> str:
     try:
-        found = SimpleCookie(text).get(COOKIE)
+        found = SimpleCookie(text).get(name)
     except CookieError:
         return ""
-    return unquote(found.value) if found else ""
+    return found.value if found else ""
+
+
+def _same(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode(), secret.encode())
 
 
 def _no(reason: str) -> Response:
     return PlainTextResponse(f"This request is refused: {reason}.\n", status_code=403)
 
 
-def _strict(send: Send) -> Send:
+def _strict(send: Send, scope: Scope) -> Send:
     """Sends the answer with the strict headers, where the answer has none of its own."""
+    versioned = scope["path"].startswith("/static/") and scope["query_string"].startswith(b"v=")
+    more = {"Cache-Control": "max-age=31536000, immutable"} if versioned else {}
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, text in _HEADERS.items():
+            for name, text in {**_HEADERS, **more}.items():
                 headers.setdefault(name, text)
         await send(message)
 

@@ -18,7 +18,6 @@ from flowproject.dev.page.words import (
     change_address,
     run_address,
     sensor_address,
-    symbol,
 )
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
@@ -37,7 +36,6 @@ class SensorRow:
     event_name: str
     outcome: str
     """Of the newest tick, or else of the newest entry of the journal; empty before the first."""
-    symbol: str
     reason: str
     at: str
     """When that tick was."""
@@ -73,7 +71,6 @@ class TickRow:
     sensor: str
     at: str
     outcome: str
-    symbol: str
     reason: str
     run: str
     run_href: str
@@ -108,7 +105,6 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
         source=sensor.data.type,
         event_name=sensor.event_name,
         outcome=outcome,
-        symbol=symbol(outcome),
         reason=tick.reason if tick else entry.reason if entry else "",
         at=tick.at.isoformat() if tick else entry.recorded_at if entry else "",
         next_at=due.isoformat() if due else "",
@@ -132,7 +128,7 @@ def sensor_view(
         row=sensor_row(known, sensor, newest),
         facts=_facts(known, sensor),
         query=entry.query if entry else "",
-        series=_series(entry),
+        series=_series(entry, known.board.latest(name)),
         changes=change_rows(told.chains),
         older=address("sensors", name, before=told.older) if told.older else "",
         newer=address("sensors", name, before=told.newer) if told.newer else "",
@@ -147,7 +143,6 @@ def tick_row(tick: Tick) -> TickRow:
         sensor=tick.sensor,
         at=tick.at.isoformat(),
         outcome=tick.outcome,
-        symbol=symbol(tick.outcome),
         reason=tick.reason,
         run=run,
         run_href=run_address(run),
@@ -183,10 +178,13 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     ]
 
 
-def _series(entry: Entry | None) -> Series | None:
+def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
+    """The recorded looks; and the newest one, if it found what was recorded last."""
     trail = _trail(entry)
     if not trail:
         return None
+    if tick and tick.outcome == "unchanged" and tick.at.timestamp() > trail[-1][0]:
+        trail.append((tick.at.timestamp(), trail[-1][1]))
     return Series(
         times=[moment for moment, _ in trail],
         values=[number for _, number in trail],
@@ -196,14 +194,14 @@ def _series(entry: Entry | None) -> Series | None:
 
 def _facts(known: Knowledge, sensor: Sensor) -> tuple[Fact, ...]:
     looker = known.looker(sensor.name)
-    cron = looker.schedule if looker else None
-    schedule = f"{cron.expression} {cron.timezone or 'UTC'}" if cron else "no flow looks at it"
+    started = known.board.started
+    schedule = started.schedules.get(looker.name, "") if started and looker else ""
     facts = {
         "source": sensor.data.type,
         "event": sensor.event_name,
         "payload key": sensor.payload_key,
         "looked at by": looker.name if looker else "",
-        "schedule": schedule,
+        "which runs": schedule,
     }
     return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
 

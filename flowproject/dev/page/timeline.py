@@ -18,7 +18,6 @@ from flowproject.dev.page.words import (
     change_address,
     run_address,
     sensor_address,
-    symbol,
     urgency,
 )
 
@@ -41,7 +40,6 @@ class Mark:
     width: float
     outcome: str
     """The outcome of a tick; `event`; the state of a run."""
-    symbol: str
     words: str
     """The whole of it in words, for the pointer and for screen readers."""
     href: str
@@ -141,7 +139,7 @@ def _event_lane(window: Window) -> Lane:
     }
     draw = partial(_event_mark, window, hrefs)
     marks = _marks(window.columns(window.events), lambda _: "event", draw)
-    return Lane(name="events", kind="events", href="", marks=marks)
+    return Lane(name="event bus", kind="events", href="", marks=marks)
 
 
 def _run_lanes(window: Window) -> Iterator[Lane]:
@@ -210,7 +208,6 @@ def _mark(x: float, outcome: str, words: str, *, href: str, chain: str, width: f
         x=x,
         width=width,
         outcome=outcome,
-        symbol=symbol(outcome),
         words=words,
         href=href,
         count=1,
@@ -243,9 +240,16 @@ def _ties(window: Window) -> Iterator[Tie]:
             lane, tick = causes[event.id]
             at = window.x(tick.at)
             yield Tie(x1=at, from_lane=lane, x2=x, to_lane=events_lane, chain=event.id)
-        for lane, run in effects[event.id]:
+        for lane, run in _begun_after(effects[event.id], event.at):
             at = window.x(run.started)
             yield Tie(x1=x, from_lane=events_lane, x2=at, to_lane=lane, chain=event.id)
+
+
+def _begun_after(effects: list[tuple[int, Run]], moment: datetime) -> list[tuple[int, Run]]:
+    """The runs that began then or later, which are taken from the list: the others had a cause."""
+    found = [effect for effect in effects if effect[1].started >= moment]
+    effects[:] = [effect for effect in effects if effect[1].started < moment]
+    return found
 
 
 def _labels(window: Window) -> Iterator[Label]:
@@ -259,5 +263,5 @@ def _labels(window: Window) -> Iterator[Label]:
     )
     form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%b %d"  # noqa: PLR2004  # a minute, a day
     while moment <= window.end:
-        yield Label(x=window.x(moment), text=format(moment, form))
+        yield Label(x=window.x(moment), text=format(moment.astimezone(), form))
         moment += timedelta(seconds=step)

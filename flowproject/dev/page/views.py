@@ -1,6 +1,7 @@
 """The views as they are asked for: what each needs is read, in threads, and made into one."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -14,7 +15,7 @@ from flowproject.dev.page.items import KINDS, Asked, Items, items_view
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.overview import Overview, overview
 from flowproject.dev.page.parts import Link
-from flowproject.dev.page.runs import RunView, past_view, run_view
+from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.page.words import address, run_address
 from flowproject.dev.runs import card_html, read_cards, read_past
@@ -24,6 +25,7 @@ from flowproject.sensing import Found, Scene
 
 __all__ = ["Views"]
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _RUNS: Final = 4
 """Runs of a change whose cards are shown in place."""
@@ -83,17 +85,18 @@ class Views:
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
         return change_view(found.chain, items, cards)
 
-    async def run(self, flow: str, run_id: str, *, with_cards: bool) -> RunView:
+    async def run(self, flow: str, run_id: str, *, with_cards: bool, with_log: bool) -> RunView:
         """One run, whether the loop has started it or not.
 
         Raises:
             UsageError: if there is no such run.
         """
         name = f"{flow}/{run_id}"
-        known, run = self.known.flow(flow), self.known.board.runs.get(name)
+        known = self.known.flow(flow)
         cards = await self._cards([name]) if with_cards else []
-        if run:
-            return await asyncio.to_thread(run_view, self.known, run, cards)
+        if run := self.known.board.runs.get(name):
+            log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
+            return run_view(self.known, run, cards, log, size)
         past = await self._read(read_past, known, run_id) if known else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
@@ -165,11 +168,11 @@ def _items(found: Found, asked: Asked) -> Items | None:
 
 
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:
-    from metaflow.exception import MetaflowNotFound
-
     try:
         places = read_cards(flow, run_id)
-    except MetaflowNotFound:
+    except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
+        # The rest of the view does not depend on them.
+        _log.warning("The cards of %s/%s can't be read: %s", flow.name, run_id, error)
         return []
     run = f"{flow.name}/{run_id}"
     return [

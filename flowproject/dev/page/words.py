@@ -1,6 +1,5 @@
-"""Words, symbols and addresses that every view shares; those of outcomes are the cards' own."""
+"""Words and addresses that every view shares; those of outcomes are the cards' own."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -13,26 +12,10 @@ __all__ = [
     "clock",
     "run_address",
     "sensor_address",
-    "symbol",
     "urgency",
 ]
 
-_SYMBOLS: Final[Mapping[str, str]] = {
-    **{word: mark for word, (mark, _) in OUTCOMES.items()},
-    "event": "◆",
-    "running": "◔",
-    "succeeded": "✓",
-    "unfinished": "◌",
-    "paused": "‖",
-    "reset": "↺",
-    "damaged": "✕",
-}
 _PRESSING: Final = ("failed", "undelivered", "running", *OUTCOMES)
-
-
-def symbol(word: str) -> str:
-    """The symbol of an outcome or of the state of a run; a dot for any other word."""
-    return _SYMBOLS.get(word, "·")
 
 
 def urgency(word: str) -> int:

@@ -10,6 +10,21 @@ from metaflow.cards import MetaflowCardComponent
 Tick = dict[str, Any]
 
 
+def make_row(**fields: Any) -> dict[str, Any]:
+    """A change as the history of a tick tells it."""
+    return {
+        "seq": 2,
+        "recorded_at": "2026-11-22T11:00:00+00:00",
+        "outcome": "changed",
+        "reason": "31 added",
+        "value": 1096,
+        "total": 1096,
+        "state": "delivered",
+        "taken_by": [],
+        **fields,
+    }
+
+
 def make_tick(**fields: Any) -> Tick:
     """An unchanged tick of a sensor with items, with other fields laid over it."""
     return {
@@ -25,12 +40,23 @@ def make_tick(**fields: Any) -> Tick:
         "counts": {},
         "total": 1096,
         "sample": {},
+        "history": [
+            make_row(seq=2),
+            make_row(
+                seq=1,
+                recorded_at="2026-11-21T12:00:00+00:00",
+                outcome="baseline",
+                reason="first look, remembered: 1,065 items",
+                value=1065,
+                total=1065,
+                state="",
+            ),
+        ],
         "trail": [["2026-11-21T12:00:00+00:00", 1065], ["2026-11-22T11:00:00+00:00", 1096]],
         "cost": {"seconds": 0.012, "requests": 0, "bytes": 48211, "rows": 1096},
         "query": "SELECT * FROM weather",
         "source": "duckdb",
         "at": "2026-11-22T12:00:00+00:00",
-        "since": "2026-11-22T11:00:00+00:00",
         "pending": 0,
         "undelivered": "",
         "exit_code": 0,
@@ -65,9 +91,10 @@ class Drawn:
         ]
 
     def facts(self, index: int) -> dict[str, str]:
-        """The table with one row as a dictionary."""
-        columns, [row] = self.tables[index]
-        return dict(zip(columns, row, strict=True))
+        """The table without headers as a dictionary."""
+        columns, rows = self.tables[index]
+        assert columns == ["", ""]
+        return dict(rows)
 
     @property
     def fences(self) -> list[str]:
@@ -90,6 +117,11 @@ def _walk(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 @pytest.fixture
 def tick() -> Callable[..., Tick]:
     return make_tick
+
+
+@pytest.fixture
+def row() -> Callable[..., dict[str, Any]]:
+    return make_row
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def changed(tick: Any, **fields: Any):
         "reason": "31 added",
         "value": 1127,
         "id": "ab" * 16,
-        "seq": 2,
+        "seq": 3,
         "counts": counts,
         "total": 1127,
         "sample": {"added": rows, "modified": [], "removed": []},
@@ -26,7 +26,7 @@ def changed(tick: Any, **fields: Any):
 def failed(tick: Any, **fields: Any):
     reason = "The query failed: no column prise.\nDid you mean 'price'?"
     told = {"outcome": "failed", "reason": reason, "value": None, "previous": None}
-    empty = {"total": None, "trail": [], "cost": {}, "query": "", "since": "", "exit_code": 3}
+    empty = {"total": None, "trail": [], "history": [], "cost": {}, "query": "", "exit_code": 3}
     return tick(**{"sensor": "orders", **told, **empty, **fields})
 
 
@@ -64,11 +64,12 @@ def test_headline_of_several_counts_outcomes_the_most_pressing_first(
 def test_summary_has_a_row_for_each_sensor_with_word_and_symbol(tick: Any, draw: Any):
     columns, rows = draw(sensor_card([tick(sensor="a"), changed(tick), failed(tick)])).tables[0]
 
-    assert columns == ["sensor", "outcome", "reason", "holds", "took"]
+    assert columns == ["sensor", "outcome", "reason", "holds", "last change", "took"]
+    last = "2026-11-22 11:00 UTC: 31 added"
     assert rows == [
-        ["orders", "✕ failed", "The query failed: no column prise.", "—", "—"],
-        ["weather", "● changed", "31 added", "1,096 → 1,127 items", "12 ms"],
-        ["a", "○ unchanged", "the same 1,096 items", "1,096 items", "12 ms"],
+        ["orders", "✕ failed", "The query failed: no column prise.", "—", "—", "—"],
+        ["weather", "● changed", "31 added", "1,096 → 1,127 items", last, "12 ms"],
+        ["a", "○ unchanged", "the same 1,096 items", "1,096 items", last, "12 ms"],
     ]
 
 
@@ -78,10 +79,9 @@ def test_changed_sensor_tells_from_what_to_what_at_what_cost_and_which_event(tic
     assert card.titles == ["● weather changed"]
     assert card.facts(0) == {
         "holds": "1,096 → 1,127 items",
-        "change": f"number 2, id {'ab' * 16}",
+        "change": f"number 3, id {'ab' * 16}",
         "event": "weather_changed",
-        "read": "1,096 rows, 48.2 kB",
-        "took": "12 ms",
+        "read": "1,096 rows, 48.2 kB, in 12 ms",
     }
     assert card.fences == ["```language-sql\nSELECT * FROM weather\n```"]
 
@@ -100,11 +100,12 @@ def test_watched_value_is_shown_with_the_one_before(tick: Any, draw: Any):
     assert card.facts(0)["holds"] == "2014-12-31 → 2015-01-31"
 
 
-def test_baseline_names_no_event_because_none_is_sent(tick: Any, draw: Any):
-    card = draw(sensor_card([tick(outcome="baseline", id="cd" * 16, seq=1, previous=None)]))
+def test_baseline_names_no_event_because_none_is_sent(tick: Any, row: Any, draw: Any):
+    first = row(seq=1, outcome="baseline", state="")
+    card = draw(sensor_card([tick(outcome="baseline", seq=1, previous=None, history=[first])]))
 
     assert card.titles == ["◇ weather set a baseline"]
-    assert card.facts(0).keys() == {"holds", "last recorded", "read", "took"}
+    assert card.facts(0).keys() == {"holds", "read"}
 
 
 def test_failed_sensor_shows_its_whole_error_before_anything_else(tick: Any, draw: Any):
@@ -124,10 +125,74 @@ def test_unchanged_tick_is_short(tick: Any, draw: Any):
     assert [part["type"] for part in card.of("section")[0]["contents"]] == [
         "table",
         "vegaChart",
+        "table",
         "markdown",
     ]
-    assert card.facts(0)["last recorded"] == "2026-11-22 11:00:00 UTC"
-    assert len(card.json) < 6000
+    assert len(card.json) < 7000
+
+
+def test_unchanged_tick_says_when_the_last_change_was_and_what(tick: Any, draw: Any):
+    card = draw(sensor_card([tick()]))
+
+    assert card.facts(0)["last change"] == "2026-11-22 11:00 UTC: 31 added"
+    assert card.banner["subtitle"] == (
+        "the same 1,096 items. Last change: 2026-11-22 11:00 UTC: 31 added"
+    )
+
+
+def test_without_a_change_since_the_first_look_it_says_that(tick: Any, row: Any, draw: Any):
+    first = row(seq=1, outcome="baseline", state="")
+    card = draw(sensor_card([tick(history=[first])]))
+
+    assert card.facts(0)["last change"] == "none since 2026-11-22 11:00 UTC"
+
+
+def test_history_lists_the_newest_changes_and_what_became_of_each(tick: Any, row: Any, draw: Any):
+    history = [
+        row(seq=5, state="waiting"),
+        row(seq=4, state="sent", outcome="forced"),
+        row(seq=3, taken_by=["StarterFlow/7", "Other/8"]),
+        row(seq=2, state="no listener", total=None, value={"left_out_bytes": 48211}),
+        row(seq=1, state="", outcome="baseline"),
+    ]
+    columns, rows = draw(sensor_card([tick(history=history)])).tables[1]
+
+    assert columns == ["no.", "recorded (UTC)", "outcome", "reason", "value", "delivery"]
+    assert rows[0] == [
+        "5",
+        "2026-11-22 11:00",
+        "● changed",
+        "31 added",
+        "1,096 items",
+        "waiting",
+    ]
+    assert [told[2] for told in rows[1:]] == ["▶ forced", "● changed", "● changed", "◇ baseline"]
+    assert [told[5] for told in rows[1:]] == [
+        "sent",
+        "taken by StarterFlow/7, Other/8",
+        "no listener",
+        "—",
+    ]
+    assert rows[3][4] == "(48.2 kB, left out)"
+
+
+def test_the_change_of_this_tick_is_about_to_be_sent_and_is_not_the_last_one(
+    tick: Any, row: Any, draw: Any
+):
+    history = [row(seq=3, state="waiting", reason="new"), row(seq=2, reason="old")]
+    card = draw(sensor_card([changed(tick, history=history), tick(sensor="a")]))
+
+    assert card.tables[0][1][0][4] == "2026-11-22 11:00 UTC: old"
+    assert card.tables[3][1][0][5] == "to be sent by the next step"
+
+
+def test_failed_sensor_shows_what_was_known_before(tick: Any, row: Any, draw: Any):
+    known = {"trail": tick()["trail"], "history": [row(seq=2), row(seq=1)]}
+    card = draw(sensor_card([failed(tick, **known)]))
+
+    assert card.facts(0) == {"last change": "2026-11-22 11:00 UTC: 31 added"}
+    assert card.of("vegaChart")[0]["spec"]["encoding"]["y"]["axis"]["title"] == "items"
+    assert len(card.tables[1][1]) == 2
 
 
 def test_history_is_a_step_chart_of_items_with_titled_axes(tick: Any, draw: Any):
@@ -135,7 +200,7 @@ def test_history_is_a_step_chart_of_items_with_titled_axes(tick: Any, draw: Any)
     axes = chart["spec"]["encoding"]
 
     assert chart["spec"]["mark"]["interpolate"] == "step-after"
-    assert [point["y"] for point in chart["spec"]["data"]["values"]] == [1065, 1096]
+    assert [point["y"] for point in chart["spec"]["data"]["values"]] == [1065, 1096, 1096]
     assert axes["x"]["axis"]["title"] == "time (UTC)"
     assert axes["y"]["axis"]["title"] == "items"
 
@@ -149,12 +214,12 @@ def test_differences_are_bounded_and_say_how_many_more(tick: Any, draw: Any):
     rows = [{"id": number} for number in range(50)]
     counts = {"added": 1244, "modified": 0, "removed": 11}
     sample = {"added": rows, "removed": rows[:10]}
-    _, added, removed = draw(sensor_card([changed(tick, counts=counts, sample=sample)])).tables
+    _, added, removed, _ = draw(sensor_card([changed(tick, counts=counts, sample=sample)])).tables
 
     assert added[0] == ["1,244 added", "id"]
     assert len(added[1]) == 11
-    assert added[1][-1] == ["and 1,234 more", ""]
-    assert removed[1][-1] == ["and 1 more", ""]
+    assert added[1][-1] == ["…", "and 1,234 more"]
+    assert removed[1][-1] == ["…", "and 1 more"]
     assert removed[1][0] == ["−", "0"]  # noqa: RUF001  # a minus sign
 
 
@@ -209,6 +274,7 @@ def test_a_hundred_changed_sensors_have_twenty_sections(tick: Any, draw: Any):
     card = draw(sensor_card([changed(tick, sensor=f"s{number}") for number in range(100)]))
 
     assert len(card.titles) == 20
+    assert len(card.json) < 500_000
     assert len(card.tables[0][1]) == 100
     assert card.of("text")[-1]["text"] == "And 80 more sensors, told in the table above."
 

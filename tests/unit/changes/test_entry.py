@@ -89,3 +89,25 @@ def test_there_and_back_are_two_changes_and_the_same_change_is_one():
     assert len({there, back, again}) == 3
     assert there == change_id(**place, seq=2, previous="A", fingerprint="B")
     assert there != change_id(**place | {"branch": "c"}, seq=2, previous="A", fingerprint="B")
+
+
+def test_the_newest_entries_are_carried_along_in_short_and_no_more_than_eight():
+    entry = ENTRY
+    for seq in range(4, 20):
+        entry = replace(ENTRY, seq=seq, value=seq, earlier=entry.recent)
+    assert [short["seq"] for short in entry.recent] == [*range(19, 11, -1)]
+    assert entry.recent[0] == {
+        "seq": 19,
+        "recorded_at": ENTRY.recorded_at,
+        "outcome": "changed",
+        "reason": "1 → 2",
+        "value": 19,
+        "total": 4,
+    }
+
+
+def test_long_texts_are_not_carried_along():
+    entry = replace(ENTRY, reason="r" * 1000, value="é" * 1000)
+    [short] = entry.recent
+    assert short["reason"] == "r" * 200
+    assert short["value"] == {"left_out_bytes": 2002}

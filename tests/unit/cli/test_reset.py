@@ -96,3 +96,10 @@ def test_an_unknown_sensor_is_a_usage_error(flowproject: Any, root: Path) -> Non
     answer = flowproject("reset", "month", "--yes")
     assert answer.code == 64
     assert "Did you mean 'months'?" in answer.err
+
+
+def test_cards_still_tell_what_came_before(flowproject: Any, tick: Any) -> None:
+    tick()
+    assert flowproject("reset", "days", "--yes").code == 0
+    seen, _ = tick()
+    assert [told["outcome"] for told in seen.history] == ["baseline", "reset", "baseline"]

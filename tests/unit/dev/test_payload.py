@@ -45,7 +45,7 @@ def on_argo(folder: Path, parameter: FlowParameter, value: object) -> str | None
     return shell.stdout[1:] if shell.stdout else None
 
 
-@pytest.mark.timeout(60)  # a shell for each example
+@pytest.mark.seconds(60)  # a shell for each example
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(parameter=st.sampled_from([TEXT, DEFAULTED, JSON]), value=values)
 def test_a_value_becomes_what_metaflow_and_a_shell_make_of_it_on_argo(

@@ -11,7 +11,7 @@ from flowproject.errors import QueryError
 from flowproject.sensing.steadiness import look_again
 from flowproject.sources import Source, open_source
 
-pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the engine
+pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
 
 def asked(root: Path, text: str, *key: str) -> tuple[Source, Sensor, Observation]:

@@ -12,7 +12,7 @@ from flowproject.errors import QueryError, SourceError
 from flowproject.sources.duckdb import DuckDBSource
 from flowproject.sources.duckdb.failures import safe
 
-pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the engine
+pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
 
 class Project:

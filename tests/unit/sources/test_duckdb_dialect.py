@@ -8,7 +8,7 @@ from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError
 from flowproject.sources.duckdb import DuckDBSource
 
-pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the engine
+pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
 
 def source(root: Path, text: str, **data: object) -> DuckDBSource:

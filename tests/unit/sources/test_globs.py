@@ -78,6 +78,6 @@ def test_without_patterns_everything_matches():
     assert Globs([]).enter("any")
 
 
-@pytest.mark.timeout(1)
+@pytest.mark.seconds(1)
 def test_many_stars_do_not_take_exponential_time():
     assert not Globs(["**/a/" * 12 + "b"]).match("a/" * 60 + "c")

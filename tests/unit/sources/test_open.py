@@ -21,7 +21,7 @@ def test_a_source_is_opened_by_its_configuration(tmp_path: Path):
     assert isinstance(open_source(FilesData(path="p"), tmp_path), FilesSource)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.seconds(30)
 def test_importing_and_opening_sources_imports_no_client():
     code = """
 import sys

@@ -34,12 +34,12 @@ def test_a_table_without_rows_has_the_columns_that_it_is_told():
     ]
 
 
-@pytest.mark.timeout(20)  # the first frame imports pandas
+@pytest.mark.seconds(20)  # the first frame imports pandas
 def test_a_frame_has_the_columns_of_the_table():
     assert frame(pa.table({"n": [1, 2]})).to_dict("list") == {"n": [1, 2]}
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.seconds(20)
 def test_without_pandas_the_command_that_installs_it_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(SourceError, match=r"needs pandas.*query_arrow.*pip install pandas"):

@@ -93,7 +93,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(monkeypatch: pytest.Monkey
     gc.collect()  # pytest is told to fail if anything is said here
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.seconds(30)
 def test_a_look_that_keeps_everything_does_not_import_arrow():
     script = """
 import sys

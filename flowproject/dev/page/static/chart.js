@@ -1,9 +1,11 @@
 // How the content of a source went, as a step chart: each number holds until the next.
 
-const HEIGHT = 220;
+const HEIGHT = 220; // pixels
+const DAY = 86400; // seconds
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+const MANY = 1e6; // from here on an axis is shorter in words: 1.2M
 let chart = null;
 let drawn = "";
 
@@ -14,12 +16,28 @@ function axis(more) {
   return { stroke: colour("--muted"), font: `11px ${colour("--sans")}`, grid: line, ticks: { ...line, size: 4 }, ...more };
 }
 
+const scale = (_, ticks) => ticks.map((tick) => (Math.abs(tick) < MANY ? number : compact).format(tick));
+
+// Days where the steps are days; else times of the day, and under the first of each day its date.
+function moments(_, ticks, __, ___, step) {
+  const clock = { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }) };
+  let last = "";
+  return ticks.map((tick) => {
+    const at = new Date(tick * 1000);
+    const day = at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    if (step >= DAY) return day;
+    const text = at.toLocaleTimeString("en-GB", clock) + (day === last ? "" : `\n${day}`);
+    last = day;
+    return text;
+  });
+}
+
 function options(what, width) {
   return {
     width,
     height: HEIGHT,
     padding: [12, 12, 0, 0],
-    cursor: { y: false, points: { size: 7 } },
+    cursor: { y: false, points: { size: 9, fill: () => colour("--blue") } },
     legend: { live: true },
     series: [
       { label: "at", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
@@ -32,7 +50,7 @@ function options(what, width) {
         value: (_, value) => (value === null ? "—" : number.format(value)),
       },
     ],
-    axes: [axis({ space: 90 }), axis({ size: 56, values: (_, ticks) => ticks.map((tick) => short.format(tick)) })],
+    axes: [axis({ space: 90, values: moments }), axis({ size: 64, values: scale })],
   };
 }
 

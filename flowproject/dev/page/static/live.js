@@ -14,6 +14,7 @@ const WORDS = {
 const RETRY = 2000; // milliseconds
 let source = null;
 let patience = 0;
+let opened = false;
 let over = false;
 
 function show(state) {
@@ -30,7 +31,6 @@ const renew = () => htmx.trigger(document.body, "happened");
 function open() {
   if (over || source) return;
   source = new EventSource(address);
-  let opened = false;
   source.onopen = () => {
     show("live");
     if (opened) renew();
@@ -47,7 +47,6 @@ function open() {
   source.addEventListener("over", () => {
     over = true;
     close("over");
-    renew();
   });
 }
 
@@ -75,6 +74,7 @@ function announce() {
 }
 
 document.addEventListener("htmx:afterSwap", announce);
+document.addEventListener("htmx:sendError", () => over || show("lost"));
 document.addEventListener("visibilitychange", () => {
   if (over) return;
   if (document.hidden) close("still");

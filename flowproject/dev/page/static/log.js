@@ -23,23 +23,38 @@ function append() {
   else toEnd.hidden = false;
 }
 
+// As in live.js, a hidden page lets go of its connection; it goes on after the last line that it has.
 function follow(address) {
-  const source = new EventSource(address);
-  source.addEventListener("line", (event) => {
-    if (!waiting.length) requestAnimationFrame(append);
-    waiting.push(event.data);
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    document.getElementById("log-state").textContent = "complete";
-    htmx.trigger(document.body, "happened");
-  });
-  window.addEventListener("pagehide", () => source.close());
+  let source = null;
+  let over = false;
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    if (over || source || document.hidden) return;
+    source = new EventSource(address);
+    source.addEventListener("line", (event) => {
+      if (event.lastEventId) address.searchParams.set("start", event.lastEventId);
+      if (!waiting.length) requestAnimationFrame(append);
+      waiting.push(event.data);
+    });
+    source.addEventListener("end", () => {
+      over = true;
+      close();
+      document.getElementById("log-state").textContent = "complete";
+      htmx.trigger(document.body, "happened");
+    });
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  open();
 }
 
 if (log) {
   goToEnd();
   toEnd.addEventListener("click", goToEnd);
   log.addEventListener("scroll", () => atEnd() && (toEnd.hidden = true), { passive: true });
-  if (log.dataset.follow) follow(log.dataset.follow);
+  if (log.dataset.follow) follow(new URL(log.dataset.follow, location.href));
 }

@@ -10,7 +10,7 @@ from flowproject.sources.s3.access import Access, open_access
 from flowproject.sources.s3.location import Location
 from tests.servers import CREDENTIALS
 
-pytestmark = pytest.mark.timeout(20)  # the first test imports boto3
+pytestmark = pytest.mark.seconds(20)  # the first test imports boto3
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from flowproject.errors import QueryError, SourceError
 from flowproject.sources.snowflake.gate import Gate, ask_gate, check_gateable
 from flowproject.sql import Query
 
-pytestmark = pytest.mark.timeout(10)  # the first query of the process imports the parser
+pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the parser
 
 SESSION = {"account": "a", "role": "R", "database": "DB", "schema": "S"}
 
