@@ -71,7 +71,7 @@ class AskFlow(FlowSpec):
 if __name__ == "__main__":
     AskFlow()
 """
-SAY = "        print(f'SENSORS [{__import__(\"os\").environ.get(\"FLOWPROJECT_SENSORS\")}]')\n"
+SAY = '        print(f\'SENSORS [{__import__("os").environ.get("FLOWPROJECT_SENSORS")}]\')\n'
 LOOK = "        self.ticks = self.observe("
 
 
