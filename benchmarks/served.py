@@ -84,7 +84,6 @@ def served(known: Knowledge) -> Iterator[Served]:
             known,
             start=lambda _: None,
             keep_awake=lambda _: None,
-            options=(),
             tell=known.board.hear,
         )
         views = Views(known, reading)
