@@ -113,7 +113,12 @@ def _record(root: Path, sensor: str, number: int) -> None:
     """A change that adds so many objects, as the first entry of the sensor's journal."""
     built = _objects(number)
     place = scene(root)
-    names = {"project": place.project.project_name, "branch": BRANCH, "sensor": sensor, "seq": 1}
+    names: dict[str, Any] = {
+        "project": place.project.project_name,
+        "branch": BRANCH,
+        "sensor": sensor,
+        "seq": 1,
+    }
     entry = Entry(
         **names,
         id=change_id(**names, previous="", fingerprint=built.fingerprint),
@@ -179,7 +184,12 @@ class _History:
         found: dict[str, Any] = {"outcome": "unchanged", "reason": "the same"}
         if changed:
             found = {"outcome": "changed", "reason": "1 added", "seq": self.number, "id": run_id}
-        told = {"flow": "SensorFlow", "run_id": run_id, "sensor": "few", "total": 10}
+        told: dict[str, Any] = {
+            "flow": "SensorFlow",
+            "run_id": run_id,
+            "sensor": "few",
+            "total": 10,
+        }
         if changed:
             event = EventReceived(at=self.now, event="e", id=run_id, flows=["StarterFlow"])
             board.hear(event)
@@ -187,7 +197,13 @@ class _History:
         board.hear(Tick(at=self.now, **told, **found))
 
     def _run(self, flow: str, run_id: str, cause: str, events: list[str]) -> None:
-        named = {"at": self.now, "flow": flow, "run_id": run_id, "cause": cause, "log": Path("log")}
+        named: dict[str, Any] = {
+            "at": self.now,
+            "flow": flow,
+            "run_id": run_id,
+            "cause": cause,
+            "log": Path("log"),
+        }
         self.board.hear(RunStarted(**named, events=events, pid=1))
         self.board.hear(RunFinished(**named, ok=True, seconds=3.0, exit_code=0))
 
