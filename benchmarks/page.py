@@ -174,7 +174,7 @@ class _History:
     now: dt.datetime = _START
     number: int = 0
 
-    def tick(self, board: Board) -> None:
+    def tick(self) -> None:
         """The next minute: a run that looks, and once in ten times what follows from a change."""
         self.now += _MINUTE
         self.number += 1
@@ -192,9 +192,9 @@ class _History:
         }
         if changed:
             event = EventReceived(at=self.now, event="e", id=run_id, flows=["StarterFlow"])
-            board.hear(event)
+            self.board.hear(event)
             self._run("StarterFlow", run_id, "e", [run_id])
-        board.hear(Tick(at=self.now, **told, **found))
+        self.board.hear(Tick(at=self.now, **told, **found))
 
     def _run(self, flow: str, run_id: str, cause: str, events: list[str]) -> None:
         named: dict[str, Any] = {
@@ -213,7 +213,7 @@ def _followed(root: Path, ticks: int) -> Iterator[Callable[[], float]]:
     """A page after so many ticks that somebody looks at: the CPU seconds of another few of them."""
     history = _History()
     for _ in range(ticks):
-        history.tick(history.board)
+        history.tick()
     with served(_known(root, history)) as page, page.followed() as renewed:
         renewed()  # what had happened before it was opened
         yield lambda: _cpu_of_ticks(page, history, renewed)
@@ -222,7 +222,7 @@ def _followed(root: Path, ticks: int) -> Iterator[Callable[[], float]]:
 def _cpu_of_ticks(page: Served, history: _History, renewed: Callable[[], None]) -> float:
     begun = time.process_time()
     for _ in range(_TICKS):
-        page.tell(history.tick)
+        page.there(history.tick)
         renewed()
     return time.process_time() - begun
 

@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from flowproject.dev.page.application import serve_page
-from flowproject.dev.page.board import Board
 from flowproject.dev.page.doing import Doer
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.views import Views
@@ -25,18 +24,17 @@ _T = TypeVar("_T")
 
 
 class Served:
-    """The page at an address; what it is told is told in the thread that serves it."""
+    """The page at an address, and the thread that serves it."""
 
-    def __init__(self, address: str, board: Board, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
         self.address = address
-        self._board = board
         self._loop = loop
 
-    def tell(self, deed: Callable[[Board], _T]) -> _T:
+    def there(self, deed: Callable[[], _T]) -> _T:
         """What the deed gives, done in the thread of the server."""
 
         async def do() -> _T:
-            return deed(self._board)
+            return deed()
 
         return asyncio.run_coroutine_threadsafe(do(), self._loop).result(_PATIENCE)
 
@@ -88,7 +86,7 @@ def served(known: Knowledge) -> Iterator[Served]:
         )
         views = Views(known, reading)
         async with serve_page(views, doer, host="127.0.0.1", port=0, token="") as address:
-            ready.append(Served(address, known.board, asyncio.get_running_loop()))
+            ready.append(Served(address, asyncio.get_running_loop()))
             news.set()
             await over.wait()
 
@@ -103,5 +101,5 @@ def served(known: Knowledge) -> Iterator[Served]:
     try:
         yield ready[0]
     finally:
-        ready[0].tell(lambda _: over.set())
+        ready[0].there(over.set)
         thread.join(_PATIENCE)
