@@ -75,16 +75,21 @@ def _urgency(tick: Tick) -> int:
 
 def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
     if not ordered:
-        return banner("tick", "No sensors", "The configuration names none.")
+        return banner(
+            "tick", "No sensor looked at", "All are paused, or the configuration names none."
+        )
     looked = f"tick of {moment(max(str(tick['at']) for tick in ordered))}"
     first, detail = ordered[0], _first_line(ordered[0]["reason"])
+    if stuck := [tick for tick in ordered if tick.get("undelivered")]:
+        detail = f"{one_line(stuck[0]['sensor'], 60)}: {_first_line(stuck[0]['undelivered'])}"
+        return banner(looked, f"{_sentence(ordered)}; not delivered", detail, "danger")
     if len(ordered) == 1 and not _has_news(first) and (last := last_change(first)):
         detail = f"{detail}. Last change: {last}"
     elif len(ordered) > 1 and not _has_news(first):
         detail = f"{amount(len(ordered), 'sensor')} looked at, nothing to publish."
     elif len(ordered) > 1:
         detail = f"{one_line(first['sensor'], 60)}: {detail}"
-    return banner(looked, _sentence(ordered), detail, _theme(ordered))
+    return banner(looked, _sentence(ordered), detail, _theme(first))
 
 
 def _sentence(ordered: Sequence[Tick]) -> str:
@@ -98,12 +103,9 @@ def _sentence(ordered: Sequence[Tick]) -> str:
     return ", ".join([start, *(f"{count:,} {phrase(other)}" for other, count in others)])
 
 
-def _theme(ordered: Sequence[Tick]) -> str:
-    if any(tick.get("undelivered") for tick in ordered):
-        return "danger"
-    most_pressing = ordered[0]["outcome"]
+def _theme(most_pressing: Tick) -> str:
     return {"failed": "danger", "changed": "success", "forced": "success"}.get(
-        most_pressing, "default"
+        most_pressing["outcome"], "default"
     )
 
 

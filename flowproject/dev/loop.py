@@ -8,7 +8,6 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -222,7 +221,7 @@ class Loop:
             board=page.Board(),
             flows=flows,
             scene=await asyncio.to_thread(page.scene_of, self._root, flows),
-            due=lambda: self._due(flows, timetable),
+            due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
             now=self._clock.now,
             root=self._root,
             bus=bus,
@@ -238,12 +237,9 @@ class Loop:
         ) as address:
             yield address
 
-    def _due(
-        self, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]
-    ) -> Mapping[str, datetime]:
-        """Flow -> when its next scheduled run is due; none where nothing is started any more."""
-        over = self._settings.until_idle or self._stop.is_set()
-        return {} if over else due_times(flows, timetable)
+    @property
+    def _starts_no_more(self) -> bool:
+        return self._settings.until_idle or self._stop.is_set()
 
     def _started(
         self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]

@@ -25,7 +25,7 @@ from flowproject.dev.page.views import Views
 from flowproject.dev.serving import serve
 from flowproject.errors import FlowprojectError, UsageError
 
-__all__ = ["Page", "serve_page"]
+__all__ = ["Page", "application", "serve_page"]
 
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""

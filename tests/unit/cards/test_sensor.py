@@ -50,7 +50,7 @@ def test_headline_of_one_sensor_says_what_it_did(tick: Any, draw: Any):
         (["baseline", "baseline"], "2 of 2 sensors set a baseline", "default"),
         (["settling", "superseded"], "1 of 2 sensors superseded, 1 settling", "default"),
         (["forced", "unchanged"], "1 of 2 sensors forced", "success"),
-        ([], "No sensors", "default"),
+        ([], "No sensor looked at", "default"),
     ],
 )
 def test_headline_of_several_counts_outcomes_the_most_pressing_first(
@@ -307,4 +307,6 @@ def test_what_can_not_be_delivered_is_the_first_thing_to_see(tick: Any, draw: An
         )
     )
     assert "Not delivered: Change 7 was sent 5 times" in card.json
+    assert card.banner["value"] == "Nothing changed; not delivered"
+    assert card.banner["subtitle"].startswith("weather: Change 7 was sent 5 times")
     assert card.banner["theme"] == "danger"
