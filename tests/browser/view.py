@@ -21,6 +21,8 @@ _GRAVE: Final = ("serious", "critical")
 _LOOKED_AT: Final = {"resultTypes": ["violations"], "iframes": False}
 """Cards are pages of their own, in which axe can't look; it would wait for their answer."""
 
+_DRAWN: Final = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 class View:
     """A page in a window of its own.
@@ -71,6 +73,8 @@ class View:
         height = self.page.evaluate("document.documentElement.scrollHeight")
         if whole:
             self.page.set_viewport_size({"width": seen["width"], "height": height})
+        for frame in self.page.frames:
+            frame.evaluate(_DRAWN)
         self.page.screenshot(path=file, animations="disabled")
         self.page.set_viewport_size(seen)
         return file
