@@ -13,8 +13,6 @@ from tests.browser.view import PATIENCE, View
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-# Letters with coloured edges would make a picture three times as large.
-GREY = "--disable-lcd-text"
 # A card's scripts are done when half a second went by in which they changed nothing.
 AT_REST = """() => new Promise((done) => {
   let pause;
@@ -55,7 +53,7 @@ def browser(chromium: str) -> Iterator[Browser]:
     """
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=[OFFLINE, GREY])
+        running = playwright.chromium.launch(executable_path=chromium, args=[OFFLINE])
         yield running
         running.close()
 

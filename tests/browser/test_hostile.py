@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copy
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -219,14 +218,17 @@ def test_a_problem_repeats_what_was_asked_as_text(browser: Browser, loop: LocalL
     view.close()
 
 
+@pytest.mark.parametrize("alone", [False, True])
 def test_a_card_gets_out_of_its_frame_by_no_way(
-    loop: LocalLoop, open_view: Open, runs: dict[str, str]
+    loop: LocalLoop, open_view: Open, runs: dict[str, str], *, alone: bool
 ):
     _put_attack(loop.place, loop.page)
     view = open_view(loop.page)
     view.go(runs["EvilFlow"])
-    address, known = view.page.url, _deeds(loop)
-    frame = view.page.locator("iframe[title*=attack]")
+    if alone:
+        view.go(view.page.locator("iframe[title*=attack]").get_attribute("src") or "")
+    address, known = view.page.url, loop.told("Acted")
+    frame = view.page.locator("iframe" if alone else "iframe[title*=attack]")
     frame.scroll_into_view_if_needed()
     lines = frame.content_frame.locator("li")
 
@@ -234,34 +236,11 @@ def test_a_card_gets_out_of_its_frame_by_no_way(
     assert [line for line in lines.all_text_contents()[:-1] if "refused" not in line] == []
     assert lines.count() == 10
     assert view.page.url == address
-    assert _deeds(loop) == known
+    assert loop.told("Acted") == known
     assert_harmless(view)
 
 
-def test_a_card_that_is_opened_alone_can_do_no_more(
-    loop: LocalLoop, open_view: Open, runs: dict[str, str]
-):
-    _put_attack(loop.place, loop.page, without="top.location")
-    view = open_view(loop.page)
-    view.go(runs["EvilFlow"])
-    known = _deeds(loop)
-    address = view.page.locator("iframe[title*=attack]").get_attribute("src")
-    assert address
-    view.go(address)
-    lines = view.page.locator("li")
-
-    expect(lines.last).to_have_text("all: tried")
-    refused = {line.partition(":")[0] for line in lines.all_inner_texts() if "refused" in line}
-    assert refused >= {"read cookies", "read storage", "post", "ask", "ask elsewhere"}
-    assert _deeds(loop) == known
-
-
-def _put_attack(place: Place, home: str, without: str = "HOME = ") -> None:
+def _put_attack(place: Place, home: str) -> None:
     """A flow may make its card by its own means: put one there as a whole page."""
     [card] = place.root.glob(".metaflow/mf.cards/EvilFlow/**/*attack*.html")
-    lines = [line for line in ATTACK.splitlines() if without not in line]
-    card.write_text("\n".join(lines).replace("HOME", repr(home)))
-
-
-def _deeds(loop: LocalLoop) -> list[dict[str, Any]]:
-    return loop.told("Acted")
+    card.write_text(ATTACK.replace("HOME", repr(home)))

@@ -94,7 +94,7 @@ def faults(view: View, name: str, width: str, part: str | None = None) -> list[s
     for scheme in get_args(Scheme):
         view.page.emulate_media(color_scheme=scheme)
         found += [f"{scheme}: {barrier}" for barrier in view.barriers(part)]
-        view.photograph(f"{name}-{scheme}-{width}")
+        view.photograph(f"{name}-{scheme}-{width}", whole=part is None)
     size = view.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     return found + ([f"{size[0]} pixels in a window of {size[1]}"] if size[0] > size[1] else [])
 

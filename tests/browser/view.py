@@ -21,6 +21,8 @@ _GRAVE: Final = ("serious", "critical")
 _LOOKED_AT: Final = {"resultTypes": ["violations"], "iframes": False}
 """Cards are pages of their own, in which axe can't look; it would wait for their answer."""
 
+_DRAWN: Final = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 class View:
     """A page in a window of its own.
@@ -59,14 +61,20 @@ class View:
             for node in rule["nodes"]
         ]
 
-    def photograph(self, name: str) -> Path:
-        """A picture of the whole page for a person to look at: in `PICTURES`, or unseen by git."""
+    def photograph(self, name: str, *, whole: bool = True) -> Path:
+        """A picture of the page, or of what its window shows of it, for a person to look at.
+
+        It goes to the folder `PICTURES`, or else to where git does not see it.
+        """
         file = _PICTURES / f"{name}.png"
         seen = self.page.viewport_size
         assert seen
         # A window as high as the page: what is below the fold has its frames not drawn.
         height = self.page.evaluate("document.documentElement.scrollHeight")
-        self.page.set_viewport_size({"width": seen["width"], "height": height})
+        if whole:
+            self.page.set_viewport_size({"width": seen["width"], "height": height})
+        for frame in self.page.frames:
+            frame.evaluate(_DRAWN)
         self.page.screenshot(path=file, animations="disabled")
         self.page.set_viewport_size(seen)
         return file
