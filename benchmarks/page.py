@@ -261,10 +261,11 @@ def _idle(root: Path, *, quick: bool) -> Limit:
     said = subprocess.run(
         command, cwd=root, env=here, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
+    cpu, runs = said.split()
     return Limit(
-        what=f"CPU of the loop's own process in {seconds} s, {_SENSORS} sensors looked at every "
-        "minute",
-        amount=100 * float(said),
+        what=f"CPU of the loop's own process in {seconds} s, in which {runs} runs looked at "
+        f"{_SENSORS} sensors each, one a minute",
+        amount=100 * float(cpu) / seconds,
         most=1.0,
         unit="% of a core",
     )
