@@ -1,6 +1,7 @@
-"""A loop with a page, in a process of its own, that says what share of a core it has used itself.
+"""A loop with a page, in a process of its own, that says how many seconds of CPU it took itself.
 
-What its runs use is not counted: they are other processes. `python -m benchmarks.idle SECONDS`.
+And how many runs ended meanwhile: what those take is not counted, they are other processes.
+`python -m benchmarks.idle SECONDS`.
 """
 
 import sys
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from flowproject.dev.happenings import Happening, Started, Tick
+from flowproject.dev.happenings import Happening, RunFinished, Started, Tick
 from flowproject.dev.loop import Loop
 from flowproject.dev.settings import PageSettings, Settings
 
@@ -19,16 +20,19 @@ _PATIENCE: Final = 300
 def main(seconds: float, first: type[Happening]) -> None:
     """Run the loop here; from the first such happening on, count for so many seconds."""
     begun = threading.Event()
+    runs: list[RunFinished] = []
 
     def hear(happening: Happening) -> None:
         if isinstance(happening, first):
             begun.set()
+        if isinstance(happening, RunFinished):
+            runs.append(happening)
 
     def count() -> None:
         if begun.wait(_PATIENCE):
-            before = time.process_time()
+            before, known = time.process_time(), len(runs)
             time.sleep(seconds)
-            print((time.process_time() - before) / seconds, flush=True)
+            print(time.process_time() - before, len(runs) - known, flush=True)
         loop.stop()
 
     loop = Loop(Path.cwd(), listener=hear, settings=Settings(page=PageSettings(), grace=0))
