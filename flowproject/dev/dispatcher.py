@@ -192,7 +192,8 @@ class Dispatcher:
         for tick in await self._read(flow, read_ticks, run.run_id) or ():
             self._tell(
                 Tick(
-                    at=_moment(tick) or self._now(),
+                    at=self._now(),
+                    looked=_moment(tick),
                     flow=flow.name,
                     run_id=run.run_id,
                     sensor=str(tick.get("sensor", "")),

@@ -151,6 +151,8 @@ class Tick(Happening):
     value: Json = None
     trouble: str = ""
     """What could not be delivered."""
+    looked: datetime | None = None
+    """When it looked; `at` is when that was told, which is at the end of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)

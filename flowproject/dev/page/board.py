@@ -169,7 +169,9 @@ class Board:
 
     @_note.register
     def _(self, tick: Tick) -> None:
-        self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(tick)
+        # On the page causes come before their effects, which are told while the run goes on.
+        seen = replace(tick, at=tick.looked or tick.at)
+        self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(seen)
         self.lookers[tick.sensor] = tick.flow
         if tick.id:
             self.changes[tick.id] = (tick.sensor, tick.seq)
