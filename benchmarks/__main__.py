@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "sensors",
     "imports",
+    "page",
     "deploy",
     "snowflake",
     "objects",

@@ -146,7 +146,7 @@ def _ratio(ratio: float) -> str:
 
 
 def _amount(amount: float) -> str:
-    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.3f}"  # noqa: PLR2004
+    return f"{amount:.3f}" if 0 < amount < 10 else f"{amount:,.0f}"  # noqa: PLR2004
 
 
 def _seconds(seconds: float) -> str:

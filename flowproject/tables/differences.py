@@ -73,14 +73,18 @@ class _Kind:
         columns = [known.get(f.name, pa.nulls(len(table), f.type)) for f in schema]
         return pa.Table.from_arrays(columns, schema=schema)
 
-    def unfold(self, group: int, segment: Segment) -> "pa.Table":
-        """The rows of this kind in a group, in the columns of the form."""
+    @property
+    def schema(self) -> "pa.Schema":
+        """Its columns in the file, with that of the kind."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         names = zip(self.columns, self.form.schema, strict=True)
-        schema = pa.schema([(_KIND, pa.string()), *((name, f.type) for name, f in names)])
-        table = segment.read(group, schema)
+        return pa.schema([(_KIND, pa.string()), *((name, f.type) for name, f in names)])
+
+    def unfold(self, table: "pa.Table") -> "pa.Table":
+        """The rows of this kind among those of the file, in the columns of the form."""
+        import pyarrow.compute as pc
+
         table = table.filter(pc.equal(table[_KIND], self.name)).drop_columns([_KIND])
         return table.rename_columns(self.form.schema.names)
 
@@ -166,9 +170,14 @@ def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
 
 
 def _read(
-    kind: _Kind, segment: Segment, groups: Sequence[int], passed: int = 0
+    kind: _Kind, segment: Segment, groups: Sequence[int], passed: int = 0, rows: int = 0
 ) -> "Iterator[pa.Table]":
-    return (kind.unfold(group, segment) for group in groups[passed:])
+    """The groups that are not passed over, whole or in pieces of so many rows."""
+    for group in groups[passed:]:
+        if rows:
+            yield from map(kind.unfold, segment.pieces(group, kind.schema, rows))
+        else:
+            yield kind.unfold(segment.read(group, kind.schema))
 
 
 def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.item import Item
 from flowproject.tables.columns import object_items, object_schema
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Form", "LazyRows", "as_text", "edits_of_objects", "objects", "to_arrow"]
 
 T = TypeVar("T")
+_PIECE: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class LazyRows(Collection[T], Generic[T]):
     """Some rows that are kept elsewhere: sized, and iterated as often as you like.
 
     `sizes` says how many rows each table of `read` has; then `read` takes the number of tables to
-    pass over, and whoever wants rows from the middle need not read those before.
+    pass over and the rows of a piece, and whoever wants a few need not read those before and after.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class LazyRows(Collection[T], Generic[T]):
         yield from self._read()
 
     def tables_from(self, start: int) -> "Iterator[pa.Table]":
-        """The rows from the `start`-th on, counted from 0, a group at a time."""
+        """The rows from the `start`-th on, counted from 0, some at a time."""
         passed, skipped = 0, 0
         for size in self._sizes:
             if skipped + size > start:
                 break
             passed, skipped = passed + 1, skipped + size
         ahead = start - skipped
-        for table in self._read(passed) if passed else self._read():
+        for table in self._read(passed, _PIECE) if self._sizes else self._read():
             if ahead < len(table):
                 yield table.slice(ahead)
             ahead = max(0, ahead - len(table))

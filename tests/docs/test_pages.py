@@ -17,7 +17,8 @@ from tests.snow import Snow
 NOT_TYPED = {
     r"make demo(-snowflake)?": "typed in by tests/flows/test_demo.py, which compares the output",
     r"make test": "these tests run in it",
-    r"make dev|flowproject dev --every 10s": "runs until Ctrl-C: tests/flows/test_dev_loop.py",
+    r"make dev|flowproject dev (--every 10s( --open)?|--host 0.0.0.0)": "runs until Ctrl-C: "
+    "tests/flows/test_dev_loop.py",
     r"\. \.venv/bin/activate": "done: the commands are found",
 }
 """Commands (patterns of them) that pages may show without a test typing them in, and why."""

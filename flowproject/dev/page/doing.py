@@ -141,6 +141,7 @@ class Doer:
                 *printable(str(tick["reason"])).splitlines(),
                 *([f"Took {duration(tick['cost']['seconds'])}."] if tick["cost"] else []),
                 "Nothing was written, and nothing was sent.",
+                *(printable(complaints).splitlines() if code else ()),
             ),
         )
 

@@ -28,7 +28,7 @@ def test_without_the_variable_it_looks_at_all_or_at_its_own(place: Scene):
         ("b", ("a", "c"), []),
         ("c,b", ("a", "c"), ["c"]),
         ("", (), []),
-        ("nobody,b", (), ["b"]),
+        (" c , b,", (), ["b", "c"]),
     ],
 )
 def test_the_variable_names_those_of_its_own_that_it_looks_at(
@@ -40,6 +40,12 @@ def test_the_variable_names_those_of_its_own_that_it_looks_at(
 ):
     monkeypatch.setenv(SENSORS_ONLY, only)
     assert chosen(place, own) == looked_at
+
+
+def test_a_name_that_no_sensor_has_is_refused(place: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(SENSORS_ONLY, "b,nobody")
+    with pytest.raises(UsageError, match="There is no sensor 'nobody'"):
+        chosen(place)
 
 
 def test_a_flow_that_names_a_sensor_that_is_not_there_is_refused(place: Scene):

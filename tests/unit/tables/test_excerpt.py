@@ -70,7 +70,8 @@ def test_only_the_groups_of_an_excerpt_are_read():
     tables = list(rows.tables_from(0))
     [table] = tables
 
-    def groups(passed: int = 0) -> Any:
+    def groups(passed: int, rows: int) -> Any:
+        assert rows
         for number in range(passed, 10):
             read.append(number)
             yield table.slice(number * 10, 10)

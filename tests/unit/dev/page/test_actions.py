@@ -1,5 +1,6 @@
 """Each action says what it will do, or why it can't."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,33 @@ def test_a_plan_says_what_it_does_and_how_to_do_it_in_a_terminal(
     page: Knowledge, name: str, target: dict[str, str], title: str, command: str
 ):
     made = plan(page, name, target)
-    assert (made.name, made.title, made.command) == (name, title, command)
+    assert (made.name, made.title) == (name, title)
+    *before, last = made.command.splitlines() or [""]
+    assert last == command
+    # What publishes is told where this loop listens.
+    publishes = name in {"tick", "force", "replay", "run"}
+    assert before == [f"export METAFLOW_ARGO_EVENTS_WEBHOOK_URL={page.bus}"] * publishes
     assert made.hidden == target
     assert made.label
     assert made.says
     assert all(sentence.endswith(".") for sentence in made.says)
+
+
+def test_commands_are_of_the_branch_of_the_loop(page: Knowledge):
+    page = replace(page, options=("--branch", "x y"))
+    told = [
+        plan(page, name, target).command.splitlines()[-1]
+        for name, target in [
+            ("run", {"flow": "TakerFlow"}),
+            ("replay", {"change": "days/3"}),
+            ("preview", {"sensor": "days"}),
+        ]
+    ]
+    assert told == [
+        "python takerflow.py --branch 'x y' run",
+        "flowproject replay --branch 'x y' days/3",
+        "flowproject preview --branch 'x y' days",
+    ]
 
 
 def test_a_tick_by_hand_says_that_it_looks_at_one_sensor_and_that_a_pause_stays(page: Knowledge):
@@ -94,16 +117,12 @@ def test_a_sensor_that_no_flow_looks_at_can_only_be_previewed(tmp_path: Path):
 
 
 def test_a_flow_without_the_parameter_cannot_be_forced(tmp_path: Path):
-    from dataclasses import replace
-
     page = known(tmp_path, "days", flows=(replace(LOOKER, parameters=()),))
     with pytest.raises(UsageError, match="can't be told to force"):
         plan(page, "force", {"sensor": "days"})
 
 
 def test_the_flow_that_looked_last_is_the_one_that_looks_again(tmp_path: Path):
-    from dataclasses import replace
-
     own = replace(LOOKER, name="OwnFlow", path=Path("/project/ownflow.py"), sensors=("months",))
     page = known(tmp_path, "days", "months", flows=(LOOKER, own))
     assert plan(page, "tick", {"sensor": "months"}).command.endswith("python sensorflow.py run")

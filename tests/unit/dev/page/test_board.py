@@ -1,6 +1,7 @@
 """What the loop has told is kept within bounds, and found without a search."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -85,18 +86,21 @@ def test_the_newest_run_of_a_flow_is_the_one_that_started_last():
     assert board.newest_run("Other") is None
 
 
-def test_a_run_that_failed_before_it_had_an_id_is_news_and_no_run():
+def test_a_run_that_failed_before_it_had_an_id_is_listed_each_time():
     board = Board()
-    board.hear(finished(started(1, "SensorFlow/"), 1, ok=False))
-    assert (len(board.runs), len(board.news)) == (0, 1)
+    for number in (1, 2):
+        end = finished(started(9, "SensorFlow/"), 1, ok=False)
+        board.hear(replace(end, log=ROOT / f"{number}.log"))
+    assert [(run.name, run.state) for run in board.runs.values()] == [("SensorFlow", "failed")] * 2
+    assert board.running == set()
 
 
 def test_every_happening_wakes_who_watches_but_printed_lines_only_who_reads_that_run():
     board = Board()
     watcher, reader, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
     board.watchers.add(watcher)
-    board.readers["F/1"].add(reader)
-    board.readers["F/2"].add(other)
+    board.readers["F/1"] = {reader}
+    board.readers["F/2"] = {other}
     board.hear(RunPrinted(at=NOW, flow="F", run_id="1", line="hello"))
     assert (watcher.is_set(), reader.is_set(), other.is_set()) == (False, True, False)
     assert (board.number, len(board.news)) == (0, 0)
@@ -105,11 +109,18 @@ def test_every_happening_wakes_who_watches_but_printed_lines_only_who_reads_that
     assert not other.is_set()
 
 
+def test_who_has_left_is_forgotten():
+    board = Board()
+    with board.watching() as moved, board.reading("F/1"), board.reading("F/1"):
+        assert (board.watchers, len(board.readers["F/1"])) == ({moved}, 2)
+    assert (board.watchers, board.readers) == (set(), {})
+
+
 def test_the_end_wakes_everybody():
     board = Board()
     watcher, reader = asyncio.Event(), asyncio.Event()
     board.watchers.add(watcher)
-    board.readers["F/1"].add(reader)
+    board.readers["F/1"] = {reader}
     board.hear(Stopping(at=NOW, runs=1, grace=5))
     assert (board.stopping, board.over) == (True, False)
     reader.clear()

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.cards.wording import OUTCOMES
 from flowproject.dev.page.parts import action, sparkline
 from flowproject.dev.page.words import (
     address,
@@ -15,7 +14,6 @@ from flowproject.dev.page.words import (
     clock,
     run_address,
     sensor_address,
-    symbol,
     urgency,
 )
 
@@ -82,12 +80,6 @@ def test_everything_has_an_address():
 @pytest.mark.parametrize("name", ["by hand", "argo-x/1", "", "no flow/1", "1Flow/2"])
 def test_what_is_no_run_leads_nowhere(name: str):
     assert run_address(name) == ""
-
-
-def test_every_outcome_and_state_has_a_symbol_of_its_own_shape():
-    words = [*OUTCOMES, "event", "running", "succeeded", "paused", "reset"]
-    assert len({symbol(word) for word in words}) == len(words)
-    assert symbol("something else") == "·"
 
 
 def test_failures_press_most_and_what_is_unknown_least():

@@ -99,15 +99,15 @@ def test_a_change_its_event_and_its_run_are_tied_and_share_their_chain(page: Kno
     board.hear(finished(start, 6))
     drawn = timeline(page, "5m")
     names = [row.name for row in drawn.lanes]
-    assert names == ["days", "months", "events", "SensorFlow", "TakerFlow"]
+    assert names == ["days", "months", "event bus", "SensorFlow", "TakerFlow"]
     assert [(tie.from_lane, tie.to_lane, tie.chain) for tie in drawn.ties] == [
         (1, 2, "c7"),
         (2, 4, "c7"),
     ]
-    for name in ("months", "events", "TakerFlow"):
+    for name in ("months", "event bus", "TakerFlow"):
         assert [mark.chain for mark in lane(drawn, name).marks] == ["c7"]
     assert lane(drawn, "months").marks[0].href == "/sensors/months/changes/7"
-    assert lane(drawn, "events").marks[0].href == "/sensors/months/changes/7"
+    assert lane(drawn, "event bus").marks[0].href == "/sensors/months/changes/7"
     [run] = lane(drawn, "TakerFlow").marks
     assert (run.outcome, run.href) == ("succeeded", "/runs/TakerFlow/1")
     assert run.width == pytest.approx(2, abs=0.01)  # 6 of 300 seconds

@@ -1,0 +1,46 @@
+"""A loop with a page, in a process of its own, that says how many seconds of CPU it took itself.
+
+And how many runs ended meanwhile: what those take is not counted, they are other processes.
+`python -m benchmarks.idle SECONDS`.
+"""
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from flowproject.dev.happenings import Happening, RunFinished, Started, Tick
+from flowproject.dev.loop import Loop
+from flowproject.dev.settings import PageSettings, Settings
+
+_PATIENCE: Final = 300
+
+
+def main(seconds: float, first: type[Happening]) -> None:
+    """Run the loop here; from the first such happening on, count for so many seconds."""
+    begun = threading.Event()
+    runs: list[RunFinished] = []
+
+    def hear(happening: Happening) -> None:
+        if isinstance(happening, first):
+            begun.set()
+        if isinstance(happening, RunFinished):
+            runs.append(happening)
+
+    def count() -> None:
+        if begun.wait(_PATIENCE):
+            before, known = time.process_time(), len(runs)
+            time.sleep(seconds)
+            print(time.process_time() - before, len(runs) - known, flush=True)
+        loop.stop()
+
+    loop = Loop(Path.cwd(), listener=hear, settings=Settings(page=PageSettings(), grace=0))
+    counting = threading.Thread(target=count)
+    counting.start()
+    loop.run()
+    counting.join()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), Started if sys.argv[2:] else Tick)

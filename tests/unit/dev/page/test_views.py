@@ -1,0 +1,89 @@
+"""What a view reads of the journals: what it shows, and no more often than something was told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.dev.happenings import Acted
+from flowproject.dev.page import views as viewing
+from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.views import Views
+from tests.journals import CountingStore
+from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
+
+
+class Counted:
+    """A page, and how often its journals were asked for what a view shows."""
+
+    def __init__(self, page: Knowledge) -> None:
+        assert page.scene
+        self.store = CountingStore(page.scene.store)
+        self.page = replace(page, scene=replace(page.scene, store=self.store))
+        self._views = Views(self.page, ThreadPoolExecutor(max_workers=1))
+
+    def requests(self, show: Callable[[Views], Awaitable[Any]]) -> int:
+        before = len(self.store.requests)
+
+        async def shown() -> None:
+            await show(self._views)
+
+        asyncio.run(shown())
+        return len(self.store.requests) - before
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Counted:
+    return Counted(known(tmp_path, "days", "months"))
+
+
+def overview(part: str) -> Callable[[Views], Awaitable[Any]]:
+    return lambda views: views.overview("", part)
+
+
+def test_the_ends_of_journals_are_read_again_only_where_a_tick_was_told(counted: Counted):
+    both = counted.requests(overview("sensors"))
+    assert both > 0
+    assert counted.requests(overview("sensors")) == 0
+    counted.page.board.hear(tick(sensor="days"))
+    assert 0 < counted.requests(overview("sensors")) < both
+    counted.page.board.hear(started(1, "SensorFlow/1"))
+    assert counted.requests(overview("")) == 0
+
+
+def test_they_are_read_again_when_a_person_has_acted_and_after_a_while(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+):
+    both = counted.requests(overview("sensors"))
+    counted.page.board.hear(Acted(at=NOW, action="replay", target="days/1", text=""))
+    assert counted.requests(overview("sensors")) == both
+    monkeypatch.setattr(viewing, "_FRESH", 0.0)
+    assert counted.requests(overview("sensors")) == both
+
+
+@pytest.mark.parametrize("part", ["timeline", "flows", "news"])
+def test_what_is_told_by_the_loop_alone_asks_no_journal(counted: Counted, part: str):
+    assert counted.requests(overview(part)) == 0
+
+
+def test_only_the_changes_of_a_sensor_list_its_journal(counted: Counted):
+    counted.requests(lambda views: views.sensor("days", 0, with_changes=False))
+    assert counted.requests(lambda views: views.sensor("days", 0, with_changes=False)) == 0
+    assert counted.requests(lambda views: views.sensor("days", 0, with_changes=True)) > 0
+
+
+def test_a_sensor_is_being_looked_at_while_a_run_that_may_look_at_it_goes_on(tmp_path: Path):
+    page = known(tmp_path, "days", "months")
+    page.board.hear(replace(started(1, "SensorFlow/1"), sensors=["days"]))
+    assert (page.is_looking("days"), page.is_looking("months")) == (True, False)
+
+
+def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
+    page = known(tmp_path, "days", due={LOOKER.name: NOW})
+    assert page.next_look("days") == NOW
+    page.paused.add("days")
+    assert page.next_look("days") is None
