@@ -25,7 +25,7 @@ VIEWS: Final = {
     "sensor": "/sensors/weather",
     "change": f"{CHANGE}/3",
     "modified": f"{CHANGE}/2?kind=modified",
-    "search": f"{CHANGE}/3?q=snow",
+    "search": f"{CHANGE}/3?q=sun",
     "runs": "/runs",
     "run": "",
     "graph": "/graph",
