@@ -334,6 +334,8 @@ def _serve(snow: Snow) -> Iterator[Snow]:
     from starlette.routing import Route
 
     logging.getLogger("fakesnow.server").setLevel(logging.CRITICAL)
+    # What never ends takes one core, and not those of the tests beside it.
+    fakesnow.server.shared_fs.duck_conn.execute("SET GLOBAL threads = 1")
     own = [
         Route("/session/v1/login-request", snow.login, methods=["POST"]),
         Route("/queries/v1/query-request", snow.query, methods=["POST"]),

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.local_loop import LocalLoop, running_loop
-from tests.browser.view import View
+from tests.browser.local_loop import LocalLoop, demo_place, running_loop
+from tests.browser.view import PATIENCE, View
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
@@ -51,6 +51,7 @@ def browser(chromium: str) -> Iterator[Browser]:
     Not for the session: Playwright leaves its event loop running in this thread, where tests of
     other files want to run theirs.
     """
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=[OFFLINE])
         yield running
@@ -78,7 +79,8 @@ def loop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalLoop]:
     """One local loop for a file of tests that tell one story."""
-    with running_loop(tmp_path_factory.mktemp("project"), every="10s") as running:
+    place = demo_place(tmp_path_factory.mktemp("project"))
+    with running_loop(place, every="10s") as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,9 +14,9 @@ from typing import Any
 from tests.conftest import ROOT
 from tests.place import Place, make_place
 
-__all__ = ["LocalLoop", "running_loop"]
+__all__ = ["LocalLoop", "arrive", "demo_place", "running_loop"]
 
-_PATIENCE = 60.0
+_PATIENCE = 100.0
 
 
 class LocalLoop:
@@ -27,6 +28,7 @@ class LocalLoop:
         self._happenings: list[dict[str, Any]] = []
         self._other: list[str] = []
         self._ended = False
+        self._stopped = False
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -40,23 +42,32 @@ class LocalLoop:
 
     def wait(self, kind: str, many: int = 1, **facts: Any) -> list[dict[str, Any]]:
         """The happenings of a kind that have these facts, once there are that many."""
-
-        def found() -> list[dict[str, Any]]:
-            wanted = {"kind": kind, **facts}.items()
-            return [item for item in self._happenings if wanted <= item.items()]
-
         with self._news:
-            self._news.wait_for(lambda: self._ended or len(found()) >= many, _PATIENCE)
-            assert len(found()) >= many, self._story()
-            return found()
+            self._news.wait_for(
+                lambda: self._ended or len(self._found(kind, facts)) >= many, _PATIENCE
+            )
+            assert len(self._found(kind, facts)) >= many, self._story()
+            return self._found(kind, facts)
 
-    def arrive(self, month: str) -> None:
-        """A month of weather, such as `2015-01`, is there at once and whole."""
-        text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
-        self.place.write(f"data/weather/{month}.csv", text)
+    def told(self, kind: str, **facts: Any) -> list[dict[str, Any]]:
+        """The happenings of a kind that have these facts, so far."""
+        with self._news:
+            return self._found(kind, facts)
+
+    def _found(self, kind: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
+        wanted = {"kind": kind, **facts}
+        return [
+            item
+            for item in self._happenings
+            if all(item.get(name) == value for name, value in wanted.items())
+        ]
 
     def stop(self) -> None:
         """End it as Ctrl-C does; nothing of it is left, and it does not take its time."""
+        if self._stopped:
+            return
+        self._stopped = True
+        assert self._process.poll() is None, self._story()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(_PATIENCE)
@@ -88,13 +99,27 @@ class LocalLoop:
         return "\n".join([*told, *self._other])
 
 
-@contextmanager
-def running_loop(root: Path, *, every: str) -> Iterator[LocalLoop]:
-    """The loop of a copy of this project in an empty folder, looking at its weather so often."""
+def arrive(place: Place, month: str) -> None:
+    """A month of weather, such as `2015-01`, is there at once and whole."""
+    text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
+    place.write(f"data/weather/{month}.csv", text)
+
+
+def demo_place(root: Path) -> Place:
+    """A copy of this project in an empty folder, and beside its flows one that takes its time."""
     config = (ROOT / "flowproject.toml").read_text("utf-8")
-    settings = str(root / "no-configuration")
-    place = make_place(root, config, demo=True, METAFLOW_HOME=settings)
-    process = place.start("-m", "flowproject", "dev", "--every", every, "--json")
+    place = make_place(root, config, demo=True)
+    shutil.copy(Path(__file__).parent / "talkflow.py", root)
+    return place
+
+
+@contextmanager
+def running_loop(place: Place, *, every: str) -> Iterator[LocalLoop]:
+    """The loop of a project, whose sensors look so often."""
+    settings = str(place.root / "no-configuration")
+    process = place.start(
+        *("-m", "flowproject", "dev", "--every", every, "--json"), METAFLOW_HOME=settings
+    )
     loop = LocalLoop(place, process)
     try:
         yield loop

@@ -38,6 +38,7 @@ from flowproject.sensing import Scene, sending
 SENSOR = "killed"
 SEED = 7
 ROUNDS = 40
+PARENT = os.getpid()
 MEASURED_EVERY = 20  # kills: a machine may be busy now and idle then
 
 
@@ -69,6 +70,11 @@ def in_child(work: Callable[[], bool | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         os._exit(work() is False)
     return pid
+
+
+def has_parent() -> bool:
+    """Whether the process still runs that this one was started by, and may not outlive."""
+    return os.getppid() == PARENT
 
 
 def went_through(pid: int) -> bool:
@@ -137,13 +143,15 @@ def seconds_of_a_tick(folder: Path) -> float:
 
 
 def tick_forever(folder: Path) -> None:
-    while True:
+    while has_parent():
         tick(scene(folder))
 
 
 def keep_changing(folder: Path) -> None:
     chance = random.Random(SEED)
-    for number in range(2, sys.maxsize):
+    number = 1
+    while has_parent():
+        number += 1
         change_data(folder, number)
         time.sleep(chance.uniform(0, 0.02))
 
