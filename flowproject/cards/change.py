@@ -95,7 +95,8 @@ def _facts(change: Started) -> MetaflowCardComponent:
     if counted := [f"{count:,} {kind}" for kind, count in change.counts.items() if count]:
         told["items"] = ", ".join(counted)
     if change.recorded_at:
-        told["recorded"] = f"{moment(change.recorded_at)} by {one_line(change.run, 80)}"
+        by = f" by {one_line(change.run, 80)}" if change.run else ""
+        told["recorded"] = moment(change.recorded_at) + by
     if change.first_seq != change.seq:
         told["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
     if change.attempt > 1:

@@ -39,6 +39,14 @@ def in_words(flow: FlowFile, due: datetime, settings: Settings) -> str:
     if settings.until_idle:
         return "once"
     if settings.every:
-        return f"every {settings.every:g} s"
+        return f"every {_length(settings.every)}"
     cron = flow.schedule.expression if flow.schedule else ""
     return f"by {cron!r}, next at {due.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _length(seconds: float) -> str:
+    """The time in the largest unit that divides it: `10 s`, `5 min`, `1 h`."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if not seconds % size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"

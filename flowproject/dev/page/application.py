@@ -169,7 +169,7 @@ class Page:
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """What went wrong, in words."""
-        status, title, lines = _problem(error)
+        status, title, lines = _problem(error, request.method)
         if wants_json(request):
             return to_json(Result(ok=False, title=title, lines=lines), status)
         frame = self._frame(request, "", title)
@@ -276,15 +276,17 @@ async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
 
 
-def _problem(error: Exception) -> tuple[int, str, tuple[str, ...]]:
+def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
     """Status, title and lines."""
     match error:
         case HTTPException(status_code=404):
             return 404, "There is no such page", ()
         case HTTPException(status_code=status, detail=title):
             return status, title, ()
+        case UsageError() if method == "GET":
+            return 404, "There is no such thing", tuple(str(error).splitlines())
         case UsageError():
-            return 404, error.headline, tuple(str(error).splitlines())
+            return 400, "It was not done", tuple(str(error).splitlines())
         case FlowprojectError():
             return 500, error.headline, tuple(str(error).splitlines())
         case _:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.entry import Entry
-from flowproject.errors import FlowprojectError
+from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import DamagedEntryError, Journal, Survey
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
 
-__all__ = ["NOTHING", "Damage", "Newest", "Told", "changes", "find", "newest"]
+__all__ = ["NOTHING", "Damage", "Newest", "Told", "changes", "find", "newest", "place_of"]
 
 CHANGES: Final = 25
 """On one page."""
@@ -81,6 +81,19 @@ def find(scene: Scene, sensor: str, seq: int) -> Found:
         JournalError: if it can't be read.
     """
     return find_change(scene, f"{sensor}/{seq}")
+
+
+def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
+    """Sensor and number of the change with this id; None if no journal has it.
+
+    Raises:
+        JournalError: if a journal can't be read.
+    """
+    try:
+        entry = find_change(scene, change_id).chain.entry
+    except UsageError:
+        return None
+    return entry.sensor, entry.seq
 
 
 def _chains(

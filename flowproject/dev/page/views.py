@@ -95,6 +95,7 @@ class Views:
         known = self.known.flow(flow)
         cards = await self._cards([name]) if with_cards else []
         if run := self.known.board.runs.get(name):
+            await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
             return run_view(self.known, run, cards, log, size)
         past = await self._read(read_past, known, run_id) if known else None
@@ -142,6 +143,15 @@ class Views:
             if flow := self.known.flow(flow_name):
                 frames += await self._read(_frames, flow, run_id)
         return frames
+
+    async def _place(self, ids: Sequence[str]) -> None:
+        """Note where the changes with these ids are that were told of before this loop began."""
+        known, scene = self.known.board.changes, self.known.scene
+        for one in ids:
+            if scene and one and one not in known:
+                place = await asyncio.to_thread(archive.place_of, scene, one)
+                if place:
+                    known[one] = place
 
     async def _read(self, read: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
