@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,10 @@ settings.load_profile("calm")
 os.environ["METAFLOW_USER"] = "tester"
 os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
 os.environ.pop("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", None)
+
+# What is started in the background has Ctrl-C ignored, and so has every child of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # `make test` gives a core one file at a time: what takes longest goes first, so that in the end the

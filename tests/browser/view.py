@@ -73,8 +73,9 @@ class View:
         height = self.page.evaluate("document.documentElement.scrollHeight")
         if whole:
             self.page.set_viewport_size({"width": seen["width"], "height": height})
-        for frame in self.page.frames:
-            frame.evaluate(_DRAWN)
+            # Part of it alone needs no frame, and one below the fold is never drawn.
+            for frame in self.page.frames:
+                frame.evaluate(_DRAWN)
         self.page.screenshot(path=file, animations="disabled")
         self.page.set_viewport_size(seen)
         return file

@@ -1,6 +1,6 @@
 """Every benchmark still runs: a smoke run of `make bench`, as a user starts it.
 
-The cheapest of them in `make test`. All of them take minutes: `make test ARGS="-m benchmarks"`.
+The cheapest of them in `make test`. All of them take minutes: `make test ARGS="-m thorough"`.
 """
 
 import subprocess
@@ -34,7 +34,7 @@ def test_a_quick_run_shows_its_figures_and_leaves_the_results_as_they_are() -> N
     smoke(3, "imports", "journal")
 
 
-@pytest.mark.benchmarks
+@pytest.mark.thorough
 @pytest.mark.timeout(1500)
 def test_a_quick_run_of_everything_shows_every_figure() -> None:
     smoke(25)

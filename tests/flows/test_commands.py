@@ -176,7 +176,10 @@ def test_ctrl_c_does_not_wait_for_a_source_that_does_not_answer(
     # The query is running once the process has burnt a second that its start does not need.
     place.wait_until(lambda: cpu_seconds(process.pid) > 3)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)  # it would take hours
+    try:
+        told, _ = process.communicate(timeout=60)  # it would take hours
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert told == ""
 

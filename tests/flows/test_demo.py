@@ -92,6 +92,7 @@ def test_the_same_story_is_told_with_rows_of_snowflake(checkout: Path) -> None:
     assert fits(shown, told), told
 
 
+@pytest.mark.thorough
 def test_the_demo_fails_if_nothing_listens(checkout: Path) -> None:
     flow = checkout / "starterflow.py"
     flow.write_text(flow.read_text().replace('@on_change("weather")', ""))
@@ -100,6 +101,7 @@ def test_the_demo_fails_if_nothing_listens(checkout: Path) -> None:
     assert "StarterFlow was never started" in done.stderr
 
 
+@pytest.mark.thorough
 def test_the_demo_fails_with_the_sensor(checkout: Path) -> None:
     (checkout / "sql" / "sensor.sql").write_text("SELECT no_such_column")
     done = demo(checkout)

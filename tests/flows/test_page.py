@@ -358,7 +358,7 @@ def test_a_required_parameter_that_is_missing_is_said_and_nothing_starts(page: A
     before = len(page.loop.all(RunStarted))
     for values in ({}, {"p-town": ""}):
         answer = page.act("run", flow="AskFlow", **values)
-        assert answer.status_code == 404
+        assert answer.status_code == 400
         assert "The parameter &#39;town&#39; of AskFlow is required" in answer.text
     answer = page.act("run", flow="AskFlow", **{"p-twon": "Bern"})
     assert "has no parameter &#39;twon&#39;" in answer.text

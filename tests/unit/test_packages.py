@@ -16,7 +16,7 @@ DECLARED = {
     for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["snowflake"])
     for one in [Requirement(line)]
 }
-ONLY_ON_THE_COMMAND_LINE = {"rich", "starlette", "typer", "uvicorn"}
+ONLY_ON_THE_COMMAND_LINE = {"jinja2", "rich", "starlette", "typer", "uvicorn"}
 EVERY_SOURCE = requirements({*DATA_TYPES, "snowflake"})
 
 
