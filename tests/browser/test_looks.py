@@ -5,9 +5,9 @@
 
 import datetime as dt
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -16,6 +16,8 @@ from flowproject import sensing
 from tests.browser.local_loop import LocalLoop, arrive, demo_place, running_loop
 from tests.browser.view import Scheme, View
 from tests.place import Place
+
+pytestmark = pytest.mark.thorough  # in `make test` the story of the page is held to the same
 
 Open = Callable[..., View]
 
@@ -33,8 +35,6 @@ VIEWS: Final = {
     "plan": "/actions/run?flow=StarterFlow",
 }
 """The run's address is known when it has run."""
-SEEN: Final = ("overview", "sensor", "change", "runs", "run", "graph")
-"""The views themselves; the others are states of theirs."""
 PLANS: Final = {
     "tick": "/sensors/weather",
     "preview": "/sensors/weather",
@@ -43,11 +43,6 @@ PLANS: Final = {
     "replay": f"{CHANGE}/3",
     "run": "",
 }
-
-
-def _first(name: str, some: Collection[str]) -> Any:
-    """The case, which is a thorough one unless it is among these."""
-    return name if name in some else pytest.param(name, marks=pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +104,7 @@ def faults(view: View, name: str, width: str, part: str | None = None) -> list[s
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [_first(name, SEEN) for name in VIEWS])
+@pytest.mark.parametrize("name", VIEWS)
 def test_a_view_can_be_read_by_everyone(
     loop: LocalLoop, addresses: dict[str, str], open_view: Open, name: str, width: str
 ):
@@ -120,8 +115,8 @@ def test_a_view_can_be_read_by_everyone(
     assert faults(view, name, width) == []
 
 
-@pytest.mark.parametrize("width", [_first(width, ["narrow"]) for width in WIDTHS])
-@pytest.mark.parametrize("name", [_first(name, ["replay", "run"]) for name in PLANS])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PLANS)
 @pytest.mark.usefixtures("addresses")
 def test_a_dialog_can_be_read_by_everyone(loop: LocalLoop, open_view: Open, name: str, width: str):
     view = open_view(loop.page, width=WIDTHS[width])
@@ -132,7 +127,7 @@ def test_a_dialog_can_be_read_by_everyone(loop: LocalLoop, open_view: Open, name
     assert faults(view, f"dialog-{name}", width, "#dialog") == []
 
 
-@pytest.mark.parametrize("width", [_first(width, ["wide"]) for width in WIDTHS])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_list_of_keys_can_be_read_by_everyone(loop: LocalLoop, open_view: Open, width: str):
     view = open_view(loop.page, width=WIDTHS[width])
     view.page.keyboard.press("?")
@@ -141,7 +136,7 @@ def test_the_list_of_keys_can_be_read_by_everyone(loop: LocalLoop, open_view: Op
     assert faults(view, "keys", width, "#help") == []
 
 
-@pytest.mark.parametrize("width", [_first(width, ["narrow"]) for width in WIDTHS])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_a_problem_can_be_read_by_everyone(browser: Browser, loop: LocalLoop, width: str):
     view = View(browser, loop.page, width=WIDTHS[width])
     view.go("/sensors/wether")

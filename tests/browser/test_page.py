@@ -3,13 +3,13 @@
 import csv
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.local_loop import LocalLoop, arrive
-from tests.browser.view import View
+from tests.browser.view import Scheme, View
 from tests.conftest import ROOT
 
 Open = Callable[..., View]
@@ -79,6 +79,27 @@ def test_a_file_arrives_and_the_page_shows_tick_change_event_and_run_without_a_r
     expect(region(page, "Flows")).to_contain_text(run["run_id"])
     assert page.evaluate("window.isTheSame")
     assert overview.troubles == []
+
+
+@pytest.mark.parametrize("scheme", get_args(Scheme))
+@pytest.mark.usefixtures("change")
+def test_every_view_can_be_read_by_everyone(loop: LocalLoop, browser: Browser, scheme: Scheme):
+    view = View(browser, loop.page, width=390, scheme=scheme)
+    [run, *_] = loop.wait("RunFinished", flow="StarterFlow", ok=True)
+    found = {}
+    for address in (
+        "/",
+        "/sensors/weather",
+        CHANGE,
+        "/runs",
+        f"/runs/StarterFlow/{run['run_id']}",
+        "/graph",
+    ):
+        view.go(address)
+        found[address] = view.barriers()
+    view.close()
+
+    assert not any(found.values()), found
 
 
 def test_the_change_lists_exactly_the_rows_that_arrived(

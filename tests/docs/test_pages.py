@@ -68,6 +68,7 @@ def lake(moto: Moto, environment: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.thorough
 def test_a_reader_of_object_stores_sees_what_the_page_shows(
     place: Path, lake: dict[str, str]
 ) -> None:
@@ -95,6 +96,7 @@ def shop(snow: Snow, environment: dict[str, str], place: Path) -> dict[str, str]
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.thorough
 def test_a_reader_of_snowflake_sees_what_the_page_shows(place: Path, shop: dict[str, str]) -> None:
     follow(SHOP, place, shop)
 
@@ -102,7 +104,11 @@ def test_a_reader_of_snowflake_sees_what_the_page_shows(place: Path, shop: dict[
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     "page",
-    [page for page in TYPED if page not in (LAKE, SHOP)],
+    [
+        pytest.param(page, marks=[pytest.mark.thorough] if page.name == "commands.md" else [])
+        for page in TYPED
+        if page not in (LAKE, SHOP)
+    ],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_a_reader_who_follows_the_page_sees_what_it_shows(

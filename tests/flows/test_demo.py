@@ -82,6 +82,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in found if "build" not in path.parts and path.suffix != ".pyc")
 
 
+@pytest.mark.thorough
 def test_the_same_story_is_told_with_rows_of_snowflake(checkout: Path) -> None:
     done = demo(checkout, script="demo_snowflake.py")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -81,7 +81,7 @@ def _shown(page: str) -> str:
     return page + "".join(blob.decode(errors="replace") for blob in blobs)
 
 
-@pytest.fixture(scope="module", params=["local", "s3"])
+@pytest.fixture(scope="module", params=["local", pytest.param("s3", marks=pytest.mark.thorough)])
 def story(
     request: pytest.FixtureRequest, new_place: Callable[..., Any], module_bus: Any, moto: Moto
 ) -> Story:
