@@ -14,7 +14,6 @@ from flowproject.sources import Source
 __all__ = ["observe_within"]
 
 _REPORT_SECONDS: Final = 0.5
-_LAST_SECONDS: Final = 1.0
 
 
 def observe_within(
@@ -35,12 +34,8 @@ def observe_within(
             answers.put(error)
 
     # A daemon: a source that can't be cancelled must not keep the process alive either.
-    looking = threading.Thread(target=look, name=f"look-{sensor.name}", daemon=True)
-    looking.start()
+    threading.Thread(target=look, name=f"look-{sensor.name}", daemon=True).start()
     answer = _awaited(answers, source, sensor, report)
-    # It has answered, so it is about to end. A thread that ends while the interpreter does may
-    # abort the process on its way out.
-    looking.join(_LAST_SECONDS)
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -189,11 +189,8 @@ def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], T
                 seen = failed_tick(sensor, error, scene.clock())
         ticks.put((sensor.name, seen))
 
-    # Daemons: Ctrl-C must not wait for the slowest source.
-    looks = [threading.Thread(target=guarded, args=(one,), daemon=True) for one in sensors]
-    for thread in looks:
-        thread.start()
+    for sensor in sensors:
+        # Daemons: Ctrl-C must not wait for the slowest source.
+        threading.Thread(target=guarded, args=(sensor,), daemon=True).start()
     seen = dict(ticks.get() for _ in sensors)
-    for thread in looks:  # each has put its tick, and ends
-        thread.join()
     return [seen[sensor.name] for sensor in sensors]
