@@ -65,15 +65,10 @@ def wanted_sensor(known: Knowledge, target: Target) -> str:
     Raises:
         UsageError: if there is none of this name.
     """
-    name = target.get("sensor", "")
-    if name not in known.sensors:
-        raise UsageError(
-            f"There is no sensor {name!r}",
-            where="flowproject.toml",
-            allowed=f"Sensors: {', '.join(known.sensors)}",
-            fix=closest(name, known.sensors),
-        )
-    return name
+    if known.scene is None:
+        raise UsageError("No flow of this project inherits BaseFlow, so no sensor is looked at")
+    [sensor] = known.scene.sensors([target.get("sensor", "")])
+    return sensor.name
 
 
 def wanted_flow(known: Knowledge, target: Target) -> FlowFile:
