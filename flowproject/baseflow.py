@@ -17,6 +17,7 @@ from metaflow import (
     project,
     user_step_decorator,
 )
+from metaflow.packaging_sys import ContentType
 
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
@@ -65,10 +66,11 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
             step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
-    def add_to_package(self) -> Iterator[tuple[str, str]]:
+    def add_to_package(self) -> Iterator[tuple[str, str, ContentType]]:
         root = project_root()
         for file in (root / FILE, *sorted(root.glob("sql/**/*.sql"))):
-            yield str(file), file.relative_to(root).as_posix()
+            # Without a type Metaflow takes a file for a library's, and puts it into a folder apart.
+            yield str(file), file.relative_to(root).as_posix(), ContentType.USER_CONTENT
 
 
 @_Equipped

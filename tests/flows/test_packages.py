@@ -1,5 +1,6 @@
 """The packages of steps: what Metaflow is told to install, and that it is enough to run on."""
 
+import tarfile
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -108,6 +109,19 @@ def test_flowproject_travels_whole_with_the_code_from_wherever_it_is_installed(p
     packed = place.python("sensorflow.py", "package", "list").lines
     package = ROOT / "flowproject"
     assert {str(path) for path in package.rglob("*.py")} <= set(packed)
+
+
+def test_configuration_and_queries_travel_beside_the_flow_file(place: Any) -> None:
+    """Where a step looks for them after it has unpacked the code."""
+    query = place.root / "sql" / "deep" / "days.sql"
+    query.parent.mkdir(parents=True)
+    query.write_text("select 1")
+    saved = place.python("sensorflow.py", "package", "save", "job.tar")
+    assert saved.code == 0, saved.text
+    with tarfile.open(place.root / "job.tar") as code:
+        names = code.getnames()
+    assert {"sensorflow.py", "flowproject.toml", "sql/deep/days.sql"} <= set(names)
+    assert not [name for name in names if name.startswith(".mf_code/") and ".sql" in name]
 
 
 def test_without_environment_no_step_has_packages(place: Any) -> None:
