@@ -151,7 +151,7 @@ def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] 
     if deployed is None or deployed[0] == get_username():
         return deployed
     template = ArgoClient(namespace=KUBERNETES_NAMESPACE).get_workflow_template(name)
-    annotations = (template or {}).get("metadata", {}).get("annotations") or {}
+    annotations = ((template or {}).get("metadata") or {}).get("annotations") or {}
     if "flowproject/fingerprint" in annotations:
         return get_username(), deployed[1]
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))

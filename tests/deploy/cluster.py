@@ -33,6 +33,7 @@ _KINDS: Final = {
     "cronworkflows": "CronWorkflow",
     "sensors": "Sensor",
 }
+_METADATA_LIST: Final = "as=PartialObjectMetadataList"
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 Objection = Callable[[Request], int]
@@ -131,7 +132,11 @@ class Emulator(KubernetesEmulator):
         start = int(request.params.get("continue", 0))
         end = start + int(request.params.get("limit", 1_000_000))
         rest = str(end) if end < len(listed["items"]) else ""
-        return {"metadata": {"continue": rest}, "items": listed["items"][start:end]}
+        items: list[Any] | None = listed["items"][start:end]
+        if _METADATA_LIST in request.headers.get("Accept", ""):
+            # The real server has no empty list of metadata, but none (Kubernetes 1.36.3).
+            items = [{"metadata": item["metadata"]} for item in items or []] or None
+        return {"metadata": {"continue": rest}, "items": items}
 
 
 class Cluster:

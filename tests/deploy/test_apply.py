@@ -238,6 +238,47 @@ def test_what_is_not_allowed_names_the_command_that_says_what_is(
         argo.find()
 
 
+def test_a_cluster_that_has_nothing_is_deployed_to(cluster: Cluster, argo: Argo) -> None:
+    assert argo.find() == []
+    deploy(argo, flows())
+    assert_whole(cluster, argo, flows())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"annotations": None, "labels": None}, "spec": None},
+        {"metadata": {"annotations": {"flowproject/files": "null", "metaflow/tags": "null"}}},
+        {"metadata": {}, "spec": {"templates": None}},
+        {"metadata": {}, "spec": {"templates": [None, {"container": None}]}},
+        {"metadata": {}, "spec": {"templates": [{"container": {"env": None}}]}},
+    ],
+)
+def test_what_is_null_on_the_cluster_is_as_good_as_absent(
+    cluster: Cluster, argo: Argo, body: dict[str, Any]
+) -> None:
+    """Null or not there at all: the API may answer either for what is empty."""
+    deploy(argo, flows())
+    for plural, names in WANTED.items():
+        for name in names:
+            there = cluster.objects(plural)[name]
+            annotations = body["metadata"].get("annotations", {})
+            noted = {**there["metadata"]["annotations"], **(annotations or {})}
+            noted["flowproject/fingerprint"] = "another"
+            there["metadata"] |= body["metadata"] | {"annotations": noted}
+            there["spec"] = body.get("spec")
+    bodies = {
+        (one.kind, one.name): argo.read(one.kind, one.name, one.namespace) or {}
+        for one in argo.find()
+    }
+    planned = make_plan(flows(), argo.find(), bodies, project="p", branch="test.x")
+    assert {one.state for one in planned} == {"changed"}
+    assert all(one.why for one in planned)
+    for bare in cluster.objects("workflowtemplates").values():
+        bare["metadata"] |= {"annotations": None, "resourceVersion": None}
+    assert {one.project for one in argo.find() if one.kind == "workflowtemplates"} == {""}
+
+
 def test_long_listings_are_read_page_by_page(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowproject.deploy.argo._PAGE", 2)
     deploy(argo, flows())
