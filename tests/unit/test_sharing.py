@@ -56,6 +56,7 @@ def test_a_folder_that_another_process_makes_meanwhile_is_used(
     name = "get_datastore_root_from_config"
     monkeypatch.setattr(LocalStorage, name, LocalStorage.__dict__[name])
     monkeypatch.setattr(LocalStorage, "SYSROOT_VAR", None)
+    monkeypatch.setattr(LocalStorage, "DATASTORE_DIR", ".nobody-has-this-yet")
     monkeypatch.chdir(tmp_path)
     make = os.mkdir
 
@@ -66,7 +67,7 @@ def test_a_folder_that_another_process_makes_meanwhile_is_used(
     monkeypatch.setattr(os, "mkdir", make_late)
     make_folder_once()
     root = LocalStorage.get_datastore_root_from_config(lambda _: None)
-    assert Path(root) == tmp_path / ".metaflow"
+    assert Path(root) == tmp_path / ".nobody-has-this-yet"
 
 
 @pytest.mark.usefixtures("home")
