@@ -111,11 +111,11 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
     moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
     moving |= {tag: tag.partition(":")[0] for tag in tags if tag.startswith(_MOVING_TAGS)}
     moving.pop("", None)
-    metadata = body["metadata"]
+    metadata = body.get("metadata", {})
     told = {
         "annotations": metadata.get("annotations", {}),
         "labels": metadata.get("labels", {}),
-        "spec": body["spec"],
+        "spec": body.get("spec", {}),
     }
     return _settled(told, moving)
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
 from flowproject.flowfiles.describe import description
+from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
 
 __all__ = ["main"]
 
@@ -74,7 +75,9 @@ def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any
     written = _keep_writes()
     compiled = _watch_compiler(path, paused=options.paused)
     tags = [word for tag in options.tags for word in ("--tag", tag)]
-    run_command(flow, [*options.options, "argo-workflows", "create", *tags])
+    resolve_in_turn()
+    with own_tokens():
+        run_command(flow, [*options.options, "argo-workflows", "create", *tags])
     return {**compiled, "objects": written}
 
 
@@ -148,7 +151,7 @@ def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] 
     if deployed is None or deployed[0] == get_username():
         return deployed
     template = ArgoClient(namespace=KUBERNETES_NAMESPACE).get_workflow_template(name)
-    annotations = (template or {}).get("metadata", {}).get("annotations") or {}
+    annotations = ((template or {}).get("metadata") or {}).get("annotations") or {}
     if "flowproject/fingerprint" in annotations:
         return get_username(), deployed[1]
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))

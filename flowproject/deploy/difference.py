@@ -40,15 +40,15 @@ def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> 
         if kind in bodies:
             had = essence_of(bodies[kind], package, tags)
             found += _annotations(had, wanted) if kind == TEMPLATE else []
-            found += _specification(kind, had["spec"], wanted["spec"])
+            found += _specification(kind, had.get("spec", {}), wanted.get("spec", {}))
     told = tuple(dict.fromkeys(found))
     more = (f"and {len(told) - _MOST} more",) if len(told) > _MOST else ()
     return told[:_MOST] + more
 
 
 def _code(compiled: Compiled, template: Mapping[str, Any]) -> Iterator[str]:
-    annotations = template["metadata"].get("annotations") or {}
-    had = _parsed(annotations.get("flowproject/files", ""), {})
+    annotations = template.get("metadata", {}).get("annotations", {})
+    had: Mapping[str, str] = _parsed(annotations.get("flowproject/files", ""), {})
     new = compiled.files
     names = [name for name in new if name in had and had[name] != new[name]]
     names += [f"{name} (new)" for name in new if had and name not in had]
@@ -117,7 +117,7 @@ def _short(value: Any) -> str:
 
 def _package(template: Mapping[str, Any]) -> tuple[str, ...]:
     """Address and hash of the code package of a template on the cluster."""
-    for step in template["spec"].get("templates", []):
+    for step in template.get("spec", {}).get("templates", []):
         known = {one["name"]: one.get("value") for one in step.get("container", {}).get("env", [])}
         if url := known.get("METAFLOW_CODE_URL"):
             return url, known.get("METAFLOW_CODE_SHA") or ""
@@ -125,13 +125,14 @@ def _package(template: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tags(template: Mapping[str, Any]) -> tuple[str, ...]:
-    annotations = template["metadata"].get("annotations") or {}
+    annotations = template.get("metadata", {}).get("annotations", {})
     return tuple(_parsed(annotations.get("metaflow/tags", ""), []))
 
 
 def _parsed(text: str, otherwise: Any) -> Any:
-    """The JSON in an annotation; what people wrote there by hand need not be any."""
+    """The JSON in an annotation, of the type of `otherwise`, which stands for any other text."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError:
         return otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise
