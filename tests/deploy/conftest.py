@@ -15,7 +15,7 @@ import pytest
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
 from tests.conftest import ROOT
-from tests.deploy.cluster import Cluster
+from tests.deploy.cluster import Cluster, EmulatedCluster
 from tests.servers import Moto
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
@@ -103,11 +103,27 @@ class Repository:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+    """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
+    running: list[Cluster] = []
+
+    def make() -> Cluster:
+        stop()
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        return running[-1]
+
+    def stop() -> None:
+        if running:
+            running.pop().stop()
+
+    yield make
+    stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
-    running = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield running
-    running.stop()
+    return new_cluster()
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     fine = repository.flowproject("check", "--deploy")
     assert fine.code == 0, fine.out
     assert fine.rows["ok"]
-    cluster.api.denied = frozenset({("create", "sensors")})
+    cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
         "--deploy",
