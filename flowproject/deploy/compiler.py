@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject.deploy.compiled import PACKAGE
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
 from flowproject.flowfiles.describe import description
 from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
@@ -168,7 +169,7 @@ def _digests() -> dict[str, str]:
         group = name.removeprefix(_CODE)
         top = group.partition("/")[0]
         if name.startswith(_CODE) and top in sys.modules:
-            group = f"package {top}"
+            group = f"{PACKAGE}{top}"
         elif len(own) > _MANY_FILES and "/" in group:
             group = f"{top}/"
         contents.setdefault(group, []).append((name, _digest(path)))

@@ -209,6 +209,8 @@ def lost(sent: Any, understood: Any, path: str = "") -> list[str]:
 def test_a_second_deployment_changes_nothing_although_the_commit_is_another(story: Story) -> None:
     story.repository.git("switch", "--quiet", "main")
     (story.repository.root / "README.md").write_text("Nothing that goes to the cluster.")
+    (story.repository.root / "tests").mkdir()
+    (story.repository.root / "tests" / "test_new.py").write_text("neither does this")
     story.repository.commit("words")
     deployed = story.do("again", "deploy")
     assert deployed.code == 0, deployed.err
@@ -228,7 +230,7 @@ def test_a_plan_says_what_changed_and_what_goes(story: Story) -> None:
         {
             "flow": "SensorFlow",
             "state": "changed",
-            "what": "code: sensorflow.py, starterflow.py (gone); description",
+            "what": "flow: sensorflow.py; description",
         },
         {"flow": "StarterFlow", "state": "removed", "what": "not in this repository any more"},
     ]
