@@ -126,6 +126,13 @@ def _watch_compiler(path: Path, *, paused: bool) -> dict[str, Any]:
             # already have run.
             return (None, None) if paused else super()._get_schedule()
 
+        def _process_triggers(self) -> Any:
+            triggers, options = super()._process_triggers()
+            for trigger in triggers:
+                # Of one event without a mapping Metaflow maps a set, in the order of its hashes.
+                trigger["parameters"] = dict(sorted(trigger.get("parameters", {}).items()))
+            return triggers, options
+
         def _compile_workflow_template(self) -> Any:
             told["flow"] = description(self.flow, path, self).to_json()
             told["name"] = self.name

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowproject.config import load
-from flowproject.deploy.compiled import essence_of
+from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.compiling import Refused, compile_flows
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
@@ -27,6 +27,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
 ) -> None:
     """And what Metaflow deployed is taken over by the next deployment, which says so."""
     (repository.root / "sensorflow.py").rename(repository.root / "sensorflow.txt")
+    want_more_parameters(repository)
     command = ["--production", "argo-workflows", "create", "--tag", "x:y"]
     subprocess.run(
         [sys.executable, "starterflow.py", *command],
@@ -67,6 +68,13 @@ def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     [compiled] = compile_flows(repository.root, target, settings)
     assert not isinstance(compiled, Refused)
     assert compiled.package[1]
+
+
+def want_more_parameters(repository: Repository) -> None:
+    """Metaflow maps those of a flow with one event in the order of a set."""
+    flow = repository.root / "starterflow.py"
+    more = "".join(f'    p{number} = Parameter("p{number}", default="")\n' for number in range(7))
+    flow.write_text(flow.read_text().replace("    since = ", f"{more}    since = "))
 
 
 def drawn(text: str) -> str:
@@ -155,3 +163,23 @@ def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
         assert [one.reason for one in results if isinstance(one, Refused)] == []
         [tokens] = home.glob("mfprj-*")
         assert json.loads(tokens.read_text())["production_token"]
+
+
+@pytest.mark.thorough
+def test_a_flow_compiles_to_the_same_under_every_hash_seed(
+    new_repository: Callable[..., Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = new_repository()
+    want_more_parameters(repository)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    found = set()
+    for seed in range(20):
+        monkeypatch.setenv("PYTHONHASHSEED", str(seed))
+        results = compile_flows(
+            repository.root, repository.target("main"), load(repository.root).deploy
+        )
+        told = [(one.name, one.fingerprint) for one in results if isinstance(one, Compiled)]
+        assert len(told) == 2
+        found.add(tuple(told))
+    assert len(found) == 1
