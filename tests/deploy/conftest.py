@@ -102,6 +102,16 @@ class Repository:
         (self.root / f"{name.lower()}.py").write_text(text)
 
 
+def run_in_images(root: Path) -> None:
+    """Say that images have all that steps need: what makes environments is not installed here."""
+    config = root / "flowproject.toml"
+    shipped = 'environment = "pypi"', "image_has_packages = false"
+    text = config.read_text()
+    assert all(text.count(line) == 1 for line in shipped)
+    text = text.replace(shipped[0], 'environment = ""')
+    config.write_text(text.replace(shipped[1], "image_has_packages = true"))
+
+
 @pytest.fixture(scope="module")
 def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
     """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
@@ -167,6 +177,7 @@ def new_repository(
         for name in ("flowproject.toml", *mine):
             shutil.copy(ROOT / name, root)
         shutil.copytree(ROOT / "sql", root / "sql")
+        run_in_images(root)
         repository = Repository(root=root, environment=environment)
         subprocess.run(["git", "init", "--quiet", "--bare", folder / "origin"], check=True)
         repository.git("init", "--quiet", "--initial-branch", "main")

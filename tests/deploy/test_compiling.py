@@ -114,20 +114,19 @@ def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
     text = needy.read_text().replace("import step", "import Parameter, step")
     needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
+    config = repository.root / "flowproject.toml"
+    config.write_text(config.read_text().replace("image_has_packages = true", ""))
     cluster.writes()
     deployed = repository.flowproject("deploy")
     assert deployed.code == 7
-    assert "requires parameter 'day' from the payload's 'day'" in deployed.rows["NeedyFlow"][1]
+    assert "requires parameter 'day' from the payload's 'day'" in deployed.out
+    assert "NeedyFlow runs steps start, end in an image as it is, which lacks" in deployed.out
     assert cluster.writes() == []
 
 
 def test_preflight_says_what_is_missing_and_what_to_do(
     repository: Repository, cluster: Cluster
 ) -> None:
-    (repository.root / "needyflow.py").unlink()
-    fine = repository.flowproject("check", "--deploy")
-    assert fine.code == 0, fine.out
-    assert fine.rows["ok"]
     cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
@@ -140,6 +139,12 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
+    assert 'Under [deploy] set `environment = "pypi"`' in lacking.out
+    cluster.deny()
+    (repository.root / "needyflow.py").unlink()
+    fine = repository.flowproject("check", "--deploy")
+    assert fine.code == 0, fine.out
+    assert fine.rows["ok"]
 
 
 @pytest.mark.thorough
