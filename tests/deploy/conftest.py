@@ -16,6 +16,7 @@ from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
 from tests.conftest import ROOT
 from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.forum import Forum
 from tests.servers import Moto
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
@@ -186,3 +187,13 @@ def new_repository(
         return repository
 
     return make
+
+
+@pytest.fixture
+def forum(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forum]:
+    """Where pull requests have their comments."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Forum()
+    yield running
+    running.stop()
