@@ -17,6 +17,7 @@ from flowproject.deploy.branches import Target, target_of
 from flowproject.packages import requirements
 from tests.conftest import ROOT
 from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.forum import Forum
 from tests.executor.api import Api
 from tests.executor.controller import Controller
 from tests.executor.events import ArgoEvents
@@ -222,3 +223,13 @@ def new_repository(
         return repository
 
     return make
+
+
+@pytest.fixture
+def forum(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forum]:
+    """Where pull requests have their comments."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Forum()
+    yield running
+    running.stop()
