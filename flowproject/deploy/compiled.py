@@ -53,6 +53,11 @@ class Compiled:
     tags: tuple[str, ...]
 
     @property
+    def starts_on_events(self) -> bool:
+        """Whether its triggers were compiled; left out where foreign events are."""
+        return any(one.kind == "sensors" for one in self.objects)
+
+    @property
     def is_listener(self) -> bool:
         """Whether events start it; who sends them goes live after it."""
         return bool(self.flow.dependencies)

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from flowproject.config import load
+from flowproject.deploy.branches import target_of
 from flowproject.deploy.compiled import essence_of
 from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.plan import make_plan
+from flowproject.deploy.report import of_plan
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
 
@@ -132,6 +135,62 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
+
+
+_BOTH = """from metaflow import namespaced_event_name, step, trigger
+
+from flowproject import BaseFlow
+
+
+@trigger(events=[namespaced_event_name("weather_changed"), "vendor.feed"])
+class BothFlow(BaseFlow):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    BothFlow()
+"""
+
+
+def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_half(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in repository.root.glob("*flow.py"):
+        file.unlink()
+    (repository.root / "bothflow.py").write_text(_BOTH)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    settings = replace(load(repository.root).deploy, foreign_event_branches=("staging",))
+    for git_branch, waits in (("staging", True), ("feature", False)):
+        target = target_of(git_branch, settings)
+        [compiled] = compile_flows(repository.root, target, settings)
+        assert not isinstance(compiled, Refused)
+        assert [one.kind for one in compiled.objects if one.kind == "sensors"] == [
+            "sensors"
+        ] * waits
+        known = [one.event for one in compiled.flow.dependencies]
+        assert known == [f"mfns.weather.test.{git_branch}.weather_changed", "vendor.feed"]
+        noted = compiled.objects[0].body["metadata"]["annotations"]
+        assert ("metaflow/triggers" in noted) is waits
+        actions = make_plan([compiled], [], {}, project="weather", branch=target.metaflow_name)
+        report = of_plan("weather", target, actions)
+        if waits:
+            told = (
+                "Events that come from elsewhere start flows on this branch, too: BothFlow (vendor."
+            )
+        else:
+            assert report.rows[0].what == "does not start on vendor.feed on this branch"
+            told = "Triggers that wait for events from elsewhere are left out on this branch: Both"
+        assert any(note.startswith(told) for note in report.notes)
+    production = target_of("main", settings)
+    assert production.foreign_events
+    assert not of_plan("weather", production, actions).notes, "there it is meant"
 
 
 @pytest.mark.thorough
