@@ -117,4 +117,4 @@ class Controller:
             with writing:
                 self._api.patch(_PLURAL, namespace, name, change)
 
-        Run(workflow, template, self._machine, write, self._pause).go()
+        Run(workflow, template).go(self._machine, write, self._pause)
