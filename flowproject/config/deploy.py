@@ -34,6 +34,11 @@ class Deploy:
     """Decorators for every step, as Metaflow's `--with` takes them, such as
     `"kubernetes:memory=8000"`. Empty: steps are as the flows say."""
 
+    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
+    """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,
+    and a change in them is no change of a flow. Metaflow takes all other Python files of the
+    folder; the files of other flows go along only if something that does names them."""
+
     max_parallel: int = 4
     """How many flows are compiled and deployed at once. The default keeps a CI machine with two
     cores busy without filling its memory."""

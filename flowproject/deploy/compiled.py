@@ -14,7 +14,10 @@ from typing import Any, Final
 from flowproject.deploy.objects import TEMPLATE, Kind, Object
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["Compiled", "compiled_from", "essence_of"]
+__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of"]
+
+PACKAGE: Final = "package "
+"""What stands before the name of a package, among the files that travel."""
 
 _MOVING_ANNOTATIONS: Final = frozenset(
     {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}

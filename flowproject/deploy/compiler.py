@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject.deploy.compiled import PACKAGE
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
 from flowproject.flowfiles.describe import description
+from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
 
 __all__ = ["main"]
 
@@ -74,7 +76,9 @@ def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any
     written = _keep_writes()
     compiled = _watch_compiler(path, paused=options.paused)
     tags = [word for tag in options.tags for word in ("--tag", tag)]
-    run_command(flow, [*options.options, "argo-workflows", "create", *tags])
+    resolve_in_turn()
+    with own_tokens():
+        run_command(flow, [*options.options, "argo-workflows", "create", *tags])
     return {**compiled, "objects": written}
 
 
@@ -165,7 +169,7 @@ def _digests() -> dict[str, str]:
         group = name.removeprefix(_CODE)
         top = group.partition("/")[0]
         if name.startswith(_CODE) and top in sys.modules:
-            group = f"package {top}"
+            group = f"{PACKAGE}{top}"
         elif len(own) > _MANY_FILES and "/" in group:
             group = f"{top}/"
         contents.setdefault(group, []).append((name, _digest(path)))

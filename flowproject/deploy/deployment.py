@@ -13,7 +13,8 @@ from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
-from flowproject.deploy.revision import Revision, tags_of
+from flowproject.deploy.revision import Revision, look_behind, tags_of
+from flowproject.deploy.teardown import belonging
 from flowproject.errors import FlowprojectError
 from flowproject.listeners import record_listeners
 
@@ -51,6 +52,22 @@ class Deployment:
         if refused or broken:
             return of_refusals(self.project.project_name, self.target, results, broken)
         return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
+
+    def look_behind(self, actions: Sequence[Action]) -> str:
+        """A sentence if it is not known whether these actions would take the branch back.
+
+        Raises:
+            UsageError: if they would.
+        """
+        if not any(one.does_something for one in actions):
+            return ""
+        mine = belonging(
+            self.argo.find(),
+            project=self.project.project_name,
+            branch=self.target.metaflow_name,
+        )
+        commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
+        return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
     def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.

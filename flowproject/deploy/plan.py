@@ -42,6 +42,11 @@ class Action:
     """What is on the cluster for the flow and is to go."""
 
     @property
+    def does_something(self) -> bool:
+        """Whether the cluster is another after it."""
+        return self.state not in {"unchanged", "foreign"}
+
+    @property
     def path(self) -> Path | None:
         """The flow's file; none if the repository has it no longer."""
         return self.compiled.flow.path if self.compiled else None

@@ -57,9 +57,11 @@ class Report:
             "exit_code": self.exit_code,
         }
 
-    def summary(self, title: str) -> Summary:
+    def summary(self, title: str, *, part: str = "push", spare: bool = False) -> Summary:
         """The report for the CI's page and the comment of a pull request."""
         return Summary(
+            part=part,
+            spare=spare,
             project=self.project,
             title=f"{title}: {self.project}, {self.target.metaflow_name}",
             head=HEAD,

@@ -15,7 +15,8 @@ import pytest
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
 from tests.conftest import ROOT
-from tests.deploy.cluster import Cluster
+from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.forum import Forum
 from tests.servers import Moto
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
@@ -103,11 +104,27 @@ class Repository:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+    """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
+    running: list[Cluster] = []
+
+    def make() -> Cluster:
+        stop()
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        return running[-1]
+
+    def stop() -> None:
+        if running:
+            running.pop().stop()
+
+    yield make
+    stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
-    running = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield running
-    running.stop()
+    return new_cluster()
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +176,13 @@ def new_repository(
         return repository
 
     return make
+
+
+@pytest.fixture
+def forum(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forum]:
+    """Where pull requests have their comments."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Forum()
+    yield running
+    running.stop()

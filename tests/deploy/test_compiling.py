@@ -1,9 +1,12 @@
 """What Metaflow's compiler makes of flows: the same as its own `create`, or a reason."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +39,10 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
     for name, text in repository.environment.items():
         monkeypatch.setenv(name, text)
     target = repository.target("main")
+    # What a neighbour meets while Metaflow rewrites the file of the production token.
+    [tokens] = Path(repository.environment["METAFLOW_HOME"]).glob("mfprj-*")
+    token = tokens.read_text()
+    tokens.write_text("")
     [compiled] = compile_flows(repository.root, target, load(repository.root).deploy, ("x:y",))
     assert not isinstance(compiled, Refused)
     for one in compiled.objects:
@@ -43,6 +50,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
         theirs = json.dumps(essence_of(deployed, compiled.package, ()), sort_keys=True)
         assert drawn(mine) == drawn(theirs)
+    assert tokens.read_text() == token
 
 
 def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
@@ -112,7 +120,7 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     fine = repository.flowproject("check", "--deploy")
     assert fine.code == 0, fine.out
     assert fine.rows["ok"]
-    cluster.api.denied = frozenset({("create", "sensors")})
+    cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
         "--deploy",
@@ -124,3 +132,26 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
+    new_repository: Callable[..., Repository],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    repository = new_repository(flows=False)
+    for number in range(10):
+        repository.write_flow(f"Many{number}Flow", listens_to="weather")
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    for round_ in range(20):
+        home = tmp_path / f"home{round_}"
+        monkeypatch.setenv("METAFLOW_HOME", str(home))
+        shutil.rmtree(repository.root / ".metaflow", ignore_errors=True)
+        settings = replace(load(repository.root).deploy, max_parallel=10)
+        results = compile_flows(repository.root, repository.target("main"), settings)
+        assert [one.reason for one in results if isinstance(one, Refused)] == []
+        [tokens] = home.glob("mfprj-*")
+        assert json.loads(tokens.read_text())["production_token"]
