@@ -17,7 +17,7 @@ from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract", "listeners_of"]
+__all__ = ["Finding", "check_contract", "foreign_events", "listeners_of"]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
@@ -56,6 +56,18 @@ def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[
         ]
         for event, sensor in _sent(project, flows).items()
     }
+
+
+def foreign_events(flow: FlowFile) -> tuple[str, ...]:
+    """The events that a flow waits for and that do not belong to its own project and branch.
+
+    One of them starts the flow on every branch that it is deployed for.
+    """
+    own = {
+        "event": full_name("", project=flow.project, branch=flow.branch),
+        "run": f"metaflow.{flow.project}.{flow.branch}.",
+    }
+    return tuple(one.event for one in flow.dependencies if not one.event.startswith(own[one.type]))
 
 
 def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
@@ -157,7 +169,9 @@ def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, S
         )
     near = closest(dependency.event, [*known, *sent])
     return _note(
-        flow, f"waits for {dependency.event!r}, which must come from elsewhere. {near}".rstrip()
+        flow,
+        f"waits for {dependency.event!r}, which must come from elsewhere and starts it on every "
+        f"branch: see foreign_event_branches under [deploy]. {near}".rstrip(),
     )
 
 

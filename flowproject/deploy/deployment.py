@@ -11,9 +11,11 @@ from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
-from flowproject.deploy.revision import Revision, tags_of
+from flowproject.deploy.revision import Revision, look_behind, tags_of
+from flowproject.deploy.teardown import belonging
 from flowproject.errors import FlowprojectError
 from flowproject.listeners import record_listeners
 
@@ -51,6 +53,22 @@ class Deployment:
         if refused or broken:
             return of_refusals(self.project.project_name, self.target, results, broken)
         return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
+
+    def look_behind(self, actions: Sequence[Action]) -> str:
+        """A sentence if it is not known whether these actions would take the branch back.
+
+        Raises:
+            UsageError: if they would.
+        """
+        if not any(one.does_something for one in actions):
+            return ""
+        mine = belonging(
+            self.argo.find(),
+            project=self.project.project_name,
+            branch=self.target.metaflow_name,
+        )
+        commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
+        return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
     def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
@@ -102,7 +120,9 @@ class Deployment:
             for one in compiled
             if (one.flow.project, one.flow.branch) != (name, branch)
         ]
-        findings = check_contract(self.project, [one.flow for one in compiled])
+        flows = [one.flow for one in compiled]
+        findings = check_contract(self.project, flows)
+        findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
     def _marks(self) -> dict[str, str]:

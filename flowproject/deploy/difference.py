@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from flowproject.deploy.compiled import Compiled, essence_of
+from flowproject.config import FILE
+from flowproject.deploy.compiled import PACKAGE, Compiled, essence_of
 from flowproject.deploy.objects import SENSOR, TEMPLATE
 
 __all__ = ["differences"]
@@ -45,15 +46,30 @@ def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _code(compiled: Compiled, template: Mapping[str, Any]) -> Iterator[str]:
-    annotations = template.get("metadata", {}).get("annotations", {})
-    had: Mapping[str, str] = _parsed(annotations.get("flowproject/files", ""), {})
+    """What of the files that travel is not as it was: the kinds of files, each with its names."""
+    annotations = template["metadata"].get("annotations") or {}
+    had = _parsed(annotations.get("flowproject/files", ""), {})
     new = compiled.files
-    names = [name for name in new if name in had and had[name] != new[name]]
-    names += [f"{name} (new)" for name in new if had and name not in had]
-    names += [f"{name} (gone)" for name in had if name not in new]
-    if names:
-        more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-        yield f"code: {', '.join(names[:_MOST])}{more}"
+    names = {name: name for name in new if name in had and had[name] != new[name]}
+    names |= {name: f"{name} (new)" for name in new if had and name not in had}
+    names |= {name: f"{name} (gone)" for name in had if name not in new}
+    kinds: dict[str, list[str]] = {}
+    for name, told in names.items():
+        kind = _kind_of(name, compiled.flow.path.name)
+        kinds.setdefault(kind, []).append(told.removeprefix(PACKAGE))
+    for kind, changed in sorted(kinds.items()):
+        more = f" and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
+        yield f"{kind}: {', '.join(changed[:_MOST])}{more}"
+
+
+def _kind_of(name: str, flow_file: str) -> str:
+    if name.startswith(PACKAGE):
+        return "packages"
+    if name == FILE:
+        return "configuration"
+    if name == flow_file:
+        return "flow"
+    return "SQL" if name.startswith("sql/") else "code"
 
 
 def _annotations(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

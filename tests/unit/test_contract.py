@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.contract import Finding, check_contract, listeners_of
+from flowproject.contract import Finding, check_contract, foreign_events, listeners_of
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 
 DAYS = "mfns.demo.user.me.days_changed"
@@ -89,9 +89,10 @@ def test_an_event_without_project_and_branch_is_not_the_sensors() -> None:
 
 def test_an_event_from_elsewhere_is_a_note() -> None:
     [(state, message)] = of_listener(flow("Listener", on("warehouse.loaded")))
-    assert (state, message) == (
-        "note",
-        "Listener waits for 'warehouse.loaded', which must come from elsewhere.",
+    assert state == "note"
+    assert message == (
+        "Listener waits for 'warehouse.loaded', which must come from elsewhere and starts it on "
+        "every branch: see foreign_event_branches under [deploy]."
     )
 
 
@@ -243,3 +244,18 @@ def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
         flow("Idle", **ours),
     ]
     assert listeners_of(project(), flows) == {"days": ["Alone"], "months": []}
+
+
+def test_foreign_is_an_event_without_or_with_anothers_project_and_branch() -> None:
+    ours = ["mfns.demo.user.me.x", "mfns.demo.user.me.dotted.name"]
+    others = ["x", "vendor.feed", "mfns.x", "mfns.demo.prod.x", "mfns.demo.user.men.x"]
+    waiting = flow("Listener", *map(on, [*ours, *others]))
+    assert foreign_events(waiting) == tuple(others)
+
+
+def test_foreign_is_the_end_of_another_branchs_flow() -> None:
+    def ends(event: str) -> Dependency:
+        return Dependency(event=event, type="run", alias=event, flow="Sensor")
+
+    mine, theirs = "metaflow.demo.user.me.Sensor.end", "metaflow.demo.prod.Sensor.end"
+    assert foreign_events(flow("Listener", ends(mine), ends(theirs))) == (theirs,)
