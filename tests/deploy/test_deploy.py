@@ -278,7 +278,7 @@ def test_a_pull_request_is_told_what_merging_it_changes_in_production(
     [body] = [one["body"] for one in forum.comments.values()]
     flows = [line for line in body.splitlines() if line.startswith("| S")]
     assert flows == [
-        "| SensorFlow | changed | code: sensorflow.py, starterflow.py (gone); description |",
+        "| SensorFlow | changed | flow: sensorflow.py; description |",
         "| StarterFlow | removed | not in this repository any more |",
         f"| SensorFlow | deployed | last changed by commit {head[:12]}, which this is about |",
     ]
