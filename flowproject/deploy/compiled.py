@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from flowproject.deploy.objects import TEMPLATE, Kind, Object
+from flowproject.deploy.objects import SENSOR, TEMPLATE, Kind, Object
 from flowproject.deploy.policies import with_policies
 from flowproject.flowfiles import FlowFile
 
@@ -60,7 +60,7 @@ class Compiled:
     @property
     def starts_on_events(self) -> bool:
         """Whether its triggers were compiled; left out where foreign events are."""
-        return any(one.kind == "sensors" for one in self.objects)
+        return any(one.kind == SENSOR for one in self.objects)
 
     @property
     def is_listener(self) -> bool:

@@ -211,7 +211,7 @@ def test_a_teardown_leaves_what_another_git_branch_has_under_the_same_name() -> 
 def test_a_new_flow_tells_the_whole_name_of_what_starts_it(
     event: str, kind: Literal["event", "run"], told: str
 ) -> None:
-    one = compiled()
+    one = with_sensor(compiled())
     dependency = Dependency(event=event, type=kind, alias="e", flow="OtherFlow")
     [action] = planned([replace(one, flow=replace(one.flow, dependencies=(dependency,)))], [])
     assert action.why == (told,)
