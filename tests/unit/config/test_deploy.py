@@ -22,11 +22,13 @@ def test_without_the_section_main_is_production_and_steps_are_as_the_flows_say()
 def test_every_key_is_read_also_the_one_that_is_a_word_of_python() -> None:
     found = settings(
         'production_branch = "trunk"\nschedule_branches = ["release/*", "staging"]\n'
-        'environment = "fast-bakery"\nwith = ["kubernetes:memory=8000"]\nmax_parallel = 2\n'
+        'foreign_event_branches = []\nenvironment = "fast-bakery"\n'
+        'with = ["kubernetes:memory=8000"]\nmax_parallel = 2\n'
     )
     assert found == Deploy(
         production_branch="trunk",
         schedule_branches=("release/*", "staging"),
+        foreign_event_branches=(),
         environment="fast-bakery",
         with_=("kubernetes:memory=8000",),
         max_parallel=2,
@@ -56,7 +58,7 @@ def test_a_configuration_from_before_this_section_is_still_read() -> None:
             f"{PLAIN}[deploy]\nwith_ = []\n",
             (
                 "[deploy] with_ = [] is not a key here. Use one of: production_branch, "
-                "schedule_branches, environment, "
+                "schedule_branches, foreign_event_branches, environment, "
             ),
         ),
         (
@@ -78,3 +80,21 @@ def test_what_is_wrong_is_named_with_what_is_allowed(text: str, problem: str) ->
     with pytest.raises(ConfigError) as caught:
         parse_config(text)
     assert problem in str(caught.value)
+
+
+def test_a_secret_that_stands_where_a_variable_should_be_named_is_not_repeated() -> None:
+    address = "https://hooks.example/services/T0/B0/secret"
+    with pytest.raises(ConfigError) as caught:
+        settings(f'notify_slack = "{address}"\n')
+    assert "[deploy] notify_slack has a value that is not allowed. Use the name of an env" in str(
+        caught.value
+    )
+    assert "secret" not in str(caught.value).replace("A secret never stands", "")
+
+
+def test_incident_io_is_told_its_source() -> None:
+    with pytest.raises(ConfigError, match="needs notify_incident_io_source"):
+        settings('notify_incident_io = "KEY"\n')
+    found = settings('notify_incident_io = "KEY"\nnotify_incident_io_source = "01GW"\n')
+    assert (found.notify_incident_io, found.notify_incident_io_source) == ("KEY", "01GW")
+    assert found.notify_on == ("error",)
