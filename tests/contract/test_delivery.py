@@ -10,6 +10,7 @@ import pytest
 from flowproject import sensing
 from flowproject.change import Change
 from flowproject.changes.difference import Difference
+from flowproject.changes.encoding import decode
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
 from flowproject.journal import Store, prune
@@ -317,7 +318,7 @@ def test_what_piled_up_is_sent_as_one_event_with_the_difference_of_all(
     bus.answer = lambda _: 200
     world.tick()
     assert numbers(bus) == [2, 3, 5], "what was decided while the bus was down stays decided"
-    last = Change(bus.payloads[-1]["change"], lambda: world.store)
+    last = Change(decode(bus.payloads[-1]["change"]), lambda: world.store)
     assert (last.first_seq, last.counts) == (4, {"added": 2, "modified": 1, "removed": 1})
     assert [file["key"] for file in last.added] == ["b.csv", "c.csv"]
     assert [edit["key"] for edit in last.modified] == ["kept.csv"]
