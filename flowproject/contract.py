@@ -23,7 +23,7 @@ from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract", "foreign_events", "listeners_of"]
+__all__ = ["Finding", "check_contract", "foreign_events", "listeners_of", "waits_of"]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
@@ -51,16 +51,29 @@ class Finding:
 def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[str]]:
     """Sensor -> the flows that must write a receipt for each of its changes.
 
-    These are the flows that inherit ours and that its event starts alone. Of a flow that waits for
-    several events nobody can say when it is due.
+    These are the flows that inherit ours and that start for events of sensors alone. Of a flow that
+    waits for another event as well, nobody can say when it is due.
     """
     return {
-        sensor.name: [
-            flow.name
-            for flow in flows
-            if flow.inherits_ours and [known.event for known in flow.dependencies] == [event]
-        ]
-        for event, sensor in _sent(project, flows).items()
+        sensor: [flow for flow, sensors in _started_by(project, flows).items() if sensor in sensors]
+        for sensor in project.sensors
+    }
+
+
+def waits_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, tuple[str, ...]]:
+    """Flow -> the sensors of which it waits for all, for those of `listeners_of` with several."""
+    known = _started_by(project, flows)
+    return {flow: sensors for flow, sensors in known.items() if len(sensors) > 1}
+
+
+def _started_by(project: Project, flows: Sequence[FlowFile]) -> dict[str, tuple[str, ...]]:
+    sent = _sent(project, flows)
+    return {
+        flow.name: tuple(dict.fromkeys(sent[known.event].name for known in flow.dependencies))
+        for flow in flows
+        if flow.inherits_ours
+        and flow.dependencies
+        and all(known.event in sent for known in flow.dependencies)
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowproject.config import load
-from flowproject.contract import listeners_of
+from flowproject.contract import listeners_of, waits_of
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Journal, open_store
 
@@ -23,6 +23,9 @@ def record_listeners(root: Path, flows: Sequence[FlowFile], *, by: str) -> None:
     if ours is None:
         return
     project, store = load(root), open_store(ours.datastore)
+    waits = waits_of(project, flows)
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
-        journal.outbox.record_listeners(names, by=by)
+        journal.outbox.record_listeners(
+            names, by=by, waits={name: waits[name] for name in names if name in waits}
+        )

@@ -7,7 +7,7 @@ it unsent. (C. Richardson, *Microservices Patterns*, "Transactional outbox".)
 import datetime as dt
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -19,7 +19,7 @@ from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
-__all__ = ["Awaited", "Combination", "Mark", "Outbox", "Sending", "Sendings"]
+__all__ = ["Awaited", "Combination", "Listeners", "Mark", "Outbox", "Sending", "Sendings"]
 
 _MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
 _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
@@ -65,6 +65,17 @@ class Combination:
             sample=self.sample,
             difference=self.difference,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The flows that are expected to take a sensor's changes.
+
+    `waits` are the sensors, this one and others, of which such a flow waits for all.
+    """
+
+    flows: tuple[str, ...] = ()
+    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,18 +239,24 @@ class Outbox:
         """The numbers of all entries for which nothing is left to do."""
         return frozenset(leading_numbers(self._store.keys(self._layout.delivered)))
 
-    def listeners(self) -> tuple[str, ...]:
+    def listeners(self) -> Listeners:
         """The flows that are expected to write receipts; none if nobody recorded any.
 
         Raises:
             JournalError: if what was recorded is damaged.
         """
         document = self._read(self._layout.listeners)
-        return tuple(document["flows"]) if document else ()
+        if document is None:
+            return Listeners()
+        waits = {str(flow): tuple(names) for flow, names in document.get("waits", {}).items()}
+        return Listeners(flows=tuple(document["flows"]), waits=waits)
 
-    def record_listeners(self, flows: Collection[str], by: str) -> None:
+    def record_listeners(
+        self, flows: Collection[str], by: str, waits: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         """Record the flows that are expected to write receipts, in the place of those before."""
-        content = sealed({"flows": [*sorted(flows)], "by": by})
+        known: dict[str, Json] = {flow: [*names] for flow, names in sorted((waits or {}).items())}
+        content = sealed({"flows": [*sorted(flows)], "waits": known, "by": by})
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
 

@@ -13,7 +13,7 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import in_ranges, next_move, room_at
+from flowproject.changes.delivery import Move, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
@@ -24,6 +24,7 @@ from flowproject.journal import (
     DamagedTableError,
     Head,
     Journal,
+    Listeners,
     Mark,
     Sendings,
 )
@@ -96,6 +97,7 @@ class _Delivery:
         self._closed: list[Awaited] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
+        self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
 
     def work(self, most: int | None) -> Backlog:
         """What is left after the pass, which sends `most` changes or so for the first time."""
@@ -121,8 +123,12 @@ class _Delivery:
         return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
 
     @once
-    def _listeners(self) -> tuple[str, ...]:
+    def _known(self) -> Listeners:
         return self._outbox.listeners()
+
+    @property
+    def _listeners(self) -> tuple[str, ...]:
+        return self._known.flows
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
         """How many of these still wait, and why they are held back if they are.
@@ -338,13 +344,58 @@ class _Delivery:
         if not missing:
             self._closed.append(one)
             return None
-        patience = patience_of(self._sensor)
-        move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
-        if move == "send":
+        moves = {flow: self._move(one, flow) for flow in missing}
+        if "send" in moves.values():
             return self._send_again(one)
-        if move == "give up":
-            self._given_up.append((one, missing))
+        if given_up := frozenset(flow for flow, move in moves.items() if move == "give up"):
+            self._given_up.append((one, given_up))
         return one
+
+    def _move(self, one: Awaited, flow: str) -> Move:
+        """What to do for a flow that lacks an event."""
+        patience = patience_of(self._sensor)
+        last = one.sendings.last
+        if flow in self._known.waits:
+            due = self._due(one, flow)
+            if due is None:
+                return "wait"
+            last = max(last, due)
+        return next_move(one.sendings.count, last, patience, self._now)
+
+    def _due(self, one: Awaited, flow: str) -> dt.datetime | None:
+        """When a flow that waits for other sensors too had all it waits for; None if it lacks some.
+
+        The events that it lacks may have been lost, or a loop that held one of them has ended. They
+        are sent again by the sensor that was first to send one, then by the next: the others are
+        still held, as a rule, and would start the flow a second time.
+        """
+        names = [name for name in self._known.waits[flow] if name != self._sensor.name]
+        others = [self._sent_to(name, flow) for name in names]
+        moments = [moment for moment in others if moment]
+        if len(moments) < len(others):
+            return None
+        mine = dt.datetime.fromisoformat(one.mark.published_at)
+        ahead = sum(moment < mine for moment in moments)
+        return max([mine, *moments]) + ahead * dt.timedelta(seconds=self._sensor.receipt_timeout)
+
+    def _sent_to(self, sensor: str, flow: str) -> dt.datetime | None:
+        """Since when an event of another sensor waits for a flow to take it; None if none does."""
+        if (sensor, flow) not in self._waiting:
+            self._waiting[sensor, flow] = self._look_for(sensor, flow)
+        return self._waiting[sensor, flow]
+
+    def _look_for(self, sensor: str, flow: str) -> dt.datetime | None:
+        journal = self._scene.journal(sensor)
+        events = [one for one in journal.awaited() if flow in one.mark.listeners]
+        if not events:
+            return None
+        receivers = journal.receivers_from(min(one.mark.seq for one in events))
+        lacking = [
+            dt.datetime.fromisoformat(one.mark.published_at)
+            for one in events
+            if (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
+        ]
+        return min(lacking, default=None)
 
     def _send_again(self, one: Awaited) -> Awaited:
         """The same, after its event was sent once more, unless the bus refused.
