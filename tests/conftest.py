@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from flowproject import secrecy
+
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
@@ -84,6 +86,12 @@ class Bus:
                 """Tests read the events, not the access log."""
 
         return Handler
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test opens something with may be a word in another's messages."""
+    monkeypatch.setattr(secrecy, "_known", set())
 
 
 @pytest.fixture
