@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from flowproject.config import FILE
 from flowproject.deploy.compiled import PACKAGE, Compiled, essence_of
-from flowproject.deploy.objects import TEMPLATE
+from flowproject.deploy.objects import SENSOR, TEMPLATE
 
 __all__ = ["differences"]
 
 _MOST: Final = 5
-_SHOWN: Final = ("image", "resources", "schedule", "timezone")
+_SHOWN: Final = ("concurrencyPolicy", "image", "resources", "schedule", "schedules", "timezone")
 _DOUBLED: Final = ("podMetadata", "workflowMetadata")
 """Metaflow writes the annotations of a template into these as well."""
 
@@ -32,10 +32,8 @@ _WORDS: Final = {
 
 def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """A few words for each thing that differs; `bodies` are what the cluster has, by kind."""
-    template = bodies.get(TEMPLATE)
-    if template is None:
-        return ()
-    found = [*_code(compiled, template)]
+    template = bodies.get(TEMPLATE, {})
+    found = [*_code(compiled, template)] if template else []
     package, tags = _package(template), _tags(template)
     for kind, wanted in compiled.essence.items():
         if kind in bodies:
@@ -88,7 +86,7 @@ def _specification(kind: str, had: Any, wanted: Any) -> list[str]:
             continue
         where = path[1] if path[0] == "templates" and len(path) > 1 else ""
         steps.setdefault(text, []).append(where)
-    if kind == "sensors":
+    if kind == SENSOR:
         return ["triggers"] if steps else []
     return [f"{', '.join(filter(None, where))}: {what}".lstrip(": ") for what, where in _few(steps)]
 
@@ -128,7 +126,8 @@ def _said(path: tuple[str, ...], had: Any, wanted: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return "none" if value in (None, "") else str(value)[:60]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value in (None, "") else text[:60]
 
 
 def _package(template: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-__all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter"]
+__all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter", "FlowStep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,17 @@ class FlowParameter:
     def is_json(self) -> bool:
         """Whether the value is parsed as JSON by Metaflow."""
         return self.type == "JSON"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowStep:
+    """One step of a flow, as far as it says what it needs installed."""
+
+    name: str
+    marks: tuple[str, ...] = ()
+    """Names of its decorators and mutators."""
+    is_bare: bool = False
+    """Whether it says itself that it wants no environment: `@pypi(disabled=True)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +87,7 @@ class FlowFile:
     reset: Cron | None = None
     """When events that wait for others are forgotten (`options={"reset_at": ...}`)."""
     parameters: tuple[FlowParameter, ...] = ()
+    steps: tuple[FlowStep, ...] = ()
     end_step: str = "end"
     metadata: str = ""
     """Where its runs are recorded, in the form that `metaflow.metadata()` takes."""
@@ -92,6 +104,17 @@ class FlowFile:
     def full_name(self) -> str:
         """The name with project and branch in front, as in the events of its runs."""
         return ".".join(part for part in (self.project, self.branch, self.name) if part)
+
+    def name_of(self, dependency: Dependency) -> str:
+        """What people call the event: without the flow's own project and branch, dots and all.
+
+        For a run it is the name of the flow that ends.
+        """
+        own = f"{self.project}.{self.branch}."
+        if dependency.type == "run":
+            ended = dependency.event.removeprefix("metaflow.").removesuffix(".end")
+            return ended.removeprefix(own)
+        return dependency.event.removeprefix(f"mfns.{own}")
 
     def parameter(self, name: str) -> FlowParameter:
         """The parameter of that name, in any case."""
@@ -113,5 +136,8 @@ class FlowFile:
                 "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
                 "sensors": tuple(data["sensors"]),
                 "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
+                "steps": tuple(
+                    FlowStep(**{**item, "marks": tuple(item["marks"])}) for item in data["steps"]
+                ),
             }
         )

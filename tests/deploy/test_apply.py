@@ -59,9 +59,9 @@ def flow(name: str, content: str) -> Compiled:
         return {"plural": plural, "namespace": namespace, "body": body}
 
     starter = (
-        one("sensors", EVENTS, {"dependencies": ["e"]})
+        one("sensors", EVENTS, {"dependencies": [{"name": "e", "eventName": content}]})
         if listens
-        else one("cronworkflows", NAMESPACE, {"schedules": ["* * * * *"]})
+        else one("cronworkflows", NAMESPACE, {"schedules": [f"{content} * * * *"]})
     )
     answer = {
         "flow": described.to_json(),
