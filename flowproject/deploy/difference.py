@@ -19,9 +19,14 @@ _SHOWN: Final = ("concurrencyPolicy", "image", "resources", "schedule", "schedul
 _DOUBLED: Final = ("podMetadata", "workflowMetadata")
 """Metaflow writes the annotations of a template into these as well."""
 
+_NOTIFYING: Final = ("notify-", "exit-hook-hack")
+"""How the names of templates begin that Metaflow makes for notifications."""
+
 _WORDS: Final = {
     "metaflow/cron": "schedule",
     "metaflow/dag": "steps",
+    "metaflow/notify_on_error": "notifications",
+    "metaflow/notify_on_success": "notifications",
     "metaflow/parameters": "parameters",
     "metaflow/tags": "tags",
     "metaflow/triggers": "triggers",
@@ -82,10 +87,11 @@ def _specification(kind: str, had: Any, wanted: Any) -> list[str]:
     """What differs, with the steps that it concerns together."""
     steps: dict[str, list[str]] = {}
     for path, text in _paths(had, wanted, ()):
-        if path[0] in _DOUBLED:
-            continue
         where = path[1] if path[0] == "templates" and len(path) > 1 else ""
-        steps.setdefault(text, []).append(where)
+        if path[0] == "hooks" or where.startswith(_NOTIFYING):
+            steps.setdefault("notifications", [])
+        elif path[0] not in _DOUBLED:
+            steps.setdefault(text, []).append(where)
     if kind == SENSOR:
         return ["triggers"] if steps else []
     return [f"{', '.join(filter(None, where))}: {what}".lstrip(": ") for what, where in _few(steps)]
