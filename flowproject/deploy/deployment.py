@@ -192,4 +192,5 @@ class Deployment:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
-        record_listeners(self.root, flows, by="flowproject deploy")
+        forgotten = [one.action.flow for one in outcomes if one.action.forgets]
+        record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.contract import Finding, check_contract, foreign_events, listeners_of
+from flowproject.contract import Finding, Listening, check_contract, foreign_events, listeners_of
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 
 DAYS = "mfns.demo.user.me.days_changed"
@@ -244,7 +244,10 @@ def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
         flow("Patient", on(DAYS), on("other")),
         flow("Idle"),
     ]
-    assert listeners_of(project(), flows) == {"days": ["Alone"], "months": []}
+    assert listeners_of(project(), flows) == {
+        "days": Listening(alone=("Alone",), together=("Patient",)),
+        "months": Listening(alone=(), together=()),
+    }
 
 
 def test_the_whole_change_is_no_value_for_a_parameter_that_takes_no_json() -> None:
