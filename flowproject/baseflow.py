@@ -17,6 +17,8 @@ from metaflow import (
     project,
     user_step_decorator,
 )
+from metaflow.packaging_sys import ContentType
+from metaflow.system_context import system_context
 
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
@@ -57,18 +59,24 @@ def _take_changes(
 
 
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
-    """Gives every step of a flow what `BaseFlow` promises, and every package the SQL files."""
+    """Gives every step of a flow what `BaseFlow` promises, and every package what steps read."""
 
     def mutate(self, mutable_flow: Any) -> None:
-        types = _source_types(mutable_flow)
+        config = _config(mutable_flow)
+        self._exclude = tuple(config["deploy"]["exclude"])
+        types = _source_types(config)
         for _, step in mutable_flow.steps:
             step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
-    def add_to_package(self) -> Iterator[tuple[str, str]]:
+    def add_to_package(self) -> Iterator[tuple[str, str, ContentType]]:
+        from flowproject.codepackage import leave_out
+
+        leave_out(system_context.package, self._exclude)
         root = project_root()
         for file in (root / FILE, *sorted(root.glob("sql/**/*.sql"))):
-            yield str(file), file.relative_to(root).as_posix()
+            # Without a type Metaflow takes a file for a library's, and puts it into a folder apart.
+            yield str(file), file.relative_to(root).as_posix(), ContentType.USER_CONTENT
 
 
 @_Equipped
@@ -207,8 +215,7 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         Raises:
             ConfigError: if a sensor is not in the configuration.
         """
-        [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
-        known = config["sensors"]
+        known = _config(mutable_flow)["sensors"]
         for name in self._sensors:
             if name not in known:
                 raise ConfigError(
@@ -253,8 +260,13 @@ class _Teller:
         print(f"{sensor}: {progress.seen:,}{of} items seen", flush=True)
 
 
-def _source_types(mutable_flow: Any) -> set[str]:
-    """The types of all sources that the configuration names."""
+def _config(mutable_flow: Any) -> Any:
+    """The configuration, while Metaflow sets the flow up."""
     [config] = [value for name, value in mutable_flow.configs if name == "flowconfig"]
+    return config
+
+
+def _source_types(config: Any) -> set[str]:
+    """The types of all sources that the configuration names."""
     data = [config["data"], *(sensor["data"] for sensor in config["sensors"].values())]
     return {one["type"] for one in data if one}

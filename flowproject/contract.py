@@ -17,7 +17,7 @@ from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract", "check_schedules", "listeners_of"]
+__all__ = ["Finding", "check_contract", "check_schedules", "foreign_events", "listeners_of"]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
@@ -53,6 +53,18 @@ def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[
     }
 
 
+def foreign_events(flow: FlowFile) -> tuple[str, ...]:
+    """The events that a flow waits for and that do not belong to its own project and branch.
+
+    One of them starts the flow on every branch that it is deployed for.
+    """
+    own = {
+        "event": full_name("", project=flow.project, branch=flow.branch),
+        "run": f"metaflow.{flow.project}.{flow.branch}.",
+    }
+    return tuple(one.event for one in flow.dependencies if not one.event.startswith(own[one.type]))
+
+
 def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
     """What holds and what does not between the events of sensors and the triggers of flows."""
     sent = _sent(project, flows)
@@ -71,7 +83,7 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
 
 
 def check_schedules(flows: Sequence[FlowFile], now: datetime) -> list[Finding]:
-    """Errors for schedules that Argo would not run, and notes on those that run otherwise than said.
+    """Errors for schedules that Argo would not run, and notes on those with odd days.
 
     Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
     only the log of its controller says so.
@@ -128,9 +140,9 @@ def _check_flow(
         elif not dependency.alias[:1].isalpha():
             yield _error(
                 flow,
-                f"waits for event {dependency.event!r}, whose name has no letter in front: Argo "
-                "Events can't read the condition that Metaflow makes of it, so the flow would never "
-                "start. Begin the name with a letter",
+                f"waits for event {dependency.event!r}, whose name does not begin with a letter: "
+                "Argo Events can't read the condition that Metaflow makes of it, so the flow would "
+                "never start. Rename the event",
             )
         elif sensor := sent.get(dependency.event):
             yield from _check_payload(flow, dependency, sensor)
@@ -177,7 +189,9 @@ def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, S
         )
     near = closest(dependency.event, [*known, *sent])
     return _note(
-        flow, f"waits for {dependency.event!r}, which must come from elsewhere. {near}".rstrip()
+        flow,
+        f"waits for {dependency.event!r}, which must come from elsewhere and starts it on every "
+        f"branch: see foreign_event_branches under [deploy]. {near}".rstrip(),
     )
 
 

@@ -59,6 +59,7 @@ class _Field:
     """One of the five fields: its numbers, and the names that some of them have."""
 
     called: str
+    """With its article."""
     least: int
     most: int
     names: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ class _Field:
         if text.upper() in self.names:
             return self.names.index(text.upper()) + self.least
         if not _NUMBER.fullmatch(text):
-            raise CronError(f"{text!r} is not a {self.called}. {self._allowed(text)}")
+            raise CronError(f"{text!r} is not {self.called}. {self._allowed(text)}")
         if not self.least <= int(text) <= self.most:
             raise CronError(self._out_of_range(text))
         return int(text)
@@ -81,7 +82,7 @@ class _Field:
         fix = (
             ". Write 0 or SUN for Sunday" if self.names[:1] == ("SUN",) and text == _SUNDAY else ""
         )
-        return f"{text!r} is not a {self.called}: they go {self._span()}{fix}"
+        return f"{text!r} is not {self.called}: they go {self._span()}{fix}"
 
     def _allowed(self, text: str) -> str:
         if re.search(r"[LW]", text, re.IGNORECASE) and text[:3].upper() not in self.names:
@@ -110,11 +111,11 @@ _MONTHS: Final = (
 )
 _WEEK: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FIELDS: Final = (
-    _Field(called="minute", least=0, most=59),
-    _Field(called="hour", least=0, most=23),
-    _Field(called="day of month", least=1, most=31),
-    _Field(called="month", least=1, most=12, names=_MONTHS),
-    _Field(called="day of the week", least=0, most=6, names=_WEEK),
+    _Field(called="a minute", least=0, most=59),
+    _Field(called="an hour", least=0, most=23),
+    _Field(called="a day of the month", least=1, most=31),
+    _Field(called="a month", least=1, most=12, names=_MONTHS),
+    _Field(called="a day of the week", least=0, most=6, names=_WEEK),
 )
 
 
@@ -222,7 +223,7 @@ def _numbers(text: str, field: _Field) -> tuple[frozenset[int], bool]:
     if "#" in text:
         raise CronError(f"{text!r}: Argo knows no '#'. Name the days of the month that it may be")
     if wrong := _CHARACTERS.sub("", text):
-        raise CronError(f"{text!r} is not a {field.called}: {wrong[0]!r} is not allowed in it")
+        raise CronError(f"{text!r} is not {field.called}: {wrong[0]!r} is not allowed in it")
     numbers: set[int] = set()
     star = False
     for part in filter(None, text.split(",")):

@@ -47,7 +47,7 @@ def check(
         findings += _check_flows(project, root)
     if for_deploy:
         with working("Asking cluster and datastore"):
-            findings += _check_deployment()
+            findings += _check_deployment(project, root)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -120,10 +120,15 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
     ]
 
 
-def _check_deployment() -> list[Finding]:
+def _check_deployment(project: Project, root: Path) -> list[Finding]:
+    from flowproject.deploy.equipment import check_equipment
     from flowproject.deploy.preflight import check_deployment
 
-    return check_deployment()
+    try:
+        flows = describe_flows(root)
+    except FlowError:  # told already
+        flows = ()
+    return [*check_equipment(project, project.deploy, flows), *check_deployment()]
 
 
 def _failed(subject: str, message: str, error: FlowprojectError) -> Finding:

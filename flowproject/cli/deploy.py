@@ -14,10 +14,14 @@ from flowproject.changes.progress import Report as Look
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root
 from flowproject.config import Environment, load
+from flowproject.errors import UsageError
 
 if TYPE_CHECKING:
     from flowproject.deploy.deployment import Deployment
+    from flowproject.deploy.plan import Action
     from flowproject.deploy.report import Report
+    from flowproject.deploy.revision import Revision
+    from flowproject.deploy.summary import Summary
 
 __all__ = ["GitBranch", "deploy"]
 
@@ -39,6 +43,12 @@ def deploy(
         list[str] | None, typer.Option("--with", help="Metaflow's --with, more than [deploy] with.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag for every run.")] = None,
+    roll_back: Annotated[
+        bool,
+        typer.Option(
+            "--roll-back", help="Deploy although the branch is further on than what is here."
+        ),
+    ] = False,
     comment: Annotated[
         bool, typer.Option(help="Keep one comment on the pull request up to date.")
     ] = True,
@@ -47,33 +57,47 @@ def deploy(
     """Deploy every flow file of the project to Argo Workflows.
 
     The production branch deploys to production, every other git branch beside it. Nothing is
-    deployed unless every flow compiles; what is unchanged stays; what is gone is removed.
+    deployed unless every flow compiles; what is unchanged stays; what is gone is removed. In a
+    CI's run for a pull request, --plan says what merging it would change.
     """
     with working("Looking at git and the configuration"):
-        deployment = _deployment(git_branch, environment, with_ or (), tag or ())
-    report = _plan_and_apply(deployment, only_plan=plan, everything=everything)
+        revision = _revision(git_branch)
+        merges = plan and bool(revision.ci.pull_request and revision.ci.target_branch)
+        planned_for = revision.merged() if merges else revision
+        deployment = _deployment(planned_for, environment, with_ or (), tag or ())
+    report = _plan_and_apply(
+        deployment, only_plan=plan, everything=everything, roll_back=roll_back or merges
+    )
     report = replace(report, notes=(*report.notes, *_doubts(deployment)))
-    if as_json:
+    if merges:
+        _tell_merge(report, deployment, revision, comment=comment, as_json=as_json)
+    elif as_json:
         print_json(report.to_json())
     else:
         _print(report)
-        _publish(report, deployment, "Plan" if plan else "Deployment", comment=comment)
+        summary = report.summary("Plan" if plan else "Deployment")
+        _publish([summary], revision, comment=comment, create=plan)
     return report.exit_code
 
 
+def _revision(git_branch: str | None) -> "Revision":
+    from flowproject.deploy.revision import revision_of
+
+    revision = revision_of(find_root(), os.environ, git_branch)
+    revision.refuse_fork()
+    return revision
+
+
 def _deployment(
-    git_branch: str | None, environment: str, with_: Sequence[str], tags: Sequence[str]
+    revision: "Revision", environment: str, with_: Sequence[str], tags: Sequence[str]
 ) -> "Deployment":
     # What speaks to git and the cluster is imported for these commands only.
     from flowproject.deploy.argo import connect
     from flowproject.deploy.branches import target_of
     from flowproject.deploy.deployment import Deployment
-    from flowproject.deploy.revision import revision_of
 
     root = find_root()
     project = load(root)
-    revision = revision_of(root, os.environ, git_branch)
-    revision.refuse_fork()
     settings = replace(
         project.deploy,
         # Metaflow knows more of them than the configuration, and refuses what it does not.
@@ -91,17 +115,38 @@ def _deployment(
     )
 
 
-def _plan_and_apply(deployment: "Deployment", *, only_plan: bool, everything: bool) -> "Report":
+def _plan_and_apply(
+    deployment: "Deployment", *, only_plan: bool, everything: bool, roll_back: bool
+) -> "Report":
     from flowproject.deploy.report import Report
 
     with working("Compiling the flows") as look:
         planned = deployment.plan(everything=everything, tell=_teller(look, "compiled"))
     if isinstance(planned, Report):
         return planned
+    notes: tuple[str, ...] = ()
+    if not roll_back:
+        with working("Asking the remote for the newest commit"):
+            notes = _look_behind(deployment, planned, only_plan=only_plan)
     if only_plan:
-        return deployment.report(planned)
-    with working("Deploying") as look:
-        return deployment.apply(planned, tell=_teller(look, "done with"))
+        report = deployment.report(planned)
+    else:
+        with working("Deploying") as look:
+            report = deployment.apply(planned, tell=_teller(look, "done with"))
+    return replace(report, notes=(*notes, *report.notes))
+
+
+def _look_behind(
+    deployment: "Deployment", planned: "Sequence[Action]", *, only_plan: bool
+) -> tuple[str, ...]:
+    """Sentences on whether the branch is further on; what a deploy refuses, a plan only tells."""
+    try:
+        doubt = deployment.look_behind(planned)
+    except UsageError as error:
+        if not only_plan:
+            raise
+        doubt = str(error)
+    return (doubt,) if doubt else ()
 
 
 def _doubts(deployment: "Deployment") -> tuple[str, ...]:
@@ -123,18 +168,62 @@ def _teller(look: Look, what: str) -> Callable[[str], None]:
     return tell
 
 
-def _print(report: "Report") -> None:
+def _print(report: "Report", what: str = "") -> None:
     from flowproject.deploy.report import HEAD
 
     target = report.target
-    title = f"{report.project}: {target.git_branch} to {target.metaflow_name}"
+    what = what or f"{target.git_branch} to"
+    title = f"{report.project}: {what} {target.metaflow_name}"
     print_table(HEAD, [row.cells for row in report.rows], title=title, empty="There is no flow.")
     print_lines(report.notes)
 
 
-def _publish(report: "Report", deployment: "Deployment", title: str, *, comment: bool) -> None:
+def _tell_merge(
+    report: "Report",
+    deployment: "Deployment",
+    revision: "Revision",
+    *,
+    comment: bool,
+    as_json: bool,
+) -> None:
+    """What merging the pull request changes, and beside it what is deployed of its branch."""
+    from flowproject.deploy.branches import target_of
+    from flowproject.deploy.pull_request import (
+        doubts_about_merge,
+        merge_title,
+        newer_head,
+        report_of_branch,
+    )
+
+    doubts = doubts_about_merge(deployment.root, revision)
+    if newer := newer_head(deployment.root, revision):
+        comment = False
+        told = f"{revision.git_branch} is at commit {newer[:12]} now, whose own run comments."
+        doubts = (*doubts, told)
+    report = replace(report, notes=(*report.notes, *doubts))
+    own = report_of_branch(
+        deployment.argo.find(),
+        project=report.project,
+        target=target_of(revision.git_branch, deployment.settings),
+        revision=revision,
+    )
+    if as_json:
+        print_json({**report.to_json(), "merges": revision.git_branch, "own": own.to_json()})
+        return
+    title = merge_title(revision, deployment.target)
+    _print(report, title)
+    _print(own, "Its own deployment")
+    summaries = [
+        report.summary(title, part="merge"),
+        own.summary("Its own deployment", spare=True),
+    ]
+    _publish(summaries, revision, comment=comment, create=True)
+
+
+def _publish(
+    summaries: "Sequence[Summary]", revision: "Revision", *, comment: bool, create: bool
+) -> None:
     """Tell the CI, if this runs in one."""
     from flowproject.deploy.summary import publish
 
-    summary = report.summary(title)
-    print_lines(publish(summary, deployment.revision, os.environ, comments=comment))
+    print_lines(publish(summaries, revision, os.environ, comments=comment, create=create))

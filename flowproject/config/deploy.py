@@ -25,14 +25,30 @@ class Deploy:
     such as `"release/*"`; a `*` stops at a slash, `**` does not. Elsewhere sensors are deployed
     without their schedule, so that a branch costs nothing while nobody starts it."""
 
+    foreign_event_branches: tuple[str, ...] = ("**",)
+    """Patterns (globs) of the git branches, beside production's, whose flows start on events that
+    come from elsewhere: those of `@trigger` and `@trigger_on_finish` that carry the name of no
+    project and branch, or another's. Such an event starts the flow on every branch at once. Where
+    they are left out, a flow that waits for one is deployed without its trigger, whatever else it
+    waits for, and is started by hand."""
+
     environment: Environment = ""
     """What makes the environments of remote steps: `fast-bakery` on Outerbounds, `pypi` elsewhere;
     either gives each step the packages that the configured sources need. Empty: steps run in the
-    image as it is, which must have them."""
+    image as it is, and `image_has_packages` must say that it has them."""
+
+    image_has_packages: bool = False
+    """Whether the image that steps run in has what the configured sources need, so that no
+    `environment` must make it. `flowproject check --deploy` lists the packages."""
 
     with_: tuple[str, ...] = ()
     """Decorators for every step, as Metaflow's `--with` takes them, such as
     `"kubernetes:memory=8000"`. Empty: steps are as the flows say."""
+
+    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
+    """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,
+    and a change in them is no change of a flow. Metaflow takes all other Python files of the
+    folder; the files of other flows go along only if something that does names them."""
 
     max_parallel: int = 4
     """How many flows are compiled and deployed at once. The default keeps a CI machine with two

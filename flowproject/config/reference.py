@@ -4,6 +4,7 @@ The words about a key stand in `model`, below the key; here is only how the page
 """
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,7 +112,7 @@ it. Everything wrong with it is reported at once.
 
 _SENSOR: Final = """\
 All sensors of a project are looked at together, so they share one cadence. Argo Workflows reads
-the schedule too: for it, Sunday is 0 (not 7), and there is no `L`, `#` or `@daily`.\
+the schedule too, by [rules of its own](local-loop.md#schedules): Sunday is 0 (not 7), and there is no `L` or `#`.\
 """
 
 _ONLY: Final = """\
@@ -166,7 +167,8 @@ def _default(key: Key) -> str:
     if key.required:
         return "**required**"
     default: Any = plain_default(key)
-    quoted = f'"{default}"' if isinstance(default, str) else f"{default}"
+    # Texts and lists of them are spelled the same in TOML.
+    quoted = json.dumps(default) if isinstance(default, str | tuple) else f"{default}"
     return "not set" if default is None else f"`{quoted}`"
 
 

@@ -47,4 +47,3 @@ class Zone:
     def schema(self) -> dict[str, Any]:
         """Any text: the names differ between machines."""
         return {"type": "string"}
-

@@ -117,7 +117,7 @@ def _claim(argo: Argo, template: Object, action: Action) -> None:
         argo.write(template, action.version)
     except StaleError:
         there = argo.read(template.kind, template.name, template.namespace)
-        written = (there or {}).get("metadata", {}).get("annotations") or {}
+        written = (there or {}).get("metadata", {}).get("annotations", {})
         mine = action.compiled.fingerprint if action.compiled else ""
         if written.get("flowproject/fingerprint") != mine:
             raise

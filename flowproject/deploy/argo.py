@@ -61,7 +61,7 @@ class Argo:
             lambda: self._api.get_namespaced_custom_object(**place, name=name, **_timeout()),
             absent=None,
         )
-        return answer
+        return None if answer is None else _without_nulls(answer)
 
     def write(self, wanted: Object, version: str | None) -> None:
         """Create the object, or replace the one of that `version`; None replaces any.
@@ -113,7 +113,7 @@ class Argo:
                 {"spec": {"resourceAttributes": asked}}, **_timeout()
             ),
         )
-        return bool(review.status.allowed)
+        return bool(review.status and review.status.allowed)
 
     def _list(self, listing: Any, kind: Kind) -> Iterator[Found]:
         token = None
@@ -126,15 +126,16 @@ class Argo:
                 ),
                 absent={},
             )
-            for item in page.get("items", []):
-                yield _found(kind, item["metadata"])
-            token = page.get("metadata", {}).get("continue")
+            # A server answers `items: null` when it is asked for the metadata of nothing.
+            for item in page.get("items") or []:
+                yield _found(kind, item.get("metadata") or {})
+            token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return
 
     def _version(self, wanted: Object) -> str:
         current = self.read(wanted.kind, wanted.name, wanted.namespace)
-        return str(current["metadata"]["resourceVersion"]) if current else ""
+        return str(current["metadata"].get("resourceVersion", "")) if current else ""
 
     def _put(self, wanted: Object, version: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)
@@ -212,11 +213,20 @@ def _timeout() -> dict[str, Any]:
 def _found(kind: Kind, metadata: Mapping[str, Any]) -> Found:
     return Found(
         kind=kind,
-        name=metadata["name"],
-        namespace=metadata.get("namespace", ""),
-        version=metadata.get("resourceVersion", ""),
+        name=metadata.get("name") or "",
+        namespace=metadata.get("namespace") or "",
+        version=metadata.get("resourceVersion") or "",
         annotations=metadata.get("annotations") or {},
     )
+
+
+def _without_nulls(value: Any) -> Any:
+    """The same without what is null, which to the API means no more than what is absent."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value if item is not None]
+    return value
 
 
 def _explained(what: str, error: Any) -> DeployError:  # kubernetes has no types

@@ -39,6 +39,9 @@ class Target:
     schedules: bool
     """Whether sensors run on schedule there."""
 
+    foreign_events: bool = True
+    """Whether events that come from elsewhere start flows there."""
+
     @property
     def metaflow_name(self) -> str:
         """The branch as Metaflow spells it, in annotations, events and the journal's folders."""
@@ -48,12 +51,16 @@ class Target:
 def target_of(git_branch: str, settings: Deploy) -> Target:
     """Where the git branch is deployed to; only the production branch is ever production."""
     production = git_branch == settings.production_branch
-    also = settings.schedule_branches
+
+    def among(patterns: tuple[str, ...]) -> bool:
+        return production or (bool(patterns) and Globs(patterns).match(git_branch))
+
     return Target(
         git_branch=git_branch,
         branch="" if production else metaflow_branch(git_branch),
         production=production,
-        schedules=production or (bool(also) and Globs(also).match(git_branch)),
+        schedules=among(settings.schedule_branches),
+        foreign_events=among(settings.foreign_event_branches),
     )
 
 

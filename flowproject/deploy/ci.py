@@ -31,6 +31,9 @@ class CI:
     pull_request: str = ""
     """Its number, as text; empty if the run is for none."""
 
+    target_branch: str = ""
+    """The git branch that the pull request is to be merged into; empty if that is not told."""
+
     fork: bool = False
     """Whether the pull request comes from somebody else's repository."""
 
@@ -67,6 +70,7 @@ def _github(environ: Environ) -> CI:
         branch=_foreign(head.get("label", "").partition(":")[0], branch) if fork else branch,
         commit=head.get("sha") or environ.get("GITHUB_SHA", ""),
         pull_request=str(pull.get("number", "")),
+        target_branch=(pull.get("base") or {}).get("ref", ""),
         fork=fork,
         default_branch=(event.get("repository") or {}).get("default_branch", ""),
         run=run,
@@ -104,6 +108,7 @@ def _gitlab(environ: Environ) -> CI:
         commit=environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA")
         or environ.get("CI_COMMIT_SHA", ""),
         pull_request=environ.get("CI_MERGE_REQUEST_IID") or (opened.group(1) if opened else ""),
+        target_branch=environ.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", ""),
         fork=fork,
         default_branch=environ.get("CI_DEFAULT_BRANCH", ""),
         run=environ.get("CI_PIPELINE_ID", ""),
@@ -112,7 +117,10 @@ def _gitlab(environ: Environ) -> CI:
 
 
 def _circleci(environ: Environ) -> CI:
-    """https://circleci.com/docs/reference/variables; the default branch is not told."""
+    """https://circleci.com/docs/reference/variables.
+
+    Neither the default branch nor that of a pull request's target is told.
+    """
     number = environ.get("CIRCLE_PR_NUMBER", "")  # of a fork's pull request only
     own = environ.get("CIRCLE_PULL_REQUEST", "").rpartition("/")[2]
     branch = environ.get("CIRCLE_BRANCH", "")
@@ -146,6 +154,7 @@ def _azure(environ: Environ) -> CI:
         commit=environ.get("SYSTEM_PULLREQUEST_SOURCECOMMITID")
         or environ.get("BUILD_SOURCEVERSION", ""),
         pull_request=number or environ.get("SYSTEM_PULLREQUEST_PULLREQUESTID", ""),
+        target_branch=environ.get("SYSTEM_PULLREQUEST_TARGETBRANCH", "").removeprefix(_HEADS),
         fork=fork,
         run=run,
         url=f"{project}/_build/results?buildId={run}" if project and run else "",
@@ -164,6 +173,7 @@ def _buildkite(environ: Environ) -> CI:
         branch=_foreign(theirs.rpartition("/")[0], branch) if fork else branch,
         commit="" if commit == "HEAD" else commit,  # of a build that was started by hand
         pull_request=number,
+        target_branch=environ.get("BUILDKITE_PULL_REQUEST_BASE_BRANCH", ""),
         fork=fork,
         default_branch=environ.get("BUILDKITE_PIPELINE_DEFAULT_BRANCH", ""),
         run=environ.get("BUILDKITE_BUILD_NUMBER", ""),

@@ -1,27 +1,37 @@
-"""One comment of a pull request, found again by a hidden marker and written anew.
+"""One comment of a pull request, found again by a hidden marker and kept up to date in parts.
 
+Two jobs write it: the plan of a merge, and the deployment of each push, of its own part only.
 Belongs here: what GitHub and GitLab want to hear over HTTP. Whoever has no comments, or refuses
 one, is told about in a sentence: nothing here may fail a deployment, and no token leaves by it.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from flowproject.deploy.ci import CI
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
 
-__all__ = ["comment"]
+__all__ = ["Part", "comment"]
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 30
-_LONGEST: Final = 60_000
-"""Characters: GitHub takes 65536, with room for the marker and the last sentence."""
+_LONGEST: Final = 30_000
+"""Characters of a part: GitHub takes 65536 in all, with room for markers and last sentences."""
+
+_PART: Final = re.compile(r"^<!-- flowproject part (\w+) (\w*) -->\n", re.MULTILINE)
+_ORDER: Final = ("merge", "push")
+
+_ROUNDS: Final = 4
+_ROUND_SECONDS: Final = 1.0
+"""Neither GitHub nor GitLab refuses to change a comment that was changed since it was read. A job
+that read it before we wrote and writes after us is done in this time; then we write once more."""
 
 _TRIES: Final = 3
 _DONE: Final = {200, 201}
@@ -50,38 +60,77 @@ class _Forum:
     """What a token needs, said when it was refused."""
 
 
-def comment(text: str, *, key: str, ci: CI, environ: Mapping[str, str]) -> str:
-    """What became of the comment, in one sentence; empty if there is no pull request.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the things that a comment tells."""
+
+    name: str
+    commit: str
+    """The head of the branch that it is about."""
+
+    text: str
+    spare: bool = False
+    """Only for a comment that has no such part about this commit."""
+
+
+def comment(
+    parts: Sequence[Part],
+    *,
+    key: str,
+    ci: CI,
+    environ: Mapping[str, str],
+    create: bool = True,
+) -> str:
+    """What became of the comment, in one sentence; empty if there is nothing to write to.
 
     `key` tells the comments of one pull request apart: each key has one, which is changed in place.
+    Without `create` none is made: a push that finds none leaves that to the plan. Of a push itself
+    GitHub tells no pull request, so it is asked.
     """
-    if not ci.pull_request:
-        return ""
-    place = f"pull request {ci.pull_request}"
     marker = f"<!-- flowproject: {re.sub(r'[^a-z0-9_]', '', key)} -->"
+    place, said = "a pull request", []
     try:
-        forum = _forum(ci, environ)
-        done = _write(forum, marker, f"{marker}\n{_cut(text, ci.url)}")
+        for number in _pull_requests(ci, environ):
+            place = f"pull request {number}"
+            done = _write(_forum(ci, environ, number), marker, _cut(parts, ci.url), create=create)
+            said += [f"The comment on {place} is {done}."] if done else []
     except _RefusedError as refused:
-        return f"No comment on {place}: {refused}"
-    return f"The comment on {place} is {done}."
+        said.append(f"No comment on {place}: {refused}")
+    return " ".join(said)
 
 
-def _forum(ci: CI, environ: Mapping[str, str]) -> _Forum:
+def _pull_requests(ci: CI, environ: Mapping[str, str]) -> list[str]:
+    """The numbers of those that the run is for; of a push to GitHub the open ones of its branch."""
+    if ci.pull_request:
+        return [ci.pull_request]
+    if ci.name != "GitHub Actions" or not ci.branch or not environ.get("GITHUB_TOKEN", "").strip():
+        return []
+    forum = _github(environ, "")
+    owner = environ.get("GITHUB_REPOSITORY", "").partition("/")[0]
+    asked = urlencode({"state": "open", "head": f"{owner}:{ci.branch}", "per_page": _PAGE})
+    repository = forum.one.removesuffix("/issues/comments")
+    with _client(forum.url) as client:
+        found = _ask(client, forum, "GET", f"{repository}/pulls?{asked}")
+    if not isinstance(found, list):
+        raise _RefusedError(f"{_host(forum.url)} did not answer with a list of pull requests.")
+    return [str(one["number"]) for one in found if isinstance(one, dict) and "number" in one]
+
+
+def _forum(ci: CI, environ: Mapping[str, str], number: str) -> _Forum:
     if ci.name == "GitHub Actions":
-        return _github(ci, environ)
+        return _github(environ, number)
     if ci.name == "GitLab CI":
-        return _gitlab(ci, environ)
+        return _gitlab(environ, number)
     raise _RefusedError(f"{ci.name} has none; only GitHub Actions and GitLab CI are written to.")
 
 
-def _github(ci: CI, environ: Mapping[str, str]) -> _Forum:
+def _github(environ: Mapping[str, str], number: str) -> _Forum:
     """https://docs.github.com/en/rest/issues/comments: a pull request is an issue there."""
     api = environ.get("GITHUB_API_URL") or "https://api.github.com"
     issues = f"{api}/repos/{environ.get('GITHUB_REPOSITORY', '')}/issues"
     token = _token(environ, "GITHUB_TOKEN", "give the step `GITHUB_TOKEN: ${{ github.token }}`")
     return _Forum(
-        url=f"{issues}/{ci.pull_request}/comments",
+        url=f"{issues}/{number}/comments",
         one=f"{issues}/comments",
         method="PATCH",
         headers={
@@ -93,11 +142,11 @@ def _github(ci: CI, environ: Mapping[str, str]) -> _Forum:
     )
 
 
-def _gitlab(ci: CI, environ: Mapping[str, str]) -> _Forum:
+def _gitlab(environ: Mapping[str, str], number: str) -> _Forum:
     """https://docs.gitlab.com/api/notes; the job's own token may not write notes."""
     api = environ.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
     project = environ.get("CI_MERGE_REQUEST_PROJECT_ID") or environ.get("CI_PROJECT_ID", "")
-    notes = f"{api}/projects/{project}/merge_requests/{ci.pull_request}/notes"
+    notes = f"{api}/projects/{project}/merge_requests/{number}/notes"
     token = _token(environ, "GITLAB_TOKEN", "add a project access token with the scope `api`")
     return _Forum(
         url=notes,
@@ -118,19 +167,56 @@ def _token(environ: Mapping[str, str], name: str, how: str) -> str:
     return token
 
 
-def _write(forum: _Forum, marker: str, body: str) -> str:
-    """Change the comment that has the marker, or create it; says which."""
+def _write(forum: _Forum, marker: str, parts: Sequence[Part], *, create: bool) -> str:
+    """Change the comment that has the marker, or create it; says which, or nothing."""
     with _client(forum.url) as client:
-        for found in _marked(client, forum, marker):
+        for number, body in _marked(client, forum, marker):
             # Anybody can write our marker into a comment of his own, which we can't change.
-            if _ask(client, forum, forum.method, f"{forum.one}/{found}", body, may_fail=True):
+            if _change(client, forum, marker, parts, number, body):
                 return "up to date"
-        _ask(client, forum, "POST", forum.url, body)
+        if not create:
+            return ""
+        _ask(client, forum, "POST", forum.url, _body(marker, "", parts))
     return "new"
 
 
-def _marked(client: "PoolManager", forum: _Forum, marker: str) -> Iterator[int]:
-    """The ids of the comments that begin with the marker, oldest first."""
+def _change(
+    client: "PoolManager", forum: _Forum, marker: str, parts: Sequence[Part], number: int, body: str
+) -> bool:
+    """Whether the comment could be changed; what others wrote into it meanwhile stays."""
+    url = f"{forum.one}/{number}"
+    for _ in range(_ROUNDS):
+        wanted = _body(marker, body, parts)
+        if wanted == body:
+            break
+        if not _ask(client, forum, forum.method, url, wanted, may_fail=True):
+            return False
+        time.sleep(_ROUND_SECONDS)
+        try:
+            body = _text_of(_ask(client, forum, "GET", url))
+        except _RefusedError:
+            break  # what was written was taken
+    return True
+
+
+def _body(marker: str, body: str, parts: Sequence[Part]) -> str:
+    """The comment with these parts in the place of what it says of them, and all others."""
+    _, *told = _PART.split(body)
+    kept = {
+        name: (commit, text.strip()) for name, commit, text in zip(*[iter(told)] * 3, strict=True)
+    }
+    for part in parts:
+        if not (part.spare and kept.get(part.name, ("",))[0] == part.commit):
+            kept[part.name] = (part.commit, part.text.strip())
+    ordered = sorted(kept, key=lambda name: (*_ORDER, name).index(name))
+    written = [
+        f"<!-- flowproject part {name} {kept[name][0]} -->\n{kept[name][1]}" for name in ordered
+    ]
+    return "\n\n".join([marker, *written])
+
+
+def _marked(client: "PoolManager", forum: _Forum, marker: str) -> Iterator[tuple[int, str]]:
+    """Id and text of the comments that begin with the marker, oldest first."""
     for page in range(1, _MOST_PAGES + 1):
         url = f"{forum.url}?per_page={_PAGE}&page={page}"
         url += "&sort=asc&order_by=created_at" if forum.method == "PUT" else ""
@@ -138,8 +224,8 @@ def _marked(client: "PoolManager", forum: _Forum, marker: str) -> Iterator[int]:
         if not isinstance(found, list):
             raise _RefusedError(f"{_host(url)} did not answer with a list of comments.")
         for one in found:
-            if isinstance(one, dict) and str(one.get("body", "")).startswith(marker):
-                yield one.get("id", 0)
+            if (body := _text_of(one)).startswith(marker):
+                yield one.get("id", 0), body
         if len(found) < _PAGE:
             return
 
@@ -207,7 +293,14 @@ def _brief(error: object) -> str:
     return str(error).rpartition("): ")[2].rpartition(": ")[2].rstrip(".")
 
 
-def _cut(text: str, url: str) -> str:
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:_LONGEST]}\n\n… and more: see {url or 'the log'}."
+def _text_of(told: Any) -> str:
+    """What a comment says, with the ends of lines as we write them."""
+    return str(told.get("body", "")).replace("\r\n", "\n") if isinstance(told, dict) else ""
+
+
+def _cut(parts: Sequence[Part], url: str) -> list[Part]:
+    more = f"\n\n… and more: see {url or 'the log'}."
+    return [
+        replace(part, text=f"{part.text[:_LONGEST]}{more}") if len(part.text) > _LONGEST else part
+        for part in parts
+    ]

@@ -14,7 +14,10 @@ from typing import Any, Final
 from flowproject.deploy.objects import TEMPLATE, Kind, Object
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["Compiled", "compiled_from", "essence_of"]
+__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of"]
+
+PACKAGE: Final = "package "
+"""What stands before the name of a package, among the files that travel."""
 
 _MOVING_ANNOTATIONS: Final = frozenset(
     {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}
@@ -29,6 +32,10 @@ _MOVING_VARIABLES: Final = frozenset(
         "USER",
     }
 )
+_UNORDERED: Final = frozenset({"exprs", "parameters"})
+"""Lists of Argo whose items have names or must all hold. Metaflow writes some in the order of a
+set, so what it deployed without us would look like a change."""
+
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
 
 
@@ -48,6 +55,11 @@ class Compiled:
     """Address and hash of the code package."""
 
     tags: tuple[str, ...]
+
+    @property
+    def starts_on_events(self) -> bool:
+        """Whether its triggers were compiled; left out where foreign events are."""
+        return any(one.kind == "sensors" for one in self.objects)
 
     @property
     def is_listener(self) -> bool:
@@ -111,11 +123,11 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
     moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
     moving |= {tag: tag.partition(":")[0] for tag in tags if tag.startswith(_MOVING_TAGS)}
     moving.pop("", None)
-    metadata = body["metadata"]
+    metadata = body.get("metadata", {})
     told = {
         "annotations": metadata.get("annotations", {}),
         "labels": metadata.get("labels", {}),
-        "spec": body["spec"],
+        "spec": body.get("spec", {}),
     }
     return _settled(told, moving)
 
@@ -123,6 +135,7 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
 def _settled(value: Any, moving: Mapping[str, str]) -> Any:
     """The value without what moves, and without what says nothing."""
     if isinstance(value, Mapping):
+        value = {key: _ordered(key, item) for key, item in value.items()}
         kept = {key: item for key, item in value.items() if not _moves(key)}
         settled = {key: _settled(item, moving) for key, item in kept.items()}
         return {key: item for key, item in settled.items() if item not in (None, {}, [])}
@@ -131,6 +144,13 @@ def _settled(value: Any, moving: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         for text, stand_in in moving.items():
             value = value.replace(text, stand_in)
+    return value
+
+
+def _ordered(key: str, value: Any) -> Any:
+    """The value; in one order if it is a list whose order means nothing."""
+    if key in _UNORDERED and isinstance(value, list):
+        return sorted(value, key=lambda item: json.dumps(item, sort_keys=True))
     return value
 
 

@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject import contract
+from flowproject.deploy.compiled import PACKAGE
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
 from flowproject.flowfiles.describe import description
+from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
 
 __all__ = ["main"]
 
@@ -48,6 +51,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("file", type=Path)
     parser.add_argument("--paused", action="store_true")
+    parser.add_argument("--no-foreign-events", action="store_true")
     parser.add_argument("--options", type=json.loads)
     parser.add_argument("--tags", type=json.loads)
     return parser.parse_args()
@@ -72,9 +76,13 @@ def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any
     if "project" not in flow._flow_decorators:  # noqa: SLF001  # Metaflow has no public way
         raise ProblemError(_NO_PROJECT)
     written = _keep_writes()
-    compiled = _watch_compiler(path, paused=options.paused)
+    compiled = _watch_compiler(
+        path, paused=options.paused, foreign_events=not options.no_foreign_events
+    )
     tags = [word for tag in options.tags for word in ("--tag", tag)]
-    run_command(flow, [*options.options, "argo-workflows", "create", *tags])
+    resolve_in_turn()
+    with own_tokens():
+        run_command(flow, [*options.options, "argo-workflows", "create", *tags])
     return {**compiled, "objects": written}
 
 
@@ -104,7 +112,7 @@ def _keep_writes() -> list[dict[str, Any]]:
     return written
 
 
-def _watch_compiler(path: Path, *, paused: bool) -> dict[str, Any]:
+def _watch_compiler(path: Path, *, paused: bool, foreign_events: bool) -> dict[str, Any]:
     """What is told of the flow while it is compiled from here on, in a dict that is filled then."""
     from metaflow.plugins.argo import argo_workflows_cli
     from metaflow.plugins.argo.argo_workflows import ArgoWorkflows
@@ -122,8 +130,20 @@ def _watch_compiler(path: Path, *, paused: bool) -> dict[str, Any]:
             # already have run.
             return (None, None) if paused else super()._get_schedule()
 
+        def _process_triggers(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+            self.triggers, self.trigger_options = super()._process_triggers()
+            for trigger in self.triggers:
+                # Of one event without a mapping Metaflow maps a set, in the order of its hashes.
+                trigger["parameters"] = dict(sorted(trigger.get("parameters", {}).items()))
+            flow = description(self.flow, path, self)
+            told["flow"] = flow.to_json()
+            # The whole trigger, also what of it is ours: on half of what it waits for, a flow
+            # must not start, and without the other half it never would.
+            if foreign_events or not contract.foreign_events(flow):
+                return self.triggers, self.trigger_options
+            return [], None
+
         def _compile_workflow_template(self) -> Any:
-            told["flow"] = description(self.flow, path, self).to_json()
             told["name"] = self.name
             told["package"] = [self.code_package_url, self.code_package_sha]
             told["files"] = _digests()
@@ -148,7 +168,7 @@ def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] 
     if deployed is None or deployed[0] == get_username():
         return deployed
     template = ArgoClient(namespace=KUBERNETES_NAMESPACE).get_workflow_template(name)
-    annotations = (template or {}).get("metadata", {}).get("annotations") or {}
+    annotations = ((template or {}).get("metadata") or {}).get("annotations") or {}
     if "flowproject/fingerprint" in annotations:
         return get_username(), deployed[1]
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))
@@ -165,7 +185,7 @@ def _digests() -> dict[str, str]:
         group = name.removeprefix(_CODE)
         top = group.partition("/")[0]
         if name.startswith(_CODE) and top in sys.modules:
-            group = f"package {top}"
+            group = f"{PACKAGE}{top}"
         elif len(own) > _MANY_FILES and "/" in group:
             group = f"{top}/"
         contents.setdefault(group, []).append((name, _digest(path)))

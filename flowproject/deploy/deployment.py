@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
-from flowproject.contract import check_contract
+from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
-from flowproject.deploy.revision import Revision, tags_of
+from flowproject.deploy.revision import Revision, look_behind, tags_of
+from flowproject.deploy.teardown import belonging
 from flowproject.errors import FlowprojectError
 from flowproject.listeners import record_listeners
 
@@ -52,6 +55,22 @@ class Deployment:
             return of_refusals(self.project.project_name, self.target, results, broken)
         return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
 
+    def look_behind(self, actions: Sequence[Action]) -> str:
+        """A sentence if it is not known whether these actions would take the branch back.
+
+        Raises:
+            UsageError: if they would.
+        """
+        if not any(one.does_something for one in actions):
+            return ""
+        mine = belonging(
+            self.argo.find(),
+            project=self.project.project_name,
+            branch=self.target.metaflow_name,
+        )
+        commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
+        return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
+
     def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
@@ -64,6 +83,7 @@ class Deployment:
             done=tell,
         )
         report = of_outcomes(self.project.project_name, self.target, outcomes)
+        report = replace(report, notes=(*report.notes, *self._doubts(actions)))
         if report.exit_code:
             return report
         try:
@@ -75,7 +95,8 @@ class Deployment:
 
     def report(self, actions: Sequence[Action]) -> Report:
         """What would be done."""
-        return of_plan(self.project.project_name, self.target, actions)
+        report = of_plan(self.project.project_name, self.target, actions)
+        return replace(report, notes=(*report.notes, *self._doubts(actions)))
 
     def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
         found = self.argo.find()
@@ -101,8 +122,16 @@ class Deployment:
             for one in compiled
             if (one.flow.project, one.flow.branch) != (name, branch)
         ]
-        findings = check_contract(self.project, [one.flow for one in compiled])
+        flows = [one.flow for one in compiled]
+        findings = check_contract(self.project, flows)
+        findings += check_schedules(flows, datetime.now(UTC))
+        findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
+
+    def _doubts(self, actions: Sequence[Action]) -> list[str]:
+        """What is odd about schedules that run here, but no reason to refuse them."""
+        flows = [one.compiled.flow for one in actions if one.compiled and self.target.schedules]
+        return [one.message + "." for one in check_schedules(flows, datetime.now(UTC))]
 
     def _marks(self) -> dict[str, str]:
         return {

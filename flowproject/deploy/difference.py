@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from flowproject.deploy.compiled import Compiled, essence_of
+from flowproject.config import FILE
+from flowproject.deploy.compiled import PACKAGE, Compiled, essence_of
 from flowproject.deploy.objects import TEMPLATE
 
 __all__ = ["differences"]
@@ -40,22 +41,37 @@ def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> 
         if kind in bodies:
             had = essence_of(bodies[kind], package, tags)
             found += _annotations(had, wanted) if kind == TEMPLATE else []
-            found += _specification(kind, had["spec"], wanted["spec"])
+            found += _specification(kind, had.get("spec", {}), wanted.get("spec", {}))
     told = tuple(dict.fromkeys(found))
     more = (f"and {len(told) - _MOST} more",) if len(told) > _MOST else ()
     return told[:_MOST] + more
 
 
 def _code(compiled: Compiled, template: Mapping[str, Any]) -> Iterator[str]:
+    """What of the files that travel is not as it was: the kinds of files, each with its names."""
     annotations = template["metadata"].get("annotations") or {}
     had = _parsed(annotations.get("flowproject/files", ""), {})
     new = compiled.files
-    names = [name for name in new if name in had and had[name] != new[name]]
-    names += [f"{name} (new)" for name in new if had and name not in had]
-    names += [f"{name} (gone)" for name in had if name not in new]
-    if names:
-        more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-        yield f"code: {', '.join(names[:_MOST])}{more}"
+    names = {name: name for name in new if name in had and had[name] != new[name]}
+    names |= {name: f"{name} (new)" for name in new if had and name not in had}
+    names |= {name: f"{name} (gone)" for name in had if name not in new}
+    kinds: dict[str, list[str]] = {}
+    for name, told in names.items():
+        kind = _kind_of(name, compiled.flow.path.name)
+        kinds.setdefault(kind, []).append(told.removeprefix(PACKAGE))
+    for kind, changed in sorted(kinds.items()):
+        more = f" and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
+        yield f"{kind}: {', '.join(changed[:_MOST])}{more}"
+
+
+def _kind_of(name: str, flow_file: str) -> str:
+    if name.startswith(PACKAGE):
+        return "packages"
+    if name == FILE:
+        return "configuration"
+    if name == flow_file:
+        return "flow"
+    return "SQL" if name.startswith("sql/") else "code"
 
 
 def _annotations(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -117,7 +133,7 @@ def _short(value: Any) -> str:
 
 def _package(template: Mapping[str, Any]) -> tuple[str, ...]:
     """Address and hash of the code package of a template on the cluster."""
-    for step in template["spec"].get("templates", []):
+    for step in template.get("spec", {}).get("templates", []):
         known = {one["name"]: one.get("value") for one in step.get("container", {}).get("env", [])}
         if url := known.get("METAFLOW_CODE_URL"):
             return url, known.get("METAFLOW_CODE_SHA") or ""
@@ -125,13 +141,14 @@ def _package(template: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tags(template: Mapping[str, Any]) -> tuple[str, ...]:
-    annotations = template["metadata"].get("annotations") or {}
+    annotations = template.get("metadata", {}).get("annotations", {})
     return tuple(_parsed(annotations.get("metaflow/tags", ""), []))
 
 
 def _parsed(text: str, otherwise: Any) -> Any:
-    """The JSON in an annotation; what people wrote there by hand need not be any."""
+    """The JSON in an annotation, of the type of `otherwise`, which stands for any other text."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError:
         return otherwise
+    return found if isinstance(found, type(otherwise)) else otherwise

@@ -12,7 +12,7 @@ from typing import Final
 
 from flowproject.errors import UsageError
 
-__all__ = ["Checkout", "checkout_of", "remote_branches"]
+__all__ = ["Checkout", "checkout_of", "contains", "remote_branches", "remote_head"]
 
 _TIME_LIMIT: Final = 60.0
 """Seconds for one command: only `ls-remote` leaves the machine."""
@@ -55,14 +55,7 @@ def remote_branches(root: Path, remote: str = "origin") -> frozenset[str]:
     Raises `UsageError` rather than an answer that is not known to be complete: who deletes what
     has no branch must not take an unreachable remote for an empty one.
     """
-    told = _run(root, "ls-remote", "--heads", "--quiet", remote)
-    if told.returncode != 0:
-        raise UsageError(
-            f"The branches of the remote {remote!r} can't be listed: {_said(told)}",
-            where=f"In {root}",
-            fix=f"Check that `git ls-remote --heads {remote}` works there",
-        )
-    names = [line.partition("\t")[2].removeprefix(_HEADS) for line in told.stdout.splitlines()]
+    names = _heads(root, remote)
     if not names:
         raise UsageError(
             f"The remote {remote!r} has no branch at all, so nothing can be told dead from alive",
@@ -70,6 +63,34 @@ def remote_branches(root: Path, remote: str = "origin") -> frozenset[str]:
             fix=f"Check `git remote get-url {remote}`: is this the project's repository?",
         )
     return frozenset(names)
+
+
+def remote_head(root: Path, branch: str, remote: str = "origin") -> str | None:
+    """The commit that a branch is at on the remote now; empty if it has no such branch.
+
+    None if this folder knows no such remote. Raises `UsageError` if the remote does not answer.
+    """
+    if _ask(root, "remote", "get-url", remote) is None:
+        return None
+    return _heads(root, remote, f"{_HEADS}{branch}").get(branch, "")
+
+
+def contains(root: Path, commit: str, *, of: str = "HEAD") -> bool:
+    """Whether a commit is in the history of another, as far as this clone has both of them."""
+    return _ask(root, "merge-base", "--is-ancestor", commit, of) is not None
+
+
+def _heads(root: Path, remote: str, *patterns: str) -> dict[str, str]:
+    """Branch → commit, of those branches of the remote that a pattern stands for, or of all."""
+    told = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
+    if told.returncode != 0:
+        raise UsageError(
+            f"The branches of the remote {remote!r} can't be listed: {_said(told)}",
+            where=f"In {root}",
+            fix=f"Check that `git ls-remote --heads {remote}` works there",
+        )
+    pairs = [line.split("\t", 1) for line in told.stdout.splitlines() if "\t" in line]
+    return {ref.removeprefix(_HEADS): commit for commit, ref in pairs}
 
 
 def _ask(root: Path, *arguments: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from flowproject.contract import foreign_events
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.difference import differences
 from flowproject.deploy.objects import KINDS, TEMPLATE, Found, Kind, Object
@@ -40,6 +41,11 @@ class Action:
 
     extra: tuple[Found, ...] = field(default=(), repr=False)
     """What is on the cluster for the flow and is to go."""
+
+    @property
+    def does_something(self) -> bool:
+        """Whether the cluster is another after it."""
+        return self.state not in {"unchanged", "foreign"}
 
     @property
     def path(self) -> Path | None:
@@ -151,6 +157,8 @@ def _novelty(one: Compiled) -> tuple[str, ...]:
     crons = [each.body["spec"] for each in one.objects if each.kind == "cronworkflows"]
     times = [f"runs at {' '.join(each.get('schedules') or [each['schedule']])}" for each in crons]
     paused = ["its schedule is paused on this branch"] if one.flow.schedule and not crons else []
+    if events and not one.starts_on_events:
+        events = [f"does not start on {', '.join(foreign_events(one.flow))} on this branch"]
     return tuple(events + times + paused)
 
 

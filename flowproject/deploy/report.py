@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from flowproject.contract import foreign_events
 from flowproject.deploy.apply import Outcome
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
@@ -57,9 +58,11 @@ class Report:
             "exit_code": self.exit_code,
         }
 
-    def summary(self, title: str) -> Summary:
+    def summary(self, title: str, *, part: str = "push", spare: bool = False) -> Summary:
         """The report for the CI's page and the comment of a pull request."""
         return Summary(
+            part=part,
+            spare=spare,
             project=self.project,
             title=f"{title}: {self.project}, {self.target.metaflow_name}",
             head=HEAD,
@@ -92,7 +95,7 @@ def of_refusals(
 def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
     """What would be done."""
     rows = tuple(Row(flow=one.flow, state=one.state, what="; ".join(one.why)) for one in actions)
-    return Report(project=project, target=target, rows=rows, notes=_notes(target))
+    return Report(project=project, target=target, rows=rows, notes=_notes(target, actions))
 
 
 def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Report:
@@ -116,10 +119,30 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
         project=project,
         target=target,
         rows=rows,
-        notes=(again if failed else ()) + _notes(target),
+        notes=(again if failed else ()) + _notes(target, [one.action for one in outcomes]),
         exit_code=DeployError.exit_code if failed else 0,
     )
 
 
-def _notes(target: Target) -> tuple[str, ...]:
-    return () if target.schedules else (_PAUSED,)
+def _notes(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
+    paused = () if target.schedules else (_PAUSED,)
+    foreign = () if target.production else _foreign(target, actions)
+    return paused + foreign
+
+
+def _foreign(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
+    """A sentence on what events from elsewhere do on a branch that is not production."""
+    flows = [one.compiled.flow for one in actions if one.compiled]
+    waits = [
+        f"{flow.name} ({', '.join(events)})" for flow in flows if (events := foreign_events(flow))
+    ]
+    if not waits:
+        return ()
+    told = (
+        "Events that come from elsewhere start flows on this branch, too: {}. To leave that to "
+        "production: `foreign_event_branches = []` under [deploy]."
+        if target.foreign_events
+        else "Triggers that wait for events from elsewhere are left out on this branch: {}. See "
+        "foreign_event_branches under [deploy]."
+    )
+    return (told.format("; ".join(waits)),)

@@ -1,17 +1,17 @@
 """What is being deployed: which git branch and commit, said by an option, by the CI, or by git."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import quote
 
 from flowproject.deploy.ci import CI, ci_of
-from flowproject.deploy.git import Checkout, checkout_of
+from flowproject.deploy.git import Checkout, checkout_of, contains, remote_head
 from flowproject.errors import UsageError
 
-__all__ = ["Revision", "revision_of", "tags_of"]
+__all__ = ["Revision", "look_behind", "revision_of", "tags_of"]
 
 _LONGEST_TAG: Final = 500
 """Characters: Metaflow's limit."""
@@ -31,6 +31,25 @@ class Revision:
     dirty: bool
     default_branch: str
     ci: CI
+
+    @property
+    def is_merge(self) -> bool:
+        """Whether the files that are here are a pull request merged, and not its branch as it is.
+
+        GitHub checks out such a commit for a pull request, which is on no branch.
+        """
+        return bool(self.ci.pull_request and self.ci.commit and self.commit) and (
+            self.commit != self.ci.commit
+        )
+
+    @property
+    def head(self) -> str:
+        """The newest commit of the branch that is in the files; empty if none is known."""
+        return self.ci.commit if self.is_merge or not self.commit else self.commit
+
+    def merged(self) -> Self:
+        """The same files as what the pull request's target becomes by merging it."""
+        return replace(self, git_branch=self.ci.target_branch)
 
     def refuse_fork(self) -> None:
         """Raise `UsageError` for a fork's pull request: strangers' code gets no deployment."""
@@ -74,6 +93,40 @@ def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None =
     )
 
 
+def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> str:
+    """A sentence if it is not known whether deploying this would take the branch back.
+
+    A deployment has to contain the commit that its branch is at on the remote: the job of an older
+    push that is run again does not, nor does a folder that has not been pulled. Where the remote
+    can't be asked, the commits that are `deployed` stand for it.
+
+    Raises:
+        UsageError: if it would take the branch back.
+    """
+    here = revision.head
+    if not here:
+        return ""
+    try:
+        head = remote_head(root, revision.git_branch)
+    except UsageError as error:
+        known = next((one for one in deployed if _is_behind(root, revision, one)), "")
+        if known:
+            raise _older(root, revision, known, "is deployed at") from None
+        return f"Whether the branch is further on than commit {here[:12]} is not known. {error}"
+    if head is None:
+        return ""
+    if not head and revision.ci.branch:
+        raise UsageError(
+            f"The remote has no git branch {revision.git_branch!r} any more",
+            where=f"{revision.ci.name}, for commit {here[:12]}",
+            allowed="What is deployed of a branch goes when the branch does",
+            fix="Push the branch again; or deploy all the same: `flowproject deploy --roll-back`",
+        )
+    if head and head != here and not contains(root, head):
+        raise _older(root, revision, head, "is at")
+    return ""
+
+
 def tags_of(revision: Revision) -> tuple[str, ...]:
     """The revision as Metaflow's tags: branch, commit, CI run.
 
@@ -103,6 +156,25 @@ def _checkout(root: Path, *, known: bool) -> Checkout:
         if known:
             return Checkout()
         raise
+
+
+def _is_behind(root: Path, revision: Revision, other: str) -> bool:
+    """Whether the other commit is a later one of the same history, as far as this clone has it."""
+    return other != revision.commit and contains(root, revision.commit, of=other)
+
+
+def _older(root: Path, revision: Revision, head: str, how: str) -> UsageError:
+    if revision.ci.name:
+        where, newer = revision.ci.name, f"The run for {head[:12]} deploys it"
+    else:
+        where, newer = f"In {root}", f"`git pull origin {revision.git_branch}`"
+    return UsageError(
+        f"The git branch {revision.git_branch!r} {how} commit {head[:12]}, which commit "
+        f"{revision.head[:12]} does not contain: deploying this would take back what came since",
+        where=where,
+        allowed="A branch is taken back on purpose only",
+        fix=f"{newer}; to go back to this: `flowproject deploy --roll-back`",
+    )
 
 
 def _elsewhere(ci: CI) -> CI:

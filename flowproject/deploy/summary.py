@@ -6,13 +6,13 @@ whether anything failed, is the business of whoever deploys.
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from flowproject.deploy.comments import comment
+from flowproject.deploy.comments import Part, comment
 from flowproject.deploy.revision import Revision
 
 __all__ = ["Summary", "publish"]
@@ -33,6 +33,12 @@ class Summary:
     """Sentences below the table."""
 
     failed: bool = False
+    part: str = "push"
+    """Which part of a pull request's comment it is: `push`, what became of the branch itself, or
+    `merge`."""
+
+    spare: bool = False
+    """Only for a comment that does not say it of this commit yet."""
 
     def markdown(self, revision: Revision) -> str:
         """The table under its title, and which commit and run it is from."""
@@ -48,17 +54,28 @@ class Summary:
 
 
 def publish(
-    summary: Summary, revision: Revision, environ: Mapping[str, str], *, comments: bool = True
+    summaries: Sequence[Summary],
+    revision: Revision,
+    environ: Mapping[str, str],
+    *,
+    comments: bool = True,
+    create: bool = True,
 ) -> tuple[str, ...]:
-    """Lines that say where the summary went and where it could not go; for standard output.
+    """Lines that say where the summaries went and where they could not go; for standard output.
 
-    Nothing raises: what a deploy did is done, whoever hears of it. For Azure Pipelines one of the
-    lines is a command, so they must be printed.
+    Without `create` a comment that is there is changed, and none is made. Nothing raises: what a
+    deploy did is done, whoever hears of it. For Azure Pipelines one of the lines is a command, so
+    they must be printed.
     """
-    text = summary.markdown(revision)
-    said = [_show(text, summary, revision.ci.name, environ)]
+    texts = [one.markdown(revision) for one in summaries]
+    said = [_show("\n\n".join(texts), summaries[0], revision.ci.name, environ)]
     if comments:
-        said.append(comment(text, key=summary.project, ci=revision.ci, environ=environ))
+        parts = [
+            Part(name=one.part, commit=revision.head, text=text, spare=one.spare)
+            for one, text in zip(summaries, texts, strict=True)
+        ]
+        key = summaries[0].project
+        said.append(comment(parts, key=key, ci=revision.ci, environ=environ, create=create))
     return tuple(line for line in said if line)
 
 
@@ -127,7 +144,9 @@ def _plain(text: str) -> str:
 
 
 def _origin(revision: Revision) -> str:
-    commit = f"commit {revision.commit[:12]}" if revision.commit else "unknown commit"
+    commit = f"commit {revision.head[:12]}" if revision.head else "unknown commit"
+    if revision.is_merge:
+        commit += f" merged with {revision.ci.target_branch or 'its target'}"
     changed = ", with uncommitted changes" if revision.dirty else ""
     url = revision.ci.url
     run = f" · [{revision.ci.name}]({url})" if url and not re.search(r"[\s()<>]", url) else ""

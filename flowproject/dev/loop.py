@@ -107,6 +107,8 @@ class Loop:
         if self._stop.is_set():
             return
         self._tell(started)
+        if not (self._settings.every or self._settings.until_idle):
+            self._warn_of_schedules(flows)
         scheduled = {flow.path: flow for flow in flows if flow.schedule}
         working = asyncio.create_task(
             self._until_idle(dispatcher, scheduled)
@@ -140,8 +142,6 @@ class Loop:
         if self._settings.every:
             for flow in scheduled.values():
                 dispatcher.start_scheduled(flow)
-        else:
-            self._warn_of_schedules(tuple(scheduled.values()))
         while (when := timetable.next_time()) is not None:
             await self._clock.sleep_until(when)
             now = self._clock.now()

@@ -20,9 +20,7 @@ def rules_of(flows: tuple[FlowFile, ...], settings: Settings) -> dict[Entry, Rul
     rules: dict[Entry, Rule] = {}
     for flow in flows:
         if flow.reset:
-            rules["reset", flow.path] = cron_rule(
-                flow.reset, where=flow.path.name, nicknames=False
-            )
+            rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name, nicknames=False)
         if flow.schedule:
             rule = cron_rule(flow.schedule, where=flow.path.name)
             every = settings.every

@@ -15,6 +15,8 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from flowproject.flowfiles.sharing import make_folder_once
+
 __all__ = ["ProblemError", "answer", "problem", "run_command", "start"]
 
 
@@ -46,6 +48,7 @@ def start(path: Path, use: Callable[[Any], Any]) -> Any | None:
             raise _Caught(use(self))
 
     FlowSpec.__init__ = catch
+    make_folder_once()
     sys.argv = [str(path)]
     sys.path[0] = str(path.parent)
     try:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,16 @@ import pytest
 
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
+from flowproject.packages import requirements
 from tests.conftest import ROOT
-from tests.deploy.cluster import Cluster
-from tests.servers import Moto
+from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.forum import Forum
+from tests.executor.api import Api
+from tests.executor.controller import Controller
+from tests.executor.events import ArgoEvents
+from tests.executor.images import Images
+from tests.executor.pods import Machine
+from tests.servers import CREDENTIALS, Moto
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
 _FLOW = """from metaflow import step
@@ -102,12 +109,38 @@ class Repository:
         (self.root / f"{name.lower()}.py").write_text(text)
 
 
+def run_in_images(root: Path) -> None:
+    """Say that images have all that steps need: what makes environments is not installed here."""
+    config = root / "flowproject.toml"
+    shipped = 'environment = "pypi"', "image_has_packages = false"
+    text = config.read_text()
+    assert all(text.count(line) == 1 for line in shipped)
+    text = text.replace(shipped[0], 'environment = ""')
+    config.write_text(text.replace(shipped[1], "image_has_packages = true"))
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+    """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
+    running: list[Cluster] = []
+
+    def make() -> Cluster:
+        stop()
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        return running[-1]
+
+    def stop() -> None:
+        if running:
+            running.pop().stop()
+
+    yield make
+    stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
-    running = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield running
-    running.stop()
+    return new_cluster()
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +170,47 @@ def environment(
     }
 
 
+class Argo:
+    """What works behind the API: a controller and a machine, and what they did."""
+
+    image = "weather:1"
+    """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, visible: Path) -> None:
+        self.api = Api(kubeconfig)
+        contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
+        images = Images(folder / "images", contents)
+        self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
+        self.controller = Controller(self.api, self.machine)
+
+    def log(self, workflow: Mapping[str, Any], step: str) -> str:
+        """What the pods of a step wrote, attempt after attempt."""
+        start = f"{workflow['metadata']['name']}-{step}-"
+        logs = [self.machine.log(name) for name in self.machine.logs if name.startswith(start)]
+        return "\n".join(logs)
+
+    def told(self, workflow: Mapping[str, Any]) -> str:
+        """Phases, messages and logs, for a test that failed."""
+        nodes = workflow["status"].get("nodes", {}).values()
+        lines = [f"{one['name']}: {one['phase']} {one['message']}" for one in nodes]
+        name = workflow["metadata"]["name"]
+        logs = [self.machine.log(pod) for pod in self.machine.logs if pod.startswith(name)]
+        return "\n".join([str(workflow["status"].get("message")), *lines, *logs])
+
+
+@pytest.fixture(scope="module")
+def argo(
+    cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Argo]:
+    """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
+    folder = tmp_path_factory.mktemp("machine")
+    running = Argo(cluster.kubeconfig, folder, tmp_path_factory.getbasetemp())
+    events = ArgoEvents(running.api)
+    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
+    yield running
+    events.stop()
+
+
 @pytest.fixture(scope="module")
 def new_repository(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
@@ -151,6 +225,7 @@ def new_repository(
         for name in ("flowproject.toml", *mine):
             shutil.copy(ROOT / name, root)
         shutil.copytree(ROOT / "sql", root / "sql")
+        run_in_images(root)
         repository = Repository(root=root, environment=environment)
         subprocess.run(["git", "init", "--quiet", "--bare", folder / "origin"], check=True)
         repository.git("init", "--quiet", "--initial-branch", "main")
@@ -159,3 +234,13 @@ def new_repository(
         return repository
 
     return make
+
+
+@pytest.fixture
+def forum(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forum]:
+    """Where pull requests have their comments."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    running = Forum()
+    yield running
+    running.stop()

@@ -1,11 +1,10 @@
 """What goes wrong on the way to the cluster: failures, two at once, and a teardown in between.
 
-The cluster is the emulator, over HTTP; what is deployed is made up, so that it costs no compiler.
+What is deployed is made up, so that it costs no compiler.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from flowproject.deploy.report import of_outcomes
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Dependency, FlowFile
-from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Turnstile
+from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written
 
 TARGET = Target(git_branch="x", branch="x", production=False, schedules=True)
 WANTED = {
@@ -31,10 +30,8 @@ WANTED = {
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    running = Cluster(tmp_path)
-    yield running
-    running.stop()
+def cluster(new_cluster: Callable[..., Cluster]) -> Cluster:
+    return new_cluster()
 
 
 @pytest.fixture
@@ -58,13 +55,13 @@ def flow(name: str, content: str) -> Compiled:
     )
 
     def one(plural: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
-        body = {"metadata": {"name": name.lower(), "namespace": namespace}, "spec": spec}
+        body = written(plural, name.lower(), namespace, {}) | {"spec": spec}
         return {"plural": plural, "namespace": namespace, "body": body}
 
     starter = (
         one("sensors", EVENTS, {"dependencies": ["e"]})
         if listens
-        else one("cronworkflows", NAMESPACE, {"schedule": "* * * * *"})
+        else one("cronworkflows", NAMESPACE, {"schedules": ["* * * * *"]})
     )
     answer = {
         "flow": described.to_json(),
@@ -105,7 +102,7 @@ def assert_whole(cluster: Cluster, argo: Argo, compiled: Sequence[Compiled]) -> 
 def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
     cluster: Cluster, argo: Argo
 ) -> None:
-    cluster.api.objection = failing("twoflow")
+    cluster.fail(Fault(status=500, name="twoflow"))
     outcomes = deploy(argo, flows())
     report = of_outcomes("p", TARGET, outcomes)
     told = {row.flow: (row.state, row.what) for row in report.rows}
@@ -117,7 +114,7 @@ def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
     assert report.exit_code == DeployError.exit_code == 9
     assert cluster.names == {"workflowtemplates": {"oneflow"}, "sensors": {"oneflow"}}
 
-    cluster.api.objection = failing("")
+    cluster.fail(None)
     again = deploy(argo, flows())
     assert results(again) == {
         "OneFlow": "unchanged",
@@ -127,24 +124,11 @@ def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
     assert_whole(cluster, argo, flows())
 
 
-def failing(name: str) -> Callable[[Any], int]:
-    """An API that is out of order for writes of this name."""
-
-    def object_to(request: Any) -> int:
-        named = request.data and request.data.get("metadata", {}).get("name")
-        return 500 if name and named == name else 0
-
-    return object_to
-
-
 @pytest.mark.parametrize("number", range(1, 7))
 def test_whatever_write_fails_the_next_deployment_completes_it(
     cluster: Cluster, argo: Argo, number: int
 ) -> None:
-    numbers = count(1)
-    cluster.api.objection = lambda request: (
-        503 if request.method.value.lower() == "post" and next(numbers) == number else 0
-    )
+    cluster.fail(Fault(status=503, methods=("POST",), number=number))
     assert "failed" in results(deploy(argo, flows())).values()
     deploy(argo, flows())
     assert_whole(cluster, argo, flows())
@@ -204,12 +188,12 @@ def interrupt(
     meanwhile: Callable[[], object],
 ) -> None:
     """Do the second while the first waits before its nth write."""
-    turnstile = cluster.api.turnstile = Turnstile(number)
+    hold = cluster.hold(number)
     thread = threading.Thread(target=interrupted)
     thread.start()
-    assert turnstile.reached.wait(SECONDS)
+    assert hold.wait()
     meanwhile()
-    turnstile.released.set()
+    hold.release()
     thread.join(SECONDS)
     assert not thread.is_alive()
 
@@ -224,8 +208,7 @@ def settle(cluster: Cluster, argo: Argo, third: str) -> None:
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster, argo: Argo) -> None:
-    cluster.stop()
-    with pytest.raises(DeployError, match="does not answer") as raised:
+    with cluster.away(), pytest.raises(DeployError, match="does not answer") as raised:
         argo.find()
     assert "kubectl cluster-info" in str(raised.value)
 
@@ -233,9 +216,50 @@ def test_a_cluster_that_does_not_answer_is_told_in_words(cluster: Cluster, argo:
 def test_what_is_not_allowed_names_the_command_that_says_what_is(
     cluster: Cluster, argo: Argo
 ) -> None:
-    cluster.api.objection = lambda _: 403
+    cluster.fail(Fault(status=403, methods=("GET",)))
     with pytest.raises(DeployError, match="Kubernetes said 403.*check --deploy"):
         argo.find()
+
+
+def test_a_cluster_that_has_nothing_is_deployed_to(cluster: Cluster, argo: Argo) -> None:
+    assert argo.find() == []
+    deploy(argo, flows())
+    assert_whole(cluster, argo, flows())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"annotations": None, "labels": None}, "spec": None},
+        {"metadata": {"annotations": {"flowproject/files": "null", "metaflow/tags": "null"}}},
+        {"metadata": {}, "spec": {"templates": None}},
+        {"metadata": {}, "spec": {"templates": [None, {"container": None}]}},
+        {"metadata": {}, "spec": {"templates": [{"container": {"env": None}}]}},
+    ],
+)
+def test_what_is_null_on_the_cluster_is_as_good_as_absent(
+    cluster: Cluster, argo: Argo, body: dict[str, Any]
+) -> None:
+    """Null or not there at all: the API may answer either for what is empty."""
+    deploy(argo, flows())
+    for plural, names in WANTED.items():
+        for name in names:
+            there = cluster.objects(plural)[name]
+            annotations = body["metadata"].get("annotations", {})
+            noted = {**there["metadata"]["annotations"], **(annotations or {})}
+            noted["flowproject/fingerprint"] = "another"
+            there["metadata"] |= body["metadata"] | {"annotations": noted}
+            there["spec"] = body.get("spec")
+    bodies = {
+        (one.kind, one.name): argo.read(one.kind, one.name, one.namespace) or {}
+        for one in argo.find()
+    }
+    planned = make_plan(flows(), argo.find(), bodies, project="p", branch="test.x")
+    assert {one.state for one in planned} == {"changed"}
+    assert all(one.why for one in planned)
+    for bare in cluster.objects("workflowtemplates").values():
+        bare["metadata"] |= {"annotations": None, "resourceVersion": None}
+    assert {one.project for one in argo.find() if one.kind == "workflowtemplates"} == {""}
 
 
 def test_long_listings_are_read_page_by_page(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,109 +1,46 @@
 """One comment for a pull request, over real HTTP: found, changed in place, and never in the way."""
 
-import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 
+from flowproject.deploy import comments
 from flowproject.deploy.ci import CI
-from flowproject.deploy.comments import comment
+from flowproject.deploy.comments import Part
+from flowproject.deploy.summary import Summary
+from tests.deploy.forum import TOKEN, Forum
+from tests.deploy.test_summary import revision
 
-TOKEN = "a-token-that-nobody-may-see"  # noqa: S105  # of a server in this file
 PULL = CI(name="GitHub Actions", pull_request="12", url="https://github.com/acme/w/actions/runs/7")
 MERGE = CI(name="GitLab CI", pull_request="12")
+PUSH = CI(name="GitHub Actions", branch="feature/x#1")
 
 
-class Forum:
-    """Both APIs of comments, as far as they are used; `refuse` may answer in their place."""
-
-    def __init__(self) -> None:
-        self.comments: dict[int, dict[str, Any]] = {}
-        self.asked: list[tuple[str, str]] = []
-        self.headers: list[dict[str, str]] = []
-        self.refuse: Callable[[str, str], int] = lambda _method, _path: 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self.github = {
-            "GITHUB_API_URL": self.url,
-            "GITHUB_REPOSITORY": "acme/w",
-            "GITHUB_TOKEN": TOKEN,
-        }
-        self.gitlab = {
-            "CI_API_V4_URL": f"{self.url}/api/v4",
-            "CI_PROJECT_ID": "5",
-            "GITLAB_TOKEN": TOKEN,
-        }
-
-    def add(self, body: str) -> int:
-        number = len(self.comments) + 1
-        self.comments[number] = {"id": number, "body": body}
-        return number
-
-    @property
-    def methods(self) -> list[str]:
-        return [method for method, _ in self.asked]
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def answer(self, method: str, target: str, body: str) -> tuple[int, Any]:
-        path, _, query = target.partition("?")
-        if method == "GET":
-            asked = dict(pair.split("=") for pair in query.split("&"))
-            start, size = (int(asked["page"]) - 1) * 100, int(asked["per_page"])
-            return 200, list(self.comments.values())[start : start + size]
-        if method == "POST":
-            return 201, self.comments[self.add(body)]
-        number = int(path.rpartition("/")[2])
-        if number not in self.comments:
-            return 404, {"message": "Not Found"}
-        self.comments[number]["body"] = body
-        return 200, self.comments[number]
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        forum = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _do(self) -> None:
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                forum.asked.append((self.command, self.path.partition("?")[0]))
-                forum.headers.append(dict(self.headers))
-                status, told = forum.refuse(self.command, self.path), {"message": "Not today"}
-                if not status:
-                    body = json.loads(sent)["body"] if sent else ""
-                    status, told = forum.answer(self.command, self.path, body)
-                answer = json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.send_header("Retry-After", "3600")
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_PATCH = do_PUT = _do  # noqa: N815  # as the library calls them
-
-            def log_message(self, *_: object) -> None:
-                """Tests read what was asked, not the access log."""
-
-        return Handler
+@pytest.fixture(autouse=True)
+def nobody_else_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or only at once."""
+    monkeypatch.setattr(comments, "_ROUND_SECONDS", 0.0)
 
 
-@pytest.fixture
-def forum(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forum]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    running = Forum()
-    yield running
-    running.stop()
+def comment(
+    text: str,
+    *,
+    ci: CI,
+    environ: Mapping[str, str],
+    key: str = "weather",
+    part: str = "merge",
+    commit: str = "c",
+    spare: bool = False,
+    create: bool = True,
+) -> str:
+    """Write a comment of one part."""
+    parts = [Part(name=part, commit=commit, text=text, spare=spare)]
+    return comments.comment(parts, key=key, ci=ci, environ=environ, create=create)
+
+
+def body_of(text: str, key: str = "weather", part: str = "merge", commit: str = "c") -> str:
+    return f"<!-- flowproject: {key} -->\n\n<!-- flowproject part {part} {commit} -->\n{text}"
 
 
 def test_the_second_push_changes_the_comment_of_the_first(forum: Forum) -> None:
@@ -111,10 +48,8 @@ def test_the_second_push_changes_the_comment_of_the_first(forum: Forum) -> None:
     assert told == "The comment on pull request 12 is new."
     told = comment("second", key="weather", ci=PULL, environ=forum.github)
     assert told == "The comment on pull request 12 is up to date."
-    assert [one["body"] for one in forum.comments.values()] == [
-        "<!-- flowproject: weather -->\nsecond"
-    ]
-    assert forum.asked[-1] == ("PATCH", "/repos/acme/w/issues/comments/1")
+    assert [one["body"] for one in forum.comments.values()] == [body_of("second")]
+    assert forum.asked[-2] == ("PATCH", "/repos/acme/w/issues/comments/1")
     assert forum.headers[-1]["Authorization"] == f"Bearer {TOKEN}"
 
 
@@ -123,7 +58,7 @@ def test_gitlab_has_its_note_in_the_same_way(forum: Forum) -> None:
     told = comment("second", key="weather", ci=MERGE, environ=forum.gitlab)
     assert told == "The comment on pull request 12 is up to date."
     assert len(forum.comments) == 1
-    assert forum.asked[-1] == ("PUT", "/api/v4/projects/5/merge_requests/12/notes/1")
+    assert forum.asked[-2] == ("PUT", "/api/v4/projects/5/merge_requests/12/notes/1")
     assert forum.headers[-1]["PRIVATE-TOKEN"] == TOKEN
 
 
@@ -133,14 +68,14 @@ def test_a_comment_behind_hundreds_of_others_is_found(forum: Forum) -> None:
     forum.add("<!-- flowproject: weather -->\nold")
     comment("new", key="weather", ci=PULL, environ=forum.github)
     assert len(forum.comments) == 251
-    assert forum.methods == ["GET", "GET", "GET", "PATCH"]
+    assert forum.methods == ["GET", "GET", "GET", "PATCH", "GET"]
 
 
 def test_two_projects_of_one_repository_have_a_comment_each(forum: Forum) -> None:
     comment("rain", key="weather", ci=PULL, environ=forum.github)
     comment("gold", key="prices", ci=PULL, environ=forum.github)
     comment("sun", key="weather", ci=PULL, environ=forum.github)
-    assert [one["body"].splitlines()[1] for one in forum.comments.values()] == ["sun", "gold"]
+    assert [one["body"].splitlines()[-1] for one in forum.comments.values()] == ["sun", "gold"]
 
 
 def test_a_marker_in_somebody_elses_comment_does_not_stop_ours(forum: Forum) -> None:
@@ -200,7 +135,8 @@ def test_a_page_that_is_not_json_is_said(forum: Forum, monkeypatch: pytest.Monke
 
 
 def test_a_text_that_is_too_long_is_cut_and_says_where_the_rest_is(forum: Forum) -> None:
-    comment("é" * 70_000, key="weather", ci=PULL, environ=forum.github)
+    for part in ("merge", "push"):
+        comment("é" * 70_000, part=part, ci=PULL, environ=forum.github)
     [body] = [one["body"] for one in forum.comments.values()]
     assert len(body) < 65_536
     assert body.endswith("… and more: see https://github.com/acme/w/actions/runs/7.")
@@ -213,3 +149,75 @@ def test_without_a_pull_request_there_is_nothing_to_say_and_elsewhere_it_is_said
         "No comment on pull request 12: CircleCI has none; "
         "only GitHub Actions and GitLab CI are written to."
     )
+
+
+def test_each_job_keeps_its_own_part_and_the_merge_comes_first(forum: Forum) -> None:
+    comment("pushed", part="push", ci=PULL, environ=forum.github)
+    comment("merging", part="merge", ci=PULL, environ=forum.github)
+    comment("pushed again", part="push", commit="d", ci=PULL, environ=forum.github)
+    [body] = [one["body"] for one in forum.comments.values()]
+    assert body == (body_of("merging") + "\n\n<!-- flowproject part push d -->\npushed again")
+
+
+def test_what_is_only_read_of_a_push_does_not_replace_what_the_push_said(forum: Forum) -> None:
+    comment("deployed", part="push", ci=PULL, environ=forum.github)
+    comment("seen", part="push", ci=PULL, environ=forum.github, spare=True)
+    assert forum.comments[1]["body"] == body_of("deployed", part="push")
+    comment("seen", part="push", commit="d", ci=PULL, environ=forum.github, spare=True)
+    assert forum.comments[1]["body"] == body_of("seen", part="push", commit="d")
+
+
+def test_a_push_finds_the_open_pull_requests_of_its_branch_and_opens_no_comment(
+    forum: Forum,
+) -> None:
+    def push(text: str) -> str:
+        return comment(text, part="push", ci=PUSH, environ=forum.github, create=False)
+
+    assert push("nobody asked") == ""
+    forum.pulls["acme:feature/x#1"] = [12]
+    assert push("too early") == ""
+    assert forum.comments == {}
+    comment("merging", ci=PULL, environ=forum.github)
+    assert push("deployed") == "The comment on pull request 12 is up to date."
+    assert "deployed" in forum.comments[1]["body"]
+    assert push("") == "The comment on pull request 12 is up to date."
+    without = {**forum.github, "GITHUB_TOKEN": ""}
+    assert comment("x", part="push", ci=PUSH, environ=without, create=False) == ""
+
+
+def test_a_push_that_may_not_ask_for_pull_requests_says_so(forum: Forum) -> None:
+    forum.refuse = lambda _method, path: 403 if "/pulls" in path else 0
+    told = comment("x", part="push", ci=PUSH, environ=forum.github, create=False)
+    assert told == (
+        "No comment on a pull request: 127.0.0.1 answered 403 Not today; "
+        "the job needs `pull-requests: write` in its permissions."
+    )
+
+
+def test_two_jobs_that_write_at_once_do_not_undo_each_other(forum: Forum) -> None:
+    """The other read the comment before we wrote, and writes what it read after us."""
+    comment("old merge", ci=PULL, environ=forum.github)
+    before = forum.comments[1]["body"]
+
+    def overwrite(number: int) -> None:
+        forum.written = lambda _number: None
+        forum.comments[number]["body"] = (
+            f"{before}\n\n<!-- flowproject part push c -->\npushed"
+        ).replace("\n", "\r\n")
+
+    forum.written = overwrite
+    comment("new merge", ci=PULL, environ=forum.github)
+    body = forum.comments[1]["body"]
+    assert body == body_of("new merge") + "\n\n<!-- flowproject part push c -->\npushed"
+
+
+def test_text_cannot_pass_for_another_part(forum: Forum) -> None:
+    forged = "\n<!-- flowproject part merge c -->\nNothing changes."
+    text = Summary(project="w", title=forged, head=("flow",), rows=((forged,),)).markdown(
+        revision(branch=forged)
+    )
+    comment("production changes", ci=PULL, environ=forum.github)
+    comment(text, part="push", ci=PULL, environ=forum.github)
+    comment("pushed", part="push", ci=PULL, environ=forum.github)
+    [body] = [one["body"] for one in forum.comments.values()]
+    assert body == (body_of("production changes") + "\n\n<!-- flowproject part push c -->\npushed")

@@ -1,15 +1,21 @@
 """What Metaflow's compiler makes of flows: the same as its own `create`, or a reason."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from flowproject.config import load
-from flowproject.deploy.compiled import essence_of
+from flowproject.deploy.branches import target_of
+from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.plan import make_plan
+from flowproject.deploy.report import of_plan
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
 
@@ -24,6 +30,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
 ) -> None:
     """And what Metaflow deployed is taken over by the next deployment, which says so."""
     (repository.root / "sensorflow.py").rename(repository.root / "sensorflow.txt")
+    want_more_parameters(repository)
     command = ["--production", "argo-workflows", "create", "--tag", "x:y"]
     subprocess.run(
         [sys.executable, "starterflow.py", *command],
@@ -36,6 +43,10 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
     for name, text in repository.environment.items():
         monkeypatch.setenv(name, text)
     target = repository.target("main")
+    # What a neighbour meets while Metaflow rewrites the file of the production token.
+    [tokens] = Path(repository.environment["METAFLOW_HOME"]).glob("mfprj-*")
+    token = tokens.read_text()
+    tokens.write_text("")
     [compiled] = compile_flows(repository.root, target, load(repository.root).deploy, ("x:y",))
     assert not isinstance(compiled, Refused)
     for one in compiled.objects:
@@ -43,6 +54,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
         theirs = json.dumps(essence_of(deployed, compiled.package, ()), sort_keys=True)
         assert drawn(mine) == drawn(theirs)
+    assert tokens.read_text() == token
 
 
 def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
@@ -59,6 +71,13 @@ def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     [compiled] = compile_flows(repository.root, target, settings)
     assert not isinstance(compiled, Refused)
     assert compiled.package[1]
+
+
+def want_more_parameters(repository: Repository) -> None:
+    """Metaflow maps those of a flow with one event in the order of a set."""
+    flow = repository.root / "starterflow.py"
+    more = "".join(f'    p{number} = Parameter("p{number}", default="")\n' for number in range(7))
+    flow.write_text(flow.read_text().replace("    since = ", f"{more}    since = "))
 
 
 def drawn(text: str) -> str:
@@ -98,21 +117,20 @@ def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
     text = needy.read_text().replace("import step", "import Parameter, step")
     needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
+    config = repository.root / "flowproject.toml"
+    config.write_text(config.read_text().replace("image_has_packages = true", ""))
     cluster.writes()
     deployed = repository.flowproject("deploy")
     assert deployed.code == 7
-    assert "requires parameter 'day' from the payload's 'day'" in deployed.rows["NeedyFlow"][1]
+    assert "requires parameter 'day' from the payload's 'day'" in deployed.out
+    assert "NeedyFlow runs steps start, end in an image as it is, which lacks" in deployed.out
     assert cluster.writes() == []
 
 
 def test_preflight_says_what_is_missing_and_what_to_do(
     repository: Repository, cluster: Cluster
 ) -> None:
-    (repository.root / "needyflow.py").unlink()
-    fine = repository.flowproject("check", "--deploy")
-    assert fine.code == 0, fine.out
-    assert fine.rows["ok"]
-    cluster.api.denied = frozenset({("create", "sensors")})
+    cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
         "--deploy",
@@ -124,3 +142,108 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
+    assert 'Under [deploy] set `environment = "pypi"`' in lacking.out
+    cluster.deny()
+    (repository.root / "needyflow.py").unlink()
+    fine = repository.flowproject("check", "--deploy")
+    assert fine.code == 0, fine.out
+    assert fine.rows["ok"]
+
+
+_BOTH = """from metaflow import namespaced_event_name, step, trigger
+
+from flowproject import BaseFlow
+
+
+@trigger(events=[namespaced_event_name("weather_changed"), "vendor.feed"])
+class BothFlow(BaseFlow):
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    BothFlow()
+"""
+
+
+def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_half(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in repository.root.glob("*flow.py"):
+        file.unlink()
+    (repository.root / "bothflow.py").write_text(_BOTH)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    settings = replace(load(repository.root).deploy, foreign_event_branches=("staging",))
+    for git_branch, waits in (("staging", True), ("feature", False)):
+        target = target_of(git_branch, settings)
+        [compiled] = compile_flows(repository.root, target, settings)
+        assert not isinstance(compiled, Refused)
+        assert [one.kind for one in compiled.objects if one.kind == "sensors"] == [
+            "sensors"
+        ] * waits
+        known = [one.event for one in compiled.flow.dependencies]
+        assert known == [f"mfns.weather.test.{git_branch}.weather_changed", "vendor.feed"]
+        noted = compiled.objects[0].body["metadata"]["annotations"]
+        assert ("metaflow/triggers" in noted) is waits
+        actions = make_plan([compiled], [], {}, project="weather", branch=target.metaflow_name)
+        report = of_plan("weather", target, actions)
+        if waits:
+            told = (
+                "Events that come from elsewhere start flows on this branch, too: BothFlow (vendor."
+            )
+        else:
+            assert report.rows[0].what == "does not start on vendor.feed on this branch"
+            told = "Triggers that wait for events from elsewhere are left out on this branch: Both"
+        assert any(note.startswith(told) for note in report.notes)
+    production = target_of("main", settings)
+    assert production.foreign_events
+    assert not of_plan("weather", production, actions).notes, "there it is meant"
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
+    new_repository: Callable[..., Repository],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    repository = new_repository(flows=False)
+    for number in range(10):
+        repository.write_flow(f"Many{number}Flow", listens_to="weather")
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    for round_ in range(20):
+        home = tmp_path / f"home{round_}"
+        monkeypatch.setenv("METAFLOW_HOME", str(home))
+        shutil.rmtree(repository.root / ".metaflow", ignore_errors=True)
+        settings = replace(load(repository.root).deploy, max_parallel=10)
+        results = compile_flows(repository.root, repository.target("main"), settings)
+        assert [one.reason for one in results if isinstance(one, Refused)] == []
+        [tokens] = home.glob("mfprj-*")
+        assert json.loads(tokens.read_text())["production_token"]
+
+
+@pytest.mark.thorough
+def test_a_flow_compiles_to_the_same_under_every_hash_seed(
+    new_repository: Callable[..., Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = new_repository()
+    want_more_parameters(repository)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    found = set()
+    for seed in range(20):
+        monkeypatch.setenv("PYTHONHASHSEED", str(seed))
+        results = compile_flows(
+            repository.root, repository.target("main"), load(repository.root).deploy
+        )
+        told = [(one.name, one.fingerprint) for one in results if isinstance(one, Compiled)]
+        assert len(told) == 2
+        found.add(tuple(told))
+    assert len(found) == 1

@@ -1,17 +1,19 @@
 """From a git branch to a cluster and back: one story, told in the order of the tests.
 
-Real: git, Metaflow's compiler, our command as a process; S3 is moto, the Kubernetes API kmock.
+Real: git, Metaflow's compiler, our command as a process; S3 is moto.
 """
 
 import json
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster
 from tests.deploy.conftest import Ran, Repository
+from tests.deploy.forum import Forum
 
 FEATURE = "feature/Foo-1"
 
@@ -26,9 +28,9 @@ class Story:
         self.names: dict[str, dict[str, set[str]]] = {}
         self.writes: dict[str, list[str]] = {}
 
-    def do(self, step: str, *command: str) -> Ran:
+    def do(self, step: str, *command: str, **environment: str) -> Ran:
         self.cluster.writes()
-        self.ran[step] = self.repository.flowproject(*command)
+        self.ran[step] = self.repository.flowproject(*command, **environment)
         self.names[step] = self.cluster.names
         self.writes[step] = self.cluster.writes()
         return self.ran[step]
@@ -145,11 +147,14 @@ def test_each_branch_listens_to_its_own_events(story: Story, cluster: Cluster, b
 
 
 def test_the_namespaces_are_those_of_metaflow(cluster: Cluster) -> None:
-    places = {key[0].plural: key[1] for key in cluster.api.objects}
+    places = {
+        plural: {one["metadata"]["namespace"] for one in cluster.objects(plural).values()}
+        for plural in cluster.names
+    }
     assert places == {
-        "workflowtemplates": NAMESPACE,
-        "cronworkflows": NAMESPACE,
-        "sensors": EVENTS,
+        "workflowtemplates": {NAMESPACE},
+        "cronworkflows": {NAMESPACE},
+        "sensors": {EVENTS},
     }
 
 
@@ -204,6 +209,8 @@ def lost(sent: Any, understood: Any, path: str = "") -> list[str]:
 def test_a_second_deployment_changes_nothing_although_the_commit_is_another(story: Story) -> None:
     story.repository.git("switch", "--quiet", "main")
     (story.repository.root / "README.md").write_text("Nothing that goes to the cluster.")
+    (story.repository.root / "tests").mkdir()
+    (story.repository.root / "tests" / "test_new.py").write_text("neither does this")
     story.repository.commit("words")
     deployed = story.do("again", "deploy")
     assert deployed.code == 0, deployed.err
@@ -223,7 +230,7 @@ def test_a_plan_says_what_changed_and_what_goes(story: Story) -> None:
         {
             "flow": "SensorFlow",
             "state": "changed",
-            "what": "code: sensorflow.py, starterflow.py (gone); description",
+            "what": "flow: sensorflow.py; description",
         },
         {"flow": "StarterFlow", "state": "removed", "what": "not in this repository any more"},
     ]
@@ -241,6 +248,58 @@ def test_a_removed_flow_disappears_from_its_branch_only(story: Story, branch: st
             f"weather.{branch}.sensorflow",
         }
     }
+
+
+def test_a_pull_request_is_told_what_merging_it_changes_in_production(
+    story: Story, forum: Forum, tmp_path: Path
+) -> None:
+    """On the merge that GitHub checks out; beside it stands what is deployed of the branch."""
+    repository = story.repository
+    head = repository.git("rev-parse", FEATURE)
+    repository.git("switch", "--quiet", "--detach", "main")
+    repository.git("merge", "--quiet", "--no-edit", FEATURE)
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps(pull_request(head)))
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_PATH": str(event), **forum.github}
+    planned = story.do("merge", "deploy", "--plan", **github)
+    assert planned.code == 0, planned.err
+    assert story.writes["merge"] == []
+    assert "The comment on pull request 12 is new." in planned.out
+    [body] = [one["body"] for one in forum.comments.values()]
+    flows = [line for line in body.splitlines() if line.startswith("| S")]
+    assert flows == [
+        "| SensorFlow | changed | code: sensorflow.py, starterflow.py (gone); description |",
+        "| StarterFlow | removed | not in this repository any more |",
+        f"| SensorFlow | deployed | last changed by commit {head[:12]}, which this is about |",
+    ]
+    assert [line for line in body.splitlines() if line.startswith("###")] == [
+        f"### Merging {FEATURE} into main changes production: weather, prod",
+        "### Its own deployment: weather, "
+        + repository.target(FEATURE).metaflow_name.replace("_", "\\_"),
+    ]
+    assert f"<sub>{FEATURE}, commit {head[:12]} merged with main</sub>" in body
+    assert "paused" not in body, "not in production"
+
+
+def pull_request(head: str) -> dict[str, Any]:
+    """What GitHub says of one, as far as it is read."""
+    ours = {"ref": FEATURE, "sha": head, "repo": {"full_name": "acme/w"}}
+    pull = {"number": 12, "head": ours, "base": {"ref": "main"}}
+    return {"pull_request": pull, "repository": {"default_branch": "main"}}
+
+
+def test_an_older_commit_is_deployed_only_on_purpose(story: Story) -> None:
+    repository = story.repository
+    repository.git("switch", "--quiet", "--detach", f"{FEATURE}~1")
+    late = ("deploy", "--git-branch", FEATURE)
+    refused = story.do("late", *late)
+    assert refused.code == 64
+    assert "would take back what came since" in refused.err
+    assert "`flowproject deploy --roll-back`" in refused.err
+    assert story.writes["late"] == []
+    back = story.do("back", *late, "--roll-back")
+    assert (back.code, back.rows["StarterFlow"][0]) == (0, "deployed"), back.err
+    assert story.names["back"] == story.names["feature"]
 
 
 def test_gc_leaves_alone_whatever_it_is_not_sure_of(story: Story, cluster: Cluster) -> None:
@@ -281,7 +340,8 @@ def test_gc_shows_a_dead_branch_and_removes_it_when_asked_to(story: Story, branc
     assert removed.rows[dead][0] == "removed"
     before = story.names["gc shows"]["workflowtemplates"]
     assert story.names["gc removes"]["workflowtemplates"] == before - {
-        f"weather.{branch}.sensorflow"
+        f"weather.{branch}.sensorflow",
+        f"weather.{branch}.starterflow",
     }
 
 

@@ -132,7 +132,7 @@ def jobs() -> dict[str, Any]:
 def test_a_deploy_and_a_teardown_of_one_branch_wait_for_each_other() -> None:
     """Nothing else is in their group: of those that wait, GitHub keeps only the last."""
     groups = {name: job.get("concurrency", {}).get("group", "") for name, job in jobs().items()}
-    assert groups["deploy"] == "deployment-${{ github.ref_name }}"
+    assert groups["deploy"] == "deployment-${{ github.head_ref || github.ref_name }}"
     assert groups["teardown"] == (
         "deployment-${{ github.event_name == 'delete' && github.event.ref || github.head_ref }}"
     )
@@ -151,7 +151,7 @@ def test_each_job_may_do_what_it_needs_and_no_more() -> None:
     reads = {"contents": "read", "id-token": "write"}
     assert {name: job["permissions"] for name, job in jobs().items()} == {
         "unconfigured": {},
-        "deploy": reads,
+        "deploy": reads | {"pull-requests": "write"},
         "plan": reads | {"pull-requests": "write"},
         "teardown": reads,
         "gc": reads,
@@ -162,3 +162,64 @@ def test_names_of_branches_reach_commands_by_the_environment_only() -> None:
     for job in jobs().values():
         for one in job["steps"]:
             assert "${{" not in one.get("run", "")
+
+
+def checkout_of(job: str) -> dict[str, Any]:
+    [found] = [
+        one["with"] for one in jobs()[job]["steps"] if "actions/checkout" in one.get("uses", "")
+    ]
+    return found
+
+
+def test_a_plan_is_of_the_pull_request_merged_and_a_deployment_of_its_branch() -> None:
+    assert "ref" not in checkout_of("plan"), "GitHub's own choice for a pull request: the merge"
+    assert checkout_of("deploy")["ref"] == (
+        "${{ github.event.pull_request.head.sha || github.sha }}"
+    )
+
+
+def test_a_pull_request_that_is_opened_again_deploys_again_and_a_forks_does_not() -> None:
+    condition = " ".join(jobs()["deploy"]["if"].split())
+    [again] = re.findall(r"\(github\.event_name == 'pull_request' (.*?)\) \)", condition)
+    assert again == (
+        "&& github.event.action == 'reopened' "
+        "&& github.event.pull_request.head.repo.full_name == github.repository "
+        "&& !startsWith(github.head_ref, 'dependabot/')"
+    )
+
+
+def test_who_asks_the_remote_is_logged_in_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """`persist-credentials: false` keeps the token out of the folder that code is packed from."""
+    for name in ("deploy", "plan", "gc"):
+        [asks] = [
+            one["env"] for one in jobs()[name]["steps"] if "GIT_CONFIG_COUNT" in one.get("env", {})
+        ]
+        told = subprocess.run(
+            ["git", "credential", "fill"],
+            input="protocol=https\nhost=github.com\n\n",
+            cwd=tmp_path,
+            env={**asks, "GITHUB_TOKEN": "of-this-run", "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "username=x-access-token\npassword=of-this-run\n" in told.stdout
+        assert checkout_of(name)["persist-credentials"] is False
+
+
+def test_what_enterprise_server_wants_in_place_of_our_own_action_works_everywhere() -> None:
+    """`./` names a folder of the checkout, so that must come first, at the top of the workspace."""
+    places = 0
+    for name, job in jobs().items():
+        used = [one.get("uses", "") for one in job["steps"]]
+        if "$/.github/actions/cluster" not in used:
+            continue
+        places += 1
+        assert used.index("$/.github/actions/cluster") > 0
+        assert used[0].startswith("actions/checkout@")
+        assert "path" not in checkout_of(name)
+    assert places == 4
+    assert "in all four jobs of `deploy.yml`" in (ROOT / "docs" / "deploy.md").read_text()
+    assert (GITHUB / "actions" / "cluster" / "action.yml").exists()
+    for file in GITHUB.rglob("*.yml"):
+        assert "uses: $/" not in file.read_text() or file.name == "deploy.yml"

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_a_plan_reads_well() -> None:
     )
 
 
+def test_a_pull_request_merged_says_of_which_commit_and_with_what() -> None:
+    ci = CI(name="CircleCI", pull_request="12", commit="d" * 40, target_branch="main")
+    merged = replace(revision(), ci=ci)
+    assert merged.is_merge
+    assert PLAN.markdown(merged).endswith(
+        "<sub>feature/x, commit dddddddddddd merged with main</sub>"
+    )
+
+
 def test_nothing_in_a_name_is_markup_or_calls_somebody() -> None:
     summary = Summary(
         project="weather",
@@ -57,16 +67,16 @@ def test_nothing_in_a_name_is_markup_or_calls_somebody() -> None:
 def test_github_shows_it_on_the_page_of_the_run_after_what_is_there(tmp_path: Path) -> None:
     page = tmp_path / "summary.md"
     page.write_text("before\n")
-    told = publish(PLAN, revision("GitHub Actions"), {"GITHUB_STEP_SUMMARY": str(page)})
+    told = publish([PLAN], revision("GitHub Actions"), {"GITHUB_STEP_SUMMARY": str(page)})
     assert told == ("The summary is on the page of this run.",)
     assert page.read_text().startswith("before\n### Plan for feature/x\n")
-    assert publish(PLAN, revision("GitHub Actions"), {}) == (
+    assert publish([PLAN], revision("GitHub Actions"), {}) == (
         "The summary page of GitHub Actions could not be written: no GITHUB_STEP_SUMMARY.",
     )
 
 
 def test_azure_is_told_where_the_file_is(tmp_path: Path) -> None:
-    [line] = publish(PLAN, revision("Azure Pipelines"), {"AGENT_TEMPDIRECTORY": str(tmp_path)})
+    [line] = publish([PLAN], revision("Azure Pipelines"), {"AGENT_TEMPDIRECTORY": str(tmp_path)})
     command, _, file = line.partition("]")
     assert command == "##vso[task.uploadsummary"
     assert Path(file).parent == tmp_path
@@ -80,13 +90,13 @@ def test_buildkite_gets_one_annotation_for_a_project(
     agent.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\ncat >{tmp_path}/text\n')
     agent.chmod(agent.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    told = publish(PLAN, revision("Buildkite"), {})
+    told = publish([PLAN], revision("Buildkite"), {})
     assert told == ("The summary is on the page of this build.",)
     asked = (tmp_path / "asked").read_text()
     assert asked == "annotate --style info --context flowproject-weather\n"
     assert (tmp_path / "text").read_text().startswith("### Plan for feature/x\n")
     agent.write_text("#!/bin/sh\nexit 3\n")
-    [line] = publish(PLAN, revision("Buildkite"), {})
+    [line] = publish([PLAN], revision("Buildkite"), {})
     assert line.startswith("The summary page of Buildkite could not be written: ")
 
 
@@ -95,11 +105,11 @@ def test_a_page_that_cannot_be_written_is_said_and_nothing_raises(
     tmp_path: Path, place: str
 ) -> None:
     environ = {"GITHUB_STEP_SUMMARY": str(tmp_path / place)}
-    [line] = publish(PLAN, revision("GitHub Actions"), environ)
+    [line] = publish([PLAN], revision("GitHub Actions"), environ)
     assert line.startswith("The summary page of GitHub Actions could not be written: ")
 
 
 def test_a_ci_without_a_page_says_so_and_a_laptop_says_nothing() -> None:
-    assert publish(PLAN, revision("CircleCI"), {}) == ("CircleCI has no summary page.",)
-    assert publish(PLAN, revision("GitLab CI"), {}) == ("GitLab CI has no summary page.",)
-    assert publish(PLAN, revision(), {}) == ()
+    assert publish([PLAN], revision("CircleCI"), {}) == ("CircleCI has no summary page.",)
+    assert publish([PLAN], revision("GitLab CI"), {}) == ("GitLab CI has no summary page.",)
+    assert publish([PLAN], revision(), {}) == ()

@@ -1,7 +1,9 @@
 """The packages of steps: what Metaflow is told to install, and that it is enough to run on."""
 
+import tarfile
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,10 +106,53 @@ def test_a_configuration_with_snowflake_brings_its_connector_to_every_step(
     assert packages["start"]["pypi"] == packages["end"]["pypi"] == here("snowflake", "s3")
 
 
-def test_flowproject_travels_whole_with_the_code_from_wherever_it_is_installed(place: Any) -> None:
+def test_flowproject_travels_once_from_wherever_it_is_installed(place: Any) -> None:
+    """Without its commands, which steps can't even import: they have no typer."""
     packed = place.python("sensorflow.py", "package", "list").lines
-    package = ROOT / "flowproject"
-    assert {str(path) for path in package.rglob("*.py")} <= set(packed)
+    package, commands = ROOT / "flowproject", ("cli", "deploy", "dev")
+    told = [Path(line) for line in packed if Path(line).is_relative_to(package)]
+    wanted = [
+        path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in commands
+    ]
+    assert sorted(told) == sorted([*wanted, package / "py.typed"])
+
+
+def test_what_no_step_needs_stays_at_home(new_place: Callable[..., Any]) -> None:
+    """In a fork flowproject itself lies in the folder, too; `run --with kubernetes` is the same."""
+    place = new_place(DUCKDB)
+    for name in ("tests/test_x.py", "docs/x.py", "venv/lib/x.py", "lib/deep.py", "forecast.py"):
+        place.write(name, "")
+    place.write("venv/pyvenv.cfg", "")
+    place.write("strangerflow.py", "")
+    place.write("namedflow.py", "")
+    place.write("otherflow.py", "import namedflow")
+    place.write("forecast.py", 'Runner("otherflow.py")')
+    (place.root / "flowproject").symlink_to(ROOT / "flowproject")
+    saved = place.python("sensorflow.py", "package", "save", "job.tar")
+    assert saved.code == 0, saved.text
+    with tarfile.open(place.root / "job.tar") as code:
+        mine = {name for name in code.getnames() if not name.startswith(".mf_")}
+    assert mine == {
+        "flowproject.toml",
+        "forecast.py",
+        "lib/deep.py",
+        "namedflow.py",
+        "otherflow.py",
+        "sensorflow.py",
+    }
+
+
+def test_configuration_and_queries_travel_beside_the_flow_file(place: Any) -> None:
+    """Where a step looks for them after it has unpacked the code."""
+    query = place.root / "sql" / "deep" / "days.sql"
+    query.parent.mkdir(parents=True)
+    query.write_text("select 1")
+    saved = place.python("sensorflow.py", "package", "save", "job.tar")
+    assert saved.code == 0, saved.text
+    with tarfile.open(place.root / "job.tar") as code:
+        names = code.getnames()
+    assert {"sensorflow.py", "flowproject.toml", "sql/deep/days.sql"} <= set(names)
+    assert not [name for name in names if name.startswith(".mf_code/") and ".sql" in name]
 
 
 def test_without_environment_no_step_has_packages(place: Any) -> None:

@@ -22,11 +22,13 @@ def test_without_the_section_main_is_production_and_steps_are_as_the_flows_say()
 def test_every_key_is_read_also_the_one_that_is_a_word_of_python() -> None:
     found = settings(
         'production_branch = "trunk"\nschedule_branches = ["release/*", "staging"]\n'
-        'environment = "fast-bakery"\nwith = ["kubernetes:memory=8000"]\nmax_parallel = 2\n'
+        'foreign_event_branches = []\nenvironment = "fast-bakery"\n'
+        'with = ["kubernetes:memory=8000"]\nmax_parallel = 2\n'
     )
     assert found == Deploy(
         production_branch="trunk",
         schedule_branches=("release/*", "staging"),
+        foreign_event_branches=(),
         environment="fast-bakery",
         with_=("kubernetes:memory=8000",),
         max_parallel=2,
@@ -56,7 +58,7 @@ def test_a_configuration_from_before_this_section_is_still_read() -> None:
             f"{PLAIN}[deploy]\nwith_ = []\n",
             (
                 "[deploy] with_ = [] is not a key here. Use one of: production_branch, "
-                "schedule_branches, environment, with, max_parallel. Did you mean 'with'?"
+                "schedule_branches, foreign_event_branches, environment, "
             ),
         ),
         (

@@ -59,6 +59,7 @@ REQUEST = {
         "CI_MERGE_REQUEST_PROJECT_PATH": "acme/weather",
         "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "feature/x",
         "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": "acme/weather",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
     },
     "CircleCI": {"CIRCLE_PULL_REQUEST": "https://github.com/acme/weather/pull/12"},
     "Azure Pipelines": {
@@ -67,9 +68,11 @@ REQUEST = {
         "SYSTEM_PULLREQUEST_PULLREQUESTID": "12",
         "SYSTEM_PULLREQUEST_SOURCEBRANCH": "refs/heads/feature/x",
         "SYSTEM_PULLREQUEST_SOURCECOMMITID": "c" * 40,
+        "SYSTEM_PULLREQUEST_TARGETBRANCH": "refs/heads/main",
     },
     "Buildkite": {
         "BUILDKITE_PULL_REQUEST": "12",
+        "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "main",
         "BUILDKITE_PULL_REQUEST_REPO": "git://github.com/acme/weather.git",
     },
 }
@@ -91,7 +94,7 @@ def github(tmp_path: Path, event: dict[str, Any], **more: str) -> CI:
 def pull(repository: str | None, label: str = "acme:feature/x", ref: str = "feature/x") -> Any:
     repo = repository and {"full_name": repository}
     head = {"ref": ref, "sha": "c" * 40, "label": label, "repo": repo}
-    return {"number": 12, "pull_request": {"number": 12, "head": head}}
+    return {"number": 12, "pull_request": {"number": 12, "head": head, "base": {"ref": "main"}}}
 
 
 MERGED = {
@@ -122,12 +125,14 @@ def test_a_pull_request_is_for_the_branch_that_it_wants_merged(name: str) -> Non
     found = ci_of({**base, **REQUEST[name]})
     assert (found.branch, found.commit) == ("feature/x", "c" * 40)
     assert (found.pull_request, found.fork) == ("12", False)
+    assert found.target_branch == ("" if name == "CircleCI" else "main"), "CircleCI does not tell"
 
 
 def test_a_pull_request_of_github_is_for_its_head_and_not_for_the_merge(tmp_path: Path) -> None:
     found = github(tmp_path, pull("acme/weather"), **MERGED)
     assert (found.branch, found.commit) == ("feature/x", "c" * 40)
     assert (found.pull_request, found.fork, found.default_branch) == ("12", False, "main")
+    assert found.target_branch == "main"
 
 
 def test_a_fork_is_recognised_and_its_main_is_not_ours(tmp_path: Path) -> None:

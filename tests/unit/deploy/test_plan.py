@@ -105,6 +105,17 @@ def test_a_changed_file_is_named() -> None:
     assert change(old, new).why == ("code: a.py, new.py (new), gone.py (gone)",)
 
 
+def test_what_kind_of_file_changed_is_said() -> None:
+    names = ("oneflow.py", "flowproject.toml", "sql/a.sql", "package flowproject", "package x")
+    old, new = (compiled(files=dict.fromkeys(names, content)) for content in "12")
+    assert change(old, new).why == (
+        "SQL: sql/a.sql",
+        "configuration: flowproject.toml",
+        "flow: oneflow.py",
+        "packages: flowproject, x",
+    )
+
+
 def test_values_that_may_be_secret_are_not_shown() -> None:
     told = change(compiled(variables={"TOKEN": "old-secret"}), compiled(variables={"TOKEN": "s3"}))
     assert told.why == ("start: env.TOKEN",)

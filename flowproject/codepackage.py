@@ -1,0 +1,94 @@
+"""What of a project's folder travels to where its steps run: Metaflow's code package, made smaller.
+
+Metaflow takes every Python file at or below the folder of the flow. What is left out here neither
+costs time in front of each step, nor makes a deployed flow another one when it changes.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flowproject.sources.globs import Globs
+
+__all__ = ["leave_out", "needed"]
+
+_OURS: Final = Path(__file__).resolve().parent
+_COMMANDS: Final = frozenset({"cli", "deploy", "dev"})
+"""What of flowproject stands above flows: by the layers, nothing that a step imports imports it."""
+
+_FLOW_FILES: Final = Globs(["*flow.py"])
+_WORD: Final = re.compile(r"\w+")
+
+_Files = Mapping[str, Path]
+"""Name in the package → file."""
+
+
+def leave_out(package: Any, exclude: Sequence[str]) -> None:
+    """Make Metaflow leave out what no step needs, in a code package that it is about to fill."""
+    found = package._user_code_tuples  # noqa: SLF001  # Metaflow can be told suffixes only
+
+    def kept() -> list[tuple[str, str]]:
+        files = {name: Path(path) for path, name in found()}
+        asked_for = set(package._user_content_from_addl)  # noqa: SLF001
+        script = Path(package._flow.script_name).name  # noqa: SLF001
+        return [(str(files[name]), name) for name in needed(files, script, exclude, asked_for)]
+
+    package._user_code_tuples = kept  # noqa: SLF001
+    modules = package._mfcontent._files_from_modules  # noqa: SLF001
+    for path in [path for path in modules if _is_command(Path(path))]:
+        del modules[path]
+
+
+def needed(
+    files: _Files, script: str, exclude: Sequence[str], asked_for: Collection[str] = ()
+) -> list[str]:
+    """The names of the files that steps of the flow in `script` could use.
+
+    Not among them: what `exclude` matches; flowproject itself, which Metaflow packs as the package
+    that it is; environments of Python; and the files of other flows that nothing here names. What
+    somebody has asked for is always in.
+    """
+    excluded = Globs(exclude).match if exclude else lambda _: False
+    environments = {
+        name.partition("/")[0]
+        for name, path in files.items()
+        if name.count("/") and _is_environment(path, name)
+    }
+    usual = [
+        name
+        for name, path in files.items()
+        if name in asked_for
+        or not (
+            excluded(name)
+            or path.resolve().is_relative_to(_OURS)
+            or name.partition("/")[0] in environments
+        )
+    ]
+    flows = {name for name in usual if _FLOW_FILES.match(name)} - {script, *asked_for}
+    strangers = _unnamed(files, flows, [name for name in usual if name not in flows])
+    return [name for name in usual if name not in strangers]
+
+
+def _is_command(path: Path) -> bool:
+    return path.is_relative_to(_OURS) and path.relative_to(_OURS).parts[0] in _COMMANDS
+
+
+def _is_environment(path: Path, name: str) -> bool:
+    top = path.parents[name.count("/") - 1]
+    return (top / "pyvenv.cfg").is_file()
+
+
+def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
+    """Those flow files whose module no other file in the package names, in code or in a text.
+
+    A step may import another flow at any time, or start it by its file's name; so a mere word is
+    enough to keep it.
+    """
+    flows, look = set(flows), list(others)
+    while flows and look:
+        words = set(_WORD.findall(files[look.pop()].read_text(errors="replace")))
+        found = {name for name in flows if name.removesuffix(".py") in words}
+        flows -= found
+        look += found
+    return flows
