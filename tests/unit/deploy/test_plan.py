@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from flowproject.config import Deploy, FilesData, Project, Schedule, Sensor
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
 from flowproject.deploy.compiling import Refused
+from flowproject.deploy.deployment import Deployment
 from flowproject.deploy.objects import Found
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import of_refusals
 from flowproject.deploy.teardown import judge_branches
 from flowproject.errors import DeployError
-from flowproject.flowfiles import FlowFile
+from flowproject.flowfiles import Cron, FlowFile
 
 TAGS = ("git_branch:main", "git_commit:1")
 
@@ -246,3 +248,21 @@ def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None
     ]
     [judged] = judge_branches(found, project="p", alive=(), named=lambda name: f"test.{name}")
     assert judged.verdict == "kept"
+
+
+@pytest.mark.parametrize("schedules", [True, False])
+def test_a_schedule_that_is_never_due_is_a_note_of_the_plan_where_it_would_run(schedules: bool):
+    one = compiled(cron="0 0 30 2 *")
+    one = replace(one, flow=replace(one.flow, schedule=Cron(expression="0 0 30 2 *")))
+    sensor = Sensor(name="s", event_name="s_changed", data=FilesData(path="data"))
+    deployment = Deployment(
+        root=Path("/p"),
+        project=Project(project_name="p", sensor=Schedule(), sensors={"s": sensor}),
+        settings=Deploy(),
+        target=Target(git_branch="main", branch="", production=True, schedules=schedules),
+        revision=cast("Any", None),
+        argo=cast("Any", None),
+    )
+    report = deployment.report([Action(flow="OneFlow", state="new", why=(), compiled=one)])
+    assert any("is never due" in note for note in report.notes) is schedules
+    assert report.exit_code == 0
