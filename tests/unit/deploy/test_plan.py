@@ -251,7 +251,7 @@ def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None
 
 
 @pytest.mark.parametrize("schedules", [True, False])
-def test_a_schedule_that_is_never_due_is_a_note_of_the_plan_where_it_would_run(schedules: bool):
+def test_a_schedule_that_is_never_due_is_a_note_of_the_plan_where_it_would_run(*, schedules: bool):
     one = compiled(cron="0 0 30 2 *")
     one = replace(one, flow=replace(one.flow, schedule=Cron(expression="0 0 30 2 *")))
     sensor = Sensor(name="s", event_name="s_changed", data=FilesData(path="data"))
