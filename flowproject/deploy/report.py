@@ -1,10 +1,11 @@
-"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI. Pure."""
+"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from flowproject.contract import foreign_events
+from flowproject.contract import check_schedules, foreign_events
 from flowproject.deploy.apply import Outcome
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
@@ -13,7 +14,7 @@ from flowproject.deploy.plan import Action
 from flowproject.deploy.summary import Summary
 from flowproject.errors import DeployError, FlowError
 
-__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals"]
+__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals", "of_rehearsal"]
 
 HEAD: Final = ("flow", "state", "what")
 _PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
@@ -98,6 +99,25 @@ def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
     return Report(project=project, target=target, rows=rows, notes=_notes(target, actions))
 
 
+def of_rehearsal(
+    project: str, target: Target, actions: Sequence[Action], refused: Mapping[str, str]
+) -> Report:
+    """What to say when the cluster would not take some flows, for the reasons in `refused`."""
+    rows = tuple(
+        Row(flow=one.flow, state="refused", what=refused[one.flow])
+        if one.flow in refused
+        else Row(flow=one.flow, state=one.state, what="; ".join(one.why))
+        for one in actions
+    )
+    return Report(
+        project=project,
+        target=target,
+        rows=rows,
+        notes=(_NOTHING, *_notes(target, actions)),
+        exit_code=DeployError.exit_code,
+    )
+
+
 def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Report:
     """What was done, and what was not."""
     rows = tuple(
@@ -127,7 +147,13 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
 def _notes(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
     paused = () if target.schedules else (_PAUSED,)
     foreign = () if target.production else _foreign(target, actions)
-    return paused + foreign
+    odd = _odd_schedules(actions) if target.schedules else ()
+    return paused + odd + foreign
+
+
+def _odd_schedules(actions: Sequence[Action]) -> tuple[str, ...]:
+    flows = [one.compiled.flow for one in actions if one.compiled]
+    return tuple(f"{one.message}." for one in check_schedules(flows, datetime.now(UTC)))
 
 
 def _foreign(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:

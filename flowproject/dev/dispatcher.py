@@ -25,11 +25,11 @@ from flowproject.dev.happenings import (
     Warned,
 )
 from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.payload import Event
 from flowproject.dev.runs import end_task_id, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
-    Event,
     Start,
     Wait,
     WaitingEvents,
@@ -38,6 +38,7 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.secrecy import safe
 
 __all__ = ["SCHEDULE", "Dispatcher"]
 
@@ -251,7 +252,9 @@ class Dispatcher:
         try:
             return await loop.run_in_executor(self._reading, read, flow, run_id)
         except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
-            self._warn(flow, f"run {run_id} could not be read: {type(error).__name__}: {error}")
+            self._warn(
+                flow, safe(f"run {run_id} could not be read: {type(error).__name__}: {error}")
+            )
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:
