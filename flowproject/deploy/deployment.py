@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
-from flowproject.contract import check_contract
+from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
@@ -181,6 +182,7 @@ class Deployment:
         ]
         flows = [one.flow for one in compiled]
         findings = check_contract(self.project, flows)
+        findings += check_schedules(flows, datetime.now(UTC))
         findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 

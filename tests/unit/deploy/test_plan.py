@@ -12,10 +12,10 @@ from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
 from flowproject.deploy.compiling import Refused
 from flowproject.deploy.objects import KINDS, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
-from flowproject.deploy.report import of_refusals
+from flowproject.deploy.report import of_plan, of_refusals
 from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import DeployError
-from flowproject.flowfiles import Dependency, FlowFile
+from flowproject.flowfiles import Cron, Dependency, FlowFile
 
 TAGS = ("git_branch:main", "git_commit:1")
 
@@ -369,3 +369,13 @@ def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None
     ]
     [judged] = judge_branches(found, project="p", alive=(), named=lambda name: f"test.{name}")
     assert judged.verdict == "kept"
+
+
+@pytest.mark.parametrize("schedules", [True, False])
+def test_a_schedule_that_is_never_due_is_a_note_of_the_plan_where_it_runs(*, schedules: bool):
+    one = compiled(cron="0 0 30 2 *")
+    one = replace(one, flow=replace(one.flow, schedule=Cron(expression="0 0 30 2 *")))
+    target = Target(git_branch="main", branch="", production=True, schedules=schedules)
+    report = of_plan("p", target, [Action(flow="OneFlow", state="new", why=(), compiled=one)])
+    assert any("is never due" in note for note in report.notes) is schedules
+    assert report.exit_code == 0
