@@ -68,17 +68,6 @@ class Combination:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listeners:
-    """The flows that are expected to take a sensor's changes.
-
-    `waits` are the sensors, this one and others, of which such a flow waits for all.
-    """
-
-    flows: tuple[str, ...] = ()
-    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sendings:
     """How often the event of a change was sent in its newest attempt, and when last."""
 
@@ -139,6 +128,22 @@ class Sending:
     number: int
     at: str
     run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The flows that the events of a sensor start, as far as somebody has recorded them.
+
+    `flows` start for sensors alone, and are expected to write receipts; `waits` are the sensors,
+    this one and others, of which such a flow waits for all. `together` wait for events of others
+    besides: flow → since when it waits for this one. `deployed` says when the bus last forgot what
+    waited for a flow, and began to hear anew.
+    """
+
+    flows: tuple[str, ...] = ()
+    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    together: Mapping[str, dt.datetime] = field(default_factory=dict)
+    deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
 
 
 class Outbox:
@@ -245,18 +250,50 @@ class Outbox:
         Raises:
             JournalError: if what was recorded is damaged.
         """
-        document = self._read(self._layout.listeners)
-        if document is None:
-            return Listeners()
+        document = self._read(self._layout.listeners) or {}
         waits = {str(flow): tuple(names) for flow, names in document.get("waits", {}).items()}
-        return Listeners(flows=tuple(document["flows"]), waits=waits)
+        return Listeners(
+            flows=tuple(document.get("flows", ())),
+            waits=waits,
+            together=_moments(document.get("together", {})),
+            deployed=_moments(document.get("deployed", {})),
+        )
 
     def record_listeners(
-        self, flows: Collection[str], by: str, waits: Mapping[str, Sequence[str]] | None = None
+        self,
+        flows: Collection[str],
+        by: str,
+        *,
+        waits: Mapping[str, Sequence[str]] | None = None,
+        together: Collection[str] = (),
+        deployed: Mapping[str, dt.datetime] | None = None,
+        now: dt.datetime | None = None,
     ) -> None:
-        """Record the flows that are expected to write receipts, in the place of those before."""
+        """Record the flows that are expected to write receipts, in the place of those before.
+
+        `waits` says for which sensors some of them wait. `together` are those that wait for other
+        events besides, some of them since `now`, and `deployed` says of which flows the bus has
+        forgotten what waited for them.
+        """
+        try:
+            before = self.listeners()
+        except JournalError:
+            before = Listeners()  # What is damaged is written anew.
+        listening = {*flows, *together}
+        since = {flow: before.together.get(flow, now) for flow in together}
+        moments = {**before.deployed, **(deployed or {})}
         known: dict[str, Json] = {flow: [*names] for flow, names in sorted((waits or {}).items())}
-        content = sealed({"flows": [*sorted(flows)], "waits": known, "by": by})
+        content = sealed(
+            {
+                "flows": [*sorted(flows)],
+                "by": by,
+                **({"waits": known} if known else {}),
+                **_noted("together", since),
+                **_noted(
+                    "deployed", {flow: moments[flow] for flow in moments if flow in listening}
+                ),
+            }
+        )
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
 
@@ -297,3 +334,13 @@ class Outbox:
                 fix="Remove it: what it says is then worked out anew, and an event may be sent "
                 "once more; the next deploy or `flowproject dev` records who listens",
             ) from error
+
+
+def _moments(noted: Mapping[str, str]) -> dict[str, dt.datetime]:
+    return {flow: dt.datetime.fromisoformat(moment) for flow, moment in noted.items()}
+
+
+def _noted(name: str, moments: Mapping[str, dt.datetime | None]) -> dict[str, Json]:
+    """The moments under this name; nothing if there are none."""
+    told: dict[str, Json] = {flow: one.isoformat() for flow, one in sorted(moments.items()) if one}
+    return {name: told} if told else {}

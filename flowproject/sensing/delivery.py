@@ -6,14 +6,14 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import Move, in_ranges, next_move, room_at
+from flowproject.changes.delivery import Move, heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
@@ -28,7 +28,7 @@ from flowproject.journal import (
     Mark,
     Sendings,
 )
-from flowproject.sensing.chain import patience_of
+from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
@@ -48,12 +48,13 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, and `reason` what failed.
+    are held back, `late` what it has and no run has started for in time, and `reason` what failed.
     """
 
     head: Head
     waiting: int = 0
     held: str = ""
+    late: str = ""
     reason: str = ""
 
 
@@ -81,6 +82,10 @@ def deliver(
     return _Delivery(scene, sensor, journal, head).work(most)
 
 
+_Receivers = Mapping[tuple[int, str], Collection[tuple[int, str]]]
+"""By number and id of an event: attempt and flow of each receipt."""
+
+
 class _Delivery:
     """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
@@ -95,9 +100,12 @@ class _Delivery:
         self._is_proven = False
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
+        self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
+        self._looked_at: list[Awaited] = []
+        self._receivers: _Receivers = {}
 
     def work(self, most: int | None) -> Backlog:
         """What is left after the pass, which sends `most` changes or so for the first time."""
@@ -120,15 +128,12 @@ class _Delivery:
         if self._given_up:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
-        return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
+        late = _told_late(self._late)
+        return Backlog(head=self._head, waiting=waiting, held=held, late=late, reason=reason)
 
     @once
-    def _known(self) -> Listeners:
+    def _listeners(self) -> Listeners:
         return self._outbox.listeners()
-
-    @property
-    def _listeners(self) -> tuple[str, ...]:
-        return self._known.flows
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
         """How many of these still wait, and why they are held back if they are.
@@ -255,7 +260,7 @@ class _Delivery:
             id=event.id,
             first=first.seq,
             event_name=name,
-            listeners=self._listeners,
+            listeners=self._listeners.flows,
             published_at=self._now.isoformat(),
             run=self._scene.run,
         )
@@ -272,9 +277,9 @@ class _Delivery:
         self._outbox.mark_published(sent)
         sendings = Sendings(attempt=1, count=1, last=self._now)
         new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
-        if not self._listeners:
-            self._closed += new
-            new = []
+        if not self._listeners.flows:
+            self._closed += [one for one in new if not self._unheard(one)]
+            new = [one for one in new if self._unheard(one)]
         self._head = replace(
             self._head,
             sent=max(self._head.sent, sent[-1][0][-1].seq),
@@ -317,8 +322,12 @@ class _Delivery:
 
     def _see_to(self, events: Sequence[Awaited]) -> None:
         """See whether every listener has started for these; those that are overdue, send again."""
-        receivers = self._journal.receivers_from(min(one.mark.seq for one in events))
-        left = [self._urged(one, receivers.get((one.mark.seq, one.mark.id), ())) for one in events]
+        self._looked_at = sorted(events, key=lambda one: one.mark.seq)
+        self._receivers = self._journal.receivers_from(self._looked_at[0].mark.seq)
+        left = [
+            self._urged(one, self._receivers.get((one.mark.seq, one.mark.id), ()))
+            for one in self._looked_at
+        ]
         others = [one for one in self._head.awaited if one not in events]
         self._head = replace(
             self._head,
@@ -332,7 +341,7 @@ class _Delivery:
 
     def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
-        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners)
+        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
             # A replay opened this attempt and came no further.
             again = self._send_again(one)
@@ -340,62 +349,102 @@ class _Delivery:
                 self._closed.append(again)
                 return None
             return again
-        missing = awaited - {flow for number, flow in receivers if number == one.sendings.attempt}
-        if not missing:
+        taken = {flow for number, flow in receivers if number == one.sendings.attempt}
+        missing = awaited - taken
+        unheard = self._unheard(one) - taken
+        if not missing and not unheard:
             self._closed.append(one)
             return None
-        moves = {flow: self._move(one, flow) for flow in missing}
-        if "send" in moves.values():
+        if any(self._is_forgotten(one, flow) for flow in missing | unheard):
             return self._send_again(one)
-        if given_up := frozenset(flow for flow, move in moves.items() if move == "give up"):
+        moves = {flow: self._move(one, flow) for flow in missing}
+        given_up = frozenset(flow for flow, move in moves.items() if move == "give up")
+        late = frozenset(flow for flow in missing if self._has_all(flow))
+        is_sent = "send" in moves.values()
+        if is_sent:
+            one = self._send_again(one)
+        if given_up:
             self._given_up.append((one, given_up))
+        elif late and (is_sent or one.sendings.count > 1):
+            self._late.append((one, late))
         return one
 
     def _move(self, one: Awaited, flow: str) -> Move:
         """What to do for a flow that lacks an event."""
         patience = patience_of(self._sensor)
-        last = one.sendings.last
-        if flow in self._known.waits:
-            due = self._due(one, flow)
-            if due is None:
-                return "wait"
-            last = max(last, due)
-        return next_move(one.sendings.count, last, patience, self._now)
+        if flow not in self._listeners.waits:
+            return next_move(one.sendings.count, one.sendings.last, patience, self._now)
+        since = self._complete_since(flow)
+        if since is None:
+            return "wait"
+        # A run has all since the last one, so what it lacks is sent again by the newest event.
+        newest = self._lacked_by(flow)[-1]
+        last = max(newest.sendings.last, since)
+        move = next_move(newest.sendings.count, last, patience, self._now)
+        return move if one.mark.id == newest.mark.id or move == "give up" else "wait"
 
-    def _due(self, one: Awaited, flow: str) -> dt.datetime | None:
-        """When a flow that waits for other sensors too had all it waits for; None if it lacks some.
+    def _has_all(self, flow: str) -> bool:
+        """Whether a flow has been sent all that it waits for, so that a run should have started."""
+        return flow not in self._listeners.waits or self._complete_since(flow) is not None
 
-        The events that it lacks may have been lost, or a loop that held one of them has ended. They
+    def _complete_since(self, flow: str) -> dt.datetime | None:
+        """Since when a flow that waits for several sensors has all; None if it lacks some.
+
+        The events that it has not taken may have been lost, or a loop that held one has ended. They
         are sent again by the sensor that was first to send one, then by the next: the others are
         still held, as a rule, and would start the flow a second time.
         """
-        names = [name for name in self._known.waits[flow] if name != self._sensor.name]
+        mine = _sent_first(self._lacked_by(flow)[0])
+        names = [name for name in self._listeners.waits[flow] if name != self._sensor.name]
         others = [self._sent_to(name, flow) for name in names]
         moments = [moment for moment in others if moment]
         if len(moments) < len(others):
             return None
-        mine = dt.datetime.fromisoformat(one.mark.published_at)
         ahead = sum(moment < mine for moment in moments)
-        return max([mine, *moments]) + ahead * dt.timedelta(seconds=self._sensor.receipt_timeout)
+        wait = ahead * dt.timedelta(seconds=self._sensor.receipt_timeout)
+        return max([mine, *moments]) + wait
+
+    def _lacked_by(self, flow: str) -> list[Awaited]:
+        """The events under way that a flow has not taken, oldest first."""
+        return _lacking(self._looked_at, self._receivers, flow)
 
     def _sent_to(self, sensor: str, flow: str) -> dt.datetime | None:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
-            self._waiting[sensor, flow] = self._look_for(sensor, flow)
+            journal = self._scene.journal(sensor)
+            events = [one for one in journal.awaited() if flow in one.mark.listeners]
+            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            lacking = _lacking(events, receivers, flow)
+            self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
         return self._waiting[sensor, flow]
 
-    def _look_for(self, sensor: str, flow: str) -> dt.datetime | None:
-        journal = self._scene.journal(sensor)
-        events = [one for one in journal.awaited() if flow in one.mark.listeners]
-        if not events:
-            return None
-        receivers = journal.receivers_from(min(one.mark.seq for one in events))
-        lacking = [
-            dt.datetime.fromisoformat(one.mark.published_at)
-            for one in events
-            if (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
-        ]
-        return min(lacking, default=None)
+    def _unheard(self, one: Awaited) -> frozenset[str]:
+        """The flows that wait for events of others too, and of which this was perhaps forgotten.
+
+        When they should start nobody can say, so no receipt of theirs is awaited. But they were
+        deployed anew after it was sent, or when it was.
+        """
+        published = dt.datetime.fromisoformat(one.mark.published_at)
+        return frozenset(
+            flow
+            for flow, since in self._listeners.together.items()
+            if since <= published
+            and (heard := self._heard_from(flow))
+            and one.sendings.last < heard
+        )
+
+    def _is_forgotten(self, one: Awaited, flow: str) -> bool:
+        """Whether the bus forgot the event for this flow, which hears again."""
+        heard = self._heard_from(flow)
+        if heard is None or not one.sendings.last < heard <= self._now:
+            return False
+        # Of a flow that waits for others too the newest event alone had waited.
+        waits = flow in self._listeners.waits
+        return not waits or one.mark.id == self._lacked_by(flow)[-1].mark.id
+
+    def _heard_from(self, flow: str) -> dt.datetime | None:
+        deployed = self._listeners.deployed.get(flow)
+        return heard_from(deployed, patience_of(self._sensor)) if deployed else None
 
     def _send_again(self, one: Awaited) -> Awaited:
         """The same, after its event was sent once more, unless the bus refused.
@@ -450,6 +499,34 @@ class _Delivery:
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 
+def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
+    """What was sent again because no run has started for it; empty if nothing was."""
+    if not late:
+        return ""
+    oldest, missing = late[0]
+    flows = ", ".join(sorted(missing))
+    since = dt.datetime.fromisoformat(oldest.mark.published_at)
+    others = f", nor for {len(late) - 1} more that were sent later" if len(late) > 1 else ""
+    return (
+        f"no run of {flows} has started for change {oldest.mark.seq}, which was sent at "
+        f"{since:%Y-%m-%d %H:%M %Z} and again since{others}. {likely_causes(flows)}"
+    )
+
+
+def _lacking(events: Sequence[Awaited], receivers: _Receivers, flow: str) -> list[Awaited]:
+    """Those of the events that were for a flow, and that it has not taken."""
+    return [
+        one
+        for one in events
+        if flow in one.mark.listeners
+        and (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
+    ]
+
+
+def _sent_first(one: Awaited) -> dt.datetime:
+    return dt.datetime.fromisoformat(one.mark.published_at)
+
+
 def _undelivered(
     sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
 ) -> Iterator[str]:
@@ -477,7 +554,7 @@ def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> st
             f"{'it' if is_one else 'them'}",
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
-            fix=f"See why {flows} does not start, then `flowproject replay {one.mark.id}`"
+            fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"
             + ("" if is_one else f", and so on for each, as `{sensor.name}/NUMBER`"),
         )
     )
