@@ -33,7 +33,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # `make test` gives a core one file at a time: what takes longest goes first, so that in the end the
 # cores share what is short.
-LONGEST_FIRST = ("docs", "flows", "deploy", "browser", "faults", "model", "contract", "unit")
+LONGEST_FIRST = (
+    "argo",
+    "docs",
+    "flows",
+    "deploy",
+    "browser",
+    "faults",
+    "model",
+    "contract",
+    "unit",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,6 +51,7 @@ class Fault:
     name: str = ""
     """The object that the request is about; empty for any."""
 
+    plurals: Sequence[str] = ("workflowtemplates", "cronworkflows", "sensors")
     number: int = 0
     """Of the requests that match only this one, counted from 1; 0 for all."""
 
@@ -192,8 +193,10 @@ class EmulatedCluster(Cluster):
     @contextmanager
     def away(self) -> Iterator[None]:
         self._api.away = True
-        yield
-        self._api.away = False
+        try:
+            yield
+        finally:
+            self._api.away = False
 
 
 class _Turnstile(Hold):
@@ -286,7 +289,9 @@ class _ApiServer(KubernetesScaffold):
             if self.turnstile:
                 await self.turnstile.pass_through()
         fault = self.fault
-        if fault and method in fault.methods and fault.dry_run == dry_run:
+        plural = request.resource and request.resource.plural
+        asked = fault and method in fault.methods and plural in fault.plurals
+        if fault and asked and fault.dry_run == dry_run:
             named = request.name or ((request.data or {}).get("metadata") or {}).get("name", "")
             if fault.name in ("", named):
                 self.matched += 1
@@ -484,6 +489,8 @@ def _faults(plural: str, argo: str, body: Mapping[str, Any]) -> Iterator[str]:
     elif argo == NEWEST and plural == "cronworkflows":
         if "schedules" not in spec:
             yield "spec.schedules: Required value"
+        if "workflowSpec" not in spec:
+            yield "spec.workflowSpec: Required value"
         for index, text in enumerate(spec.get("schedules") or ()):
             if not _SCHEDULE.fullmatch(text):
                 where = f"spec.schedules[{index}]"

@@ -14,8 +14,9 @@ import pytest
 
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
+from tests.argo.cluster import ArgoCluster
 from tests.conftest import ROOT
-from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.cluster import NEWEST, Cluster, EmulatedCluster
 from tests.deploy.forum import Forum
 from tests.servers import Moto
 
@@ -103,14 +104,35 @@ class Repository:
         (self.root / f"{name.lower()}.py").write_text(text)
 
 
+ON_ARGO = os.environ.get("TEST_CLUSTER") == "argo"
+"""Whether the cluster is the real one, which `make argo` builds, or the emulator."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the real cluster, run what deploys to one, but for what only the emulator can do."""
+    if not ON_ARGO:
+        return
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    others = [one for one in here if "new_cluster" not in getattr(one, "fixturenames", ())]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+    for item in items:
+        if emulated := item.get_closest_marker("emulated"):
+            item.add_marker(pytest.mark.skip(reason=emulated.args[0]))
+
+
 @pytest.fixture(scope="module")
-def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
     """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
     running: list[Cluster] = []
 
-    def make() -> Cluster:
+    def make(argo: str = NEWEST) -> Cluster:
+        if ON_ARGO:
+            shared = ArgoCluster.shared()
+            shared.clear(argo)
+            return shared
         stop()
-        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster"), argo))
         return running[-1]
 
     def stop() -> None:
@@ -122,7 +144,7 @@ def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 
 @pytest.fixture(scope="module")
-def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
+def cluster(new_cluster: Callable[..., Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
     return new_cluster()
 
