@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "docs",
     "flows",
     "deploy",
+    "executor",
     "browser",
     "faults",
     "model",

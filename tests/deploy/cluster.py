@@ -37,9 +37,10 @@ _KINDS: Final = {
     "workflowtemplates": "WorkflowTemplate",
     "cronworkflows": "CronWorkflow",
     "sensors": "Sensor",
+    "workflows": "Workflow",
 }
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_VERBS: Final = {"POST": "create", "PUT": "update", "DELETE": "delete"}
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +327,11 @@ class _ApiServer(KubernetesScaffold):
             raise _RefusedError(404, "NotFound", f"{_named(plural, name)} not found")
         if verb == "update":
             return _json(self._replace(request, plural, namespace, known, dry_run=dry_run))
+        if verb == "patch":
+            self.there[plural, namespace, name] = self._changed(
+                known, _merged(known, request.data), plural
+            )
+            return _json(self.there[plural, namespace, name])
         if verb == "delete":
             if not dry_run:
                 del self.there[plural, namespace, name]
@@ -342,6 +348,9 @@ class _ApiServer(KubernetesScaffold):
     def _create(
         self, request: Request, plural: str, namespace: str, *, dry_run: bool
     ) -> dict[str, Any]:
+        metadata = (request.data or {}).get("metadata") or {}
+        if "generateName" in metadata and not metadata.get("name"):
+            metadata["name"] = f"{metadata['generateName']}{next(self._numbers):05x}"
         body = self._accepted(request, plural, namespace)
         key = (plural, namespace, str(body["metadata"]["name"]))
         if key in self.there:
@@ -458,6 +467,19 @@ class _ApiServer(KubernetesScaffold):
 
 def _json(body: Mapping[str, Any], status: int = 200) -> aiohttp.web.Response:
     return aiohttp.web.json_response(body, status=status)
+
+
+def _merged(known: Any, change: Any) -> Any:
+    """What a merge patch makes of a value: null removes a key."""
+    if not isinstance(change, dict):
+        return change
+    made = dict(known) if isinstance(known, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = _merged(made.get(key), value)
+    return made
 
 
 def _named(plural: str, name: str) -> str:

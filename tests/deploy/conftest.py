@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,17 @@ import pytest
 
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
+from flowproject.packages import requirements
 from tests.argo.cluster import ArgoCluster
 from tests.conftest import ROOT
 from tests.deploy.cluster import NEWEST, Cluster, EmulatedCluster
 from tests.deploy.forum import Forum
-from tests.servers import Moto
+from tests.executor.api import Api
+from tests.executor.controller import Controller
+from tests.executor.events import ArgoEvents
+from tests.executor.images import Images
+from tests.executor.pods import Machine
+from tests.servers import CREDENTIALS, Moto
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
 _FLOW = """from metaflow import step
@@ -174,6 +180,47 @@ def environment(
         "METAFLOW_SERVICE_RETRY_COUNT": "1",
         "PYTHONPATH": str(ROOT),
     }
+
+
+class Argo:
+    """What works behind the API: a controller and a machine, and what they did."""
+
+    image = "weather:1"
+    """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, visible: Path) -> None:
+        self.api = Api(kubeconfig)
+        contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
+        images = Images(folder / "images", contents)
+        self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
+        self.controller = Controller(self.api, self.machine)
+
+    def log(self, workflow: Mapping[str, Any], step: str) -> str:
+        """What the pods of a step wrote, attempt after attempt."""
+        start = f"{workflow['metadata']['name']}-{step}-"
+        logs = [self.machine.log(name) for name in self.machine.logs if name.startswith(start)]
+        return "\n".join(logs)
+
+    def told(self, workflow: Mapping[str, Any]) -> str:
+        """Phases, messages and logs, for a test that failed."""
+        nodes = workflow["status"].get("nodes", {}).values()
+        lines = [f"{one['name']}: {one['phase']} {one['message']}" for one in nodes]
+        name = workflow["metadata"]["name"]
+        logs = [self.machine.log(pod) for pod in self.machine.logs if pod.startswith(name)]
+        return "\n".join([str(workflow["status"].get("message")), *lines, *logs])
+
+
+@pytest.fixture(scope="module")
+def argo(
+    cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Argo]:
+    """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
+    folder = tmp_path_factory.mktemp("machine")
+    running = Argo(cluster.kubeconfig, folder, tmp_path_factory.getbasetemp())
+    events = ArgoEvents(running.api)
+    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
+    yield running
+    events.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,252 @@
+"""Pods as processes: each in an empty folder, with its own interpreter and environment only.
+
+Where the kernel allows it (mount namespaces, as root or as any user), a pod has /tmp, /mnt/out and
+its working folder to itself, and its command runs as it stands. Elsewhere the two absolute paths
+that Metaflow writes are mapped: /tmp/mf-input-paths in the command, /mnt/out in Python's `open`.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.executor.images import Images
+from tests.executor.templating import expand
+
+__all__ = ["Ended", "Machine", "NotStartedError", "Pod"]
+
+_INPUTS: Final = "/tmp/mf-input-paths"  # noqa: S108  # Metaflow's own name for it
+_ENVIRONMENT: Final = Path("mnt/environment")
+_LOG_BYTES: Final = 2048
+"""So much of a log's end is the message of a failed container, in a cluster."""
+
+_OVERDUE: Final = -1
+
+# $1: the pod's folder; then pairs of what else it sees below /tmp and where, up to `--`.
+_INSIDE: Final = """
+set -e
+pod=$1; shift
+while [ "$1" != -- ]; do mkdir -p "$pod/tmp/$2"; mount --bind "$1" "$pod/tmp/$2"; shift 2; done
+shift
+mount -t tmpfs pod /mnt
+for part in work out environment; do
+  mkdir "/mnt/$part"; mount --bind "$pod/$part" "/mnt/$part"
+done
+mount --rbind "$pod/tmp" /tmp
+cd /mnt/work
+exec "$@"
+"""
+
+
+class NotStartedError(Exception):
+    """The pod never starts: a kubelet would try for ever."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """What is to be run."""
+
+    name: str
+    namespace: str
+    uid: str
+    container: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    service_account: str = "default"
+    seconds: float | None = None
+    """How long it may run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of a pod."""
+
+    code: int
+    log: str
+    """The end of what it wrote."""
+    out: Path
+    overdue: bool = False
+
+    def output(self, path: str) -> str | None:
+        """The text of a file that the pod wrote below /mnt/out, without a last line break."""
+        file = self.out / Path(path).relative_to("/mnt/out")
+        return file.read_text("utf-8").removesuffix("\n") if file.is_file() else None
+
+
+class Machine:
+    """A node of a cluster: runs a few pods at once; `environment` is what its cloud gives them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        images: Images,
+        *,
+        environment: Mapping[str, str],
+        secrets: Mapping[str, Mapping[str, str]] | None = None,
+        visible: Iterable[Path] = (),
+        slots: int = 2,
+        isolated: bool | None = None,
+    ) -> None:
+        self.logs: dict[str, Path] = {}
+        self._folder = folder
+        self._images = images
+        self._environment = environment
+        self._secrets = secrets or {}
+        self._slots = threading.Semaphore(slots)
+        self._numbers = itertools.count(1)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._unshare = _namespace() if isolated is None or isolated else []
+        shared = [folder, *images.needed, *visible]
+        self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
+
+    def run(self, pod: Pod) -> Ended:
+        """Run it to its end. Raises `NotStartedError`."""
+        container = pod.container
+        if container["image"] not in self._images:
+            raise NotStartedError(f"ImagePullBackOff: no image {container['image']!r}")
+        environment = self._variables(pod)
+        command = [*(container.get("command") or ()), *(container.get("args") or ())]
+        with self._slots:
+            return self._start(pod, [expand(word, environment) for word in command], environment)
+
+    def kill(self, name: str) -> None:
+        """End a pod that runs with SIGKILL, as a node that runs out of memory does."""
+        os.killpg(self._processes[name].pid, signal.SIGKILL)
+
+    def log(self, name: str) -> str:
+        """All that the pod wrote."""
+        return self.logs[name].read_text("utf-8", errors="replace")
+
+    def _variables(self, pod: Pod) -> dict[str, str]:
+        """The environment that the template names; a value may refer to those before it."""
+        known: dict[str, str] = {}
+        for source in pod.container.get("envFrom") or ():
+            known |= self._secret(source["secretRef"]["name"])
+        for one in pod.container.get("env") or ():
+            origin = one.get("valueFrom")
+            if origin and origin.get("fieldRef"):
+                known[one["name"]] = _field(pod, origin["fieldRef"]["fieldPath"])
+            elif origin and origin.get("secretKeyRef"):
+                reference = origin["secretKeyRef"]
+                known[one["name"]] = self._secret(reference["name"])[reference["key"]]
+            else:
+                known[one["name"]] = expand(one.get("value") or "", known)
+        return known
+
+    def _secret(self, name: str) -> Mapping[str, str]:
+        if name not in self._secrets:
+            raise NotStartedError(f'CreateContainerConfigError: secret "{name}" not found')
+        return self._secrets[name]
+
+    def _start(self, pod: Pod, command: Sequence[str], variables: Mapping[str, str]) -> Ended:
+        folder = self._folder / f"pod-{next(self._numbers)}"
+        for part in ("work", "out", "tmp"):
+            (folder / part).mkdir(parents=True)
+        self._images.start(pod.container["image"], folder / "environment")
+        mapped, inside = self._placed(folder, command)
+        environment = {
+            "PATH": f"{inside}/environment/bin:/usr/local/bin:/usr/bin:/bin",
+            "HOME": f"{inside}/work",
+            "HOSTNAME": pod.name,
+            "LANG": "C.UTF-8",
+            **self._cache(variables),
+            **self._environment,
+            **variables,
+        }
+        log = self.logs[pod.name] = folder / "log"
+        try:
+            code = self._process(pod, mapped, environment, folder)
+        except OSError as error:
+            code = 64
+            log.write_text(f"fork/exec {command[0]}: {error.strerror}")
+        overdue = code == _OVERDUE
+        return Ended(code=code, log=_tail(log), out=folder / "out", overdue=overdue)
+
+    def _placed(self, folder: Path, command: Sequence[str]) -> tuple[list[str], str]:
+        """The command that runs in the pod's own place, and where its folders lie for it."""
+        if self._unshare:
+            seen = [part for path in self._visible for part in (str(path), str(path)[5:])]
+            start = [*self._unshare, "sh", "-c", _INSIDE, "pod", str(folder), *seen, "--"]
+            return [*start, *command], "/mnt"
+        self._images.redirect(folder / "environment", folder / "out")
+        return [word.replace(_INPUTS, str(folder / "tmp" / "inputs")) for word in command], str(
+            folder
+        )
+
+    def _cache(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Where Python keeps what it compiled, so that not every pod compiles all of it anew.
+
+        What is no part of the code package is the same for all; in packages, files of one time and
+        size may differ, so each has a folder of its own.
+        """
+        package = variables.get("METAFLOW_CODE_SHA")
+        if not package or not self._unshare:
+            return {}
+        cache, shared = self._folder / "compiled" / package, self._folder / "compiled" / "shared"
+        for top in {Path(*path.parts[1:2]) for path in self._images.needed} | {_ENVIRONMENT}:
+            (shared / top).mkdir(parents=True, exist_ok=True)
+            (cache / top).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (cache / top).symlink_to(shared / top)
+        return {"PYTHONPYCACHEPREFIX": str(cache)}
+
+    def _process(
+        self, pod: Pod, command: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> int:
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=folder / "work",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes[pod.name] = process
+        try:
+            process.wait(pod.seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return _OVERDUE
+        finally:
+            del self._processes[pod.name]
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def _namespace() -> list[str]:
+    """The command that gives a process mounts of its own, or nothing where that is not allowed."""
+    for command in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
+        if not shutil.which("unshare"):
+            break
+        attempt = [*command, "mount", "-t", "tmpfs", "pod", "/mnt"]
+        if subprocess.run(attempt, capture_output=True, check=False).returncode == 0:
+            return command
+    return []
+
+
+def _field(pod: Pod, path: str) -> str:
+    fields = {
+        "metadata.name": pod.name,
+        "metadata.namespace": pod.namespace,
+        "metadata.uid": pod.uid,
+        "spec.serviceAccountName": pod.service_account,
+        "spec.nodeName": "machine",
+        "status.hostIP": "127.0.0.1",
+        "status.podIP": "127.0.0.1",
+    }
+    labels = {f"metadata.labels['{name}']": value for name, value in pod.labels.items()}
+    return (fields | labels).get(path, "")
+
+
+def _tail(log: Path) -> str:
+    """The end of the log, as the message of a container that failed has it."""
+    text = log.read_bytes()[-_LOG_BYTES:].decode("utf-8", errors="replace")
+    return "\n".join(text.splitlines()[-80:])
