@@ -73,6 +73,7 @@ class ArgoCluster(Cluster):
         told = json.loads(ready.read_text())
         self.url, self._control, self.webhook = told["url"], told["control"], told["webhook"]
         until(self._webhook_answers, seconds=_START)
+        until(self._serves, seconds=_START)
 
     @classmethod
     @cache
@@ -90,6 +91,11 @@ class ArgoCluster(Cluster):
     def _webhook_answers(self) -> bool:
         health = self.webhook.rpartition("/")[0] + "/health"
         return bool(requests.get(health, timeout=SECONDS).ok)
+
+    def _serves(self) -> bool:
+        """Whether every kind can be listed: a new definition takes a moment, even if it is there."""
+        base = f"{self.url}/apis/{GROUP}/{VERSION}"
+        return all(requests.get(f"{base}/{kind}", timeout=SECONDS).ok for kind in _KINDS)
 
     def stop(self) -> None:
         stdin: IO[bytes] | None = self._process.stdin
@@ -109,6 +115,7 @@ class ArgoCluster(Cluster):
         self._tell("bus/clear")
         if argo != self.argo:
             self._tell("define", _definitions(argo))
+            until(self._serves)
             self.argo = argo
         self.writes()
 
@@ -218,6 +225,8 @@ def _definitions(argo: str) -> str:
 
 
 def _request(method: str, url: str, body: Any = None) -> Any:
-    answer = requests.request(method, url, json=body, timeout=2 * SECONDS)
+    sent = json.dumps(body) if method in ("POST", "PUT") else None
+    kind = {"Content-Type": "application/json"}
+    answer = requests.request(method, url, data=sent, headers=kind, timeout=2 * SECONDS)
     answer.raise_for_status()
     return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text

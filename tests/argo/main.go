@@ -13,6 +13,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -34,6 +35,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/test/integration/fixtures"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -49,9 +51,23 @@ import (
 
 const image = "argo-events"
 
-var scheme = runtime.NewScheme()
+var (
+	scheme = runtime.NewScheme()
+	// What the controllers need to know of the kinds; to ask, the server would have to be a whole one.
+	mapper = meta.NewDefaultRESTMapper(nil)
+)
 
 func init() {
+	for kind, plural := range map[string]string{
+		"Sensor": "sensors", "EventSource": "eventsources", "EventBus": "eventbus",
+	} {
+		resource := aev1.SchemeGroupVersion.WithResource(plural)
+		mapper.AddSpecific(
+			aev1.SchemeGroupVersion.WithKind(kind), resource, resource, meta.RESTScopeNamespace)
+	}
+	definition := apiextensions.SchemeGroupVersion.WithResource("customresourcedefinitions")
+	mapper.AddSpecific(apiextensions.SchemeGroupVersion.WithKind("CustomResourceDefinition"),
+		definition, definition, meta.RESTScopeRoot)
 	must(aev1.AddToScheme(scheme))
 	must(apps.AddToScheme(scheme))
 	must(apiextensions.AddToScheme(scheme))
@@ -97,7 +113,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	cluster, err := client.New(config, client.Options{Scheme: scheme})
+	cluster, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return err
 	}
@@ -169,6 +185,7 @@ func startServer(folder string) (*rest.Config, func(), error) {
 	settings.Dir = filepath.Join(folder, "etcd")
 	settings.LogLevel = "error"
 	settings.LogOutputs = []string{filepath.Join(folder, "etcd.log")}
+	settings.EnableGRPCGateway = false
 	settings.UnsafeNoFsync = true // nothing here outlives the tests
 	local := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	settings.ListenClientUrls, settings.AdvertiseClientUrls = local, local
@@ -193,6 +210,7 @@ func startControllers(ctx context.Context, config *rest.Config, node *node) erro
 	ctrl.SetLogger(klog.Background())
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"},
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper, nil },
 	})
 	if err != nil {
 		return err

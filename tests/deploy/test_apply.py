@@ -22,6 +22,7 @@ from flowproject.flowfiles import Dependency, FlowFile
 from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written
 
 TARGET = Target(git_branch="x", branch="x", production=False, schedules=True)
+_DEPENDENCY = {"name": "e", "eventSourceName": "webhook", "eventName": "event"}
 WANTED = {
     "workflowtemplates": {"oneflow", "twoflow", "sensorflow"},
     "cronworkflows": {"sensorflow"},
@@ -59,7 +60,7 @@ def flow(name: str, content: str) -> Compiled:
         return {"plural": plural, "namespace": namespace, "body": body}
 
     starter = (
-        one("sensors", EVENTS, {"dependencies": ["e"]})
+        one("sensors", EVENTS, {"dependencies": [_DEPENDENCY], "triggers": []})
         if listens
         else one("cronworkflows", NAMESPACE, {"schedules": ["* * * * *"], "workflowSpec": {}})
     )
