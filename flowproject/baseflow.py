@@ -23,7 +23,7 @@ from metaflow.system_context import system_context
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
 from flowproject.packages import equip
-from flowproject.starting import pass_by, take, tell
+from flowproject.starting import decode_parameter, pass_by, take, tell
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
@@ -171,6 +171,13 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             if tick.delivery:
                 print(f"{tick.sensor}: {tick.delivery}")
         sensing.raise_for_failures(seen)
+
+    @classmethod
+    def _get_parameters(cls) -> Iterator[tuple[str, Any]]:
+        # Here and not in `_Equipped`: mutators of others, which come later, may add parameters.
+        for name, parameter in super()._get_parameters():
+            decode_parameter(parameter)
+            yield name, parameter
 
     @property
     def _project(self) -> Project:

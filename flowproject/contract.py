@@ -8,6 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from flowproject.changes.limits import (
+    PARAMETERS_LIMIT,
+    PAYLOAD_LIMIT,
+    VALUE_LIMIT,
+    WORKFLOW_LIMIT,
+)
 from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
 from flowproject.config.kinds import RefusedError
@@ -105,10 +111,12 @@ def _check_flow(
             yield _check_finish(flow, dependency, flows)
         elif sensor := sent.get(dependency.event):
             yield from _check_payload(flow, dependency, sensor)
+            yield from _check_encoded(flow, dependency, sensor)
         else:
             yield _check_stranger(flow, dependency, sent)
     if flow.dependencies:
         yield from _check_unmapped(flow)
+        yield from _check_sizes(flow, sent)
     for what, cron in (("@schedule", flow.schedule), ("reset_at", flow.reset)):
         if cron and (fault := _fault(cron)):
             yield _error(flow, f"has a {what} that Argo Workflows would not keep: {fault}")
@@ -149,6 +157,27 @@ def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
         yield _ok(flow, f"is started by sensor {sensor.name!r}")
 
 
+def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
+    """Whether the parameters that get what comes from data can read how it is sent."""
+    from_data = {sensor.payload_key, "change"}
+    mapped = {name: key for name, key in dependency.parameters.items() if key in from_data}
+    for name, key in mapped.items():
+        if key == "change" and not flow.parameter(name).is_json:
+            yield _error(
+                flow,
+                f"takes parameter {name!r} from the payload's 'change', which is an object: its "
+                "run would fail on a cluster. `self.change` has what is in it; or declare "
+                f"Parameter({name!r}, type=JSONType)",
+            )
+    if mapped and not flow.inherits_ours:
+        yield _note(
+            flow,
+            f"does not inherit BaseFlow, which decodes what sensor {sensor.name!r} sends: "
+            f"parameter {', '.join(map(repr, mapped))} gets every text with other signs than "
+            "letters, digits and a few more encoded, as in 'flowproject-1.IlrDvHJpY2gi'",
+        )
+
+
 def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
     """What to say of an event that no sensor of the project sends."""
     known = {sensor.event_name: sensor.name for sensor in sent.values()}
@@ -166,10 +195,21 @@ def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, S
             f"that the sensor sends. Write @on_change({known[dependency.event]!r})",
         )
     near = closest(dependency.event, [*known, *sent])
-    return _note(
-        flow,
+    message = (
         f"waits for {dependency.event!r}, which must come from elsewhere and starts it on every "
-        f"branch: see foreign_event_branches under [deploy]. {near}".rstrip(),
+        f"branch: see foreign_event_branches under [deploy]. {near}"
+    ).rstrip()
+    return _note(flow, f"{message} {_trust(dependency)}".rstrip())
+
+
+def _trust(dependency: Dependency) -> str:
+    """What a flow takes on with parameters from an event that nobody encodes."""
+    if not dependency.parameters:
+        return ""
+    named = ", ".join(map(repr, dependency.parameters))
+    return (
+        f"On a cluster a shell reads what the event has for {named}: who may send it may run "
+        "commands in the flow's pods"
     )
 
 
@@ -202,6 +242,30 @@ def _check_unmapped(flow: FlowFile) -> Iterator[Finding]:
                 flow,
                 f"requires parameter {parameter.name!r}, and none of its events gives it. {fix}",
             )
+
+
+def _check_sizes(flow: FlowFile, sent: Mapping[str, Sensor]) -> Iterator[Finding]:
+    """A note if all sensors that are waited for, with the largest values, are too much for a run.
+
+    One event never is: so small are ours kept.
+    """
+    ours = [one for one in flow.dependencies if one.event in sent]
+    parameters = {
+        name
+        for one in ours
+        for name, key in one.parameters.items()
+        if key == sent[one.event].payload_key
+    }
+    values = len(parameters) * VALUE_LIMIT
+    payloads = len(ours) * PAYLOAD_LIMIT
+    if values > PARAMETERS_LIMIT or values + payloads > WORKFLOW_LIMIT:
+        yield _note(
+            flow,
+            f"waits for {len(ours)} sensors, whose events have at most {PAYLOAD_LIMIT:,} bytes "
+            f"each, {VALUE_LIMIT:,} of them for a parameter. A run gets at most "
+            f"{PARAMETERS_LIMIT:,} bytes in parameters and {WORKFLOW_LIMIT:,} in all: if every "
+            "value is that large, it does not start. `self.change` has any value, so map fewer",
+        )
 
 
 def _check_sensor(sensor: Sensor, event: str, flows: Sequence[FlowFile]) -> Finding:

@@ -1,27 +1,41 @@
-"""The one home of Metaflow's `ArgoEvent`: putting an event on the bus, or saying that it failed.
+"""Putting an event on the bus, or saying that it failed.
 
 The bus is Argo Events' webhook on a cluster and the local loop on a laptop; both get the same
-HTTP POST. What an event says is decided in `changes.payload`.
+HTTP POST, which says what Metaflow's `ArgoEvent` would say. What an event says of a change is
+decided in `changes.payload`.
 """
 
 import os
+import time
 from collections.abc import Mapping
-from http.client import InvalidURL
-from typing import Any, Final
+from datetime import UTC, datetime
+from http.client import HTTPException, InvalidURL
+from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-
-from metaflow.exception import MetaflowException
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+from uuid import uuid4
 
 from flowproject.changes.canonical import Json
+from flowproject.changes.encoding import ascii_json
 from flowproject.errors import DeliveryError
 
 __all__ = ["bus_address", "full_name", "publish", "shown"]
 
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
+_SECONDS: Final = 60
+_LONGEST_ANSWER: Final = 64 * 1024
+_REDIRECT: Final = 300
+_CLIENT_ERROR: Final = 400
+_SIGN_IN_FIRST: Final = (401, 403, 407)
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
+
+_SIGN_IN: Final = (
+    "A sign-in may stand before the bus: set METAFLOW_ARGO_EVENTS_WEBHOOK_AUTH=service if it takes "
+    "Metaflow's headers, or METAFLOW_ARGO_EVENTS_WEBHOOK_URL to the bus' own address"
+)
 
 
 def bus_address() -> str:
@@ -51,47 +65,126 @@ def full_name(event_name: str, *, project: str, branch: str) -> str:
 def publish(name: str, payload: Mapping[str, Json]) -> None:
     """Put an event on the bus, under its full name.
 
-    Refused connections are tried again by Metaflow; timeouts, 429 and server errors here, with
-    exponential backoff and jitter, a bounded number of times.
+    It says what Metaflow's `ArgoEvent` says, in signs that nothing on the way to a run takes for
+    its own. Refused connections, timeouts, 429 and server errors are tried again, with exponential
+    backoff and jitter, a bounded number of times.
 
     Raises:
-        DeliveryError: if the bus has not taken it.
+        DeliveryError: if the bus has not taken it: only a 2xx to the POST itself says so.
     """
     import stamina
-    from metaflow.integrations import ArgoEvent
 
-    event = ArgoEvent(name=name, url=bus_address())
+    body = _body(name, payload)
+    address = bus_address()
     try:
         for attempt in stamina.retry_context(
             on=_is_transient, attempts=_ATTEMPTS, wait_initial=_FIRST_WAIT
         ):
             with attempt:
-                event.publish(payload=dict(payload), ignore_errors=False)
-    except MetaflowException as error:
-        raise DeliveryError(
-            f"The event {name!r} was not taken by the bus: {_reason(error)}",
-            where=f"Bus {shown(bus_address())}",
-            allowed="The change is recorded; it keeps its id and is delivered by the next tick",
-            fix="Check that the bus is up",
-        ) from error
+                _reach(address, body)
+    except HTTPError as error:
+        raise _failure(name, address, _answer(error), fix=_fix(error)) from error
+    except _NotTheBusError as error:
+        raise _failure(name, address, str(error), fix=_SIGN_IN) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise _failure(name, address, _reason(error), fix="Check that the bus is up") from error
+
+
+class _NotTheBusError(Exception):
+    """Something before the bus took the POST for itself."""
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect is no answer of the bus: to follow it would GET a page and call that sent."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _body(name: str, payload: Mapping[str, Json]) -> bytes:
+    now = time.time()
+    fields: dict[str, Json] = {
+        "name": name,
+        "id": str(uuid4()),
+        "timestamp": int(now),
+        "utc_date": datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"),
+        "generated-by-metaflow": True,
+        **payload,
+    }
+    return ascii_json({"name": name, "payload": fields}).encode("ascii")
+
+
+def _reach(address: str, body: bytes) -> None:
+    """Post the event; a bus that can't be reached is asked as often as Metaflow would ask it."""
+    import stamina
+    from metaflow.metaflow_config import SERVICE_RETRY_COUNT
+
+    for attempt in stamina.retry_context(
+        on=_is_unreachable, attempts=SERVICE_RETRY_COUNT, wait_initial=_FIRST_WAIT
+    ):
+        with attempt:
+            _post(address, body)
+
+
+def _post(address: str, body: bytes) -> None:
+    from metaflow.metaflow_config import ARGO_EVENTS_WEBHOOK_AUTH, SERVICE_HEADERS
+
+    service = SERVICE_HEADERS if ARGO_EVENTS_WEBHOOK_AUTH == "service" else {}
+    headers = {"Content-Type": "application/json", **service}
+    request = Request(address, method="POST", headers=headers, data=body)  # noqa: S310  # it is configured
+    try:
+        with build_opener(_NoRedirect).open(request, timeout=_SECONDS) as answer:
+            answer.read(_LONGEST_ANSWER)
+            if answer.headers.get_content_type() == "text/html":
+                raise _NotTheBusError("a page was answered, and an event bus answers none")
+    except HTTPError as error:
+        error.close()
+        raise
 
 
 def _is_transient(error: Exception) -> bool:
-    cause = error.__context__
-    if isinstance(cause, HTTPError):
-        return cause.code == _TOO_MANY_REQUESTS or cause.code >= _SERVER_ERROR
-    if isinstance(cause, URLError):
-        return isinstance(cause.reason, TimeoutError)
-    return isinstance(cause, TimeoutError | ConnectionError)
+    if isinstance(error, HTTPError):
+        return error.code == _TOO_MANY_REQUESTS or error.code >= _SERVER_ERROR
+    if isinstance(error, URLError):
+        return isinstance(error.reason, TimeoutError)
+    return isinstance(error, TimeoutError | ConnectionError)
 
 
-def _reason(error: Exception) -> Any:  # whatever the cause says of itself
-    cause = error.__context__
-    if isinstance(cause, InvalidURL):
-        return "its address is malformed"  # the cause would quote a password in it
-    if isinstance(cause, URLError) and not isinstance(cause, HTTPError):
-        return cause.reason
-    return cause or error
+def _is_unreachable(error: Exception) -> bool:
+    return (
+        isinstance(error, URLError)
+        and not isinstance(error, HTTPError)
+        and not isinstance(error.reason, TimeoutError)
+    )
+
+
+def _failure(name: str, address: str, reason: object, *, fix: str) -> DeliveryError:
+    return DeliveryError(
+        f"The event {name!r} was not taken by the bus: {reason}",
+        where=f"Bus {shown(address)}",
+        allowed="The change is recorded; it keeps its id and is delivered by the next tick",
+        fix=fix,
+    )
+
+
+def _answer(error: HTTPError) -> str:
+    location = error.headers.get("Location") if _is_redirect(error) else None
+    return f"{error} (it points to {shown(location)})" if location else str(error)
+
+
+def _fix(error: HTTPError) -> str:
+    sign_in = _is_redirect(error) or error.code in _SIGN_IN_FIRST
+    return _SIGN_IN if sign_in else "Check that the bus is up"
+
+
+def _is_redirect(error: HTTPError) -> bool:
+    return _REDIRECT <= error.code < _CLIENT_ERROR
+
+
+def _reason(error: Exception) -> object:
+    if isinstance(error, InvalidURL | ValueError):
+        return "its address is malformed"  # the error would quote a password in it
+    return error.reason if isinstance(error, URLError) else error
 
 
 def shown(address: str) -> str:

@@ -4,12 +4,11 @@ import json
 from typing import Final
 
 from flowproject.changes.canonical import Json
+from flowproject.changes.encoding import ascii_json, encode, encode_whole
 from flowproject.changes.entry import FORMAT, Entry
+from flowproject.changes.limits import PAYLOAD_LIMIT, VALUE_LIMIT
 
-__all__ = ["METAFLOW_KEYS", "PAYLOAD_LIMIT", "payload"]
-
-PAYLOAD_LIMIT: Final = 32 * 1024
-"""Bytes that a payload stays under; Argo Events refuses bodies of more than a megabyte."""
+__all__ = ["METAFLOW_KEYS", "payload"]
 
 METAFLOW_KEYS: Final = ("generated-by-metaflow", "id", "name", "timestamp", "utc_date")
 """Payload keys that every event has, because Metaflow puts them there."""
@@ -27,7 +26,8 @@ def payload(
     `location` is where the journal keeps the entry, `attempt` is above 1 if a person replays it,
     and `first_seq` is the oldest of the changes that are told together (default: it is one). What
     does not fit is left out, the least needed first, and its size is given instead: a run reads it
-    from the journal. What is small stays, because leaving it out would not help.
+    from the journal. What is small stays, because leaving it out would not help. Whatever comes
+    from data is encoded, so that a flow may map any key of it.
     """
     change: dict[str, Json] = {
         "v": FORMAT,
@@ -49,19 +49,21 @@ def payload(
         "run": entry.run,
         "entry": location,
     }
-    for left_out in _OPTIONAL:
-        message = _message(entry, change, payload_key)
+    value = encode_whole(entry.value)
+    if _size(value) > VALUE_LIMIT:
+        value = encode_whole(_left_out(entry.value))
+    for name in _OPTIONAL:
+        message = {"id": entry.id, payload_key: value, "change": encode(change)}
         if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
             return message
-        if (size := _size(change[left_out])) > _SMALL:
-            change[left_out] = {"left_out_bytes": size}
-    return _message(entry, change, payload_key)
+        if _size(encode(change[name])) > _SMALL:
+            change[name] = _left_out(change[name])
+    return {"id": entry.id, payload_key: value, "change": encode(change)}
 
 
-def _message(entry: Entry, change: dict[str, Json], payload_key: str) -> dict[str, Json]:
-    return {"id": entry.id, payload_key: change["value"], "change": change}
+def _left_out(value: Json) -> dict[str, Json]:
+    return {"left_out_bytes": len(json.dumps(value))}
 
 
 def _size(value: Json) -> int:
-    # Metaflow sends ASCII: one character can take twelve bytes on the wire.
-    return len(json.dumps(value))
+    return len(ascii_json(value))

@@ -46,7 +46,7 @@ def check(
         findings += _check_flows(project, root)
     if for_deploy:
         with working("Asking cluster and datastore"):
-            findings += _check_deployment()
+            findings += _check_deployment(project, root)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -115,10 +115,15 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
     return [Finding(subject=files, state="ok", message=names), *check_contract(project, flows)]
 
 
-def _check_deployment() -> list[Finding]:
+def _check_deployment(project: Project, root: Path) -> list[Finding]:
+    from flowproject.deploy.equipment import check_equipment
     from flowproject.deploy.preflight import check_deployment
 
-    return check_deployment()
+    try:
+        flows = describe_flows(root)
+    except FlowError:  # told already
+        flows = ()
+    return [*check_equipment(project, project.deploy, flows), *check_deployment()]
 
 
 def _failed(subject: str, message: str, error: FlowprojectError) -> Finding:

@@ -35,7 +35,11 @@ class Deploy:
     environment: Environment = ""
     """What makes the environments of remote steps: `fast-bakery` on Outerbounds, `pypi` elsewhere;
     either gives each step the packages that the configured sources need. Empty: steps run in the
-    image as it is, which must have them."""
+    image as it is, and `image_has_packages` must say that it has them."""
+
+    image_has_packages: bool = False
+    """Whether the image that steps run in has what the configured sources need, so that no
+    `environment` must make it. `flowproject check --deploy` lists the packages."""
 
     with_: tuple[str, ...] = ()
     """Decorators for every step, as Metaflow's `--with` takes them, such as

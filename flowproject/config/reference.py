@@ -4,6 +4,7 @@ The words about a key stand in `model`, below the key; here is only how the page
 """
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,7 +167,8 @@ def _default(key: Key) -> str:
     if key.required:
         return "**required**"
     default: Any = plain_default(key)
-    quoted = f'"{default}"' if isinstance(default, str) else f"{default}"
+    # Texts and lists of them are spelled the same in TOML.
+    quoted = json.dumps(default) if isinstance(default, str | tuple) else f"{default}"
     return "not set" if default is None else f"`{quoted}`"
 
 

@@ -32,6 +32,10 @@ _MOVING_VARIABLES: Final = frozenset(
         "USER",
     }
 )
+_UNORDERED: Final = frozenset({"exprs", "parameters"})
+"""Lists of Argo whose items have names or must all hold. Metaflow writes some in the order of a
+set, so what it deployed without us would look like a change."""
+
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
 
 
@@ -131,6 +135,7 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
 def _settled(value: Any, moving: Mapping[str, str]) -> Any:
     """The value without what moves, and without what says nothing."""
     if isinstance(value, Mapping):
+        value = {key: _ordered(key, item) for key, item in value.items()}
         kept = {key: item for key, item in value.items() if not _moves(key)}
         settled = {key: _settled(item, moving) for key, item in kept.items()}
         return {key: item for key, item in settled.items() if item not in (None, {}, [])}
@@ -139,6 +144,13 @@ def _settled(value: Any, moving: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         for text, stand_in in moving.items():
             value = value.replace(text, stand_in)
+    return value
+
+
+def _ordered(key: str, value: Any) -> Any:
+    """The value; in one order if it is a list whose order means nothing."""
+    if key in _UNORDERED and isinstance(value, list):
+        return sorted(value, key=lambda item: json.dumps(item, sort_keys=True))
     return value
 
 

@@ -132,6 +132,9 @@ def _watch_compiler(path: Path, *, paused: bool, foreign_events: bool) -> dict[s
 
         def _process_triggers(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
             self.triggers, self.trigger_options = super()._process_triggers()
+            for trigger in self.triggers:
+                # Of one event without a mapping Metaflow maps a set, in the order of its hashes.
+                trigger["parameters"] = dict(sorted(trigger.get("parameters", {}).items()))
             flow = description(self.flow, path, self)
             told["flow"] = flow.to_json()
             # The whole trigger, also what of it is ours: on half of what it waits for, a flow

@@ -11,6 +11,7 @@ from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
 from flowproject.deploy.revision import Revision, look_behind, tags_of
@@ -118,7 +119,9 @@ class Deployment:
             for one in compiled
             if (one.flow.project, one.flow.branch) != (name, branch)
         ]
-        findings = check_contract(self.project, [one.flow for one in compiled])
+        flows = [one.flow for one in compiled]
+        findings = check_contract(self.project, flows)
+        findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
     def _marks(self) -> dict[str, str]:

@@ -3,11 +3,9 @@
 Bound to 127.0.0.1 only. It checks and hands over events; what they start is not its business.
 """
 
-import json
-import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,14 +14,19 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from flowproject.changes.limits import EVENT_LIMIT
+from flowproject.dev.payload import Event
 from flowproject.dev.serving import HOST, serve
-from flowproject.dev.triggers import Event
 
 __all__ = ["PATH", "application", "parse_event", "serve_bus"]
 
 PATH: Final = "/event"
 _LARGEST: Final = 1024 * 1024
 """Bytes of a body: the default of Argo Events' webhook."""
+
+_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_FROM_A_PAGE: Final = ("origin", "sec-fetch-site")
+"""Headers that a browser adds to what a page posts elsewhere, and that no page can leave out."""
 
 Accept = Callable[[Event], bool]
 """Takes an event, or answers False because the loop is stopping."""
@@ -40,7 +43,7 @@ def application(accept: Accept) -> Starlette:
 
     async def receive(request: Request) -> Response:
         try:
-            _check_type(request)
+            _check_sender(request)
             taken = accept(parse_event(await _body(request)))
         except _Refused as refusal:
             return PlainTextResponse(f"{refusal}\n", status_code=refusal.status)
@@ -50,34 +53,30 @@ def application(accept: Accept) -> Starlette:
 
     # A page in a browser may resolve its own name to this address: its Host gives it away.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    return Starlette(routes=[Route(PATH, receive, methods=["POST"])], middleware=[hosts])
+    bus = Starlette(routes=[Route(PATH, receive, methods=_METHODS)], middleware=[hosts])
+    bus.router.redirect_slashes = False
+    return bus
 
 
 def parse_event(body: bytes) -> Event:
     """The event in the body of a POST, as `metaflow.integrations.ArgoEvent` sends it."""
     try:
-        data = json.loads(
-            body, parse_constant=_no_constant, parse_float=_finite, parse_int=_in_range
-        )
-    except (ValueError, RecursionError) as error:
+        event = Event.received(body)
+    except RecursionError as error:
+        raise _Refused(400, "the body is nested too deep") from error
+    except ValueError as error:
         raise _Refused(400, f"the body is not JSON: {error}") from error
-    if not _is_text(data):
-        raise _Refused(400, "the body has half of a surrogate pair, which is no text")
-    if not isinstance(data, dict) or not isinstance(data.get("payload"), dict):
-        raise _Refused(400, 'the body must be {"name": ..., "payload": {...}}')
-    payload: dict[str, Any] = data["payload"]
-    name = payload.get("name")
-    if not isinstance(name, str) or not name:
-        raise _Refused(400, 'payload["name"] must be the name of the event: sensors compare it')
-    return Event(payload=payload)
-
-
-def _is_text(data: object) -> bool:
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    if event is None:
+        raise _Refused(
+            400, 'the body must be {"name": ..., "payload": {...}}; a cluster drops any other'
+        )
+    if not event.name:
+        raise _Refused(
+            400,
+            'payload["name"] must be the name of the event: sensors compare it, and a cluster '
+            "drops an event without",
+        )
+    return event
 
 
 @asynccontextmanager
@@ -87,11 +86,12 @@ async def serve_bus(accept: Accept, *, port: int = 0) -> AsyncIterator[str]:
         yield f"http://{host}:{taken}{PATH}"
 
 
-def _check_type(request: Request) -> None:
-    # A web page can post a form or plain text to any address without asking; JSON it can't.
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise _Refused(415, "the Content-Type must be application/json")
+def _check_sender(request: Request) -> None:
+    if request.method != "POST":
+        raise _Refused(400, "http method does not match: send an event with POST")
+    # A page of any site can post to this address without asking; a cluster is out of its reach.
+    if any(header in request.headers for header in _FROM_A_PAGE):
+        raise _Refused(403, "a page in a browser may not send events to this machine's bus")
 
 
 async def _body(request: Request) -> bytes:
@@ -99,21 +99,11 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST:
-            raise _Refused(413, f"the body is larger than {_LARGEST} bytes")
+            raise _Refused(400, f"the body is larger than {_LARGEST} bytes")
+    if len(body) > EVENT_LIMIT:
+        raise _Refused(
+            500,
+            f"failed to record event: it has {len(body)} bytes, and the bus of a cluster holds no "
+            f"more than about {EVENT_LIMIT}. Send a reference to the data instead",
+        )
     return bytes(body)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is out of range")
-    return number
-
-
-def _in_range(text: str) -> int:
-    _finite(text)
-    return int(text)

@@ -24,11 +24,11 @@ from flowproject.dev.happenings import (
     Warned,
 )
 from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.payload import Event
 from flowproject.dev.runs import end_task_id, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
-    Event,
     Start,
     Wait,
     WaitingEvents,

@@ -15,10 +15,10 @@ from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping
 from flowproject.dev.launcher import Launcher, logs_folder
+from flowproject.dev.payload import Event
 from flowproject.dev.scheduler import Clock, SystemClock, Timetable
 from flowproject.dev.schedules import Entry, due_times, in_words, rules_of
 from flowproject.dev.settings import Reason, Result, Settings
-from flowproject.dev.triggers import Event
 from flowproject.flowfiles import FlowFile, describe_flows
 from flowproject.listeners import record_listeners
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from flowproject.dev.payload import LIMIT, NotPassable, argument, variable
+from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
+from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.errors import closest
 from flowproject.flowfiles import Dependency, FlowFile
 
 __all__ = [
     "NOTHING_WAITS",
     "Drop",
-    "Event",
     "Start",
     "Verdict",
     "Wait",
@@ -27,25 +27,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """What was put on the bus: only the payload counts, its own `name` included."""
-
-    payload: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The name that sensors compare."""
-        return str(self.payload.get("name", ""))
-
-    @property
-    def id(self) -> str:
-        """The id that its publisher gave it, for people: Argo Events does not look at it."""
-        return str(self.payload.get("id", ""))
-
-
 WaitingEvents = Mapping[str, Event]
 """Alias of a dependency -> the latest event that satisfied it."""
+
+_REFERENCE: Final = "Send a reference to the data instead"
 
 NOTHING_WAITS: Final[WaitingEvents] = MappingProxyType({})
 
@@ -127,7 +112,7 @@ def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> E
         **({"project_flow_name": flow.full_name} if flow.project else {}),
         "auto-generated-by-metaflow": "True",
     }
-    return Event(payload=payload)
+    return Event.sent(payload)
 
 
 def _refusal(flow: FlowFile, dependency: Dependency, event: Event) -> str:
@@ -146,8 +131,9 @@ def _start(flow: FlowFile, waiting: WaitingEvents) -> Verdict:
     environment: dict[str, str] = {}
     warnings: list[str] = []
     for dependency in flow.dependencies:
-        payload = waiting[dependency.alias].payload
-        name, text = variable(dependency, payload)
+        event = waiting[dependency.alias]
+        payload = event.payload
+        name, text = variable(dependency, event)
         environment[name] = text
         for parameter, key in dependency.parameters.items():
             if key not in payload:
@@ -159,7 +145,7 @@ def _start(flow: FlowFile, waiting: WaitingEvents) -> Verdict:
             warnings += [found.warning] if found.warning else []
             if found.text is not None:
                 arguments[parameter] = found.text
-    if too_long := _too_long({**environment, **arguments}):
+    if too_long := _too_long(environment, arguments):
         return Drop(reason=too_long)
     events = tuple(waiting[dependency.alias] for dependency in flow.dependencies)
     return Start(
@@ -167,12 +153,24 @@ def _start(flow: FlowFile, waiting: WaitingEvents) -> Verdict:
     )
 
 
-def _too_long(texts: Mapping[str, str]) -> str:
-    for name, text in texts.items():
-        size = len(f"--{name}={text}".encode())
-        if size > LIMIT:
+def _too_long(environment: Mapping[str, str], arguments: Mapping[str, str]) -> str:
+    """What of the payloads would not reach a run; empty if all of it does."""
+    for name, text in environment.items():
+        if (size := len(f"{name}={text}".encode())) > VARIABLE_LIMIT:
             return (
-                f"{name} would have {size} bytes, and Linux allows {LIMIT} for an argument or "
-                "environment variable, here as on a cluster. Send a reference to the data instead"
+                f"{name} would have {size} bytes, and Linux allows {VARIABLE_LIMIT} for an "
+                f"environment variable, here as on a cluster. {_REFERENCE}"
             )
+    parameters = sum(len(text.encode()) for text in arguments.values())
+    if parameters > PARAMETERS_LIMIT:
+        return (
+            f"its parameters {', '.join(arguments)} would have {parameters} bytes, and a cluster "
+            f"passes no more than {PARAMETERS_LIMIT} to a run. {_REFERENCE}"
+        )
+    together = parameters + sum(len(text.encode()) for text in environment.values())
+    if together > WORKFLOW_LIMIT:
+        return (
+            f"its payloads and parameters would have {together} bytes, and a Workflow on a cluster "
+            f"holds no more than {WORKFLOW_LIMIT}. {_REFERENCE}"
+        )
     return ""

@@ -5,13 +5,14 @@ file. Nothing here runs a flow.
 """
 
 from flowproject.flowfiles.find import ask_child, describe_flows, find_flow_files
-from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter
+from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter, FlowStep
 
 __all__ = [
     "Cron",
     "Dependency",
     "FlowFile",
     "FlowParameter",
+    "FlowStep",
     "ask_child",
     "describe_flows",
     "find_flow_files",

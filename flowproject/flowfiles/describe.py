@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
-from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter
+from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter, FlowStep
 
 __all__ = ["description", "main"]
 
@@ -87,6 +87,7 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
         dependencies=dependencies,
         reset=_reset(argo.trigger_options or {}),
         parameters=parameters,
+        steps=tuple(_step(getattr(flow, name)) for name in flow._graph.sorted_nodes),  # noqa: SLF001
         end_step=getattr(flow._graph, "end_step", "end"),  # noqa: SLF001
         metadata=system_context.metadata.metadata_str(),
         local_root=LocalStorage.get_datastore_root_from_config(lambda *_, **__: None),
@@ -116,6 +117,16 @@ def _parameter(item: dict[str, Any]) -> FlowParameter:
         required=bool(item["is_required"]),
         type=item["type"],
         has_default=item["value"] != "null",
+    )
+
+
+def _step(step: Any) -> FlowStep:
+    mutators = {type(one).__name__ for one in step.config_decorators}
+    environments = [one for one in step.decorators if one.name in {"conda", "pypi"}]
+    return FlowStep(
+        name=step.name,
+        marks=tuple(sorted(mutators | {one.name for one in step.decorators})),
+        is_bare=any(str(one.attributes.get("disabled")).lower() == "true" for one in environments),
     )
 
 

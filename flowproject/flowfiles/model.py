@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-__all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter"]
+__all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter", "FlowStep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,17 @@ class FlowParameter:
     def is_json(self) -> bool:
         """Whether the value is parsed as JSON by Metaflow."""
         return self.type == "JSON"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowStep:
+    """One step of a flow, as far as it says what it needs installed."""
+
+    name: str
+    marks: tuple[str, ...] = ()
+    """Names of its decorators and mutators."""
+    is_bare: bool = False
+    """Whether it says itself that it wants no environment: `@pypi(disabled=True)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +87,7 @@ class FlowFile:
     reset: Cron | None = None
     """When events that wait for others are forgotten (`options={"reset_at": ...}`)."""
     parameters: tuple[FlowParameter, ...] = ()
+    steps: tuple[FlowStep, ...] = ()
     end_step: str = "end"
     metadata: str = ""
     """Where its runs are recorded, in the form that `metaflow.metadata()` takes."""
@@ -113,5 +125,8 @@ class FlowFile:
                 "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
                 "sensors": tuple(data["sensors"]),
                 "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
+                "steps": tuple(
+                    FlowStep(**{**item, "marks": tuple(item["marks"])}) for item in data["steps"]
+                ),
             }
         )

@@ -3,8 +3,9 @@
 It is all done before the first line of the user's. What a flow sees of its change is `change.py`.
 """
 
+from flowproject.starting.parameters import decode_parameter
 from flowproject.starting.passing import pass_by
 from flowproject.starting.taking import take
 from flowproject.starting.telling import tell
 
-__all__ = ["pass_by", "take", "tell"]
+__all__ = ["decode_parameter", "pass_by", "take", "tell"]

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from metaflow import current
 
+from flowproject.changes.encoding import decode
+
 __all__ = ["Told", "events", "note", "told", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
@@ -32,7 +34,8 @@ class Told:
 
 def told(first_step: str) -> Told:
     """What this run is told, the newest change first; no changes if it was started by hand."""
-    changes = [event["change"] for event in events("event") if _is_ours(event.get("change"))]
+    told_of = [event.get("change") for event in events("event")]
+    changes: list[Any] = [decode(change) for change in told_of if _is_ours(change)]
     if not current.origin_run_id:
         return Told(changes=changes, run=f"{current.flow_name}/{current.run_id}")
     origin = told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)

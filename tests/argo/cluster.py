@@ -176,6 +176,9 @@ class ArgoCluster(Cluster):
         """What the bus keeps of all Sensors."""
         return Records(**self._tell("bus/records"))
 
+    def pending(self) -> bool:
+        return any(self.records().consumers.values())
+
     def listening(self, sensor: str) -> bool:
         """Whether the Sensor's present process has subscribed to its events."""
         known = self._tell("processes").get(sensor)

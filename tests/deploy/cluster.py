@@ -113,6 +113,10 @@ class Cluster(ABC):
     def away(self) -> Any:
         """While in it, a context in which the API server can't be reached."""
 
+    def pending(self) -> bool:
+        """Whether the bus has taken events that no Sensor has done with yet."""
+        return False
+
     @property
     def names(self) -> dict[str, set[str]]:
         """Kind → names of all objects that are there; kinds without any are left out."""

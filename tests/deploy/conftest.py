@@ -110,6 +110,16 @@ class Repository:
         (self.root / f"{name.lower()}.py").write_text(text)
 
 
+def run_in_images(root: Path) -> None:
+    """Say that images have all that steps need: what makes environments is not installed here."""
+    config = root / "flowproject.toml"
+    shipped = 'environment = "pypi"', "image_has_packages = false"
+    text = config.read_text()
+    assert all(text.count(line) == 1 for line in shipped)
+    text = text.replace(shipped[0], 'environment = ""')
+    config.write_text(text.replace(shipped[1], "image_has_packages = true"))
+
+
 ON_ARGO = os.environ.get("TEST_CLUSTER") == "argo"
 """Whether the cluster is the real one, which `make argo` builds, or the emulator."""
 
@@ -188,12 +198,12 @@ class Argo:
     image = "weather:1"
     """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, visible: Path) -> None:
-        self.api = Api(kubeconfig)
+    def __init__(self, cluster: Cluster, folder: Path, visible: Path) -> None:
+        self.api = Api(cluster.kubeconfig)
         contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
         images = Images(folder / "images", contents)
         self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
-        self.controller = Controller(self.api, self.machine)
+        self.controller = Controller(self.api, self.machine, pending=cluster.pending)
 
     def log(self, workflow: Mapping[str, Any], step: str) -> str:
         """What the pods of a step wrote, attempt after attempt."""
@@ -216,7 +226,10 @@ def argo(
 ) -> Iterator[Argo]:
     """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
     folder = tmp_path_factory.mktemp("machine")
-    running = Argo(cluster.kubeconfig, folder, tmp_path_factory.getbasetemp())
+    running = Argo(cluster, folder, tmp_path_factory.getbasetemp())
+    if ON_ARGO:
+        yield running
+        return
     events = ArgoEvents(running.api)
     environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
     yield running
@@ -237,6 +250,7 @@ def new_repository(
         for name in ("flowproject.toml", *mine):
             shutil.copy(ROOT / name, root)
         shutil.copytree(ROOT / "sql", root / "sql")
+        run_in_images(root)
         repository = Repository(root=root, environment=environment)
         subprocess.run(["git", "init", "--quiet", "--bare", folder / "origin"], check=True)
         repository.git("init", "--quiet", "--initial-branch", "main")

@@ -12,7 +12,7 @@ import pytest
 
 from flowproject.config import load
 from flowproject.deploy.branches import target_of
-from flowproject.deploy.compiled import essence_of
+from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.plan import make_plan
 from flowproject.deploy.report import of_plan
@@ -30,6 +30,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
 ) -> None:
     """And what Metaflow deployed is taken over by the next deployment, which says so."""
     (repository.root / "sensorflow.py").rename(repository.root / "sensorflow.txt")
+    want_more_parameters(repository)
     command = ["--production", "argo-workflows", "create", "--tag", "x:y"]
     subprocess.run(
         [sys.executable, "starterflow.py", *command],
@@ -72,6 +73,13 @@ def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     assert compiled.package[1]
 
 
+def want_more_parameters(repository: Repository) -> None:
+    """Metaflow maps those of a flow with one event in the order of a set."""
+    flow = repository.root / "starterflow.py"
+    more = "".join(f'    p{number} = Parameter("p{number}", default="")\n' for number in range(7))
+    flow.write_text(flow.read_text().replace("    since = ", f"{more}    since = "))
+
+
 def drawn(text: str) -> str:
     """The text without the name that Metaflow draws for a file: we draw the same each time."""
     marker = "metaflow.plugins.argo.set_parameters "
@@ -109,20 +117,19 @@ def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
     text = needy.read_text().replace("import step", "import Parameter, step")
     needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
+    config = repository.root / "flowproject.toml"
+    config.write_text(config.read_text().replace("image_has_packages = true", ""))
     cluster.writes()
     deployed = repository.flowproject("deploy")
     assert deployed.code == 7
-    assert "requires parameter 'day' from the payload's 'day'" in deployed.rows["NeedyFlow"][1]
+    assert "requires parameter 'day' from the payload's 'day'" in deployed.out
+    assert "NeedyFlow runs steps start, end in an image as it is, which lacks" in deployed.out
     assert cluster.writes() == []
 
 
 def test_preflight_says_what_is_missing_and_what_to_do(
     repository: Repository, cluster: Cluster
 ) -> None:
-    (repository.root / "needyflow.py").unlink()
-    fine = repository.flowproject("check", "--deploy")
-    assert fine.code == 0, fine.out
-    assert fine.rows["ok"]
     cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
@@ -135,6 +142,12 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
+    assert 'Under [deploy] set `environment = "pypi"`' in lacking.out
+    cluster.deny()
+    (repository.root / "needyflow.py").unlink()
+    fine = repository.flowproject("check", "--deploy")
+    assert fine.code == 0, fine.out
+    assert fine.rows["ok"]
 
 
 _BOTH = """from metaflow import namespaced_event_name, step, trigger
@@ -214,3 +227,23 @@ def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
         assert [one.reason for one in results if isinstance(one, Refused)] == []
         [tokens] = home.glob("mfprj-*")
         assert json.loads(tokens.read_text())["production_token"]
+
+
+@pytest.mark.thorough
+def test_a_flow_compiles_to_the_same_under_every_hash_seed(
+    new_repository: Callable[..., Repository], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = new_repository()
+    want_more_parameters(repository)
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    found = set()
+    for seed in range(20):
+        monkeypatch.setenv("PYTHONHASHSEED", str(seed))
+        results = compile_flows(
+            repository.root, repository.target("main"), load(repository.root).deploy
+        )
+        told = [(one.name, one.fingerprint) for one in results if isinstance(one, Compiled)]
+        assert len(told) == 2
+        found.add(tuple(told))
+    assert len(found) == 1

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-__all__ = ["ExpressionError", "evaluate"]
+__all__ = ["ExpressionError", "InvalidExpressionError", "evaluate"]
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>-?\d+(?:\.\d+)?)(?![\w.-])|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
@@ -21,13 +21,17 @@ _Value = Callable[[], Any]
 
 
 class ExpressionError(ValueError):
-    """The expression has no value: a syntax that is not known, or a member of nothing."""
+    """The expression has no value, such as the member of nothing."""
+
+
+class InvalidExpressionError(ExpressionError):
+    """It is no expression, or none of those that are known here."""
 
 
 def evaluate(expression: str, names: Mapping[str, Any], *, words_are_text: bool = False) -> Any:
     """The value of the expression; None is Go's nil.
 
-    Raises `ExpressionError`. With `words_are_text` a name that nothing has is its own text.
+    With `words_are_text` a name that nothing has is its own text. Raises `ExpressionError`.
     """
     parser = _Parser(expression, {**_FUNCTIONS, **names}, words_are_text=words_are_text)
     value = parser.ternary()
@@ -58,13 +62,13 @@ class _Parser:
         while position < len(text.rstrip()):
             found = _TOKEN.match(text, position)
             if not found or not found.lastgroup:
-                raise ExpressionError(f"Invalid token at {text[position:]!r}")
+                raise InvalidExpressionError(f"Invalid token at {text[position:]!r}")
             self._tokens.append((found.lastgroup, found[found.lastgroup]))
             position = found.end()
 
     def end(self) -> None:
         if self._tokens:
-            raise ExpressionError(f"unexpected {self._tokens[0][1]!r}")
+            raise InvalidExpressionError(f"unexpected {self._tokens[0][1]!r}")
 
     def _take(self, *signs: str) -> str:
         """The next sign, if it is one of these, else nothing."""
@@ -74,7 +78,7 @@ class _Parser:
 
     def _expect(self, sign: str) -> None:
         if not self._take(sign):
-            raise ExpressionError(f"{sign!r} is missing")
+            raise InvalidExpressionError(f"{sign!r} is missing")
 
     def ternary(self) -> _Value:
         condition = self._binary(0)
@@ -123,7 +127,7 @@ class _Parser:
             return _constant(float(text))
         if kind == "word":
             return self._named(text)
-        raise ExpressionError(f"unexpected {text or 'end'!r}")
+        raise InvalidExpressionError(f"unexpected {text or 'end'!r}")
 
     def _named(self, name: str) -> _Value:
         if name in _WORDS:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from tests.executor.images import Images
 from tests.executor.templating import expand
 
-__all__ = ["Ended", "Machine", "NotStartedError", "Pod"]
+__all__ = ["Ended", "Machine", "NotStartedError", "Pod", "command", "variables"]
 
 _INPUTS: Final = "/tmp/mf-input-paths"  # noqa: S108  # Metaflow's own name for it
 _ENVIRONMENT: Final = Path("mnt/environment")
@@ -110,10 +110,9 @@ class Machine:
         container = pod.container
         if container["image"] not in self._images:
             raise NotStartedError(f"ImagePullBackOff: no image {container['image']!r}")
-        environment = self._variables(pod)
-        command = [*(container.get("command") or ()), *(container.get("args") or ())]
+        environment = variables(pod, self._secrets)
         with self._slots:
-            return self._start(pod, [expand(word, environment) for word in command], environment)
+            return self._start(pod, command(pod, environment), environment)
 
     def kill(self, name: str) -> None:
         """End a pod that runs with SIGKILL, as a node that runs out of memory does."""
@@ -123,69 +122,48 @@ class Machine:
         """All that the pod wrote."""
         return self.logs[name].read_text("utf-8", errors="replace")
 
-    def _variables(self, pod: Pod) -> dict[str, str]:
-        """The environment that the template names; a value may refer to those before it."""
-        known: dict[str, str] = {}
-        for source in pod.container.get("envFrom") or ():
-            known |= self._secret(source["secretRef"]["name"])
-        for one in pod.container.get("env") or ():
-            origin = one.get("valueFrom")
-            if origin and origin.get("fieldRef"):
-                known[one["name"]] = _field(pod, origin["fieldRef"]["fieldPath"])
-            elif origin and origin.get("secretKeyRef"):
-                reference = origin["secretKeyRef"]
-                known[one["name"]] = self._secret(reference["name"])[reference["key"]]
-            else:
-                known[one["name"]] = expand(one.get("value") or "", known)
-        return known
-
-    def _secret(self, name: str) -> Mapping[str, str]:
-        if name not in self._secrets:
-            raise NotStartedError(f'CreateContainerConfigError: secret "{name}" not found')
-        return self._secrets[name]
-
-    def _start(self, pod: Pod, command: Sequence[str], variables: Mapping[str, str]) -> Ended:
+    def _start(self, pod: Pod, words: Sequence[str], own: Mapping[str, str]) -> Ended:
         folder = self._folder / f"pod-{next(self._numbers)}"
         for part in ("work", "out", "tmp"):
             (folder / part).mkdir(parents=True)
         self._images.start(pod.container["image"], folder / "environment")
-        mapped, inside = self._placed(folder, command)
+        mapped, inside = self._placed(folder, words)
         environment = {
             "PATH": f"{inside}/environment/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": f"{inside}/work",
             "HOSTNAME": pod.name,
             "LANG": "C.UTF-8",
-            **self._cache(variables),
+            **self._cache(own),
             **self._environment,
-            **variables,
+            **own,
         }
         log = self.logs[pod.name] = folder / "log"
         try:
             code = self._process(pod, mapped, environment, folder)
         except OSError as error:
             code = 64
-            log.write_text(f"fork/exec {command[0]}: {error.strerror}")
+            log.write_text(f"fork/exec {words[0]}: {error.strerror}")
         overdue = code == _OVERDUE
         return Ended(code=code, log=_tail(log), out=folder / "out", overdue=overdue)
 
-    def _placed(self, folder: Path, command: Sequence[str]) -> tuple[list[str], str]:
+    def _placed(self, folder: Path, words: Sequence[str]) -> tuple[list[str], str]:
         """The command that runs in the pod's own place, and where its folders lie for it."""
         if self._unshare:
             seen = [part for path in self._visible for part in (str(path), str(path)[5:])]
             start = [*self._unshare, "sh", "-c", _INSIDE, "pod", str(folder), *seen, "--"]
-            return [*start, *command], "/mnt"
+            return [*start, *words], "/mnt"
         self._images.redirect(folder / "environment", folder / "out")
         return [word.replace(_INPUTS, str(folder / "tmp" / "inputs")) for word in command], str(
             folder
         )
 
-    def _cache(self, variables: Mapping[str, str]) -> dict[str, str]:
+    def _cache(self, own: Mapping[str, str]) -> dict[str, str]:
         """Where Python keeps what it compiled, so that not every pod compiles all of it anew.
 
         What is no part of the code package is the same for all; in packages, files of one time and
         size may differ, so each has a folder of its own.
         """
-        package = variables.get("METAFLOW_CODE_SHA")
+        package = own.get("METAFLOW_CODE_SHA")
         if not package or not self._unshare:
             return {}
         cache, shared = self._folder / "compiled" / package, self._folder / "compiled" / "shared"
@@ -197,11 +175,11 @@ class Machine:
         return {"PYTHONPYCACHEPREFIX": str(cache)}
 
     def _process(
-        self, pod: Pod, command: Sequence[str], environment: Mapping[str, str], folder: Path
+        self, pod: Pod, words: Sequence[str], environment: Mapping[str, str], folder: Path
     ) -> int:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                command,
+                words,
                 cwd=folder / "work",
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -219,6 +197,38 @@ class Machine:
         finally:
             del self._processes[pod.name]
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def variables(pod: Pod, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The environment that the template names; a value may refer to those before it.
+
+    Raises `NotStartedError` for a secret that is not there.
+    """
+    known: dict[str, str] = {}
+    for source in pod.container.get("envFrom") or ():
+        known |= _secret(secrets, source["secretRef"]["name"])
+    for one in pod.container.get("env") or ():
+        origin = one.get("valueFrom") or {}
+        if origin.get("fieldRef"):
+            known[one["name"]] = _field(pod, origin["fieldRef"]["fieldPath"])
+        elif origin.get("secretKeyRef"):
+            reference = origin["secretKeyRef"]
+            known[one["name"]] = _secret(secrets, reference["name"])[reference["key"]]
+        else:
+            known[one["name"]] = expand(one.get("value") or "", known)
+    return known
+
+
+def command(pod: Pod, environment: Mapping[str, str]) -> list[str]:
+    """The command of the pod and its arguments, variables expanded."""
+    words = [*(pod.container.get("command") or ()), *(pod.container.get("args") or ())]
+    return [expand(word, environment) for word in words]
+
+
+def _secret(secrets: Mapping[str, Mapping[str, str]], name: str) -> Mapping[str, str]:
+    if name not in secrets:
+        raise NotStartedError(f'CreateContainerConfigError: secret "{name}" not found')
+    return secrets[name]
 
 
 def _namespace() -> list[str]:

@@ -77,24 +77,24 @@ class Run:
         self,
         workflow: Mapping[str, Any],
         template: Mapping[str, Any],
-        machine: Machine,
-        write: Callable[[Mapping[str, Any]], None],
-        pause: Callable[[float], None],
     ) -> None:
-        """Take the workflow, the template that it refers to, and how to write a change of it."""
+        """Take the workflow, and the template that it refers to."""
         self._metadata = workflow["metadata"]
         self.name: str = self._metadata["name"]
-        self._machine = machine
-        self._write = write
-        self._pause = pause
         self._spec = _joined(workflow["spec"], template["spec"])
         self._templates = {one["name"]: one for one in self._spec.get("templates") or ()}
         self._nodes: dict[str, Node] = {}
         self._before = _succeeded(workflow.get("status") or {})
         self._values = self._own_values()
 
-    def go(self) -> None:
-        """Run it to its end."""
+    def go(
+        self,
+        machine: Machine,
+        write: Callable[[Mapping[str, Any]], None],
+        pause: Callable[[float], None],
+    ) -> None:
+        """Run it to its end on a machine; `write` changes the object on the server."""
+        self._machine, self._write, self._pause = machine, write, pause
         try:
             self._validate()
         except TemplateError as error:
@@ -110,6 +110,21 @@ class Run:
             self._walk()
         except _StuckError:
             self._save()
+
+    def container(self, template: str) -> dict[str, Any]:
+        """The container of a template without inputs, as the pod of its first attempt gets it.
+
+        Raises `TemplateError` if the run never comes to that.
+        """
+        self._validate()
+        replace(
+            {name: self._spec[name] for name in self._spec if name != "templates"}, self._values
+        )
+        node = Node(f"{self.name}.{template}", "Pod", template, self.name)
+        local: Values = {"pod.name": self._pod_name(node), "node.name": node.name, "retries": "0"}
+        rendered = self._rendered(self._templates[template], {}, local)
+        container: dict[str, Any] = replace(rendered["container"], self._values | local)
+        return container
 
     def _walk(self) -> None:
         arguments = _parameters(self._spec.get("arguments"))

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tests.executor.expressions import ExpressionError, evaluate
+from tests.executor.expressions import ExpressionError, InvalidExpressionError, evaluate
 
 __all__ = ["TemplateError", "expand", "go_quoted", "nested", "replace", "tags"]
 
@@ -88,8 +88,8 @@ def _expression(tag: str, values: Mapping[str, str | None], strict: Sequence[str
     unresolved = "{{" + tag + "}}"
     try:
         expression = json.loads(f'"{tag[1:]}"')
-    except ValueError:
-        return unresolved
+    except ValueError as error:
+        raise TemplateError(f"failed to unmarshall JSON expression: {error}") from error
     for path in _paths(expression):
         if path not in values:
             _refuse_missing(path, path, strict)
@@ -97,6 +97,8 @@ def _expression(tag: str, values: Mapping[str, str | None], strict: Sequence[str
                 return unresolved
     try:
         result = evaluate(expression, nested(values))
+    except InvalidExpressionError as error:
+        raise TemplateError(f"failed to evaluate expression: {error}") from error
     except (ExpressionError, AttributeError, TypeError, ValueError):
         return unresolved
     if result is None:

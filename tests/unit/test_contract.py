@@ -25,7 +25,7 @@ def project(**keys: str) -> Project:
 
 
 def flow(name: str = "Listener", *dependencies: Dependency, **more: Any) -> FlowFile:
-    place = {"project": "demo", "branch": "user.me", **more}
+    place = {"project": "demo", "branch": "user.me", "inherits_ours": True, **more}
     return FlowFile(
         name=name, path=Path(f"/x/{name.lower()}.py"), dependencies=dependencies, **place
     )
@@ -42,8 +42,10 @@ def on_finish(of: str, event: str = "") -> Dependency:
     return Dependency(event=event, type="run", alias="a", flow=of)
 
 
-def parameter(name: str, *, required: bool = True, has_default: bool = False) -> FlowParameter:
-    return FlowParameter(name=name, required=required, type="str", has_default=has_default)
+def parameter(
+    name: str, *, required: bool = True, has_default: bool = False, kind: str = "str"
+) -> FlowParameter:
+    return FlowParameter(name=name, required=required, type=kind, has_default=has_default)
 
 
 def about(name: str, findings: list[Finding]) -> list[tuple[str, str]]:
@@ -121,7 +123,7 @@ def test_a_flow_without_a_project_can_name_our_event_in_full() -> None:
     assert [state for state, _ in about("listener.py", findings)] == ["ok"]
 
 
-@pytest.mark.parametrize("key", ["value", "id", "name", "timestamp", "change"])
+@pytest.mark.parametrize("key", ["value", "id", "name", "timestamp"])
 def test_a_required_parameter_that_the_payload_has_is_fine(key: str) -> None:
     listener = flow("Listener", on(DAYS, {"x": key}), parameters=(parameter("x"),))
     assert [state for state, _ in of_listener(listener)] == ["ok"]
@@ -236,14 +238,67 @@ def test_a_project_to_which_no_flow_listens_is_told_so() -> None:
 
 
 def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
-    ours = {"inherits_ours": True}
     flows = [
-        flow("Alone", on(DAYS), **ours),
-        flow("Plain", on(DAYS)),
-        flow("Patient", on(DAYS), on("other"), **ours),
-        flow("Idle", **ours),
+        flow("Alone", on(DAYS)),
+        flow("Plain", on(DAYS), inherits_ours=False),
+        flow("Patient", on(DAYS), on("other")),
+        flow("Idle"),
     ]
     assert listeners_of(project(), flows) == {"days": ["Alone"], "months": []}
+
+
+def test_the_whole_change_is_no_value_for_a_parameter_that_takes_no_json() -> None:
+    mapped = on(DAYS, {"x": "change"})
+    [_, (state, message)] = of_listener(flow("Listener", mapped, parameters=(parameter("x"),)))
+    assert state == "error"
+    assert "Parameter('x', type=JSONType)" in message
+    typed = flow("Listener", mapped, parameters=(parameter("x", kind="JSON"),))
+    assert [state for state, _ in of_listener(typed)] == ["ok"]
+
+
+def test_a_flow_that_does_not_inherit_baseflow_is_told_that_it_gets_encoded_values() -> None:
+    told = parameter("value", required=False)
+    listener = flow(
+        "Listener", on(DAYS, {"value": "value"}), parameters=(told,), inherits_ours=False
+    )
+    [_, (state, message)] = of_listener(listener)
+    assert state == "note"
+    assert "does not inherit BaseFlow" in message
+    assert "parameter 'value' gets every text" in message
+    unmapped = flow("Listener", on(DAYS, {"value": "id"}), parameters=(told,), inherits_ours=False)
+    assert [state for state, _ in of_listener(unmapped)] == ["ok"]
+
+
+def test_parameters_from_an_event_of_others_come_with_what_the_user_takes_on() -> None:
+    listener = flow(
+        "Listener",
+        on("warehouse.loaded", {"table": "table"}),
+        parameters=(parameter("table", required=False),),
+    )
+    [(state, message)] = of_listener(listener)
+    assert state == "note"
+    assert "a shell reads what the event has for 'table'" in message
+    assert "may run commands in the flow's pods" in message
+
+
+@pytest.mark.parametrize("sensors,notes", [(2, 0), (3, 1)])
+def test_more_large_values_than_a_run_can_get_are_a_note(sensors: int, notes: int) -> None:
+    names = [f"s{number}" for number in range(sensors)]
+    many = Project(
+        project_name="demo",
+        sensor=Schedule(),
+        sensors={
+            name: Sensor(name=name, data=FilesData(path="data"), event_name=name, payload_key=name)
+            for name in names
+        },
+    )
+    listener = flow(
+        "Listener",
+        *(on(f"mfns.demo.user.me.{name}", {name: name}) for name in names),
+        parameters=tuple(parameter(name) for name in names),
+    )
+    states = [state for state, _ in of_listener(listener, of=many)]
+    assert states == ["ok"] * sensors + ["note"] * notes
 
 
 def test_foreign_is_an_event_without_or_with_anothers_project_and_branch() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from metaflow.plugins.argo.set_parameters import export_parameters
 
-from flowproject.dev.payload import NotPassable, argument, variable
+from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.flowfiles import Dependency, FlowParameter
 
 TEXT = FlowParameter(name="x", required=False, type="str", has_default=False)
@@ -107,6 +107,8 @@ def test_a_list_for_a_text_parameter_is_refused_with_the_way_out():
         ("costs $HOME", "a shell expands"),
         ("`ls`", "a shell expands"),
         (2**53 + 1, "loses digits"),
+        (float("inf"), "keeps its default"),
+        ([1, float("-inf")], "keeps its default"),
         ("plain, 100 $", ""),
     ],
 )
@@ -119,6 +121,40 @@ def test_what_a_cluster_would_change_is_said(value: object, warning: str):
 def test_the_variable_that_carries_an_event_is_named_as_on_argo():
     dependency = Dependency(event="a.b", type="run", alias="ab_wxyz")
     payload = {"name": "a.b", "city": "Zürich"}
-    name, text = variable(dependency, payload)
+    name, text = variable(dependency, Event.sent(payload))
     assert name == "METAFLOW_ARGO_EVENT_PAYLOAD_run_ab_wxyz"
     assert json.loads(text) == payload
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text()
+        | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    st.integers(0, 3),
+)
+def test_what_was_sent_is_kept_as_it_was_sent_but_for_spaces(value: object, spaces: int):
+    sent = json.dumps({"payload": {"name": "x", "k": value}}, indent=spaces)
+    event = Event.received(sent.encode())
+    assert event
+    plain = json.dumps({"name": "x", "k": value}, separators=(",", ":"))
+    for sign in "<>&":
+        plain = plain.replace(sign, f"\\u{ord(sign):04x}")
+    assert event.text == plain
+
+
+def test_of_two_payloads_and_of_two_equal_keys_the_first_counts():
+    event = Event.received(b'{"payload": {"name": "a", "name": "b"}, "payload": {"name": "c"}}')
+    assert event
+    assert (event.name, event.text) == ("a", '{"name":"a","name":"b"}')
+
+
+def test_half_of_a_surrogate_pair_and_a_byte_that_is_no_utf_8_are_replaced_in_values():
+    event = Event.received(b'{"payload": {"name": "x", "half": "a\\ud800", "byte": "b\xff"}}')
+    assert event
+    assert (event.payload["half"], event.payload["byte"]) == ("a\ufffd", "b\ufffd")
+    assert r'"a\ud800"' in event.text

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowproject.dev.payload import Event
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
-    Event,
     Start,
     Verdict,
     Wait,
@@ -36,7 +36,7 @@ def flow(*dependencies: Dependency, parameters: tuple[FlowParameter, ...] = ()) 
 
 
 def event(name: str, **payload: Any) -> Event:
-    return Event(payload={"name": name, "id": f"id of {name}", **payload})
+    return Event.sent({"name": name, "id": f"id of {name}", **payload})
 
 
 def start(verdict: Verdict | None) -> Start:
@@ -126,6 +126,25 @@ def test_a_payload_that_linux_can_not_pass_on_is_dropped_with_its_size():
     verdict = offer(flow(dependency("a")), NOTHING_WAITS, event("a", blob="x" * 200_000))
     assert isinstance(verdict, Drop)
     assert "131071" in verdict.reason
+
+
+def test_parameters_that_a_cluster_can_not_pass_on_together_are_dropped_with_their_size():
+    mapped = dependency("a", alpha="x", beta="y")
+    listening = flow(mapped, parameters=(parameter("alpha"), parameter("beta")))
+    verdict = offer(listening, NOTHING_WAITS, event("a", x="x" * 50_000, y="y" * 50_000))
+    assert isinstance(verdict, Drop)
+    assert "alpha, beta" in verdict.reason
+    assert "90000" in verdict.reason
+
+
+def test_payloads_that_a_workflow_can_not_hold_together_are_dropped_with_their_size():
+    names = "abcde"
+    listening, waiting = flow(*map(dependency, names)), NOTHING_WAITS
+    for name in names:
+        verdict = offer(listening, waiting, event(name, blob="x" * 110_000))
+        waiting = verdict.waiting if isinstance(verdict, Wait) else waiting
+    assert isinstance(verdict, Drop)
+    assert "500000" in verdict.reason
 
 
 def test_what_a_cluster_would_change_is_told_with_the_start():

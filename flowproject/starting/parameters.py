@@ -1,0 +1,53 @@
+"""How a `Parameter` gets the value that an event has for it, as it was before it was encoded.
+
+An event's value comes as text, on a cluster by Metaflow's way through a shell and in the local
+loop as an argument. It is decoded before the declared type reads it, which then does what it
+does with text that a person types.
+"""
+
+from copy import copy
+from functools import partial
+from typing import Any
+
+from metaflow import IncludeFile, Parameter
+from metaflow._vendor import click
+from metaflow.parameters import JSONTypeClass
+
+from flowproject.changes.canonical import dumps
+from flowproject.changes.encoding import decode, decode_text
+
+__all__ = ["decode_parameter"]
+
+
+def decode_parameter(parameter: Any) -> None:
+    """Let the command line decode what it is given for a `Parameter` of Metaflow's.
+
+    What else a flow has for parameters is left alone: files, and configurations.
+    """
+    plain = isinstance(parameter, Parameter) and not isinstance(parameter, IncludeFile)
+    if plain and not parameter.IS_CONFIG_PARAMETER:
+        # On the instance: Metaflow's compilers go by `parameter.kwargs`, and see it unchanged.
+        parameter.option_kwargs = partial(_option_kwargs, parameter)
+
+
+def _option_kwargs(parameter: Any, deploy_mode: bool) -> dict[str, Any]:  # noqa: FBT001  # Metaflow's
+    """What Metaflow gives `click` for the option, with a type that decodes first."""
+    options = type(parameter).option_kwargs(parameter, deploy_mode)
+    declared = click.types.convert_type(options["type"])
+    # A copy with another way to convert: Metaflow's Runner knows types by their very class.
+    decoding = copy(declared)
+    decoding.convert = partial(_convert, declared)
+    return {**options, "type": decoding}
+
+
+def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
+    """What the declared type makes of the value, decoded."""
+    is_json = isinstance(declared, JSONTypeClass)
+    given = decode_text(value) if isinstance(value, str) else value
+    if given is not value:
+        if is_json and not isinstance(given, str):
+            return given
+        text = given if isinstance(given, str) else dumps(given)
+        return declared.convert(text, parameter, context)
+    read = declared.convert(value, parameter, context)
+    return decode(read) if is_json else read
