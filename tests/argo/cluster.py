@@ -93,7 +93,7 @@ class ArgoCluster(Cluster):
         return bool(requests.get(health, timeout=SECONDS).ok)
 
     def _serves(self) -> bool:
-        """Whether every kind can be listed: a new definition takes a moment, even if it is there."""
+        """Whether every kind can be listed, which a new definition takes a moment for."""
         base = f"{self.url}/apis/{GROUP}/{VERSION}"
         return all(requests.get(f"{base}/{kind}", timeout=SECONDS).ok for kind in _KINDS)
 

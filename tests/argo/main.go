@@ -49,7 +49,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-const image = "argo-events"
+const image = "argo-events" // of every pod, all of which are this program
 
 var (
 	scheme = runtime.NewScheme()
