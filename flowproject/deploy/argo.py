@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from flowproject.deploy.objects import KINDS, Found, Kind, Object
+from flowproject.deploy.objects import KINDS, SENSOR, Found, Kind, Object
 from flowproject.errors import DeployError
 
 __all__ = ["Argo", "StaleError", "connect"]
@@ -43,7 +43,7 @@ class Argo:
         self._client = client
         self._api = client.CustomObjectsApi()
         self.namespaces: dict[Kind, str] = {
-            kind: sensors if kind == "sensors" else workflows for kind in KINDS
+            kind: sensors if kind == SENSOR else workflows for kind in KINDS
         }
 
     def find(self) -> list[Found]:

@@ -107,6 +107,7 @@ class Deployment:
             {key: body for key, body in read.items() if body},
             project=self.project.project_name,
             branch=self.target.metaflow_name,
+            git_branch="" if self.target.production else self.target.git_branch,
             everything=everything,
         )
 

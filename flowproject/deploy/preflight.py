@@ -7,7 +7,7 @@ from typing import Final
 
 from flowproject.contract import Finding
 from flowproject.deploy.argo import Argo, connect
-from flowproject.deploy.objects import KINDS, Kind
+from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Kind
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.events import shown
 from flowproject.journal import datastore_root, open_store
@@ -16,9 +16,9 @@ __all__ = ["check_deployment"]
 
 _VERBS: Final = ("get", "list", "create", "update", "delete")
 _HOME: Final[Mapping[Kind, str]] = {
-    "workflowtemplates": "Argo Workflows",
-    "cronworkflows": "Argo Workflows",
-    "sensors": "Argo Events",
+    TEMPLATE: "Argo Workflows",
+    CRON: "Argo Workflows",
+    SENSOR: "Argo Events",
 }
 _CONFIGURE: Final = "`metaflow configure kubernetes`, or set METAFLOW_{name}"
 

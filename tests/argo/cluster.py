@@ -141,6 +141,9 @@ class ArgoCluster(Cluster):
     def put(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
         self.ask("POST", plural, body=written(plural, name, NAMESPACE, annotations))
 
+    def annotate(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        self.ask("PATCH", plural, name, {"metadata": {"annotations": dict(annotations)}})
+
     def writes(self) -> list[str]:
         told: list[str] = self._tell("writes")
         return told
@@ -228,8 +231,10 @@ def _definitions(argo: str) -> str:
 
 
 def _request(method: str, url: str, body: Any = None) -> Any:
-    sent = json.dumps(body) if method in ("POST", "PUT") else None
-    kind = {"Content-Type": "application/json"}
-    answer = requests.request(method, url, data=sent, headers=kind, timeout=2 * SECONDS)
+    sent = json.dumps(body) if method in ("POST", "PUT", "PATCH") else None
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    answer = requests.request(
+        method, url, data=sent, headers={"Content-Type": kind}, timeout=2 * SECONDS
+    )
     answer.raise_for_status()
     return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text

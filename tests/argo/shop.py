@@ -142,7 +142,7 @@ class Shop:
             assert self.look()[sensor] == "changed"
 
     def settle(self) -> list[Run]:
-        """Wait until the Sensors have done with what was published; what ran since the last time."""
+        """What ran since the last time; waits until Sensors have done with all events."""
         until(lambda: not self.cluster.pending())
         found = [*self._new_runs()]
         self.runs += found

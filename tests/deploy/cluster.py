@@ -94,6 +94,10 @@ class Cluster(ABC):
         """Something that somebody else has deployed."""
 
     @abstractmethod
+    def annotate(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Add annotations to an object, as anybody may."""
+
+    @abstractmethod
     def writes(self) -> list[str]:
         """The requests that changed something, or tried to, since the last time this was asked."""
 
@@ -180,6 +184,9 @@ class EmulatedCluster(Cluster):
     def put(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
         body = written(plural, name, NAMESPACE, annotations)
         self._api.there[plural, NAMESPACE, name] = self._api.new(body)
+
+    def annotate(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        self.objects(plural)[name]["metadata"]["annotations"] |= annotations
 
     def writes(self) -> list[str]:
         told, self._api.writes = self._api.writes, []

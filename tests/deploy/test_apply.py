@@ -22,7 +22,6 @@ from flowproject.flowfiles import Dependency, FlowFile
 from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written
 
 TARGET = Target(git_branch="x", branch="x", production=False, schedules=True)
-_DEPENDENCY = {"name": "e", "eventSourceName": "webhook", "eventName": "event"}
 WANTED = {
     "workflowtemplates": {"oneflow", "twoflow", "sensorflow"},
     "cronworkflows": {"sensorflow"},
@@ -60,9 +59,11 @@ def flow(name: str, content: str) -> Compiled:
         return {"plural": plural, "namespace": namespace, "body": body}
 
     starter = (
-        one("sensors", EVENTS, {"dependencies": [_DEPENDENCY], "triggers": []})
+        one("sensors", EVENTS, {"dependencies": [_dependency(content)], "triggers": []})
         if listens
-        else one("cronworkflows", NAMESPACE, {"schedules": ["* * * * *"], "workflowSpec": {}})
+        else one(
+            "cronworkflows", NAMESPACE, {"schedules": [f"{content} * * * *"], "workflowSpec": {}}
+        )
     )
     answer = {
         "flow": described.to_json(),
@@ -72,6 +73,10 @@ def flow(name: str, content: str) -> Compiled:
         "objects": [one("workflowtemplates", NAMESPACE, {"content": content}), starter],
     }
     return compiled_from(answer, ()).marked({"flowproject/git_branch": "x"})
+
+
+def _dependency(event: str) -> dict[str, str]:
+    return {"name": "e", "eventSourceName": "webhook", "eventName": event}
 
 
 def flows(content: str = "1") -> list[Compiled]:
