@@ -113,7 +113,7 @@ def _write(argo: Argo, action: Action) -> None:
 def _claim(argo: Argo, template: Object, action: Action) -> None:
     """Write the template unless another deployment was there first with another content."""
     try:
-        argo.write(template, action.version)
+        argo.write(template, action.versions.get(TEMPLATE, ""))
     except StaleError:
         there = argo.read(template.kind, template.name, template.namespace)
         written = (there or {}).get("metadata", {}).get("annotations", {})

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from flowproject.deploy.objects import SENSOR, TEMPLATE, Kind, Object
-from flowproject.deploy.policies import with_policies
+from flowproject.deploy.policies import ScheduleField, with_policies, with_times_in
 from flowproject.flowfiles import FlowFile
 
 __all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of"]
@@ -82,6 +82,10 @@ class Compiled:
             kind: _digest([essence, self.files if kind == TEMPLATE else {}])
             for kind, essence in self.essence.items()
         }
+
+    def with_times_in(self, field: ScheduleField) -> "Compiled":
+        """The same with the time of its schedule in the field that the cluster keeps."""
+        return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
     def marked(self, more: Mapping[str, str]) -> "Compiled":
         """The same with annotations on every object, by which it is recognised on the cluster."""

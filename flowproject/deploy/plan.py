@@ -38,8 +38,8 @@ class Action:
     state: State
     why: tuple[str, ...] = ()
     compiled: Compiled | None = None
-    version: str = ""
-    """Of the template on the cluster; empty if there is none."""
+    versions: Mapping[Kind, str] = field(default_factory=dict, repr=False)
+    """Of the objects that are on the cluster under the names of the flow's."""
 
     to_write: tuple[Object, ...] = field(default=(), repr=False)
     """What of the flow is not on the cluster as it was compiled."""
@@ -137,7 +137,7 @@ def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything
         state="changed" if to_write or extra else "unchanged",
         why=tuple(_reasons(one, missing, moved, extra, bodies, everything=everything)),
         compiled=one,
-        version=template.version if template else "",
+        versions={each.kind: each.version for each in present.values()},
         to_write=tuple(to_write),
         extra=extra,
     )

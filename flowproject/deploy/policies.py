@@ -5,11 +5,14 @@ and a sensor asks once for its workflow. Nothing here knows of flows or of the c
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from flowproject.deploy.objects import CRON, SENSOR, Object
 
-__all__ = ["with_policies"]
+__all__ = ["ScheduleField", "with_policies", "with_times_in"]
+
+ScheduleField = Literal["schedule", "schedules"]
+"""Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
 
 _NO_OVERLAP: Final = "Forbid"
 """Argo's word for: no run is started while the one before goes on."""
@@ -32,6 +35,21 @@ def with_policies(one: Object) -> Object:
     """The object with our policies in it; a template stays as it is."""
     added = _ADDED.get(one.kind)
     return one.with_spec(added(one.body.get("spec") or {})) if added else one
+
+
+def with_times_in(field: ScheduleField, one: Object) -> Object:
+    """The object with the time of its schedule in this field; what is no schedule stays.
+
+    Metaflow gives a flow one time.
+    """
+    if one.kind != CRON:
+        return one
+    spec = {**one.body["spec"]}
+    single, several = spec.pop("schedule", None), spec.pop("schedules", None)
+    times = several or ([single] if single else [])
+    if field == "schedules":
+        return one.with_spec({**spec, "schedules": times})
+    return one.with_spec({**spec, "schedule": times[0] if times else ""})
 
 
 def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:
