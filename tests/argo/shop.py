@@ -12,9 +12,11 @@ from itertools import count
 from typing import Any, Final
 
 import pytest
+from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject import sensing
 from flowproject.config import load
+from flowproject.errors import TickError
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
 from flowproject.starting.claiming import claim
@@ -130,10 +132,19 @@ class Shop:
         self._moto.fill(self._bucket, {f"{sensor}/{next(self._numbers)}": b"something"})
 
     def look(self) -> dict[str, str]:
-        """Look with every sensor and publish; the outcomes."""
+        """Look with every sensor and publish; the outcomes. A failure is raised."""
         scene = self._scene()
         ticks = sensing.publish(scene, sensing.observe(scene))
+        sensing.raise_for_failures(ticks)
         return {tick.sensor: tick.outcome for tick in ticks}
+
+    def has_told(self) -> bool:
+        """Look; whether the bus has all that was recorded."""
+        try:
+            self.look()
+        except TickError:
+            return False
+        return True
 
     def change(self, *sensors: str) -> None:
         """Let something arrive, one after the other, and see it each time."""
@@ -165,7 +176,8 @@ class Shop:
 
     def _run(self, workflow: Mapping[str, Any]) -> Run:
         name = workflow["metadata"]["name"]
-        flow = workflow["metadata"]["annotations"]["metaflow/flow_name"]
+        template = workflow["spec"]["workflowTemplateRef"]["name"]
+        flow = {one.lower(): one for one in (ONE, TWO)}[template.rpartition(".")[2]]
         given = {
             one["name"]: one.get("value", "") for one in workflow["spec"]["arguments"]["parameters"]
         }
@@ -207,5 +219,5 @@ def shop(cluster: ArgoCluster, new_repository: Any, moto: Moto) -> Iterator[Shop
     repository = new_repository(flows=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
-        patch.setattr("metaflow.metaflow_config.S3_ENDPOINT_URL", moto.endpoint_url)
+        patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
         yield Shop(cluster, repository, moto)
