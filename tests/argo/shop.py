@@ -30,7 +30,6 @@ __all__ = ["ONE", "TWO", "Run", "Shop"]
 SENSORS: Final = ("prices", "orders", "stock")
 ONE: Final = "PricesFlow"
 TWO: Final = "PairFlow"
-_BRANCH: Final = "prod"
 _CONFIG: Final = """project_name = "shop"
 
 [sensor]
@@ -95,6 +94,7 @@ class Shop:
         self.cluster = cluster
         self.repository = repository
         self.runs: list[Run] = []
+        self.branch = "prod"
         self._moto = moto
         self._bucket = moto.bucket()
         self._numbers = count(1)
@@ -115,6 +115,11 @@ class Shop:
         text = _FLOW.format(name=flow, sensors=", ".join(f'"{one}"' for one in sensors))
         (self.repository.root / f"{flow.lower()}.py").write_text(text)
 
+    def switch(self, git_branch: str) -> None:
+        """Go on on another git branch, which is made if it is not there."""
+        self.repository.git("switch", "--quiet", "--force-create", git_branch)
+        self.branch = self.repository.target(git_branch).metaflow_name
+
     def deploy(self) -> Ran:
         """Deploy what is there, and wait until the Sensors listen."""
         self.repository.commit("what is there")
@@ -122,6 +127,12 @@ class Shop:
         assert deployed.code == 0, deployed.out + deployed.err
         until(self.is_listening)
         return deployed
+
+    def tear_down(self) -> None:
+        """Remove the branch, and its journals; what starts nothing any more has ended."""
+        done = self.repository.flowproject("teardown", "--yes", "--purge")
+        assert done.code == 0, done.err
+        until(lambda: len(self.cluster.processes()) == 1 + len(self.cluster.objects("sensors")))
 
     def is_listening(self) -> bool:
         """Whether every Sensor on the cluster has subscribed."""
@@ -199,7 +210,7 @@ class Shop:
             project=load(self.repository.root),
             root=self.repository.root,
             store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),
-            branch=_BRANCH,
+            branch=self.branch,
             run="SensorFlow/1",
         )
 
