@@ -1,6 +1,6 @@
 """What the cluster would not take is found before it is written, and told with the way out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,24 @@ from flowproject.deploy.plan import Action
 from flowproject.deploy.preflight import check_deployment
 from flowproject.deploy.rehearsal import rehearse
 from flowproject.deploy.revision import Revision
-from tests.deploy.cluster import EVENTS, NAMESPACE, EmulatedCluster, Fault, written
+from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, EmulatedCluster, Fault, written
 
-Make = Callable[[str], tuple[EmulatedCluster, Argo]]
+Make = Callable[[str], tuple[Cluster, Argo]]
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make(new_cluster: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch) -> Make:
     """A cluster with the definitions of a version of Argo Workflows."""
     from kubernetes import client, config
 
     monkeypatch.setattr("flowproject.deploy.argo._BACKOFF", 0.0)
-    running: list[EmulatedCluster] = []
 
-    def start(argo: str) -> tuple[EmulatedCluster, Argo]:
-        running.append(EmulatedCluster(tmp_path, argo))
-        config.load_kube_config(str(running[-1].kubeconfig))
-        return running[-1], Argo(client, NAMESPACE, EVENTS)
+    def start(argo: str) -> tuple[Cluster, Argo]:
+        running = new_cluster(argo)
+        config.load_kube_config(str(running.kubeconfig))
+        return running, Argo(client, NAMESPACE, EVENTS)
 
-    yield start
-    for one in running:
-        one.stop()
+    return start
 
 
 def made(plural: str, name: str, namespace: str = NAMESPACE, **spec: Any) -> Object:
@@ -130,11 +127,13 @@ def test_a_namespace_that_does_not_exist_is_no_other_deployment(make: Make) -> N
         client.write(made("sensors", "one", EVENTS), "")
 
 
+@pytest.mark.emulated("the bus of the real cluster is JetStream, and always there")
 @pytest.mark.parametrize("bus, taken", [({"nats": {}}, False), ({"jetstream": {}}, True)])
 def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
     make: Make, bus: dict[str, Any], *, taken: bool
 ) -> None:
     cluster, client = make("4.1")
+    assert isinstance(cluster, EmulatedCluster)
     cluster.put_event_bus(bus)
     two = made("sensors", "two", EVENTS, dependencies=[{"name": "a"}, {"name": "b"}])
     one = made("sensors", "one", EVENTS, dependencies=[{"name": "a"}])
@@ -144,6 +143,7 @@ def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
     assert not rehearse(client, [action(one)], max_parallel=1).refused
 
 
+@pytest.mark.emulated("the bus of the real cluster is JetStream, and always there")
 @pytest.mark.parametrize(
     "argo, bus, state, told",
     [
@@ -175,6 +175,7 @@ def test_check_says_what_the_cluster_keeps(
     told: str,
 ) -> None:
     cluster, client = make(argo)
+    assert isinstance(cluster, EmulatedCluster)
     cluster.put_event_bus(bus)
     monkeypatch.setattr("flowproject.deploy.preflight.connect", lambda: client)
     found = [one for one in check_deployment() if told in one.message]
