@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.pairs import Comparison, in_turn
 from benchmarks.scratch import copy_project
-from tests.deploy.cluster import Cluster
+from tests.deploy.cluster import EmulatedCluster
 
 __all__ = ["measure"]
 
@@ -109,7 +109,7 @@ def _services(folder: Path) -> Iterator[dict[str, str]]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for every request
-    cluster = Cluster(folder)
+    cluster = EmulatedCluster(folder)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -7,6 +7,7 @@ here: they become `DeployError`.
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
@@ -83,7 +84,9 @@ class Argo:
         api = _patient(self._client)
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
-        return [found for kind in KINDS for found in self._list(listing, kind)]
+        with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
+            kinds = pool.map(lambda kind: [*self._list(listing, kind)], KINDS)
+            return [found for kind in kinds for found in kind]
 
     def read(self, kind: Kind, name: str, namespace: str = "") -> dict[str, Any] | None:
         """The whole object, or None if there is none."""
