@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Move", "Patience", "next_move", "room_at", "wait_after"]
+__all__ = ["Move", "Patience", "heard_from", "in_ranges", "next_move", "room_at", "wait_after"]
 
 Move = Literal["wait", "send", "give up"]
 """What to do for a change that was sent and lacks a receipt."""
 
 _HOUR: Final = dt.timedelta(hours=1)
 _LONGEST_WAIT: Final = dt.timedelta(days=1)
+_DEAF_FOR: Final = dt.timedelta(minutes=5)
+"""How long a listener may hear nothing after it was deployed: its pod is made and subscribes in
+seconds, but an image may have to be fetched first. And runs that it had started begin meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,11 @@ def next_move(sendings: int, last: dt.datetime, patience: Patience, now: dt.date
     return "send" if sendings < patience.max_attempts else "give up"
 
 
+def heard_from(deployed: dt.datetime, patience: Patience) -> dt.datetime:
+    """From when on a listener that was deployed at that moment hears whatever is sent."""
+    return deployed + min(_DEAF_FOR, _first(patience))
+
+
 def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.datetime:
     """From when on one more event may be sent, if at most `most` may be within an hour (0: any).
 
@@ -49,6 +57,18 @@ def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.date
     """
     counted = sorted(moment for moment in sent if now - _HOUR < moment <= now)
     return now if not most or len(counted) < most else counted[-most] + _HOUR
+
+
+def in_ranges(numbers: Iterable[int]) -> str:
+    """Numbers in words, in order: `2, 5 to 9 and 11`."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    words = [" to ".join(map(str, one)) for one in ranges]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 
 def _first(patience: Patience) -> dt.timedelta:

@@ -132,7 +132,9 @@ def _plan_and_apply(
         report = deployment.report(planned)
     else:
         with working("Deploying") as look:
-            report = deployment.apply(planned, tell=_teller(look, "done with"))
+            report = deployment.apply(
+                planned, tell=_teller(look, "done with"), listening=_teller(look, "listening:")
+            )
     return replace(report, notes=(*notes, *report.notes))
 
 
@@ -202,7 +204,7 @@ def _tell_merge(
         doubts = (*doubts, told)
     report = replace(report, notes=(*report.notes, *doubts))
     own = report_of_branch(
-        deployment.argo.find(),
+        deployment.there,
         project=report.project,
         target=target_of(revision.git_branch, deployment.settings),
         revision=revision,

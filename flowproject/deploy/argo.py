@@ -7,6 +7,7 @@ here: they become `DeployError`.
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
@@ -83,7 +84,9 @@ class Argo:
         api = _patient(self._client)
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
-        return [found for kind in KINDS for found in self._list(listing, kind)]
+        with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
+            kinds = pool.map(lambda kind: [*self._list(listing, kind)], KINDS)
+            return [found for kind in kinds for found in kind]
 
     def read(self, kind: Kind, name: str, namespace: str = "") -> dict[str, Any] | None:
         """The whole object, or None if there is none."""
@@ -95,21 +98,27 @@ class Argo:
         )
         return None if answer is None else _without_nulls(answer)
 
-    def write(self, wanted: Object, version: str | None) -> None:
+    def write(self, wanted: Object, version: str | None) -> Mapping[str, Any]:
         """Create the object, or replace the one of that `version`; None replaces any.
+
+        The object that was replaced, if any was; with a `version` that is not read.
 
         Raises:
             StaleError: if it was written or removed meanwhile.
         """
         for _ in range(_ATTEMPTS):
-            current = self._version(wanted) if version is None else version
+            there = (
+                (self.read(wanted.kind, wanted.name, wanted.namespace) or {})
+                if version is None
+                else {"metadata": {"resourceVersion": version}}
+            )
             try:
-                self._put(wanted, current)
+                self._put(wanted, there.get("metadata", {}).get("resourceVersion", ""))
             except StaleError:
                 if version is not None:
                     raise
             else:
-                return
+                return there
         raise DeployError(
             f"The {KINDS[wanted.kind]} {wanted.name!r} is being written by others all the time: "
             f"{_ATTEMPTS} times between our reading and our writing",
@@ -228,10 +237,6 @@ class Argo:
             token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return
-
-    def _version(self, wanted: Object) -> str:
-        current = self.read(wanted.kind, wanted.name, wanted.namespace)
-        return str(current["metadata"].get("resourceVersion", "")) if current else ""
 
     def _put(self, wanted: Object, version: str, **options: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)

@@ -1,11 +1,15 @@
 """From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
+import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
-from flowproject.contract import check_contract
+from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
@@ -13,13 +17,14 @@ from flowproject.deploy.compiled import Compiled, moving_tag
 from flowproject.deploy.compiling import Refused, child_options, compile_flows
 from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.inputs import Inputs, known_flow
-from flowproject.deploy.objects import CRON
+from flowproject.deploy.objects import CRON, SENSOR, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.readiness import Awaited, await_sensors
 from flowproject.deploy.rehearsal import Rehearsal, rehearse
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals, of_rehearsal
 from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
-from flowproject.errors import FlowprojectError
+from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.listeners import record_listeners
 
@@ -41,6 +46,11 @@ class Deployment:
     tags: tuple[str, ...] = ()
     """More tags than those that say where the flows come from."""
 
+    @cached_property
+    def there(self) -> list[Found]:
+        """Every object of Argo on the cluster, as it is when this is first asked for."""
+        return self.argo.find()
+
     def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
         """What to do for each flow; the report instead if some flow can't be deployed.
 
@@ -51,10 +61,16 @@ class Deployment:
         """
         tags = (*tags_of(self.revision), *self.tags)
         inputs = self._inputs(tags)
-        kept = {} if everything else self._kept(inputs, tags)
-        results = compile_flows(
-            self.root, self.target, self.settings, tags, tell, inputs=inputs, kept=kept
-        )
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # A cluster of thousands of templates takes a second to list them.
+            listing = pool.submit(lambda: self.there)
+            inputs.look()
+            kept = {} if everything else self._kept(inputs, tags)
+            results = compile_flows(
+                self.root, self.target, self.settings, tags, tell, inputs=inputs, kept=kept
+            )
+        # Before all else: on a cluster that does not answer, no flow compiles.
+        listing.result()
         compiled = [one for one in results if isinstance(one, Compiled)]
         refused = [one for one in results if isinstance(one, Refused)]
         broken = [] if refused else self._broken(compiled)
@@ -72,18 +88,21 @@ class Deployment:
         if not any(one.does_something for one in actions):
             return ""
         mine = belonging(
-            self.argo.find(),
+            self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
         commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
         return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
-    def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
+    def apply(
+        self, actions: Sequence[Action], tell: Tell, listening: Tell = lambda _: None
+    ) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
-        Nothing is written if the cluster would not take all of it. A journal that can't be written
-        is a note and an exit code: the flows are live all the same.
+        Nothing is written if the cluster would not take all of it. A journal that can't be written,
+        and a sensor that is not taken up, is a note and an exit code: the flows are live all the
+        same. `listening` hears of each flow whose new sensor is taken up.
 
         Raises:
             DeployError: if the cluster can't be asked.
@@ -104,8 +123,29 @@ class Deployment:
             self._record(outcomes)
         except FlowprojectError as error:
             told = f"Who listens could not be recorded. {error} Deploy again when that is mended."
-            return replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
-        return report
+            report = replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
+        return self._until_listening(report, outcomes, listening)
+
+    def _until_listening(
+        self, report: Report, outcomes: Sequence[Outcome], listening: Tell
+    ) -> Report:
+        awaited = [
+            Awaited(
+                flow=one.action.flow,
+                sensor=each,
+                written=SENSOR in one.replaced,
+                before=one.replaced.get(SENSOR, {}).get("status", {}).get("conditions", []),
+            )
+            for one in outcomes
+            for each in (one.action.compiled.objects if one.action.compiled else ())
+            if each.kind == SENSOR
+        ]
+        try:
+            refused, unknown = await_sensors(self.argo, awaited, listening)
+        except DeployError as error:
+            refused, unknown = [], [f"Whether flows are listening could not be asked. {error}"]
+        code = report.exit_code or (DeployError.exit_code if refused else 0)
+        return replace(report, notes=(*refused, *unknown, *report.notes), exit_code=code)
 
     def report(self, actions: Sequence[Action]) -> Report:
         """What would be done, or which of it the cluster would not take.
@@ -137,7 +177,7 @@ class Deployment:
     def _kept(self, inputs: Inputs, tags: tuple[str, ...]) -> dict[Path, Compiled]:
         """The flows that are on the cluster as compiling them would make them."""
         ours = belonging(
-            self.argo.find(),
+            self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
@@ -165,7 +205,7 @@ class Deployment:
         return rehearse(self.argo, actions, max_parallel=self.settings.max_parallel)
 
     def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
-        found = self.argo.find()
+        found = self.there
         read = {
             (one.kind, one.name): self.argo.read(one.kind, one.name, one.namespace)
             for one in to_read(compiled, found)
@@ -177,6 +217,7 @@ class Deployment:
             project=self.project.project_name,
             branch=self.target.metaflow_name,
             git_branch="" if self.target.production else self.target.git_branch,
+            making=secrets.token_hex(4),
             everything=everything,
         )
 
@@ -191,6 +232,7 @@ class Deployment:
         ]
         flows = [one.flow for one in compiled]
         findings = check_contract(self.project, flows)
+        findings += check_schedules(flows, datetime.now(UTC))
         findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
@@ -202,4 +244,5 @@ class Deployment:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
-        record_listeners(self.root, flows, by="flowproject deploy")
+        forgotten = [one.action.flow for one in outcomes if one.action.forgets]
+        record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from flowproject.deploy.objects import CRON, SENSOR, Object
 
-__all__ = ["ScheduleField", "with_policies", "with_times_in"]
+__all__ = ["ScheduleField", "waits_for", "with_policies", "with_times_in", "with_trigger_of"]
 
 ScheduleField = Literal["schedule", "schedules"]
 """Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
@@ -37,6 +37,18 @@ def with_policies(one: Object) -> Object:
     return one.with_spec(added(one.body.get("spec") or {})) if added else one
 
 
+def waits_for(spec: Mapping[str, Any]) -> Any:
+    """What of a sensor Argo Events must find unchanged: else it drops what waits, and reads anew.
+
+    The dependencies in any order, each as it is defined, and the conditions of its triggers.
+    """
+    dependencies = sorted(spec.get("dependencies") or [], key=lambda one: str(one.get("name")))
+    return dependencies, [
+        (one["template"].get("name"), one["template"].get("conditions", ""))
+        for one in spec.get("triggers") or []
+    ]
+
+
 def with_times_in(field: ScheduleField, one: Object) -> Object:
     """The object with the time of its schedule in this field; what is no schedule stays.
 
@@ -50,6 +62,25 @@ def with_times_in(field: ScheduleField, one: Object) -> Object:
     if field == "schedules":
         return one.with_spec({**spec, "schedules": times})
     return one.with_spec({**spec, "schedule": times[0] if times else ""})
+
+
+def with_trigger_of(making: str, sensor: Object) -> Object:
+    """The sensor with triggers of this making; empty for the names that Metaflow gives.
+
+    Removing a sensor leaves on the bus what waited for it, and how far it had read. Made anew with
+    a trigger of the same name it would take that up, and be fed all that was sent meanwhile. Argo
+    Events drops both when it finds a trigger of another name.
+    """
+    if not making:
+        return sensor
+    spec = sensor.body["spec"]
+    triggers = [
+        {**one, "template": {**one["template"], "name": f"{one['template']['name']}-{making}"}}
+        for one in spec["triggers"]
+    ]
+    return sensor.with_spec({**spec, "triggers": triggers}).with_annotations(
+        {"flowproject/trigger": making}
+    )
 
 
 def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """All sensors of a project in one tick, side by side: one that fails never stops the others."""
 
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from flowproject.journal import (
     Journal,
     prune,
 )
+from flowproject.secrecy import safe
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
 from flowproject.sensing.patience import observe_within
@@ -31,6 +33,9 @@ from flowproject.sources import open_source
 __all__ = ["observe", "preview", "publish", "raise_for_failures"]
 
 _AT_ONCE: Final = 16
+_SENT_BEFORE_A_LOOK: Final = 100
+"""Changes that a tick sends before it looks; the others follow when it has."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +90,9 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         left = deliver(scene, sensor, journal, journal.head())
     except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
         return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
-    return replace(seen, pending=left.waiting, undelivered=left.reason, held=left.held)
+    return replace(
+        seen, pending=left.waiting, undelivered=left.reason, held=left.held, late=left.late
+    )
 
 
 def raise_for_failures(ticks: Sequence[Tick]) -> None:
@@ -104,7 +111,7 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
 
 
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
-    left = deliver(scene, sensor, journal, journal.head())
+    left = deliver(scene, sensor, journal, journal.head(), most=_SENT_BEFORE_A_LOOK)
     try:
         seen = _look(scene, sensor, journal, left.head, force=force).record()
     except FlowprojectError as error:
@@ -112,7 +119,11 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(scene, journal)
     return replace(
-        seen, pending=left.waiting + bool(seen.id), undelivered=left.reason, held=left.held
+        seen,
+        pending=left.waiting + bool(seen.id),
+        undelivered=left.reason,
+        held=left.held,
+        late=left.late,
     )
 
 
@@ -185,7 +196,7 @@ def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], T
             except FlowprojectError as error:
                 seen = failed_tick(sensor, error, scene.clock())
             except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
-                traceback.print_exc()
+                sys.stderr.write(safe(traceback.format_exc()))
                 seen = failed_tick(sensor, error, scene.clock())
         ticks.put((sensor.name, seen))
 

@@ -14,7 +14,7 @@ from metaflow import current
 
 from flowproject.changes.encoding import decode
 
-__all__ = ["Told", "events", "note", "told", "told_to"]
+__all__ = ["Told", "events", "note", "told", "told_changes", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
@@ -34,19 +34,24 @@ class Told:
 
 def told(first_step: str) -> Told:
     """What this run is told, the newest change first; no changes if it was started by hand."""
-    told_of = [event.get("change") for event in events("event")]
-    changes: list[Any] = [decode(change) for change in told_of if _is_ours(change)]
+    changes = told_changes()
     if not current.origin_run_id:
         return Told(changes=changes, run=f"{current.flow_name}/{current.run_id}")
     origin = told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)
     return Told(changes=changes or origin.changes, run=origin.run)
 
 
+def told_changes() -> list[dict[str, Any]]:
+    """The changes in the environment, as they were before they were encoded; newest first."""
+    found: list[Any] = [event.get("change") for event in events("event")]
+    return [decode(change) for change in found if _is_ours(change)]  # type: ignore[misc]  # an object each
+
+
 def events(kind: str) -> list[dict[str, Any]]:
     """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
     carried = (text for name, text in os.environ.items() if name.startswith(_CARRIER + kind + "_"))
     found = [payload for payload in map(_parsed, carried) if isinstance(payload, dict)]
-    return sorted(found, key=lambda payload: payload.get("timestamp") or 0, reverse=True)
+    return sorted(found, key=_timestamp, reverse=True)
 
 
 def note(this: Told) -> None:
@@ -81,8 +86,14 @@ def _parsed(text: str) -> Any:
     """The payload of an event; None for events of others, which need not be JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _timestamp(payload: dict[str, Any]) -> float:
+    """When an event was sent; 0 for events of others that say nothing of the kind."""
+    said = payload.get("timestamp")
+    return said if isinstance(said, int | float) else 0
 
 
 def _is_ours(change: object) -> bool:

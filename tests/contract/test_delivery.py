@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
+from flowproject.cards import sensor_card
 from flowproject.change import Change
+from flowproject.changes.difference import Difference
+from flowproject.changes.encoding import decode
 from flowproject.config import FilesData, Sensor
-from flowproject.errors import TickError
+from flowproject.errors import JournalError, TickError
 from flowproject.journal import Store, prune
+from flowproject.listeners import bring_back
 from tests.journals import CountingStore
 from tests.world import MINUTE, START, Bus, World
 
@@ -28,6 +32,16 @@ def world(tmp_path: Path, store: Store) -> World:
 
 def ids(bus: Bus) -> list[str]:
     return [payload["id"] for payload in bus.payloads]
+
+
+def pile_up(world: World, changes: int) -> None:
+    """Record changes that the bus has not."""
+    journal, newest = world.journal, world.journal.head().entry
+    assert newest is not None
+    for seq in range(newest.seq + 1, newest.seq + 1 + changes):
+        journal.record(
+            replace(newest, seq=seq, id=f"{seq:032x}", outcome="changed"), None, Difference()
+        )
 
 
 def numbers(bus: Bus) -> list[int]:
@@ -48,6 +62,34 @@ def test_without_a_receipt_it_is_sent_again_with_its_id_and_ever_longer_waits(
     assert sent_after == [15, 45, 105, 225]
     assert set(ids(bus)) == {seen.id}
     assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
+
+
+def test_a_run_that_does_not_start_is_told_before_it_is_given_up(world: World, bus: Bus) -> None:
+    """The bus has the event, so nothing fails yet: but somebody must get to know."""
+    world.listen("StarterFlow", "Other")
+    seen = world.change()
+    world.take(bus.payloads[0], "Other")
+    assert (world.later(14).late, seen.late) == ("", ""), "there is still time"
+    for minutes in (2, 5, 30):
+        late = world.later(minutes)
+        assert late.outcome == "unchanged"
+        assert not late.undelivered
+        assert late.delivery.startswith(
+            "no run of StarterFlow has started for change 2, which was sent at 2026-06-01 12:00 "
+            "UTC and again since. Likely StarterFlow is not deployed here, or nothing listens "
+            "(`flowproject deploy --plan`;"
+        )
+        for part in ("its Sensor is down", "stands still without a status", "`kubectl get workfl"):
+            assert part in late.late
+    shown = "".join(str(one.render()) for one in sensor_card([late.to_json()]))
+    assert "Not started: no run of StarterFlow has started for change 2" in shown
+    second = world.change()
+    assert second.delivery.startswith("change 3 sent as event 'e'; no run of StarterFlow has ")
+    assert "nor for 1 more that were sent later" in world.later(16).late
+    for payload in bus.payloads:
+        world.take(payload)
+        world.take(payload, "Other")
+    assert world.later(1).late == ""
 
 
 def test_after_the_last_attempt_every_tick_fails_and_says_what_to_do(
@@ -78,6 +120,148 @@ def test_a_change_that_is_given_up_holds_no_other_back(world: World, bus: Bus) -
     assert "Change 2" in second.undelivered
     assert numbers(bus) == [2, 3]
     assert second.pending == 0
+
+
+def test_what_is_given_up_takes_no_watch_from_what_follows(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("StarterFlow")
+    pile_up(world, 50)
+    world.tick()
+    assert "50 changes (2 to 51)" in world.later(16).undelivered
+    counting = CountingStore(world.store)
+    quiet = replace(world, store=counting)
+    assert quiet.later(1).undelivered
+    assert len(counting.requests) == 5, "the same as with one"
+    world.sensor = quiet.sensor = replace(world.sensor, max_attempts=2)
+    world.tick()
+    world.change("lost.csv")
+    world.later(16)
+    world.later(16)
+    assert numbers(bus).count(52) == 2
+    assert "51 changes (2 to 52)" in world.later(60).undelivered
+    world.take(bus.payloads[-1])
+    assert "50 changes (2 to 51)" in world.later(1).undelivered
+
+
+@pytest.mark.usefixtures("bus")
+def test_numbers_that_the_memo_forgot_are_looked_at_in_turn(world: World) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("StarterFlow")
+    pile_up(world, 60)
+    world.tick()
+    head = world.journal.head()
+    world.journal.remember_head(replace(head, awaited=()))
+    assert "50 changes (2 to 51)" in world.later(16).undelivered
+    assert "60 changes (2 to 61)" in world.later(1).undelivered
+
+
+def test_a_note_that_another_tick_takes_back_is_no_sending(world: World, bus: Bus) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    mark = world.journal.head().awaited[0].mark
+
+    class Other(CountingStore):
+        """A real store in which another tick notes a sending, and takes it back."""
+
+        def create(self, key: str, content: bytes) -> bool:
+            if "/sent/" in key:
+                assert self._store.create(key, content)
+            taken = self._store.create(key, content)
+            if "/sent/" in key:
+                world.journal.outbox.forget_sending(mark, 1, 2)
+            return taken
+
+    slow = replace(world, store=Other(world.store), now=world.now + 16 * MINUTE)
+    assert not slow.tick().undelivered
+    assert numbers(bus) == [2], "the other one sends it"
+    world.later(17)
+    assert numbers(bus) == [2, 2]
+
+
+class ReadOnly(CountingStore):
+    """A real store that this process may read, and not write."""
+
+    def create(self, key: str, content: bytes) -> bool:  # noqa: ARG002
+        raise JournalError(f"no leave to write {key}")
+
+    def put(self, key: str, content: bytes) -> None:  # noqa: ARG002
+        raise JournalError(f"no leave to write {key}")
+
+    delete = put  # type: ignore[assignment]  # it fails before it looks at what it is given
+
+
+def test_who_can_not_note_a_sending_sends_nothing(world: World, bus: Bus) -> None:
+    bus.answer = lambda _: 400
+    world.listen("StarterFlow")
+    world.change()
+    bus.answer = lambda _: 200
+    denied = replace(world, store=ReadOnly(world.store))
+    for _ in range(3):
+        seen = denied.later(1)
+        assert seen.outcome == "failed"
+        assert "Change 2 and those after it are not sent" in seen.reason
+        assert "no leave to write" in seen.reason
+    assert bus.events == []
+    world.now = denied.now
+    world.tick()
+    assert numbers(bus) == [2]
+    for _ in range(3):
+        assert denied.later(20).outcome == "failed"
+    assert numbers(bus) == [2], "nor is it sent again"
+    world.now = denied.now
+    world.tick()
+    assert numbers(bus) == [2, 2]
+
+
+def test_a_sending_that_the_bus_refused_is_none(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_attempts=2)
+    world.listen("StarterFlow")
+    world.change()
+    bus.answer = lambda _: 400
+    for _ in range(3):
+        assert "not taken by the bus" in world.later(16).undelivered
+    bus.answer = lambda _: 200
+    world.later(1)
+    assert numbers(bus) == [2, 2]
+
+
+class Slow(CountingStore):
+    """A real store that counts how many times somebody waits for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "concurrently":
+            return super().__getattr__(name)
+        return self._at_once
+
+    def _at_once(self, questions: Any) -> Any:
+        before = len(self.requests)
+        answers = []
+        for start in range(0, len(questions), 32):
+            deepest = 0
+            for question in questions[start : start + 32]:
+                begun = len(self.requests)
+                answers.append(question())
+                deepest = max(deepest, len(self.requests) - begun)
+                del self.requests[begun:]
+            self.requests += ["wait"] * deepest
+        assert len(self.requests) >= before
+        return answers
+
+
+def test_what_piled_up_is_sent_in_a_tenth_of_the_waits_and_sensors_are_looked_at_meanwhile(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    pile_up(world, 200)
+    (world.root / "data" / "new.csv").write_text("x")
+    slow = Slow(world.store)
+    scene = replace(world, store=slow).scene
+    [seen] = sensing.observe(scene)
+    assert seen.outcome == "changed"
+    assert len(bus.events) < 200, "it looked before all were sent"
+    sensing.publish(scene, [seen])
+    assert numbers(bus) == [*range(2, 203)]
+    assert len(slow.requests) < 200 * 5 / 10, len(slow.requests)
 
 
 def test_with_every_receipt_nothing_is_left_and_ticks_cost_what_they_always_did(
@@ -164,7 +348,7 @@ def test_what_piled_up_is_sent_as_one_event_with_the_difference_of_all(
     bus.answer = lambda _: 200
     world.tick()
     assert numbers(bus) == [2, 3, 5], "what was decided while the bus was down stays decided"
-    last = Change(bus.payloads[-1]["change"], lambda: world.store)
+    last = Change(decode(bus.payloads[-1]["change"]), lambda: world.store)
     assert (last.first_seq, last.counts) == (4, {"added": 2, "modified": 1, "removed": 1})
     assert [file["key"] for file in last.added] == ["b.csv", "c.csv"]
     assert [edit["key"] for edit in last.modified] == ["kept.csv"]
@@ -321,3 +505,124 @@ def entries(world: World) -> list[Any]:
     journal = world.journal
     found = [journal.get(seq) for seq in range(1, journal.head().seq + 1)]
     return [entry for entry in found if entry and entry.is_published]
+
+
+# ------------------------------------------------------------------ what a deployment makes unheard
+
+
+def deploy(world: World, *together: str, alone: tuple[str, ...] = ()) -> None:
+    """The sensors of these flows were written anew, so that the bus forgot what waited for them."""
+    world.journal.outbox.record_listeners(
+        alone,
+        by="test",
+        together=together,
+        deployed=dict.fromkeys((*together, *alone), world.now),
+        now=world.now,
+    )
+    bring_back(world.journal, together)
+
+
+def wait_together(world: World, *flows: str) -> None:
+    world.journal.outbox.record_listeners((), by="test", together=flows, now=world.now)
+
+
+def test_what_waited_for_a_flow_of_several_sensors_is_sent_once_more_when_the_bus_forgot_it(
+    world: World, bus: Bus
+) -> None:
+    wait_together(world, "Pair")
+    seen = world.change()
+    world.later(60)
+    assert numbers(bus) == [2]
+    deploy(world, "Pair")
+    world.later(1)
+    assert numbers(bus) == [2]
+    world.later(4)
+    assert ids(bus) == [seen.id, seen.id]
+    assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
+    world.later(500)
+    assert len(bus.events) == 2
+    assert not world.journal.head().unsettled
+
+
+def test_what_such_a_flow_has_taken_is_not_sent_again(world: World, bus: Bus) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    world.take(bus.payloads[0], "Pair")
+    deploy(world, "Pair")
+    world.later(60)
+    assert len(bus.events) == 1
+
+
+def test_of_what_waited_only_the_newest_is_sent_again(world: World, bus: Bus) -> None:
+    """As on the bus, where the newest event of a name waits for the others."""
+    wait_together(world, "Pair")
+    world.change()
+    world.change()
+    deploy(world, "Pair")
+    world.later(60)
+    assert numbers(bus) == [2, 3, 3]
+
+
+def test_a_flow_is_not_told_what_was_sent_before_it_listened(world: World, bus: Bus) -> None:
+    world.change()
+    world.now += MINUTE
+    deploy(world, "Pair")
+    world.later(60)
+    assert len(bus.events) == 1
+
+
+def test_a_flow_that_waited_already_is_known_by_that_when_its_list_changes(
+    world: World, bus: Bus
+) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    world.now += MINUTE
+    deploy(world, "Pair", "Other")
+    world.now += MINUTE
+    deploy(world, "Pair", "Other")
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_what_is_sent_while_the_new_sensor_is_made_is_sent_again(world: World, bus: Bus) -> None:
+    deploy(world, "Pair")
+    world.change()
+    world.later(6)
+    assert len(bus.events) == 2
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_a_flow_of_one_sensor_is_not_kept_waiting_for_the_whole_timeout(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    deploy(world, alone=("StarterFlow",))
+    world.later(4)
+    assert len(bus.events) == 1
+    world.later(1)
+    assert len(bus.events) == 2
+    world.take(bus.payloads[1])
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_a_short_timeout_makes_that_shorter(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, receipt_timeout=60.0)
+    wait_together(world, "Pair")
+    world.change()
+    deploy(world, "Pair")
+    world.later(1)
+    assert len(bus.events) == 2
+
+
+def test_a_bus_that_is_down_is_asked_again_for_what_it_forgot(world: World, bus: Bus) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    deploy(world, "Pair")
+    bus.answer = lambda _: 400
+    world.later(6)
+    bus.answer = lambda _: 200
+    world.later(6)
+    assert len([one for one in bus.events if one]) == 2

@@ -1,16 +1,22 @@
 """What the cluster would not take is found before it is written, and told with the way out."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowproject.config import load
 from flowproject.deploy.argo import Argo, RefusedError
+from flowproject.deploy.branches import target_of
+from flowproject.deploy.ci import CI
+from flowproject.deploy.deployment import Deployment
 from flowproject.deploy.objects import Object
 from flowproject.deploy.plan import Action
 from flowproject.deploy.preflight import check_deployment
 from flowproject.deploy.rehearsal import rehearse
+from flowproject.deploy.revision import Revision
 from tests.deploy.cluster import EVENTS, NAMESPACE, EmulatedCluster, Fault, written
 
 Make = Callable[[str], tuple[EmulatedCluster, Argo]]
@@ -173,4 +179,39 @@ def test_check_says_what_the_cluster_keeps(
     monkeypatch.setattr("flowproject.deploy.preflight.connect", lambda: client)
     found = [one for one in check_deployment() if told in one.message]
     assert [one.state for one in found] == [state]
+    assert cluster.writes() == []
+
+
+def test_neither_a_plan_nor_a_deployment_writes_a_part_of_what_is_refused(
+    make: Make, tmp_path: Path
+) -> None:
+    cluster, client = make("4.1")
+    config = 'project_name = "p"\n[data]\ntype = "files"\npath = "data"\n'
+    (tmp_path / "flowproject.toml").write_text(config)
+    project = load(tmp_path)
+    deployment = Deployment(
+        root=tmp_path,
+        project=project,
+        settings=project.deploy,
+        target=target_of("x", project.deploy),
+        revision=Revision(git_branch="x", commit="1", dirty=False, default_branch="", ci=CI()),
+        argo=client,
+    )
+    refused = action(made("workflowtemplates", "one"), cron(schedule="* * * * *"))
+    fine = replace(action(made("workflowtemplates", "two")), flow="TwoFlow", why=("code: a.py",))
+    planned = deployment.report([refused, fine])
+    deployed = deployment.apply([refused, fine], lambda _: None)
+    for told in (planned, deployed):
+        assert told.exit_code == 9
+        assert [(row.flow, row.state) for row in told.rows] == [
+            ("OneFlow", "refused"),
+            ("TwoFlow", "changed"),
+        ]
+        assert "Nothing was deployed." in told.notes
+    assert cluster.writes() == []
+    cluster.deny(("create", "workflowtemplates"))
+    only_planned = deployment.report([fine])
+    assert only_planned.exit_code == 0
+    assert "Whether the cluster takes TwoFlow could not be asked." in only_planned.notes[-1]
+    assert deployment.apply([fine], lambda _: None).exit_code == 9
     assert cluster.writes() == []
