@@ -12,11 +12,12 @@ from flowproject.deploy.argo import Argo, RefusedError
 from flowproject.deploy.branches import target_of
 from flowproject.deploy.ci import CI
 from flowproject.deploy.deployment import Deployment
-from flowproject.deploy.objects import Object
+from flowproject.deploy.objects import Found, Object
 from flowproject.deploy.plan import Action
 from flowproject.deploy.preflight import check_deployment
-from flowproject.deploy.rehearsal import rehearse
+from flowproject.deploy.rehearsal import Rehearsal, rehearse
 from flowproject.deploy.revision import Revision
+from flowproject.errors import DeployError
 from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, EmulatedCluster, Fault, written
 
 Make = Callable[[str], tuple[Cluster, Argo]]
@@ -99,6 +100,32 @@ def test_what_this_user_may_not_do_is_told_apart_from_what_nobody_may(make: Make
     found = rehearse(client, [action(made("sensors", "one", EVENTS))], max_parallel=1)
     assert found.refused == {}
     assert "check --deploy" in found.forbidden["OneFlow"]
+
+
+def test_what_may_not_be_removed_is_known_before_anything_is_written(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.put("cronworkflows", "one", {})
+    gone = Found(kind="cronworkflows", name="one", namespace=NAMESPACE)
+    planned = replace(action(made("workflowtemplates", "one")), extra=(gone,))
+    assert rehearse(client, [planned], max_parallel=1) == Rehearsal()
+    cluster.deny(("delete", "cronworkflows"))
+    assert rehearse(client, [planned], max_parallel=1).forbidden.keys() == {"OneFlow"}
+    assert cluster.writes() == []
+    assert cluster.names == {"cronworkflows": {"one"}}
+
+
+def test_a_listing_that_the_server_forgot_is_begun_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowproject.deploy.argo._PAGE", 1)
+    cluster, client = make("4.1")
+    for name in ("one", "two", "three"):
+        cluster.put("workflowtemplates", name, {})
+    cluster.fail(Fault(status=410, methods=("GET",), number=3))
+    assert {one.name for one in client.find()} == {"one", "two", "three"}
+    cluster.fail(Fault(status=410, methods=("GET",)))
+    with pytest.raises(DeployError, match="Kubernetes said 410, 5 times"):
+        client.find()
 
 
 @pytest.mark.parametrize(
