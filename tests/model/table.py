@@ -46,6 +46,10 @@ PROTOCOL: Final = (
         name="a store that is read only, two ticks",
         bounds=Bounds(moves=1, faults=1, sendings=2, read_only=True),
     ),
+    Case(
+        name="a flow that is renamed, a fault",
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+    ),
 )
 """Small worlds, each with the whole protocol: together they are searched in seconds."""
 
@@ -86,6 +90,12 @@ MUTANTS: Final = (
         rules=Rules(send_before_noting=True),
         bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, read_only=True),
         breaks=BLIND,
+    ),
+    Case(
+        name="forget the gone",
+        rules=Rules(forget_the_gone=True),
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+        breaks=LOST,
     ),
 )
 ALL: Final = (*PROTOCOL, *MUTANTS)
