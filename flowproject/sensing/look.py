@@ -9,9 +9,9 @@ from flowproject.changes.decision import Decision, Hold, compare, decide, hold_b
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
+from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
-from flowproject.sensing.once import once
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
