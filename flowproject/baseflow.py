@@ -77,11 +77,11 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
             equip(step, types)
 
     def add_to_package(self) -> Iterator[tuple[str, str, ContentType]]:
-        from flowproject.codepackage import leave_out
+        from flowproject.codepackage import leave_out, read_by_steps
 
         leave_out(system_context.package, self._exclude)
         root = project_root()
-        for file in (root / FILE, *sorted(root.glob("sql/**/*.sql"))):
+        for file in read_by_steps(root):
             # Without a type Metaflow takes a file for a library's, and puts it into a folder apart.
             yield str(file), file.relative_to(root).as_posix(), ContentType.USER_CONTENT
 

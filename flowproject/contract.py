@@ -23,7 +23,14 @@ from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract", "check_schedules", "foreign_events", "listeners_of"]
+__all__ = [
+    "Finding",
+    "Listening",
+    "check_contract",
+    "check_schedules",
+    "foreign_events",
+    "listeners_of",
+]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
@@ -43,18 +50,30 @@ class Finding:
     exit_code: int = 0
 
 
-def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[str]]:
-    """Sensor -> the flows that must write a receipt for each of its changes.
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """The flows that inherit ours and that the event of a sensor starts.
 
-    These are the flows that inherit ours and that its event starts alone. Of a flow that waits for
-    several events nobody can say when it is due.
+    Those that it starts `alone` must write a receipt for each of its changes. Of one that waits for
+    others `together` with it nobody can say when it is due.
     """
+
+    alone: tuple[str, ...]
+    together: tuple[str, ...]
+
+
+def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, Listening]:
+    """Sensor -> the flows that its event starts."""
+    ours = [
+        (one.name, [known.event for known in one.dependencies])
+        for one in flows
+        if one.inherits_ours
+    ]
     return {
-        sensor.name: [
-            flow.name
-            for flow in flows
-            if flow.inherits_ours and [known.event for known in flow.dependencies] == [event]
-        ]
+        sensor.name: Listening(
+            alone=tuple(name for name, events in ours if events == [event]),
+            together=tuple(name for name, events in ours if event in events and len(events) > 1),
+        )
         for event, sensor in _sent(project, flows).items()
     }
 

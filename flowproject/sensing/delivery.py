@@ -13,7 +13,7 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import in_ranges, next_move, room_at
+from flowproject.changes.delivery import heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.changes.once import once
 from flowproject.config.model import Sensor
@@ -25,10 +25,11 @@ from flowproject.journal import (
     DamagedTableError,
     Head,
     Journal,
+    Listeners,
     Mark,
     Sendings,
 )
-from flowproject.sensing.chain import patience_of
+from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -47,12 +48,13 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, and `reason` what failed.
+    are held back, `late` what it has and no run has started for in time, and `reason` what failed.
     """
 
     head: Head
     waiting: int = 0
     held: str = ""
+    late: str = ""
     reason: str = ""
 
 
@@ -94,6 +96,7 @@ class _Delivery:
         self._is_proven = False
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
+        self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
 
@@ -118,11 +121,12 @@ class _Delivery:
         if self._given_up:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
-        return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
+        late = _told_late(self._late)
+        return Backlog(head=self._head, waiting=waiting, held=held, late=late, reason=reason)
 
     @once
-    def _listeners(self) -> tuple[str, ...]:
-        return self._outbox.listeners()
+    def _listeners(self) -> Listeners:
+        return self._outbox.known_listeners()
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
         """How many of these still wait, and why they are held back if they are.
@@ -249,7 +253,7 @@ class _Delivery:
             id=event.id,
             first=first.seq,
             event_name=name,
-            listeners=self._listeners,
+            listeners=self._listeners.flows,
             published_at=self._now.isoformat(),
             run=self._scene.run,
         )
@@ -266,9 +270,9 @@ class _Delivery:
         self._outbox.mark_published(sent)
         sendings = Sendings(attempt=1, count=1, last=self._now)
         new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
-        if not self._listeners:
-            self._closed += new
-            new = []
+        if not self._listeners.flows:
+            self._closed += [one for one in new if not self._unheard(one)]
+            new = [one for one in new if self._unheard(one)]
         self._head = replace(
             self._head,
             sent=max(self._head.sent, sent[-1][0][-1].seq),
@@ -326,7 +330,7 @@ class _Delivery:
 
     def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
-        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners)
+        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
             # A replay opened this attempt and came no further.
             again = self._send_again(one)
@@ -334,17 +338,49 @@ class _Delivery:
                 self._closed.append(again)
                 return None
             return again
-        missing = awaited - {flow for number, flow in receivers if number == one.sendings.attempt}
-        if not missing:
+        taken = {flow for number, flow in receivers if number == one.sendings.attempt}
+        missing = awaited - taken
+        unheard = self._unheard(one) - taken
+        if not missing and not unheard:
             self._closed.append(one)
             return None
+        if any(self._is_due(one, flow) for flow in missing | unheard):
+            return self._send_again(one)
+        if not missing:
+            return one
         patience = patience_of(self._sensor)
         move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
         if move == "send":
-            return self._send_again(one)
+            one = self._send_again(one)
         if move == "give up":
             self._given_up.append((one, missing))
+        elif move == "send" or one.sendings.count > 1:
+            self._late.append((one, missing))
         return one
+
+    def _unheard(self, one: Awaited) -> frozenset[str]:
+        """The flows that wait for several events, and of which this one was perhaps forgotten.
+
+        When they should start nobody can say, so no receipt of theirs is awaited. But they were
+        deployed anew after it was sent, or when it was.
+        """
+        published = dt.datetime.fromisoformat(one.mark.published_at)
+        return frozenset(
+            flow
+            for flow, since in self._listeners.together.items()
+            if since <= published
+            and (heard := self._heard_from(flow))
+            and one.sendings.last < heard
+        )
+
+    def _is_due(self, one: Awaited, flow: str) -> bool:
+        """Whether the flow hears again, and this event was sent before that."""
+        heard = self._heard_from(flow)
+        return heard is not None and one.sendings.last < heard <= self._now
+
+    def _heard_from(self, flow: str) -> dt.datetime | None:
+        deployed = self._listeners.deployed.get(flow)
+        return heard_from(deployed, patience_of(self._sensor)) if deployed else None
 
     def _send_again(self, one: Awaited) -> Awaited:
         """The same, after its event was sent once more, unless the bus refused.
@@ -399,6 +435,20 @@ class _Delivery:
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 
+def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
+    """What was sent again because no run has started for it; empty if nothing was."""
+    if not late:
+        return ""
+    oldest, missing = late[0]
+    flows = ", ".join(sorted(missing))
+    since = dt.datetime.fromisoformat(oldest.mark.published_at)
+    others = f", nor for {len(late) - 1} more that were sent later" if len(late) > 1 else ""
+    return (
+        f"no run of {flows} has started for change {oldest.mark.seq}, which was sent at "
+        f"{since:%Y-%m-%d %H:%M %Z} and again since{others}. {likely_causes(flows)}"
+    )
+
+
 def _undelivered(
     sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
 ) -> Iterator[str]:
@@ -426,7 +476,7 @@ def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> st
             f"{'it' if is_one else 'them'}",
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
-            fix=f"See why {flows} does not start, then `flowproject replay {one.mark.id}`"
+            fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"
             + ("" if is_one else f", and so on for each, as `{sensor.name}/NUMBER`"),
         )
     )

@@ -15,8 +15,9 @@ import pytest
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
 from flowproject.packages import requirements
+from tests.argo.cluster import ArgoCluster
 from tests.conftest import ROOT
-from tests.deploy.cluster import Cluster, EmulatedCluster
+from tests.deploy.cluster import NEWEST, Cluster, EmulatedCluster
 from tests.deploy.forum import Forum
 from tests.executor.api import Api
 from tests.executor.controller import Controller
@@ -119,14 +120,35 @@ def run_in_images(root: Path) -> None:
     config.write_text(text.replace(shipped[1], "image_has_packages = true"))
 
 
+ON_ARGO = os.environ.get("TEST_CLUSTER") == "argo"
+"""Whether the cluster is the real one, which `make argo` builds, or the emulator."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the real cluster, run what deploys to one, but for what only the emulator can do."""
+    if not ON_ARGO:
+        return
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    others = [one for one in here if "new_cluster" not in getattr(one, "fixturenames", ())]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+    for item in items:
+        if emulated := item.get_closest_marker("emulated"):
+            item.add_marker(pytest.mark.skip(reason=emulated.args[0]))
+
+
 @pytest.fixture(scope="module")
-def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
     """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
     running: list[Cluster] = []
 
-    def make() -> Cluster:
+    def make(argo: str = NEWEST) -> Cluster:
+        if ON_ARGO:
+            shared = ArgoCluster.shared()
+            shared.clear(argo)
+            return shared
         stop()
-        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster"), argo))
         return running[-1]
 
     def stop() -> None:
@@ -138,7 +160,7 @@ def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 
 @pytest.fixture(scope="module")
-def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
+def cluster(new_cluster: Callable[..., Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
     return new_cluster()
 
@@ -176,12 +198,12 @@ class Argo:
     image = "weather:1"
     """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, visible: Path) -> None:
-        self.api = Api(kubeconfig)
+    def __init__(self, cluster: Cluster, folder: Path, visible: Path) -> None:
+        self.api = Api(cluster.kubeconfig)
         contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
         images = Images(folder / "images", contents)
         self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
-        self.controller = Controller(self.api, self.machine)
+        self.controller = Controller(self.api, self.machine, pending=cluster.pending)
 
     def log(self, workflow: Mapping[str, Any], step: str) -> str:
         """What the pods of a step wrote, attempt after attempt."""
@@ -204,7 +226,10 @@ def argo(
 ) -> Iterator[Argo]:
     """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
     folder = tmp_path_factory.mktemp("machine")
-    running = Argo(cluster.kubeconfig, folder, tmp_path_factory.getbasetemp())
+    running = Argo(cluster, folder, tmp_path_factory.getbasetemp())
+    if ON_ARGO:
+        yield running
+        return
     events = ArgoEvents(running.api)
     environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
     yield running

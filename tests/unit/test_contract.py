@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.contract import Finding, check_contract, foreign_events, listeners_of
+from flowproject.contract import Finding, Listening, check_contract, foreign_events, listeners_of
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
 
 DAYS = "mfns.demo.user.me.days_changed"
@@ -96,6 +96,12 @@ def test_an_event_from_elsewhere_is_a_note() -> None:
         "Listener waits for 'warehouse.loaded', which must come from elsewhere and starts it on "
         "every branch: see foreign_event_branches under [deploy]."
     )
+
+
+def test_a_name_with_dots_in_it_is_this_projects_own_all_the_same() -> None:
+    [(state, message)] = of_listener(flow("Listener", on("mfns.demo.user.me.prices.new-list")))
+    assert state == "error"
+    assert "waits for event 'prices.new-list', which no sensor sends" in message
 
 
 def test_an_event_from_elsewhere_that_looks_like_ours_gets_a_question() -> None:
@@ -238,7 +244,10 @@ def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
         flow("Patient", on(DAYS), on("other")),
         flow("Idle"),
     ]
-    assert listeners_of(project(), flows) == {"days": ["Alone"], "months": []}
+    assert listeners_of(project(), flows) == {
+        "days": Listening(alone=("Alone",), together=("Patient",)),
+        "months": Listening(alone=(), together=()),
+    }
 
 
 def test_the_whole_change_is_no_value_for_a_parameter_that_takes_no_json() -> None:

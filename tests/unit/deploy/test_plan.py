@@ -192,6 +192,23 @@ def test_a_sensor_that_is_made_anew_has_another_trigger_and_keeps_it() -> None:
     assert trigger_of(taken_over) == "oneflow"
 
 
+@pytest.mark.parametrize(
+    "event, files, forgets",
+    [("e", "2", False), ("f", "1", True)],
+)
+def test_what_waits_for_a_flow_is_forgotten_when_what_it_waits_for_changes(
+    event: str, files: str, *, forgets: bool
+) -> None:
+    old = with_sensor(compiled(files={"a.py": "1"}))
+    new = with_sensor(compiled(files={"a.py": files}), event=event)
+    action = change(old, new)
+    assert (action.state, action.forgets) == ("changed", forgets)
+    [again] = planned([old], there(old), everything=True)
+    assert not again.forgets
+    [first] = planned([old], [])
+    assert first.forgets
+
+
 def trigger_of(action: Action) -> str:
     [sensor] = [each for each in action.to_write if each.kind == "sensors"]
     return str(sensor.body["spec"]["triggers"][0]["template"]["name"])
