@@ -176,12 +176,28 @@ class Argo:
     image = "weather:1"
     """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, visible: Path) -> None:
+    def __init__(
+        self, kubeconfig: Path, environment: Mapping[str, str], folder: Path, visible: Path
+    ) -> None:
         self.api = Api(kubeconfig)
         contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
         images = Images(folder / "images", contents)
-        self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
+        self.machine = Machine(folder, images, environment=environment, visible=[visible])
         self.controller = Controller(self.api, self.machine)
+        self.events = ArgoEvents(self.api)
+
+    @property
+    def published(self) -> list[bytes]:
+        """The bodies that the webhook has taken, in order."""
+        return self.events.bodies
+
+    def publish(self, body: bytes) -> None:
+        """Post an event, as anybody may."""
+        import urllib.request
+
+        request = urllib.request.Request(self.events.url, data=body, method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 200
 
     def log(self, workflow: Mapping[str, Any], step: str) -> str:
         """What the pods of a step wrote, attempt after attempt."""
@@ -200,15 +216,18 @@ class Argo:
 
 @pytest.fixture(scope="module")
 def argo(
-    cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    environment: dict[str, str],
+    moto: Moto,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Argo]:
     """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
     folder = tmp_path_factory.mktemp("machine")
-    running = Argo(cluster.kubeconfig, folder, tmp_path_factory.getbasetemp())
-    events = ArgoEvents(running.api)
-    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
+    own = {**CREDENTIALS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": moto.endpoint_url}
+    running = Argo(cluster.kubeconfig, own, folder, tmp_path_factory.getbasetemp())
+    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = running.events.url
     yield running
-    events.stop()
+    running.events.stop()
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,11 @@ class Machine:
         shared = [folder, *images.needed, *visible]
         self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
 
+    @property
+    def isolates(self) -> bool:
+        """Whether its pods have mounts of their own."""
+        return bool(self._unshare)
+
     def run(self, pod: Pod) -> Ended:
         """Run it to its end. Raises `NotStartedError`."""
         container = pod.container
@@ -153,9 +158,8 @@ class Machine:
             start = [*self._unshare, "sh", "-c", _INSIDE, "pod", str(folder), *seen, "--"]
             return [*start, *words], "/mnt"
         self._images.redirect(folder / "environment", folder / "out")
-        return [word.replace(_INPUTS, str(folder / "tmp" / "inputs")) for word in command], str(
-            folder
-        )
+        mapped = str(folder / "tmp" / "inputs")
+        return [word.replace(_INPUTS, mapped) for word in words], str(folder)
 
     def _cache(self, own: Mapping[str, str]) -> dict[str, str]:
         """Where Python keeps what it compiled, so that not every pod compiles all of it anew.
