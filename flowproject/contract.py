@@ -181,8 +181,10 @@ def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
 def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
     """What to say of an event that no sensor of the project sends."""
     known = {sensor.event_name: sensor.name for sensor in sent.values()}
-    namespace, _, name = dependency.event.rpartition(".")
-    if namespace in {event.rpartition(".")[0] for event in sent}:
+    name = flow.name_of(dependency)
+    if dependency.event.removesuffix(name) in {
+        event.removesuffix(sensor.event_name) for event, sensor in sent.items()
+    }:
         return _error(
             flow,
             f"waits for event {name!r}, which no sensor sends. "

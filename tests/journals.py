@@ -20,6 +20,8 @@ class CountingStore:
         self.requests: list[str] = []
 
     def __getattr__(self, name: str) -> Callable[..., object]:
+        if name == "concurrently":
+            return lambda questions: [question() for question in questions]
         method = getattr(self._store, name)
 
         def counted(*arguments: object) -> object:
@@ -75,11 +77,11 @@ def mark(journal: Journal, recorded: Entry, *, listeners: tuple[str, ...] = ()) 
         published_at=recorded.recorded_at,
         run="SensorFlow/1",
     )
-    journal.outbox.mark_published([recorded], given)
+    journal.outbox.mark_published([([recorded], given)])
     return given
 
 
 def settle(journal: Journal, recorded: Entry) -> None:
     """Note that nothing is left to do for this entry, as a delivery does."""
-    journal.outbox.settle(recorded)
+    journal.outbox.settle(recorded.seq, recorded.id)
     journal.remember_head(journal.head().settled([recorded.seq]))

@@ -161,7 +161,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--store", choices=_STORES, default="both")
     parser.add_argument("--seed", type=int, default=1, help="of the first round")
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--mutants", action="store_true", help="are five wrong protocols caught?")
+    parser.add_argument("--mutants", action="store_true", help="are seven wrong protocols caught?")
     parser.add_argument("--round", type=int, help="play one again and tell each request of it")
     options = parser.parse_args()
     if options.round is not None and options.store == "both":

@@ -14,7 +14,9 @@ class Books:
     and a flow that listens and never worked for it (or changes that the bus never took, where
     nobody listens), `unseen` those of them that no later run made up for, and `twice` pairs that
     more than one run worked for. `misordered` are events that first came before an older one,
-    `renamed` changes that were sent under more than one id, `unsettled` sensors that are not at
+    `renamed` changes that were sent under more than one id, `unnoted` events that were sent while
+    nobody could write to the journal, `unnamed` changes that a flow did not take and that the last
+    tick does not name, `unsettled` sensors that are not at
     rest although everything is done, and `errors` exceptions that nobody expected.
     """
 
@@ -36,6 +38,8 @@ class Books:
     twice: int = 0
     misordered: int = 0
     renamed: int = 0
+    unnoted: int = 0
+    unnamed: int = 0
     unsettled: int = 0
     errors: int = 0
     seconds: float = 0

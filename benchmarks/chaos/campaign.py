@@ -16,6 +16,7 @@ from benchmarks.chaos.story import Place, Story, System
 __all__ = ["Caught", "campaign", "catch", "running_bus"]
 
 _MOST_ROUNDS_OF_A_MUTANT = 200
+_HARM = ("lost", "twice", "unrecorded", "unnoted", "unnamed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,8 @@ def catch(mutant: Mutant, *, place: Place, bus: Bus, seed: int) -> Caught:
 
 
 def _is_harm(problem: str) -> bool:
-    """Whether a change was lost or run twice: that alone catches a mutant."""
-    return any(f": {kind}: " in problem for kind in ("lost", "twice", "unrecorded"))
+    """Whether a change was lost, silently given up, sent without an end or run twice."""
+    return any(f": {kind}: " in problem for kind in _HARM)
 
 
 def _played(story: Story) -> Books:

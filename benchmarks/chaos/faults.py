@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final
 
-__all__ = ["BUS", "KINDS", "Faults"]
+__all__ = ["BUS", "DEAF", "KINDS", "READ_ONLY", "Faults"]
 
 _READ: Final = {
     "store: fails before it did anything": 8,
@@ -57,6 +57,8 @@ _CLOCK: Final = {
     "clock: an hour slow": 5,
     "clock: jumps back an hour": 5,
 }
+READ_ONLY: Final = "store: can be read and not written, for some ticks"
+DEAF: Final = "a flow that listens never starts"
 _MEMO: Final = {"memo of the head: lost": 5, "memo of the head: an old one": 7}
 
 _ODDS: Final = {
@@ -69,10 +71,11 @@ _ODDS: Final = {
     "after work": (0.1, {"run killed after its work": 1}),
     "clock": (0.25, _CLOCK),
     "memo": (0.3, _MEMO),
+    "read only": (0.15, {READ_ONLY: 1}),
 }
 KINDS: Final = tuple(
     dict.fromkeys(
-        [*_READ, *_WRITE, *_WIRE, *BUS, *_RUN, *_CLOCK, *_MEMO],
+        [*_READ, *_WRITE, *_WIRE, *BUS, *_RUN, *_CLOCK, *_MEMO, READ_ONLY, DEAF],
     )
 )
 """Every kind that is injected in this process, in the order of the table."""

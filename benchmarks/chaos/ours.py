@@ -10,7 +10,7 @@ from typing import Any, Final
 from benchmarks.chaos.books import Books
 from benchmarks.chaos.bus import Event
 from benchmarks.chaos.ledger import Effect
-from benchmarks.chaos.story import Start, Story
+from benchmarks.chaos.story import DEAF_FLOW, Start, Story
 from flowproject import sensing
 from flowproject.changes.entry import Entry
 from flowproject.config import FilesData, Project, Schedule, Sensor
@@ -72,7 +72,8 @@ class Ours:
     def begin(self) -> None:
         """Record who listens, as a deployment does."""
         if self._story.listeners:
-            self._journal.outbox.record_listeners(self._story.listeners, by="chaos")
+            deaf = (DEAF_FLOW,) * self._story.is_deaf
+            self._journal.outbox.record_listeners((*self._story.listeners, *deaf), by="chaos")
 
     def tick(self, store: Any, clock: Callable[[], dt.datetime]) -> None:
         """Both steps of a run of the sensor flow."""
@@ -131,13 +132,21 @@ class Ours:
 
     def is_settled(self) -> bool:
         """Whether a tick finds nothing changed, nothing to send and nobody to wait for."""
-        return (
-            self._last is not None
-            and self._last.outcome == "unchanged"
-            and not self._last.pending
-            and not self._last.undelivered
-            and not self._journal.head().unsettled
-        )
+        last = self._last
+        if last is None or last.outcome != "unchanged" or last.pending:
+            return False
+        left = {*self._journal.head().unsettled}
+        if self._story.is_deaf:
+            return left == self._undelivered() and all(map(self._is_deaf_to, left))
+        return not last.undelivered and not left
+
+    def _is_deaf_to(self, seq: int) -> bool:
+        """Whether nobody lacks a change but the flow that never starts."""
+        return self._missing(seq) == (DEAF_FLOW,)
+
+    def _missing(self, seq: int) -> tuple[str, ...]:
+        scene = self._scene(self._story.place.store)
+        return sensing.find_change(scene, f"{SENSOR}/{seq}").chain.missing
 
     def has_failed(self) -> bool:
         """Whether the last tick failed, or could not deliver something."""
@@ -147,9 +156,14 @@ class Ours:
         """Whether the last tick says that a change is undelivered, and to be replayed."""
         return bool(self._undelivered())
 
-    def _undelivered(self) -> list[str]:
+    def _undelivered(self) -> set[int]:
+        """The numbers that the last tick names as undelivered."""
         told = self._last.undelivered if self._last else ""
-        return re.findall("flowproject replay ([0-9a-f]{32})", told)
+        named = {int(seq) for seq in re.findall(r"Change (\d+) was sent", told)}
+        for words in re.findall(r"\d+ changes \(([^)]*)\) were sent", told):
+            for first, last in re.findall(r"(\d+)(?: to (\d+))?", words):
+                named |= {*range(int(first), int(last or first) + 1)}
+        return named
 
     def rescue(self, store: Any) -> None:
         """Replay what is undelivered, as the command does.
@@ -158,9 +172,9 @@ class Ours:
         that is what to replay it means.
         """
         scene = self._scene(store)
-        for change in self._undelivered():
-            found = sensing.find_change(scene, change)
-            if found.chain.missing:
+        for seq in sorted(self._undelivered()):
+            found = sensing.find_change(scene, f"{SENSOR}/{seq}")
+            if {*found.chain.missing} - {DEAF_FLOW}:
                 sensing.replay(scene, found, by="a person")
                 self._story.replayed += 1
 
@@ -174,6 +188,12 @@ class Ours:
         self._chain(entries, books)
         self._bus(changes, books)
         self._work(changes, books)
+        for event in self._story.unnoted:
+            books.wrong("unnoted", f"change {event['payload']['change']['seq']}")
+        if self._story.is_deaf:
+            for entry in changes:
+                if entry.seq not in self._undelivered():
+                    books.wrong("unnamed", f"{DEAF_FLOW} never took change {entry.seq}")
         if not self.is_settled():
             books.wrong("unsettled", f"{self._last}")
 

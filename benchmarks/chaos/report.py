@@ -32,6 +32,8 @@ _OUTCOMES: Final = {
     "RUN TWICE in effect (change and flow)": lambda books: books.twice,
     "first sent out of order": lambda books: books.misordered,
     "sent under more than one id": lambda books: books.renamed,
+    "sent while nothing could be noted": lambda books: books.unnoted,
+    "undelivered, and not named": lambda books: books.unnamed,
     "sensors not at rest in the end": lambda books: books.unsettled,
     "unexpected errors": lambda books: books.errors,
     "seconds": lambda books: round(books.seconds),
@@ -43,6 +45,8 @@ _NOT_OF_THE_SCAFFOLD: Final = (
     "made and never recorded",
     "first sent out of order",
     "sent under more than one id",
+    "sent while nothing could be noted",
+    "undelivered, and not named",
     "sensors not at rest in the end",
 )
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]

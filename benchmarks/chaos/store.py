@@ -1,6 +1,6 @@
 """A store in front of the real one that fails, dies, answers late and does things too late."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, Final
 
@@ -23,12 +23,14 @@ class FaultyStore:
         turns: Turns,
         faults: Faults,
         wire: Callable[[str], AbstractContextManager[Any]] | None,
+        is_read_only: Callable[[], bool] = lambda: False,
     ) -> None:
         self._real = real
         self._actor = actor
         self._turns = turns
         self._faults = faults
         self._wire = wire
+        self._is_read_only = is_read_only
 
     def create(self, key: str, content: bytes) -> bool:
         """Whether the object was created."""
@@ -57,14 +59,23 @@ class FaultyStore:
         """Whether there is an object."""
         return bool(self._request("exists", key))
 
-    def keys(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str, after: str = "") -> list[str]:
         """The keys below the folder."""
-        found: list[str] = self._request("keys", prefix)
+        found: list[str] = self._request("keys", prefix, after)
         return found
 
     def delete(self, key: str) -> None:
         """Remove the object."""
         self._request("delete", key)
+
+    def concurrently(self, questions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """The answers, asked one after the other in any order: an actor may die in between."""
+        answers: dict[int, Any] = {}
+        order = [*range(len(questions))]
+        self._turns.dice.shuffle(order)
+        for number in order:
+            answers[number] = questions[number]()
+        return [answers[number] for number in range(len(questions))]
 
     def _request(self, verb: str, *arguments: Any) -> Any:
         self._actor.pause()
@@ -72,6 +83,8 @@ class FaultyStore:
         def do() -> Any:
             return getattr(self._real, verb)(*arguments)
 
+        if verb in _WRITES and self._is_read_only():
+            raise JournalError(f"Nobody may {verb} {arguments[0]}")
         fault = self._faults.at("write" if verb in _WRITES else "read")
         broken = "" if fault else self._faults.at("wire")
         what = f"{verb} {arguments[0]}"

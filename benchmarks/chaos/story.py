@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from benchmarks.chaos.books import Books
 from benchmarks.chaos.bus import Bus, Event
-from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.faults import DEAF, Faults
 from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.sender import acting
 from benchmarks.chaos.store import FaultyStore
@@ -19,9 +19,10 @@ from benchmarks.chaos.turns import Actor, Turns
 from benchmarks.chaos.world import World
 from flowproject.errors import FlowprojectError
 
-__all__ = ["FLOWS", "Place", "Start", "Story", "System"]
+__all__ = ["DEAF_FLOW", "FLOWS", "Place", "Start", "Story", "System"]
 
 FLOWS: Final = ("FirstFlow", "SecondFlow")
+DEAF_FLOW: Final = "DeafFlow"
 _NUMBERS: Final = itertools.count()
 _EPOCH: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _AT_ONCE: Final = (1, 1, 2, 2, 4, 8)
@@ -103,6 +104,7 @@ class Story:
     ledger: Ledger = field(default_factory=Ledger)
     suppressed: int = 0
     replayed: int = 0
+    unnoted: list[Event] = field(default_factory=list)
     now: dt.datetime = _EPOCH
 
     def __post_init__(self) -> None:
@@ -112,7 +114,10 @@ class Story:
         self.coalesce = self.dice.random() < 1 / 3
         self.most_an_hour = self.dice.choice((0, 0, 0, 0, 2))
         self.most_sendings = self.dice.choice((5, 5, 2, 1))
+        self.is_deaf = bool(self.listeners) and self.dice.random() < 1 / 6
+        self.is_read_only = False
         self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far)
+        self.faults.injected[DEAF] += self.is_deaf
         self.turns = Turns(Random(self.dice.random()))
         self.world = World(self.place.folder / self.name, Random(self.dice.random()))
         self.system = self.make(self)
@@ -136,6 +141,8 @@ class Story:
 
     def _phase(self, phase: int) -> None:
         self._release()
+        if self.faults.at("read only"):
+            self._deny(phase)
         for number in range(self.dice.choice((1, 1, 2, 3))):
             self.turns.later(number * self.dice.choice((0, 5, 25)), self.world.change)
         if fault := self.faults.at("memo"):
@@ -144,6 +151,16 @@ class Story:
             self._tick(f"tick {phase}.{number}")
         self.turns.run()
         self.now += self.dice.choice((1, 60, 1200, 7200)) * dt.timedelta(seconds=1)
+
+    def _deny(self, phase: int) -> None:
+        """Let nobody write for some ticks, in which what is sent could not be noted."""
+        self.is_read_only, before = True, len(self.taken)
+        for number in range(2):
+            self.now += 3 * _HOUR
+            self._tick(f"tick {phase}.{number} that may not write")
+            self.turns.run()
+        self.unnoted += self.taken[before:]
+        self.is_read_only = False
 
     def _catch_up(self) -> None:
         for number in range(_CATCHING_UP):
@@ -184,7 +201,14 @@ class Story:
 
     def store_of(self, actor: Actor) -> FaultyStore:
         """What an actor sees of the store."""
-        return FaultyStore(self.place.store, actor, self.turns, self.faults, self.place.wire)
+        return FaultyStore(
+            self.place.store,
+            actor,
+            self.turns,
+            self.faults,
+            self.place.wire,
+            lambda: self.is_read_only,
+        )
 
     def _tick(self, name: str) -> None:
         self._books.ticks += 1

@@ -75,6 +75,8 @@ class _Account:
     listeners: tuple[str, ...] = FLOWS
     most_an_hour: int = 0
     most_sendings: int = 5
+    is_deaf: bool = False
+    unnoted: list[Event] = field(default_factory=list)
     taken: list[Event] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
     ticks: int = 0

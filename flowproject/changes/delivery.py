@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Move", "Patience", "next_move", "room_at", "wait_after"]
+__all__ = ["Move", "Patience", "in_ranges", "next_move", "room_at", "wait_after"]
 
 Move = Literal["wait", "send", "give up"]
 """What to do for a change that was sent and lacks a receipt."""
@@ -49,6 +49,18 @@ def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.date
     """
     counted = sorted(moment for moment in sent if now - _HOUR < moment <= now)
     return now if not most or len(counted) < most else counted[-most] + _HOUR
+
+
+def in_ranges(numbers: Iterable[int]) -> str:
+    """Numbers in words, in order: `2, 5 to 9 and 11`."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    words = [" to ".join(map(str, one)) for one in ranges]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 
 def _first(patience: Patience) -> dt.timedelta:

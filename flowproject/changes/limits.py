@@ -18,7 +18,7 @@ __all__ = [
 PAYLOAD_LIMIT: Final = 64 * 1024
 """Of the payload of an event of ours, which stays under it whatever happened."""
 
-VALUE_LIMIT: Final = 44_000
+VALUE_LIMIT: Final = 45_000
 """Of the value under a sensor's `payload_key`: a text of 30 KB, encoded."""
 
 EVENT_LIMIT: Final = 786_000

@@ -52,7 +52,12 @@ def teardown(
         return 0
     _refuse_production(target, production=production)
     argo = connect()
-    there = belonging(argo.find(), project=project.project_name, branch=target.metaflow_name)
+    there = belonging(
+        argo.find(),
+        project=project.project_name,
+        branch=target.metaflow_name,
+        git_branch="" if target.production else target.git_branch,
+    )
     where = f"{target.metaflow_name} of project {project.project_name!r}"
     if not yes and (there or purge):
         _ask(f"Remove {_counted(there)}{' and all journals' if purge else ''} of {where}?")

@@ -4,9 +4,11 @@ Like `model`: nothing third-party, because the whole configuration is read in re
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 __all__ = ["Deploy", "Environment", "key_of"]
+
+VariableName = Annotated[str, "variable name"]
 
 Environment = Literal["", "fast-bakery", "pypi"]
 """What makes the environments of remote steps."""
@@ -44,6 +46,23 @@ class Deploy:
     with_: tuple[str, ...] = ()
     """Decorators for every step, as Metaflow's `--with` takes them, such as
     `"kubernetes:memory=8000"`. Empty: steps are as the flows say."""
+
+    notify_on: tuple[Literal["error", "success"], ...] = ("error",)
+    """Which ends of a run are told to the services below, on production and on the branches whose
+    sensors run on schedule."""
+
+    notify_slack: VariableName = ""
+    """Name of the environment variable that has the address of a Slack webhook when you deploy. The
+    address itself is a secret, and stands in no file of the project."""
+
+    notify_pager_duty: VariableName = ""
+    """Name of the environment variable that has an integration key of PagerDuty (Events API 2)."""
+
+    notify_incident_io: VariableName = ""
+    """Name of the environment variable that has an API key of Incident.io (API 2)."""
+
+    notify_incident_io_source: str = ""
+    """Identifier of the alert source of Incident.io. It is no secret."""
 
     exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
     """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,

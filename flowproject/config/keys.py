@@ -35,6 +35,12 @@ _NAMED: Final[dict[str, Kind]] = {
         why=": Argo refuses other keys of payloads",
         reserved=("id", "name", "timestamp", "utc_date", "change"),
     ),
+    "variable name": Text(
+        pattern=r"[A-Za-z_][A-Za-z0-9_]*",
+        words="the name of an environment variable: letters, digits and '_', no digit first",
+        why=". A secret never stands in this file",
+        hidden=True,
+    ),
     "cron": Cron(),
     "time zone": Zone(),
     "duration": Duration(),

@@ -57,6 +57,8 @@ class Text:
     words: str = "text"
     reserved: tuple[str, ...] = ()
     why: str = ""
+    hidden: bool = False
+    """Whether messages leave the value out, because a secret may stand there by mistake."""
 
     def read(self, value: object) -> str:
         """The text as it was written."""

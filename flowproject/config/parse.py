@@ -80,8 +80,18 @@ def _project(top: Section) -> dict[str, Any]:
         "data": base and _blank(base) | base.values,
         "sensor": cadence,
         "sensors": {sensor["name"]: sensor for sensor in sensors},
-        "deploy": top.inside("deploy").values(keys_of(Deploy)),
+        "deploy": _deploy(top.inside("deploy")),
     }
+
+
+def _deploy(section: Section) -> dict[str, Any]:
+    values = section.values(keys_of(Deploy))
+    if values.get("notify_incident_io") and not values.get("notify_incident_io_source"):
+        section.report(
+            f"{section.header} notify_incident_io needs notify_incident_io_source, the identifier "
+            "of an alert source. Add it: Incident.io shows it with the source."
+        )
+    return values
 
 
 def _only_sensor(top: Section, values: dict[str, Any], base: _Source | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from flowproject.config.data import DATA_TYPES
 from flowproject.config.deploy import Deploy
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.kinds import RefusedError, shown
+from flowproject.config.kinds import RefusedError, Text, shown
 from flowproject.config.model import Project, Schedule, Sensor
 from flowproject.errors import closest
 
@@ -74,6 +74,10 @@ class Section:
         place = f"{self.header} " if self.path else ""
         self.report(f"{place}{name} = {shown(self.table[name])} {why}")
 
+    def refuse_hidden(self, name: str, why: str) -> None:
+        """Record a problem with the value of a key, without the value."""
+        self.report(f"{self.header} {name} has a value that {why}")
+
     def report(self, problem: str) -> None:
         """Record a problem."""
         self.problems.append(problem)
@@ -82,7 +86,8 @@ class Section:
         try:
             return {key.name: key.kind.read(value)}
         except RefusedError as error:
-            self.refuse(key.name, str(error))
+            hidden = isinstance(key.kind, Text) and key.kind.hidden
+            (self.refuse_hidden if hidden else self.refuse)(key.name, str(error))
             return {}
 
     def _unknown(self, name: str, known: list[str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from flowproject.deploy.argo import Argo, StaleError
-from flowproject.deploy.objects import TEMPLATE, Found, Object
+from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Found, Object
 from flowproject.deploy.plan import Action
 from flowproject.errors import DeployError
 
@@ -18,7 +18,7 @@ __all__ = ["Outcome", "Result", "apply_plan", "remove"]
 
 Result = Literal["deployed", "unchanged", "removed", "kept", "failed", "not tried"]
 
-_LAST_FIRST: Final = ("cronworkflows", "sensors", "workflowtemplates")
+_LAST_FIRST: Final = (CRON, SENSOR, TEMPLATE)
 """What starts a flow goes before the flow does."""
 
 
@@ -103,8 +103,7 @@ def _act(argo: Argo, action: Action, blocked: str) -> Outcome:
 
 
 def _write(argo: Argo, action: Action) -> None:
-    objects = action.compiled.objects if action.compiled else ()
-    for one in sorted(objects, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
+    for one in sorted(action.to_write, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
         if one.kind == TEMPLATE:
             _claim(argo, one, action)
         else:
@@ -114,10 +113,10 @@ def _write(argo: Argo, action: Action) -> None:
 def _claim(argo: Argo, template: Object, action: Action) -> None:
     """Write the template unless another deployment was there first with another content."""
     try:
-        argo.write(template, action.version)
+        argo.write(template, action.versions.get(TEMPLATE, ""))
     except StaleError:
         there = argo.read(template.kind, template.name, template.namespace)
         written = (there or {}).get("metadata", {}).get("annotations", {})
-        mine = action.compiled.fingerprint if action.compiled else ""
+        mine = template.body["metadata"]["annotations"]["flowproject/fingerprint"]
         if written.get("flowproject/fingerprint") != mine:
             raise

@@ -5,13 +5,15 @@ here: they become `DeployError`.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from flowproject.deploy.objects import KINDS, Found, Kind, Object
+from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
+from flowproject.deploy.policies import ScheduleField
 from flowproject.errors import DeployError
 
-__all__ = ["Argo", "StaleError", "connect"]
+__all__ = ["Argo", "RefusedError", "StaleError", "connect"]
 
 _GROUP: Final = "argoproj.io"
 _VERSION: Final = "v1alpha1"
@@ -25,15 +27,45 @@ _PATIENCE: Final = (10, 60)
 """Seconds to connect, and for an answer."""
 
 _ATTEMPTS: Final = 5
+"""Of one request, and of one write that others get in the way of."""
+
+_BACKOFF: Final = 0.5
+"""Seconds before the third attempt of a request; twice as long before each further one."""
+
+_OVERLOADED: Final = (429, 500, 502, 503, 504)
+"""What passes: the server is busy, being upgraded, or has lost its own store for a moment."""
+
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
-_FORBIDDEN: Final = (401, 403)
+_TOO_LARGE: Final = 413
 _NEEDED: Final = object()
 _INSTALL: Final = "python -m pip install kubernetes"
+
+_NEVER: Final = "0 0 1 1 *"
+_UNKNOWN: Final = "keepsWhateverItIsSent"
+_NO_REHEARSAL: Final = "does not support dry run"
+"""What a server says whose admission webhooks can't tell a rehearsal from a write."""
+
+_TO_CHANGE: Final[Mapping[Kind, str]] = {
+    TEMPLATE: "Change what it names: the flow's decorators, or `environment` and `with` under "
+    "[deploy]",
+    CRON: "Change the flow's @schedule, or `schedule` of its sensors",
+    SENSOR: "Change the flow's @trigger, or the settings METAFLOW_ARGO_EVENTS_*",
+}
+"""What of a project becomes an object of the kind."""
 
 
 class StaleError(DeployError):
     """The object is not any more what it was when the deployment was planned."""
+
+
+class RefusedError(DeployError):
+    """The cluster does not take this, and would not take it a second time either."""
+
+    forbidden = False
+    """Whether it is this user whose request is not taken."""
 
 
 class Argo:
@@ -41,14 +73,14 @@ class Argo:
 
     def __init__(self, client: Any, workflows: str, sensors: str) -> None:
         self._client = client
-        self._api = client.CustomObjectsApi()
+        self._api = client.CustomObjectsApi(_patient(client))
         self.namespaces: dict[Kind, str] = {
-            kind: sensors if kind == "sensors" else workflows for kind in KINDS
+            kind: sensors if kind == SENSOR else workflows for kind in KINDS
         }
 
     def find(self) -> list[Found]:
         """Every object of every kind that is there; where a kind is not installed there is none."""
-        api = self._client.ApiClient()
+        api = _patient(self._client)
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
         return [found for kind in KINDS for found in self._list(listing, kind)]
@@ -79,10 +111,74 @@ class Argo:
             else:
                 return
         raise DeployError(
-            f"The {KINDS[wanted.kind]} {wanted.name!r} is being written by others all the time",
+            f"The {KINDS[wanted.kind]} {wanted.name!r} is being written by others all the time: "
+            f"{_ATTEMPTS} times between our reading and our writing",
             where=f"Namespace {wanted.namespace}",
-            fix="Deploy again",
+            fix="Deploy again when the other deployment is done",
         )
+
+    def rehearse(self, wanted: Object, version: str) -> None:
+        """Ask the cluster whether it would take the object, and write nothing.
+
+        `version` is that of the object which it replaces; empty if there is none.
+
+        Raises:
+            RefusedError: if it would not.
+        """
+        try:
+            self._put(wanted, version, dry_run="All")
+        except StaleError:
+            return  # Others write it meanwhile: the write itself will find out.
+        except RefusedError as error:
+            if _NO_REHEARSAL not in str(error):
+                raise
+
+    def schedule_field(self) -> ScheduleField | None:
+        """Where the cluster keeps the times of a schedule; None if its definitions don't tell.
+
+        A dry run asks with all there ever was. A definition that states its fields drops what it
+        does not know; one that states none keeps everything, also what no Argo has ever known.
+        """
+        asked = {"schedule": _NEVER, "schedules": [_NEVER], _UNKNOWN: _NEVER}
+        body = {
+            "apiVersion": f"{_GROUP}/{_VERSION}",
+            "kind": "CronWorkflow",
+            "metadata": {"name": f"flowproject-{uuid.uuid4().hex}"},
+            "spec": {**asked, "workflowSpec": {"workflowTemplateRef": {"name": "flowproject"}}},
+        }
+        try:
+            answer = self._ask(
+                "The cluster does not say how it keeps schedules",
+                lambda: self._api.create_namespaced_custom_object(
+                    **self._place(CRON), body=body, dry_run="All", **_timeout()
+                ),
+                creating=CRON,
+            )
+        except RefusedError:
+            return None  # What is wanted in earnest is rehearsed, and tells why.
+        kept = (answer or {}).get("spec") or {}
+        if _UNKNOWN in kept:
+            return None
+        return "schedules" if "schedules" in kept else "schedule" if "schedule" in kept else None
+
+    def event_bus(self, name: str) -> Mapping[str, Any] | None:
+        """The specification of the event bus that sensors use; None if there is no such bus."""
+        place = {**self._place(SENSOR), "plural": "eventbus"}
+        answer = self._ask(
+            f"The event bus {name!r} could not be read",
+            lambda: self._api.get_namespaced_custom_object(**place, name=name, **_timeout()),
+            absent=None,
+        )
+        return None if answer is None else _without_nulls(answer.get("spec") or {})
+
+    def version(self) -> str:
+        """The version of Kubernetes; empty where a proxy in front of it has no such page."""
+        answer = self._ask(
+            "The cluster does not say its version",
+            lambda: self._client.VersionApi(_patient(self._client)).get_code(**_timeout()),
+            absent=None,
+        )
+        return str(answer.git_version) if answer else ""
 
     def delete(self, kind: Kind, name: str, namespace: str = "") -> bool:
         """Whether there was such an object to remove."""
@@ -137,23 +233,25 @@ class Argo:
         current = self.read(wanted.kind, wanted.name, wanted.namespace)
         return str(current["metadata"].get("resourceVersion", "")) if current else ""
 
-    def _put(self, wanted: Object, version: str) -> None:
+    def _put(self, wanted: Object, version: str, **options: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)
         what = f"The {KINDS[wanted.kind]} {wanted.name!r} could not be written"
         if not version:
             self._ask(
                 what,
                 lambda: self._api.create_namespaced_custom_object(
-                    **place, body=wanted.body, **_timeout()
+                    **place, body=wanted.body, **options, **_timeout()
                 ),
+                creating=wanted.kind,
             )
             return
         body = {**wanted.body, "metadata": {**wanted.body["metadata"], "resourceVersion": version}}
         self._ask(
             what,
             lambda: self._api.replace_namespaced_custom_object(
-                **place, name=wanted.name, body=body, **_timeout()
+                **place, name=wanted.name, body=body, **options, **_timeout()
             ),
+            replacing=wanted.kind,
         )
 
     def _place(self, kind: Kind, namespace: str = "") -> dict[str, str]:
@@ -164,7 +262,15 @@ class Argo:
             "plural": kind,
         }
 
-    def _ask(self, what: str, question: Callable[[], Any], *, absent: Any = _NEEDED) -> Any:
+    def _ask(
+        self,
+        what: str,
+        question: Callable[[], Any],
+        *,
+        absent: Any = _NEEDED,
+        creating: Kind = "",
+        replacing: Kind = "",
+    ) -> Any:
         """The cluster's answer; `absent` is what to take for it if there is no such object."""
         from kubernetes.client.rest import ApiException
         from urllib3.exceptions import HTTPError
@@ -174,7 +280,7 @@ class Argo:
         except ApiException as error:
             if error.status == _NOT_FOUND and absent is not _NEEDED:
                 return absent
-            raise _explained(what, error) from error
+            raise _explained(what, error, creating, replacing) from error
         except (HTTPError, OSError) as error:
             raise _unreachable(self._client.Configuration.get_default_copy().host, error) from error
 
@@ -229,15 +335,69 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _explained(what: str, error: Any) -> DeployError:  # kubernetes has no types
+def _patient(client: Any) -> Any:
+    """A client that asks again, a few times, when the server is busy or just being upgraded."""
+    from urllib3 import Retry
+
+    settings = client.Configuration.get_default_copy()
+    settings.retries = Retry(
+        total=_ATTEMPTS - 1,
+        connect=1,
+        read=1,
+        status_forcelist=_OVERLOADED,
+        # A write as well: done twice, it says that it was done, or that it is stale.
+        allowed_methods=None,
+        backoff_factor=_BACKOFF,
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
+    return client.ApiClient(settings)
+
+
+def _explained(what: str, error: Any, creating: Kind, replacing: Kind) -> DeployError:
+    """The error of the client, which has no types, as one of ours."""
     reason = _message(error.body) or error.reason or "no reason given"
-    if error.status in (_CONFLICT, _NOT_FOUND):
+    said = f"Kubernetes said {error.status}"
+    if error.status == _CONFLICT or (replacing and error.status == _NOT_FOUND):
         return StaleError(
             f"{what}: another deployment or teardown was there first ({reason})",
             fix="Deploy again",
         )
-    fix = "`flowproject check --deploy`" if error.status in _FORBIDDEN else "Deploy again"
-    return DeployError(f"{what}: {reason}", where=f"Kubernetes said {error.status}", fix=fix)
+    if error.status in _OVERLOADED:
+        return DeployError(
+            f"{what}: {reason}",
+            where=f"{said}, {_ATTEMPTS} times",
+            allowed="The API server is busy, or out of order: nothing is wrong with what was sent",
+            fix="Do it again when `kubectl get --raw /readyz` says ok",
+        )
+    refused = RefusedError(
+        f"{what}: {reason}",
+        where=said,
+        allowed="It would say so again",
+        fix=_way_out(error.status, creating, creating or replacing),
+    )
+    refused.forbidden = error.status in (_UNAUTHORIZED, _FORBIDDEN)
+    return refused
+
+
+def _way_out(status: int, creating: Kind, kind: Kind) -> str:
+    if status == _UNAUTHORIZED:
+        return "Log in to the cluster again: `kubectl auth whoami` says as whom you are known"
+    if status == _FORBIDDEN:
+        return "`flowproject check --deploy` says what this user may not do"
+    if status == _NOT_FOUND and creating:
+        setting = (
+            "METAFLOW_ARGO_EVENTS_SENSOR_NAMESPACE"
+            if kind == SENSOR
+            else "METAFLOW_KUBERNETES_NAMESPACE"
+        )
+        return (
+            f"Create the namespace, or correct {setting}; `flowproject check --deploy` says "
+            "whether Argo is installed there"
+        )
+    if status == _TOO_LARGE:
+        return "Make the flow smaller: fewer steps, shorter docstrings, fewer `with` under [deploy]"
+    return _TO_CHANGE.get(kind, "`flowproject check --deploy`")
 
 
 def _message(body: Any) -> str:

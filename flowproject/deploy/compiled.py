@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
-from flowproject.deploy.objects import TEMPLATE, Kind, Object
+from flowproject.deploy.objects import SENSOR, TEMPLATE, Kind, Object
+from flowproject.deploy.policies import ScheduleField, with_policies, with_times_in
 from flowproject.flowfiles import FlowFile
 
 __all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of"]
@@ -59,7 +60,7 @@ class Compiled:
     @property
     def starts_on_events(self) -> bool:
         """Whether its triggers were compiled; left out where foreign events are."""
-        return any(one.kind == "sensors" for one in self.objects)
+        return any(one.kind == SENSOR for one in self.objects)
 
     @property
     def is_listener(self) -> bool:
@@ -72,19 +73,31 @@ class Compiled:
         return {one.kind: essence_of(one.body, self.package, self.tags) for one in self.objects}
 
     @cached_property
-    def fingerprint(self) -> str:
-        """The same as long as nothing changed that matters to a run."""
-        told = json.dumps([self.essence, self.files], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+    def fingerprints(self) -> dict[Kind, str]:
+        """Kind → what stays the same as long as nothing of the object changed that matters.
+
+        The template's is that of the files as well: it is what takes them to the cluster.
+        """
+        return {
+            kind: _digest([essence, self.files if kind == TEMPLATE else {}])
+            for kind, essence in self.essence.items()
+        }
+
+    def with_times_in(self, field: ScheduleField) -> "Compiled":
+        """The same with the time of its schedule in the field that the cluster keeps."""
+        return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
     def marked(self, more: Mapping[str, str]) -> "Compiled":
         """The same with annotations on every object, by which it is recognised on the cluster."""
-        marks = {"flowproject/fingerprint": self.fingerprint, **more}
         files = {"flowproject/files": json.dumps(self.files)}
         return replace(
             self,
             objects=tuple(
-                _annotated(one, marks | (files if one.kind == TEMPLATE else {}))
+                _annotated(
+                    one,
+                    {"flowproject/fingerprint": self.fingerprints[one.kind], **more}
+                    | (files if one.kind == TEMPLATE else {}),
+                )
                 for one in self.objects
             ),
         )
@@ -108,7 +121,9 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
         name=answer["name"],
         # Metaflow keeps a suspended schedule where there is none any more.
         objects=tuple(
-            _annotated(one, owner) for one in objects if not one.body["spec"].get("suspend")
+            with_policies(_annotated(one, owner))
+            for one in objects
+            if not one.body["spec"].get("suspend")
         ),
         files=answer["files"],
         package=tuple(answer["package"]),
@@ -160,6 +175,10 @@ def _moves(key: str) -> bool:
 
 def _is_moving_variable(item: Any) -> bool:
     return isinstance(item, Mapping) and item.get("name") in _MOVING_VARIABLES
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _annotated(one: Object, marks: Mapping[str, str]) -> Object:

@@ -8,6 +8,7 @@ creates, and nothing of a flow is live before every flow is known to compile.
 import argparse
 import hashlib
 import json
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-foreign-events", action="store_true")
     parser.add_argument("--options", type=json.loads)
     parser.add_argument("--tags", type=json.loads)
+    parser.add_argument("--notify", type=json.loads, default=[])
+    parser.add_argument("--secrets", type=json.loads, default={})
     return parser.parse_args()
 
 
@@ -79,10 +82,11 @@ def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any
     compiled = _watch_compiler(
         path, paused=options.paused, foreign_events=not options.no_foreign_events
     )
-    tags = [word for tag in options.tags for word in ("--tag", tag)]
+    how = [word for tag in options.tags for word in ("--tag", tag)] + options.notify
+    how += [f"{option}={os.environ[name].strip()}" for option, name in options.secrets.items()]
     resolve_in_turn()
     with own_tokens():
-        run_command(flow, [*options.options, "argo-workflows", "create", *tags])
+        run_command(flow, [*options.options, "argo-workflows", "create", *how])
     return {**compiled, "objects": written}
 
 

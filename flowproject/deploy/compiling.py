@@ -1,20 +1,30 @@
 """Compiling every flow of a project for one branch, side by side, before anything is deployed."""
 
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from flowproject.config import Deploy
+from flowproject.config import FILE, Deploy
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled, compiled_from
+from flowproject.errors import ConfigError
 from flowproject.flowfiles import ask_child, find_flow_files
 
-__all__ = ["Refused", "compile_flows"]
+__all__ = ["Refused", "child_options", "compile_flows"]
 
 _CHILD: Final = "from flowproject.deploy.compiler import main; main()"
+_SECRETS: Final = {
+    "notify_slack": "--notify-slack-webhook-url",
+    "notify_pager_duty": "--notify-pager-duty-integration-key",
+    "notify_incident_io": "--notify-incident-io-api-key",
+}
+"""Keys of `[deploy]` that name a variable → the options of Metaflow that get its value."""
+
 _TIME_LIMIT: Final = 1800.0
 """Seconds: an environment of many packages is resolved and uploaded in that."""
 
@@ -37,10 +47,13 @@ def compile_flows(
     """What each flow file of the root compiles to, sorted by file; files without a flow are not in.
 
     `done` is told the name of each file that is ready.
+
+    Raises:
+        ConfigError: if a variable is not set that has an address or a key for notifications.
     """
+    options = child_options(target, settings, tags)
 
     def compile_one(path: Path) -> Compiled | Refused | None:
-        options = _options(target, settings, tags)
         answer = ask_child(_CHILD, path, options, seconds=_TIME_LIMIT)
         done(path.name)
         if isinstance(answer, str):
@@ -51,11 +64,56 @@ def compile_flows(
         return [one for one in pool.map(compile_one, find_flow_files(root)) if one is not None]
 
 
-def _options(target: Target, settings: Deploy, tags: Sequence[str]) -> list[str]:
+def child_options(target: Target, settings: Deploy, tags: Sequence[str] = ()) -> list[str]:
+    """What the compiler's child process is told beside the file.
+
+    Raises:
+        ConfigError: if a variable is not set that has an address or a key for notifications.
+    """
     branch = ["--production"] if target.production else ["--branch", target.branch]
     environment = [f"--environment={settings.environment}"] if settings.environment else []
     with_ = [f"--with={decorator}" for decorator in settings.with_]
     metaflow = ["--quiet", "--no-pylint", *environment, *with_, *branch]
     paused = [] if target.schedules else ["--paused"]
     paused += [] if target.foreign_events else ["--no-foreign-events"]
-    return [*paused, "--options", json.dumps(metaflow), "--tags", json.dumps(list(tags))]
+    words = {"--options": metaflow, "--tags": list(tags), **_notifications(target, settings)}
+    return [*paused, *(word for name, value in words.items() for word in (name, json.dumps(value)))]
+
+
+def _notifications(target: Target, settings: Deploy) -> dict[str, Any]:
+    """What Metaflow is told of notifications: its options, and which variables have their values.
+
+    Values are secrets, which the arguments of a process are not: the child reads the variables.
+    """
+    variables = {
+        option: (key, getattr(settings, key))
+        for key, option in _SECRETS.items()
+        if getattr(settings, key)
+    }
+    if not target.schedules or not settings.notify_on or not variables:
+        return {}
+    for key, name in variables.values():
+        _refuse_unset(key, name)
+    plain = [f"--notify-on-{end}" for end in settings.notify_on]
+    if settings.notify_incident_io_source:
+        plain += ["--incident-io-alert-source-config-id", settings.notify_incident_io_source]
+    secret = {option: name for option, (_, name) in variables.items()}
+    return {"--notify": plain, "--secrets": secret}
+
+
+def _refuse_unset(key: str, name: str) -> None:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigError(
+            f"[deploy] {key} names the environment variable {name!r}, which is not set",
+            where=f"{FILE}, and the environment of this command",
+            allowed="Its value is what Metaflow writes into the templates of your flows",
+            fix=f"Set it where you deploy (in a CI: as a secret), or take {key} out",
+        )
+    if key == "notify_slack" and not re.fullmatch(r"https?://[^\s{}]+", value):
+        raise ConfigError(
+            f"[deploy] {key} names the environment variable {name!r}, whose value is no address",
+            where="The environment of this command",
+            allowed="A webhook of Slack begins with https://",
+            fix="Copy the address anew from Slack's page of the webhook",
+        )

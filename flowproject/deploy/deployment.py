@@ -12,8 +12,10 @@ from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.equipment import check_equipment
+from flowproject.deploy.objects import CRON
 from flowproject.deploy.plan import Action, make_plan, to_read
-from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals
+from flowproject.deploy.rehearsal import Rehearsal, rehearse
+from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals, of_rehearsal
 from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import FlowprojectError
@@ -52,7 +54,8 @@ class Deployment:
         broken = [] if refused else self._broken(compiled)
         if refused or broken:
             return of_refusals(self.project.project_name, self.target, results, broken)
-        return self._planned([one.marked(self._marks()) for one in compiled], everything=everything)
+        marked = [one.marked(self._marks()) for one in self._as_kept(compiled)]
+        return self._planned(marked, everything=everything)
 
     def look_behind(self, actions: Sequence[Action]) -> str:
         """A sentence if it is not known whether these actions would take the branch back.
@@ -73,8 +76,15 @@ class Deployment:
     def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
-        A journal that can't be written is a note and an exit code: the flows are live all the same.
+        Nothing is written if the cluster would not take all of it. A journal that can't be written
+        is a note and an exit code: the flows are live all the same.
+
+        Raises:
+            DeployError: if the cluster can't be asked.
         """
+        rehearsal = self._rehearsal(actions)
+        if refused := {**rehearsal.forbidden, **rehearsal.refused}:
+            return of_rehearsal(self.project.project_name, self.target, actions, refused)
         outcomes = apply_plan(
             self.argo,
             actions,
@@ -92,8 +102,30 @@ class Deployment:
         return report
 
     def report(self, actions: Sequence[Action]) -> Report:
-        """What would be done."""
-        return of_plan(self.project.project_name, self.target, actions)
+        """What would be done, or which of it the cluster would not take.
+
+        Raises:
+            DeployError: if the cluster can't be asked.
+        """
+        project, rehearsal = self.project.project_name, self._rehearsal(actions)
+        if rehearsal.refused:
+            return of_rehearsal(project, self.target, actions, rehearsal.refused)
+        planned = of_plan(project, self.target, actions)
+        notes = [
+            f"Whether the cluster takes {flow} could not be asked. {reason}"
+            for flow, reason in rehearsal.forbidden.items()
+        ]
+        return replace(planned, notes=(*planned.notes, *notes))
+
+    def _as_kept(self, compiled: Sequence[Compiled]) -> Sequence[Compiled]:
+        """The flows with their schedules as the cluster keeps them, whatever Metaflow was told."""
+        if not any(each.kind == CRON for one in compiled for each in one.objects):
+            return compiled
+        field = self.argo.schedule_field()
+        return [one.with_times_in(field) for one in compiled] if field else compiled
+
+    def _rehearsal(self, actions: Sequence[Action]) -> Rehearsal:
+        return rehearse(self.argo, actions, max_parallel=self.settings.max_parallel)
 
     def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
         found = self.argo.find()
@@ -107,6 +139,7 @@ class Deployment:
             {key: body for key, body in read.items() if body},
             project=self.project.project_name,
             branch=self.target.metaflow_name,
+            git_branch="" if self.target.production else self.target.git_branch,
             everything=everything,
         )
 

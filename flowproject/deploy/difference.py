@@ -10,18 +10,23 @@ from typing import Any, Final
 
 from flowproject.config import FILE
 from flowproject.deploy.compiled import PACKAGE, Compiled, essence_of
-from flowproject.deploy.objects import TEMPLATE
+from flowproject.deploy.objects import SENSOR, TEMPLATE
 
 __all__ = ["differences"]
 
 _MOST: Final = 5
-_SHOWN: Final = ("image", "resources", "schedule", "timezone")
+_SHOWN: Final = ("concurrencyPolicy", "image", "resources", "schedule", "schedules", "timezone")
 _DOUBLED: Final = ("podMetadata", "workflowMetadata")
 """Metaflow writes the annotations of a template into these as well."""
+
+_NOTIFYING: Final = ("notify-", "exit-hook-hack")
+"""How the names of templates begin that Metaflow makes for notifications."""
 
 _WORDS: Final = {
     "metaflow/cron": "schedule",
     "metaflow/dag": "steps",
+    "metaflow/notify_on_error": "notifications",
+    "metaflow/notify_on_success": "notifications",
     "metaflow/parameters": "parameters",
     "metaflow/tags": "tags",
     "metaflow/triggers": "triggers",
@@ -32,10 +37,8 @@ _WORDS: Final = {
 
 def differences(compiled: Compiled, bodies: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """A few words for each thing that differs; `bodies` are what the cluster has, by kind."""
-    template = bodies.get(TEMPLATE)
-    if template is None:
-        return ()
-    found = [*_code(compiled, template)]
+    template = bodies.get(TEMPLATE, {})
+    found = [*_code(compiled, template)] if template else []
     package, tags = _package(template), _tags(template)
     for kind, wanted in compiled.essence.items():
         if kind in bodies:
@@ -84,11 +87,12 @@ def _specification(kind: str, had: Any, wanted: Any) -> list[str]:
     """What differs, with the steps that it concerns together."""
     steps: dict[str, list[str]] = {}
     for path, text in _paths(had, wanted, ()):
-        if path[0] in _DOUBLED:
-            continue
         where = path[1] if path[0] == "templates" and len(path) > 1 else ""
-        steps.setdefault(text, []).append(where)
-    if kind == "sensors":
+        if path[0] == "hooks" or where.startswith(_NOTIFYING):
+            steps.setdefault("notifications", [])
+        elif path[0] not in _DOUBLED:
+            steps.setdefault(text, []).append(where)
+    if kind == SENSOR:
         return ["triggers"] if steps else []
     return [f"{', '.join(filter(None, where))}: {what}".lstrip(": ") for what, where in _few(steps)]
 
@@ -128,7 +132,8 @@ def _said(path: tuple[str, ...], had: Any, wanted: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return "none" if value in (None, "") else str(value)[:60]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value in (None, "") else text[:60]
 
 
 def _package(template: Mapping[str, Any]) -> tuple[str, ...]:

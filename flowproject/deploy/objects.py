@@ -1,22 +1,20 @@
 """Argo's objects of a deployment: as they would be written, and as they are found. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
-__all__ = ["KINDS", "TEMPLATE", "Found", "Kind", "Object"]
+__all__ = ["CRON", "KINDS", "SENSOR", "TEMPLATE", "Found", "Kind", "Object"]
 
 Kind = str
 """`workflowtemplates`, `cronworkflows` or `sensors`: as the API spells them."""
 
-KINDS: Final[Mapping[Kind, str]] = {
-    "workflowtemplates": "template",
-    "cronworkflows": "cron",
-    "sensors": "sensor",
-}
-"""What of Argo's objects a deployment consists of, and what people are told of it."""
-
 TEMPLATE: Final = "workflowtemplates"
+CRON: Final = "cronworkflows"
+SENSOR: Final = "sensors"
+
+KINDS: Final[Mapping[Kind, str]] = {TEMPLATE: "template", CRON: "cron", SENSOR: "sensor"}
+"""What of Argo's objects a deployment consists of, and what people are told of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,10 @@ class Object:
     def name(self) -> str:
         """The name that it has on the cluster."""
         return str(self.body["metadata"]["name"])
+
+    def with_spec(self, spec: Mapping[str, Any]) -> Self:
+        """The same object with another specification."""
+        return replace(self, body={**self.body, "spec": spec})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,5 +62,5 @@ class Found:
 
     @property
     def fingerprint(self) -> str:
-        """What `Compiled.fingerprint` was when flowproject wrote it; empty if others did."""
+        """What it was in `Compiled.fingerprints` when flowproject wrote it; empty if others did."""
         return self.annotations.get("flowproject/fingerprint", "")

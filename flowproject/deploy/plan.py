@@ -1,18 +1,20 @@
 """What a deploy would do, flow by flow: from what was compiled and what is there. Pure.
 
 A flow is unchanged if each of its objects is on the cluster with its fingerprint, and none besides.
-So what an interrupted deploy or teardown left is put right by the next one.
+So what an interrupted deploy or teardown left is put right by the next one. Of a flow that changed,
+the objects that did not are left alone: a sensor that is written anew may start its pod anew.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final, Literal
 
 from flowproject.contract import foreign_events
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.difference import differences
-from flowproject.deploy.objects import KINDS, TEMPLATE, Found, Kind, Object
+from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
 from flowproject.errors import DeployError
 
 __all__ = ["Action", "Bodies", "State", "make_plan", "to_read"]
@@ -36,8 +38,11 @@ class Action:
     state: State
     why: tuple[str, ...] = ()
     compiled: Compiled | None = None
-    version: str = ""
-    """Of the template on the cluster; empty if there is none."""
+    versions: Mapping[Kind, str] = field(default_factory=dict, repr=False)
+    """Of the objects that are on the cluster under the names of the flow's."""
+
+    to_write: tuple[Object, ...] = field(default=(), repr=False)
+    """What of the flow is not on the cluster as it was compiled."""
 
     extra: tuple[Found, ...] = field(default=(), repr=False)
     """What is on the cluster for the flow and is to go."""
@@ -60,17 +65,21 @@ def make_plan(
     *,
     project: str,
     branch: str,
+    git_branch: str = "",
     everything: bool = False,
 ) -> list[Action]:
     """What to do for each flow of the repository, then for those that are on the cluster only.
 
-    With `everything` what is unchanged is deployed, too.
+    With `everything` what is unchanged is deployed, too. `git_branch` is the only one that may be
+    deployed as this branch; empty: any, as for production, which the configuration names.
 
     Raises:
-        DeployError: if two flows would have one name on the cluster, or another's flow has it.
+        DeployError: if two flows would have one name on the cluster, or another's flow has it, or
+            another git branch has the deployment.
     """
     _refuse_clashes(compiled, found)
     ours = [one for one in found if (one.project, one.branch) == (project, branch)]
+    _refuse_other_branches(ours, git_branch)
     actions = [
         _action(one, _belonging(one, found, ours), bodies, everything=everything)
         for one in compiled
@@ -82,7 +91,11 @@ def make_plan(
 
 def to_read(compiled: Sequence[Compiled], found: Sequence[Found]) -> list[Found]:
     """What to read whole, to tell what changed of flows that did."""
-    prints = {(one.kind, one.name): each.fingerprint for each in compiled for one in each.objects}
+    prints = {
+        (one.kind, one.name): each.fingerprints[one.kind]
+        for each in compiled
+        for one in each.objects
+    }
     return [
         one for one in found if prints.get((one.kind, one.name), one.fingerprint) != one.fingerprint
     ]
@@ -104,17 +117,28 @@ def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything
     template = next((each for each in present.values() if each.kind == TEMPLATE), None)
     extra = tuple(each for each in there if _key(each) not in wanted)
     extra += _left_elsewhere(template, one)
-    missing = [KINDS[kind] for kind, name, place in wanted if (kind, name, place) not in present]
-    moved = any(each.fingerprint != one.fingerprint for each in present.values())
     if not present and not extra:
-        return Action(flow=one.flow.name, state="new", why=_novelty(one), compiled=one)
-    state: State = "changed" if missing or extra or moved or everything else "unchanged"
+        return Action(
+            flow=one.flow.name,
+            state="new",
+            why=_novelty(one),
+            compiled=one,
+            to_write=one.objects,
+        )
+    missing = [each for key, each in wanted.items() if key not in present]
+    moved = [
+        wanted[key]
+        for key, each in present.items()
+        if each.fingerprint != one.fingerprints[each.kind]
+    ]
+    to_write = one.objects if everything else (*moved, *missing)
     return Action(
         flow=one.flow.name,
-        state=state,
-        why=tuple(_reasons(one, missing, extra, bodies, everything=everything, moved=moved)),
+        state="changed" if to_write or extra else "unchanged",
+        why=tuple(_reasons(one, missing, moved, extra, bodies, everything=everything)),
         compiled=one,
-        version=template.version if template else "",
+        versions={each.kind: each.version for each in present.values()},
+        to_write=tuple(to_write),
         extra=extra,
     )
 
@@ -123,28 +147,38 @@ def _left_elsewhere(template: Found | None, one: Compiled) -> tuple[Found, ...]:
     """The sensor of the last deployment, if Metaflow was told to put sensors elsewhere since."""
     told = template.annotations if template else {}
     name, place = told.get("metaflow/sensor_name"), told.get("metaflow/sensor_namespace")
-    here = {each.namespace for each in one.objects if each.kind == "sensors"}
+    here = {each.namespace for each in one.objects if each.kind == SENSOR}
     if not name or not place or not here or place in here:
         return ()
-    return (Found(kind="sensors", name=name, namespace=place),)
+    return (Found(kind=SENSOR, name=name, namespace=place),)
 
 
 def _reasons(  # what was found out, each by its name
     one: Compiled,
-    missing: Sequence[str],
+    missing: Sequence[Object],
+    moved: Sequence[Object],
     extra: Sequence[Found],
     bodies: Bodies,
     *,
     everything: bool,
-    moved: bool,
 ) -> list[str]:
     had = {each.kind: bodies[each.kind, each.name] for each in one.objects if _at(each) in bodies}
     told = list(differences(one, had)) if moved else []
-    told += [f"{kind} is missing" for kind in missing]
-    told += [f"{KINDS[each.kind]} {each.name} goes" for each in extra]
     if moved and not told:
         told = ["was deployed by another version of flowproject, or without it"]
+    told += _lacking(missing, whole=not any(each.kind == TEMPLATE for each in moved))
+    told += [f"{KINDS[each.kind]} {each.name} goes" for each in extra]
     return told or (["asked for with --all"] if everything else [])
+
+
+def _lacking(missing: Sequence[Object], *, whole: bool) -> list[str]:
+    """What to say of what is not there. `whole`: the template on the cluster belongs to it."""
+    if not missing:
+        return []
+    kinds = " and ".join(KINDS[each.kind] for each in missing)
+    if whole or any(each.kind == TEMPLATE for each in missing):
+        return [f"half-done: the {kinds} {'is' if len(missing) == 1 else 'are'} missing"]
+    return [f"{kinds} (new)"]
 
 
 def _at(one: Object) -> tuple[Kind, str]:
@@ -153,8 +187,13 @@ def _at(one: Object) -> tuple[Kind, str]:
 
 def _novelty(one: Compiled) -> tuple[str, ...]:
     """What a new flow waits for."""
-    events = [f"starts on {each.event.rpartition('.')[2]}" for each in one.flow.dependencies]
-    crons = [each.body["spec"] for each in one.objects if each.kind == "cronworkflows"]
+    events = [
+        f"starts when {one.flow.name_of(each)} has succeeded"
+        if each.type == "run"
+        else f"starts on {one.flow.name_of(each)}"
+        for each in one.flow.dependencies
+    ]
+    crons = [each.body["spec"] for each in one.objects if each.kind == CRON]
     times = [f"runs at {' '.join(each.get('schedules') or [each['schedule']])}" for each in crons]
     paused = ["its schedule is paused on this branch"] if one.flow.schedule and not crons else []
     if events and not one.starts_on_events:
@@ -190,6 +229,20 @@ def _refuse_clashes(compiled: Sequence[Compiled], found: Sequence[Found]) -> Non
                 where=f"{mine.flow.path.name}, namespace {there.namespace}",
                 fix="Rename the flow or the project, or remove what is there",
             )
+
+
+def _refuse_other_branches(ours: Sequence[Found], git_branch: str) -> None:
+    """Of git branches whose names meet in Metaflow's, the first has the deployment."""
+    noted = {one.annotations.get("flowproject/git_branch") or git_branch for one in ours}
+    for other in sorted(noted - {git_branch}) if git_branch else ():
+        raise DeployError(
+            f"The git branch {git_branch!r} would be deployed as {ours[0].branch}, and that is the "
+            f"deployment of {other!r}: the hashes of the two names meet",
+            where=f"Project {ours[0].project!r}, namespace {ours[0].namespace}",
+            allowed="Nothing was deployed",
+            fix=f"Give this branch another name, `git branch -m NAME`; or, if {other!r} is not "
+            f"needed any more: `flowproject teardown --git-branch {quote(other)}`",
+        )
 
 
 def _whose(one: Compiled) -> tuple[str, str, str]:

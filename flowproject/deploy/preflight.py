@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from flowproject.contract import Finding
-from flowproject.deploy.argo import Argo, connect
-from flowproject.deploy.objects import KINDS, Kind
+from flowproject.deploy.argo import Argo, RefusedError, connect
+from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Kind
+from flowproject.deploy.rehearsal import DEFAULT_BUS, hears_one_event_only
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.events import shown
 from flowproject.journal import datastore_root, open_store
@@ -16,9 +17,9 @@ __all__ = ["check_deployment"]
 
 _VERBS: Final = ("get", "list", "create", "update", "delete")
 _HOME: Final[Mapping[Kind, str]] = {
-    "workflowtemplates": "Argo Workflows",
-    "cronworkflows": "Argo Workflows",
-    "sensors": "Argo Events",
+    TEMPLATE: "Argo Workflows",
+    CRON: "Argo Workflows",
+    SENSOR: "Argo Events",
 }
 _CONFIGURE: Final = "`metaflow configure kubernetes`, or set METAFLOW_{name}"
 
@@ -54,8 +55,57 @@ def _check_cluster() -> Iterator[Finding]:
                 "or check that KUBECONFIG names the right cluster",
             )
     if known:
-        yield _ok("cluster", f"answers; namespaces {_places(argo)}")
+        version = f", Kubernetes {told}" if (told := argo.version()) else ""
+        yield _ok("cluster", f"answers{version}; namespaces {_places(argo)}")
         yield _check_permissions(argo, known)
+    if CRON in known:
+        yield _check_schedules(argo)
+    if SENSOR in known:
+        yield _check_event_bus(argo)
+
+
+def _check_schedules(argo: Argo) -> Finding:
+    field = argo.schedule_field()
+    if field:
+        newer = "3.6 or newer" if field == "schedules" else "older than 3.6"
+        return _ok("schedules", f"are written as {field!r}: Argo Workflows here is {newer}")
+    return _note(
+        "schedules",
+        f"are written as {_metaflows_field()!r}, as METAFLOW_ARGO_WORKFLOWS_USE_SCHEDULES says: "
+        "the definitions on the cluster state no fields, so they don't tell what is kept. Set it "
+        "to true for Argo Workflows 3.6 and newer, of which 4 knows nothing else; leave it out for "
+        "older ones",
+    )
+
+
+def _metaflows_field() -> str:
+    from metaflow.metaflow_config import ARGO_WORKFLOWS_USE_SCHEDULES
+
+    return "schedules" if ARGO_WORKFLOWS_USE_SCHEDULES else "schedule"
+
+
+def _check_event_bus(argo: Argo) -> Finding:
+    from metaflow.metaflow_config import ARGO_EVENTS_EVENT_BUS
+
+    name, where = ARGO_EVENTS_EVENT_BUS or DEFAULT_BUS, argo.namespaces[SENSOR]
+    try:
+        bus = argo.event_bus(name)
+    except RefusedError:
+        return _note("event bus", f"this user may not look at {name!r} in namespace {where!r}")
+    if bus is None:
+        return _error(
+            "event bus",
+            f"there is none called {name!r} in namespace {where!r}, so no flow would start on an "
+            "event. Make one there, or correct METAFLOW_ARGO_EVENTS_EVENT_BUS or "
+            "METAFLOW_ARGO_EVENTS_SENSOR_NAMESPACE",
+        )
+    if hears_one_event_only(bus):
+        return _note(
+            "event bus",
+            f"{name!r} is of the kind 'nats', on which Argo Events takes one event for a Sensor: "
+            "flows that wait for several are refused. One of the kind 'jetstream' takes them",
+        )
+    return _ok("event bus", f"{name!r} is of the kind {', '.join(bus) or 'default'!r}")
 
 
 def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
@@ -115,10 +165,9 @@ def _check_metadata() -> Iterator[Finding]:
     from metaflow.metaflow_config import DEFAULT_METADATA
 
     if DEFAULT_METADATA == "local":
-        yield Finding(
-            subject="metadata",
-            state="note",
-            message="there is no metadata service, so runs on the cluster can't be looked up from "
+        yield _note(
+            "metadata",
+            "there is no metadata service, so runs on the cluster can't be looked up from "
             "here. Set METAFLOW_DEFAULT_METADATA=service and METAFLOW_SERVICE_URL",
         )
     else:
@@ -127,6 +176,10 @@ def _check_metadata() -> Iterator[Finding]:
 
 def _places(argo: Argo) -> str:
     return " and ".join(dict.fromkeys(argo.namespaces.values()))
+
+
+def _note(subject: str, message: str) -> Finding:
+    return Finding(subject=subject, state="note", message=message)
 
 
 def _ok(subject: str, message: str) -> Finding:

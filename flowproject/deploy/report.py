@@ -1,6 +1,6 @@
 """What a deploy says of each flow: to people in a table, to machines in JSON, to the CI. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from flowproject.deploy.plan import Action
 from flowproject.deploy.summary import Summary
 from flowproject.errors import DeployError, FlowError
 
-__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals"]
+__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals", "of_rehearsal"]
 
 HEAD: Final = ("flow", "state", "what")
 _PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
@@ -96,6 +96,25 @@ def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
     """What would be done."""
     rows = tuple(Row(flow=one.flow, state=one.state, what="; ".join(one.why)) for one in actions)
     return Report(project=project, target=target, rows=rows, notes=_notes(target, actions))
+
+
+def of_rehearsal(
+    project: str, target: Target, actions: Sequence[Action], refused: Mapping[str, str]
+) -> Report:
+    """What to say when the cluster would not take some flows, for the reasons in `refused`."""
+    rows = tuple(
+        Row(flow=one.flow, state="refused", what=refused[one.flow])
+        if one.flow in refused
+        else Row(flow=one.flow, state=one.state, what="; ".join(one.why))
+        for one in actions
+    )
+    return Report(
+        project=project,
+        target=target,
+        rows=rows,
+        notes=(_NOTHING, *_notes(target, actions)),
+        exit_code=DeployError.exit_code,
+    )
 
 
 def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Report:

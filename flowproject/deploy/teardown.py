@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flowproject.deploy.objects import TEMPLATE, Found
+from flowproject.deploy.objects import CRON, TEMPLATE, Found
 
 __all__ = ["Judged", "Verdict", "belonging", "judge_branches"]
 
@@ -26,14 +26,22 @@ class Judged:
     objects: tuple[Found, ...]
 
 
-def belonging(found: Sequence[Found], *, project: str, branch: str) -> list[Found]:
+def belonging(
+    found: Sequence[Found], *, project: str, branch: str, git_branch: str = ""
+) -> list[Found]:
     """Everything of a branch, also what an interrupted deploy or teardown left.
 
     A schedule that Metaflow wrote says only its name: it belongs to the template of that name.
+    With `git_branch`, what another git branch has deployed under the same name is not in it.
     """
-    own = [one for one in found if (one.project, one.branch) == (project, branch)]
+    own = [
+        one
+        for one in found
+        if (one.project, one.branch) == (project, branch)
+        and (not git_branch or one.annotations.get("flowproject/git_branch") in (None, git_branch))
+    ]
     names = {one.name for one in own if one.kind == TEMPLATE}
-    bare = [one for one in found if not one.project and one.kind == "cronworkflows"]
+    bare = [one for one in found if not one.project and one.kind == CRON]
     return own + [one for one in bare if one.name in names]
 
 

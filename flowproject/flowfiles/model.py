@@ -105,6 +105,17 @@ class FlowFile:
         """The name with project and branch in front, as in the events of its runs."""
         return ".".join(part for part in (self.project, self.branch, self.name) if part)
 
+    def name_of(self, dependency: Dependency) -> str:
+        """What people call the event: without the flow's own project and branch, dots and all.
+
+        For a run it is the name of the flow that ends.
+        """
+        own = f"{self.project}.{self.branch}."
+        if dependency.type == "run":
+            ended = dependency.event.removeprefix("metaflow.").removesuffix(".end")
+            return ended.removeprefix(own)
+        return dependency.event.removeprefix(f"mfns.{own}")
+
     def parameter(self, name: str) -> FlowParameter:
         """The parameter of that name, in any case."""
         return next(item for item in self.parameters if item.name.lower() == name.lower())

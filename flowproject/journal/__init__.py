@@ -9,7 +9,7 @@ from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
-from flowproject.journal.outbox import Combination, Mark, Sending, Sendings
+from flowproject.journal.outbox import Awaited, Combination, Mark, Sending, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store
@@ -17,6 +17,7 @@ from flowproject.journal.survey import Survey
 
 __all__ = [
     "PRUNE_EVERY",
+    "Awaited",
     "Combination",
     "DamagedEntryError",
     "DamagedTableError",

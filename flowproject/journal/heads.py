@@ -10,6 +10,7 @@ from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
 from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout
+from flowproject.journal.outbox import Awaited
 from flowproject.journal.store import Store
 
 __all__ = ["Head", "HeadMemo"]
@@ -24,21 +25,26 @@ class Head:
 
     `unsettled` are the numbers, in order, for which there may be something left to do: to send
     them, or to see who has started for them. All up to `sent` are known to have their mark.
-    `recent` is when events were sent lately. `takers` are the runs that took the changes which were
-    settled last, by the changes' numbers: for people, and gone with the memo.
+    `awaited` is what is known of the events among them whose receipts are awaited, which nobody
+    need read again for it. `recent` is when events were sent lately. `takers` are the runs that
+    took the changes which were settled last, by the changes' numbers: for people, and gone with
+    the memo.
     """
 
     seq: int = 0
     entry: Entry | None = None
     unsettled: tuple[int, ...] = ()
     sent: int = 0
+    awaited: tuple[Awaited, ...] = ()
     recent: tuple[str, ...] = ()
     takers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def settled(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
         done = frozenset(numbers)
-        return replace(self, unsettled=tuple(seq for seq in self.unsettled if seq not in done))
+        left = tuple(seq for seq in self.unsettled if seq not in done)
+        awaited = tuple(one for one in self.awaited if any(map(one.tells_of, left)))
+        return replace(self, unsettled=left, awaited=awaited)
 
     def taken(self, takers: Mapping[int, tuple[str, ...]]) -> Self:
         """The same, with the runs that took these changes; those of old ones are forgotten."""
@@ -79,6 +85,7 @@ class HeadMemo:
                 "seq": head.seq,
                 "sent": head.sent,
                 "unsettled": [*head.unsettled],
+                "awaited": [one.to_json() for one in head.awaited],
                 "recent": [*head.recent],
                 "takers": [[seq, *runs] for seq, runs in head.takers.items()],
             }
@@ -95,6 +102,7 @@ def _head(noted: Mapping[str, Any]) -> Head:
         seq=int(noted["seq"]),
         sent=int(noted["sent"]),
         unsettled=tuple(map(int, noted["unsettled"])),
+        awaited=tuple(Awaited.from_json(one) for one in noted.get("awaited", ())),
         recent=tuple(map(str, noted["recent"])),
         takers={int(seq): tuple(map(str, runs)) for seq, *runs in noted.get("takers", ())},
     )

@@ -1,9 +1,10 @@
 """One sensor's journal: entries by sequence number, their items, and their published marks."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
@@ -22,6 +23,8 @@ from flowproject.journal.survey import Survey
 __all__ = ["Head", "Journal", "entry_numbers"]
 
 _PROBES: Final = 16
+_READ_AT_ONCE: Final = 32
+_T = TypeVar("_T")
 
 
 class Journal:
@@ -153,6 +156,15 @@ class Journal:
         """The entry with this number, of which the newest is at hand; as `readable` has it."""
         return head.entry if head.entry and head.entry.seq == seq else self.readable(seq)
 
+    def all_at(self, head: Head, numbers: Sequence[int]) -> list[Entry]:
+        """Those of the entries with these numbers that are changes and can be read; as `at`."""
+        found = self.concurrently([partial(self.at, head, seq) for seq in numbers])
+        return [entry for entry in found if entry and entry.is_published]
+
+    def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
+        """The answers to questions about this journal, which need not wait for each other."""
+        return self._store.concurrently(questions)
+
     def claim(self, *, seq: int, id: str, attempt: int, flow: str, run: str, at: str) -> Receipt:  # noqa: A002
         """The receipt that stands for this attempt: the run's, or that of the run before it.
 
@@ -167,6 +179,10 @@ class Journal:
         """Attempt and flow of each receipt for this change: one request."""
         return self._receipts.receivers(seq, id)
 
+    def receivers_from(self, seq: int) -> Mapping[tuple[int, str], Collection[tuple[int, str]]]:
+        """The same for each change from this number on, by number and id: one request."""
+        return self._receipts.receivers_from(seq)
+
     def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
         """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
         return self._receipts.read(seq, id, self.receivers(seq, id))
@@ -176,16 +192,18 @@ class Journal:
         return Survey(self._store.keys(self.location), self.outbox, self._receipts)
 
     def waiting(self, head: Head) -> Iterator[Entry]:
-        """The entries that the bus is not known to have, oldest first; each is read when needed.
+        """The entries that the bus is not known to have, oldest first; read when needed.
 
         Raises:
             DamagedEntryError: at an entry that can't be read and is not noted.
         """
-        for seq in head.unsettled:
-            if seq > head.sent:
-                entry = self.at(head, seq)
-                if entry and entry.is_published and not self.outbox.is_marked(entry):
-                    yield entry
+        unsent = [seq for seq in head.unsettled if seq > head.sent]
+        for start in range(0, len(unsent), _READ_AT_ONCE):
+            entries = self.all_at(head, unsent[start : start + _READ_AT_ONCE])
+            marked = self.concurrently([partial(self.outbox.is_marked, one) for one in entries])
+            yield from (
+                one for one, is_marked in zip(entries, marked, strict=True) if not is_marked
+            )
 
     def is_waiting(self, head: Head) -> bool:
         """Whether the bus lacks a change: the newest tells, for they are sent in order."""

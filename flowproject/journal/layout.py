@@ -79,13 +79,22 @@ class Layout:
         """The folder of what is delivered."""
         return f"{self.location}/delivered"
 
+    @property
+    def marks(self) -> str:
+        """The folder of the marks."""
+        return f"{self.location}/published"
+
     def mark(self, entry: Entry) -> str:
         """The mark that the bus has this entry."""
-        return f"{self.location}/published/{_named(entry.seq, entry.id)}.json"
+        return f"{self.marks}/{_named(entry.seq, entry.id)}.json"
 
-    def settled(self, entry: Entry) -> str:
+    def trial_mark(self, seq: int, token: str) -> str:
+        """An object that is created and removed, to see whether a mark could be."""
+        return f"{self.marks}/{seq:010d}-trial-{token}.json"
+
+    def settled(self, seq: int, change_id: str) -> str:
         """The note that nothing is left to do for this entry."""
-        return f"{self.delivered}/{_named(entry.seq, entry.id)}.json"
+        return f"{self.delivered}/{_named(seq, change_id)}.json"
 
     def combination(self, first: Entry) -> str:
         """The decision which changes are sent with this one, the oldest of them."""
@@ -95,9 +104,14 @@ class Layout:
         """The folder of the further sendings of an event."""
         return f"{self.location}/sent/{_named(seq, event_id)}"
 
+    @property
+    def all_receipts(self) -> str:
+        """The folder of the receipts for all changes."""
+        return f"{self.location}/receipts"
+
     def receipts(self, seq: int, change_id: str) -> str:
         """The folder of the receipts for this change."""
-        return f"{self.location}/receipts/{_named(seq, change_id)}"
+        return f"{self.all_receipts}/{_named(seq, change_id)}"
 
     def receipt(self, seq: int, change_id: str, attempt: int, flow: str) -> str:
         """The receipt for one attempt to deliver this change to a flow."""

@@ -8,7 +8,9 @@ import datetime as dt
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Self
+from uuid import uuid4
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
@@ -17,7 +19,7 @@ from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
-__all__ = ["Combination", "Mark", "Outbox", "Sending", "Sendings"]
+__all__ = ["Awaited", "Combination", "Mark", "Outbox", "Sending", "Sendings"]
 
 _MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
 _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
@@ -75,6 +77,47 @@ class Sendings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Awaited:
+    """An event whose receipts are awaited: its mark, and how often it was sent."""
+
+    mark: Mark
+    sendings: Sendings
+
+    def tells_of(self, seq: int) -> bool:
+        """Whether the change with this number came with it."""
+        return self.mark.first <= seq <= self.mark.seq
+
+    def to_json(self) -> list[Json]:
+        """Itself as short JSON: a memo may hold hundreds."""
+        mark, sendings = self.mark, self.sendings
+        known: list[Json] = [mark.seq, mark.id, mark.first, mark.event_name, [*mark.listeners]]
+        return [
+            *known,
+            mark.published_at,
+            sendings.attempt,
+            sendings.count,
+            sendings.last.isoformat(),
+        ]
+
+    @classmethod
+    def from_json(cls, noted: Sequence[Any]) -> Self:
+        """What `to_json` wrote."""
+        seq, name, first, event_name, listeners, published_at, attempt, count, last = noted
+        mark = Mark(
+            seq=int(seq),
+            id=str(name),
+            first=int(first),
+            event_name=str(event_name),
+            listeners=tuple(map(str, listeners)),
+            published_at=str(published_at),
+        )
+        moment = dt.datetime.fromisoformat(last)
+        return cls(
+            mark=mark, sendings=Sendings(attempt=int(attempt), count=int(count), last=moment)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sending:
     """One publishing of an event: the `number`th of its attempt, `at` a moment, by a run.
 
@@ -106,13 +149,31 @@ class Outbox:
         """Whether the bus is known to have taken this entry."""
         return self._store.exists(self._layout.mark(entry))
 
-    def mark_published(self, entries: Sequence[Entry], mark: Mark) -> None:
-        """Note that the bus has taken these entries, with one event.
+    def mark_published(self, events: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
+        """Note that the bus has taken these events, each of which tells of some entries.
 
-        The newest first: whoever finds the oldest unmarked finds the decision that it began.
+        The oldest entry of an event last: whoever finds it unmarked finds the decision that it
+        began.
         """
-        for entry in sorted(entries, key=lambda entry: -entry.seq):
-            self._create(self._layout.mark(entry), asdict(mark))
+        later = [(entry, mark) for entries, mark in events for entry in entries[1:]]
+        oldest = [(entries[0], mark) for entries, mark in events]
+        for marked in (later, oldest):
+            self._store.concurrently(
+                [
+                    partial(self._create, self._layout.mark(entry), asdict(mark))
+                    for entry, mark in marked
+                ]
+            )
+
+    def prove_writable(self, seq: int) -> None:
+        """Nothing, if the mark of this number could be written: who sends must be able to note it.
+
+        Raises:
+            JournalError: if it could not.
+        """
+        key = self._layout.trial_mark(seq, uuid4().hex)
+        self._create(key, {})
+        self._store.delete(key)
 
     def sendings(self, mark: Mark) -> Sendings:
         """How often the event of a mark was sent in its newest attempt, and when last."""
@@ -140,10 +201,16 @@ class Outbox:
             found.append(Sending(attempt=attempt, number=number, at=at, run=str(by)))
         return tuple(found)
 
-    def note_sending(self, mark: Mark, attempt: int, number: int, at: str, run: str) -> None:
-        """Note that the event was sent for the `number`th time in this attempt."""
-        folder = self._layout.sendings(mark.seq, mark.id)
-        self._create(f"{folder}/{attempt}-{number}.json", {"at": at, "run": run})
+    def note_sending(self, mark: Mark, attempt: int, number: int, at: str, run: str) -> bool:
+        """Note that the event is about to be sent for the `number`th time in this attempt.
+
+        False, if somebody else is about to.
+        """
+        return self._create(self._sending(mark, attempt, number), {"at": at, "run": run})
+
+    def forget_sending(self, mark: Mark, attempt: int, number: int) -> None:
+        """Take the note of a sending back, which the bus refused."""
+        self._store.delete(self._sending(mark, attempt, number))
 
     def open_attempt(self, mark: Mark, at: str, by: str) -> int:
         """The number of a new attempt, which nobody else has."""
@@ -153,9 +220,9 @@ class Outbox:
             attempt += 1
         return attempt
 
-    def settle(self, entry: Entry) -> None:
+    def settle(self, seq: int, id: str) -> None:  # noqa: A002
         """Note that nothing is left to do for this entry."""
-        self._create(self._layout.settled(entry), {"id": entry.id})
+        self._create(self._layout.settled(seq, id), {"id": id})
 
     def settled_numbers(self) -> frozenset[int]:
         """The numbers of all entries for which nothing is left to do."""
@@ -189,6 +256,9 @@ class Outbox:
         if self._create(self._layout.combination(first), body):
             return True
         return self.combination(first) == combination
+
+    def _sending(self, mark: Mark, attempt: int, number: int) -> str:
+        return f"{self._layout.sendings(mark.seq, mark.id)}/{attempt}-{number}.json"
 
     def _create(self, key: str, facts: Mapping[str, Json]) -> bool:
         return self._store.create(key, sealed(facts))

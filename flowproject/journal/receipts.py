@@ -5,6 +5,7 @@ A run that finds another's receipt does nothing; what that means for a flow is d
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -18,7 +19,7 @@ from flowproject.journal.store import Store
 __all__ = ["Receipt", "Receipts"]
 
 _FORMAT: Final = 1
-_NAME: Final = re.compile(r"/([1-9]\d*)-([^/]+)\.json$")
+_NAME: Final = re.compile(r"/(\d{10})-([0-9a-f]+)/([1-9]\d*)-([^/]+)\.json$")
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +73,16 @@ class Receipts:
     def receivers(self, seq: int, change_id: str) -> frozenset[tuple[int, str]]:
         """Attempt and flow of each receipt for a change: one request."""
         names = map(_NAME.search, self._store.keys(self._layout.receipts(seq, change_id)))
-        return frozenset((int(name[1]), name[2]) for name in names if name)
+        return frozenset((int(name[3]), name[4]) for name in names if name)
+
+    def receivers_from(self, seq: int) -> dict[tuple[int, str], set[tuple[int, str]]]:
+        """The same for each change from this number on, by number and id: one request."""
+        folder = self._layout.all_receipts
+        found: defaultdict[tuple[int, str], set[tuple[int, str]]] = defaultdict(set)
+        for name in map(_NAME.search, self._store.keys(folder, f"{folder}/{seq:010d}")):
+            if name:
+                found[int(name[1]), name[2]].add((int(name[3]), name[4]))
+        return found
 
     def read(
         self, seq: int, change_id: str, receivers: Collection[tuple[int, str]]

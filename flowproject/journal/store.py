@@ -1,6 +1,7 @@
 """The one home of obstore: objects by key, on any datastore that Metaflow uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
 
 from flowproject.errors import JournalError
@@ -19,6 +20,9 @@ _PART: Final = 5 << 20
 
 _AT_ONCE: Final = 4
 """Parts that are sent at the same time, and so held in memory."""
+
+_REQUESTS_AT_ONCE: Final = 32
+"""As many as one look at a bucket makes: stores answer them as fast as one."""
 
 
 class Store(Protocol):
@@ -42,11 +46,14 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Whether there is an object."""
 
-    def keys(self, prefix: str) -> list[str]:
-        """The keys below the folder `prefix`, sorted."""
+    def keys(self, prefix: str, after: str = "") -> list[str]:
+        """The keys below the folder `prefix` that come after `after`, sorted."""
 
     def delete(self, key: str) -> None:
         """Remove the object; it is no error if there is none."""
+
+    def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
+        """The answers to questions that ask this store, which need not wait for each other."""
 
 
 class ObjectStore:
@@ -123,12 +130,13 @@ class ObjectStore:
         """Whether there is an object."""
         return self._size(key) is not None
 
-    def keys(self, prefix: str) -> list[str]:
-        """The keys below the folder `prefix`, sorted."""
+    def keys(self, prefix: str, after: str = "") -> list[str]:
+        """The keys below the folder `prefix` that come after `after`, sorted."""
         import obstore
 
         def listed(backend: Any) -> list[str]:
-            return sorted(meta["path"] for batch in obstore.list(backend, prefix) for meta in batch)
+            batches = obstore.list(backend, prefix, offset=after or None)
+            return sorted(meta["path"] for batch in batches for meta in batch)
 
         return self._ask("list", prefix, listed) or []
 
@@ -137,6 +145,16 @@ class ObjectStore:
         import obstore
 
         self._ask("delete", key, lambda backend: obstore.delete(backend, key), no=FileNotFoundError)
+
+    def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
+        """The answers to questions that ask this store, which need not wait for each other.
+
+        All are asked, whichever fails; then the first failure in their order is raised.
+        """
+        if len(questions) < 2:  # noqa: PLR2004  # nothing to wait for
+            return [question() for question in questions]
+        with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, len(questions))) as pool:
+            return [answer.result() for answer in [pool.submit(one) for one in questions]]
 
     def _size(self, key: str) -> int | None:
         import obstore

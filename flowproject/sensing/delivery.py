@@ -5,16 +5,28 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import next_move, room_at
+from flowproject.changes.delivery import in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
-from flowproject.errors import DeliveryError
+from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
-from flowproject.journal import Combination, DamagedTableError, Head, Journal, Mark, Sendings
+from flowproject.journal import (
+    Awaited,
+    Combination,
+    DamagedTableError,
+    Head,
+    Journal,
+    Mark,
+    Sendings,
+)
 from flowproject.sensing.chain import patience_of
 from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
@@ -23,8 +35,11 @@ from flowproject.sensing.together import together
 
 __all__ = ["Backlog", "deliver"]
 
-_AWAITED: Final = 50
-"""Sent events whose receipts one tick looks for: each costs a few requests."""
+_READ: Final = 50
+"""Sent changes of which one pass reads what is noted; then the memo remembers it."""
+
+_SENT_TOGETHER: Final = 25
+"""Events whose marks are written together: as many are sent again if a tick dies before them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +56,13 @@ class Backlog:
     reason: str = ""
 
 
-def deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Head) -> Backlog:
+def deliver(
+    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, most: int | None = None
+) -> Backlog:
     """What is left after everything was done that can be done now; nothing is raised for the bus.
 
-    With nothing unsettled it costs no request.
+    With nothing unsettled it costs no request. `most` limits how many changes are sent for the
+    first time, for a caller who has other things to do (None: all).
 
     Raises:
         DamagedEntryError: at an entry that can't be read and is not noted.
@@ -59,11 +77,11 @@ def deliver(scene: Scene, sensor: Sensor, journal: Journal, head: Head) -> Backl
     if not bus:
         unsent = sum(seq > head.sent for seq in head.unsettled)
         return Backlog(head=head, waiting=unsent if journal.is_waiting(head) else 0)
-    return _Delivery(scene, sensor, journal, head).work()
+    return _Delivery(scene, sensor, journal, head).work(most)
 
 
 class _Delivery:
-    """One pass over all that is unsettled, oldest first."""
+    """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
     def __init__(self, scene: Scene, sensor: Sensor, journal: Journal, head: Head) -> None:
         self._scene = scene
@@ -73,29 +91,32 @@ class _Delivery:
         self._before = head
         self._head = head
         self._now = scene.clock()
-        self._open: dict[str, bool] = {}
+        self._is_proven = False
         self._done: set[int] = set()
-        self._takers: dict[int, tuple[str, ...]] = {}
+        self._closed: list[Awaited] = []
+        self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
 
-    def work(self) -> Backlog:
-        """What is left after the pass."""
-        waiting, held = 0, ""
-        for index, seq in enumerate(self._before.unsettled):
-            if seq in self._done or self._is_enough(seq):
-                continue
-            entry = self._journal.at(self._before, seq)
-            if entry is None or not entry.is_published:
-                self._takers[seq] = ()
-            elif mark := self._outbox.mark(entry):
-                self._head = replace(self._head, sent=max(self._head.sent, seq))
-                self._await_receipts(entry, mark)
-            elif (held := self._held_back()) or not self._publish(entry):
-                waiting = len(self._before.unsettled) - index
-                break
-        self._head = self._head.settled(self._takers).taken(self._takers)
+    def work(self, most: int | None) -> Backlog:
+        """What is left after the pass, which sends `most` changes or so for the first time."""
+        known = self._before.awaited
+        if known:
+            self._see_to(known)
+        unknown = [
+            seq
+            for seq in self._before.unsettled
+            if not any(awaited.tells_of(seq) for awaited in known)
+        ]
+        # What was sent and is not remembered: the next ticks come to the others.
+        sent = [seq for seq in unknown if seq <= self._before.sent][:_READ]
+        self._go_through(sent)
+        unsent = [seq for seq in unknown if seq > self._before.sent]
+        waiting, held = self._send_all(unsent, most)
+        self._settle_closed()
         if self._head != self._before:
             self._journal.remember_head(self._head)
+        if self._given_up:
+            self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
         return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
 
@@ -103,14 +124,64 @@ class _Delivery:
     def _listeners(self) -> tuple[str, ...]:
         return self._outbox.listeners()
 
-    def _is_enough(self, seq: int) -> bool:
-        """Whether this one was sent, and the pass has looked for the receipts of enough others."""
-        return seq <= self._before.sent and len(self._open) >= _AWAITED
+    def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
+        """How many of these still wait, and why they are held back if they are.
 
-    def _settle(self, entries: Iterable[Entry], takers: tuple[str, ...]) -> None:
-        for entry in entries:
-            self._outbox.settle(entry)
-            self._takers[entry.seq] = takers
+        The first by itself: a bus that is down is asked once, however much waits.
+        """
+        start, end = 0, 1
+        while start < len(numbers):
+            few = [seq for seq in numbers[start:end] if seq not in self._done]
+            is_over, held = self._go_through(few)
+            if is_over:
+                return sum(seq not in self._done for seq in numbers), held
+            if most is not None and len(self._done) >= most:
+                return sum(seq not in self._done for seq in numbers), ""
+            start, end = end, end + _SENT_TOGETHER
+        return 0, ""
+
+    def _go_through(self, numbers: Sequence[int]) -> tuple[bool, str]:
+        """Whether nothing more can be sent, and why that is held back; marked ones are awaited."""
+        entries = self._journal.all_at(self._before, numbers)
+        self._drop({*numbers}.difference(entry.seq for entry in entries))
+        ask = self._journal.concurrently
+        marks = self._marks(entries)
+        marked = {mark.id: mark for mark in marks if mark}
+        if marked:
+            found = ask([partial(self._outbox.sendings, mark) for mark in marked.values()])
+            events = zip(marked.values(), found, strict=True)
+            self._see_to([Awaited(mark=mark, sendings=sendings) for mark, sendings in events])
+        pairs = [*zip(entries, marks, strict=True)]
+        self._done.update(entry.seq for entry, mark in pairs if mark)
+        for entry, _ in takewhile(itemgetter(1), pairs):
+            self._head = replace(self._head, sent=max(self._head.sent, entry.seq))
+        return self._publish([entry for entry, mark in pairs if mark is None])
+
+    def _marks(self, entries: Sequence[Entry]) -> list[Mark | None]:
+        """The marks of these, asked for at once, where it matters which is asked for first.
+
+        The oldest change of an event is marked last. So one that lacks its mark after another that
+        has one may have been asked for too early, and be no beginning of an event: such are asked
+        for again, until no more marks are found.
+        """
+
+        def ask(some: Sequence[Entry]) -> dict[int, Mark | None]:
+            found = self._journal.concurrently([partial(self._outbox.mark, one) for one in some])
+            return dict(zip([one.seq for one in some], found, strict=True))
+
+        marks = ask(entries)
+        found = {seq for seq, mark in marks.items() if mark}
+        while found:
+            oldest = min(seq for seq, mark in marks.items() if mark)
+            again = ask([one for one in entries if one.seq > oldest and not marks[one.seq]])
+            marks |= again
+            found = {seq for seq, mark in again.items() if mark}
+        return [marks[one.seq] for one in entries]
+
+    def _drop(self, numbers: Collection[int]) -> None:
+        """Forget numbers for which there is nothing to do: of no change, or of one that is lost."""
+        self._done.update(numbers)
+        self._head = self._head.settled(numbers).taken(dict.fromkeys(numbers, ()))
 
     # ------------------------------------------------------------------- what the bus does not have
 
@@ -125,55 +196,98 @@ class _Delivery:
             f"{self._sensor.name!r} allows; there is room for the next one at {room:%H:%M:%S %Z}"
         )
 
-    def _publish(self, entry: Entry) -> bool:
-        """Whether the bus has taken this entry, and those that are sent together with it."""
-        group, event = self._group(entry)
+    def _publish(self, entries: Sequence[Entry]) -> tuple[bool, str]:
+        """Whether nothing more can be sent after these, and why it is held back.
+
+        The marks are written together, after all of them are sent: whoever dies in between
+        repeats some of these events, under the same ids and in the same order.
+        """
+        decisions = self._journal.concurrently(
+            [partial(self._outbox.combination, entry) for entry in entries]
+        )
+        sent: list[tuple[Sequence[Entry], Mark]] = []
         try:
-            name = send(self._sensor, self._journal, event, first=entry.seq, attempt=1)
+            for entry, decision in zip(entries, decisions, strict=True):
+                if entry.seq in self._done:
+                    continue
+                if held := self._held_back():
+                    return True, held
+                self._prove(entry)
+                group, event = self._group(entry, decision)
+                name = send(self._sensor, self._journal, event, first=entry.seq, attempt=1)
+                sent.append((group, self._mark(entry, event, name)))
+                self._count(group)
         except DeliveryError as error:
             self._problems.append(str(error))
-            return False
-        mark = Mark(
+            return True, ""
+        finally:
+            self._note(sent)
+        return False, ""
+
+    def _prove(self, entry: Entry) -> None:
+        """Send nothing whose sending can't be noted: it would be sent anew by every tick.
+
+        Once in a pass: after it, the marks themselves tell.
+        """
+        if self._is_proven:
+            return
+        try:
+            self._outbox.prove_writable(entry.seq)
+        except JournalError as error:
+            raise JournalError(
+                f"Change {entry.seq} and those after it are not sent, because that could not be "
+                f"noted, and each tick would send them again: {error}",
+                where=self._journal.location,
+                allowed="What is recorded stays, and is sent when the journal can be written",
+                fix="Give this run leave to write there, or make room",
+            ) from error
+        self._is_proven = True
+
+    def _mark(self, first: Entry, event: Entry, name: str) -> Mark:
+        return Mark(
             seq=event.seq,
             id=event.id,
-            first=entry.seq,
+            first=first.seq,
             event_name=name,
             listeners=self._listeners,
             published_at=self._now.isoformat(),
             run=self._scene.run,
         )
-        self._outbox.mark_published(group, mark)
-        self._note_sent(group)
-        if not self._listeners:
-            self._settle(group, takers=())
-        return True
 
-    def _note_sent(self, group: Sequence[Entry]) -> None:
+    def _count(self, group: Sequence[Entry]) -> None:
         self._done.update(entry.seq for entry in group)
         most = self._sensor.max_events_per_hour
         moments = [*self._recent(), self._now][-most:] if most else []
+        self._head = replace(self._head, recent=tuple(one.isoformat() for one in moments))
+
+    def _note(self, sent: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
+        if not sent:
+            return
+        self._outbox.mark_published(sent)
+        sendings = Sendings(attempt=1, count=1, last=self._now)
+        new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
+        if not self._listeners:
+            self._closed += new
+            new = []
         self._head = replace(
             self._head,
-            sent=max(self._head.sent, group[-1].seq),
-            recent=tuple(moment.isoformat() for moment in moments),
+            sent=max(self._head.sent, sent[-1][0][-1].seq),
+            awaited=(*self._head.awaited, *new),
         )
 
     def _recent(self) -> list[dt.datetime]:
         return [dt.datetime.fromisoformat(moment) for moment in self._head.recent]
 
-    def _group(self, first: Entry) -> tuple[Sequence[Entry], Entry]:
+    def _group(self, first: Entry, decision: Combination | None) -> tuple[Sequence[Entry], Entry]:
         """The entries that one event tells of, and the entry as that event has it.
 
         A decision that was made stands, also if `coalesce` is switched off meanwhile.
         """
-        decision = self._outbox.combination(first)
         if decision is None:
             if not self._sensor.coalesce:
                 return (first,), first
             decision = self._decide(first)
-        numbers = range(first.seq, decision.last + 1)
-        found = [self._journal.at(self._before, seq) for seq in numbers]
-        group = [entry for entry in found if entry and entry.is_published]
+        group = self._journal.all_at(self._before, range(first.seq, decision.last + 1))
         return group, decision.applied_to(group[-1])
 
     def _decide(self, first: Entry) -> Combination:
@@ -195,64 +309,124 @@ class _Delivery:
 
     # ---------------------------------------------------------------------------- what the bus has
 
-    def _await_receipts(self, entry: Entry, mark: Mark) -> None:
-        """See whether every listener has started; if they are overdue, send once more."""
-        if mark.id not in self._open:
-            self._open[mark.id] = self._is_left_open(mark)
-        if not self._open[mark.id]:
-            receipts = self._journal.receipts(mark.seq, mark.id)
-            runs = dict.fromkeys(receipt.run for receipt in receipts)
-            self._settle([entry], takers=tuple(runs))
-
-    def _is_left_open(self, mark: Mark) -> bool:
-        """Whether there is more to do for an event, after what there was to do about it now."""
-        awaited = frozenset(mark.listeners) & frozenset(self._listeners)
-        sendings = self._outbox.sendings(mark)
-        if not sendings.count:
-            # A replay opened this attempt and came no further.
-            return not self._send_again(mark, sendings) or bool(awaited)
-        if not awaited:
-            return False
-        receivers = self._journal.receivers(mark.seq, mark.id)
-        missing = awaited - {flow for number, flow in receivers if number == sendings.attempt}
-        if missing:
-            self._urge(mark, sendings, missing)
-        return bool(missing)
-
-    def _urge(self, mark: Mark, sendings: Sendings, missing: frozenset[str]) -> None:
-        patience = patience_of(self._sensor)
-        move = next_move(sendings.count, sendings.last, patience, self._now)
-        if move == "send":
-            self._send_again(mark, sendings)
-        elif move == "give up":
-            self._problems.append(_undelivered(self._sensor, mark, sendings, missing))
-
-    def _send_again(self, mark: Mark, sendings: Sendings) -> bool:
-        """Whether the bus took the event once more."""
-        event = event_of(self._journal, mark)
-        try:
-            send(self._sensor, self._journal, event, first=mark.first, attempt=sendings.attempt)
-        except DeliveryError as error:
-            self._problems.append(str(error))
-            return False
-        self._outbox.note_sending(
-            mark,
-            attempt=sendings.attempt,
-            number=sendings.count + 1,
-            at=self._now.isoformat(),
-            run=self._scene.run,
+    def _see_to(self, events: Sequence[Awaited]) -> None:
+        """See whether every listener has started for these; those that are overdue, send again."""
+        receivers = self._journal.receivers_from(min(one.mark.seq for one in events))
+        left = [self._urged(one, receivers.get((one.mark.seq, one.mark.id), ())) for one in events]
+        others = [one for one in self._head.awaited if one not in events]
+        self._head = replace(
+            self._head,
+            awaited=tuple(
+                sorted(
+                    {one.mark.id: one for one in (*others, *filter(None, left))}.values(),
+                    key=lambda one: one.mark.seq,
+                )
+            ),
         )
-        return True
+
+    def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
+        """What there is to wait for, after what was to do about it now; None if nothing is."""
+        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners)
+        if not one.sendings.count:
+            # A replay opened this attempt and came no further.
+            again = self._send_again(one)
+            if again.sendings.count and not awaited:
+                self._closed.append(again)
+                return None
+            return again
+        missing = awaited - {flow for number, flow in receivers if number == one.sendings.attempt}
+        if not missing:
+            self._closed.append(one)
+            return None
+        patience = patience_of(self._sensor)
+        move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
+        if move == "send":
+            return self._send_again(one)
+        if move == "give up":
+            self._given_up.append((one, missing))
+        return one
+
+    def _send_again(self, one: Awaited) -> Awaited:
+        """The same, after its event was sent once more, unless the bus refused.
+
+        It is noted first: an event whose sendings can't be noted would be sent without an end.
+        """
+        mark, known = one.mark, one.sendings
+        attempt, number = known.attempt, known.count + 1
+        event = event_of(self._journal, mark)
+        if not self._outbox.note_sending(
+            mark, attempt=attempt, number=number, at=self._now.isoformat(), run=self._scene.run
+        ):
+            # Another tick does it, or has done it and what was remembered was older.
+            return replace(one, sendings=self._outbox.sendings(mark))
+        try:
+            send(self._sensor, self._journal, event, first=mark.first, attempt=attempt)
+        except DeliveryError as error:
+            self._outbox.forget_sending(mark, attempt=attempt, number=number)
+            self._problems.append(str(error))
+            return one
+        return replace(one, sendings=replace(known, count=number, last=self._now))
+
+    def _settle_closed(self) -> None:
+        """Note for which events nothing is left to do, and the runs that took them."""
+        if not self._closed:
+            return
+        ask = self._journal.concurrently
+        alone = [one.mark for one in self._closed if one.mark.first == one.mark.seq]
+        grouped = [
+            seq
+            for one in self._closed
+            if one.mark.first != one.mark.seq
+            for seq in self._numbers(one.mark)
+        ]
+        for some in (alone, self._journal.all_at(self._before, grouped)):
+            ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
+        runs = ask([partial(self._runs, one.mark) for one in self._closed])
+        takers = {
+            seq: who
+            for one, who in zip(self._closed, runs, strict=True)
+            for seq in self._numbers(one.mark)
+        }
+        self._head = self._head.settled(takers).taken(takers)
+
+    def _numbers(self, mark: Mark) -> list[int]:
+        """Those of the changes that an event told of which are not settled yet."""
+        return [seq for seq in self._before.unsettled if mark.first <= seq <= mark.seq]
+
+    def _runs(self, mark: Mark) -> tuple[str, ...]:
+        """The runs that took an event; without a question if nobody was to."""
+        receipts = self._journal.receipts(mark.seq, mark.id) if mark.listeners else ()
+        return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 
-def _undelivered(sensor: Sensor, mark: Mark, sendings: Sendings, missing: Collection[str]) -> str:
-    flows = ", ".join(sorted(missing))
+def _undelivered(
+    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
+) -> Iterator[str]:
+    """What was sent as often as is allowed, in one message for the same flows."""
+    by_flows: defaultdict[str, list[Awaited]] = defaultdict(list)
+    for one, missing in given_up:
+        by_flows[", ".join(sorted(missing))].append(one)
+    for flows, events in by_flows.items():
+        yield _undelivered_to(sensor, flows, events)
+
+
+def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> str:
+    last = max(one.sendings.last for one in events)
+    numbers = [seq for one in events for seq in range(one.mark.first, one.mark.seq + 1)]
+    one, is_one = events[0], len(numbers) == 1
+    what = (
+        f"Change {one.mark.seq} was sent {one.sendings.count} times"
+        if is_one
+        else f"{len(numbers)} changes ({in_ranges(numbers)}) were sent as often as "
+        "max_attempts allows"
+    )
     return str(
         DeliveryError(
-            f"Change {mark.seq} was sent {sendings.count} times, the last time at "
-            f"{sendings.last:%Y-%m-%d %H:%M %Z}, and {flows} has not started for it",
-            where=f"Sensor {sensor.name!r}, event {mark.event_name!r}",
-            allowed="The change stays recorded, and ticks fail until it is delivered",
-            fix=f"See why {flows} does not start, then `flowproject replay {mark.id}`",
+            f"{what}, the last time at {last:%Y-%m-%d %H:%M %Z}, and {flows} has not started for "
+            f"{'it' if is_one else 'them'}",
+            where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
+            allowed="What is recorded stays, and ticks fail until it is delivered",
+            fix=f"See why {flows} does not start, then `flowproject replay {one.mark.id}`"
+            + ("" if is_one else f", and so on for each, as `{sensor.name}/NUMBER`"),
         )
     )

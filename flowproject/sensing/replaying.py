@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from flowproject.errors import UsageError
+from flowproject.errors import DeliveryError, UsageError
 from flowproject.events import bus_address
 from flowproject.journal import Journal, Mark
 from flowproject.sensing.finding import Found
@@ -46,9 +46,13 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
     event = event_of(journal, mark)
     attempt, number = _attempt(scene, found, mark, by)
     _put_back(journal, mark)
-    send(found.sensor, journal, event, first=mark.first, attempt=attempt)
     at = scene.clock().isoformat()
     journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by)
+    try:
+        send(found.sensor, journal, event, first=mark.first, attempt=attempt)
+    except DeliveryError:
+        journal.outbox.forget_sending(mark, attempt=attempt, number=number)
+        raise
     listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners())
     return Replay(mark=mark, attempt=attempt, awaited=tuple(sorted(listening)))
 
@@ -83,6 +87,8 @@ def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]
 
 
 def _put_back(journal: Journal, mark: Mark) -> None:
-    """Among what is unsettled, so that ticks look for its receipts."""
+    """Among what is unsettled, so that ticks look for its receipts; what is noted is read anew."""
     head = journal.head()
-    journal.remember_head(replace(head, unsettled=tuple(sorted({*head.unsettled, mark.seq}))))
+    awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
+    unsettled = tuple(sorted({*head.unsettled, mark.seq}))
+    journal.remember_head(replace(head, unsettled=unsettled, awaited=awaited))

@@ -31,6 +31,9 @@ from flowproject.sources import open_source
 __all__ = ["observe", "preview", "publish", "raise_for_failures"]
 
 _AT_ONCE: Final = 16
+_SENT_BEFORE_A_LOOK: Final = 100
+"""Changes that a tick sends before it looks; the others follow when it has."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +107,7 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
 
 
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
-    left = deliver(scene, sensor, journal, journal.head())
+    left = deliver(scene, sensor, journal, journal.head(), most=_SENT_BEFORE_A_LOOK)
     try:
         seen = _look(scene, sensor, journal, left.head, force=force).record()
     except FlowprojectError as error:

@@ -14,7 +14,7 @@ from metaflow import current
 
 from flowproject.changes.encoding import decode
 
-__all__ = ["Told", "events", "note", "told", "told_to"]
+__all__ = ["Told", "events", "note", "told", "told_changes", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
@@ -34,12 +34,17 @@ class Told:
 
 def told(first_step: str) -> Told:
     """What this run is told, the newest change first; no changes if it was started by hand."""
-    told_of = [event.get("change") for event in events("event")]
-    changes: list[Any] = [decode(change) for change in told_of if _is_ours(change)]
+    changes = told_changes()
     if not current.origin_run_id:
         return Told(changes=changes, run=f"{current.flow_name}/{current.run_id}")
     origin = told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)
     return Told(changes=changes or origin.changes, run=origin.run)
+
+
+def told_changes() -> list[dict[str, Any]]:
+    """The changes in the environment, as they were before they were encoded; newest first."""
+    found: list[Any] = [event.get("change") for event in events("event")]
+    return [decode(change) for change in found if _is_ours(change)]  # type: ignore[misc]  # an object each
 
 
 def events(kind: str) -> list[dict[str, Any]]:

@@ -9,8 +9,10 @@ import pytest
 
 from flowproject import sensing
 from flowproject.change import Change
+from flowproject.changes.difference import Difference
+from flowproject.changes.encoding import decode
 from flowproject.config import FilesData, Sensor
-from flowproject.errors import TickError
+from flowproject.errors import JournalError, TickError
 from flowproject.journal import Store, prune
 from tests.journals import CountingStore
 from tests.world import MINUTE, START, Bus, World
@@ -28,6 +30,16 @@ def world(tmp_path: Path, store: Store) -> World:
 
 def ids(bus: Bus) -> list[str]:
     return [payload["id"] for payload in bus.payloads]
+
+
+def pile_up(world: World, changes: int) -> None:
+    """Record changes that the bus has not."""
+    journal, newest = world.journal, world.journal.head().entry
+    assert newest is not None
+    for seq in range(newest.seq + 1, newest.seq + 1 + changes):
+        journal.record(
+            replace(newest, seq=seq, id=f"{seq:032x}", outcome="changed"), None, Difference()
+        )
 
 
 def numbers(bus: Bus) -> list[int]:
@@ -78,6 +90,148 @@ def test_a_change_that_is_given_up_holds_no_other_back(world: World, bus: Bus) -
     assert "Change 2" in second.undelivered
     assert numbers(bus) == [2, 3]
     assert second.pending == 0
+
+
+def test_what_is_given_up_takes_no_watch_from_what_follows(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("StarterFlow")
+    pile_up(world, 50)
+    world.tick()
+    assert "50 changes (2 to 51)" in world.later(16).undelivered
+    counting = CountingStore(world.store)
+    quiet = replace(world, store=counting)
+    assert quiet.later(1).undelivered
+    assert len(counting.requests) == 5, "the same as with one"
+    world.sensor = quiet.sensor = replace(world.sensor, max_attempts=2)
+    world.tick()
+    world.change("lost.csv")
+    world.later(16)
+    world.later(16)
+    assert numbers(bus).count(52) == 2
+    assert "51 changes (2 to 52)" in world.later(60).undelivered
+    world.take(bus.payloads[-1])
+    assert "50 changes (2 to 51)" in world.later(1).undelivered
+
+
+@pytest.mark.usefixtures("bus")
+def test_numbers_that_the_memo_forgot_are_looked_at_in_turn(world: World) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("StarterFlow")
+    pile_up(world, 60)
+    world.tick()
+    head = world.journal.head()
+    world.journal.remember_head(replace(head, awaited=()))
+    assert "50 changes (2 to 51)" in world.later(16).undelivered
+    assert "60 changes (2 to 61)" in world.later(1).undelivered
+
+
+def test_a_note_that_another_tick_takes_back_is_no_sending(world: World, bus: Bus) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    mark = world.journal.head().awaited[0].mark
+
+    class Other(CountingStore):
+        """A real store in which another tick notes a sending, and takes it back."""
+
+        def create(self, key: str, content: bytes) -> bool:
+            if "/sent/" in key:
+                assert self._store.create(key, content)
+            taken = self._store.create(key, content)
+            if "/sent/" in key:
+                world.journal.outbox.forget_sending(mark, 1, 2)
+            return taken
+
+    slow = replace(world, store=Other(world.store), now=world.now + 16 * MINUTE)
+    assert not slow.tick().undelivered
+    assert numbers(bus) == [2], "the other one sends it"
+    world.later(17)
+    assert numbers(bus) == [2, 2]
+
+
+class ReadOnly(CountingStore):
+    """A real store that this process may read, and not write."""
+
+    def create(self, key: str, content: bytes) -> bool:  # noqa: ARG002
+        raise JournalError(f"no leave to write {key}")
+
+    def put(self, key: str, content: bytes) -> None:  # noqa: ARG002
+        raise JournalError(f"no leave to write {key}")
+
+    delete = put  # type: ignore[assignment]  # it fails before it looks at what it is given
+
+
+def test_who_can_not_note_a_sending_sends_nothing(world: World, bus: Bus) -> None:
+    bus.answer = lambda _: 400
+    world.listen("StarterFlow")
+    world.change()
+    bus.answer = lambda _: 200
+    denied = replace(world, store=ReadOnly(world.store))
+    for _ in range(3):
+        seen = denied.later(1)
+        assert seen.outcome == "failed"
+        assert "Change 2 and those after it are not sent" in seen.reason
+        assert "no leave to write" in seen.reason
+    assert bus.events == []
+    world.now = denied.now
+    world.tick()
+    assert numbers(bus) == [2]
+    for _ in range(3):
+        assert denied.later(20).outcome == "failed"
+    assert numbers(bus) == [2], "nor is it sent again"
+    world.now = denied.now
+    world.tick()
+    assert numbers(bus) == [2, 2]
+
+
+def test_a_sending_that_the_bus_refused_is_none(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, max_attempts=2)
+    world.listen("StarterFlow")
+    world.change()
+    bus.answer = lambda _: 400
+    for _ in range(3):
+        assert "not taken by the bus" in world.later(16).undelivered
+    bus.answer = lambda _: 200
+    world.later(1)
+    assert numbers(bus) == [2, 2]
+
+
+class Slow(CountingStore):
+    """A real store that counts how many times somebody waits for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "concurrently":
+            return super().__getattr__(name)
+        return self._at_once
+
+    def _at_once(self, questions: Any) -> Any:
+        before = len(self.requests)
+        answers = []
+        for start in range(0, len(questions), 32):
+            deepest = 0
+            for question in questions[start : start + 32]:
+                begun = len(self.requests)
+                answers.append(question())
+                deepest = max(deepest, len(self.requests) - begun)
+                del self.requests[begun:]
+            self.requests += ["wait"] * deepest
+        assert len(self.requests) >= before
+        return answers
+
+
+def test_what_piled_up_is_sent_in_a_tenth_of_the_waits_and_sensors_are_looked_at_meanwhile(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    pile_up(world, 200)
+    (world.root / "data" / "new.csv").write_text("x")
+    slow = Slow(world.store)
+    scene = replace(world, store=slow).scene
+    [seen] = sensing.observe(scene)
+    assert seen.outcome == "changed"
+    assert len(bus.events) < 200, "it looked before all were sent"
+    sensing.publish(scene, [seen])
+    assert numbers(bus) == [*range(2, 203)]
+    assert len(slow.requests) < 200 * 5 / 10, len(slow.requests)
 
 
 def test_with_every_receipt_nothing_is_left_and_ticks_cost_what_they_always_did(
@@ -164,7 +318,7 @@ def test_what_piled_up_is_sent_as_one_event_with_the_difference_of_all(
     bus.answer = lambda _: 200
     world.tick()
     assert numbers(bus) == [2, 3, 5], "what was decided while the bus was down stays decided"
-    last = Change(bus.payloads[-1]["change"], lambda: world.store)
+    last = Change(decode(bus.payloads[-1]["change"]), lambda: world.store)
     assert (last.first_seq, last.counts) == (4, {"added": 2, "modified": 1, "removed": 1})
     assert [file["key"] for file in last.added] == ["b.csv", "c.csv"]
     assert [edit["key"] for edit in last.modified] == ["kept.csv"]

@@ -177,10 +177,10 @@ def test_changes_that_pile_up_are_delivered_in_order(scene: Scene, bus: Bus, fol
 
 
 class WithoutMarks(CountingStore):
-    """A real store that takes no mark."""
+    """A real store that was full when the mark came, and not a moment before."""
 
     def create(self, key: str, content: bytes) -> bool:
-        if "/published/" in key:
+        if "/published/" in key and "-trial-" not in key:
             raise JournalError("no room for a mark")
         return self._store.create(key, content)
 

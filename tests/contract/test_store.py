@@ -2,6 +2,7 @@
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import SEEK_END, BytesIO
 from pathlib import Path
 
@@ -35,6 +36,32 @@ def test_keys_are_those_below_a_folder(store: Store) -> None:
     for key in ("a/2", "a/1", "a/b/3", "ab/4", "c"):
         store.put(key, b"")
     assert store.keys("a") == ["a/1", "a/2", "a/b/3"]
+
+
+def test_keys_after_one_are_those_behind_it(store: Store) -> None:
+    for key in ("a/1-x/1.json", "a/2-x/1.json", "a/3-x/1.json", "b/4"):
+        store.put(key, b"")
+    assert store.keys("a", "a/2") == ["a/2-x/1.json", "a/3-x/1.json"]
+    assert store.keys("a", "a/4") == []
+
+
+def test_questions_that_wait_for_each_other_not_are_answered_in_their_order(store: Store) -> None:
+    for number in range(70):
+        store.put(f"a/{number}", b"%d" % number)
+    asked = [partial(store.get, f"a/{number}") for number in range(70)]
+    assert store.concurrently(asked) == [b"%d" % number for number in range(70)]
+    assert store.concurrently([]) == []
+
+
+def test_of_questions_at_once_the_first_failure_is_told(store: Store) -> None:
+    def fail(number: int) -> None:
+        raise JournalError(f"number {number}")
+
+    done: list[int] = []
+    questions = [partial(fail, 1), partial(fail, 2), partial(done.append, 3)]
+    with pytest.raises(JournalError, match="number 1"):
+        store.concurrently(questions)
+    assert done == [3]
 
 
 def test_a_key_is_created_once(store: Store) -> None:

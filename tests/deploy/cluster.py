@@ -176,6 +176,15 @@ class EmulatedCluster(Cluster):
         body = written(plural, name, NAMESPACE, annotations)
         self._api.there[plural, NAMESPACE, name] = self._api.new(body)
 
+    def put_event_bus(self, spec: Mapping[str, Any] | None) -> None:
+        """The event bus `default`, where the Sensors are; None: there is none."""
+        bus = None if spec is None else {"metadata": {"name": "default"}, "spec": dict(spec)}
+        self._api.event_bus = bus
+
+    def say_of_sensors(self, *conditions: Mapping[str, str]) -> None:
+        """What a controller writes on every Sensor from now on; nothing: there is none."""
+        self._api.conditions = conditions
+
     def writes(self) -> list[str]:
         told, self._api.writes = self._api.writes, []
         return told
@@ -247,6 +256,19 @@ _REASONS: Final = {
     503: "ServiceUnavailable",
 }
 
+_BUS: Final = {"jetstream": {"version": "latest"}}
+_VERSION_INFO: Final = {
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.3",
+    "gitCommit": "0",
+    "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "go1.26",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
 _Key = tuple[str, str, str]
 """Plural, namespace and name."""
 
@@ -262,6 +284,11 @@ class _ApiServer(KubernetesScaffold):
         self.denied: frozenset[tuple[str, str]] = frozenset()
         self.turnstile: _Turnstile | None = None
         self.away = False
+        self.event_bus: dict[str, Any] | None = {"metadata": {"name": "default"}, "spec": _BUS}
+        self.conditions: Sequence[Mapping[str, str]] = [
+            {"type": kind, "status": "True"}
+            for kind in ("DependenciesProvided", "Deployed", "TriggersProvided")
+        ]
         self._argo = argo
         self._numbers = itertools.count(1)
 
@@ -274,6 +301,10 @@ class _ApiServer(KubernetesScaffold):
             return aiohttp.web.Response()
         if request.url.path == _REVIEWS:
             return self._review(request.data)
+        if request.url.path == "/version/":
+            return _json(_VERSION_INFO)
+        if self.event_bus and request.url.path.endswith("/eventbus/default"):
+            return _json(self.event_bus)
         try:
             await self._disturb(request)
             return self._answer(request)
@@ -393,7 +424,15 @@ class _ApiServer(KubernetesScaffold):
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "managedFields": [{"manager": "OpenAPI-Generator", "time": str(number)}],
         }
-        return {**copy.deepcopy(dict(body)), "metadata": metadata}
+        return {**copy.deepcopy(dict(body)), **self._status(body), "metadata": metadata}
+
+    def _status(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What the controller of Argo Events writes on a Sensor: at once, and anew each time."""
+        if body["kind"] != "Sensor" or not self.conditions:
+            return {}
+        when = f"2026-01-01T00:00:00Z#{next(self._numbers)}"
+        told = [{**one, "lastTransitionTime": when} for one in self.conditions]
+        return {"status": {"conditions": told}}
 
     def _changed(
         self, known: Mapping[str, Any], body: Mapping[str, Any], plural: str
@@ -403,6 +442,8 @@ class _ApiServer(KubernetesScaffold):
         if plural == "sensors":  # the only one whose status is written apart
             made.pop("status", None)
             made |= {"status": known["status"]} if "status" in known else {}
+            if made["spec"] != known["spec"]:
+                made |= self._status(made)
         kept = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
         made["metadata"] |= {key: known["metadata"][key] for key in kept}
         if made == known:
@@ -430,6 +471,9 @@ class _ApiServer(KubernetesScaffold):
         name = metadata.get("name", "")
         if faults := [*_faults(plural, self._argo, body)]:
             raise _invalid(plural, name, *faults)
+        if plural == "cronworkflows" and (known := _FIELDS.get(self._argo)):
+            # What a definition does not know is not kept, and nobody is told.
+            body["spec"] = {key: item for key, item in body["spec"].items() if key in known}
         return body
 
     def _list(self, request: Request, plural: str, namespace: str) -> dict[str, Any]:
@@ -491,6 +535,24 @@ _SCHEDULE: Final = re.compile(r"\s*(@[a-z]+(\s+\S+)?|[^\s=]+(\s+[^\s=]+){4})\s*"
 """As the definition of Argo 4.1 has it: five fields, or a name; no time zone before them."""
 
 
+_ALWAYS: Final = {
+    "concurrencyPolicy",
+    "failedJobsHistoryLimit",
+    "startingDeadlineSeconds",
+    "successfulJobsHistoryLimit",
+    "suspend",
+    "timezone",
+    "workflowSpec",
+}
+_FIELDS: Final = {
+    "3.5": _ALWAYS | {"schedule"},
+    "3.7": _ALWAYS | {"schedule", "schedules"},
+    NEWEST: _ALWAYS | {"schedules"},
+}
+"""Version of Argo Workflows → what its definition of a CronWorkflow knows. Any other version is a
+cluster with the minimal definitions, which state no fields and keep all."""
+
+
 def _faults(plural: str, argo: str, body: Mapping[str, Any]) -> Iterator[str]:
     """What Argo's definitions, or any server, refuse about an object."""
     name = body["metadata"].get("name", "")
@@ -503,6 +565,8 @@ def _faults(plural: str, argo: str, body: Mapping[str, Any]) -> Iterator[str]:
         yield "spec: Required value"
     elif not isinstance(spec, dict):
         yield f'spec: Invalid value: "{type(spec).__name__}": spec in body must be of type object'
+    elif argo == "3.5" and plural == "cronworkflows" and "schedule" not in spec:
+        yield "spec.schedule: Required value"
     elif argo == NEWEST and plural == "cronworkflows":
         if "schedules" not in spec:
             yield "spec.schedules: Required value"

@@ -35,9 +35,10 @@ def cluster(new_cluster: Callable[..., Cluster]) -> Cluster:
 
 
 @pytest.fixture
-def argo(cluster: Cluster) -> Argo:
+def argo(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Argo:
     from kubernetes import client, config
 
+    monkeypatch.setattr("flowproject.deploy.argo._BACKOFF", 0.0)
     config.load_kube_config(str(cluster.kubeconfig))
     return Argo(client, NAMESPACE, EVENTS)
 
@@ -59,9 +60,9 @@ def flow(name: str, content: str) -> Compiled:
         return {"plural": plural, "namespace": namespace, "body": body}
 
     starter = (
-        one("sensors", EVENTS, {"dependencies": ["e"]})
+        one("sensors", EVENTS, {"dependencies": [{"name": "e", "eventName": content}]})
         if listens
-        else one("cronworkflows", NAMESPACE, {"schedules": ["* * * * *"]})
+        else one("cronworkflows", NAMESPACE, {"schedules": [f"{content} * * * *"]})
     )
     answer = {
         "flow": described.to_json(),
@@ -128,10 +129,31 @@ def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
 def test_whatever_write_fails_the_next_deployment_completes_it(
     cluster: Cluster, argo: Argo, number: int
 ) -> None:
-    cluster.fail(Fault(status=503, methods=("POST",), number=number))
+    cluster.fail(Fault(status=422, methods=("POST",), number=number))
     assert "failed" in results(deploy(argo, flows())).values()
     deploy(argo, flows())
     assert_whole(cluster, argo, flows())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_the_api_does_not_take_for_a_moment_it_is_asked_again(
+    cluster: Cluster, argo: Argo, status: int
+) -> None:
+    cluster.fail(Fault(status=status, number=2))
+    assert set(results(deploy(argo, flows())).values()) == {"deployed"}
+    assert_whole(cluster, argo, flows())
+
+
+def test_an_api_that_stays_out_of_order_is_asked_a_few_times(cluster: Cluster, argo: Argo) -> None:
+    cluster.fail(Fault(status=429))
+    one, *_ = deploy(argo, flows())
+    assert "Kubernetes said 429, 5 times" in one.reason
+    assert "busy, or out of order: nothing is wrong with what was sent" in one.reason
+    assert "kubectl get --raw /readyz" in one.reason
+    assert (
+        cluster.writes()
+        == ["post /apis/argoproj.io/v1alpha1/namespaces/flows/workflowtemplates"] * 10
+    )
 
 
 def test_the_same_deployment_twice_at_once_succeeds_twice(cluster: Cluster, argo: Argo) -> None:

@@ -13,9 +13,12 @@ import pytest
 from flowproject.config import load
 from flowproject.deploy.branches import target_of
 from flowproject.deploy.compiled import Compiled, essence_of
-from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.compiling import Refused, child_options, compile_flows
+from flowproject.deploy.difference import differences
 from flowproject.deploy.plan import make_plan
+from flowproject.deploy.policies import with_policies
 from flowproject.deploy.report import of_plan
+from flowproject.errors import ConfigError
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
 
@@ -52,7 +55,8 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
     for one in compiled.objects:
         deployed = cluster.objects(one.kind)[one.name]
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
-        theirs = json.dumps(essence_of(deployed, compiled.package, ()), sort_keys=True)
+        body = with_policies(replace(one, body=deployed)).body
+        theirs = json.dumps(essence_of(body, compiled.package, ()), sort_keys=True)
         assert drawn(mine) == drawn(theirs)
     assert tokens.read_text() == token
 
@@ -206,6 +210,51 @@ def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_ha
     assert not of_plan("weather", production, actions).notes, "there it is meant"
 
 
+def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metaflow writes it into the template; plans, arguments and messages are without it."""
+    for file in repository.root.glob("*flow.py"):
+        file.unlink()
+    repository.write_flow("LoudFlow")
+    for name, text in repository.environment.items():
+        monkeypatch.setenv(name, text)
+    settings = replace(
+        load(repository.root).deploy,
+        notify_on=("error", "success"),
+        notify_slack="HOOK",
+        notify_incident_io="KEY",
+        notify_incident_io_source="01GW",
+    )
+    monkeypatch.setenv("KEY", "s3cr3t-k3y\n")
+    main = repository.target("main")
+    for value in (None, "", "not an address"):
+        monkeypatch.setenv("HOOK", value) if value is not None else None
+        with pytest.raises(ConfigError, match="notify_slack names the environment variable 'HOOK'"):
+            compile_flows(repository.root, main, settings)
+    found = []
+    for secret in ("https://hooks.example/one", "https://hooks.example/two"):
+        monkeypatch.setenv("HOOK", secret)
+        assert not [word for word in child_options(main, settings) if secret in word]
+        [compiled] = compile_flows(repository.root, main, settings)
+        assert isinstance(compiled, Compiled)
+        [template] = compiled.objects
+        told = {
+            one["name"]: one["http"] for one in template.body["spec"]["templates"] if "http" in one
+        }
+        assert told["notify-slack-on-error"]["url"] == secret
+        assert told["notify-slack-on-success"]["url"] == secret
+        assert "Bearer s3cr3t-k3y" in json.dumps(told["notify-incident-io-on-error"])
+        found.append(compiled.marked({}))
+    one, two = found
+    assert one.fingerprints != two.fingerprints
+    bodies = {each.kind: each.body for each in one.objects}
+    assert differences(two, bodies) == ("notifications",)
+    [quiet] = compile_flows(repository.root, repository.target("feature"), settings)
+    assert isinstance(quiet, Compiled)
+    assert "hooks.example" not in json.dumps(quiet.objects[0].body)
+
+
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
@@ -243,7 +292,7 @@ def test_a_flow_compiles_to_the_same_under_every_hash_seed(
         results = compile_flows(
             repository.root, repository.target("main"), load(repository.root).deploy
         )
-        told = [(one.name, one.fingerprint) for one in results if isinstance(one, Compiled)]
+        told = [(one.name, one.fingerprints) for one in results if isinstance(one, Compiled)]
         assert len(told) == 2
         found.add(tuple(told))
     assert len(found) == 1

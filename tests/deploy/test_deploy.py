@@ -170,10 +170,20 @@ def test_the_objects_are_what_the_models_of_argo_say(cluster: Cluster) -> None:
     for plural, model in models.items():
         for one in cluster.objects(plural).values():
             sent = one | {"metadata": {"annotations": one["metadata"]["annotations"]}}
+            sent |= {"spec": known_to_hera(one["spec"]), "status": None}
             understood = json.loads(
                 model.model_validate(sent).model_dump_json(by_alias=True, exclude_none=True)
             )
             assert set(lost(sent, understood)) <= _UNKNOWN_TO_HERA
+
+
+def known_to_hera(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without the retries of triggers: it takes the API's numbers and durations for objects."""
+    triggers = [
+        {key: value for key, value in one.items() if key != "retryStrategy"}
+        for one in spec.get("triggers", [])
+    ]
+    return spec | ({"triggers": triggers} if triggers else {})
 
 
 _UNKNOWN_TO_HERA = {
@@ -268,7 +278,7 @@ def test_a_pull_request_is_told_what_merging_it_changes_in_production(
     [body] = [one["body"] for one in forum.comments.values()]
     flows = [line for line in body.splitlines() if line.startswith("| S")]
     assert flows == [
-        "| SensorFlow | changed | code: sensorflow.py, starterflow.py (gone); description |",
+        "| SensorFlow | changed | flow: sensorflow.py; description |",
         "| StarterFlow | removed | not in this repository any more |",
         f"| SensorFlow | deployed | last changed by commit {head[:12]}, which this is about |",
     ]

@@ -1,4 +1,4 @@
-"""A small campaign of faults: none lost, none run twice; five wrong protocols show it."""
+"""A small campaign of faults: none lost, none run twice; seven wrong protocols show it."""
 
 import re
 from collections.abc import Callable, Iterator

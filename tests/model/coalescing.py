@@ -17,18 +17,31 @@ OVERTAKEN: Final = "an event tells of a change before one that is older"
 
 @dataclass(frozen=True, kw_only=True)
 class Coalescing:
-    """How it is done: changes are decided for even if one is alone, and marked newest first."""
+    """How it is done.
+
+    Changes are decided for even if one is alone. The oldest of an event is marked last, the others
+    in any order. All marks are read at once, in any order; what lacks one after a change that has
+    one is read again, until none is found any more.
+    """
 
     decides_alone: bool = True
-    newest_first: bool = True
+    oldest_last: bool = True
     decides: bool = True
+    reads_again: bool = True
 
 
 class Worker(NamedTuple):
-    """A tick: what it saw when it began, the group that it sends, and the marks to write."""
+    """A tick: what it saw when it began, the group that it sends, and the marks to write.
+
+    `to_read` are the marks that it asks for, `marked` those that it found, and `before` those that
+    it had found when it began to ask.
+    """
 
     at: str = "idle"
     todo: tuple[int, ...] = ()
+    to_read: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()
     group: tuple[int, ...] = ()
     to_mark: tuple[int, ...] = ()
 
@@ -82,7 +95,9 @@ def _worker_steps(pile: Pile, worker: Worker, rules: Coalescing) -> Iterator[tup
     if worker.at == "idle":
         todo = tuple(range(1, pile.entries + 1))
         if todo:
-            yield f"a tick reads the head: {pile.entries}", _with(pile, Worker("look", todo))
+            yield f"a tick reads the head: {pile.entries}", _with(pile, Worker("read", todo, todo))
+    elif worker.at == "read":
+        yield from _read(pile, worker, rules)
     elif worker.at == "look":
         yield _look(pile, worker)
     elif worker.at == "gather":
@@ -90,8 +105,7 @@ def _worker_steps(pile: Pile, worker: Worker, rules: Coalescing) -> Iterator[tup
     elif worker.at == "decide":
         yield _decide(pile, worker, rules)
     elif worker.at == "publish":
-        marks = worker.group[::-1] if rules.newest_first else worker.group
-        then = worker._replace(at="mark", to_mark=marks)
+        then = worker._replace(at="mark", to_mark=worker.group)
         told = pile._replace(told=pile.told | {worker.group})
         yield f"a tick publishes {_named(worker.group)}", _with(told, then)
         yield (
@@ -99,18 +113,35 @@ def _worker_steps(pile: Pile, worker: Worker, rules: Coalescing) -> Iterator[tup
             _with(told, Worker()),
         )
     else:
-        seq, *more = worker.to_mark
-        then = worker._replace(to_mark=tuple(more)) if more else _next(worker)
-        marked = pile._replace(marks=pile.marks | {seq})
-        yield f"a tick marks change {seq}", _with(marked, then)
+        later = worker.to_mark[1:] if rules.oldest_last else worker.to_mark
+        for seq in later or worker.to_mark:
+            more = tuple(one for one in worker.to_mark if one != seq)
+            then = worker._replace(to_mark=more) if more else _next(worker)
+            marked = pile._replace(marks=pile.marks | {seq})
+            yield f"a tick marks change {seq}", _with(marked, then)
+
+
+def _read(pile: Pile, worker: Worker, rules: Coalescing) -> Iterator[tuple[str, Pile]]:
+    """Ask for all marks, of which the answers come in any order; then again for some."""
+    for seq in worker.to_read:
+        found = {*worker.marked, seq} if seq in pile.marks else worker.marked
+        left = tuple(one for one in worker.to_read if one != seq)
+        then = worker._replace(to_read=left, marked=tuple(sorted(found)))
+        if not left:
+            begun = min(then.marked, default=max(worker.todo))
+            doubtful = tuple(one for one in worker.todo if one > begun and one not in then.marked)
+            again = rules.reads_again and bool(doubtful) and then.marked != worker.before
+            then = then._replace(at="read" if again else "look", to_read=doubtful if again else ())
+            then = then._replace(before=then.marked)
+        yield f"a tick asks for the mark of change {seq}", _with(pile, then)
 
 
 def _look(pile: Pile, worker: Worker) -> tuple[str, Pile]:
     first = worker.todo[0]
-    if first in pile.marks:
+    if first in worker.marked:
         then = _next(worker._replace(group=(first,)))
-        return f"a tick finds change {first} marked", _with(pile, then)
-    return f"a tick finds no mark of change {first}", _with(pile, worker._replace(at="gather"))
+        return f"a tick has found change {first} marked", _with(pile, then)
+    return f"a tick has found no mark of change {first}", _with(pile, worker._replace(at="gather"))
 
 
 def _gather(pile: Pile, worker: Worker) -> tuple[str, Pile]:
@@ -133,7 +164,7 @@ def _decide(pile: Pile, worker: Worker, rules: Coalescing) -> tuple[str, Pile]:
 
 def _next(worker: Worker) -> Worker:
     todo = tuple(seq for seq in worker.todo if seq > max(worker.group))
-    return Worker("look", todo) if todo else Worker()
+    return worker._replace(at="look", todo=todo, group=()) if todo else Worker()
 
 
 def _named(group: tuple[int, ...]) -> str:

@@ -15,6 +15,11 @@ def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
         yield "the data move", state._replace(moves=state.moves + 1)
     if state.faults and state.memo:
         yield "the memo is lost", _fault(state)._replace(memo=None)
+    if state.read_only:
+        again = state._replace(read_only=False, blind=(0,) * bounds.moves)
+        yield "the store can be written again", again
+    elif bounds.read_only and state.faults:
+        yield "the store can be read only", _fault(state)._replace(read_only=True)
     yield from _bus_steps(state, bounds)
     for number, run in enumerate(state.runs):
         rest = state.runs[:number] + state.runs[number + 1 :]
@@ -37,7 +42,7 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
         if event in state.bus[:number]:
             continue
         rest = state._replace(bus=state.bus[:number] + state.bus[number + 1 :])
-        started = tuple(Run(event, flow) for flow in range(bounds.flows))
+        started = tuple(Run(event, flow) for flow in _hearing(bounds))
         runs = tuple(sorted((*state.runs, *started)))
         yield f"the bus starts a run for change {event.seq}", rest._replace(runs=runs)
         if state.faults:
@@ -49,9 +54,16 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
             )
 
 
+def _hearing(bounds: Bounds) -> range:
+    """The flows that start when they are told to."""
+    return range(bounds.flows - bounds.deaf)
+
+
 def _accepted(state: State, seq: int, rules: Rules) -> State:
     event = Event(seq, state.serial if rules.new_id_each_time else 0)
+    blind = state.blind[seq - 1] + state.read_only
     return state._replace(
+        blind=(*state.blind[: seq - 1], blind, *state.blind[seq:]),
         bus=tuple(sorted((*state.bus, event))),
         taken=state.taken | {seq},
         serial=state.serial + rules.new_id_each_time,
@@ -66,7 +78,7 @@ def without_idlers(state: State, bounds: Bounds) -> State:
     """
     taken = state.receipts
     runs = tuple(run for run in state.runs if run.owns or (run.event, run.flow) not in taken)
-    flows = range(bounds.flows)
+    flows = _hearing(bounds)
     bus = tuple(one for one in state.bus if any((one, flow) not in taken for flow in flows))
     return state._replace(runs=runs, bus=bus)
 
@@ -99,6 +111,9 @@ def _first_steps(state: State, run: Run, rules: Rules, who: str) -> Iterator[Ste
 def _claim(state: State, run: Run, rules: Rules, who: str, *, after: str) -> Iterator[Step]:
     """Create the receipt if it is absent. Whoever finds one looks whose it is."""
     key = (run.event, run.flow)
+    if state.read_only and key not in state.receipts:
+        yield f"{who} can't write its receipt, and is tried again", _with(state, run)
+        return
     if key in state.receipts and not run.owns and not rules.overwrite:
         yield f"{who} finds the receipt of another, and does nothing", state
         return
@@ -137,6 +152,8 @@ def _tick_steps(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Itera
         yield from _send(state, tick, rules)
     elif tick.at == "observe":
         yield from _observe(state, tick)
+    elif state.read_only:
+        yield "a tick can't write, and fails", _at(state, Tick())
     else:
         yield _WRITES[tick.at](state, tick, rules, bounds)
 
@@ -153,7 +170,9 @@ def _read_head(state: State) -> Tick:
 
 def _moved(tick: Tick) -> Tick:
     """To the next change of the pass; after the last one, on to the look at the data."""
-    return tick._replace(at="deliver" if tick.todo else "pass done", sent=0)
+    if tick.todo:
+        return tick._replace(at="deliver", sent=0)
+    return tick._replace(at="pass done", sent=0, watched=0, proven=False)
 
 
 def _done(tick: Tick, *, settled: bool = False) -> Tick:
@@ -164,18 +183,26 @@ def _done(tick: Tick, *, settled: bool = False) -> Tick:
 def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator[Step]:
     seq = tick.todo[0]
     if seq not in state.marks:
-        first = "mark" if rules.mark_before_publish else "publish"
+        is_sure = tick.proven or rules.send_before_noting
+        first = "mark" if rules.mark_before_publish else "publish" if is_sure else "prove"
         yield f"a tick finds no mark of change {seq}", _at(state, tick._replace(at=first))
+    elif rules.watch_only_the_oldest and tick.watched:
+        yield f"a tick has watched enough for change {seq}", _at(state, _done(tick))
     elif not bounds.listeners_known or _has_receipts(state, seq, bounds):
+        if state.read_only:
+            yield "a tick can't write, and fails", _at(state, Tick())
+            return
         settled = state._replace(settled=state.settled | {seq})
         label = f"a tick sees all receipts of change {seq}, and notes that it is delivered"
         yield label, _at(settled, _done(tick, settled=True))
     else:
         sent = state.sent[seq - 1]
+        watching = tick._replace(watched=tick.watched + 1) if rules.watch_only_the_oldest else tick
         if sent + 1 < bounds.sendings:
-            overdue = tick._replace(at="again", sent=sent + 1)
+            first = "again" if rules.send_before_noting else "note"
+            overdue = watching._replace(at=first, sent=sent + 1)
             yield f"a tick finds the receipts of change {seq} overdue", _at(state, overdue)
-        yield f"a tick waits for receipts of change {seq}", _at(state, _done(tick))
+        yield f"a tick waits for receipts of change {seq}", _at(state, _done(watching))
 
 
 def _has_receipts(state: State, seq: int, bounds: Bounds) -> bool:
@@ -192,7 +219,9 @@ def _send(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
         # Nothing is published after a failure, lest a later change be first.
         failed = _moved(tick._replace(todo=(), left=(*tick.left, *tick.todo)))
     else:
-        then, failed = tick._replace(at="note"), _done(tick)
+        noted = not rules.send_before_noting
+        then = _done(tick) if noted else tick._replace(at="note")
+        failed = tick._replace(at="forget") if noted else _done(tick)
     yield f"a tick {word} change {seq}", _at(_accepted(state, seq, rules), then)
     if state.faults:
         yield f"a tick {word} change {seq}, and the bus refuses", _at(_fault(state), failed)
@@ -209,10 +238,28 @@ def _mark(state: State, tick: Tick, rules: Rules, _: Bounds) -> Step:
     return f"a tick marks change {seq}", _at(state._replace(marks=state.marks | {seq}), then)
 
 
-def _note(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
+def _prove(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
+    return "a tick sees that it can write", _at(state, tick._replace(at="publish", proven=True))
+
+
+def _note(state: State, tick: Tick, rules: Rules, _: Bounds) -> Step:
     seq = tick.todo[0]
-    sent = (*state.sent[: seq - 1], max(tick.sent, state.sent[seq - 1]), *state.sent[seq:])
-    return f"a tick notes the sending of change {seq}", _at(state._replace(sent=sent), _done(tick))
+    if tick.sent <= state.sent[seq - 1]:
+        return f"a tick finds that another sends change {seq}", _at(state, _done(tick))
+    then = _done(tick) if rules.send_before_noting else tick._replace(at="again")
+    noted = state._replace(sent=_with_sent(state, seq, tick.sent))
+    return f"a tick notes the sending of change {seq}", _at(noted, then)
+
+
+def _forget(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
+    seq = tick.todo[0]
+    sent = min(state.sent[seq - 1], tick.sent - 1)
+    taken_back = state._replace(sent=_with_sent(state, seq, sent))
+    return f"a tick takes back the note of change {seq}", _at(taken_back, _done(tick))
+
+
+def _with_sent(state: State, seq: int, sent: int) -> tuple[int, ...]:
+    return (*state.sent[: seq - 1], sent, *state.sent[seq:])
 
 
 def _end_pass(state: State, tick: Tick, _: Rules, bounds: Bounds) -> Step:
@@ -243,8 +290,10 @@ def _remember(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
 
 
 _WRITES = {
+    "prove": _prove,
     "mark": _mark,
     "note": _note,
+    "forget": _forget,
     "pass done": _end_pass,
     "create": _create,
     "remember": _remember,

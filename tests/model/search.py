@@ -8,7 +8,7 @@ from typing import Final
 from tests.model.protocol import steps, without_idlers
 from tests.model.states import Bounds, Rules, State, initial
 
-__all__ = ["LOST", "ORDER", "TWICE", "Finding", "broken", "explore"]
+__all__ = ["BLIND", "LOST", "ORDER", "TWICE", "Finding", "broken", "explore"]
 
 _PATIENCE: Final = 500
 """Steps of one continuation without faults; the longest of the protocol's own needs far fewer."""
@@ -21,6 +21,7 @@ ORDER: Final = "changes reach the bus first in another order than they were reco
 UNTAKEN: Final = "there is a mark of what the bus never took"
 NO_RUN: Final = "there is a receipt, and neither a run that goes on nor an effect"
 UNSETTLED: Final = "a change counts as delivered, and a flow has no receipt for it"
+BLIND: Final = "an event is sent again and again, and nobody can note that"
 LOST: Final = "faults have ended, and a recorded change is never run"
 
 
@@ -82,6 +83,9 @@ def broken(state: State, bounds: Bounds) -> str:
         return ORDER
     if not state.marks <= taken:
         return UNTAKEN
+    # Each tick may have been about to send when the store failed.
+    if max(state.blind, default=0) > bounds.ticks:
+        return BLIND
     if not all(_is_a_runs(state, event.seq, flow) for event, flow in state.receipts):
         return NO_RUN
     if bounds.listeners_known and not all(_is_received(state, bounds, s) for s in state.settled):
@@ -116,7 +120,11 @@ class _Liveness:
 
     def problem(self, state: State) -> tuple[str, tuple[str, ...]]:
         """The property of liveness that is broken from here, and the steps that show it."""
-        state = state._replace(faults=0)
+        state = state._replace(
+            faults=0,
+            read_only=False,
+            blind=(0,) * len(state.blind) if state.read_only else state.blind,
+        )
         passed: list[State] = []
         labels: list[str] = ["no more faults, and the data rest:"]
         bounds = Bounds(**{**vars(self._bounds), "moves": state.moves})
@@ -136,12 +144,21 @@ class _Liveness:
     def _is_at_rest(self, state: State) -> bool:
         idle = all(tick.at == "idle" for tick in state.ticks)
         nothing_new = state.moves % 2 == state.entries % 2
-        settled = len(state.settled) == state.entries
+        settled = all(self._is_over(state, seq) for seq in range(1, state.entries + 1))
         return idle and nothing_new and settled and not state.bus and not state.runs
+
+    def _is_over(self, state: State, seq: int) -> bool:
+        """Whether nothing is left to do for a change: it is settled, or given up and so named."""
+        if seq in state.settled:
+            return True
+        given_up = state.sent[seq - 1] + 1 >= self._bounds.sendings
+        return bool(self._bounds.deaf) and seq in state.marks and given_up
 
     def _is_all_run(self, state: State) -> bool:
         wanted = {
-            (seq, flow) for seq in range(1, state.entries + 1) for flow in range(self._bounds.flows)
+            (seq, flow)
+            for seq in range(1, state.entries + 1)
+            for flow in range(self._bounds.flows - self._bounds.deaf)
         }
         return wanted == {*state.effects}
 

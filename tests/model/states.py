@@ -21,6 +21,9 @@ class Bounds:
     a run dies before its claim for good or is tried again after it, the store does a create and
     reports an error, a memo is lost. Delays, and events that overtake each other, are no faults:
     they are free, and happen without a limit. `faults` below `sendings` leave one sending alone.
+
+    The last `deaf` of the flows never take anything, so what they are told of is given up. With
+    `read_only` a fault may also be that nobody can write to the store any more, until somebody can.
     """
 
     moves: int = 2
@@ -30,17 +33,21 @@ class Bounds:
     faults: int = 2
     memo: bool = False
     listeners_known: bool = True
+    deaf: int = 0
+    read_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The protocol as it is, and the five ways in which it is broken on purpose."""
+    """The protocol as it is, and the ways in which it is broken on purpose."""
 
     mark_before_publish: bool = False
     no_claim: bool = False
     claim_after_work: bool = False
     overwrite: bool = False
     new_id_each_time: bool = False
+    watch_only_the_oldest: bool = False
+    send_before_noting: bool = False
 
 
 class Event(NamedTuple):
@@ -61,17 +68,25 @@ class Run(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """One sensor process: where it is, and what it has read or seen until now."""
+    """One sensor process: where it is, and what it has read or seen until now.
+
+    `watched` is how many events it has awaited receipts for in this pass; `proven`: it could write.
+    """
 
     at: str = "idle"
     newest: int = 0
     todo: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
     sent: int = 0
+    watched: int = 0
+    proven: bool = False
 
 
 class State(NamedTuple):
-    """Everything. Ticks, events and runs are alike, so they are kept sorted: one state for many."""
+    """Everything. Ticks, events and runs are alike, so they are kept sorted: one state for many.
+
+    `blind` is how often each change was sent since the store is `read_only`.
+    """
 
     moves: int
     entries: int
@@ -87,6 +102,8 @@ class State(NamedTuple):
     memo: tuple[int, tuple[int, ...]] | None
     faults: int
     serial: int
+    read_only: bool
+    blind: tuple[int, ...]
 
 
 def initial(bounds: Bounds) -> State:
@@ -107,4 +124,6 @@ def initial(bounds: Bounds) -> State:
         memo=(0, ()) if bounds.memo else None,
         faults=bounds.faults,
         serial=0,
+        read_only=False,
+        blind=(0,) * bounds.moves,
     )

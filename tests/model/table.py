@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.model.search import LOST, ORDER, TWICE, Finding, explore
+from tests.model.search import BLIND, LOST, ORDER, TWICE, Finding, explore
 from tests.model.states import Bounds, Rules
 
 __all__ = ["ALL", "MUTANTS", "PROTOCOL", "THOROUGH", "Case", "as_json", "shown"]
@@ -34,6 +34,18 @@ PROTOCOL: Final = (
     Case(name="two flows, a fault", bounds=Bounds(moves=1, flows=2, faults=1, sendings=2)),
     Case(name="a memo, two ticks", bounds=Bounds(faults=0, sendings=1, memo=True)),
     Case(name="a memo, two faults", bounds=Bounds(moves=1, memo=True, ticks=1)),
+    Case(
+        name="a flow that never takes, a fault",
+        bounds=Bounds(flows=2, deaf=1, ticks=1, faults=1, sendings=2, memo=True),
+    ),
+    Case(
+        name="a store that is read only, a tick",
+        bounds=Bounds(moves=1, ticks=1, faults=2, read_only=True),
+    ),
+    Case(
+        name="a store that is read only, two ticks",
+        bounds=Bounds(moves=1, faults=1, sendings=2, read_only=True),
+    ),
 )
 """Small worlds, each with the whole protocol: together they are searched in seconds."""
 
@@ -63,6 +75,18 @@ MUTANTS: Final = (
     Case(name="claim after work", rules=Rules(claim_after_work=True), bounds=_ONE, breaks=TWICE),
     Case(name="overwrite, not create", rules=Rules(overwrite=True), bounds=_ONE, breaks=TWICE),
     Case(name="a new id each time", rules=Rules(new_id_each_time=True), bounds=_ONE, breaks=TWICE),
+    Case(
+        name="watch only the oldest",
+        rules=Rules(watch_only_the_oldest=True),
+        bounds=Bounds(flows=2, deaf=1, ticks=1, faults=1, sendings=2),
+        breaks=LOST,
+    ),
+    Case(
+        name="send before noting",
+        rules=Rules(send_before_noting=True),
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, read_only=True),
+        breaks=BLIND,
+    ),
 )
 ALL: Final = (*PROTOCOL, *MUTANTS)
 

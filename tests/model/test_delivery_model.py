@@ -58,7 +58,8 @@ def test_changes_that_pile_up_are_told_of_by_one_event_only() -> None:
     [
         Coalescing(decides=False),
         Coalescing(decides_alone=False),
-        Coalescing(newest_first=False),
+        Coalescing(oldest_last=False),
+        Coalescing(reads_again=False),
     ],
     ids=str,
 )

@@ -89,7 +89,7 @@ def _starts(known: Knowledge, flow: FlowFile) -> str:
     started = known.board.started
     ways = [f"runs {started.schedules[flow.name]}"] if started and flow.schedule else []
     if flow.dependencies:
-        events = (event.event.rpartition(".")[2] for event in flow.dependencies)
+        events = (flow.name_of(event) for event in flow.dependencies)
         ways.append(f"waits for {' and '.join(events)}")
     return "; ".join(ways) or "by hand"
 

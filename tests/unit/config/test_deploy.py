@@ -80,3 +80,21 @@ def test_what_is_wrong_is_named_with_what_is_allowed(text: str, problem: str) ->
     with pytest.raises(ConfigError) as caught:
         parse_config(text)
     assert problem in str(caught.value)
+
+
+def test_a_secret_that_stands_where_a_variable_should_be_named_is_not_repeated() -> None:
+    address = "https://hooks.example/services/T0/B0/secret"
+    with pytest.raises(ConfigError) as caught:
+        settings(f'notify_slack = "{address}"\n')
+    assert "[deploy] notify_slack has a value that is not allowed. Use the name of an env" in str(
+        caught.value
+    )
+    assert "secret" not in str(caught.value).replace("A secret never stands", "")
+
+
+def test_incident_io_is_told_its_source() -> None:
+    with pytest.raises(ConfigError, match="needs notify_incident_io_source"):
+        settings('notify_incident_io = "KEY"\n')
+    found = settings('notify_incident_io = "KEY"\nnotify_incident_io_source = "01GW"\n')
+    assert (found.notify_incident_io, found.notify_incident_io_source) == ("KEY", "01GW")
+    assert found.notify_on == ("error",)

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
 from flowproject.deploy.compiling import Refused
-from flowproject.deploy.objects import Found
+from flowproject.deploy.objects import KINDS, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.report import of_refusals
-from flowproject.deploy.teardown import judge_branches
+from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import DeployError
-from flowproject.flowfiles import FlowFile
+from flowproject.flowfiles import Dependency, FlowFile
 
 TAGS = ("git_branch:main", "git_commit:1")
 
@@ -151,7 +151,70 @@ def test_half_of_a_deployment_is_completed(left: str) -> None:
     one = compiled(cron="* * * * *")
     [action] = planned([one], [each for each in there(one) if each.kind == left])
     missing = {"workflowtemplates": "cron", "cronworkflows": "template"}[left]
-    assert (action.state, action.why) == ("changed", (f"{missing} is missing",))
+    assert (action.state, action.why) == ("changed", (f"half-done: the {missing} is missing",))
+    assert [KINDS[each.kind] for each in action.to_write] == [missing]
+
+
+def test_a_schedule_that_a_flow_never_had_is_new_and_not_missing() -> None:
+    [action] = planned([compiled(cron="* * * * *", files={"a.py": "2"})], there(compiled()))
+    assert "cron (new)" in action.why
+    assert {each.kind for each in action.to_write} == {"workflowtemplates", "cronworkflows"}
+
+
+def test_what_did_not_change_of_a_flow_that_did_is_not_written() -> None:
+    """A sensor that is written anew starts its pod anew."""
+    old, new = (with_sensor(compiled(files={"a.py": number})) for number in "12")
+    [action] = planned([new], there(old))
+    assert [each.kind for each in action.to_write] == ["workflowtemplates"]
+    [everything] = planned([new], there(old), everything=True)
+    assert everything.to_write == new.objects
+
+
+def test_when_metaflow_compiled_a_sensor_says_nothing_of_it() -> None:
+    first, second = (with_sensor(compiled(), time=time) for time in ("09:00", "10:00"))
+    assert change(first, second).state == "unchanged"
+
+
+def test_two_git_branches_whose_names_meet_do_not_share_a_deployment() -> None:
+    one, other = (noted(compiled(), git_branch) for git_branch in ("a", "b"))
+    with pytest.raises(DeployError, match="the deployment of 'a'.*teardown --git-branch a") as told:
+        planned([other], there(one), git_branch="b")
+    assert "Give this branch another name" in str(told.value)
+    [action] = planned([one], there(one), git_branch="a")
+    assert action.state == "unchanged"
+
+
+def test_production_may_have_another_git_branch_than_before() -> None:
+    [action] = planned([noted(compiled(), "main")], there(noted(compiled(), "master")))
+    assert action.state == "unchanged"
+
+
+def test_a_teardown_leaves_what_another_git_branch_has_under_the_same_name() -> None:
+    mine, other = there(noted(compiled(), "a")), there(noted(compiled("TwoFlow"), "b"))
+    bare = there(compiled("ThreeFlow"))
+    gone = belonging([*mine, *other, *bare], project="p", branch="prod", git_branch="a")
+    assert gone == [*mine, *bare]
+    assert belonging([*mine, *other], project="p", branch="prod") == [*mine, *other]
+
+
+@pytest.mark.parametrize(
+    "event, kind, told",
+    [
+        ("mfns.p.prod.weather_changed", "event", "starts on weather_changed"),
+        ("mfns.p.prod.prices.new-list", "event", "starts on prices.new-list"),
+        ("vendor.feed", "event", "starts on vendor.feed"),
+        ("mfns.q.prod.feed", "event", "starts on mfns.q.prod.feed"),
+        ("metaflow.p.prod.OtherFlow.end", "run", "starts when OtherFlow has succeeded"),
+        ("metaflow.q.prod.OtherFlow.end", "run", "starts when q.prod.OtherFlow has succeeded"),
+    ],
+)
+def test_a_new_flow_tells_the_whole_name_of_what_starts_it(
+    event: str, kind: Literal["event", "run"], told: str
+) -> None:
+    one = with_sensor(compiled())
+    dependency = Dependency(event=event, type=kind, alias="e", flow="OtherFlow")
+    [action] = planned([replace(one, flow=replace(one.flow, dependencies=(dependency,)))], [])
+    assert action.why == (told,)
 
 
 def test_a_schedule_goes_where_a_branch_has_none_any_more() -> None:
@@ -173,9 +236,30 @@ def test_a_sensor_in_a_namespace_of_before_goes() -> None:
         "body": {"metadata": {"name": "oneflow"}, "spec": {"x": 1}},
     }
     one = compiled(annotations={"metaflow/sensor_name": "s", "metaflow/sensor_namespace": "old"})
-    with_sensor = replace(one, objects=(*one.objects, *sensor_of(sensor)))
-    [action] = planned([with_sensor], there(one))
+    [action] = planned([replace(one, objects=(*one.objects, *sensor_of(sensor)))], there(one))
     assert action.extra == (Found(kind="sensors", name="s", namespace="old"),)
+
+
+def with_sensor(one: Compiled, time: str = "09:00") -> Compiled:
+    """The same flow, started by an event."""
+    pod = {"annotations": {"metaflow/deployment_timestamp": time, "metaflow/flow_name": "OneFlow"}}
+    spec = {
+        "template": {"metadata": pod},
+        "dependencies": [{"name": "e"}],
+        "triggers": [{"template": {"name": "oneflow"}}],
+    }
+    sensor = {
+        "plural": "sensors",
+        "namespace": "w",
+        "body": {"metadata": {"name": "oneflow"}, "spec": spec},
+    }
+    return replace(one, objects=(*one.objects, *sensor_of(sensor)))
+
+
+def noted(one: Compiled, git_branch: str) -> Compiled:
+    """The same flow, deployed from a git branch."""
+    mark = {"flowproject/git_branch": git_branch}
+    return replace(one, objects=one.marked(mark).objects)
 
 
 def sensor_of(answer: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,91 @@
+"""How Argo is to start flows: what we add to schedules and sensors as Metaflow makes them. Pure.
+
+Metaflow leaves Argo's own defaults in place: a schedule starts a run beside one that still goes on,
+and a sensor asks once for its workflow. Nothing here knows of flows or of the cluster.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from flowproject.deploy.objects import CRON, SENSOR, Object
+
+__all__ = ["ScheduleField", "with_policies", "with_times_in"]
+
+ScheduleField = Literal["schedule", "schedules"]
+"""Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
+
+_NO_OVERLAP: Final = "Forbid"
+"""Argo's word for: no run is started while the one before goes on."""
+
+_RETRY: Final[Mapping[str, Any]] = {"steps": 30, "duration": "1s", "factor": 1.2, "jitter": 0.1}
+"""After 1 s, and each time a fifth later: 16 minutes in all, the last wait 2.7 minutes. The control
+plane of a managed cluster is away for less while it is upgraded."""
+
+_OF_THE_FLOW: Final = frozenset(
+    {
+        "metaflow/branch_name",
+        "metaflow/flow_name",
+        "metaflow/project_flow_name",
+        "metaflow/project_name",
+    }
+)
+
+
+def with_policies(one: Object) -> Object:
+    """The object with our policies in it; a template stays as it is."""
+    added = _ADDED.get(one.kind)
+    return one.with_spec(added(one.body.get("spec") or {})) if added else one
+
+
+def with_times_in(field: ScheduleField, one: Object) -> Object:
+    """The object with the time of its schedule in this field; what is no schedule stays.
+
+    Metaflow gives a flow one time.
+    """
+    if one.kind != CRON:
+        return one
+    spec = {**one.body["spec"]}
+    single, several = spec.pop("schedule", None), spec.pop("schedules", None)
+    times = several or ([single] if single else [])
+    if field == "schedules":
+        return one.with_spec({**spec, "schedules": times})
+    return one.with_spec({**spec, "schedule": times[0] if times else ""})
+
+
+def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {**spec, "concurrencyPolicy": _NO_OVERLAP}
+
+
+def _sensor(spec: Mapping[str, Any]) -> dict[str, Any]:
+    names = [one["name"] for one in spec.get("dependencies") or []]
+    triggers = [_trigger(one, names) for one in spec.get("triggers") or []]
+    return {**spec, "template": _pod(spec.get("template") or {}), "triggers": triggers}
+
+
+def _trigger(trigger: Mapping[str, Any], dependencies: list[str]) -> dict[str, Any]:
+    # Argo Events keeps what waits, and how far it has read, by the names of the dependencies, and
+    # drops both when the expression of the trigger changes. Left empty it never changes: what was
+    # read long ago would come again when the list is again what it was. Sorted, so that an order
+    # says nothing.
+    conditions = " && ".join(sorted(dependencies))
+    return {
+        **trigger,
+        "template": {**trigger["template"], "conditions": conditions},
+        # A run takes a change once, whoever tells it twice; so a sensor may rather ask too often.
+        "atLeastOnce": True,
+        "retryStrategy": dict(_RETRY),
+    }
+
+
+def _pod(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod without annotations that move: each change of a sensor's specification restarts it.
+
+    Metaflow writes the time of the deployment there, the token, and the description of the flow.
+    """
+    metadata = template.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    kept = {key: text for key, text in annotations.items() if key in _OF_THE_FLOW}
+    return {**template, "metadata": {**metadata, "annotations": kept}}
+
+
+_ADDED: Final = {CRON: _schedule, SENSOR: _sensor}

@@ -1,0 +1,176 @@
+"""What the cluster would not take is found before it is written, and told with the way out."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.deploy.argo import Argo, RefusedError
+from flowproject.deploy.objects import Object
+from flowproject.deploy.plan import Action
+from flowproject.deploy.preflight import check_deployment
+from flowproject.deploy.rehearsal import rehearse
+from tests.deploy.cluster import EVENTS, NAMESPACE, EmulatedCluster, Fault, written
+
+Make = Callable[[str], tuple[EmulatedCluster, Argo]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """A cluster with the definitions of a version of Argo Workflows."""
+    from kubernetes import client, config
+
+    monkeypatch.setattr("flowproject.deploy.argo._BACKOFF", 0.0)
+    running: list[EmulatedCluster] = []
+
+    def start(argo: str) -> tuple[EmulatedCluster, Argo]:
+        running.append(EmulatedCluster(tmp_path, argo))
+        config.load_kube_config(str(running[-1].kubeconfig))
+        return running[-1], Argo(client, NAMESPACE, EVENTS)
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+def made(plural: str, name: str, namespace: str = NAMESPACE, **spec: Any) -> Object:
+    body = written(plural, name, namespace, {}) | {"spec": spec}
+    return Object(kind=plural, namespace=namespace, body=body)
+
+
+def cron(name: str = "one", **spec: Any) -> Object:
+    return made("cronworkflows", name, **{"workflowSpec": {}, **spec})
+
+
+def action(*objects: Object, **versions: str) -> Action:
+    return Action(flow="OneFlow", state="changed", to_write=objects, versions=versions)
+
+
+@pytest.mark.parametrize(
+    "argo, field",
+    [("3.5", "schedule"), ("3.7", "schedules"), ("4.1", "schedules"), ("minimal", None)],
+)
+def test_the_cluster_is_asked_where_it_keeps_the_times_of_a_schedule(
+    make: Make, argo: str, field: str | None
+) -> None:
+    cluster, client = make(argo)
+    assert client.schedule_field() == field
+    assert cluster.writes() == []
+    assert cluster.names == {}
+
+
+def test_who_may_not_write_schedules_is_not_told_where_they_go(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.deny(("create", "cronworkflows"))
+    assert client.schedule_field() is None
+
+
+def test_what_would_be_refused_is_known_before_anything_is_written(make: Make) -> None:
+    """Here: a schedule for Argo Workflows 3, on a cluster with version 4."""
+    cluster, client = make("4.1")
+    template = made("workflowtemplates", "one")
+    found = rehearse(client, [action(template, cron(schedule="* * * * *"))], max_parallel=2)
+    told = found.refused["OneFlow"]
+    assert "The cron 'one' could not be written" in told
+    assert "spec.schedules: Required value. Kubernetes said 422" in told
+    assert "It would say so again. Change the flow's @schedule" in told
+    assert "eploy again" not in told
+    assert cluster.writes() == []
+
+
+def test_an_object_that_is_replaced_is_rehearsed_as_that(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.put("workflowtemplates", "one", {})
+    version = cluster.objects("workflowtemplates")["one"]["metadata"]["resourceVersion"]
+    there = action(made("workflowtemplates", "one"), workflowtemplates=version)
+    assert not rehearse(client, [there], max_parallel=1).refused
+    stale = action(made("workflowtemplates", "one"), workflowtemplates="999")
+    assert not rehearse(client, [stale], max_parallel=1).refused
+    assert cluster.writes() == []
+
+
+def test_what_this_user_may_not_do_is_told_apart_from_what_nobody_may(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.deny(("create", "sensors"))
+    found = rehearse(client, [action(made("sensors", "one", EVENTS))], max_parallel=1)
+    assert found.refused == {}
+    assert "check --deploy" in found.forbidden["OneFlow"]
+
+
+@pytest.mark.parametrize(
+    "status, way_out",
+    [
+        (400, "environment` and `with`"),
+        (401, "kubectl auth whoami"),
+        (403, "check --deploy"),
+        (413, "fewer steps"),
+        (422, "the flow's decorators"),
+    ],
+)
+def test_each_refusal_says_what_to_change(make: Make, status: int, way_out: str) -> None:
+    cluster, client = make("4.1")
+    cluster.fail(Fault(status=status))
+    with pytest.raises(RefusedError, match="Kubernetes said") as told:
+        client.write(made("workflowtemplates", "one"), "")
+    assert way_out in str(told.value)
+    assert len(cluster.writes()) == 1
+
+
+def test_a_namespace_that_does_not_exist_is_no_other_deployment(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.fail(Fault(status=404))
+    with pytest.raises(RefusedError, match="METAFLOW_ARGO_EVENTS_SENSOR_NAMESPACE"):
+        client.write(made("sensors", "one", EVENTS), "")
+
+
+@pytest.mark.parametrize("bus, taken", [({"nats": {}}, False), ({"jetstream": {}}, True)])
+def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
+    make: Make, bus: dict[str, Any], *, taken: bool
+) -> None:
+    cluster, client = make("4.1")
+    cluster.put_event_bus(bus)
+    two = made("sensors", "two", EVENTS, dependencies=[{"name": "a"}, {"name": "b"}])
+    one = made("sensors", "one", EVENTS, dependencies=[{"name": "a"}])
+    found = rehearse(client, [action(two)], max_parallel=1)
+    assert bool(found.refused) != taken
+    assert taken or "'nats'" in found.refused["OneFlow"]
+    assert not rehearse(client, [action(one)], max_parallel=1).refused
+
+
+@pytest.mark.parametrize(
+    "argo, bus, state, told",
+    [
+        (
+            "4.1",
+            {"jetstream": {}},
+            "ok",
+            "written as 'schedules': Argo Workflows here is 3.6 or newer",
+        ),
+        (
+            "3.5",
+            {"jetstream": {}},
+            "ok",
+            "written as 'schedule': Argo Workflows here is older than",
+        ),
+        ("minimal", {}, "note", "as METAFLOW_ARGO_WORKFLOWS_USE_SCHEDULES says"),
+        ("4.1", {"jetstream": {}}, "ok", "'default' is of the kind 'jetstream'"),
+        ("4.1", {"nats": {}}, "note", "flows that wait for several are refused"),
+        ("4.1", None, "error", "there is none called 'default' in namespace 'events'"),
+        ("4.1", {}, "ok", "answers, Kubernetes v1.36.3; namespaces flows and events"),
+    ],
+)
+def test_check_says_what_the_cluster_keeps(
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    argo: str,
+    bus: dict[str, Any] | None,
+    state: str,
+    told: str,
+) -> None:
+    cluster, client = make(argo)
+    cluster.put_event_bus(bus)
+    monkeypatch.setattr("flowproject.deploy.preflight.connect", lambda: client)
+    found = [one for one in check_deployment() if told in one.message]
+    assert [one.state for one in found] == [state]
+    assert cluster.writes() == []
