@@ -192,12 +192,9 @@ class Argo:
         return self.events.bodies
 
     def publish(self, body: bytes) -> None:
-        """Post an event, as anybody may."""
-        import urllib.request
-
-        request = urllib.request.Request(self.events.url, data=body, method="POST")
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert answer.status == 200
+        """Give the webhook an event, as anybody may."""
+        status, told = self.events.take(body)
+        assert status == 200, told
 
     def log(self, workflow: Mapping[str, Any], step: str) -> str:
         """What the pods of a step wrote, attempt after attempt."""

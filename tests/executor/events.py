@@ -84,7 +84,7 @@ def accepts(dependency: Mapping[str, Any], event: str) -> bool:
         values = {field["name"]: member(event, field["path"]) for field in one["fields"]}
         if None in values.values():
             return False
-        read = {name: decode(text or "null") for name, text in values.items()}
+        read = {name: json.loads(text or "null") for name, text in values.items()}
         if not evaluate(one["expr"], read):
             return False
     return True
@@ -157,7 +157,7 @@ def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHa
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self._answer(400, "http method does not match")
 
-        do_GET = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
+        do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
 
         def _answer(self, status: int, text: str) -> None:
             body = text.encode()
@@ -165,7 +165,8 @@ def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHa
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Tests read the events, not the access log."""

@@ -8,6 +8,7 @@ import pytest
 from tests.executor.images import Images
 from tests.executor.pods import Ended, Machine, NotStartedError, Pod
 
+
 @pytest.fixture(params=[True, False], ids=["isolated", "mapped"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     images = Images(tmp_path / "images", {"bare": (), "full": ["boto3"]})

@@ -11,7 +11,7 @@ class AfterFlow(BaseFlow):
 
     @step
     def start(self):
-        print("TOLD", current.trigger.run.pathspec)
+        print("TOLD", current.trigger.event.id)
 
 
 if __name__ == "__main__":

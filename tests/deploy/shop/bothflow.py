@@ -1,6 +1,7 @@
 """Two sensors; a branch, a loop over what changed, retries, resources, secrets."""
 
 import os
+from typing import Any
 
 from metaflow import current, kubernetes, resources, retry, secrets, step, timeout
 
@@ -33,7 +34,7 @@ class BothFlow(BaseFlow):
         self.next(self.gather)
 
     @step
-    def gather(self, inputs):
+    def gather(self, inputs: Any):
         self.seen = [one.seen for one in inputs]
         self.next(self.merge)
 
@@ -44,7 +45,7 @@ class BothFlow(BaseFlow):
         self.next(self.merge)
 
     @step
-    def merge(self, inputs):
+    def merge(self, inputs: Any):
         self.seen = inputs.gather.seen
         self.secret_length = inputs.aside.secret_length
         self.merge_artifacts(inputs, include=["sensors_seen"])
