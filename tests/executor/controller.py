@@ -16,7 +16,7 @@ from tests.executor.run import Run
 __all__ = ["Controller"]
 
 _PLURAL: Final = "workflows"
-_LOOKS: Final = 0.1
+_LOOKS: Final = 0.2
 """Seconds between two looks at the server for workflows."""
 
 
