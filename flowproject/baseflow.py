@@ -23,6 +23,7 @@ from metaflow.system_context import system_context
 from flowproject.config import FILE, Project, project_root
 from flowproject.errors import ConfigError, closest
 from flowproject.packages import equip
+from flowproject.secrecy import guard_output, scrub
 from flowproject.starting import decode_parameter, pass_by, take, tell
 from flowproject.user import name_user
 
@@ -52,10 +53,16 @@ def _take_changes(
     step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
 ) -> Iterator[Callable[..., None] | None]:
     """Take the changes that the run is told of, before its first step; or pass by every step."""
+    guard_output()
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
         tell(flow, step, reasons)
-    yield pass_by(step) if reasons else None
+    try:
+        yield pass_by(step) if reasons else None
+    except Exception as error:
+        # Metaflow keeps a failure as an artifact, and prints it after our part is over.
+        scrub(error)
+        raise
 
 
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types

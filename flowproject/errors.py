@@ -4,11 +4,14 @@ Messages have four parts, in order: what failed, where, what is allowed, and the
 command that fixes it. Nothing here knows about sources, journals or flows.
 """
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
 from metaflow.exception import MetaflowException
+
+from flowproject.secrecy import keep_secrets_of_environment, safe, scrub
 
 __all__ = [
     "ConfigError",
@@ -39,6 +42,12 @@ class FlowprojectError(MetaflowException):  # type: ignore[misc]  # Metaflow shi
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "", fix: str = "") -> None:
         message = " ".join(_sentence(part) for part in (what, where, allowed, fix) if part)
+        # Here, because a message is printed, recorded, put on cards and kept in artifacts; and of
+        # the errors behind this one, because they are shown with it in a traceback.
+        keep_secrets_of_environment()
+        message = safe(message)
+        if behind := sys.exception():
+            scrub(behind)
         super().__init__(message)
         # MetaflowException does not hand its message to Exception: str() and pickling need it.
         self.args = (message,)

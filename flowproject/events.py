@@ -120,7 +120,7 @@ def _reach(address: str, body: bytes) -> None:
     from metaflow.metaflow_config import SERVICE_RETRY_COUNT
 
     for attempt in stamina.retry_context(
-        on=_is_unreachable, attempts=SERVICE_RETRY_COUNT, wait_initial=_FIRST_WAIT
+        on=_is_unreachable, attempts=max(1, SERVICE_RETRY_COUNT), wait_initial=_FIRST_WAIT
     ):
         with attempt:
             _post(address, body)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,6 +95,14 @@ class Bus:
                 """Tests read the events, not the access log."""
 
         return Handler
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test opens something with may be a word in another's messages."""
+    # Imported by tests, when the environment is as they want it.
+    if secrecy := sys.modules.get("flowproject.secrecy"):
+        monkeypatch.setattr(secrecy, "_known", set())
 
 
 @pytest.fixture

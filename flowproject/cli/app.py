@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import sys
 import tempfile
 import traceback
@@ -37,6 +36,7 @@ from flowproject.errors import (
     TickError,
     UsageError,
 )
+from flowproject.secrecy import safe
 
 __all__ = ["main"]
 
@@ -57,7 +57,6 @@ _KINDS: Final[tuple[type[FlowprojectError], ...]] = (
     UsageError,
 )
 _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind in _KINDS)
-_PASSWORD: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 _app = typer.Typer(
     name="flowproject",
@@ -133,7 +132,7 @@ def _tell(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    print(plain(_PASSWORD.sub("***", message)), file=sys.stderr)
+    print(plain(message), file=sys.stderr)
 
 
 def _report() -> Path:
@@ -149,7 +148,7 @@ def _report() -> Path:
     with tempfile.NamedTemporaryFile(
         "w", prefix="flowproject-", suffix=".txt", encoding="utf-8", delete=False
     ) as file:
-        file.write(_PASSWORD.sub("***", told))
+        file.write(safe(told))
     return Path(file.name)
 
 

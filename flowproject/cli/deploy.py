@@ -132,7 +132,9 @@ def _plan_and_apply(
         report = deployment.report(planned)
     else:
         with working("Deploying") as look:
-            report = deployment.apply(planned, tell=_teller(look, "done with"))
+            report = deployment.apply(
+                planned, tell=_teller(look, "done with"), listening=_teller(look, "listening:")
+            )
     return replace(report, notes=(*notes, *report.notes))
 
 

@@ -13,6 +13,7 @@ import typer
 
 from flowproject.changes.progress import Progress as Look
 from flowproject.changes.progress import Report, say_nothing
+from flowproject.secrecy import hide, keep_secrets_of_environment, safe
 
 __all__ = ["AsJson", "plain", "print_json", "print_lines", "print_table", "working"]
 
@@ -33,8 +34,9 @@ _STYLES: Final = {
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    print(json.dumps(document, indent=2))
+    """Print one JSON document: what is in it stays as it is, but for secrets that are known."""
+    keep_secrets_of_environment()
+    print(hide(json.dumps(document, indent=2)))
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -65,10 +67,13 @@ def print_table(
 
 
 def plain(text: str) -> str:
-    """The text with control characters spelled out: data must not drive a reader's terminal."""
+    """The text without secrets, and with control characters spelled out.
+
+    Data must not drive a reader's terminal.
+    """
     return "".join(
         char if char.isprintable() or char in _HARMLESS else char.encode("unicode_escape").decode()
-        for char in text
+        for char in safe(text)
     )
 
 

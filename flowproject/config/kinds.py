@@ -28,6 +28,7 @@ __all__ = [
 _LONGEST: Final = 366 * 86_400
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _DURATION: Final = r"([0-9]+(\.[0-9]+)?[dhms])( ?[0-9]+(\.[0-9]+)?[dhms])*"
+_CREDENTIALS: Final = re.compile(r"https?://[^/\s@]+@|://[^/\s@:]*:[^/\s@]*@")
 _SHOWN: Final = 76  # characters of a value: a line of a terminal, with the key before it
 
 
@@ -226,6 +227,11 @@ def text_of(value: object) -> str:
         raise RefusedError(f"is not text. Put it in quotes{quoted}.")
     if re.search(r"[\x00-\x1f\x7f]", value):
         raise RefusedError("has a control character in it. Remove it.")
+    if _CREDENTIALS.search(value):
+        raise RefusedError(
+            "has a user or a password in it. The file travels with every run and is kept as an "
+            "artifact: leave them out of it. What a source logs in with is in the environment."
+        )
     return value
 
 

@@ -4,13 +4,13 @@ A template is replaced only if it is still the one that the plan saw, so of two 
 one says that it lost. Whatever is interrupted, the next deployment or teardown puts right.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 from flowproject.deploy.argo import Argo, StaleError
-from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Found, Object
+from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Found, Kind, Object
 from flowproject.deploy.plan import Action
 from flowproject.errors import DeployError
 
@@ -29,6 +29,8 @@ class Outcome:
     action: Action
     result: Result
     reason: str = ""
+    replaced: Mapping[Kind, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """What the objects that were written took the place of."""
 
     @property
     def ok(self) -> bool:
@@ -96,18 +98,21 @@ def _act(argo: Argo, action: Action, blocked: str) -> Outcome:
         return Outcome(action=action, result="not tried", reason=blocked)
     try:
         remove(argo, action.extra)
-        _write(argo, action)
+        replaced = _write(argo, action)
     except DeployError as error:
         return Outcome(action=action, result="failed", reason=str(error))
-    return Outcome(action=action, result="deployed" if action.compiled else "removed")
+    result: Result = "deployed" if action.compiled else "removed"
+    return Outcome(action=action, result=result, replaced=replaced)
 
 
-def _write(argo: Argo, action: Action) -> None:
+def _write(argo: Argo, action: Action) -> dict[Kind, Mapping[str, Any]]:
+    replaced = {}
     for one in sorted(action.to_write, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
         if one.kind == TEMPLATE:
             _claim(argo, one, action)
         else:
-            argo.write(one, None)
+            replaced[one.kind] = argo.write(one, None)
+    return replaced
 
 
 def _claim(argo: Argo, template: Object, action: Action) -> None:

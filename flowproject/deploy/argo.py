@@ -95,21 +95,27 @@ class Argo:
         )
         return None if answer is None else _without_nulls(answer)
 
-    def write(self, wanted: Object, version: str | None) -> None:
+    def write(self, wanted: Object, version: str | None) -> Mapping[str, Any]:
         """Create the object, or replace the one of that `version`; None replaces any.
+
+        The object that was replaced, if any was; with a `version` that is not read.
 
         Raises:
             StaleError: if it was written or removed meanwhile.
         """
         for _ in range(_ATTEMPTS):
-            current = self._version(wanted) if version is None else version
+            there = (
+                (self.read(wanted.kind, wanted.name, wanted.namespace) or {})
+                if version is None
+                else {"metadata": {"resourceVersion": version}}
+            )
             try:
-                self._put(wanted, current)
+                self._put(wanted, there.get("metadata", {}).get("resourceVersion", ""))
             except StaleError:
                 if version is not None:
                     raise
             else:
-                return
+                return there
         raise DeployError(
             f"The {KINDS[wanted.kind]} {wanted.name!r} is being written by others all the time: "
             f"{_ATTEMPTS} times between our reading and our writing",
@@ -228,10 +234,6 @@ class Argo:
             token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return
-
-    def _version(self, wanted: Object) -> str:
-        current = self.read(wanted.kind, wanted.name, wanted.namespace)
-        return str(current["metadata"].get("resourceVersion", "")) if current else ""
 
     def _put(self, wanted: Object, version: str, **options: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -62,12 +63,10 @@ class _Forum:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of the things that a comment tells."""
+    """One of the things that a comment tells, about a commit: the head of a branch."""
 
     name: str
     commit: str
-    """The head of the branch that it is about."""
-
     text: str
     spare: bool = False
     """Only for a comment that has no such part about this commit."""
@@ -111,9 +110,7 @@ def _pull_requests(ci: CI, environ: Mapping[str, str]) -> list[str]:
     repository = forum.one.removesuffix("/issues/comments")
     with _client(forum.url) as client:
         found = _ask(client, forum, "GET", f"{repository}/pulls?{asked}")
-    if not isinstance(found, list):
-        raise _RefusedError(f"{_host(forum.url)} did not answer with a list of pull requests.")
-    return [str(one["number"]) for one in found if isinstance(one, dict) and "number" in one]
+    return [str(one["number"]) for one in _listed(found, forum.url, "pull requests")]
 
 
 def _forum(ci: CI, environ: Mapping[str, str], number: str) -> _Forum:
@@ -192,10 +189,8 @@ def _change(
         if not _ask(client, forum, forum.method, url, wanted, may_fail=True):
             return False
         time.sleep(_ROUND_SECONDS)
-        try:
+        with suppress(_RefusedError):  # what was written was taken
             body = _text_of(_ask(client, forum, "GET", url))
-        except _RefusedError:
-            break  # what was written was taken
     return True
 
 
@@ -221,13 +216,17 @@ def _marked(client: "PoolManager", forum: _Forum, marker: str) -> Iterator[tuple
         url = f"{forum.url}?per_page={_PAGE}&page={page}"
         url += "&sort=asc&order_by=created_at" if forum.method == "PUT" else ""
         found = _ask(client, forum, "GET", url)
-        if not isinstance(found, list):
-            raise _RefusedError(f"{_host(url)} did not answer with a list of comments.")
-        for one in found:
+        for one in _listed(found, url, "comments"):
             if (body := _text_of(one)).startswith(marker):
                 yield one.get("id", 0), body
         if len(found) < _PAGE:
             return
+
+
+def _listed(found: Any, url: str, what: str) -> list[Any]:
+    if isinstance(found, list):
+        return found
+    raise _RefusedError(f"{_host(url)} did not answer with a list of {what}.")
 
 
 def _ask(
@@ -246,8 +245,10 @@ def _ask(
     try:
         answer = client.request(method, url, headers=forum.headers, json=fields, redirect=False)
     except HTTPError as error:
-        reason = error.reason if isinstance(error, MaxRetryError) else error
-        raise _RefusedError(f"{_host(url)} can't be reached: {_brief(reason)}.") from error
+        reason: object = error.reason if isinstance(error, MaxRetryError) else error
+        # Without the object that urllib3 puts before it.
+        reason = str(reason).rpartition("): ")[2].rpartition(": ")[2].rstrip(".")
+        raise _RefusedError(f"{_host(url)} can't be reached: {reason}.") from error
     if may_fail and answer.status in _NOT_OURS:
         return None
     try:
@@ -288,11 +289,6 @@ def _host(url: str) -> str:
     return urlsplit(url).hostname or url
 
 
-def _brief(error: object) -> str:
-    """The reason without the object that urllib3 puts before it."""
-    return str(error).rpartition("): ")[2].rpartition(": ")[2].rstrip(".")
-
-
 def _text_of(told: Any) -> str:
     """What a comment says, with the ends of lines as we write them."""
     return str(told.get("body", "")).replace("\r\n", "\n") if isinstance(told, dict) else ""
@@ -300,7 +296,5 @@ def _text_of(told: Any) -> str:
 
 def _cut(parts: Sequence[Part], url: str) -> list[Part]:
     more = f"\n\n… and more: see {url or 'the log'}."
-    return [
-        replace(part, text=f"{part.text[:_LONGEST]}{more}") if len(part.text) > _LONGEST else part
-        for part in parts
-    ]
+    cut = (one.text[:_LONGEST] + more * (len(one.text) > _LONGEST) for one in parts)
+    return [replace(one, text=text) for one, text in zip(parts, cut, strict=True)]

@@ -93,10 +93,9 @@ class Compiled:
         return replace(
             self,
             objects=tuple(
-                _annotated(
-                    one,
+                one.with_annotations(
                     {"flowproject/fingerprint": self.fingerprints[one.kind], **more}
-                    | (files if one.kind == TEMPLATE else {}),
+                    | (files if one.kind == TEMPLATE else {})
                 )
                 for one in self.objects
             ),
@@ -121,7 +120,7 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
         name=answer["name"],
         # Metaflow keeps a suspended schedule where there is none any more.
         objects=tuple(
-            with_policies(_annotated(one, owner))
+            with_policies(one.with_annotations(owner))
             for one in objects
             if not one.body["spec"].get("suspend")
         ),
@@ -179,9 +178,3 @@ def _is_moving_variable(item: Any) -> bool:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _annotated(one: Object, marks: Mapping[str, str]) -> Object:
-    metadata = one.body["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), **marks}
-    return replace(one, body={**one.body, "metadata": {**metadata, "annotations": annotations}})

@@ -1,5 +1,6 @@
 """From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.equipment import check_equipment
-from flowproject.deploy.objects import CRON
+from flowproject.deploy.objects import CRON, SENSOR
 from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.readiness import Awaited, await_sensors
 from flowproject.deploy.rehearsal import Rehearsal, rehearse
 from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals, of_rehearsal
 from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
-from flowproject.errors import FlowprojectError
+from flowproject.errors import DeployError, FlowprojectError
 from flowproject.listeners import record_listeners
 
 __all__ = ["Deployment"]
@@ -73,11 +75,14 @@ class Deployment:
         commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
         return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
-    def apply(self, actions: Sequence[Action], tell: Tell) -> Report:
+    def apply(
+        self, actions: Sequence[Action], tell: Tell, listening: Tell = lambda _: None
+    ) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
-        Nothing is written if the cluster would not take all of it. A journal that can't be written
-        is a note and an exit code: the flows are live all the same.
+        Nothing is written if the cluster would not take all of it. A journal that can't be written,
+        and a sensor that is not taken up, is a note and an exit code: the flows are live all the
+        same. `listening` hears of each flow whose new sensor is taken up.
 
         Raises:
             DeployError: if the cluster can't be asked.
@@ -98,8 +103,29 @@ class Deployment:
             self._record(outcomes)
         except FlowprojectError as error:
             told = f"Who listens could not be recorded. {error} Deploy again when that is mended."
-            return replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
-        return report
+            report = replace(report, notes=(told, *report.notes), exit_code=error.exit_code)
+        return self._until_listening(report, outcomes, listening)
+
+    def _until_listening(
+        self, report: Report, outcomes: Sequence[Outcome], listening: Tell
+    ) -> Report:
+        awaited = [
+            Awaited(
+                flow=one.action.flow,
+                sensor=each,
+                written=SENSOR in one.replaced,
+                before=one.replaced.get(SENSOR, {}).get("status", {}).get("conditions", []),
+            )
+            for one in outcomes
+            for each in (one.action.compiled.objects if one.action.compiled else ())
+            if each.kind == SENSOR
+        ]
+        try:
+            refused, unknown = await_sensors(self.argo, awaited, listening)
+        except DeployError as error:
+            refused, unknown = [], [f"Whether flows are listening could not be asked. {error}"]
+        code = report.exit_code or (DeployError.exit_code if refused else 0)
+        return replace(report, notes=(*refused, *unknown, *report.notes), exit_code=code)
 
     def report(self, actions: Sequence[Action]) -> Report:
         """What would be done, or which of it the cluster would not take.
@@ -140,6 +166,7 @@ class Deployment:
             project=self.project.project_name,
             branch=self.target.metaflow_name,
             git_branch="" if self.target.production else self.target.git_branch,
+            making=secrets.token_hex(4),
             everything=everything,
         )
 

@@ -34,6 +34,14 @@ class Object:
         """The same object with another specification."""
         return replace(self, body={**self.body, "spec": spec})
 
+    def with_annotations(self, more: Mapping[str, str]) -> Self:
+        """The same object with more annotations."""
+        metadata = self.body["metadata"]
+        annotations = {**(metadata.get("annotations") or {}), **more}
+        return replace(
+            self, body={**self.body, "metadata": {**metadata, "annotations": annotations}}
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:

@@ -15,6 +15,7 @@ from flowproject.contract import foreign_events
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.difference import differences
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
+from flowproject.deploy.policies import with_trigger_of
 from flowproject.errors import DeployError
 
 __all__ = ["Action", "Bodies", "State", "make_plan", "to_read"]
@@ -66,12 +67,14 @@ def make_plan(
     project: str,
     branch: str,
     git_branch: str = "",
+    making: str = "",
     everything: bool = False,
 ) -> list[Action]:
     """What to do for each flow of the repository, then for those that are on the cluster only.
 
     With `everything` what is unchanged is deployed, too. `git_branch` is the only one that may be
-    deployed as this branch; empty: any, as for production, which the configuration names.
+    deployed as this branch; empty: any, as for production, which the configuration names. `making`
+    is in the names of triggers whose sensors are not there yet, and no earlier one has it.
 
     Raises:
         DeployError: if two flows would have one name on the cluster, or another's flow has it, or
@@ -81,7 +84,7 @@ def make_plan(
     ours = [one for one in found if (one.project, one.branch) == (project, branch)]
     _refuse_other_branches(ours, git_branch)
     actions = [
-        _action(one, _belonging(one, found, ours), bodies, everything=everything)
+        _action(one, _belonging(one, found, ours), bodies, making, everything=everything)
         for one in compiled
     ]
     known = {one.flow.name for one in compiled}
@@ -111,7 +114,9 @@ def _belonging(one: Compiled, found: Sequence[Found], ours: Sequence[Found]) -> 
     return [each for each in ours if each.flow == one.flow.name] + nameless
 
 
-def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything: bool) -> Action:
+def _action(
+    one: Compiled, there: Sequence[Found], bodies: Bodies, making: str, *, everything: bool
+) -> Action:
     wanted = {_key(each): each for each in one.objects}
     present = {_key(each): each for each in there if _key(each) in wanted}
     template = next((each for each in present.values() if each.kind == TEMPLATE), None)
@@ -123,7 +128,7 @@ def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything
             state="new",
             why=_novelty(one),
             compiled=one,
-            to_write=one.objects,
+            to_write=_to_write(one.objects, present, making),
         )
     missing = [each for key, each in wanted.items() if key not in present]
     moved = [
@@ -131,16 +136,32 @@ def _action(one: Compiled, there: Sequence[Found], bodies: Bodies, *, everything
         for key, each in present.items()
         if each.fingerprint != one.fingerprints[each.kind]
     ]
-    to_write = one.objects if everything else (*moved, *missing)
+    to_write = _to_write(one.objects if everything else (*moved, *missing), present, making)
     return Action(
         flow=one.flow.name,
         state="changed" if to_write or extra else "unchanged",
         why=tuple(_reasons(one, missing, moved, extra, bodies, everything=everything)),
         compiled=one,
         versions={each.kind: each.version for each in present.values()},
-        to_write=tuple(to_write),
+        to_write=to_write,
         extra=extra,
     )
+
+
+def _to_write(
+    objects: Sequence[Object], present: Mapping[tuple[Kind, str, str], Found], making: str
+) -> tuple[Object, ...]:
+    """The objects; a sensor with the trigger that it has on the cluster, or one of this making."""
+
+    def named(one: Object) -> Object:
+        if one.kind != SENSOR:
+            return one
+        there = present.get(_key(one))
+        return with_trigger_of(
+            there.annotations.get("flowproject/trigger", "") if there else making, one
+        )
+
+    return tuple(map(named, objects))
 
 
 def _left_elsewhere(template: Found | None, one: Compiled) -> tuple[Found, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from flowproject.deploy.objects import CRON, SENSOR, Object
 
-__all__ = ["ScheduleField", "with_policies", "with_times_in"]
+__all__ = ["ScheduleField", "with_policies", "with_times_in", "with_trigger_of"]
 
 ScheduleField = Literal["schedule", "schedules"]
 """Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
@@ -50,6 +50,25 @@ def with_times_in(field: ScheduleField, one: Object) -> Object:
     if field == "schedules":
         return one.with_spec({**spec, "schedules": times})
     return one.with_spec({**spec, "schedule": times[0] if times else ""})
+
+
+def with_trigger_of(making: str, sensor: Object) -> Object:
+    """The sensor with triggers of this making; empty for the names that Metaflow gives.
+
+    Removing a sensor leaves on the bus what waited for it, and how far it had read. Made anew with
+    a trigger of the same name it would take that up, and be fed all that was sent meanwhile. Argo
+    Events drops both when it finds a trigger of another name.
+    """
+    if not making:
+        return sensor
+    spec = sensor.body["spec"]
+    triggers = [
+        {**one, "template": {**one["template"], "name": f"{one['template']['name']}-{making}"}}
+        for one in spec["triggers"]
+    ]
+    return sensor.with_spec({**spec, "triggers": triggers}).with_annotations(
+        {"flowproject/trigger": making}
+    )
 
 
 def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Final
 
 from flowproject.deploy.comments import Part, comment
 from flowproject.deploy.revision import Revision
+from flowproject.secrecy import safe
 
 __all__ = ["Summary", "publish"]
 
@@ -139,7 +140,7 @@ def _table(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
 
 def _plain(text: str) -> str:
     """The text as Markdown that shows just it: no markup, no table's end, nobody called by `@`."""
-    escaped = _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    escaped = _SPECIAL.sub(r"\\\1", safe(text).replace("&", "&amp;").replace("<", "&lt;"))
     return re.sub(r"\s*\n\s*", "<br>", escaped.strip()).replace("@", "@<!-- -->")
 
 

@@ -18,7 +18,7 @@ from flowproject.changes.limits import EVENT_LIMIT
 from flowproject.dev.payload import Event
 from flowproject.dev.serving import HOST, serve
 
-__all__ = ["PATH", "application", "parse_event", "serve_bus"]
+__all__ = ["PATH", "RefusedEvent", "application", "parse_event", "serve_bus"]
 
 PATH: Final = "/event"
 _LARGEST: Final = 1024 * 1024
@@ -32,7 +32,9 @@ Accept = Callable[[Event], bool]
 """Takes an event, or answers False because the loop is stopping."""
 
 
-class _Refused(Exception):  # noqa: N818  # an answer to a client, not a fault of ours
+class RefusedEvent(Exception):  # noqa: N818  # an answer to a client, not a fault of ours
+    """A request that is no event, or not one to be taken: the status and the reason."""
+
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
@@ -45,7 +47,7 @@ def application(accept: Accept) -> Starlette:
         try:
             _check_sender(request)
             taken = accept(parse_event(await _body(request)))
-        except _Refused as refusal:
+        except RefusedEvent as refusal:
             return PlainTextResponse(f"{refusal}\n", status_code=refusal.status)
         if not taken:
             return PlainTextResponse("the loop is stopping\n", status_code=503)
@@ -63,15 +65,15 @@ def parse_event(body: bytes) -> Event:
     try:
         event = Event.received(body)
     except RecursionError as error:
-        raise _Refused(400, "the body is nested too deep") from error
+        raise RefusedEvent(400, "the body is nested too deep") from error
     except ValueError as error:
-        raise _Refused(400, f"the body is not JSON: {error}") from error
+        raise RefusedEvent(400, f"the body is not JSON: {error}") from error
     if event is None:
-        raise _Refused(
+        raise RefusedEvent(
             400, 'the body must be {"name": ..., "payload": {...}}; a cluster drops any other'
         )
     if not event.name:
-        raise _Refused(
+        raise RefusedEvent(
             400,
             'payload["name"] must be the name of the event: sensors compare it, and a cluster '
             "drops an event without",
@@ -88,10 +90,10 @@ async def serve_bus(accept: Accept, *, port: int = 0) -> AsyncIterator[str]:
 
 def _check_sender(request: Request) -> None:
     if request.method != "POST":
-        raise _Refused(400, "http method does not match: send an event with POST")
+        raise RefusedEvent(400, "http method does not match: send an event with POST")
     # A page of any site can post to this address without asking; a cluster is out of its reach.
     if any(header in request.headers for header in _FROM_A_PAGE):
-        raise _Refused(403, "a page in a browser may not send events to this machine's bus")
+        raise RefusedEvent(403, "a page in a browser may not send events to this machine's bus")
 
 
 async def _body(request: Request) -> bytes:
@@ -99,9 +101,9 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST:
-            raise _Refused(400, f"the body is larger than {_LARGEST} bytes")
+            raise RefusedEvent(400, f"the body is larger than {_LARGEST} bytes")
     if len(body) > EVENT_LIMIT:
-        raise _Refused(
+        raise RefusedEvent(
             500,
             f"failed to record event: it has {len(body)} bytes, and the bus of a cluster holds no "
             f"more than about {EVENT_LIMIT}. Send a reference to the data instead",

@@ -37,6 +37,7 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.secrecy import safe
 
 __all__ = ["SCHEDULE", "Dispatcher"]
 
@@ -226,7 +227,9 @@ class Dispatcher:
         try:
             return await loop.run_in_executor(self._reading, read, flow, run_id)
         except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
-            self._warn(flow, f"run {run_id} could not be read: {type(error).__name__}: {error}")
+            self._warn(
+                flow, safe(f"run {run_id} could not be read: {type(error).__name__}: {error}")
+            )
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:

@@ -30,6 +30,8 @@ _INDENT: Final = " " * 10
 _PREFIX: Final = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/(\S+) \(pid \d+\)\] )?")
 """What Metaflow puts before each line of a run's output: time, run, step and task, process."""
 
+_CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 def to_json(happening: Happening) -> dict[str, Any]:
     """The happening in plain JSON types; `kind` is the name of its class."""
@@ -51,7 +53,8 @@ class Words:
     def text(self) -> str:
         """The same for a terminal."""
         first = f"{self.kind:<11}{self.subject}  {self.rest}".rstrip()
-        return "\n".join([first, *(f"{_INDENT}{line}" for line in self.more)])
+        # What an event or a run says comes from anywhere: it must not make lines of its own.
+        return "\n".join(map(_on_one_line, [first, *(f"{_INDENT}{line}" for line in self.more)]))
 
 
 def line(happening: Happening) -> str:
@@ -66,6 +69,11 @@ def line(happening: Happening) -> str:
 def in_words(happening: Happening) -> Words | None:
     """What there is to say of it; nothing of what only a machine or a curious person wants."""
     return _words(happening)
+
+
+def _on_one_line(text: str) -> str:
+    """The text with its control characters as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def _plain(value: object) -> object:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flowproject.flowfiles.sharing import make_folder_once
+from flowproject.secrecy import keep_secrets_of_environment, safe
 
 __all__ = ["ProblemError", "answer", "problem", "run_command", "start"]
 
@@ -95,9 +96,10 @@ def problem(error: Exception, path: Path) -> dict[str, Any]:
 def _message(error: Exception) -> str:
     from metaflow.exception import MetaflowException
 
+    keep_secrets_of_environment()
     if isinstance(error, (ProblemError, MetaflowException)):
-        return str(error.args[0] if error.args else getattr(error, "message", error))
-    return traceback.format_exception_only(error)[-1].strip()
+        return safe(str(error.args[0] if error.args else getattr(error, "message", error)))
+    return safe(traceback.format_exception_only(error)[-1].strip())
 
 
 def _last_line(text: str) -> str:

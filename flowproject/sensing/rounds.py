@@ -1,6 +1,7 @@
 """All sensors of a project in one tick, side by side: one that fails never stops the others."""
 
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from flowproject.journal import (
     Journal,
     prune,
 )
+from flowproject.secrecy import safe
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
 from flowproject.sensing.patience import observe_within
@@ -188,7 +190,7 @@ def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], T
             except FlowprojectError as error:
                 seen = failed_tick(sensor, error, scene.clock())
             except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
-                traceback.print_exc()
+                sys.stderr.write(safe(traceback.format_exc()))
                 seen = failed_tick(sensor, error, scene.clock())
         ticks.put((sensor.name, seen))
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from flowproject.changes.canonical import Json
 from flowproject.config.model import Sensor
 from flowproject.errors import FlowprojectError
+from flowproject.secrecy import safe
 
 __all__ = ["Tick", "failed_tick"]
 
@@ -76,7 +77,7 @@ def failed_tick(sensor: Sensor, error: Exception, now: dt.datetime) -> Tick:
         sensor=sensor.name,
         event_name=sensor.event_name,
         outcome="failed",
-        reason=str(error) if expected else f"unexpected {type(error).__name__}: {error}",
+        reason=str(error) if expected else safe(f"unexpected {type(error).__name__}: {error}"),
         source=sensor.data.type,
         at=now.isoformat(),
         exit_code=error.exit_code if isinstance(error, FlowprojectError) else 1,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import current
 
+from flowproject.secrecy import safe
 from flowproject.starting.told import Told, events, note, told, told_to
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _reasons_of(pathspec: str) -> list[str]:
         claim = task["change_claim"].data if "change_claim" in task else {}
     except Exception as error:  # noqa: BLE001  # of whichever metadata service and datastore
         # Nobody sends this event again: to do the work is the lesser evil.
-        print(f"Whether run {run} did its work can't be told, so this run goes on: {error}")
+        why = safe(str(error))
+        print(f"Whether run {run} did its work can't be told, so this run goes on: {why}")
         return []
     reasons = claim.get("nothing_because", [])
     return [f"run {run}, which started this one, did nothing: {reason}" for reason in reasons]

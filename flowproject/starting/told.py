@@ -51,7 +51,7 @@ def events(kind: str) -> list[dict[str, Any]]:
     """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
     carried = (text for name, text in os.environ.items() if name.startswith(_CARRIER + kind + "_"))
     found = [payload for payload in map(_parsed, carried) if isinstance(payload, dict)]
-    return sorted(found, key=lambda payload: payload.get("timestamp") or 0, reverse=True)
+    return sorted(found, key=_timestamp, reverse=True)
 
 
 def note(this: Told) -> None:
@@ -86,8 +86,14 @@ def _parsed(text: str) -> Any:
     """The payload of an event; None for events of others, which need not be JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _timestamp(payload: dict[str, Any]) -> float:
+    """When an event was sent; 0 for events of others that say nothing of the kind."""
+    said = payload.get("timestamp")
+    return said if isinstance(said, int | float) else 0
 
 
 def _is_ours(change: object) -> bool:

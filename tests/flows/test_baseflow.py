@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
+from flowproject.changes.encoding import encode_whole
 
 CONFIG = """
 project_name = "demo"
@@ -24,9 +25,14 @@ FLOW = '''
 import json
 import os
 
-from metaflow import Parameter, step
+from metaflow import FlowMutator, Parameter, step
 
 from flowproject import BaseFlow, on_change
+
+
+class adds_a_parameter(FlowMutator):
+    def pre_mutate(self, flow):
+        flow.add_parameter("late", Parameter("late", default=0))
 
 
 def told(change):
@@ -44,6 +50,7 @@ def fail_if_told_to(step):
         raise ValueError("told to")
 
 
+@adds_a_parameter
 @on_change("days")
 class ListenerFlow(BaseFlow):
     value = Parameter("value", default=0)
@@ -76,12 +83,16 @@ class ListenerFlow(BaseFlow):
             "end": told(self.change),
         }
         sensors = [change.sensor for change in self.changes]
-        print("SAID " + json.dumps({"value": self.value, "seen": seen, "sensors": sensors}))
+        values = [self.value, self.late]
+        print("SAID " + json.dumps({"values": values, "seen": seen, "sensors": sensors}))
 
 
 if __name__ == "__main__":
     ListenerFlow()
 '''
+LARGE = 2**53 + 1
+"""A number that an event would not carry to a parameter as it is."""
+
 STEPS = ["start", "each", "join", "end"]
 
 
@@ -117,7 +128,9 @@ def changed(new_place: Callable[..., Any]) -> Changed:
 @pytest.fixture(scope="module")
 def resumed(changed: Changed) -> tuple[Any, Any]:
     """A run for a change whose join failed, and its resumption without the event."""
-    run = changed.place.run("listenerflow.py", "--value", "2", **changed.event(1), FAIL="join")
+    value = str(encode_whole(LARGE))
+    given = ("--value", value, "--late", value)
+    run = changed.place.run("listenerflow.py", *given, **changed.event(1), FAIL="join")
     again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
     return run, again
 
@@ -144,10 +157,10 @@ def test_every_step_has_the_change_also_after_a_resume(
     assert (edited["key"], edited["old"]["size"], edited["new"]["size"]) == ("old.csv", 1, 4)
 
 
-def test_a_parameter_named_like_the_payload_key_keeps_what_the_event_gave_it(
+def test_a_parameter_has_what_the_event_gave_it_also_one_that_a_mutator_adds(
     resumed: tuple[Any, Any],
 ) -> None:
-    assert resumed[1].said()["value"] == 2
+    assert resumed[1].said()["values"] == [LARGE, LARGE]
 
 
 def test_a_run_whose_first_step_failed_is_resumed_with_its_change(changed: Changed) -> None:

@@ -24,6 +24,7 @@ from flowproject.dev.page.safety import CARD_HEADERS, Guard
 from flowproject.dev.page.views import Views
 from flowproject.dev.serving import serve
 from flowproject.errors import FlowprojectError, UsageError
+from flowproject.secrecy import safe
 
 __all__ = ["Page", "application", "serve_page"]
 
@@ -290,4 +291,4 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
         case FlowprojectError():
             return 500, error.headline, tuple(str(error).splitlines())
         case _:
-            return 500, "This is a bug of flowproject", (f"{type(error).__name__}: {error}",)
+            return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from flowproject.errors import FlowprojectError, QueryError, SourceError
+from flowproject.secrecy import safe
 from flowproject.sources import stopped
 from flowproject.sql import Query
 
@@ -14,16 +15,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_statement", "explained", "safe"]
+__all__ = ["check_statement", "explained"]
 
 _EXTENSION: Final = re.compile(r"extension [\"']?(\w+)")
 _QUOTED: Final = re.compile(r'"[^"]+"')
 _WORD: Final = re.compile(r'"[^"]*"|[^\W\d]\w*')
-_SECRET: Final = re.compile(
-    r"(?<=://)[^\s/@'\"]+(?=@)"  # https://USER:PASSWORD@host
-    r"|(?<=\?)[^\s'\"]+"  # https://host/path?SIGNATURE
-    r"|(?i:(?<=password=)|(?<=secret=)|(?<=token=))[^\s'\"]+"
-)
 
 
 def check_statement(
@@ -120,8 +116,3 @@ def _report(error: "DuckDBError") -> dict[str, str]:
         if "exception_message" in report:
             return dict(report)
     return {"exception_message": text}
-
-
-def safe(message: str) -> str:
-    """The message without what may be a secret: it ends up in logs, cards and the journal."""
-    return _SECRET.sub("***", message)

@@ -15,8 +15,9 @@ from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import translate
 from flowproject.errors import QueryError, SourceError, closest
+from flowproject.secrecy import safe
 from flowproject.sources import Rows, stopped
-from flowproject.sources.duckdb.failures import check_statement, explained, safe
+from flowproject.sources.duckdb.failures import check_statement, explained
 from flowproject.sources.duckdb.values import casts, converted
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
+from flowproject.secrecy import guard_logs, keep_secret, keep_secrets_of, safe
 from flowproject.sources.snowflake.failures import connecting
-from flowproject.sources.snowflake.secrecy import guard_logs, keep_secret, keep_secrets_of, safe
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -58,7 +58,7 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
             Snowflake does not let us in.
     """
     connector = _connector()
-    guard_logs()
+    guard_logs("snowflake")
     with connecting(data):
         options = _worded(_options(data, anew=anew), connector.__version__)
         if data.integration:

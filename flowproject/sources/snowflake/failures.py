@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.sources.snowflake.secrecy import safe, scrub
+from flowproject.secrecy import safe, scrub
 from flowproject.sql import Query
 
 __all__ = ["connecting", "explained", "locked_out", "overdue"]

@@ -10,8 +10,8 @@ from contextlib import closing
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from flowproject.secrecy import safe
 from flowproject.sources import stopped
-from flowproject.sources.snowflake.secrecy import safe
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

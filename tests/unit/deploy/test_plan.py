@@ -175,6 +175,28 @@ def test_when_metaflow_compiled_a_sensor_says_nothing_of_it() -> None:
     assert change(first, second).state == "unchanged"
 
 
+def test_a_sensor_that_is_made_anew_has_another_trigger_and_keeps_it() -> None:
+    """What an earlier one left on the bus is found by the name of its trigger."""
+    one = with_sensor(compiled())
+    [first] = planned([one], [], making="aa")
+    assert trigger_of(first) == "oneflow-aa"
+    found = [
+        replace(each, annotations=sent.body["metadata"]["annotations"])
+        for each, sent in zip(there(one), first.to_write, strict=True)
+    ]
+    changed = replace(one, flow=one.flow, objects=with_sensor(compiled(), event="f").objects)
+    [again] = planned([changed], found, making="bb")
+    assert trigger_of(again) == "oneflow-aa"
+    by_metaflow = [each for each in there(one) if each.kind == "sensors"]
+    [taken_over] = planned([changed], by_metaflow, making="bb")
+    assert trigger_of(taken_over) == "oneflow"
+
+
+def trigger_of(action: Action) -> str:
+    [sensor] = [each for each in action.to_write if each.kind == "sensors"]
+    return str(sensor.body["spec"]["triggers"][0]["template"]["name"])
+
+
 def test_two_git_branches_whose_names_meet_do_not_share_a_deployment() -> None:
     one, other = (noted(compiled(), git_branch) for git_branch in ("a", "b"))
     with pytest.raises(DeployError, match="the deployment of 'a'.*teardown --git-branch a") as told:
@@ -240,12 +262,12 @@ def test_a_sensor_in_a_namespace_of_before_goes() -> None:
     assert action.extra == (Found(kind="sensors", name="s", namespace="old"),)
 
 
-def with_sensor(one: Compiled, time: str = "09:00") -> Compiled:
+def with_sensor(one: Compiled, *, time: str = "09:00", event: str = "e") -> Compiled:
     """The same flow, started by an event."""
     pod = {"annotations": {"metaflow/deployment_timestamp": time, "metaflow/flow_name": "OneFlow"}}
     spec = {
         "template": {"metadata": pod},
-        "dependencies": [{"name": "e"}],
+        "dependencies": [{"name": event}],
         "triggers": [{"template": {"name": "oneflow"}}],
     }
     sensor = {

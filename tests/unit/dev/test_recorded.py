@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flowproject.dev.bus import _Refused, parse_event, serve_bus
+from flowproject.dev.bus import RefusedEvent, parse_event, serve_bus
 from flowproject.dev.payload import Event, workflow_text
 from flowproject.dev.triggers import NOTHING_WAITS, Start, Wait, offer
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
@@ -92,7 +92,7 @@ def received(body: str) -> Event | None:
     """The event that the bus hands over; None if it refuses the body."""
     try:
         return parse_event(body.encode())
-    except _Refused:
+    except RefusedEvent:
         return None
 
 

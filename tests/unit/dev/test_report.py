@@ -127,3 +127,11 @@ def test_a_happening_is_a_json_object_with_its_kind(happening: Happening):
 def test_every_kind_of_happening_has_a_line():
     kinds = {name for name in happenings.__all__ if name not in {"Happening", "Listener"}}
     assert kinds == {type(happening).__name__ for happening, _ in ALL}
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\x1b[2J", "\x9b", "\u2028"])
+def test_the_name_of_an_event_makes_no_line_and_no_colour_of_its_own(sign: str):
+    forged = f"a{sign}12:30:06  run        F/1  succeeded"
+    told = line(happenings.EventReceived(at=AT, event=forged, id="1", flows=[]))
+    assert len(told.splitlines()) == 1
+    assert sign[0] not in told

@@ -52,3 +52,17 @@ def test_if_nothing_is_known_of_the_run_before_this_one_goes_on_and_says_so(
     monkeypatch.setenv("METAFLOW_ARGO_EVENT_PAYLOAD_run_x", event)
     assert take(flow, flow, never) == []
     assert "can't be told, so this run goes on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["", "not JSON", "[" * 100_000, "[1]", '{"timestamp": "today"}', '{"change": {"id": "x"}}'],
+    ids=lambda event: event[:20],
+)
+def test_events_of_others_are_no_changes_whatever_they_say(
+    flow: Any, event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAFLOW_ARGO_EVENT_PAYLOAD_event_x", event)
+    monkeypatch.setenv("METAFLOW_ARGO_EVENT_PAYLOAD_event_y", '{"timestamp": 1}')
+    assert take(flow, flow, never) == []
+    assert flow.change_events == []

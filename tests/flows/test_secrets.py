@@ -1,0 +1,152 @@
+"""Marked secrets in every input, and a search of everything that comes out."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowproject.dev.happenings import RunFinished
+from tests.flows.page_place import JSON, paged
+from tests.place import Place, Ran
+
+IN_SQL = "planted-in-sql-0001"
+IN_ADDRESS = "planted-in-the-address-0002"
+IN_ENVIRONMENT = "planted-in-the-environment-0003"
+PLANTED = (IN_SQL, IN_ADDRESS, IN_ENVIRONMENT)
+
+CONFIG = """project_name = "secrets"
+
+[sensors.broken]
+data = { type = "duckdb", query = "broken" }
+
+[sensors.files]
+first = "fire"
+data = { type = "files", path = "data" }
+"""
+BROKEN = f"FROM range(3) AS t(n) WHERE no_such_column = n AND 'x' <> 'password={IN_SQL} user=me'"
+LEAKY = """import os
+
+from metaflow import step
+
+from flowproject import BaseFlow
+
+
+class LeakyFlow(BaseFlow):
+    @step
+    def start(self):
+        print("opening with", os.environ["WAREHOUSE_PASSWORD"])
+        self.next(self.end)
+
+    @step
+    def end(self):
+        address = "https://me:%s@host" % os.environ["WAREHOUSE_PASSWORD"]
+        raise RuntimeError(address) from ValueError(os.environ["WAREHOUSE_PASSWORD"])
+
+
+if __name__ == "__main__":
+    LeakyFlow()
+"""
+
+
+@pytest.fixture(scope="module")
+def place(new_place: Callable[..., Place]) -> Place:
+    found = new_place(CONFIG)
+    (found.root / "sql").mkdir(exist_ok=True)
+    (found.root / "sql" / "broken.sql").write_text(BROKEN)
+    (found.root / "data").mkdir(exist_ok=True)
+    (found.root / "data" / "a.csv").write_text("1")
+    (found.root / "leakyflow.py").write_text(LEAKY)
+    found.environment["WAREHOUSE_PASSWORD"] = IN_ENVIRONMENT
+    # Nobody listens there, so that handing over the event fails.
+    bus = f"http://me:{IN_ADDRESS}@127.0.0.1:1/event"
+    found.environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = bus
+    return found
+
+
+def kept(root: Path) -> dict[str, bytes]:
+    """Every file of the datastore and the journal, artifacts, cards and logs among them."""
+    files = {str(one): one.read_bytes() for one in root.rglob("*") if one.is_file()}
+    return {
+        name: gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        for name, content in files.items()
+    }
+
+
+def found_in(place: Place, *ran: Ran) -> list[str]:
+    """Where a planted secret stands that should not."""
+    said = [f"said: {line}" for one in ran for line in one.lines]
+    places = [line for line in said if any(secret in line for secret in PLANTED)]
+    for name, content in kept(place.root / ".metaflow").items():
+        places += [name for secret in PLANTED if secret.encode() in content]
+    return places
+
+
+def test_a_sensors_run_lets_no_secret_out(place: Place) -> None:
+    """Not of a SQL line that is quoted, nor of the address of a bus that does not answer."""
+    ran = place.run("sensorflow.py")
+    assert ran.code == 1
+    assert "no_such_column" in ran.text
+    assert "'password=*** user=me'" in ran.text
+    assert "was not taken by the bus" in ran.text
+    shown = [
+        place.python("-m", "flowproject", *command)
+        for command in (["preview"], ["check"], ["history", "--json"])
+    ]
+    shown.append(place.python("-m", "flowproject", "why", f"SensorFlow/{ran.run_id}"))
+    assert "no_such_column" in shown[0].text
+    assert json.loads(shown[2].text)[0]["sensor"] == "files"
+    assert found_in(place, ran, *shown) == []
+
+
+def test_a_run_of_a_users_flow_prints_and_keeps_no_secret_of_the_environment(place: Place) -> None:
+    ran = place.run("leakyflow.py")
+    assert "opening with ***" in ran.text
+    # In what is red Metaflow takes stars for markup, and leaves them out.
+    assert re.search(r"RuntimeError: https://\**@host", ran.text)
+    assert re.search(r"ValueError: ?\**$", ran.text, re.MULTILINE)
+    assert found_in(place, ran) == []
+
+
+def test_a_configuration_with_a_password_in_an_address_is_refused(place: Place) -> None:
+    """It would be an artifact of every run, and an environment variable of every pod."""
+    written = (place.root / "flowproject.toml").read_text()
+    address = f"https://me:{IN_ADDRESS}@minio.example"
+    s3 = f'[data]\ntype = "s3"\nbucket = "b"\nendpoint_url = "{address}"\n'
+    (place.root / "flowproject.toml").write_text(f'project_name = "secrets"\n{s3}')
+    try:
+        for command in (["-m", "flowproject", "check"], ["sensorflow.py", "run"]):
+            refused = place.python(*command)
+            assert refused.code
+            assert "has a user or a password in it" in refused.text
+            assert "@minio.example' has a user" in refused.text
+            assert IN_ADDRESS not in refused.text
+    finally:
+        (place.root / "flowproject.toml").write_text(written)
+
+
+def test_the_page_of_the_loop_shows_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.root)
+    monkeypatch.setenv("WAREHOUSE_PASSWORD", IN_ENVIRONMENT)
+    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(place.root))
+    monkeypatch.setenv("PYTHONPATH", place.environment["PYTHONPATH"])
+    with paged(place.root, every=600.0) as asker:
+        form = asker.html("/actions/run?flow=LeakyFlow").text
+        [token] = re.findall(r'name="token" value="([^"]+)"', form)
+        started = asker.client.post(
+            "/actions/run", data={"token": token, "flow": "LeakyFlow"}, headers=JSON
+        )
+        assert started.status_code == 200, started.text
+        asker.loop.wait(RunFinished, 2)
+        waiting, pages = ["/"], dict[str, str]()
+        while waiting and len(pages) < 40:
+            address = waiting.pop(0)
+            pages[address] = asker.html(address).text
+            links = re.findall(r'href="(/[^"#?]*)', pages[address])
+            waiting += [one for one in dict.fromkeys(links) if one not in (*pages, *waiting)]
+    everything = "\n".join(pages.values())
+    assert "no_such_column" in everything
+    assert "opening with ***" in everything
+    assert [name for name in pages if any(one in pages[name] for one in PLANTED)] == []
