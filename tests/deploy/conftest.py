@@ -182,7 +182,13 @@ class Argo:
         self.api = Api(kubeconfig)
         contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
         images = Images(folder / "images", contents)
-        self.machine = Machine(folder, images, environment=environment, visible=[visible])
+        self.machine = Machine(
+            folder,
+            images,
+            environment=environment,
+            visible=[visible],
+            compiled=visible / "compiled",
+        )
         self.controller = Controller(self.api, self.machine)
         self.events = ArgoEvents(self.api)
 

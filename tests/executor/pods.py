@@ -24,6 +24,7 @@ __all__ = ["Ended", "Machine", "NotStartedError", "Pod", "command", "variables"]
 
 _INPUTS: Final = "/tmp/mf-input-paths"  # noqa: S108  # Metaflow's own name for it
 _ENVIRONMENT: Final = Path("mnt/environment")
+_METAFLOW: Final = Path("mnt/work/metaflow/.mf_code/metaflow")
 _LOG_BYTES: Final = 2048
 """So much of a log's end is the message of a failed container, in a cluster."""
 
@@ -90,11 +91,14 @@ class Machine:
         environment: Mapping[str, str],
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         visible: Iterable[Path] = (),
+        compiled: Path | None = None,
         slots: int = 2,
         isolated: bool | None = None,
     ) -> None:
+        """Take `visible`: folders below /tmp that pods see; and `compiled`: what Python keeps."""
         self.logs: dict[str, Path] = {}
         self._folder = folder
+        self._compiled = compiled or folder / "compiled"
         self._images = images
         self._environment = environment
         self._secrets = secrets or {}
@@ -102,7 +106,7 @@ class Machine:
         self._numbers = itertools.count(1)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._unshare = _namespace() if isolated is None or isolated else []
-        shared = [folder, *images.needed, *visible]
+        shared = [folder, self._compiled, *images.needed, *visible]
         self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
 
     @property
@@ -164,18 +168,19 @@ class Machine:
     def _cache(self, own: Mapping[str, str]) -> dict[str, str]:
         """Where Python keeps what it compiled, so that not every pod compiles all of it anew.
 
-        What is no part of the code package is the same for all; in packages, files of one time and
-        size may differ, so each has a folder of its own.
+        Files of two code packages may differ and have one time and size, so each package has a
+        folder of its own; Metaflow itself and what is no part of a package are the same for all.
         """
         package = own.get("METAFLOW_CODE_SHA")
         if not package or not self._unshare:
             return {}
-        cache, shared = self._folder / "compiled" / package, self._folder / "compiled" / "shared"
-        for top in {Path(*path.parts[1:2]) for path in self._images.needed} | {_ENVIRONMENT}:
-            (shared / top).mkdir(parents=True, exist_ok=True)
-            (cache / top).parent.mkdir(parents=True, exist_ok=True)
+        cache, shared = self._compiled / package, self._compiled / "shared"
+        tops = {Path(*path.parts[1:2]) for path in self._images.needed}
+        for same in (*tops, _ENVIRONMENT, _METAFLOW):
+            (shared / same).mkdir(parents=True, exist_ok=True)
+            (cache / same).parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
-                (cache / top).symlink_to(shared / top)
+                (cache / same).symlink_to(shared / same)
         return {"PYTHONPYCACHEPREFIX": str(cache)}
 
     def _process(
