@@ -17,7 +17,6 @@ from tests.servers import Moto
 
 FLOWS = Path(__file__).parent / "shop"
 pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
-SENSOR = "shop.prod.sensorflow"
 TOLD = re.compile(r"^(?:\[MFLOG.*?\])?TOLD (.*)$", re.MULTILINE)
 
 
@@ -34,14 +33,15 @@ class Shop:
         for key in keys:
             self.moto.client().put_object(Bucket=self.bucket, Key=f"raw/{key}", Body=b"x")
 
-    def look(self) -> None:
-        self.argo.controller.submit_cron(SENSOR)
-        self.argo.controller.settle()
-        [*_, looked] = self.argo.controller.workflows(SENSOR)
-        assert looked["status"]["phase"] == "Succeeded", self.argo.told(looked)
+    def runs(self, flow: str, number: int = 1) -> list[dict[str, Any]]:
+        return self.argo.runs(f"shop.prod.{flow}", number)
 
-    def runs(self, flow: str) -> list[dict[str, Any]]:
-        return self.argo.controller.workflows(f"shop.prod.{flow}")
+    def succeeded(self, flow: str, number: int = 1) -> dict[str, Any]:
+        """The newest of so many runs."""
+        runs = self.runs(flow, number)
+        assert len(runs) == number
+        assert runs[-1]["status"]["phase"] == "Succeeded", self.argo.told(runs[-1])
+        return runs[-1]
 
     def told(self, workflow: dict[str, Any], step: str = "start") -> list[str]:
         """What the flow told the test."""
@@ -69,39 +69,38 @@ def shop(
 
 def test_a_run_that_is_killed_goes_on_as_the_same_run(shop: Shop) -> None:
     shop.put("orders/1", "stock/1")
-    shop.look()
+    shop.argo.controller.submit_cron("shop.prod.sensorflow")
+    shop.succeeded("sensorflow")
     [killed] = shop.runs("orderflow")
     assert killed["status"]["phase"] == "Failed"
     assert "exit code 137" in json.dumps(killed["status"]["nodes"])
     shop.argo.controller.retry(killed["metadata"]["name"])
-    [again] = shop.runs("orderflow")
-    assert again["status"]["phase"] == "Succeeded", shop.argo.told(again)
-    assert shop.told(again) == ["1 1 ['raw/orders/1'] 1 2026-01-01 1.5"]
+    assert shop.told(shop.succeeded("orderflow")) == ["1 1 ['raw/orders/1'] 1 2026-01-01 1.5"]
 
 
 def test_a_listener_of_two_sensors_gets_both_and_does_all_its_work(shop: Shop) -> None:
-    [run] = shop.runs("bothflow")
-    assert run["status"]["phase"] == "Succeeded", shop.argo.told(run)
+    run = shop.succeeded("bothflow")
     seen = ["raw/orders/1 in attempt 1", "raw/stock/1 in attempt 0"]
     assert shop.told(run, "end") == [f"['orders', 'stock'] {seen} 6"]
     attempts = [
         (node["displayName"], node["phase"])
         for node in run["status"]["nodes"].values()
-        if re.search(r"item.*\(\d\)$", node["displayName"])
+        if re.fullmatch(r"item\(\d\)", node["displayName"])
     ]
-    assert sorted(attempts) == [
-        ("item(0)", "Failed"),
-        ("item(0)", "Succeeded"),
-        ("item(1)", "Succeeded"),
-    ]
+    failed, *others = sorted(attempts)
+    assert failed == ("item(0)", "Failed")
+    assert others == [("item(0)", "Succeeded"), ("item(1)", "Succeeded")]
 
 
 def test_the_same_change_delivered_twice_has_one_effect(shop: Shop) -> None:
-    [sent] = [body for body in shop.argo.published if b"orders_changed" in body]
-    shop.argo.publish(sent)
-    shop.argo.controller.settle()
-    [_, second] = shop.runs("orderflow")
-    assert second["status"]["phase"] == "Succeeded", shop.argo.told(second)
+    [first] = shop.runs("orderflow")
+    [sent] = [
+        one["value"]
+        for one in first["spec"]["arguments"]["parameters"]
+        if "orders_changed" in one["value"]
+    ]
+    shop.argo.publish(f'{{"name": "orders_changed", "payload": {sent}}}'.encode())
+    second = shop.succeeded("orderflow", 2)
     assert shop.told(second) == []
     assert "This run does nothing: change 1" in shop.argo.log(second, "start")
 
@@ -109,20 +108,14 @@ def test_the_same_change_delivered_twice_has_one_effect(shop: Shop) -> None:
 def test_a_replay_is_taken_by_one_more_run(shop: Shop) -> None:
     replayed = shop.repository.flowproject("replay", "orders/1", "--production")
     assert replayed.code == 0, replayed.err
-    shop.argo.controller.settle()
-    *_, third = shop.runs("orderflow")
-    assert third["status"]["phase"] == "Succeeded", shop.argo.told(third)
+    third = shop.succeeded("orderflow", 3)
     assert shop.told(third) == ["1 2 ['raw/orders/1'] 1 2026-01-01 1.5"]
 
 
 def test_an_event_of_others_fills_parameters_and_its_run_starts_the_next(shop: Shop) -> None:
     payload = {"name": "vendor.feed", "date": "2026-02-03", "n": 7, "more": {"a": [1]}}
     shop.argo.publish(json.dumps({"name": "vendor.feed", "payload": payload}).encode())
-    shop.argo.controller.settle()
-    [vendor] = shop.runs("vendorflow")
-    assert vendor["status"]["phase"] == "Succeeded", shop.argo.told(vendor)
+    vendor = shop.succeeded("vendorflow")
     assert shop.told(vendor) == ["2026-02-03 7 {'a': [1]} vendor.feed"]
-    [after] = shop.runs("afterflow")
-    assert after["status"]["phase"] == "Succeeded", shop.argo.told(after)
-    [pathspec] = shop.told(after)
+    [pathspec] = shop.told(shop.succeeded("afterflow"))
     assert pathspec.startswith(f"VendorFlow/argo-{vendor['metadata']['name']}/start/")

@@ -42,13 +42,17 @@ class Controller:
                 time.sleep(_LOOKS)
 
     def run_until(self, done: Callable[[], object], *, seconds: float) -> None:
-        """Run what comes, until something is true; `TimeoutError` if it is not in time."""
+        """Run what is there and what comes, until something is true.
+
+        `TimeoutError` if it is not when all that came in time has run.
+        """
+        self.settle()
         deadline = time.monotonic() + seconds
         while not done():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not done after {seconds} seconds")
-            self.settle()
+                raise TimeoutError(f"nothing came in {seconds} seconds")
             time.sleep(_LOOKS)
+            self.settle()
 
     def workflows(self, template: str) -> list[dict[str, Any]]:
         """The workflows of a template, in the order in which they were taken up."""
@@ -57,7 +61,8 @@ class Controller:
             for one in self._api.list(_PLURAL)
             if one["spec"]["workflowTemplateRef"]["name"] == template
         ]
-        return sorted(found, key=lambda one: self._seen.index(one["metadata"]["uid"]))
+        order = {uid: number for number, uid in enumerate(self._seen)}
+        return sorted(found, key=lambda one: order.get(one["metadata"]["uid"], len(order)))
 
     def retry(self, name: str) -> None:
         """What `argo retry` does: what did not succeed runs again, in the same run."""

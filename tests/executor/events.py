@@ -34,8 +34,6 @@ class ArgoEvents:
     """A running webhook; `url` is where to post to."""
 
     def __init__(self, api: Api) -> None:
-        self.bodies: list[bytes] = []
-        """What was taken, as it was sent."""
         self._api = api
         self._waiting: dict[tuple[str, str], dict[str, str]] = {}
         self._hearing = threading.Lock()
@@ -60,7 +58,6 @@ class ArgoEvents:
         if len(body) > _LARGEST_EVENT:
             return 500, "failed to record event"
         with self._hearing:
-            self.bodies.append(body)
             self._hear(compact(text))
         return 200, "success"
 
