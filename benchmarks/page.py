@@ -162,6 +162,7 @@ def _known(root: Path, history: "_History") -> Knowledge:
         flows=(looker, FlowFile(name="StarterFlow", path=root / "starterflow.py")),
         scene=scene(root),
         due=dict,
+        last_due=dict,
         now=lambda: history.now,
         root=root,
     )

@@ -4,8 +4,10 @@ Pure: from a configuration and descriptions of flows to findings. On a cluster a
 shows as nothing at all: the event is dropped, and no flow starts.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from flowproject.changes.limits import (
@@ -16,22 +18,22 @@ from flowproject.changes.limits import (
 )
 from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
-from flowproject.config.kinds import RefusedError
-from flowproject.config.times import Cron as CronKind
-from flowproject.config.times import Zone
+from flowproject.cron import CronError, doubts, parse
 from flowproject.errors import FlowError, closest
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
-__all__ = ["Finding", "check_contract", "foreign_events", "listeners_of"]
+__all__ = [
+    "Finding",
+    "Listening",
+    "check_contract",
+    "check_schedules",
+    "foreign_events",
+    "listeners_of",
+]
 
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
 """What every event of a sensor has besides its `payload_key`."""
-
-_NICKNAMES: Final = frozenset(
-    {"@annually", "@daily", "@hourly", "@midnight", "@monthly", "@weekly", "@yearly"}
-)
-"""What Argo Workflows knows beside five fields."""
 
 _MAP_IT: Final = (
     'Map it, as in @trigger(event={"name": ..., "parameters": {...}}), or give it a default'
@@ -48,18 +50,30 @@ class Finding:
     exit_code: int = 0
 
 
-def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, list[str]]:
-    """Sensor -> the flows that must write a receipt for each of its changes.
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """The flows that inherit ours and that the event of a sensor starts.
 
-    These are the flows that inherit ours and that its event starts alone. Of a flow that waits for
-    several events nobody can say when it is due.
+    Those that it starts `alone` must write a receipt for each of its changes. Of one that waits for
+    others `together` with it nobody can say when it is due.
     """
+
+    alone: tuple[str, ...]
+    together: tuple[str, ...]
+
+
+def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, Listening]:
+    """Sensor -> the flows that its event starts."""
+    ours = [
+        (one.name, [known.event for known in one.dependencies])
+        for one in flows
+        if one.inherits_ours
+    ]
     return {
-        sensor.name: [
-            flow.name
-            for flow in flows
-            if flow.inherits_ours and [known.event for known in flow.dependencies] == [event]
-        ]
+        sensor.name: Listening(
+            alone=tuple(name for name, events in ours if events == [event]),
+            together=tuple(name for name, events in ours if event in events and len(events) > 1),
+        )
         for event, sensor in _sent(project, flows).items()
     }
 
@@ -93,6 +107,45 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
     return findings
 
 
+def check_schedules(flows: Sequence[FlowFile], now: datetime) -> list[Finding]:
+    """Errors for schedules that Argo would not run, and notes on those with odd days.
+
+    Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
+    only the log of its controller says so.
+    """
+    return [
+        finding
+        for flow in flows
+        for what, cron in (("@schedule", flow.schedule), ("reset_at", flow.reset))
+        if cron
+        for finding in _check_schedule(flow, what, cron, now)
+    ]
+
+
+def _check_schedule(flow: FlowFile, what: str, cron: Cron, now: datetime) -> Iterator[Finding]:
+    argo = "Argo Workflows" if what == "@schedule" else "Argo Events"
+    said = f"has a {what}, {cron.expression!r},"
+    try:
+        schedule = parse(cron.expression, cron.timezone, nicknames=what == "@schedule")
+    except CronError as error:
+        yield _error(flow, f"{said} that {argo} would never run: {error}")
+        return
+    for doubt in doubts(schedule, now):
+        yield _note(flow, f"{said} that {doubt}")
+    if cron.left_out.strip("*?"):
+        yield _note(
+            flow,
+            f"{said} of which Metaflow drops the sixth field, {cron.left_out!r}: on Argo Workflows "
+            "it is due in every year. Write five fields",
+        )
+    if cron.left_out and re.search("[0-9]", cron.expression.split()[-1].partition("/")[0]):
+        yield _note(
+            flow,
+            f"{said} that has six fields, as AWS writes them, where Sunday is 1 and Saturday 7; "
+            "for Argo Workflows Sunday is 0 and Saturday 6. Name the days: SUN to SAT",
+        )
+
+
 def _sent(project: Project, flows: Sequence[FlowFile]) -> dict[str, Sensor]:
     """Full name of an event -> the sensor that sends it."""
     # All flows were described for one branch; one of another project has that project's.
@@ -109,6 +162,13 @@ def _check_flow(
     for dependency in flow.dependencies:
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
+        elif not dependency.alias[:1].isalpha():
+            yield _error(
+                flow,
+                f"waits for event {dependency.event!r}, whose name does not begin with a letter: "
+                "Argo Events can't read the condition that Metaflow makes of it, so the flow would "
+                "never start. Rename the event",
+            )
         elif sensor := sent.get(dependency.event):
             yield from _check_payload(flow, dependency, sensor)
             yield from _check_encoded(flow, dependency, sensor)
@@ -117,25 +177,6 @@ def _check_flow(
     if flow.dependencies:
         yield from _check_unmapped(flow)
         yield from _check_sizes(flow, sent)
-    for what, cron in (("@schedule", flow.schedule), ("reset_at", flow.reset)):
-        if cron and (fault := _fault(cron)):
-            yield _error(flow, f"has a {what} that Argo Workflows would not keep: {fault}")
-
-
-def _fault(cron: Cron) -> str:
-    """What is wrong with the times, or an empty string; Metaflow deploys any text."""
-    if cron.expression in _NICKNAMES:
-        return ""
-    try:
-        # Metaflow writes `?`, which Argo Workflows takes for `*`.
-        CronKind().read(cron.expression.replace("?", "*"))
-    except RefusedError as error:
-        return f"{cron.expression!r} {error}"
-    try:
-        Zone().read(cron.timezone or "UTC")
-    except RefusedError as error:
-        return f"{cron.timezone!r} {error}"
-    return ""
 
 
 def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:

@@ -1,20 +1,29 @@
 """Who listens to which sensor, recorded where ticks look: so they know whose receipts to await."""
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Final
 
 from flowproject.config import load
 from flowproject.contract import listeners_of
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Journal, open_store
 
-__all__ = ["record_listeners"]
+__all__ = ["bring_back", "record_listeners"]
+
+_LOOKED_AT: Final = 16
+"""Entries from the end in which the newest change is looked for: the others are first looks."""
 
 
-def record_listeners(root: Path, flows: Sequence[FlowFile], *, by: str) -> None:
+def record_listeners(
+    root: Path, flows: Sequence[FlowFile], *, by: str, forgotten: Collection[str] = ()
+) -> None:
     """Record the listeners of every sensor of the project in the folder `root`.
 
-    `by` is the command that knows: whoever reads the record sees whose word it is.
+    `by` is the command that knows: whoever reads the record sees whose word it is. `forgotten` are
+    the flows for which the bus has just forgotten what waited for them: the next ticks send that
+    again.
 
     Raises:
         JournalError: if the datastore of the flows can't be written.
@@ -22,7 +31,31 @@ def record_listeners(root: Path, flows: Sequence[FlowFile], *, by: str) -> None:
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return
-    project, store = load(root), open_store(ours.datastore)
+    project, store, now = load(root), open_store(ours.datastore), dt.datetime.now(dt.UTC)
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
-        journal.outbox.record_listeners(names, by=by)
+        journal.outbox.record_listeners(
+            names.alone,
+            by=by,
+            together=names.together,
+            deployed=dict.fromkeys(forgotten, now),
+            now=now,
+        )
+        bring_back(journal, {*names.together} & {*forgotten})
+
+
+def bring_back(journal: Journal, flows: Collection[str]) -> None:
+    """Let ticks look after the newest change again, if these flows may have waited with it.
+
+    Of each sensor only its newest event waits for the others on the bus.
+    """
+    head = journal.head() if flows else None
+    numbers = range(head.seq, max(0, head.seq - _LOOKED_AT), -1) if head else ()
+    entries = (journal.at(head, seq) for seq in numbers if head)
+    newest = next((entry for entry in entries if entry and entry.is_published), None)
+    mark = journal.outbox.mark(newest) if newest else None
+    if mark is None:
+        return  # There is none, or the next tick sends it for the first time.
+    taken = {flow for _, flow in journal.receivers(mark.seq, mark.id)}
+    if not taken.issuperset(flows):
+        journal.put_back(mark)

@@ -17,7 +17,6 @@ __all__ = ["equip", "requirements", "snowflake"]
 # task gets the package `flowproject` as code, without the metadata of an installation.
 _OF_STEPS: Final = (
     "boto3>=1.38",
-    "cronsim>=2.7,<3",
     "numpy>=2.2,<3",
     "obstore>=0.12,<0.13",
     "pyarrow>=22",

@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Move", "Patience", "in_ranges", "next_move", "room_at", "wait_after"]
+__all__ = ["Move", "Patience", "heard_from", "in_ranges", "next_move", "room_at", "wait_after"]
 
 Move = Literal["wait", "send", "give up"]
 """What to do for a change that was sent and lacks a receipt."""
 
 _HOUR: Final = dt.timedelta(hours=1)
 _LONGEST_WAIT: Final = dt.timedelta(days=1)
+_DEAF_FOR: Final = dt.timedelta(minutes=5)
+"""How long a listener may hear nothing after it was deployed: its pod is made and subscribes in
+seconds, but an image may have to be fetched first. And runs that it had started begin meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,11 @@ def next_move(sendings: int, last: dt.datetime, patience: Patience, now: dt.date
     if -wait <= waited < wait:
         return "wait"
     return "send" if sendings < patience.max_attempts else "give up"
+
+
+def heard_from(deployed: dt.datetime, patience: Patience) -> dt.datetime:
+    """From when on a listener that was deployed at that moment hears whatever is sent."""
+    return deployed + min(_DEAF_FOR, _first(patience))
 
 
 def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +14,7 @@ from flowproject.changes.progress import Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import find_root
 from flowproject.config import FILE, Project, Sensor, load
-from flowproject.contract import Finding, check_contract
+from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.sensing.patience import observe_within
@@ -112,7 +113,11 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
         )
         return [*(_failed("flow file", line, error) for line in str(error).splitlines()), unknown]
     names = ", ".join(flow.name for flow in flows)
-    return [Finding(subject=files, state="ok", message=names), *check_contract(project, flows)]
+    return [
+        Finding(subject=files, state="ok", message=names),
+        *check_contract(project, flows),
+        *check_schedules(flows, datetime.now(UTC)),
+    ]
 
 
 def _check_deployment(project: Project, root: Path) -> list[Finding]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 
 from flowproject.config.deploy import key_of
 from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
-from flowproject.config.times import Cron, Zone
+from flowproject.config.times import CronFields, Zone
 
 __all__ = ["Key", "keys_of"]
 
@@ -41,7 +41,7 @@ _NAMED: Final[dict[str, Kind]] = {
         why=". A secret never stands in this file",
         hidden=True,
     ),
-    "cron": Cron(),
+    "cron": CronFields(),
     "time zone": Zone(),
     "duration": Duration(),
     "duration above 0": Duration(zero=False),

@@ -112,7 +112,8 @@ it. Everything wrong with it is reported at once.
 
 _SENSOR: Final = """\
 All sensors of a project are looked at together, so they share one cadence. Argo Workflows reads
-the schedule too: for it, Sunday is 0 (not 7), and there is no `L`, `#` or `@daily`.\
+the schedule too, by [rules of its own](local-loop.md#schedules): Sunday is 0 (not 7), and there is
+no `L` or `#`.\
 """
 
 _ONLY: Final = """\

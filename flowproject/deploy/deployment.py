@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
-from flowproject.contract import check_contract
+from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
@@ -181,6 +182,7 @@ class Deployment:
         ]
         flows = [one.flow for one in compiled]
         findings = check_contract(self.project, flows)
+        findings += check_schedules(flows, datetime.now(UTC))
         findings += check_equipment(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
@@ -192,4 +194,5 @@ class Deployment:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
-        record_listeners(self.root, flows, by="flowproject deploy")
+        forgotten = [one.action.flow for one in outcomes if one.action.forgets]
+        record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)

@@ -12,10 +12,10 @@ from shlex import quote
 from typing import Any, Final, Literal
 
 from flowproject.contract import foreign_events
-from flowproject.deploy.compiled import Compiled
+from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.difference import differences
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
-from flowproject.deploy.policies import with_trigger_of
+from flowproject.deploy.policies import waits_for, with_trigger_of
 from flowproject.errors import DeployError
 
 __all__ = ["Action", "Bodies", "State", "make_plan", "to_read"]
@@ -44,6 +44,9 @@ class Action:
 
     to_write: tuple[Object, ...] = field(default=(), repr=False)
     """What of the flow is not on the cluster as it was compiled."""
+
+    forgets: bool = False
+    """Whether the bus forgets what waits for the flow, and what comes until its sensor is up."""
 
     extra: tuple[Found, ...] = field(default=(), repr=False)
     """What is on the cluster for the flow and is to go."""
@@ -129,6 +132,7 @@ def _action(
             why=_novelty(one),
             compiled=one,
             to_write=_to_write(one.objects, present, making),
+            forgets=True,
         )
     missing = [each for key, each in wanted.items() if key not in present]
     moved = [
@@ -144,8 +148,17 @@ def _action(
         compiled=one,
         versions={each.kind: each.version for each in present.values()},
         to_write=to_write,
+        forgets=any(
+            _waits_for(each.body) != _waits_for(bodies.get(_at(each), {}))
+            for each in _to_write((*moved, *missing), present, making)
+            if each.kind == SENSOR
+        ),
         extra=extra,
     )
+
+
+def _waits_for(body: Mapping[str, Any]) -> Any:
+    return waits_for(essence_of(body, (), ()).get("spec", {}))
 
 
 def _to_write(

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from flowproject.deploy.objects import CRON, SENSOR, Object
 
-__all__ = ["ScheduleField", "with_policies", "with_times_in", "with_trigger_of"]
+__all__ = ["ScheduleField", "waits_for", "with_policies", "with_times_in", "with_trigger_of"]
 
 ScheduleField = Literal["schedule", "schedules"]
 """Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
@@ -35,6 +35,18 @@ def with_policies(one: Object) -> Object:
     """The object with our policies in it; a template stays as it is."""
     added = _ADDED.get(one.kind)
     return one.with_spec(added(one.body.get("spec") or {})) if added else one
+
+
+def waits_for(spec: Mapping[str, Any]) -> Any:
+    """What of a sensor Argo Events must find unchanged: else it drops what waits, and reads anew.
+
+    The dependencies in any order, each as it is defined, and the conditions of its triggers.
+    """
+    dependencies = sorted(spec.get("dependencies") or [], key=lambda one: str(one.get("name")))
+    return dependencies, [
+        (one["template"].get("name"), one["template"].get("conditions", ""))
+        for one in spec.get("triggers") or []
+    ]
 
 
 def with_times_in(field: ScheduleField, one: Object) -> Object:

@@ -1,10 +1,11 @@
-"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI. Pure."""
+"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from flowproject.contract import foreign_events
+from flowproject.contract import check_schedules, foreign_events
 from flowproject.deploy.apply import Outcome
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
@@ -146,7 +147,13 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
 def _notes(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
     paused = () if target.schedules else (_PAUSED,)
     foreign = () if target.production else _foreign(target, actions)
-    return paused + foreign
+    odd = _odd_schedules(actions) if target.schedules else ()
+    return paused + odd + foreign
+
+
+def _odd_schedules(actions: Sequence[Action]) -> tuple[str, ...]:
+    flows = [one.compiled.flow for one in actions if one.compiled]
+    return tuple(f"{one.message}." for one in check_schedules(flows, datetime.now(UTC)))
 
 
 def _foreign(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:

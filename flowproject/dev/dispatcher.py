@@ -9,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from flowproject.cron import DEADLINE
 from flowproject.dev.happenings import (
     Dropped,
     EventReceived,
@@ -65,6 +66,7 @@ class Dispatcher:
         self._now = now
         self._waiting: dict[Path, WaitingEvents] = {}
         self._scheduled: set[Path] = set()
+        self._missed: dict[Path, datetime] = {}
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -105,14 +107,27 @@ class Dispatcher:
             self._offer(flow, event)
         return True
 
-    def start_scheduled(self, flow: FlowFile) -> None:
-        """Start the flow, unless its previous scheduled run is not over."""
+    def start_scheduled(self, flow: FlowFile, due: datetime | None = None) -> None:
+        """Start the flow, unless its previous scheduled run is not over.
+
+        What was `due` meanwhile is then made up, the last of it, as Argo does that forbids runs at
+        the same time; without a time, nothing is.
+        """
         if flow.path in self._scheduled:
             reason = "its previous scheduled run is not over"
+            if due:
+                self._missed[flow.path] = due
+                reason += f"; what was due at {_clock(due)} is made up when it is"
             self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
+        self._missed.pop(flow.path, None)
         self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
+
+    def pass_by(self, flow: FlowFile, due: datetime) -> None:
+        """Tell that a run was due so long ago that it is not made up."""
+        reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
+        self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
@@ -176,6 +191,7 @@ class Dispatcher:
         finally:
             if order.cause == SCHEDULE:
                 self._scheduled.discard(order.flow.path)
+                self._make_up(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
             self._tell(Skipped(at=self._now(), flow=order.flow.name, reason=reason))
@@ -186,6 +202,15 @@ class Dispatcher:
         if finished.run_id:
             await self._tell_ticks(order.flow, finished)
             await self._publish_end(order.flow, finished)
+
+    def _make_up(self, flow: FlowFile) -> None:
+        missed = self._missed.pop(flow.path, None)
+        if missed is None or self._closed:
+            return
+        if self._now() - missed < DEADLINE:
+            self.start_scheduled(flow, missed)
+        else:
+            self.pass_by(flow, missed)
 
     async def _tell_ticks(self, flow: FlowFile, run: RunFinished) -> None:
         if not flow.inherits_ours:
@@ -237,6 +262,14 @@ class Dispatcher:
 
     def _warn(self, flow: FlowFile, message: str) -> None:
         self._tell(Warned(at=self._now(), flow=flow.name, message=message))
+
+
+def _clock(when: datetime) -> str:
+    return f"{when.astimezone():%H:%M}"
+
+
+def _minutes(length: timedelta) -> int:
+    return int(length.total_seconds() // 60)
 
 
 def _moment(tick: Mapping[str, Any]) -> datetime | None:

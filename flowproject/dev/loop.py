@@ -11,13 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject.contract import check_schedules
+from flowproject.cron import DEADLINE
 from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
-from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping
+from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping, Warned
 from flowproject.dev.launcher import Launcher, logs_folder
 from flowproject.dev.payload import Event
 from flowproject.dev.scheduler import Clock, SystemClock, Timetable
-from flowproject.dev.schedules import Entry, due_times, in_words, rules_of
+from flowproject.dev.schedules import Entry, due_times, in_words, last_times, rules_of
 from flowproject.dev.settings import Reason, Result, Settings
 from flowproject.flowfiles import FlowFile, describe_flows
 from flowproject.listeners import record_listeners
@@ -105,6 +107,8 @@ class Loop:
         if self._stop.is_set():
             return
         self._tell(started)
+        if not (self._settings.every or self._settings.until_idle):
+            self._warn_of_schedules(flows)
         scheduled = {flow.path: flow for flow in flows if flow.schedule}
         working = asyncio.create_task(
             self._until_idle(dispatcher, scheduled)
@@ -140,12 +144,25 @@ class Loop:
                 dispatcher.start_scheduled(flow)
         while (when := timetable.next_time()) is not None:
             await self._clock.sleep_until(when)
-            for kind, path in timetable.take(self._clock.now()):
+            now = self._clock.now()
+            for (kind, path), due in timetable.take(now).items():
                 if kind == "reset":
                     dispatcher.forget(path)
-                else:
+                elif self._settings.every:
                     dispatcher.start_scheduled(scheduled[path])
+                elif now - due < DEADLINE:
+                    dispatcher.start_scheduled(scheduled[path], due)
+                else:
+                    # As on a cluster whose controller was away for so long.
+                    dispatcher.pass_by(scheduled[path], due)
         await self._stop.wait()
+
+    def _warn_of_schedules(self, flows: tuple[FlowFile, ...]) -> None:
+        now = self._clock.now()
+        for flow in flows:
+            for found in check_schedules([flow], now):
+                message = found.message.removeprefix(f"{flow.name} ")
+                self._tell(Warned(at=now, flow=flow.name, message=message))
 
     async def _wind_down(self, dispatcher: Dispatcher) -> None:
         """Wait for the runs, then end them, so that none is left behind."""
@@ -222,6 +239,7 @@ class Loop:
             flows=flows,
             scene=await asyncio.to_thread(page.scene_of, self._root, flows),
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
+            last_due=lambda: last_times(flows, timetable),
             now=self._clock.now,
             root=self._root,
             bus=bus,
@@ -250,7 +268,7 @@ class Loop:
             page=page,
             logs=logs_folder(flows[0]) if flows else self._root,
             schedules={
-                flow.name: in_words(flow, timetable.due["run", flow.path], self._settings)
+                flow.name: in_words(flow, timetable.due.get(("run", flow.path)), self._settings)
                 for flow in flows
                 if flow.schedule
             },

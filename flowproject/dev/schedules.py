@@ -9,7 +9,7 @@ from flowproject.dev.scheduler import Rule, Timetable, cron_rule, every_rule
 from flowproject.dev.settings import Settings
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["Entry", "due_times", "in_words", "rules_of"]
+__all__ = ["Entry", "due_times", "in_words", "last_times", "rules_of"]
 
 Entry = tuple[Literal["run", "reset"], Path]
 """What is due: a run of the flow in a file, or that it forgets the events that wait for others."""
@@ -20,7 +20,7 @@ def rules_of(flows: tuple[FlowFile, ...], settings: Settings) -> dict[Entry, Rul
     rules: dict[Entry, Rule] = {}
     for flow in flows:
         if flow.reset:
-            rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name)
+            rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name, nicknames=False)
         if flow.schedule:
             rule = cron_rule(flow.schedule, where=flow.path.name)
             every = settings.every
@@ -34,14 +34,20 @@ def due_times(flows: tuple[FlowFile, ...], timetable: Timetable[Entry]) -> dict[
     return {flow.name: due["run", flow.path] for flow in flows if ("run", flow.path) in due}
 
 
-def in_words(flow: FlowFile, due: datetime, settings: Settings) -> str:
+def last_times(flows: tuple[FlowFile, ...], timetable: Timetable[Entry]) -> dict[str, datetime]:
+    """Flow -> when its scheduled run was due last."""
+    last: Mapping[Entry, datetime] = timetable.last
+    return {flow.name: last["run", flow.path] for flow in flows if ("run", flow.path) in last}
+
+
+def in_words(flow: FlowFile, due: datetime | None, settings: Settings) -> str:
     """When the flow runs."""
     if settings.until_idle:
         return "once"
     if settings.every:
         return f"every {_length(settings.every)}"
     cron = flow.schedule.expression if flow.schedule else ""
-    return f"by {cron!r}, next at {due.astimezone():%Y-%m-%d %H:%M}"
+    return f"by {cron!r}, " + (f"next at {due.astimezone():%Y-%m-%d %H:%M}" if due else "never")
 
 
 def _length(seconds: float) -> str:

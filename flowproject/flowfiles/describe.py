@@ -18,6 +18,14 @@ _UPPER_CASE: Final = (
     "@trigger in lower case, and can't deploy it to Argo. Write Parameter({lower!r})"
 )
 
+_FIELDS: Final = 5
+_RESET_KEYS: Final = frozenset({"cron", "timezone"})
+_RESET: Final = (
+    "the reset_at of its trigger, {reset!r}, is not what Metaflow reads: it takes 'cron' and "
+    "'timezone', and compiles anything else to nothing, silently. Write "
+    '"reset_at": {{"cron": "0 3 * * *", "timezone": "UTC"}}, for example'
+)
+
 
 def main() -> None:
     """Print one JSON object: `flow`, `problem`, or neither for a file that starts no flow."""
@@ -83,7 +91,7 @@ def description(flow: Any, path: Path, argo: Any) -> FlowFile:
         project=current.get("project_name") or "",
         branch=current.get("branch_name") or "",
         owner=get_username() or "",
-        schedule=_cron(*ArgoWorkflows._get_schedule(argo)),  # noqa: SLF001  # also where it is paused
+        schedule=_schedule(flow, *ArgoWorkflows._get_schedule(argo)),  # noqa: SLF001  # also where it is paused
         dependencies=dependencies,
         reset=_reset(argo.trigger_options or {}),
         parameters=parameters,
@@ -151,10 +159,19 @@ def _refuse_upper_case(
             raise ProblemError(_UPPER_CASE.format(name=parameter.name, lower=lower))
 
 
-def _cron(expression: str | None, timezone: str | None) -> Cron | None:
-    return Cron(expression=expression, timezone=timezone or "") if expression else None
+def _schedule(flow: Any, expression: str | None, timezone: str | None) -> Cron | None:
+    if not expression:
+        return None
+    [decorator] = flow._flow_decorators["schedule"][:1]  # noqa: SLF001
+    left_out = " ".join(decorator.schedule.split()[_FIELDS:])
+    return Cron(expression=expression, timezone=timezone or "", left_out=left_out)
 
 
 def _reset(options: dict[str, Any]) -> Cron | None:
+    """When waiting events are forgotten. What Metaflow would silently leave out is refused."""
     reset = options.get("reset_at") or {}
-    return _cron(reset.get("cron"), reset.get("timezone"))
+    if not reset:
+        return None
+    if not isinstance(reset, dict) or not reset.get("cron") or reset.keys() - _RESET_KEYS:
+        raise ProblemError(_RESET.format(reset=reset))
+    return Cron(expression=reset["cron"], timezone=reset.get("timezone") or "")

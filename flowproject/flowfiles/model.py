@@ -16,9 +16,11 @@ class Cron:
     """Times given by five fields."""
 
     expression: str
-    """As Argo gets it: Metaflow's sixth field (the year) is cut off."""
+    """As Argo gets it: Metaflow cuts off what comes after the fifth field."""
     timezone: str = ""
     """An IANA name; empty means UTC, as on a cluster."""
+    left_out: str = ""
+    """What was written behind the fifth field: AWS has the year there, Argo has nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
-from flowproject.journal.outbox import Awaited, Combination, Mark, Sending, Sendings
+from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store
@@ -23,6 +23,7 @@ __all__ = [
     "DamagedTableError",
     "Head",
     "Journal",
+    "Listeners",
     "Mark",
     "Receipt",
     "Sending",

@@ -14,7 +14,7 @@ from flowproject.journal.failures import DamagedEntryError, Superseded
 from flowproject.journal.heads import Head, HeadMemo
 from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
-from flowproject.journal.outbox import Outbox
+from flowproject.journal.outbox import Mark, Outbox
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
@@ -118,6 +118,13 @@ class Journal:
     def remember_head(self, head: Head) -> None:
         """Keep what is known of the end of the journal, so that the next tick need not look."""
         self._head_memo.write(head)
+
+    def put_back(self, mark: Mark) -> None:
+        """Let ticks look after an event again that may be settled; what is noted is read anew."""
+        head = self.head()
+        awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
+        unsettled = tuple(sorted({*head.unsettled, mark.seq}))
+        self.remember_head(replace(head, unsettled=unsettled, awaited=awaited))
 
     def items(self, entry: Entry) -> Items:
         """The items that the source had when `entry` was recorded; empty if it has no items.

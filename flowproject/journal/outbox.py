@@ -7,7 +7,7 @@ it unsent. (C. Richardson, *Microservices Patterns*, "Transactional outbox".)
 import datetime as dt
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -19,7 +19,7 @@ from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
-__all__ = ["Awaited", "Combination", "Mark", "Outbox", "Sending", "Sendings"]
+__all__ = ["Awaited", "Combination", "Listeners", "Mark", "Outbox", "Sending", "Sendings"]
 
 _MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
 _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
@@ -130,6 +130,20 @@ class Sending:
     run: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listeners:
+    """The flows that the events of a sensor start, as far as somebody has recorded them.
+
+    `flows` start for this sensor alone, and are expected to write receipts. `together` wait for
+    others besides: flow → since when it waits for this one. `deployed` says when the bus last
+    forgot what waited for a flow, and began to hear anew.
+    """
+
+    flows: tuple[str, ...] = ()
+    together: Mapping[str, dt.datetime] = field(default_factory=dict)
+    deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
+
+
 class Outbox:
     """The outbox of one sensor's journal. Nothing in it is overwritten, but for the listeners."""
 
@@ -234,12 +248,52 @@ class Outbox:
         Raises:
             JournalError: if what was recorded is damaged.
         """
-        document = self._read(self._layout.listeners)
-        return tuple(document["flows"]) if document else ()
+        return self.known_listeners().flows
 
-    def record_listeners(self, flows: Collection[str], by: str) -> None:
-        """Record the flows that are expected to write receipts, in the place of those before."""
-        content = sealed({"flows": [*sorted(flows)], "by": by})
+    def known_listeners(self) -> Listeners:
+        """All that is recorded of who listens.
+
+        Raises:
+            JournalError: if what was recorded is damaged.
+        """
+        document = self._read(self._layout.listeners) or {}
+        return Listeners(
+            flows=tuple(document.get("flows", ())),
+            together=_moments(document.get("together", {})),
+            deployed=_moments(document.get("deployed", {})),
+        )
+
+    def record_listeners(
+        self,
+        flows: Collection[str],
+        by: str,
+        *,
+        together: Collection[str] = (),
+        deployed: Mapping[str, dt.datetime] | None = None,
+        now: dt.datetime | None = None,
+    ) -> None:
+        """Record the flows that are expected to write receipts, in the place of those before.
+
+        `together` are those that wait for others besides, some of them since `now`, and `deployed`
+        says of which flows the bus has forgotten what waited for them.
+        """
+        try:
+            before = self.known_listeners()
+        except JournalError:
+            before = Listeners()  # What is damaged is written anew.
+        listening = {*flows, *together}
+        since = {flow: before.together.get(flow, now) for flow in together}
+        moments = {**before.deployed, **(deployed or {})}
+        content = sealed(
+            {
+                "flows": [*sorted(flows)],
+                "by": by,
+                **_noted("together", since),
+                **_noted(
+                    "deployed", {flow: moments[flow] for flow in moments if flow in listening}
+                ),
+            }
+        )
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
 
@@ -280,3 +334,13 @@ class Outbox:
                 fix="Remove it: what it says is then worked out anew, and an event may be sent "
                 "once more; the next deploy or `flowproject dev` records who listens",
             ) from error
+
+
+def _moments(noted: Mapping[str, str]) -> dict[str, dt.datetime]:
+    return {flow: dt.datetime.fromisoformat(moment) for flow, moment in noted.items()}
+
+
+def _noted(name: str, moments: Mapping[str, dt.datetime | None]) -> dict[str, Json]:
+    """The moments under this name; nothing if there are none."""
+    told: dict[str, Json] = {flow: one.isoformat() for flow, one in sorted(moments.items()) if one}
+    return {name: told} if told else {}

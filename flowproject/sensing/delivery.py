@@ -13,7 +13,7 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import in_ranges, next_move, room_at
+from flowproject.changes.delivery import heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
@@ -24,6 +24,7 @@ from flowproject.journal import (
     DamagedTableError,
     Head,
     Journal,
+    Listeners,
     Mark,
     Sendings,
 )
@@ -121,8 +122,8 @@ class _Delivery:
         return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
 
     @once
-    def _listeners(self) -> tuple[str, ...]:
-        return self._outbox.listeners()
+    def _listeners(self) -> Listeners:
+        return self._outbox.known_listeners()
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
         """How many of these still wait, and why they are held back if they are.
@@ -249,7 +250,7 @@ class _Delivery:
             id=event.id,
             first=first.seq,
             event_name=name,
-            listeners=self._listeners,
+            listeners=self._listeners.flows,
             published_at=self._now.isoformat(),
             run=self._scene.run,
         )
@@ -266,9 +267,9 @@ class _Delivery:
         self._outbox.mark_published(sent)
         sendings = Sendings(attempt=1, count=1, last=self._now)
         new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
-        if not self._listeners:
-            self._closed += new
-            new = []
+        if not self._listeners.flows:
+            self._closed += [one for one in new if not self._unheard(one)]
+            new = [one for one in new if self._unheard(one)]
         self._head = replace(
             self._head,
             sent=max(self._head.sent, sent[-1][0][-1].seq),
@@ -326,7 +327,7 @@ class _Delivery:
 
     def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
-        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners)
+        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
             # A replay opened this attempt and came no further.
             again = self._send_again(one)
@@ -334,10 +335,16 @@ class _Delivery:
                 self._closed.append(again)
                 return None
             return again
-        missing = awaited - {flow for number, flow in receivers if number == one.sendings.attempt}
-        if not missing:
+        taken = {flow for number, flow in receivers if number == one.sendings.attempt}
+        missing = awaited - taken
+        unheard = self._unheard(one) - taken
+        if not missing and not unheard:
             self._closed.append(one)
             return None
+        if any(self._is_due(one, flow) for flow in missing | unheard):
+            return self._send_again(one)
+        if not missing:
+            return one
         patience = patience_of(self._sensor)
         move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
         if move == "send":
@@ -345,6 +352,30 @@ class _Delivery:
         if move == "give up":
             self._given_up.append((one, missing))
         return one
+
+    def _unheard(self, one: Awaited) -> frozenset[str]:
+        """The flows that wait for several events, and of which this one was perhaps forgotten.
+
+        When they should start nobody can say, so no receipt of theirs is awaited. But they were
+        deployed anew after it was sent, or when it was.
+        """
+        published = dt.datetime.fromisoformat(one.mark.published_at)
+        return frozenset(
+            flow
+            for flow, since in self._listeners.together.items()
+            if since <= published
+            and (heard := self._heard_from(flow))
+            and one.sendings.last < heard
+        )
+
+    def _is_due(self, one: Awaited, flow: str) -> bool:
+        """Whether the flow hears again, and this event was sent before that."""
+        heard = self._heard_from(flow)
+        return heard is not None and one.sendings.last < heard <= self._now
+
+    def _heard_from(self, flow: str) -> dt.datetime | None:
+        deployed = self._listeners.deployed.get(flow)
+        return heard_from(deployed, patience_of(self._sensor)) if deployed else None
 
     def _send_again(self, one: Awaited) -> Awaited:
         """The same, after its event was sent once more, unless the bus refused.

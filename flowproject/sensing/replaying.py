@@ -1,10 +1,10 @@
 """Replaying a change: its event is sent once more, in an attempt that each flow may take anew."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.events import bus_address
-from flowproject.journal import Journal, Mark
+from flowproject.journal import Mark
 from flowproject.sensing.finding import Found
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
@@ -45,7 +45,7 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
     journal = found.journal
     event = event_of(journal, mark)
     attempt, number = _attempt(scene, found, mark, by)
-    _put_back(journal, mark)
+    journal.put_back(mark)
     at = scene.clock().isoformat()
     journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by)
     try:
@@ -84,11 +84,3 @@ def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]
     if found.chain.missing or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1
-
-
-def _put_back(journal: Journal, mark: Mark) -> None:
-    """Among what is unsettled, so that ticks look for its receipts; what is noted is read anew."""
-    head = journal.head()
-    awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
-    unsettled = tuple(sorted({*head.unsettled, mark.seq}))
-    journal.remember_head(replace(head, unsettled=unsettled, awaited=awaited))

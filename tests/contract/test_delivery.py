@@ -14,6 +14,7 @@ from flowproject.changes.encoding import decode
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
 from flowproject.journal import Store, prune
+from flowproject.listeners import bring_back
 from tests.journals import CountingStore
 from tests.world import MINUTE, START, Bus, World
 
@@ -475,3 +476,124 @@ def entries(world: World) -> list[Any]:
     journal = world.journal
     found = [journal.get(seq) for seq in range(1, journal.head().seq + 1)]
     return [entry for entry in found if entry and entry.is_published]
+
+
+# ------------------------------------------------------------------ what a deployment makes unheard
+
+
+def deploy(world: World, *together: str, alone: tuple[str, ...] = ()) -> None:
+    """The sensors of these flows were written anew, so that the bus forgot what waited for them."""
+    world.journal.outbox.record_listeners(
+        alone,
+        by="test",
+        together=together,
+        deployed=dict.fromkeys((*together, *alone), world.now),
+        now=world.now,
+    )
+    bring_back(world.journal, together)
+
+
+def wait_together(world: World, *flows: str) -> None:
+    world.journal.outbox.record_listeners((), by="test", together=flows, now=world.now)
+
+
+def test_what_waited_for_a_flow_of_several_sensors_is_sent_once_more_when_the_bus_forgot_it(
+    world: World, bus: Bus
+) -> None:
+    wait_together(world, "Pair")
+    seen = world.change()
+    world.later(60)
+    assert numbers(bus) == [2]
+    deploy(world, "Pair")
+    world.later(1)
+    assert numbers(bus) == [2]
+    world.later(4)
+    assert ids(bus) == [seen.id, seen.id]
+    assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
+    world.later(500)
+    assert len(bus.events) == 2
+    assert not world.journal.head().unsettled
+
+
+def test_what_such_a_flow_has_taken_is_not_sent_again(world: World, bus: Bus) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    world.take(bus.payloads[0], "Pair")
+    deploy(world, "Pair")
+    world.later(60)
+    assert len(bus.events) == 1
+
+
+def test_of_what_waited_only_the_newest_is_sent_again(world: World, bus: Bus) -> None:
+    """As on the bus, where the newest event of a name waits for the others."""
+    wait_together(world, "Pair")
+    world.change()
+    world.change()
+    deploy(world, "Pair")
+    world.later(60)
+    assert numbers(bus) == [2, 3, 3]
+
+
+def test_a_flow_is_not_told_what_was_sent_before_it_listened(world: World, bus: Bus) -> None:
+    world.change()
+    world.now += MINUTE
+    deploy(world, "Pair")
+    world.later(60)
+    assert len(bus.events) == 1
+
+
+def test_a_flow_that_waited_already_is_known_by_that_when_its_list_changes(
+    world: World, bus: Bus
+) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    world.now += MINUTE
+    deploy(world, "Pair", "Other")
+    world.now += MINUTE
+    deploy(world, "Pair", "Other")
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_what_is_sent_while_the_new_sensor_is_made_is_sent_again(world: World, bus: Bus) -> None:
+    deploy(world, "Pair")
+    world.change()
+    world.later(6)
+    assert len(bus.events) == 2
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_a_flow_of_one_sensor_is_not_kept_waiting_for_the_whole_timeout(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    deploy(world, alone=("StarterFlow",))
+    world.later(4)
+    assert len(bus.events) == 1
+    world.later(1)
+    assert len(bus.events) == 2
+    world.take(bus.payloads[1])
+    world.later(60)
+    assert len(bus.events) == 2
+
+
+def test_a_short_timeout_makes_that_shorter(world: World, bus: Bus) -> None:
+    world.sensor = replace(world.sensor, receipt_timeout=60.0)
+    wait_together(world, "Pair")
+    world.change()
+    deploy(world, "Pair")
+    world.later(1)
+    assert len(bus.events) == 2
+
+
+def test_a_bus_that_is_down_is_asked_again_for_what_it_forgot(world: World, bus: Bus) -> None:
+    wait_together(world, "Pair")
+    world.change()
+    deploy(world, "Pair")
+    bus.answer = lambda _: 400
+    world.later(6)
+    bus.answer = lambda _: 200
+    world.later(6)
+    assert len([one for one in bus.events if one]) == 2

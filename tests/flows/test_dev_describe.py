@@ -144,17 +144,32 @@ def test_a_finished_run_is_waited_for_with_the_filters_of_argo(root: Path):
 
 
 @pytest.mark.parametrize(
-    "schedule,cron",
+    "schedule,cron,left_out",
     [
-        ("hourly=True", "0 * * * ?"),
-        ("weekly=True", "0 0 ? * SUN"),
-        ("", "0 0 * * ?"),
-        ("cron='*/5 * * * *'", "*/5 * * * *"),
+        ("hourly=True", "0 * * * ?", "*"),
+        ("weekly=True", "0 0 ? * SUN", "*"),
+        ("", "0 0 * * ?", "*"),
+        ("cron='*/5 * * * *'", "*/5 * * * *", ""),
+        ("cron='0 0 1 1 ? 2027'", "0 0 1 1 ?", "2027"),
     ],
 )
-def test_a_schedule_has_five_fields(root: Path, schedule: str, cron: str):
+def test_a_schedule_has_five_fields_and_what_is_left_out_is_known(
+    root: Path, schedule: str, cron: str, left_out: str
+):
     flow = describe(root, f"@schedule({schedule})\nclass F(FlowSpec):")
-    assert flow.schedule == Cron(expression=cron)
+    assert flow.schedule == Cron(expression=cron, left_out=left_out)
+
+
+@pytest.mark.parametrize(
+    "reset", ['{"hour": 3}', '{"cron": ""}', '{"cron": "0 3 * * *", "tz": "UTC"}', '"0 3 * * *"']
+)
+def test_a_reset_that_metaflow_compiles_to_nothing_is_refused(root: Path, reset: str):
+    text = f"""
+        @trigger(event="e", options={{"reset_at": {reset}}})
+        class F(FlowSpec):
+    """
+    with pytest.raises(FlowError, match="compiles anything else to nothing, silently"):
+        describe(root, text)
 
 
 def test_configurations_and_mutators_have_done_their_work(root: Path):

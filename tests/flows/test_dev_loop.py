@@ -325,11 +325,12 @@ def test_sensors_tell_their_ticks(root: Path):
 
 
 class Clock:
-    """A clock that jumps to every due time at once, a given number of times."""
+    """A clock that jumps to every due time at once, or past it, a given number of times."""
 
-    def __init__(self, jumps: int) -> None:
+    def __init__(self, jumps: int, past: timedelta = timedelta()) -> None:
         self._now = datetime(2024, 1, 1, tzinfo=UTC)
         self._jumps = jumps
+        self._past = past
         self.until: list[datetime] = []
 
     def now(self) -> datetime:
@@ -341,20 +342,49 @@ class Clock:
         self.until.append(when)
         if len(self.until) > self._jumps:
             await asyncio.Event().wait()
-        self._now = when
+        self._now = when + self._past
 
 
-def test_a_flow_that_is_still_running_is_not_started_again_by_its_schedule(root: Path):
+def test_a_flow_that_is_still_running_is_not_started_again_but_makes_up_the_last_time(root: Path):
     slow = "time.sleep(2)"
     write(root, "Slow", "@schedule(cron='*/5 * * * *')\nclass Slow(FlowSpec):", slow)
     clock = Clock(jumps=3)
     watched = Watched(
         lambda tell: Loop(root, listener=tell, settings=Settings(grace=30), clock=clock)
     )
-    assert len(watched.wait(Skipped, many=2)) == 2
+    skipped = watched.wait(Skipped, many=2)
+    assert "is made up when it is" in skipped[-1].reason
+    watched.wait(RunStarted, many=2)
     result = watched.stop()
-    assert [run.ok for run in result.runs] == [True]
+    assert [run.ok for run in result.runs] == [True, True]
     assert clock.until[1] - clock.until[0] == timedelta(minutes=5)
+
+
+def test_what_was_due_while_the_machine_slept_is_made_up_within_an_hour_and_told_after_it(
+    root: Path,
+):
+    write(root, "Hourly", "@schedule(cron='0 */12 * * *')\nclass Hourly(FlowSpec):")
+    for past, told in ((timedelta(minutes=58), RunStarted), (timedelta(hours=3), Skipped)):
+        clock = Clock(jumps=1, past=past)
+        watched = Watched(
+            lambda tell, clock=clock: Loop(
+                root, listener=tell, settings=Settings(grace=30), clock=clock
+            )
+        )
+        assert len(watched.wait(told)) == 1
+        result = watched.stop()
+        assert len(result.runs) == (told is RunStarted)
+    [skipped] = watched.all(Skipped)
+    assert skipped.reason.endswith("is more than 59 minutes ago")
+
+
+def test_a_schedule_that_is_never_due_is_warned_of_and_hinders_nothing(root: Path):
+    write(root, "Never", "@schedule(cron='0 0 30 2 *')\nclass Never(FlowSpec):")
+    with running(root) as loop:
+        [warned] = loop.wait(Warned)
+        assert (warned.flow, "is never due" in warned.message) == ("Never", True)
+        [started] = loop.all(Started)
+        assert started.schedules == {"Never": "by '0 0 30 2 *', never"}
 
 
 def test_an_interval_takes_the_place_of_the_schedule_and_begins_at_once(root: Path):

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,9 @@ def test_a_paused_sensor_is_passed_by_until_it_is_resumed(page: Asker, clock: Ju
     assert "resume" in [action["name"] for action in view["sensors"][1]["actions"]]
     assert [tick.sensor for tick in looks(page, clock.jump, 1)] == ["days"]
     assert sensors_named(runs_of(page, "SensorFlow")[-1]) == "days"
-    assert page.act("resume", sensor="months").status_code == 200
+    resume = partial(page.act, "resume", sensor="months")
+    assert "passed by at" in page.html("/actions/resume?sensor=months").text
+    assert [tick.sensor for tick in looks(page, resume, 1)] == ["months"]
     assert [tick.sensor for tick in looks(page, clock.jump, 2)] == ["days", "months"]
     assert sensors_named(runs_of(page, "SensorFlow")[-1]) == "None"
     assert [(acted.action, acted.target) for acted in page.loop.all(Acted)] == [
@@ -294,7 +297,13 @@ def test_a_loop_of_which_every_sensor_is_paused_looks_at_nothing(page: Asker, cl
     assert run.ok, run.tail
     assert sensors_named(run) == ""
     for name in ("days", "months"):
-        page.act("resume", sensor=name)
+        assert len(looks(page, partial(page.act, "resume", sensor=name), 1)) == 1
+
+
+def test_a_sensor_that_no_run_has_passed_by_is_not_looked_at_when_it_is_resumed(page: Asker):
+    page.act("pause", sensor="days")
+    result = page.result("resume", sensor="days")
+    assert result["lines"] == ["The next scheduled run looks at it."]
 
 
 def test_a_preview_looks_and_writes_nothing(page: Asker, root: Path):

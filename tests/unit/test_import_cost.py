@@ -9,7 +9,6 @@ import pytest
 
 CLIENTS = [
     "anyio",
-    "cronsim",
     "duckdb",
     "numpy",
     "obstore",
@@ -49,4 +48,4 @@ def test_the_help_does_not_import_the_web_server_or_a_client() -> None:
     help_only = "from flowproject.cli import main\nimport sys\nsys.stdout = sys.stderr\n"
     help_only += "main(['--help'])\nsys.stdout = sys.__stdout__"
     added = packages_after(help_only) - packages_after("import metaflow")
-    assert not added & {"starlette", "uvicorn", "duckdb", "pyarrow", "obstore", "numpy", "cronsim"}
+    assert not added & {"starlette", "uvicorn", "duckdb", "pyarrow", "obstore", "numpy"}

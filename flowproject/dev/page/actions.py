@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from flowproject.dev.page.knowledge import FORCE, Knowledge, can_force
@@ -193,10 +194,18 @@ def _pause(known: Knowledge, target: Target) -> Plan:
 
 def _resume(known: Knowledge, target: Target) -> Plan:
     sensor = wanted_sensor(known, target)
+    missed = known.missed_look(sensor) if sensor in known.paused else None
     return Plan(
         name="resume",
         title=f"Resume {sensor}",
-        says=(f"Scheduled runs look at {sensor} again, from the next one on.",),
+        says=(
+            *(
+                [f"It is looked at now, because it was passed by at {_clock(missed)}."]
+                if missed
+                else []
+            ),
+            f"Scheduled runs look at {sensor} again, from the next one on.",
+        ),
         command="",
         label="Resume",
         hidden={"sensor": sensor},
@@ -229,6 +238,10 @@ def _run(known: Knowledge, target: Target) -> Plan:
 def _run_command(known: Knowledge, flow: FlowFile) -> str:
     options = known.options if flow.project else ()
     return shlex.join(["python", flow.path.name, *options, "run"])
+
+
+def _clock(when: datetime) -> str:
+    return f"{when.astimezone():%H:%M}"
 
 
 def _published(known: Knowledge, command: str) -> str:

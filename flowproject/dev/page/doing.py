@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flowproject.cards.wording import duration, outcome, printable
@@ -113,13 +113,20 @@ class Doer:
 
     async def _pause(self, values: _Values) -> Result:
         sensor = wanted_sensor(self._known, values)
-        self._known.paused.add(sensor)
+        self._known.paused.setdefault(sensor, self._known.now())
         return self._settle(f"{sensor} is paused", "Scheduled runs pass it by.")
 
     async def _resume(self, values: _Values) -> Result:
         sensor = wanted_sensor(self._known, values)
-        self._known.paused.discard(sensor)
-        return self._settle(f"{sensor} goes on", "The next scheduled run looks at it.")
+        missed = self._known.missed_look(sensor) if sensor in self._known.paused else None
+        self._known.paused.pop(sensor, None)
+        settled = self._settle(f"{sensor} goes on", "The next scheduled run looks at it.")
+        if missed is None:
+            return settled
+        # As Argo does with a schedule that is no longer suspended.
+        started = self._look(sensor, {})
+        text = f"It was passed by at {missed.astimezone():%H:%M}, so it is looked at now."
+        return replace(settled, lines=(text, *started.lines), links=started.links)
 
     def _settle(self, title: str, text: str) -> Result:
         paused = self._known.paused

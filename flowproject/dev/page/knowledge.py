@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from flowproject.cron import DEADLINE
 from flowproject.dev.page.board import Board
 from flowproject.flowfiles import FlowFile
 from flowproject.sensing import Scene
@@ -24,14 +25,16 @@ class Knowledge:
     scene: Scene | None
     due: Callable[[], Mapping[str, datetime]]
     """Flow -> when its schedule is due next; empty where nothing is due any more."""
+    last_due: Callable[[], Mapping[str, datetime]]
+    """Flow -> when its schedule was due last."""
     now: Callable[[], datetime]
     root: Path
     """The project's folder."""
     bus: str = ""
     options: tuple[str, ...] = ()
     """The loop's branch, as command lines take it."""
-    paused: set[str] = field(default_factory=set)
-    """Names of sensors."""
+    paused: dict[str, datetime] = field(default_factory=dict)
+    """Sensor -> since when."""
 
     @property
     def project(self) -> str:
@@ -56,6 +59,14 @@ class Knowledge:
         """When it is looked at next; None if nobody knows, or if it is paused."""
         flow = self.looker(sensor)
         return None if flow is None or sensor in self.paused else self.due().get(flow.name)
+
+    def missed_look(self, sensor: str) -> datetime | None:
+        """When a paused sensor was last passed by, if Argo would make up for that now."""
+        flow = self.looker(sensor)
+        last = self.last_due().get(flow.name) if flow else None
+        if last is None or last < self.paused[sensor] or self.now() - last >= DEADLINE:
+            return None
+        return last
 
     def is_looking(self, sensor: str) -> bool:
         """Whether a run that looks at it is under way."""

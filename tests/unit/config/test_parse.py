@@ -37,7 +37,6 @@ POLICY = (
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
 OWN_KEYS = f"Use one of: data, {POLICY}."
 FIVE = "Use five: minute, hour, day of month, month, day of week, for example '*/5 * * * *'."
-FIELDS = "The fields are minute, hour, day of month, month, day of week."
 
 
 def project(text: str) -> Project:
@@ -287,29 +286,35 @@ ONE_PROBLEM = [
     ),
     (
         FILES + '[sensor]\ncron_schedule = "* * *"\n',
-        f"[sensor] cron_schedule = '* * *' has 3 fields. {FIVE}",
+        f"[sensor] cron_schedule = '* * *' is not a cron schedule: it has 3 fields. {FIVE}",
     ),
     (
         FILES + '[sensor]\ncron_schedule = "@daily"\n',
-        f"[sensor] cron_schedule = '@daily' has 1 field. {FIVE}",
+        (
+            "[sensor] cron_schedule = '@daily' is not a cron schedule: '@daily' is not known here. "
+            "Use five fields: minute, hour, day of month, month, day of week."
+        ),
     ),
     (
         FILES + '[sensor]\ncron_schedule = "*/5 25 * * *"\n',
-        "[sensor] cron_schedule = '*/5 25 * * *' is not a cron schedule: bad hour. " + FIELDS,
-    ),
-    (
-        FILES + '[sensor]\ncron_schedule = "0 0 31 2 *"\n',
-        "[sensor] cron_schedule = '0 0 31 2 *' is not a cron schedule: bad day-of-month. " + FIELDS,
+        (
+            "[sensor] cron_schedule = '*/5 25 * * *' is not a cron schedule: '25' is not an hour: "
+            "they go from 0 to 23."
+        ),
     ),
     (
         FILES + '[sensor]\ncron_schedule = "0 0 * * 7"\n',
-        "[sensor] cron_schedule = '0 0 * * 7' is not a cron schedule: Sunday is 0 here, not 7. "
-        + FIELDS,
+        (
+            "[sensor] cron_schedule = '0 0 * * 7' is not a cron schedule: '7' is not a day of the "
+            "week: they go from 0 to 6, or SUN to SAT. Write 0 or SUN for Sunday."
+        ),
     ),
     (
         FILES + '[sensor]\ncron_schedule = "0 0 L * *"\n',
-        "[sensor] cron_schedule = '0 0 L * *' is not a cron schedule: "
-        "'L' and '#' are not known to Argo Workflows. " + FIELDS,
+        (
+            "[sensor] cron_schedule = '0 0 L * *' is not a cron schedule: 'L' is not a day of the "
+            "month. Argo knows no L and no W. Name the days, from 1 to 31."
+        ),
     ),
     (
         FILES + '[sensor]\ntimezone = "Europe/Helsinky"\n',

@@ -12,7 +12,7 @@ PROJECT = Project.from_dict(
         '[sensors.lake]\ndata = { type = "s3", bucket = "b" }\n'
     )
 )
-OF_EVERY_STEP = "cronsim, duckdb, numpy, obstore, pyarrow, sqlglot, stamina, tzdata"
+OF_EVERY_STEP = "duckdb, numpy, obstore, pyarrow, sqlglot, stamina, tzdata"
 
 
 def flow(*steps: FlowStep, ours: bool = True, datastore: str = "s3://bucket/x") -> FlowFile:
@@ -41,7 +41,7 @@ def test_an_image_as_it_is_lacks_what_the_sources_need() -> None:
 
 def test_what_metaflow_installs_depends_on_the_datastore() -> None:
     [(_, message)] = told(Deploy(), flow(datastore="azure://container/x"))
-    assert "lacks boto3, cronsim, " in message
+    assert "lacks boto3, duckdb, " in message
     assert "tzdata, urllib3." in message
 
 

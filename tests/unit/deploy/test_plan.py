@@ -12,10 +12,10 @@ from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
 from flowproject.deploy.compiling import Refused
 from flowproject.deploy.objects import KINDS, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
-from flowproject.deploy.report import of_refusals
+from flowproject.deploy.report import of_plan, of_refusals
 from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import DeployError
-from flowproject.flowfiles import Dependency, FlowFile
+from flowproject.flowfiles import Cron, Dependency, FlowFile
 
 TAGS = ("git_branch:main", "git_commit:1")
 
@@ -192,6 +192,23 @@ def test_a_sensor_that_is_made_anew_has_another_trigger_and_keeps_it() -> None:
     assert trigger_of(taken_over) == "oneflow"
 
 
+@pytest.mark.parametrize(
+    "event, files, forgets",
+    [("e", "2", False), ("f", "1", True)],
+)
+def test_what_waits_for_a_flow_is_forgotten_when_what_it_waits_for_changes(
+    event: str, files: str, *, forgets: bool
+) -> None:
+    old = with_sensor(compiled(files={"a.py": "1"}))
+    new = with_sensor(compiled(files={"a.py": files}), event=event)
+    action = change(old, new)
+    assert (action.state, action.forgets) == ("changed", forgets)
+    [again] = planned([old], there(old), everything=True)
+    assert not again.forgets
+    [first] = planned([old], [])
+    assert first.forgets
+
+
 def trigger_of(action: Action) -> str:
     [sensor] = [each for each in action.to_write if each.kind == "sensors"]
     return str(sensor.body["spec"]["triggers"][0]["template"]["name"])
@@ -352,3 +369,13 @@ def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None
     ]
     [judged] = judge_branches(found, project="p", alive=(), named=lambda name: f"test.{name}")
     assert judged.verdict == "kept"
+
+
+@pytest.mark.parametrize("schedules", [True, False])
+def test_a_schedule_that_is_never_due_is_a_note_of_the_plan_where_it_runs(*, schedules: bool):
+    one = compiled(cron="0 0 30 2 *")
+    one = replace(one, flow=replace(one.flow, schedule=Cron(expression="0 0 30 2 *")))
+    target = Target(git_branch="main", branch="", production=True, schedules=schedules)
+    report = of_plan("p", target, [Action(flow="OneFlow", state="new", why=(), compiled=one)])
+    assert any("is never due" in note for note in report.notes) is schedules
+    assert report.exit_code == 0

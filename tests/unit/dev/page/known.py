@@ -116,6 +116,7 @@ def known(
         flows=flows,
         scene=scene(root, *(sensors or ("days",))),
         due=lambda: due or {},
+        last_due=dict,
         now=lambda: NOW,
         root=root,
         bus="http://127.0.0.1:1/event",

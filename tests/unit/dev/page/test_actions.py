@@ -74,7 +74,7 @@ def test_commands_are_of_the_branch_of_the_loop(page: Knowledge):
 
 def test_a_tick_by_hand_says_that_it_looks_at_one_sensor_and_that_a_pause_stays(page: Knowledge):
     assert "no other sensor" in plan(page, "tick", {"sensor": "days"}).says[0]
-    page.paused.add("days")
+    page.paused["days"] = page.now()
     assert plan(page, "tick", {"sensor": "days"}).says[-1].endswith("It stays paused.")
 
 

@@ -76,7 +76,7 @@ def test_boxes_say_how_it_went_and_lead_there(page: Knowledge):
     page.board.hear(start)
     page.board.hear(finished(start, 1, ok=False))
     page.board.hear(tick(2, outcome="changed", seq=1, id="c"))
-    page.paused.add("months")
+    page.paused["months"] = page.now()
     drawn = graph(page)
     assert box(drawn, "flow", "TakerFlow").href == "/runs/TakerFlow/7"
     assert box(drawn, "flow", "TakerFlow").state == "failed"

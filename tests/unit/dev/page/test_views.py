@@ -85,5 +85,5 @@ def test_a_sensor_is_being_looked_at_while_a_run_that_may_look_at_it_goes_on(tmp
 def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
     page = known(tmp_path, "days", due={LOOKER.name: NOW})
     assert page.next_look("days") == NOW
-    page.paused.add("days")
+    page.paused["days"] = page.now()
     assert page.next_look("days") is None
