@@ -104,7 +104,6 @@ class Machine:
         self._secrets = secrets or {}
         self._slots = threading.Semaphore(slots)
         self._numbers = itertools.count(1)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._unshare = _namespace() if isolated is None or isolated else []
         shared = [folder, self._compiled, *images.needed, *visible]
         self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
@@ -122,10 +121,6 @@ class Machine:
         environment = variables(pod, self._secrets)
         with self._slots:
             return self._start(pod, command(pod, environment), environment)
-
-    def kill(self, name: str) -> None:
-        """End a pod that runs with SIGKILL, as a node that runs out of memory does."""
-        os.killpg(self._processes[name].pid, signal.SIGKILL)
 
     def log(self, name: str) -> str:
         """All that the pod wrote."""
@@ -196,15 +191,12 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._processes[pod.name] = process
         try:
             process.wait(pod.seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return _OVERDUE
-        finally:
-            del self._processes[pod.name]
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
