@@ -111,3 +111,61 @@ def test_the_webhook_answers_as_the_real_one(row: dict[str, Any], webhook: str) 
     connection.close()
     assert answer.status == row["status"]
     assert row["answer"].startswith(text[:20])
+
+
+class Listed:
+    """An API server with one Sensor, and the workflows that were made on it."""
+
+    def __init__(self, conditions: str) -> None:
+        dependencies = [
+            {
+                "name": name,
+                "filters": {
+                    "exprs": [
+                        {
+                            "expr": f"name == '{name}.event'",
+                            "fields": [{"name": "name", "path": "body.payload.name"}],
+                        }
+                    ]
+                },
+            }
+            for name in ("a", "b")
+        ]
+        given = [{"name": name, "value": "null"} for name in ("a", "b")]
+        resource = {
+            "metadata": {"generateName": "f-", "namespace": "flows"},
+            "spec": {"arguments": {"parameters": given}},
+        }
+        parameters = [
+            {
+                "src": {"dependencyName": name, "dataKey": "body.payload.k", "value": "null"},
+                "dest": f"spec.arguments.parameters.#(name={name}).value",
+            }
+            for name in ("a", "b")
+        ]
+        k8s = {"source": {"resource": resource}, "parameters": parameters}
+        trigger = {"template": {"conditions": conditions, "k8s": k8s}}
+        self.sensor = {
+            "metadata": {"namespace": "events", "name": "f"},
+            "spec": {"dependencies": dependencies, "triggers": [trigger]},
+        }
+        self.started: list[list[str]] = []
+
+    def list(self, plural: str) -> list[dict[str, Any]]:
+        assert plural == "sensors"
+        return [self.sensor]
+
+    def create(self, plural: str, namespace: str, made: dict[str, Any]) -> None:
+        assert (plural, namespace) == ("workflows", "flows")
+        self.started.append([one["value"] for one in made["spec"]["arguments"]["parameters"]])
+
+
+@pytest.mark.parametrize("conditions", ["", "a && b"])
+def test_a_sensor_waits_for_all_and_takes_the_latest_of_each(conditions: str) -> None:
+    api = Listed(conditions)
+    events = ArgoEvents(api)  # type: ignore[arg-type]  # as much of it as is asked
+    for name in ("a1", "a2", "b1", "b2", "c1", "a3"):
+        payload = {"name": f"{name[0]}.event", "k": name}
+        assert events.take(json.dumps({"payload": payload}).encode()) == (200, "success")
+    events.stop()
+    assert api.started == [["a2", "b1"], ["a3", "b2"]]
