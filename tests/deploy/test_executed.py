@@ -49,7 +49,7 @@ class Story:
         """What is in the datastore below a prefix."""
         listed = moto.client().get_paginator("list_objects_v2")
         pages = listed.paginate(Bucket=self.bucket, Prefix=f"metaflow/{prefix}")
-        return {item["Key"] for page in pages for item in page["Contents"]}
+        return {item["Key"] for page in pages for item in page.get("Contents", ())}
 
     def history(self) -> list[dict[str, Any]]:
         """What is recorded, newest first."""
@@ -109,7 +109,10 @@ def test_a_run_with_kubernetes_takes_the_same_files_along(story: Story, moto: Mo
     template = story.argo.api.get("workflowtemplates", NAMESPACE, STARTER)
     [start] = [one for one in template["spec"]["templates"] if one["name"] == "start"]
     variables = {one["name"]: one.get("value") for one in start["container"]["env"]}
-    deployed = variables["METAFLOW_CODE_URL"].partition("/metaflow/")[2]
+    deployed = "metaflow/" + variables["METAFLOW_CODE_URL"].partition("/metaflow/")[2]
+    wanted = packed(moto, story, deployed)
+    assert {"flowproject.toml", "sql/forecast.sql", "forecast.py"} <= wanted.keys()
+    moto.client().delete_object(Bucket=story.bucket, Key=deployed)  # one content is kept once
     before = story.keys(moto, "StarterFlow/data")
     ran = subprocess.run(
         [sys.executable, "starterflow.py", "run", f"--with=kubernetes:image={Argo.image}"],
@@ -121,7 +124,7 @@ def test_a_run_with_kubernetes_takes_the_same_files_along(story: Story, moto: Mo
     )
     assert "could not find the requested resource" in ran.stdout + ran.stderr
     packages = [packed(moto, story, key) for key in story.keys(moto, "StarterFlow/data") - before]
-    assert packed(moto, story, f"metaflow/{deployed}") in packages
+    assert wanted in packages
 
 
 def packed(moto: Moto, story: Story, key: str) -> dict[str, str]:
