@@ -6,7 +6,7 @@ RUNTIME ?= requirements.lock
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test environments check bench chaos docs lock clean
+.PHONY: help demo demo-snowflake dev test argo environments check bench chaos docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -34,6 +34,10 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+argo: $(VENV)/.dev build/argo ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
+	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
+	  --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
 
 # Pages and the demo are typed in where the project is installed, which is .venv.
 environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
@@ -109,6 +113,13 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	  npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && \
 	  touch $@; \
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
+
+# The cluster of `make argo`, from released modules at the versions of go.mod.
+build/argo: $(wildcard tests/argo/*.go) tests/argo/go.mod tests/argo/go.sum
+	@command -v go >/dev/null || { echo "make argo needs Go 1.26 or newer, which is not installed" \
+	  "(https://go.dev/doc/install). make test needs none, and emulates the cluster." >&2; exit 1; }
+	@echo "Building $@ (once, in some minutes)"
+	@cd tests/argo && go build -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
 $(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml

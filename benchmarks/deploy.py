@@ -12,11 +12,14 @@ from typing import Final
 
 from benchmarks.pairs import Comparison, in_turn
 from benchmarks.scratch import copy_project
-from tests.deploy.cluster import Cluster
+from tests.deploy.cluster import EmulatedCluster
 
 __all__ = ["measure"]
 
 _MANY: Final = 12
+_OTHERS: Final = 5_000
+"""Templates of other projects on the cluster, as a company may have them."""
+
 _ROUNDS: Final = 3
 _CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "bench",
@@ -43,6 +46,12 @@ class Bench{number}Flow(BaseFlow):
 if __name__ == "__main__":
     Bench{number}Flow()
 """
+_NOTED: Final = {
+    "metaflow/project_name": "other",
+    "metaflow/branch_name": "prod",
+    "metaflow/dag": "x" * 3000,
+    "flowproject/files": "x" * 1500,
+}
 _FAIR: Final = (
     "both are whole commands, from the start of Python to the table, with Metaflow's own compiler, "
     "code packages in S3 (moto) and writes to a Kubernetes API (kmock), all on this machine. The "
@@ -83,6 +92,24 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Comparison]:
             peer=peer,
         )
 
+        others = _OTHERS // 50 if quick else _OTHERS
+        with _beside(folder / "crowded", others) as crowded, _beside(folder / "empty", 0) as empty:
+            ours, peer = in_turn(
+                lambda: _deploy(one, environment | crowded, "--plan"),
+                lambda: _deploy(one, environment | empty, "--plan"),
+                rounds=_ROUNDS,
+                quick=quick,
+            )
+        yield Comparison(
+            ours_is=f"`flowproject deploy --plan` of a new project, beside {_OTHERS:,} templates",
+            peer_is="the same on an empty cluster",
+            fair_because="the same project and the same emulator of the API, which answers with "
+            "the metadata that is asked for: 5 kB of it for each template",
+            ours=ours,
+            peer=peer,
+            goal=1.3,
+        )
+
 
 def _project(folder: Path, flows: int) -> Path:
     folder.mkdir(parents=True)
@@ -104,12 +131,25 @@ def _deploy(root: Path, environment: dict[str, str], *options: str) -> float:
 
 
 @contextmanager
+def _beside(folder: Path, others: int) -> Iterator[dict[str, str]]:
+    """What makes Metaflow deploy to a cluster with as many templates of others."""
+    folder.mkdir()
+    cluster = EmulatedCluster(folder)
+    for number in range(others):
+        cluster.put("workflowtemplates", f"other.prod.flow{number}", _NOTED)
+    try:
+        yield cluster.environment
+    finally:
+        cluster.stop()
+
+
+@contextmanager
 def _services(folder: Path) -> Iterator[dict[str, str]]:
     """What makes Metaflow deploy to a cluster and a datastore on this machine."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for every request
-    cluster = Cluster(folder)
+    cluster = EmulatedCluster(folder)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

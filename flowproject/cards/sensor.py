@@ -56,7 +56,8 @@ def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
 
 
 def _has_news(tick: Tick) -> bool:
-    return tick["outcome"] != "unchanged" or _waiting(tick) > 0 or bool(tick.get("undelivered"))
+    waits = _waiting(tick) > 0 or bool(tick.get("undelivered") or tick.get("late"))
+    return tick["outcome"] != "unchanged" or waits
 
 
 def _waiting(tick: Tick) -> int:
@@ -168,6 +169,8 @@ def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
     if (waiting := _waiting(tick)) > 0:
         held = f" Held back: {one_line(tick['held'], 300)}." if tick.get("held") else ""
         told.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
+    if tick.get("late"):
+        told.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
     if tick.get("undelivered"):
         told.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
     return told

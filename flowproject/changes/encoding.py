@@ -50,8 +50,11 @@ def encode(value: Json) -> Json:
 
 
 def encode_whole(value: Json) -> Json:
-    """The value as one text or number: a list or an object has signs that a shell reads."""
-    return _as_text(value) if isinstance(value, dict | list) else _encode_scalar(value)
+    """The value as one text or number: a list or an object has signs that a shell reads.
+
+    Null is a text as well: a `Parameter` could not tell it from the text "null".
+    """
+    return _as_text(value) if isinstance(value, dict | list | None) else _encode_scalar(value)
 
 
 def decode(value: Json) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flowproject.changes.canonical import dumps
 from flowproject.journal import Sending
-from flowproject.sensing import Chain
+from flowproject.sensing import Chain, likely_causes
 
 __all__ = ["chain_lines"]
 
@@ -31,6 +31,8 @@ def _facts(told: Chain) -> Iterator[tuple[str, str]]:
         again = f", attempt {receipt.attempt}" if told.attempt > 1 else ""
         yield "taken", f"{_at_by(receipt.at, receipt.run)}{again}"
     yield "state", told.in_words
+    if told.late_since:
+        yield "", likely_causes(", ".join(told.missing))
     yield "", f"sent again if need be, or given up, after {told.due}" if told.due else ""
     if told.state == "undelivered":
         yield "", f"`flowproject replay {entry.sensor}/{entry.seq}` sends it anew"

@@ -204,7 +204,7 @@ def _tell_merge(
         doubts = (*doubts, told)
     report = replace(report, notes=(*report.notes, *doubts))
     own = report_of_branch(
-        deployment.argo.find(),
+        deployment.there,
         project=report.project,
         target=target_of(revision.git_branch, deployment.settings),
         revision=revision,

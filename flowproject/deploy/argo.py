@@ -7,6 +7,7 @@ here: they become `DeployError`.
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
@@ -39,6 +40,7 @@ _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
+_GONE: Final = 410
 _TOO_LARGE: Final = 413
 _NEEDED: Final = object()
 _INSTALL: Final = "python -m pip install kubernetes"
@@ -59,6 +61,10 @@ _TO_CHANGE: Final[Mapping[Kind, str]] = {
 
 class StaleError(DeployError):
     """The object is not any more what it was when the deployment was planned."""
+
+
+class _ExpiredError(DeployError):
+    """The rest of a listing can't be had: the server kept where we were for some minutes only."""
 
 
 class RefusedError(DeployError):
@@ -83,7 +89,9 @@ class Argo:
         api = _patient(self._client)
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
-        return [found for kind in KINDS for found in self._list(listing, kind)]
+        with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
+            kinds = pool.map(lambda kind: self._list_whole(listing, kind), KINDS)
+            return [found for kind in kinds for found in kind]
 
     def read(self, kind: Kind, name: str, namespace: str = "") -> dict[str, Any] | None:
         """The whole object, or None if there is none."""
@@ -186,12 +194,26 @@ class Argo:
         )
         return str(answer.git_version) if answer else ""
 
-    def delete(self, kind: Kind, name: str, namespace: str = "") -> bool:
+    def rehearse_removal(self, there: Found) -> None:
+        """Ask the cluster whether it would let go of the object, and remove nothing.
+
+        Raises:
+            RefusedError: if it would not.
+        """
+        try:
+            self.delete(there.kind, there.name, there.namespace, dry_run="All")
+        except RefusedError as error:
+            if _NO_REHEARSAL not in str(error):
+                raise
+
+    def delete(self, kind: Kind, name: str, namespace: str = "", **options: str) -> bool:
         """Whether there was such an object to remove."""
         place = self._place(kind, namespace)
         answer = self._ask(
             f"The {KINDS[kind]} {name!r} could not be removed",
-            lambda: self._api.delete_namespaced_custom_object(**place, name=name, **_timeout()),
+            lambda: self._api.delete_namespaced_custom_object(
+                **place, name=name, **options, **_timeout()
+            ),
             absent=None,
         )
         return answer is not None
@@ -216,6 +238,16 @@ class Argo:
             ),
         )
         return bool(review.status and review.status.allowed)
+
+    def _list_whole(self, listing: Any, kind: Kind) -> list[Found]:
+        """All pages; from the first again if the server has forgotten where we were."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return [*self._list(listing, kind)]
+            except _ExpiredError:
+                if not left:
+                    raise
+        return []
 
     def _list(self, listing: Any, kind: Kind) -> Iterator[Found]:
         token = None
@@ -364,6 +396,13 @@ def _explained(what: str, error: Any, creating: Kind, replacing: Kind) -> Deploy
         return StaleError(
             f"{what}: another deployment or teardown was there first ({reason})",
             fix="Deploy again",
+        )
+    if error.status == _GONE:
+        return _ExpiredError(
+            f"{what}: {reason}",
+            where=f"{said}, {_ATTEMPTS} times",
+            allowed="The listing takes longer than the server remembers it",
+            fix="Do it again when the cluster is less busy",
         )
     if error.status in _OVERLOADED:
         return DeployError(

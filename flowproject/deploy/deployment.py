@@ -2,8 +2,10 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
@@ -14,7 +16,7 @@ from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import Refused, compile_flows
 from flowproject.deploy.equipment import check_equipment
-from flowproject.deploy.objects import CRON, SENSOR
+from flowproject.deploy.objects import CRON, SENSOR, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.readiness import Awaited, await_sensors
 from flowproject.deploy.rehearsal import Rehearsal, rehearse
@@ -42,6 +44,11 @@ class Deployment:
     tags: tuple[str, ...] = ()
     """More tags than those that say where the flows come from."""
 
+    @cached_property
+    def there(self) -> list[Found]:
+        """Every object of Argo on the cluster, as it is when this is first asked for."""
+        return self.argo.find()
+
     def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
         """What to do for each flow; the report instead if some flow can't be deployed.
 
@@ -51,7 +58,12 @@ class Deployment:
             DeployError: if the cluster can't be asked, or names clash.
         """
         tags = (*tags_of(self.revision), *self.tags)
-        results = compile_flows(self.root, self.target, self.settings, tags, tell)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # A cluster of thousands of templates takes a second to list them.
+            listing = pool.submit(lambda: self.there)
+            results = compile_flows(self.root, self.target, self.settings, tags, tell)
+        # Before all else: on a cluster that does not answer, no flow compiles.
+        listing.result()
         compiled = [one for one in results if isinstance(one, Compiled)]
         refused = [one for one in results if isinstance(one, Refused)]
         broken = [] if refused else self._broken(compiled)
@@ -69,7 +81,7 @@ class Deployment:
         if not any(one.does_something for one in actions):
             return ""
         mine = belonging(
-            self.argo.find(),
+            self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
@@ -155,7 +167,7 @@ class Deployment:
         return rehearse(self.argo, actions, max_parallel=self.settings.max_parallel)
 
     def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
-        found = self.argo.find()
+        found = self.there
         read = {
             (one.kind, one.name): self.argo.read(one.kind, one.name, one.namespace)
             for one in to_read(compiled, found)

@@ -26,7 +26,7 @@ class Rehearsal:
 
 
 def rehearse(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> Rehearsal:
-    """What the cluster says of every object that is to be written; nothing is.
+    """What the cluster says of every object that is to be written or removed; nothing is.
 
     Raises:
         DeployError: if it can't be asked.
@@ -38,6 +38,8 @@ def rehearse(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> Reh
         try:
             for one in action.to_write:
                 argo.rehearse(one, action.versions.get(one.kind, ""))
+            for there in action.extra:
+                argo.rehearse_removal(there)
         except RefusedError as error:
             (forbidden if error.forbidden else refused)[action.flow] = str(error)
 

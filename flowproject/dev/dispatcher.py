@@ -229,7 +229,9 @@ class Dispatcher:
                     id=str(tick.get("id", "")),
                     total=tick.get("total"),
                     value=tick.get("value"),
-                    trouble=str(tick.get("undelivered") or tick.get("held") or ""),
+                    trouble=str(
+                        tick.get("undelivered") or tick.get("held") or tick.get("late") or ""
+                    ),
                 )
             )
 

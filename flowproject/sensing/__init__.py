@@ -3,7 +3,7 @@
 What a source looks like, what a change is and how it is kept live below; flows live above.
 """
 
-from flowproject.sensing.chain import Chain, chain, patience_of
+from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
 from flowproject.sensing.choice import SENSORS_ONLY, chosen
 from flowproject.sensing.finding import Found, find_change
 from flowproject.sensing.replaying import Replay, replay
@@ -21,6 +21,7 @@ __all__ = [
     "chain",
     "chosen",
     "find_change",
+    "likely_causes",
     "observe",
     "patience_of",
     "preview",

@@ -14,7 +14,7 @@ from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.journal import Mark, Receipt, Sending, Survey
 
-__all__ = ["Chain", "State", "chain", "patience_of"]
+__all__ = ["Chain", "State", "chain", "likely_causes", "patience_of"]
 
 State = Literal["", "waiting", "sent", "undelivered", "delivered", "no listener"]
 """Where a change is: nothing to be sent; not on the bus yet; sent, and receipts are awaited; sent
@@ -31,6 +31,7 @@ class Chain:
     `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
     sent again or, after the last sending, given up; empty where the next tick sends it.
+    `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
     entry: Entry
@@ -41,6 +42,7 @@ class Chain:
     receipts: tuple[Receipt, ...] = ()
     missing: tuple[str, ...] = ()
     due: str = ""
+    late_since: str = ""
 
     @property
     def carried_by(self) -> int:
@@ -51,8 +53,12 @@ class Chain:
     def in_words(self) -> str:
         """The state in a few words."""
         flows = ", ".join(self.missing)
+        sent = f"sent, awaits {flows}" if flows else "sent by the next tick"
+        if self.late_since:
+            since = f"{dt.datetime.fromisoformat(self.late_since):%Y-%m-%d %H:%M %Z}"
+            sent = f"sent, no run of {flows} has started since {since}"
         told = {
-            "sent": f"sent, awaits {flows}" if flows else "sent by the next tick",
+            "sent": sent,
             "undelivered": f"undelivered, {flows} has not started",
         }.get(self.state, self.state)
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
@@ -75,6 +81,7 @@ class Chain:
             "receipts": [receipt.to_json() for receipt in self.receipts],
             "missing": [*self.missing],
             "due": self.due,
+            "late_since": self.late_since,
         }
 
 
@@ -98,6 +105,7 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     receipts = survey.receipts(mark)
     taken = any(number == attempt for number, _ in survey.receivers(mark))
     state, due = _state(current, missing=missing, taken=taken, patience=patience, now=now)
+    is_late = current and missing and _is_late(current[0], patience, now)
     return Chain(
         entry=entry,
         state=state,
@@ -107,12 +115,28 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         receipts=receipts,
         missing=missing,
         due=due,
+        late_since=current[0].at if is_late else "",
     )
 
 
 def patience_of(sensor: Sensor) -> Patience:
     """How long the receipts of a sensor's changes are awaited, and how often they are sent."""
     return Patience(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
+
+
+def likely_causes(flows: str) -> str:
+    """Why no run may have started although the bus has the event, and where that can be seen."""
+    return (
+        f"Likely {flows} is not deployed here, or nothing listens (`flowproject deploy --plan`; "
+        "on a laptop `flowproject dev` must run); or its Sensor is down (`kubectl get "
+        "sensors,pods`); or its Workflow stands still without a status, is suspended, or failed "
+        "before its first step (`kubectl get workflows`)"
+    )
+
+
+def _is_late(first: Sending, patience: Patience, now: dt.datetime) -> bool:
+    waited = now - dt.datetime.fromisoformat(first.at)
+    return waited >= dt.timedelta(seconds=patience.receipt_timeout)
 
 
 def _missing(survey: Survey, entry: Entry, mark: Mark, attempt: int) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from flowproject.journal import (
     Mark,
     Sendings,
 )
-from flowproject.sensing.chain import patience_of
+from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
@@ -48,12 +48,13 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, and `reason` what failed.
+    are held back, `late` what it has and no run has started for in time, and `reason` what failed.
     """
 
     head: Head
     waiting: int = 0
     held: str = ""
+    late: str = ""
     reason: str = ""
 
 
@@ -95,6 +96,7 @@ class _Delivery:
         self._is_proven = False
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
+        self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
 
@@ -119,7 +121,8 @@ class _Delivery:
         if self._given_up:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
-        return Backlog(head=self._head, waiting=waiting, held=held, reason=reason)
+        late = _told_late(self._late)
+        return Backlog(head=self._head, waiting=waiting, held=held, late=late, reason=reason)
 
     @once
     def _listeners(self) -> Listeners:
@@ -348,9 +351,11 @@ class _Delivery:
         patience = patience_of(self._sensor)
         move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
         if move == "send":
-            return self._send_again(one)
+            one = self._send_again(one)
         if move == "give up":
             self._given_up.append((one, missing))
+        elif move == "send" or one.sendings.count > 1:
+            self._late.append((one, missing))
         return one
 
     def _unheard(self, one: Awaited) -> frozenset[str]:
@@ -430,6 +435,20 @@ class _Delivery:
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 
+def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
+    """What was sent again because no run has started for it; empty if nothing was."""
+    if not late:
+        return ""
+    oldest, missing = late[0]
+    flows = ", ".join(sorted(missing))
+    since = dt.datetime.fromisoformat(oldest.mark.published_at)
+    others = f", nor for {len(late) - 1} more that were sent later" if len(late) > 1 else ""
+    return (
+        f"no run of {flows} has started for change {oldest.mark.seq}, which was sent at "
+        f"{since:%Y-%m-%d %H:%M %Z} and again since{others}. {likely_causes(flows)}"
+    )
+
+
 def _undelivered(
     sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
 ) -> Iterator[str]:
@@ -457,7 +476,7 @@ def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> st
             f"{'it' if is_one else 'them'}",
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
-            fix=f"See why {flows} does not start, then `flowproject replay {one.mark.id}`"
+            fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"
             + ("" if is_one else f", and so on for each, as `{sensor.name}/NUMBER`"),
         )
     )

@@ -90,7 +90,9 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         left = deliver(scene, sensor, journal, journal.head())
     except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
         return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
-    return replace(seen, pending=left.waiting, undelivered=left.reason, held=left.held)
+    return replace(
+        seen, pending=left.waiting, undelivered=left.reason, held=left.held, late=left.late
+    )
 
 
 def raise_for_failures(ticks: Sequence[Tick]) -> None:
@@ -117,7 +119,11 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(scene, journal)
     return replace(
-        seen, pending=left.waiting + bool(seen.id), undelivered=left.reason, held=left.held
+        seen,
+        pending=left.waiting + bool(seen.id),
+        undelivered=left.reason,
+        held=left.held,
+        late=left.late,
     )
 
 

@@ -22,8 +22,8 @@ class Tick:
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `history` are the newest entries of the journal, as `recall` tells them, `pending` is
     how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
-    are held back, `undelivered` why something could not be delivered, and `exit_code` the kind of
-    failure.
+    are held back, `late` what the bus has and no run has started for in time, `undelivered` why
+    something could not be delivered, and `exit_code` the kind of failure.
     """
 
     sensor: str
@@ -45,6 +45,7 @@ class Tick:
     query: str = ""
     pending: int = 0
     held: str = ""
+    late: str = ""
     undelivered: str = ""
     exit_code: int = 0
 
@@ -55,6 +56,10 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
+        return "; ".join(filter(None, (self._handed_over, self.late)))
+
+    @property
+    def _handed_over(self) -> str:
         waiting = f"{self.pending} recorded and waiting: " if self.pending else ""
         if self.undelivered:
             return waiting + (self.undelivered if waiting else f"undelivered: {self.undelivered}")

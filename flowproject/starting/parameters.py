@@ -45,6 +45,8 @@ def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
     is_json = isinstance(declared, JSONTypeClass)
     given = decode_text(value) if isinstance(value, str) else value
     if given is not value:
+        if given is None:
+            return None  # the command line takes the default, as it does without a value
         if is_json and not isinstance(given, str):
             return given
         text = given if isinstance(given, str) else dumps(given)

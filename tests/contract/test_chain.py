@@ -7,12 +7,13 @@ import pytest
 
 from flowproject import sensing
 from flowproject.changes.difference import Difference
+from flowproject.cli.chains import chain_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.journal import Store
 from flowproject.sensing import Chain, Found
 from tests.journals import CountingStore
-from tests.world import Bus, World
+from tests.world import MINUTE, Bus, World
 
 
 @pytest.fixture
@@ -54,6 +55,30 @@ def test_a_change_is_waiting_then_sent_then_delivered(world: World, bus: Bus) ->
     assert [receipt["run"] for receipt in delivered["receipts"]] == ["StarterFlow/1"]  # type: ignore[union-attr, index, call-overload]
 
 
+def test_a_run_that_has_not_started_in_time_is_told_with_where_to_look(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    world.now += 14 * MINUTE
+    assert told(world).in_words == "sent, awaits StarterFlow"
+    world.now += MINUTE
+    late = told(world)
+    words = "sent, no run of StarterFlow has started since 2026-06-01 12:00 UTC"
+    assert (late.state, late.in_words) == ("sent", words), "also before a tick has sent it again"
+    assert late.to_json()["late_since"] == "2026-06-01T12:00:00+00:00"
+    lines = "\n".join(chain_lines(late))
+    assert "Likely StarterFlow is not deployed here" in lines
+    assert "`kubectl get workflows`" in lines
+    world.tick()
+    assert told(world).in_words == words
+    world.later(60)
+    assert "Likely StarterFlow is not deployed" in "\n".join(chain_lines(told(world)))
+    assert told(world).state == "undelivered"
+    world.take(bus.payloads[-1])
+    assert (told(world).in_words, told(world).late_since) == ("delivered", "")
+
+
 def test_without_a_listener_it_says_so(world: World, bus: Bus) -> None:
     world.change()
     assert len(bus.events) == 1
@@ -72,7 +97,8 @@ def test_it_is_undelivered_after_all_sendings_and_a_replay_delivers_it(
     assert [sending.number for sending in lost.sendings] == [1, 2]
     assert again(world).attempt == 1, "nobody took it: who starts late for it must do nothing"
     assert world.tick().undelivered == ""
-    assert told(world).in_words == "sent, awaits StarterFlow"
+    since = "sent, no run of StarterFlow has started since 2026-06-01 12:00 UTC"
+    assert told(world).in_words == since
     world.take(bus.payloads[-1])
     world.tick()
     assert told(world).in_words == "delivered"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
+from flowproject.cards import sensor_card
 from flowproject.change import Change
 from flowproject.changes.difference import Difference
 from flowproject.changes.encoding import decode
@@ -61,6 +62,34 @@ def test_without_a_receipt_it_is_sent_again_with_its_id_and_ever_longer_waits(
     assert sent_after == [15, 45, 105, 225]
     assert set(ids(bus)) == {seen.id}
     assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
+
+
+def test_a_run_that_does_not_start_is_told_before_it_is_given_up(world: World, bus: Bus) -> None:
+    """The bus has the event, so nothing fails yet: but somebody must get to know."""
+    world.listen("StarterFlow", "Other")
+    seen = world.change()
+    world.take(bus.payloads[0], "Other")
+    assert (world.later(14).late, seen.late) == ("", ""), "there is still time"
+    for minutes in (2, 5, 30):
+        late = world.later(minutes)
+        assert late.outcome == "unchanged"
+        assert not late.undelivered
+        assert late.delivery.startswith(
+            "no run of StarterFlow has started for change 2, which was sent at 2026-06-01 12:00 "
+            "UTC and again since. Likely StarterFlow is not deployed here, or nothing listens "
+            "(`flowproject deploy --plan`;"
+        )
+        for part in ("its Sensor is down", "stands still without a status", "`kubectl get workfl"):
+            assert part in late.late
+    shown = "".join(str(one.render()) for one in sensor_card([late.to_json()]))
+    assert "Not started: no run of StarterFlow has started for change 2" in shown
+    second = world.change()
+    assert second.delivery.startswith("change 3 sent as event 'e'; no run of StarterFlow has ")
+    assert "nor for 1 more that were sent later" in world.later(16).late
+    for payload in bus.payloads:
+        world.take(payload)
+        world.take(payload, "Other")
+    assert world.later(1).late == ""
 
 
 def test_after_the_last_attempt_every_tick_fails_and_says_what_to_do(

@@ -52,6 +52,7 @@ class Fault:
     name: str = ""
     """The object that the request is about; empty for any."""
 
+    plurals: Sequence[str] = ("workflowtemplates", "cronworkflows", "sensors")
     number: int = 0
     """Of the requests that match only this one, counted from 1; 0 for all."""
 
@@ -93,6 +94,10 @@ class Cluster(ABC):
         """Something that somebody else has deployed."""
 
     @abstractmethod
+    def annotate(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Add annotations to an object, as anybody may."""
+
+    @abstractmethod
     def writes(self) -> list[str]:
         """The requests that changed something, or tried to, since the last time this was asked."""
 
@@ -111,6 +116,10 @@ class Cluster(ABC):
     @abstractmethod
     def away(self) -> Any:
         """While in it, a context in which the API server can't be reached."""
+
+    def pending(self) -> bool:
+        """Whether the bus has taken events that no Sensor has done with yet."""
+        return False
 
     @property
     def names(self) -> dict[str, set[str]]:
@@ -176,6 +185,9 @@ class EmulatedCluster(Cluster):
         body = written(plural, name, NAMESPACE, annotations)
         self._api.there[plural, NAMESPACE, name] = self._api.new(body)
 
+    def annotate(self, plural: str, name: str, annotations: Mapping[str, str]) -> None:
+        self.objects(plural)[name]["metadata"]["annotations"] |= annotations
+
     def put_event_bus(self, spec: Mapping[str, Any] | None) -> None:
         """The event bus `default`, where the Sensors are; None: there is none."""
         bus = None if spec is None else {"metadata": {"name": "default"}, "spec": dict(spec)}
@@ -202,8 +214,10 @@ class EmulatedCluster(Cluster):
     @contextmanager
     def away(self) -> Iterator[None]:
         self._api.away = True
-        yield
-        self._api.away = False
+        try:
+            yield
+        finally:
+            self._api.away = False
 
 
 class _Turnstile(Hold):
@@ -318,7 +332,9 @@ class _ApiServer(KubernetesScaffold):
             if self.turnstile:
                 await self.turnstile.pass_through()
         fault = self.fault
-        if fault and method in fault.methods and fault.dry_run == dry_run:
+        plural = request.resource and request.resource.plural
+        asked = fault and method in fault.methods and plural in fault.plurals
+        if fault and asked and fault.dry_run == dry_run:
             named = request.name or ((request.data or {}).get("metadata") or {}).get("name", "")
             if fault.name in ("", named):
                 self.matched += 1
@@ -568,12 +584,17 @@ def _faults(plural: str, argo: str, body: Mapping[str, Any]) -> Iterator[str]:
     elif argo == "3.5" and plural == "cronworkflows" and "schedule" not in spec:
         yield "spec.schedule: Required value"
     elif argo == NEWEST and plural == "cronworkflows":
-        if "schedules" not in spec:
-            yield "spec.schedules: Required value"
-        for index, text in enumerate(spec.get("schedules") or ()):
-            if not _SCHEDULE.fullmatch(text):
-                where = f"spec.schedules[{index}]"
-                yield f'{where}: Invalid value: "{text}": {where} in body should match'
+        yield from _faults_of_cron(spec)
+
+
+def _faults_of_cron(spec: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("schedules", "workflowSpec"):
+        if key not in spec:
+            yield f"spec.{key}: Required value"
+    for index, text in enumerate(spec.get("schedules") or ()):
+        if not _SCHEDULE.fullmatch(text):
+            where = f"spec.schedules[{index}]"
+            yield f'{where}: Invalid value: "{text}": {where} in body should match'
 
 
 def written(

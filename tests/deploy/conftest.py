@@ -16,8 +16,9 @@ import pytest
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
 from flowproject.packages import requirements
+from tests.argo.cluster import ArgoCluster
 from tests.conftest import ROOT
-from tests.deploy.cluster import SECONDS, Cluster, EmulatedCluster
+from tests.deploy.cluster import NEWEST, SECONDS, Cluster, EmulatedCluster
 from tests.deploy.forum import Forum
 from tests.executor.api import Api
 from tests.executor.controller import Controller
@@ -120,14 +121,35 @@ def run_in_images(root: Path) -> None:
     config.write_text(text.replace(shipped[1], "image_has_packages = true"))
 
 
+ON_ARGO = os.environ.get("TEST_CLUSTER") == "argo"
+"""Whether the cluster is the real one, which `make argo` builds, or the emulator."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the real cluster, run what deploys to one, but for what only the emulator can do."""
+    if not ON_ARGO:
+        return
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    others = [one for one in here if "new_cluster" not in getattr(one, "fixturenames", ())]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+    for item in items:
+        if emulated := item.get_closest_marker("emulated"):
+            item.add_marker(pytest.mark.skip(reason=emulated.args[0]))
+
+
 @pytest.fixture(scope="module")
-def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Cluster]]:
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
     """Make an empty cluster; there is one at a time, and it goes when the next one is made."""
     running: list[Cluster] = []
 
-    def make() -> Cluster:
+    def make(argo: str = NEWEST) -> Cluster:
+        if ON_ARGO:
+            shared = ArgoCluster.shared()
+            shared.clear(argo)
+            return shared
         stop()
-        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster")))
+        running.append(EmulatedCluster(tmp_path_factory.mktemp("cluster"), argo))
         return running[-1]
 
     def stop() -> None:
@@ -139,7 +161,7 @@ def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 
 
 @pytest.fixture(scope="module")
-def cluster(new_cluster: Callable[[], Cluster]) -> Cluster:
+def cluster(new_cluster: Callable[..., Cluster]) -> Cluster:
     """An empty cluster for a file of tests, which tell one story."""
     return new_cluster()
 
@@ -190,19 +212,13 @@ class Argo:
             visible=[visible],
             compiled=visible / "compiled",
         )
-        self.controller = Controller(self.api, self.machine)
-        self.events = ArgoEvents(self.api) if isinstance(cluster, EmulatedCluster) else None
+        self.controller = Controller(self.api, self.machine, pending=cluster.pending)
+        self.events = None if ON_ARGO else ArgoEvents(self.api)
         self.webhook = self.events.url if self.events else cluster.webhook
 
-    def runs(self, template: str, number: int = 1) -> list[dict[str, Any]]:
-        """The workflows of a template, when there are so many and all have ended."""
-
-        def ended() -> bool:
-            found = self.controller.workflows(template)
-            phases = [one.get("status", {}).get("phase", "") for one in found]
-            return len(found) >= number and not {"", "Running"} & {*phases}
-
-        self.controller.run_until(ended, seconds=SECONDS)
+    def runs(self, template: str) -> list[dict[str, Any]]:
+        """The workflows of a template, when nothing goes on any more."""
+        self.controller.settle()
         return self.controller.workflows(template)
 
     def publish(self, body: bytes) -> None:

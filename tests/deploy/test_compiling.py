@@ -57,7 +57,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
         body = with_policies(replace(one, body=deployed)).body
         theirs = json.dumps(essence_of(body, compiled.package, ()), sort_keys=True)
-        assert drawn(mine) == drawn(theirs)
+        assert understood(drawn(mine)) == understood(drawn(theirs))
     assert tokens.read_text() == token
 
 
@@ -70,8 +70,8 @@ def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     [refused] = compile_flows(repository.root, target, settings)
     assert isinstance(refused, Refused)
     assert "was deployed by user 'tester', without flowproject" in refused.reason
-    template = cluster.objects("workflowtemplates")["weather.prod.starterflow"]
-    template["metadata"]["annotations"]["flowproject/fingerprint"] = "ours"
+    noted = {"flowproject/fingerprint": "ours"}
+    cluster.annotate("workflowtemplates", "weather.prod.starterflow", noted)
     [compiled] = compile_flows(repository.root, target, settings)
     assert not isinstance(compiled, Refused)
     assert compiled.package[1]
@@ -82,6 +82,13 @@ def want_more_parameters(repository: Repository) -> None:
     flow = repository.root / "starterflow.py"
     more = "".join(f'    p{number} = Parameter("p{number}", default="")\n' for number in range(7))
     flow.write_text(flow.read_text().replace("    since = ", f"{more}    since = "))
+
+
+def understood(text: str) -> str:
+    """What Argo Events' types know of a Sensor, which it writes anew to add its finalizer."""
+    return text.replace('"name": "main", "resources"', '"resources"').replace(
+        '"useRawData": false, ', ""
+    )
 
 
 def drawn(text: str) -> str:

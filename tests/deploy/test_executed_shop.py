@@ -33,12 +33,12 @@ class Shop:
         for key in keys:
             self.moto.client().put_object(Bucket=self.bucket, Key=f"raw/{key}", Body=b"x")
 
-    def runs(self, flow: str, number: int = 1) -> list[dict[str, Any]]:
-        return self.argo.runs(f"shop.prod.{flow}", number)
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        return self.argo.runs(f"shop.prod.{flow}")
 
     def succeeded(self, flow: str, number: int = 1) -> dict[str, Any]:
         """The newest of so many runs."""
-        runs = self.runs(flow, number)
+        runs = self.runs(flow)
         assert len(runs) == number
         assert runs[-1]["status"]["phase"] == "Succeeded", self.argo.told(runs[-1])
         return runs[-1]

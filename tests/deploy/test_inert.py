@@ -227,7 +227,15 @@ def test_a_run_on_a_cluster_and_one_of_the_local_loop_have_the_same(
 def test_a_value_is_itself_in_a_parameter_of_its_type(typed: list[Arrived], number: int) -> None:
     value, given = VALUES[number], typed[number].carried.parameters
     if value is None:
-        assert parameter("nothing", given) is None
+        defaults = {
+            "value": "d",
+            "nothing": None,
+            "data": {},
+            "number": 7,
+            "ratio": 1.5,
+            "yes": False,
+        }
+        assert {name: parameter(name, given) for name in defaults} == defaults
         return
     assert same(parameter("data", given), value)
     match value:

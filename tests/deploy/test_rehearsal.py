@@ -1,37 +1,41 @@
 """What the cluster would not take is found before it is written, and told with the way out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowproject.config import load
 from flowproject.deploy.argo import Argo, RefusedError
-from flowproject.deploy.objects import Object
+from flowproject.deploy.branches import target_of
+from flowproject.deploy.ci import CI
+from flowproject.deploy.deployment import Deployment
+from flowproject.deploy.objects import Found, Object
 from flowproject.deploy.plan import Action
 from flowproject.deploy.preflight import check_deployment
-from flowproject.deploy.rehearsal import rehearse
-from tests.deploy.cluster import EVENTS, NAMESPACE, EmulatedCluster, Fault, written
+from flowproject.deploy.rehearsal import Rehearsal, rehearse
+from flowproject.deploy.revision import Revision
+from flowproject.errors import DeployError
+from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, EmulatedCluster, Fault, written
 
-Make = Callable[[str], tuple[EmulatedCluster, Argo]]
+Make = Callable[[str], tuple[Cluster, Argo]]
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make(new_cluster: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch) -> Make:
     """A cluster with the definitions of a version of Argo Workflows."""
     from kubernetes import client, config
 
     monkeypatch.setattr("flowproject.deploy.argo._BACKOFF", 0.0)
-    running: list[EmulatedCluster] = []
 
-    def start(argo: str) -> tuple[EmulatedCluster, Argo]:
-        running.append(EmulatedCluster(tmp_path, argo))
-        config.load_kube_config(str(running[-1].kubeconfig))
-        return running[-1], Argo(client, NAMESPACE, EVENTS)
+    def start(argo: str) -> tuple[Cluster, Argo]:
+        running = new_cluster(argo)
+        config.load_kube_config(str(running.kubeconfig))
+        return running, Argo(client, NAMESPACE, EVENTS)
 
-    yield start
-    for one in running:
-        one.stop()
+    return start
 
 
 def made(plural: str, name: str, namespace: str = NAMESPACE, **spec: Any) -> Object:
@@ -98,6 +102,32 @@ def test_what_this_user_may_not_do_is_told_apart_from_what_nobody_may(make: Make
     assert "check --deploy" in found.forbidden["OneFlow"]
 
 
+def test_what_may_not_be_removed_is_known_before_anything_is_written(make: Make) -> None:
+    cluster, client = make("4.1")
+    cluster.put("cronworkflows", "one", {})
+    gone = Found(kind="cronworkflows", name="one", namespace=NAMESPACE)
+    planned = replace(action(made("workflowtemplates", "one")), extra=(gone,))
+    assert rehearse(client, [planned], max_parallel=1) == Rehearsal()
+    cluster.deny(("delete", "cronworkflows"))
+    assert rehearse(client, [planned], max_parallel=1).forbidden.keys() == {"OneFlow"}
+    assert cluster.writes() == []
+    assert cluster.names == {"cronworkflows": {"one"}}
+
+
+def test_a_listing_that_the_server_forgot_is_begun_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowproject.deploy.argo._PAGE", 1)
+    cluster, client = make("4.1")
+    for name in ("one", "two", "three"):
+        cluster.put("workflowtemplates", name, {})
+    cluster.fail(Fault(status=410, methods=("GET",), number=3))
+    assert {one.name for one in client.find()} == {"one", "two", "three"}
+    cluster.fail(Fault(status=410, methods=("GET",)))
+    with pytest.raises(DeployError, match="Kubernetes said 410, 5 times"):
+        client.find()
+
+
 @pytest.mark.parametrize(
     "status, way_out",
     [
@@ -124,11 +154,13 @@ def test_a_namespace_that_does_not_exist_is_no_other_deployment(make: Make) -> N
         client.write(made("sensors", "one", EVENTS), "")
 
 
+@pytest.mark.emulated("the bus of the real cluster is JetStream, and always there")
 @pytest.mark.parametrize("bus, taken", [({"nats": {}}, False), ({"jetstream": {}}, True)])
 def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
     make: Make, bus: dict[str, Any], *, taken: bool
 ) -> None:
     cluster, client = make("4.1")
+    assert isinstance(cluster, EmulatedCluster)
     cluster.put_event_bus(bus)
     two = made("sensors", "two", EVENTS, dependencies=[{"name": "a"}, {"name": "b"}])
     one = made("sensors", "one", EVENTS, dependencies=[{"name": "a"}])
@@ -138,6 +170,7 @@ def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
     assert not rehearse(client, [action(one)], max_parallel=1).refused
 
 
+@pytest.mark.emulated("the bus of the real cluster is JetStream, and always there")
 @pytest.mark.parametrize(
     "argo, bus, state, told",
     [
@@ -169,8 +202,44 @@ def test_check_says_what_the_cluster_keeps(
     told: str,
 ) -> None:
     cluster, client = make(argo)
+    assert isinstance(cluster, EmulatedCluster)
     cluster.put_event_bus(bus)
     monkeypatch.setattr("flowproject.deploy.preflight.connect", lambda: client)
     found = [one for one in check_deployment() if told in one.message]
     assert [one.state for one in found] == [state]
+    assert cluster.writes() == []
+
+
+def test_neither_a_plan_nor_a_deployment_writes_a_part_of_what_is_refused(
+    make: Make, tmp_path: Path
+) -> None:
+    cluster, client = make("4.1")
+    config = 'project_name = "p"\n[data]\ntype = "files"\npath = "data"\n'
+    (tmp_path / "flowproject.toml").write_text(config)
+    project = load(tmp_path)
+    deployment = Deployment(
+        root=tmp_path,
+        project=project,
+        settings=project.deploy,
+        target=target_of("x", project.deploy),
+        revision=Revision(git_branch="x", commit="1", dirty=False, default_branch="", ci=CI()),
+        argo=client,
+    )
+    refused = action(made("workflowtemplates", "one"), cron(schedule="* * * * *"))
+    fine = replace(action(made("workflowtemplates", "two")), flow="TwoFlow", why=("code: a.py",))
+    planned = deployment.report([refused, fine])
+    deployed = deployment.apply([refused, fine], lambda _: None)
+    for told in (planned, deployed):
+        assert told.exit_code == 9
+        assert [(row.flow, row.state) for row in told.rows] == [
+            ("OneFlow", "refused"),
+            ("TwoFlow", "changed"),
+        ]
+        assert "Nothing was deployed." in told.notes
+    assert cluster.writes() == []
+    cluster.deny(("create", "workflowtemplates"))
+    only_planned = deployment.report([fine])
+    assert only_planned.exit_code == 0
+    assert "Whether the cluster takes TwoFlow could not be asked." in only_planned.notes[-1]
+    assert deployment.apply([fine], lambda _: None).exit_code == 9
     assert cluster.writes() == []

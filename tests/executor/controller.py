@@ -6,7 +6,7 @@ One run is a walk through its templates, `run.py`; here stands what concerns man
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from tests.executor.api import Api
@@ -24,35 +24,34 @@ class Controller:
     """Runs what is on the server, on one machine."""
 
     def __init__(
-        self, api: Api, machine: Machine, *, pause: Callable[[float], None] | None = None
+        self,
+        api: Api,
+        machine: Machine,
+        *,
+        pause: Callable[[float], None] | None = None,
+        pending: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take `pause`, which waits between the attempts of a step; if not given, nobody waits."""
+        """Take `pause`, which waits between the attempts of a step; if not given, nobody waits.
+
+        `pending` says whether something is under way that will make a workflow.
+        """
         self._api = api
         self._machine = machine
         self._pause = pause or (lambda _: None)
+        self._pending = pending
         self._seen: list[str] = []
 
     def settle(self) -> None:
         """Run every workflow that is there, and those that they bring about, to their ends."""
         with ThreadPoolExecutor(16) as pool:
-            running = [pool.submit(self._run, one) for one in self._new()]
-            while running:
+            running: list[Future[None]] = []
+            while True:
+                pending = self._pending()  # asked before the look, which finds what came of it
                 running = [one for one in running if not one.done() or one.result()]
                 running += [pool.submit(self._run, one) for one in self._new()]
+                if not running and not pending:
+                    return
                 time.sleep(_LOOKS)
-
-    def run_until(self, done: Callable[[], object], *, seconds: float) -> None:
-        """Run what is there and what comes, until something is true.
-
-        `TimeoutError` if it is not when all that came in time has run.
-        """
-        self.settle()
-        deadline = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"nothing came in {seconds} seconds")
-            time.sleep(_LOOKS)
-            self.settle()
 
     def workflows(self, template: str) -> list[dict[str, Any]]:
         """The workflows of a template, in the order in which they were taken up."""

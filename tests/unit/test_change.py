@@ -11,6 +11,7 @@ import pytest
 
 from flowproject.change import Change
 from flowproject.changes.difference import diff
+from flowproject.changes.encoding import decode
 from flowproject.changes.entry import Entry
 from flowproject.changes.item import Item, item
 from flowproject.changes.payload import payload
@@ -46,7 +47,8 @@ def change(store: Store) -> Callable[..., Change]:
         journal = Journal(store, project="demo", branch="user.me", sensor="days")
         entry = journal.record(entry, new, diff(OLD, new))
         message: Any = payload(entry, payload_key="value", location=journal.entry_key(entry.seq))
-        return Change(message["change"], lambda: store)
+        told: Any = decode(message["change"])
+        return Change(told, lambda: store)
 
     return recorded
 
@@ -94,7 +96,7 @@ def test_the_items_are_read_once(change: Any, store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["value", "previous", "reason"])
 def test_what_was_too_large_for_the_event_is_read_from_the_journal(change: Any, name: str) -> None:
-    large = "x" * 40_000
+    large = "x" * 80_000
     told = change(replace(ENTRY, **{name: large}))
     assert isinstance(told._event[name], dict), "left out"
     assert getattr(told, name) == large
@@ -121,14 +123,14 @@ def test_the_sample_comes_with_the_event_or_from_the_journal(change: Any) -> Non
     assert Change(
         change(replace(ENTRY, sample={"added": [{"key": "c"}]}))._event, never
     ).sample == {"added": [{"key": "c"}]}
-    large = {"added": [{"key": "x" * 40_000}]}
+    large = {"added": [{"key": "x" * 80_000}]}
     told = change(replace(ENTRY, seq=3, sample=large))
     assert isinstance(told._event["sample"], dict)
     assert told.sample == large
 
 
 def test_a_sample_that_is_nowhere_is_empty_so_that_no_card_fails(change: Any, store: Store) -> None:
-    told = change(replace(ENTRY, sample={"added": [{"key": "x" * 40_000}]}))
+    told = change(replace(ENTRY, sample={"added": [{"key": "x" * 80_000}]}))
     for key in store.keys("flowproject"):
         store.delete(key)
     assert told.sample == {}

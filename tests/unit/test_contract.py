@@ -98,6 +98,12 @@ def test_an_event_from_elsewhere_is_a_note() -> None:
     )
 
 
+def test_a_name_with_dots_in_it_is_this_projects_own_all_the_same() -> None:
+    [(state, message)] = of_listener(flow("Listener", on("mfns.demo.user.me.prices.new-list")))
+    assert state == "error"
+    assert "waits for event 'prices.new-list', which no sensor sends" in message
+
+
 def test_an_event_from_elsewhere_that_looks_like_ours_gets_a_question() -> None:
     [(state, message)] = of_listener(flow("Listener", on("day_changed")))
     assert state == "note"

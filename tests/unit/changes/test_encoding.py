@@ -78,10 +78,15 @@ def test_numbers_are_kept_by_64_bit_floats(value: Json):
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, -7, 2**53, 0.1, 1.5e-7, "", "31 added", "2026-01-01T00:00:00+00:00"]
+    "value", [True, 0, -7, 2**53, 0.1, 1.5e-7, "", "31 added", "2026-01-01T00:00:00+00:00"]
 )
 def test_what_is_plain_stays_readable(value: Json):
     assert encode(value) == encode_whole(value) == value
+
+
+def test_null_stays_null_inside_and_is_no_text_null_for_a_parameter():
+    assert encode(None) is None
+    assert encode_whole(None) not in {None, "null"}
 
 
 @pytest.mark.parametrize("text", [PREFIX, PREFIX + "x", PREFIX + "!!!!", PREFIX + "Iv8i", "typed"])

@@ -60,9 +60,10 @@ def test_what_a_person_types_stays_as_it_is(text: str):
     assert converted(text, type=str) == text
 
 
+@pytest.mark.parametrize("text", [None, encode_whole(None)], ids=["no value", "null"])
 @pytest.mark.parametrize("declared", [{"default": 7}, {"default": 1.5}, {"default": True}, {}])
-def test_a_default_holds(declared: dict[str, Any]):
-    assert converted(None, **declared) == declared.get("default")
+def test_a_default_holds_if_there_is_nothing(declared: dict[str, Any], text: Json):
+    assert converted(text, **declared) == declared.get("default")
 
 
 @pytest.mark.parametrize("kind", [str, int, float, bool, JSONType])

@@ -1,0 +1,234 @@
+"""A second project: three sensors on S3, a listener of one of them and a listener of two.
+
+It is deployed by the command, and its Workflows come from real Sensors. Its looks happen in the
+tests' own process, and so do its runs as far as their first step goes: they take their changes, or
+do nothing. That is what is asked here, and costs no pods.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import pytest
+from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
+
+from flowproject import sensing
+from flowproject.config import load
+from flowproject.errors import TickError
+from flowproject.journal import open_store
+from flowproject.sensing import Scene
+from flowproject.starting.claiming import claim
+from flowproject.starting.told import Told
+from tests.argo.cluster import ArgoCluster, until
+from tests.deploy.conftest import Ran, Repository
+from tests.servers import Moto
+
+__all__ = ["ONE", "TWO", "Run", "Shop"]
+
+SENSORS: Final = ("prices", "orders", "stock")
+ONE: Final = "PricesFlow"
+TWO: Final = "PairFlow"
+_CONFIG: Final = """project_name = "shop"
+
+[sensor]
+cron_schedule = "0 * * * *"
+"""
+_SENSOR: Final = """
+[sensors.{name}]
+payload_key = "{name}"
+
+[sensors.{name}.data]
+type = "s3"
+bucket = "{bucket}"
+key = "{name}"
+endpoint_url = "{endpoint_url}"
+"""
+_DEPLOY: Final = """
+[deploy]
+image_has_packages = true
+"""
+_FLOW: Final = """from metaflow import Parameter, step
+
+from flowproject import BaseFlow, on_change
+
+
+@on_change({sensors})
+class {name}(BaseFlow):
+    prices = Parameter("prices", default=0)
+
+    @step
+    def start(self):
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass
+
+
+if __name__ == "__main__":
+    {name}()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a Workflow's first step found out."""
+
+    workflow: str
+    flow: str
+    told: Mapping[str, int]
+    """Sensor → the number of its change."""
+
+    takes: Mapping[str, int]
+    """Those of them that it has, and no other run."""
+
+    parameters: Mapping[str, str]
+
+
+class Shop:
+    """The project, deployed; what arrives, what is seen of it, and what runs."""
+
+    def __init__(self, cluster: ArgoCluster, repository: Repository, moto: Moto) -> None:
+        self.cluster = cluster
+        self.repository = repository
+        self.runs: list[Run] = []
+        self.branch = "prod"
+        self._moto = moto
+        self._bucket = moto.bucket()
+        self._numbers = count(1)
+        self._seen: set[str] = set()
+        self._told: dict[str, Told] = {}
+        sensors = [
+            _SENSOR.format(name=name, bucket=self._bucket, endpoint_url=moto.endpoint_url)
+            for name in SENSORS
+        ]
+        config = "".join([_CONFIG, *sensors, _DEPLOY])
+        (repository.root / "flowproject.toml").write_text(config)
+        self.listen(ONE, "prices")
+        self.listen(TWO, "prices", "orders")
+        repository.commit("a shop")
+
+    def listen(self, flow: str, *sensors: str) -> None:
+        """Write the flow file of a listener."""
+        text = _FLOW.format(name=flow, sensors=", ".join(f'"{one}"' for one in sensors))
+        (self.repository.root / f"{flow.lower()}.py").write_text(text)
+
+    def switch(self, git_branch: str) -> None:
+        """Go on on another git branch, which is made if it is not there."""
+        self.repository.git("switch", "--quiet", "--force-create", git_branch)
+        self.branch = self.repository.target(git_branch).metaflow_name
+
+    def deploy(self) -> Ran:
+        """Deploy what is there, and wait until the Sensors listen."""
+        self.repository.commit("what is there")
+        deployed = self.repository.flowproject("deploy")
+        assert deployed.code == 0, deployed.out + deployed.err
+        until(self.is_listening)
+        return deployed
+
+    def tear_down(self) -> None:
+        """Remove the branch, and its journals; what starts nothing any more has ended."""
+        done = self.repository.flowproject("teardown", "--yes", "--purge")
+        assert done.code == 0, done.err
+        until(lambda: len(self.cluster.processes()) == 1 + len(self.cluster.objects("sensors")))
+
+    def is_listening(self) -> bool:
+        """Whether every Sensor on the cluster has subscribed."""
+        return all(self.cluster.listening(name) for name in self.cluster.objects("sensors"))
+
+    def arrive(self, sensor: str) -> None:
+        """Put something new where the sensor looks."""
+        self._moto.fill(self._bucket, {f"{sensor}/{next(self._numbers)}": b"something"})
+
+    def look(self) -> dict[str, str]:
+        """Look with every sensor and publish; the outcomes. A failure is raised."""
+        scene = self._scene()
+        ticks = sensing.publish(scene, sensing.observe(scene))
+        sensing.raise_for_failures(ticks)
+        return {tick.sensor: tick.outcome for tick in ticks}
+
+    def has_told(self) -> bool:
+        """Look; whether the bus has all that was recorded."""
+        try:
+            self.look()
+        except TickError:
+            return False
+        return True
+
+    def change(self, *sensors: str) -> None:
+        """Let something arrive, one after the other, and see it each time."""
+        for sensor in sensors:
+            self.arrive(sensor)
+            assert self.look()[sensor] == "changed"
+
+    def settle(self) -> list[Run]:
+        """What ran since the last time; waits until Sensors have done with all events."""
+        until(lambda: not self.cluster.pending())
+        found = [*self._new_runs()]
+        self.runs += found
+        return found
+
+    def taken(self) -> dict[tuple[str, str], list[int]]:
+        """Flow and sensor → the numbers of the changes that its runs took, in order."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for run in self.runs:
+            for sensor, number in run.takes.items():
+                found.setdefault((run.flow, sensor), []).append(number)
+        return found
+
+    def _new_runs(self) -> Iterator[Run]:
+        workflows = self.cluster.workflows()
+        new = [one for name, one in workflows.items() if name not in self._seen]
+        self._seen |= workflows.keys()
+        for one in sorted(new, key=lambda one: int(one["metadata"]["resourceVersion"])):
+            yield self._run(one)
+
+    def _run(self, workflow: Mapping[str, Any]) -> Run:
+        name = workflow["metadata"]["name"]
+        template = workflow["spec"]["workflowTemplateRef"]["name"]
+        flow = {one.lower(): one for one in (ONE, TWO)}[template.rpartition(".")[2]]
+        given = {
+            one["name"]: one.get("value", "") for one in workflow["spec"]["arguments"]["parameters"]
+        }
+        events = [_event(text) for text in given.values()]
+        changes = [event["change"] for event in events if "change" in event]
+        this = self._told[f"{flow}/{name}"] = Told(changes=changes, run=f"{flow}/{name}")
+        store = self._scene().store
+        claims = claim(this, flow=flow, store=store, told_to=self._told.__getitem__)
+        return Run(
+            workflow=name,
+            flow=flow,
+            told={change["sensor"]: change["seq"] for change in changes},
+            takes={one.sensor: one.receipt.seq for one in claims if one.receipt.run == this.run},
+            parameters=given,
+        )
+
+    def _scene(self) -> Scene:
+        return Scene(
+            project=load(self.repository.root),
+            root=self.repository.root,
+            store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),
+            branch=self.branch,
+            run="SensorFlow/1",
+        )
+
+
+def _event(text: str) -> dict[str, Any]:
+    """The payload that a parameter carries; empty if it carries something else."""
+    try:
+        payload = json.loads(text)
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+@pytest.fixture(scope="module")
+def shop(cluster: ArgoCluster, new_repository: Any, moto: Moto) -> Iterator[Shop]:
+    """The project on an empty cluster, before its first deployment."""
+    repository = new_repository(flows=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
+        patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
+        yield Shop(cluster, repository, moto)
