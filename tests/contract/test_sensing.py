@@ -511,12 +511,12 @@ def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
 def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An engine's panic is no `Exception`: a thread that died of one would be waited for for ever."""
+    """An engine's panic is no `Exception`: who died of one was waited for, for ever."""
 
     class Panic(BaseException):
         pass
 
-    def look(*_: object) -> None:
+    def look(*_: object, **__: object) -> None:
         raise Panic("in the engine")
 
     monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
