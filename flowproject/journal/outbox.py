@@ -271,8 +271,8 @@ class Outbox:
         together: Collection[str] = (),
         deployed: Mapping[str, dt.datetime] | None = None,
         now: dt.datetime | None = None,
-    ) -> None:
-        """Record the flows that are expected to write receipts, in the place of those before.
+    ) -> Listeners:
+        """Record the flows that are expected to write receipts, in the place of those it returns.
 
         `together` are those that wait for others besides, some of them since `now`, and `deployed`
         says of which flows the bus has forgotten what waited for them.
@@ -296,6 +296,7 @@ class Outbox:
         )
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
+        return before
 
     def combination(self, first: Entry) -> Combination | None:
         """The decision which changes are sent together with this one, the oldest of them."""
