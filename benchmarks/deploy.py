@@ -86,10 +86,11 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Comparison]:
         yield Comparison(
             ours_is=f"`flowproject deploy` of {_MANY} unchanged flows",
             peer_is=f"`flowproject deploy --all` of the same {_MANY}",
-            fair_because="both compile everything, because only what is compiled can be "
-            "compared; what is unchanged is not written",
+            fair_because="`--all` is what every deployment did before: it compiles and writes "
+            "everything. Ours compares what would go into each compilation",
             ours=ours,
             peer=peer,
+            goal=0.5,
         )
 
         others = _OTHERS // 50 if quick else _OTHERS

@@ -6,12 +6,14 @@ costs time in front of each step, nor makes a deployed flow another one when it 
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from flowproject.config import FILE
 from flowproject.sources.globs import Globs
 
-__all__ = ["leave_out", "needed"]
+__all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 
 _OURS: Final = Path(__file__).resolve().parent
 _COMMANDS: Final = frozenset({"cli", "deploy", "dev"})
@@ -22,6 +24,21 @@ _WORD: Final = re.compile(r"\w+")
 
 _Files = Mapping[str, Path]
 """Name in the package → file."""
+
+
+def read_by_steps(root: Path) -> list[Path]:
+    """The files of the project that every step may read: its configuration and its queries."""
+    return [root / FILE, *sorted(root.glob("sql/**/*.sql"))]
+
+
+def project_files(root: Path) -> dict[str, Path]:
+    """Name → file of everything that Metaflow takes from the folder of a project, if it is let."""
+    from metaflow.package import DEFAULT_SUFFIXES_LIST
+    from metaflow.packaging_sys.utils import suffix_filter, walk
+
+    found = walk(f"{root}/", file_filter=suffix_filter(DEFAULT_SUFFIXES_LIST))
+    more = {file.relative_to(root).as_posix(): file for file in read_by_steps(root)}
+    return {name: Path(path) for path, name in found} | more
 
 
 def leave_out(package: Any, exclude: Sequence[str]) -> None:
@@ -87,8 +104,15 @@ def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
     """
     flows, look = set(flows), list(others)
     while flows and look:
-        words = set(_WORD.findall(files[look.pop()].read_text(errors="replace")))
+        path = files[look.pop()]
+        words = _words_of(path, path.stat().st_mtime_ns)
         found = {name for name in flows if name.removesuffix(".py") in words}
         flows -= found
         look += found
     return flows
+
+
+@cache
+def _words_of(path: Path, _: int) -> frozenset[str]:
+    """The words of a file as it was written at that time: each flow asks for them."""
+    return frozenset(_WORD.findall(path.read_text(errors="replace")))

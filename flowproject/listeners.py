@@ -38,7 +38,12 @@ def record_listeners(
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
         known = journal.outbox.record_listeners(
-            names.alone, by=by, together=names.together, deployed=forgotten, now=now
+            (*names.alone, *names.waits),
+            by=by,
+            waits=names.waits,
+            together=names.together,
+            deployed=forgotten,
+            now=now,
         )
         new = {flow for flow, at in (forgotten or {}).items() if known.deployed.get(flow) != at}
         bring_back(journal, new.intersection(names.together))

@@ -7,15 +7,15 @@ Metaflow notes in it, the production token, who deploys and when. What is left i
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
-from flowproject.deploy.objects import SENSOR, TEMPLATE, Kind, Object
+from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Kind, Object
 from flowproject.deploy.policies import ScheduleField, with_policies, with_times_in
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of"]
+__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of", "moving_tag"]
 
 PACKAGE: Final = "package "
 """What stands before the name of a package, among the files that travel."""
@@ -37,6 +37,9 @@ _UNORDERED: Final = frozenset({"exprs", "parameters"})
 """Lists of Argo whose items have names or must all hold. Metaflow writes some in the order of a
 set, so what it deployed without us would look like a change."""
 
+_HERE_ONLY: Final = frozenset({"local_root", "metadata", "owner", "path"})
+"""Of a flow's description: what another machine has otherwise."""
+
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
 
 
@@ -56,6 +59,20 @@ class Compiled:
     """Address and hash of the code package."""
 
     tags: tuple[str, ...]
+    inputs: str = ""
+    """Fingerprint of what went into the compilation; empty if that can't be known."""
+
+    reads: Mapping[str, Any] = field(default_factory=dict)
+    """What of it the flow read of its own accord, by name."""
+
+    known: Mapping[Kind, str] = field(default_factory=dict)
+    """The fingerprints of its objects, if they are on the cluster and it was not compiled anew."""
+
+    @property
+    def schedule_field(self) -> str:
+        """Where its schedule has its time; empty without one."""
+        specs = [one.body["spec"] for one in self.objects if one.kind == CRON]
+        return next(("schedules" if "schedules" in spec else "schedule" for spec in specs), "")
 
     @property
     def starts_on_events(self) -> bool:
@@ -78,7 +95,7 @@ class Compiled:
 
         The template's is that of the files as well: it is what takes them to the cluster.
         """
-        return {
+        return dict(self.known) or {
             kind: _digest([essence, self.files if kind == TEMPLATE else {}])
             for kind, essence in self.essence.items()
         }
@@ -89,17 +106,33 @@ class Compiled:
 
     def marked(self, more: Mapping[str, str]) -> "Compiled":
         """The same with annotations on every object, by which it is recognised on the cluster."""
-        files = {"flowproject/files": json.dumps(self.files)}
+        if self.known:
+            return self
+        of_template = {"flowproject/files": json.dumps(self.files), **self._inputs()}
         return replace(
             self,
             objects=tuple(
                 one.with_annotations(
                     {"flowproject/fingerprint": self.fingerprints[one.kind], **more}
-                    | (files if one.kind == TEMPLATE else {})
+                    | (of_template if one.kind == TEMPLATE else {})
                 )
                 for one in self.objects
             ),
         )
+
+    def _inputs(self) -> dict[str, str]:
+        """By what the next deployment knows the flow without compiling it."""
+        if not self.inputs:
+            return {}
+        flow = {key: value for key, value in self.flow.to_json().items() if key not in _HERE_ONLY}
+        told = {
+            "file": self.flow.path.name,
+            "flow": flow,
+            "objects": self.fingerprints,
+            "reads": self.reads,
+            "schedule_field": self.schedule_field,
+        }
+        return {"flowproject/inputs": self.inputs, "flowproject/known": json.dumps(told)}
 
 
 def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
@@ -127,6 +160,7 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
         files=answer["files"],
         package=tuple(answer["package"]),
         tags=tags,
+        reads=answer.get("reads") or {},
     )
 
 
@@ -135,7 +169,7 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
     url, sha = package or ("", "")
     # In this order: the address contains the key, and the key the hash.
     moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
-    moving |= {tag: tag.partition(":")[0] for tag in tags if tag.startswith(_MOVING_TAGS)}
+    moving |= {tag: kind for tag in tags if (kind := moving_tag(tag))}
     moving.pop("", None)
     metadata = body.get("metadata", {})
     told = {
@@ -144,6 +178,11 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
         "spec": body.get("spec", {}),
     }
     return _settled(told, moving)
+
+
+def moving_tag(tag: str) -> str:
+    """What is left of a tag that always moves; empty for one that doesn't."""
+    return tag.partition(":")[0] if tag.startswith(_MOVING_TAGS) else ""
 
 
 def _settled(value: Any, moving: Mapping[str, str]) -> Any:

@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import metaflow
+
 from flowproject import contract
 from flowproject.deploy.compiled import PACKAGE
+from flowproject.deploy.reads import Recorder
 from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
 from flowproject.flowfiles.describe import description
 from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
@@ -37,6 +40,8 @@ _DIGITS: Final = 8
 
 _MANY_FILES: Final = 100
 """So many files of a project are listed by name, more by their folders: annotations are small."""
+
+_METAFLOW: Final = Path(metaflow.__file__).resolve().parent
 
 _CODE: Final = ".mf_code/"
 """Where Metaflow puts packages, itself among them, in what it takes to the cluster."""
@@ -62,10 +67,11 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> dict[str, Any]:
     path: Path = options.file.resolve()
+    recorder = Recorder(path.parent)
 
     def create(flow: Any) -> dict[str, Any]:
         try:
-            return _create(flow, path, options)
+            return {**_create(flow, path, options), "reads": _reads(flow, recorder)}
         except Exception as error:  # noqa: BLE001  # a user's flow may raise whatever it likes
             return {"problem": problem(error, path)}
 
@@ -176,6 +182,21 @@ def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] 
     if "flowproject/fingerprint" in annotations:
         return get_username(), deployed[1]
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))
+
+
+def _reads(flow: Any, recorder: Recorder) -> dict[str, Any] | None:
+    from metaflow.system_context import system_context
+
+    package = system_context.package
+    own = {path for path, _ in package.user_tuples()}
+    others = {path for path, _ in package.path_tuples() if Path(path).is_file()} - own
+    reads = recorder.reads(flow, own, {path for path in others if not _is_known(path)})
+    return reads.to_json() if reads else None
+
+
+def _is_known(path: str) -> bool:
+    """Whether the file is one of Metaflow's, or of another package that has a version."""
+    return Path(path).is_relative_to(_METAFLOW) or "site-packages" in Path(path).parts
 
 
 def _digests() -> dict[str, str]:

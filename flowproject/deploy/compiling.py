@@ -3,15 +3,18 @@
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from flowproject.config import FILE, Deploy
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled, compiled_from
+from flowproject.deploy.inputs import Inputs
 from flowproject.errors import ConfigError
 from flowproject.flowfiles import ask_child, find_flow_files
 
@@ -43,22 +46,35 @@ def compile_flows(
     settings: Deploy,
     tags: Sequence[str] = (),
     done: Callable[[str], None] = lambda _: None,
+    *,
+    inputs: Inputs | None = None,
+    kept: Mapping[Path, Compiled] = MappingProxyType({}),
 ) -> list[Compiled | Refused]:
     """What each flow file of the root compiles to, sorted by file; files without a flow are not in.
 
-    `done` is told the name of each file that is ready.
+    `done` is told the name of each file that is ready. What `kept` has is not compiled; all else
+    gets the fingerprint of its `inputs`.
 
     Raises:
         ConfigError: if a variable is not set that has an address or a key for notifications.
     """
     options = child_options(target, settings, tags)
 
+    if inputs:
+        inputs.look()
+
     def compile_one(path: Path) -> Compiled | Refused | None:
+        if path in kept:
+            return kept[path]
+        begun = time.time()
         answer = ask_child(_CHILD, path, options, seconds=_TIME_LIMIT)
         done(path.name)
         if isinstance(answer, str):
             return Refused(path=path, reason=answer)
-        return compiled_from(answer, tuple(tags)) if "objects" in answer else None
+        if "objects" not in answer:
+            return None
+        compiled = compiled_from(answer, tuple(tags))
+        return inputs.noted(compiled, since=begun) if inputs else compiled
 
     with ThreadPoolExecutor(max_workers=settings.max_parallel) as pool:
         return [one for one in pool.map(compile_one, find_flow_files(root)) if one is not None]

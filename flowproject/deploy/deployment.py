@@ -12,9 +12,10 @@ from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled
-from flowproject.deploy.compiling import Refused, compile_flows
+from flowproject.deploy.compiled import Compiled, moving_tag
+from flowproject.deploy.compiling import Refused, child_options, compile_flows
 from flowproject.deploy.equipment import check_equipment
+from flowproject.deploy.inputs import Inputs, known_flow
 from flowproject.deploy.objects import CRON, SENSOR, Found
 from flowproject.deploy.plan import Action, make_plan, to_read
 from flowproject.deploy.readiness import Awaited, await_sensors
@@ -23,6 +24,7 @@ from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals,
 from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError, FlowprojectError
+from flowproject.flowfiles import find_flow_files
 from flowproject.listeners import record_listeners
 
 __all__ = ["Deployment"]
@@ -57,10 +59,15 @@ class Deployment:
             DeployError: if the cluster can't be asked, or names clash.
         """
         tags = (*tags_of(self.revision), *self.tags)
+        inputs = self._inputs(tags)
         with ThreadPoolExecutor(max_workers=1) as pool:
             # A cluster of thousands of templates takes a second to list them.
             listing = pool.submit(lambda: self.there)
-            results = compile_flows(self.root, self.target, self.settings, tags, tell)
+            inputs.look()
+            kept = {} if everything else self._kept(inputs, tags)
+            results = compile_flows(
+                self.root, self.target, self.settings, tags, tell, inputs=inputs, kept=kept
+            )
         # Before all else: on a cluster that does not answer, no flow compiles.
         listing.result()
         compiled = [one for one in results if isinstance(one, Compiled)]
@@ -155,12 +162,43 @@ class Deployment:
         ]
         return replace(planned, notes=(*planned.notes, *notes))
 
+    def _inputs(self, tags: Sequence[str]) -> Inputs:
+        settings = self.settings
+        named = (settings.notify_slack, settings.notify_pager_duty, settings.notify_incident_io)
+        still = [moving_tag(tag) or tag for tag in tags]
+        return Inputs(
+            self.root,
+            options=child_options(self.target, settings, still),
+            variables={*named},
+            exclude=settings.exclude,
+        )
+
+    def _kept(self, inputs: Inputs, tags: tuple[str, ...]) -> dict[Path, Compiled]:
+        """The flows that are on the cluster as compiling them would make them."""
+        ours = belonging(
+            self.there,
+            project=self.project.project_name,
+            branch=self.target.metaflow_name,
+        )
+        files = find_flow_files(self.root)
+        known = {path: flow for path in files if (flow := known_flow(path, inputs, ours, tags))}
+        scheduled = any(flow.schedule_field for flow in known.values())
+        field = self.argo.schedule_field() if scheduled else None
+        # Elsewhere than the cluster keeps it now, a schedule is written anew.
+        return {
+            path: flow
+            for path, flow in known.items()
+            if not field or flow.schedule_field in {"", field}
+        }
+
     def _as_kept(self, compiled: Sequence[Compiled]) -> Sequence[Compiled]:
         """The flows with their schedules as the cluster keeps them, whatever Metaflow was told."""
         if not any(each.kind == CRON for one in compiled for each in one.objects):
             return compiled
         field = self.argo.schedule_field()
-        return [one.with_times_in(field) for one in compiled] if field else compiled
+        if not field:
+            return compiled
+        return [one if one.known else one.with_times_in(field) for one in compiled]
 
     def _rehearsal(self, actions: Sequence[Action]) -> Rehearsal:
         return rehearse(self.argo, actions, max_parallel=self.settings.max_parallel)

@@ -5,6 +5,7 @@ tests' own process, and so do its runs as far as their first step goes: they tak
 do nothing. That is what is asked here, and costs no pods.
 """
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class Shop:
         self._moto = moto
         self._bucket = moto.bucket()
         self._numbers = count(1)
+        self._ahead = dt.timedelta()
         self._seen: set[str] = set()
         self._told: dict[str, Told] = {}
         sensors = [
@@ -141,6 +143,10 @@ class Shop:
     def arrive(self, sensor: str) -> None:
         """Put something new where the sensor looks."""
         self._moto.fill(self._bucket, {f"{sensor}/{next(self._numbers)}": b"something"})
+
+    def wait(self, minutes: int) -> None:
+        """Let time go by for the looks that follow."""
+        self._ahead += dt.timedelta(minutes=minutes)
 
     def look(self) -> dict[str, str]:
         """Look with every sensor and publish; the outcomes. A failure is raised."""
@@ -212,6 +218,7 @@ class Shop:
             store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),
             branch=self.branch,
             run="SensorFlow/1",
+            clock=lambda: dt.datetime.now(dt.UTC) + self._ahead,
         )
 
 

@@ -299,7 +299,7 @@ def test_a_flow_compiles_to_the_same_under_every_hash_seed(
         results = compile_flows(
             repository.root, repository.target("main"), load(repository.root).deploy
         )
-        told = [(one.name, one.fingerprints) for one in results if isinstance(one, Compiled)]
+        told = [repr((one.name, one.fingerprints)) for one in results if isinstance(one, Compiled)]
         assert len(told) == 2
         found.add(tuple(told))
     assert len(found) == 1

@@ -226,6 +226,7 @@ def test_a_second_deployment_changes_nothing_although_the_commit_is_another(stor
     assert deployed.code == 0, deployed.err
     assert {row[0] for row in deployed.rows.values()} == {"unchanged"}
     assert story.writes["again"] == []
+    assert "compiled" not in deployed.err, "what goes into them is the same"
 
 
 def test_a_plan_says_what_changed_and_what_goes(story: Story) -> None:
