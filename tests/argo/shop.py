@@ -8,9 +8,10 @@ do nothing. That is what is asked here, and costs no pods.
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pytest
 from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
@@ -26,7 +27,10 @@ from tests.argo.cluster import ArgoCluster, until
 from tests.deploy.conftest import Ran, Repository
 from tests.servers import Moto
 
-__all__ = ["ONE", "TWO", "Run", "Shop"]
+__all__ = ["ONE", "SENSORS", "TWO", "Run", "Shop"]
+
+_PATIENCE: Final = 240.0
+"""Seconds: a Sensor that was killed has its events again after 30."""
 
 SENSORS: Final = ("prices", "orders", "stock")
 ONE: Final = "PricesFlow"
@@ -112,6 +116,15 @@ class Shop:
         self.listen(TWO, "prices", "orders")
         repository.commit("a shop")
 
+    @classmethod
+    @contextmanager
+    def opened(cls, cluster: ArgoCluster, repository: Repository, moto: Moto) -> "Iterator[Self]":
+        """A shop whose looks in this process tell the cluster's webhook, and find S3."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
+            patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
+            yield cls(cluster, repository, moto)
+
     def listen(self, flow: str, *sensors: str) -> None:
         """Write the flow file of a listener."""
         text = _FLOW.format(name=flow, sensors=", ".join(f'"{one}"' for one in sensors))
@@ -171,9 +184,19 @@ class Shop:
 
     def settle(self) -> list[Run]:
         """What ran since the last time; waits until Sensors have done with all events."""
-        until(lambda: not self.cluster.pending())
+        until(lambda: not self.cluster.pending(), seconds=_PATIENCE)
         found = [*self._new_runs()]
         self.runs += found
+        return found
+
+    def recorded(self) -> dict[str, list[int]]:
+        """Sensor → the numbers of the changes that its journal has, in order."""
+        scene = self._scene()
+        found: dict[str, list[int]] = {}
+        for sensor in SENSORS:
+            journal = scene.journal(sensor)
+            entries = [journal.get(number) for number in range(1, journal.head().seq + 1)]
+            found[sensor] = [one.seq for one in entries if one and one.is_published]
         return found
 
     def taken(self) -> dict[tuple[str, str], list[int]]:
@@ -234,8 +257,5 @@ def _event(text: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shop(cluster: ArgoCluster, new_repository: Any, moto: Moto) -> Iterator[Shop]:
     """The project on an empty cluster, before its first deployment."""
-    repository = new_repository(flows=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
-        patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
-        yield Shop(cluster, repository, moto)
+    with Shop.opened(cluster, new_repository(flows=False), moto) as opened:
+        yield opened
