@@ -7,6 +7,7 @@ do nothing. That is what is asked here, and costs no pods.
 
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from flowproject.sensing import Scene
 from flowproject.starting.claiming import claim
 from flowproject.starting.told import Told
 from tests.argo.cluster import ArgoCluster, until
-from tests.deploy.conftest import Ran, Repository
+from tests.deploy.conftest import Argo, Ran, Repository
 from tests.servers import Moto
 
 __all__ = ["ONE", "SENSORS", "TWO", "Run", "Shop"]
@@ -53,6 +54,7 @@ endpoint_url = "{endpoint_url}"
 _DEPLOY: Final = """
 [deploy]
 image_has_packages = true
+with = ["kubernetes:image={image}"]
 """
 _FLOW: Final = """from metaflow import Parameter, step
 
@@ -110,7 +112,7 @@ class Shop:
             _SENSOR.format(name=name, bucket=self._bucket, endpoint_url=moto.endpoint_url)
             for name in SENSORS
         ]
-        config = "".join([_CONFIG, *sensors, _DEPLOY])
+        config = "".join([_CONFIG, *sensors, _DEPLOY.format(image=Argo.image)])
         (repository.root / "flowproject.toml").write_text(config)
         self.listen(ONE, "prices")
         self.listen(TWO, "prices", "orders")
@@ -182,9 +184,17 @@ class Shop:
             self.arrive(sensor)
             assert self.look()[sensor] == "changed"
 
+    def look_in_parts(self) -> tuple[float, float]:
+        """Look and publish; the seconds that each took."""
+        scene, begun = self._scene(), time.perf_counter()
+        seen = sensing.observe(scene)
+        looked = time.perf_counter()
+        sensing.raise_for_failures(sensing.publish(scene, seen))
+        return looked - begun, time.perf_counter() - looked
+
     def settle(self) -> list[Run]:
         """What ran since the last time; waits until Sensors have done with all events."""
-        until(lambda: not self.cluster.pending(), seconds=_PATIENCE)
+        until(lambda: not self.cluster.pending(), seconds=_PATIENCE, instead=self.cluster.records)
         found = [*self._new_runs()]
         self.runs += found
         return found
