@@ -28,7 +28,7 @@ from flowproject.starting import decode_parameter, pass_by, take, tell
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
-    from flowproject.change import Change
+    from flowproject.change import Change, Changes
     from flowproject.changes.progress import Progress
     from flowproject.journal import Store
     from flowproject.sources import Source
@@ -111,11 +111,15 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         return next(iter(self.changes), None)
 
     @property
-    def changes(self) -> "tuple[Change, ...]":
-        """The changes that started this run, one of each sensor it waits for, newest first."""
-        from flowproject.change import Change
+    def changes(self) -> "Changes":
+        """The changes that started this run, one of each sensor it waits for, newest first.
 
-        return tuple(Change(told, self._store) for told in self.change_events)
+        Of several sensors each is all that the sensor saw since the last run of this flow, and
+        `self.changes["orders"]` is that of the sensor `orders`.
+        """
+        from flowproject.change import Change, Changes
+
+        return Changes(Change(told, self._store) for told in self.change_events)
 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of `sql/<name>.sql`, run on the source of `[data]`.

@@ -4,16 +4,17 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final, overload
+from typing import Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
+from flowproject.changes.combining import combine
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry
-from flowproject.errors import JournalError
-from flowproject.journal import Journal, Store
+from flowproject.errors import FlowError, JournalError, closest
+from flowproject.journal import Combination, Head, Journal, Store
 from flowproject.tables.lazy import to_arrow
 
-__all__ = ["Change", "ChangedItems", "journal_of"]
+__all__ = ["Change", "ChangedItems", "Changes", "journal_of"]
 
 _SHOWN: Final = 3
 
@@ -171,7 +172,10 @@ class Change:
 
     @cached_property
     def _difference(self) -> Difference:
-        return self._journal.difference(self._entry)
+        if self._decision is not None or self.first_seq == self.seq:
+            return self._journal.difference(self._entry)
+        earlier = self._journal.all_at(Head(), range(self.first_seq, self.seq))
+        return combine([self._journal.difference(entry) for entry in (*earlier, self._entry)])
 
     @cached_property
     def _entry(self) -> Entry:
@@ -183,13 +187,17 @@ class Change:
                 allowed="The journal keeps the newest entries only; `change.value`, `.previous` "
                 "and `.counts` come with the event",
             )
-        return self._together(entry)
+        return self._decision.applied_to(entry) if self._decision else entry
 
-    def _together(self, last: Entry) -> Entry:
-        """The newest of the changes that came with the event, as it stands for all of them."""
+    @cached_property
+    def _decision(self) -> Combination | None:
+        """The decision to send just these changes together, if that is how they came here.
+
+        Otherwise the run itself took several: a flow that waits for others has not seen them yet.
+        """
         first = self._journal.get(self.first_seq) if self.first_seq < self.seq else None
-        combination = self._journal.outbox.combination(first) if first else None
-        return combination.applied_to(last) if combination else last
+        decision = self._journal.outbox.combination(first) if first else None
+        return decision if decision and decision.last == self.seq else None
 
     @cached_property
     def _journal(self) -> Journal:
@@ -201,6 +209,34 @@ class Change:
             kept: Json = getattr(self._entry, name)
             return kept
         return told
+
+
+class Changes(tuple[Change, ...]):
+    """The changes that started a run, newest first; each is also found by its sensor's name."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, which: SupportsIndex) -> Change: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> tuple[Change, ...]: ...
+
+    @overload
+    def __getitem__(self, which: str) -> Change: ...
+
+    def __getitem__(self, which: SupportsIndex | slice | str) -> Change | tuple[Change, ...]:
+        if not isinstance(which, str):
+            return super().__getitem__(which)
+        found = {change.sensor: change for change in self}
+        if which not in found:
+            raise FlowError(
+                f"No change of sensor {which!r} started this run",
+                where="self.changes",
+                allowed=f"Changes of {', '.join(found)}" if found else "It was started by hand",
+                fix=closest(which, found),
+            )
+        return found[which]
 
 
 def journal_of(event: Mapping[str, Any], store: Store) -> Journal:

@@ -6,7 +6,7 @@ shows as nothing at all: the event is dropped, and no flow starts.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
@@ -54,16 +54,26 @@ class Finding:
 class Listening:
     """The flows that inherit ours and that the event of a sensor starts.
 
-    Those that it starts `alone` must write a receipt for each of its changes. Of one that waits for
-    others `together` with it nobody can say when it is due.
+    Those that it starts `alone`, and those that wait for several sensors and nothing else (`waits`
+    says for which), must write a receipt for each of its changes. Of one that waits `together` with
+    it for what no sensor of the project sends, nobody can say when it is due.
     """
 
-    alone: tuple[str, ...]
-    together: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    together: tuple[str, ...] = ()
 
 
 def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, Listening]:
     """Sensor -> the flows that its event starts."""
+    sent = _sent(project, flows)
+    started = {
+        flow.name: tuple(dict.fromkeys(sent[known.event].name for known in flow.dependencies))
+        for flow in flows
+        if flow.inherits_ours
+        and flow.dependencies
+        and all(known.event in sent for known in flow.dependencies)
+    }
     ours = [
         (one.name, [known.event for known in one.dependencies])
         for one in flows
@@ -71,10 +81,17 @@ def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, Liste
     ]
     return {
         sensor.name: Listening(
-            alone=tuple(name for name, events in ours if events == [event]),
-            together=tuple(name for name, events in ours if event in events and len(events) > 1),
+            alone=tuple(flow for flow, names in started.items() if names == (sensor.name,)),
+            waits={
+                flow: names
+                for flow, names in started.items()
+                if sensor.name in names and len(names) > 1
+            },
+            together=tuple(
+                name for name, events in ours if event in events and name not in started
+            ),
         )
-        for event, sensor in _sent(project, flows).items()
+        for event, sensor in sent.items()
     }
 
 

@@ -35,8 +35,9 @@ def record_listeners(
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
         journal.outbox.record_listeners(
-            names.alone,
+            (*names.alone, *names.waits),
             by=by,
+            waits=names.waits,
             together=names.together,
             deployed=dict.fromkeys(forgotten, now),
             now=now,

@@ -49,7 +49,7 @@ class World:
 
     @property
     def journal(self) -> Journal:
-        return self.scene.journal("files")
+        return self.scene.journal(self.sensor.name)
 
     def tick(self) -> Tick:
         [seen] = sensing.publish(self.scene, sensing.observe(self.scene))
@@ -65,8 +65,8 @@ class World:
         self.now += minutes * MINUTE
         return self.tick()
 
-    def listen(self, *flows: str) -> None:
-        self.journal.outbox.record_listeners(flows, by="test")
+    def listen(self, *flows: str, waits: dict[str, tuple[str, ...]] | None = None) -> None:
+        self.journal.outbox.record_listeners(flows, by="test", waits=waits)
 
     def take(self, payload: dict[str, Any], flow: str = "StarterFlow", run: str = "1") -> str:
         """A run of a flow takes an event, or finds another that has: the run that stands."""

@@ -57,7 +57,6 @@ class Ours:
         self._story = story
         self._last: Tick | None = None
         self._memos: list[bytes] = []
-        self._told: dict[str, Told] = {}
 
     @property
     def _journal(self) -> Journal:
@@ -96,9 +95,8 @@ class Ours:
 
     def claims(self, store: Any, start: Start) -> bool:
         """Whether the change is this run's, as `BaseFlow` finds out before its first step."""
-        self._told[start.origin] = this = Told(changes=[start.payload["change"]], run=start.origin)
-        claims = claim(this, flow=start.flow, store=store, told_to=self._told.__getitem__)
-        return any(one.receipt.run == start.origin for one in claims)
+        this = Told(changes=[start.payload["change"]], run=start.origin)
+        return not claim(this, flow=start.flow, store=store).nothing_because
 
     def do(self, start: Start) -> None:
         """The work, for each change that the event tells of."""

@@ -8,7 +8,7 @@ from flowproject.changes.encoding import ascii_json, encode, encode_whole
 from flowproject.changes.entry import FORMAT, Entry
 from flowproject.changes.limits import PAYLOAD_LIMIT, VALUE_LIMIT
 
-__all__ = ["METAFLOW_KEYS", "payload"]
+__all__ = ["METAFLOW_KEYS", "facts", "payload"]
 
 METAFLOW_KEYS: Final = ("generated-by-metaflow", "id", "name", "timestamp", "utc_date")
 """Payload keys that every event has, because Metaflow puts them there."""
@@ -29,7 +29,22 @@ def payload(
     from the journal. What is small stays, because leaving it out would not help. Whatever comes
     from data is encoded, so that a flow may map any key of it.
     """
-    change: dict[str, Json] = {
+    change = facts(entry, location=location, attempt=attempt, first_seq=first_seq)
+    value = encode_whole(entry.value)
+    if _size(value) > VALUE_LIMIT:
+        value = encode_whole(_left_out(entry.value))
+    for name in _OPTIONAL:
+        message = {"id": entry.id, payload_key: value, "change": encode(change)}
+        if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
+            return message
+        if _size(encode(change[name])) > _SMALL:
+            change[name] = _left_out(change[name])
+    return {"id": entry.id, payload_key: value, "change": encode(change)}
+
+
+def facts(entry: Entry, *, location: str, attempt: int, first_seq: int) -> dict[str, Json]:
+    """What a run is told of a change, of whatever size; the arguments are those of `payload`."""
+    return {
         "v": FORMAT,
         "id": entry.id,
         "project": entry.project,
@@ -49,16 +64,6 @@ def payload(
         "run": entry.run,
         "entry": location,
     }
-    value = encode_whole(entry.value)
-    if _size(value) > VALUE_LIMIT:
-        value = encode_whole(_left_out(entry.value))
-    for name in _OPTIONAL:
-        message = {"id": entry.id, payload_key: value, "change": encode(change)}
-        if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
-            return message
-        if _size(encode(change[name])) > _SMALL:
-            change[name] = _left_out(change[name])
-    return {"id": entry.id, payload_key: value, "change": encode(change)}
 
 
 def _left_out(value: Json) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from flowproject.journal.failures import DamagedEntryError, Superseded
 from flowproject.journal.heads import Head, HeadMemo
 from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
-from flowproject.journal.outbox import Mark, Outbox
+from flowproject.journal.outbox import Awaited, Mark, Outbox
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store
@@ -181,6 +181,11 @@ class Journal:
         return self._receipts.claim(
             Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
         )
+
+    def awaited(self) -> tuple[Awaited, ...]:
+        """The events whose receipts a tick was awaiting when it last said so: one request."""
+        known = self._head_memo.read()
+        return known.awaited if known else ()
 
     def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
         """Attempt and flow of each receipt for this change: one request."""

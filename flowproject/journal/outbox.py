@@ -134,12 +134,14 @@ class Sending:
 class Listeners:
     """The flows that the events of a sensor start, as far as somebody has recorded them.
 
-    `flows` start for this sensor alone, and are expected to write receipts. `together` wait for
-    others besides: flow → since when it waits for this one. `deployed` says when the bus last
-    forgot what waited for a flow, and began to hear anew.
+    `flows` start for sensors alone, and are expected to write receipts; `waits` are the sensors,
+    this one and others, of which such a flow waits for all. `together` wait for events of others
+    besides: flow → since when it waits for this one. `deployed` says when the bus last forgot what
+    waited for a flow, and began to hear anew.
     """
 
     flows: tuple[str, ...] = ()
+    waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     together: Mapping[str, dt.datetime] = field(default_factory=dict)
     deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
 
@@ -242,23 +244,17 @@ class Outbox:
         """The numbers of all entries for which nothing is left to do."""
         return frozenset(leading_numbers(self._store.keys(self._layout.delivered)))
 
-    def listeners(self) -> tuple[str, ...]:
+    def listeners(self) -> Listeners:
         """The flows that are expected to write receipts; none if nobody recorded any.
 
         Raises:
             JournalError: if what was recorded is damaged.
         """
-        return self.known_listeners().flows
-
-    def known_listeners(self) -> Listeners:
-        """All that is recorded of who listens.
-
-        Raises:
-            JournalError: if what was recorded is damaged.
-        """
         document = self._read(self._layout.listeners) or {}
+        waits = {str(flow): tuple(names) for flow, names in document.get("waits", {}).items()}
         return Listeners(
             flows=tuple(document.get("flows", ())),
+            waits=waits,
             together=_moments(document.get("together", {})),
             deployed=_moments(document.get("deployed", {})),
         )
@@ -268,26 +264,30 @@ class Outbox:
         flows: Collection[str],
         by: str,
         *,
+        waits: Mapping[str, Sequence[str]] | None = None,
         together: Collection[str] = (),
         deployed: Mapping[str, dt.datetime] | None = None,
         now: dt.datetime | None = None,
     ) -> None:
         """Record the flows that are expected to write receipts, in the place of those before.
 
-        `together` are those that wait for others besides, some of them since `now`, and `deployed`
-        says of which flows the bus has forgotten what waited for them.
+        `waits` says for which sensors some of them wait. `together` are those that wait for other
+        events besides, some of them since `now`, and `deployed` says of which flows the bus has
+        forgotten what waited for them.
         """
         try:
-            before = self.known_listeners()
+            before = self.listeners()
         except JournalError:
             before = Listeners()  # What is damaged is written anew.
         listening = {*flows, *together}
         since = {flow: before.together.get(flow, now) for flow in together}
         moments = {**before.deployed, **(deployed or {})}
+        known: dict[str, Json] = {flow: [*names] for flow, names in sorted((waits or {}).items())}
         content = sealed(
             {
                 "flows": [*sorted(flows)],
                 "by": by,
+                **({"waits": known} if known else {}),
                 **_noted("together", since),
                 **_noted(
                     "deployed", {flow: moments[flow] for flow in moments if flow in listening}

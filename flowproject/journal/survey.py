@@ -26,6 +26,7 @@ class Survey:
     """What the names of a journal's objects tell, at the moment of the listing.
 
     `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
+    `listeners` are the flows that are expected to take changes; `waits`: see `Listeners`.
     """
 
     def __init__(self, keys: Iterable[str], outbox: Outbox, receipts: Receipts) -> None:
@@ -40,7 +41,8 @@ class Survey:
             self._inside[kind][int(seq), name].append((int(attempt or 0), rest or ""))
         self.numbers = tuple(sorted(entry_numbers(keys), reverse=True))
         self.ids = dict(self._inside["published"].keys())
-        self.listeners = frozenset(outbox.listeners())
+        known = outbox.listeners()
+        self.listeners, self.waits = frozenset(known.flows), known.waits
         self._read: dict[_Named, tuple[tuple[Sending, ...], tuple[Receipt, ...]]] = {}
 
     def mark(self, entry: Entry) -> Mark | None:
@@ -55,6 +57,14 @@ class Survey:
     def receivers(self, mark: Mark) -> frozenset[tuple[int, str]]:
         """Attempt and flow of each receipt for the event of a mark; no request."""
         return frozenset(self._inside["receipts"].get((mark.seq, mark.id), ()))
+
+    def taken_by(self, flow: str) -> dict[int, str]:
+        """Number and id of each change of whose first attempt this flow has a receipt."""
+        return {
+            seq: name
+            for (seq, name), receivers in self._inside["receipts"].items()
+            if (1, flow) in receivers
+        }
 
     def sendings(self, mark: Mark) -> tuple[Sending, ...]:
         """All sendings of the event of a mark, in order; `number` 0 where an attempt was opened."""

@@ -30,7 +30,8 @@ class Chain:
 
     `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
-    sent again or, after the last sending, given up; empty where the next tick sends it.
+    sent again or, after the last sending, given up; empty where the next tick sends it. `waiting`
+    are those of the missing that wait for other sensors too, and may rightly not have started.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
@@ -41,6 +42,7 @@ class Chain:
     sendings: tuple[Sending, ...] = ()
     receipts: tuple[Receipt, ...] = ()
     missing: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
     due: str = ""
     late_since: str = ""
 
@@ -52,11 +54,15 @@ class Chain:
     @property
     def in_words(self) -> str:
         """The state in a few words."""
-        flows = ", ".join(self.missing)
+        flows = ", ".join(
+            f"{flow} (which waits for others too)" if flow in self.waiting else flow
+            for flow in self.missing
+        )
         sent = f"sent, awaits {flows}" if flows else "sent by the next tick"
         if self.late_since:
+            late = ", ".join(flow for flow in self.missing if flow not in self.waiting)
             since = f"{dt.datetime.fromisoformat(self.late_since):%Y-%m-%d %H:%M %Z}"
-            sent = f"sent, no run of {flows} has started since {since}"
+            sent = f"sent, no run of {late} has started since {since}"
         told = {
             "sent": sent,
             "undelivered": f"undelivered, {flows} has not started",
@@ -80,6 +86,7 @@ class Chain:
             "sendings": [asdict(sending) for sending in self.sendings],
             "receipts": [receipt.to_json() for receipt in self.receipts],
             "missing": [*self.missing],
+            "waiting": [*self.waiting],
             "due": self.due,
             "late_since": self.late_since,
         }
@@ -104,8 +111,11 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     missing = _missing(survey, entry, mark, attempt)
     receipts = survey.receipts(mark)
     taken = any(number == attempt for number, _ in survey.receivers(mark))
-    state, due = _state(current, missing=missing, taken=taken, patience=patience, now=now)
-    is_late = current and missing and _is_late(current[0], patience, now)
+    waiting = tuple(flow for flow in missing if flow in survey.waits)
+    state, due = _state(
+        current, missing=missing, waiting=waiting, taken=taken, patience=patience, now=now
+    )
+    is_late = current and missing != waiting and _is_late(current[0], patience, now)
     return Chain(
         entry=entry,
         state=state,
@@ -114,6 +124,7 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         sendings=sendings,
         receipts=receipts,
         missing=missing,
+        waiting=waiting,
         due=due,
         late_since=current[0].at if is_late else "",
     )
@@ -150,6 +161,7 @@ def _state(
     sendings: list[Sending],
     *,
     missing: tuple[str, ...],
+    waiting: tuple[str, ...],
     taken: bool,
     patience: Patience,
     now: dt.datetime,
@@ -158,6 +170,8 @@ def _state(
         return "sent", ""
     if not missing:
         return ("delivered" if taken else "no listener"), ""
+    if waiting == missing and len(sendings) == 1:
+        return "sent", ""  # it is sent again when what else they wait for has been sent
     last = dt.datetime.fromisoformat(sendings[-1].at)
     if next_move(len(sendings), last, patience, now) == "give up":
         return "undelivered", ""

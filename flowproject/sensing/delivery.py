@@ -6,15 +6,16 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import heard_from, in_ranges, next_move, room_at
+from flowproject.changes.delivery import Move, heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
+from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -29,7 +30,6 @@ from flowproject.journal import (
     Sendings,
 )
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -82,6 +82,10 @@ def deliver(
     return _Delivery(scene, sensor, journal, head).work(most)
 
 
+_Receivers = Mapping[tuple[int, str], Collection[tuple[int, str]]]
+"""By number and id of an event: attempt and flow of each receipt."""
+
+
 class _Delivery:
     """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
@@ -99,6 +103,9 @@ class _Delivery:
         self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
+        self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
+        self._looked_at: list[Awaited] = []
+        self._receivers: _Receivers = {}
 
     def work(self, most: int | None) -> Backlog:
         """What is left after the pass, which sends `most` changes or so for the first time."""
@@ -126,7 +133,7 @@ class _Delivery:
 
     @once
     def _listeners(self) -> Listeners:
-        return self._outbox.known_listeners()
+        return self._outbox.listeners()
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
         """How many of these still wait, and why they are held back if they are.
@@ -315,8 +322,12 @@ class _Delivery:
 
     def _see_to(self, events: Sequence[Awaited]) -> None:
         """See whether every listener has started for these; those that are overdue, send again."""
-        receivers = self._journal.receivers_from(min(one.mark.seq for one in events))
-        left = [self._urged(one, receivers.get((one.mark.seq, one.mark.id), ())) for one in events]
+        self._looked_at = sorted(events, key=lambda one: one.mark.seq)
+        self._receivers = self._journal.receivers_from(self._looked_at[0].mark.seq)
+        left = [
+            self._urged(one, self._receivers.get((one.mark.seq, one.mark.id), ()))
+            for one in self._looked_at
+        ]
         others = [one for one in self._head.awaited if one not in events]
         self._head = replace(
             self._head,
@@ -344,22 +355,71 @@ class _Delivery:
         if not missing and not unheard:
             self._closed.append(one)
             return None
-        if any(self._is_due(one, flow) for flow in missing | unheard):
+        if any(self._is_forgotten(one, flow) for flow in missing | unheard):
             return self._send_again(one)
-        if not missing:
-            return one
-        patience = patience_of(self._sensor)
-        move = next_move(one.sendings.count, one.sendings.last, patience, self._now)
-        if move == "send":
+        moves = {flow: self._move(one, flow) for flow in missing}
+        given_up = frozenset(flow for flow, move in moves.items() if move == "give up")
+        late = frozenset(flow for flow in missing if self._has_all(flow))
+        is_sent = "send" in moves.values()
+        if is_sent:
             one = self._send_again(one)
-        if move == "give up":
-            self._given_up.append((one, missing))
-        elif move == "send" or one.sendings.count > 1:
-            self._late.append((one, missing))
+        if given_up:
+            self._given_up.append((one, given_up))
+        elif late and (is_sent or one.sendings.count > 1):
+            self._late.append((one, late))
         return one
 
+    def _move(self, one: Awaited, flow: str) -> Move:
+        """What to do for a flow that lacks an event."""
+        patience = patience_of(self._sensor)
+        if flow not in self._listeners.waits:
+            return next_move(one.sendings.count, one.sendings.last, patience, self._now)
+        since = self._complete_since(flow)
+        if since is None:
+            return "wait"
+        # A run has all since the last one, so what it lacks is sent again by the newest event.
+        newest = self._lacked_by(flow)[-1]
+        last = max(newest.sendings.last, since)
+        move = next_move(newest.sendings.count, last, patience, self._now)
+        return move if one.mark.id == newest.mark.id or move == "give up" else "wait"
+
+    def _has_all(self, flow: str) -> bool:
+        """Whether a flow has been sent all that it waits for, so that a run should have started."""
+        return flow not in self._listeners.waits or self._complete_since(flow) is not None
+
+    def _complete_since(self, flow: str) -> dt.datetime | None:
+        """Since when a flow that waits for several sensors has all; None if it lacks some.
+
+        The events that it has not taken may have been lost, or a loop that held one has ended. They
+        are sent again by the sensor that was first to send one, then by the next: the others are
+        still held, as a rule, and would start the flow a second time.
+        """
+        mine = _sent_first(self._lacked_by(flow)[0])
+        names = [name for name in self._listeners.waits[flow] if name != self._sensor.name]
+        others = [self._sent_to(name, flow) for name in names]
+        moments = [moment for moment in others if moment]
+        if len(moments) < len(others):
+            return None
+        ahead = sum(moment < mine for moment in moments)
+        wait = ahead * dt.timedelta(seconds=self._sensor.receipt_timeout)
+        return max([mine, *moments]) + wait
+
+    def _lacked_by(self, flow: str) -> list[Awaited]:
+        """The events under way that a flow has not taken, oldest first."""
+        return _lacking(self._looked_at, self._receivers, flow)
+
+    def _sent_to(self, sensor: str, flow: str) -> dt.datetime | None:
+        """Since when an event of another sensor waits for a flow to take it; None if none does."""
+        if (sensor, flow) not in self._waiting:
+            journal = self._scene.journal(sensor)
+            events = [one for one in journal.awaited() if flow in one.mark.listeners]
+            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            lacking = _lacking(events, receivers, flow)
+            self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
+        return self._waiting[sensor, flow]
+
     def _unheard(self, one: Awaited) -> frozenset[str]:
-        """The flows that wait for several events, and of which this one was perhaps forgotten.
+        """The flows that wait for events of others too, and of which this was perhaps forgotten.
 
         When they should start nobody can say, so no receipt of theirs is awaited. But they were
         deployed anew after it was sent, or when it was.
@@ -373,10 +433,14 @@ class _Delivery:
             and one.sendings.last < heard
         )
 
-    def _is_due(self, one: Awaited, flow: str) -> bool:
-        """Whether the flow hears again, and this event was sent before that."""
+    def _is_forgotten(self, one: Awaited, flow: str) -> bool:
+        """Whether the bus forgot the event for this flow, which hears again."""
         heard = self._heard_from(flow)
-        return heard is not None and one.sendings.last < heard <= self._now
+        if heard is None or not one.sendings.last < heard <= self._now:
+            return False
+        # Of a flow that waits for others too the newest event alone had waited.
+        waits = flow in self._listeners.waits
+        return not waits or one.mark.id == self._lacked_by(flow)[-1].mark.id
 
     def _heard_from(self, flow: str) -> dt.datetime | None:
         deployed = self._listeners.deployed.get(flow)
@@ -447,6 +511,20 @@ def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
         f"no run of {flows} has started for change {oldest.mark.seq}, which was sent at "
         f"{since:%Y-%m-%d %H:%M %Z} and again since{others}. {likely_causes(flows)}"
     )
+
+
+def _lacking(events: Sequence[Awaited], receivers: _Receivers, flow: str) -> list[Awaited]:
+    """Those of the events that were for a flow, and that it has not taken."""
+    return [
+        one
+        for one in events
+        if flow in one.mark.listeners
+        and (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
+    ]
+
+
+def _sent_first(one: Awaited) -> dt.datetime:
+    return dt.datetime.fromisoformat(one.mark.published_at)
 
 
 def _undelivered(

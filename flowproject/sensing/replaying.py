@@ -53,7 +53,7 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
     except DeliveryError:
         journal.outbox.forget_sending(mark, attempt=attempt, number=number)
         raise
-    listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners())
+    listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners().flows)
     return Replay(mark=mark, attempt=attempt, awaited=tuple(sorted(listening)))
 
 
@@ -81,6 +81,7 @@ def _sent(found: Found) -> Mark:
 def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]:
     """The attempt to send, and the how many-eth sending of it this is."""
     known = found.journal.outbox.sendings(mark)
-    if found.chain.missing or not known.count:
+    # One that waits for other sensors too has not started, and that is as it should be.
+    if {*found.chain.missing} - {*found.chain.waiting} or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1

@@ -1,13 +1,15 @@
-"""What changes that piled up come to, when they are sent as one event."""
+"""What several changes in a row come to: those that piled up, or that a flow has not seen yet."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flowproject.changes.combining import combine
+from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry
 from flowproject.journal import Combination, Journal
 from flowproject.sensing.look import sample
 
-__all__ = ["together"]
+__all__ = ["combined", "together"]
 
 
 def together(journal: Journal, group: Sequence[Entry]) -> Combination:
@@ -16,26 +18,43 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
     """
-    first, last = group[0], group[-1]
     if len(group) == 1:
-        return Combination(
-            first=first.seq,
-            last=first.seq,
-            reason=first.reason,
-            previous=first.previous,
-            counts=first.counts,
-            sample=first.sample,
-            difference=first.difference,
-        )
+        return _alone(group[0])
+    combination, difference = combined(journal, group)
+    if not any(entry.difference for entry in group):
+        return combination
+    return replace(combination, difference=journal.write_difference(group[-1].seq, difference))
+
+
+def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Difference]:
+    """The combination of some entries in a row, and its difference, of which nothing is written.
+
+    Raises:
+        DamagedTableError: if the table of one of them is gone or can't be read.
+    """
+    first, last = group[0], group[-1]
     difference = combine([journal.difference(entry) for entry in group])
-    return Combination(
+    if len(group) == 1:
+        return _alone(first), difference
+    combination = Combination(
         first=first.seq,
         last=last.seq,
         reason=f"{len(group)} changes at once; the last: {last.reason}",
         previous=first.previous,
         counts=difference.counts,
         sample=sample(difference),
-        difference=journal.write_difference(last.seq, difference)
-        if any(entry.difference for entry in group)
-        else "",
+        difference="",
+    )
+    return combination, difference
+
+
+def _alone(entry: Entry) -> Combination:
+    return Combination(
+        first=entry.seq,
+        last=entry.seq,
+        reason=entry.reason,
+        previous=entry.previous,
+        counts=entry.counts,
+        sample=entry.sample,
+        difference=entry.difference,
     )

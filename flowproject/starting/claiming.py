@@ -5,20 +5,32 @@ nothing to claim need not wait for it.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from flowproject.change import journal_of
-from flowproject.journal import Journal, Receipt, Store
+from flowproject.changes.entry import Entry
+from flowproject.changes.payload import facts
+from flowproject.journal import (
+    DamagedEntryError,
+    DamagedTableError,
+    Head,
+    Journal,
+    Receipt,
+    Store,
+    Survey,
+)
+from flowproject.sensing.together import combined
 from flowproject.starting.told import Told
 
-__all__ = ["Claim", "claim"]
+__all__ = ["Claim", "Taken", "claim"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Which run has a change of `sensor`: the receipt that stands, or that a run is to write."""
+    """Which run has a change of `sensor`: the receipt that stands."""
 
     sensor: str
     receipt: Receipt
@@ -33,30 +45,40 @@ class Claim:
         )
 
 
-def claim(
-    this: Told, *, flow: str, store: Store, told_to: Callable[[str], Told]
-) -> tuple[Claim, ...]:
-    """Which run has each of the changes; those that no run had are claimed.
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a run has: the changes that it goes on with, and those that another run has.
 
-    `told_to` gives what another run was told. Who has one change has, or is to have, all that it
-    was told of: of two runs that start for the same changes, only one is to work.
+    `nothing_because` says why it does nothing; empty if it goes on.
+    """
+
+    changes: list[dict[str, Any]]
+    others: tuple[Claim, ...] = ()
+    nothing_because: str = ""
+
+
+def claim(this: Told, *, flow: str, store: Store) -> Taken:
+    """What the run has, after it has claimed what no other run of the flow had.
+
+    Of one sensor that is the change that it was told of. A run that was told of several sensors has
+    all that each of them recorded since the last run of its flow, whichever of their events arrived
+    last; and nothing, if that is not so of all of them.
 
     Raises:
         JournalError: if it can't be told which run has a change.
     """
-    claims: list[Claim] = []
-    # In one order, so that of such runs the one that has the first change is to have them all.
-    for change in sorted(this.changes, key=lambda change: (change["sensor"], change["seq"])):
-        wanted = _wanted(change, flow=flow, run=this.run)
-        others = {one.receipt.run: one.receipt for one in claims if one.receipt.run != this.run}
-        ahead = [other for run, other in others.items() if _is_told(told_to(run), wanted)]
-        receipt = (
-            replace(wanted, run=ahead[0].run, at=ahead[0].at)
-            if ahead
-            else _claimed(journal_of(change, store), wanted)
+    if len({change["sensor"] for change in this.changes}) > 1:
+        return _claim_of_all(this, flow=flow, store=store)
+    claims = [
+        Claim(
+            sensor=change["sensor"],
+            receipt=_claimed(journal_of(change, store), _wanted(change, flow=flow, run=this.run)),
         )
-        claims.append(Claim(sensor=change["sensor"], receipt=receipt))
-    return tuple(claims)
+        for change in this.changes
+    ]
+    others = tuple(one for one in claims if one.receipt.run != this.run)
+    reasons = " ".join(one.in_words for one in others) if len(others) == len(claims) else ""
+    return Taken(changes=this.changes, others=others, nothing_because=reasons)
 
 
 def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
@@ -82,10 +104,148 @@ def _wanted(change: Mapping[str, Any], *, flow: str, run: str) -> Receipt:
     )
 
 
-def _is_told(other: Told, wanted: Receipt) -> bool:
-    told = ((change["id"], _attempt(change)) for change in other.changes)
-    return (wanted.id, wanted.attempt) in told
-
-
 def _attempt(change: Mapping[str, Any]) -> int:
     return int(change.get("attempt", 1))
+
+
+# ----------------------------------------------------------------------------- of several sensors
+
+
+def _claim_of_all(this: Told, *, flow: str, store: Store) -> Taken:
+    """All that each sensor recorded since the flow's last run.
+
+    The oldest change of the first sensor is the gate: of runs that start side by side the one that
+    has it is to have everything.
+    """
+    sensors = [
+        _Unseen(change, journal_of(change, store), flow, this.run)
+        for change in sorted(this.changes, key=lambda change: change["sensor"])
+    ]
+    # Who has a receipt goes on, whatever others took while it was dead: nobody else has that.
+    if not any(sensor.is_begun for sensor in sensors):
+        for sensor in sensors:
+            if not sensor.entries:
+                return Taken(changes=this.changes, nothing_because=sensor.nothing_new)
+        gate = sensors[0].claim_first()
+        if gate.receipt.run != this.run:
+            return Taken(changes=this.changes, others=(gate,), nothing_because=gate.in_words)
+    others = [other for sensor in sensors for other in sensor.claim_the_rest()]
+    told = {sensor.name: sensor.told() for sensor in sensors if sensor.entries}
+    return Taken(
+        changes=[told[one["sensor"]] for one in this.changes if one["sensor"] in told],
+        others=tuple(others),
+    )
+
+
+class _Unseen:
+    """The changes of one sensor that no other run of a flow has had, oldest first.
+
+    `is_begun`: the run has a receipt for one of them already, from before it was tried again.
+    """
+
+    def __init__(self, told: Mapping[str, Any], journal: Journal, flow: str, run: str) -> None:
+        self.name = str(told["sensor"])
+        self._told = told
+        self._journal = journal
+        self._flow = flow
+        self._run = run
+        self._last: Receipt | None = None
+        self.is_begun = False
+        self.entries = self._replayed() if _attempt(told) > 1 else self._since_last_run()
+
+    @property
+    def nothing_new(self) -> str:
+        """Why a run that waits for this sensor has nothing to do."""
+        last = self._last
+        since = f"since run {last.run} took change {last.seq} at {last.at}" if last else ""
+        return (
+            f"sensor {self.name!r} has not changed {since}, and this flow waits until all of its "
+            "sensors have".replace("  ", " ")
+        )
+
+    def claim_first(self) -> Claim:
+        """Who has the oldest of them."""
+        return self._claim(self.entries[0])
+
+    def claim_the_rest(self) -> list[Claim]:
+        """What others have of them after all; the entries are then without it."""
+        claims = self._journal.concurrently([partial(self._claim, one) for one in self.entries])
+        others = [one for one in claims if one.receipt.run != self._run]
+        lost = {one.receipt.seq for one in others}
+        self.entries = [entry for entry in self.entries if entry.seq not in lost]
+        return others
+
+    def told(self) -> dict[str, Any]:
+        """What the run is told of them: what they come to together."""
+        first, last = self.entries[0], self.entries[-1]
+        told = (self._told.get("first_seq", self._told["seq"]), self._told["seq"])
+        if (first.seq, last.seq) == told:
+            return {**self._told}
+        try:
+            entry = combined(self._journal, self.entries)[0].applied_to(last)
+        except DamagedTableError as damage:
+            # The facts of the newest are right, and whoever asks for the items is told this again.
+            entry = replace(last, reason=f"{last.reason} ({damage})")
+        return facts(
+            entry,
+            location=self._journal.entry_key(last.seq),
+            attempt=_attempt(self._told),
+            first_seq=first.seq,
+        )
+
+    def _claim(self, entry: Entry) -> Claim:
+        change = {"seq": entry.seq, "id": entry.id, "attempt": _attempt(self._told)}
+        wanted = _wanted(change, flow=self._flow, run=self._run)
+        return Claim(sensor=self.name, receipt=_claimed(self._journal, wanted))
+
+    def _replayed(self) -> list[Entry]:
+        """The change that is replayed, if no other run has this attempt."""
+        seq, name = int(self._told["seq"]), str(self._told["id"])
+        receipts = self._journal.receipts(seq, name)
+        taken = [(one.attempt, one.flow) for one in receipts if one.run != self._run]
+        self._last = next((one for one in receipts if one.run != self._run), None)
+        self.is_begun = any(one.run == self._run for one in receipts)
+        entry = self._journal.get(seq)
+        return [entry] if entry and (_attempt(self._told), self._flow) not in taken else []
+
+    def _since_last_run(self) -> list[Entry]:
+        """Up to the change of the event, or if that was taken, up to the newest that was sent."""
+        survey = self._journal.survey()
+        found = self._up_to(int(self._told["seq"]), survey)
+        return found or self._up_to(max(survey.ids, default=0), survey)
+
+    def _up_to(self, newest: int, survey: Survey) -> list[Entry]:
+        """The changes after the last that another run of the flow has, up to this number."""
+        taken = survey.taken_by(self._flow)
+        for seq in sorted((seq for seq in taken if seq <= newest), reverse=True):
+            receipt = self._receipt(seq, taken[seq])
+            if receipt is None or receipt.run != self._run:
+                self._last = receipt
+                return self._changes(survey, after=seq, newest=newest)
+            self.is_begun = True
+        entries = self._changes(survey, after=0, newest=newest)
+        marks = self._journal.concurrently([partial(survey.mark, entry) for entry in entries])
+        # Before its first run: those that were sent when the flow was known to listen.
+        strange = [
+            number
+            for number, mark in enumerate(marks)
+            if mark and self._flow not in mark.listeners and entries[number].seq not in taken
+        ]
+        # A flow that nobody has recorded is told of the newest.
+        return entries[max(strange, default=-1) + 1 :] or entries[-1:]
+
+    def _receipt(self, seq: int, name: str) -> Receipt | None:
+        """The flow's receipt for the first attempt; None if it is damaged."""
+        receipts = self._journal.receipts(seq, name)
+        return next((one for one in receipts if (one.attempt, one.flow) == (1, self._flow)), None)
+
+    def _changes(self, survey: Survey, *, after: int, newest: int) -> list[Entry]:
+        numbers = [seq for seq in reversed(survey.numbers) if after < seq <= newest]
+        found = self._journal.concurrently([partial(self._readable, seq) for seq in numbers])
+        return [entry for entry in found if entry and entry.is_published]
+
+    def _readable(self, seq: int) -> Entry | None:
+        try:
+            return self._journal.at(Head(), seq)
+        except DamagedEntryError:
+            return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaflow import current
 
 from flowproject.secrecy import safe
-from flowproject.starting.told import Told, events, note, told, told_to
+from flowproject.starting.told import Told, events, note, told
 
 if TYPE_CHECKING:
     from flowproject.journal import Store
@@ -46,21 +46,18 @@ def _begin(flow: Any, open_store: Callable[[], "Store"]) -> None:
     flow.change_events = this.changes
     if this.changes:
         note(this)
-        flow.change_claim = _claim(this, open_store(), first_step)
+        flow.change_events, flow.change_claim = _claim(this, open_store())
     elif reasons := _reasons_of_runs_before():
         flow.change_claim = _document(this.run, reasons)
 
 
-def _claim(this: Told, store: "Store", first_step: str) -> dict[str, Any]:
+def _claim(this: Told, store: "Store") -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from flowproject.starting.claiming import claim
 
-    claims = claim(
-        this, flow=current.flow_name, store=store, told_to=lambda run: told_to(run, first_step)
-    )
-    others = [one for one in claims if one.receipt.run != this.run]
-    reasons = [one.in_words for one in others] if len(others) == len(claims) else []
-    taken = [{"sensor": one.sensor, **one.receipt.to_json()} for one in others]
-    return _document(this.run, reasons, taken)
+    found = claim(this, flow=current.flow_name, store=store)
+    others = [{"sensor": one.sensor, **one.receipt.to_json()} for one in found.others]
+    reasons = [found.nothing_because] if found.nothing_because else []
+    return found.changes, _document(this.run, reasons, others)
 
 
 def _reasons_of_runs_before() -> list[str]:

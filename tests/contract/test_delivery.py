@@ -178,6 +178,100 @@ def test_a_note_that_another_tick_takes_back_is_no_sending(world: World, bus: Bu
     assert numbers(bus) == [2, 2]
 
 
+# ------------------------------------------------------------- flows that wait for several sensors
+
+JOIN = {"JoinFlow": ("files", "rates")}
+
+
+@pytest.fixture
+def rates(tmp_path: Path, store: Store) -> World:
+    """A second sensor of the same project."""
+    root = tmp_path / "rates"
+    (root / "data").mkdir(parents=True)
+    world = World(root, store, Sensor(name="rates", data=FilesData(path="data"), event_name="r"))
+    world.tick()
+    world.listen("JoinFlow", waits=JOIN)
+    return world
+
+
+def both_later(world: World, rates: World, minutes: float) -> tuple[str, str]:
+    """What the ticks of both sensors could not deliver."""
+    rates.now = world.now = world.now + minutes * MINUTE
+    return world.tick().undelivered, rates.tick().undelivered
+
+
+def sent(bus: Bus) -> list[tuple[str, int]]:
+    return [(one["change"]["sensor"], one["change"]["seq"]) for one in bus.payloads]
+
+
+@pytest.mark.usefixtures("rates")
+def test_who_waits_for_another_sensor_too_is_not_overdue_before_that_has_changed(
+    world: World, bus: Bus
+) -> None:
+    world.listen("JoinFlow", waits=JOIN)
+    world.change()
+    counting = CountingStore(world.store)
+    quiet = replace(world, store=counting)
+    for _ in range(3):
+        assert quiet.later(5000).undelivered == ""
+    assert sent(bus) == [("files", 2)]
+    assert world.journal.head().unsettled == (2,), "it is not settled either"
+    counting.requests.clear()
+    quiet.tick()
+    assert len(counting.requests) == 6, "one more, which tells that the other has not changed"
+    told = sensing.find_change(world.scene, "files/2").chain
+    assert told.in_words == "sent, awaits JoinFlow (which waits for others too)"
+
+
+def test_when_all_have_changed_a_lost_half_is_sent_again_the_older_one_first(
+    world: World, rates: World, bus: Bus
+) -> None:
+    world.listen("JoinFlow", waits=JOIN)
+    world.change()
+    rates.now = world.now = world.now + 5000 * MINUTE
+    rates.change()
+    assert sent(bus) == [("files", 2), ("rates", 2)]
+    both_later(world, rates, 14)
+    assert len(sent(bus)) == 2, "it has the time that every flow has"
+    both_later(world, rates, 2)
+    assert sent(bus)[2:] == [("files", 2)]
+    both_later(world, rates, 15)
+    assert sent(bus)[3:] == [("rates", 2)]
+    for event in bus.payloads[:2]:
+        (world if event["change"]["sensor"] == "files" else rates).take(event, "JoinFlow")
+    assert both_later(world, rates, 5000) == ("", "")
+    assert (world.journal.head().unsettled, rates.journal.head().unsettled) == ((), ())
+    assert len(sent(bus)) == 4
+
+
+def test_who_never_starts_though_all_have_changed_is_named_by_each(
+    world: World, rates: World, bus: Bus
+) -> None:
+    world.listen("JoinFlow", waits=JOIN)
+    world.change()
+    world.change()
+    rates.change()
+    for _ in range(12):
+        problems = both_later(world, rates, 300)
+    assert all("JoinFlow has not started" in problem for problem in problems)
+    assert "2 changes (2 to 3)" in problems[0]
+    assert sent(bus).count(("files", 2)) == 1, "a run for the newest has all"
+    assert sent(bus).count(("files", 3)) == sent(bus).count(("rates", 2)) == 5
+
+
+def test_who_listens_to_one_sensor_is_sent_again_whatever_another_flow_waits_for(
+    world: World, rates: World, bus: Bus
+) -> None:
+    assert rates
+    world.listen("JoinFlow", "StarterFlow", waits=JOIN)
+    world.change()
+    world.later(16)
+    assert sent(bus) == [("files", 2)] * 2
+    world.take(bus.payloads[0])
+    assert world.later(5000).undelivered == ""
+    assert len(sent(bus)) == 2
+
+
 class ReadOnly(CountingStore):
     """A real store that this process may read, and not write."""
 

@@ -11,6 +11,8 @@ from tests.model.coalescing import TOLD_TWICE, Coalescing, explore_pile
 from tests.model.search import LOST, TWICE, explore
 from tests.model.states import Bounds, Rules
 from tests.model.table import MUTANTS, PROTOCOL, Case, shown
+from tests.model.waiting import LOST as LOST_HALF
+from tests.model.waiting import NOBODYS, PASSED_OVER, Waiting, explore_waiting
 
 
 @pytest.mark.parametrize("case", PROTOCOL, ids=lambda case: case.name)
@@ -67,6 +69,27 @@ def test_an_undecided_group_and_marks_in_another_order_are_caught(broken_rules: 
     _, broken, way = explore_pile(broken_rules)
     assert broken == TOLD_TWICE
     assert way[-1].startswith("a tick publishes")
+
+
+def test_a_flow_that_waits_for_two_sensors_has_every_change_of_both() -> None:
+    states, broken, way = explore_waiting(Waiting())
+    print(f"waiting: {states:,} states")  # noqa: T201  # the number of states is the evidence
+    assert (broken, way) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "broken_rules, breaks",
+    [
+        (Waiting(takes_all=False), PASSED_OVER),
+        (Waiting(sends_again=False), LOST_HALF),
+        (Waiting(goes_on_with_its_own=False), NOBODYS),
+    ],
+    ids=str,
+)
+def test_whoever_waits_in_another_way_loses_some(broken_rules: Waiting, breaks: str) -> None:
+    _, broken, way = explore_waiting(broken_rules)
+    print("\n".join(way))  # noqa: T201  # the trace is the evidence
+    assert broken == breaks
 
 
 def test_the_command_prints_json_and_succeeds() -> None:

@@ -237,16 +237,19 @@ def test_a_project_to_which_no_flow_listens_is_told_so() -> None:
     assert "listeners" not in {one.subject for one in heard}
 
 
-def test_awaited_are_the_flows_of_ours_that_one_event_starts() -> None:
+def test_awaited_are_the_flows_of_ours_that_events_of_sensors_start() -> None:
     flows = [
         flow("Alone", on(DAYS)),
         flow("Plain", on(DAYS), inherits_ours=False),
         flow("Patient", on(DAYS), on("other")),
+        flow("Both", on(DAYS), on(MONTHS)),
         flow("Idle"),
     ]
     assert listeners_of(project(), flows) == {
-        "days": Listening(alone=("Alone",), together=("Patient",)),
-        "months": Listening(alone=(), together=()),
+        "days": Listening(
+            alone=("Alone",), waits={"Both": ("days", "months")}, together=("Patient",)
+        ),
+        "months": Listening(waits={"Both": ("days", "months")}),
     }
 
 
