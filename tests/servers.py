@@ -6,6 +6,7 @@ tests share a server and never a state.
 
 import datetime as dt
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -104,6 +105,14 @@ class Moto(S3Server):
         from moto.s3.models import s3_backends
 
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(bucket, key).last_modified = moment
+
+    def secret(self, name: str, content: dict[str, str]) -> None:
+        """Keep a secret in moto's Secrets Manager, at the same address."""
+        import boto3
+
+        keys = {name.lower(): self.credentials[name] for name in self.credentials if "KEY" in name}
+        client = boto3.client("secretsmanager", _REGION, endpoint_url=self.endpoint_url, **keys)
+        client.create_secret(Name=name, SecretString=json.dumps(content))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Final
 
 from flowproject.changes.delivery import Move, heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
+from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -29,7 +30,6 @@ from flowproject.journal import (
     Sendings,
 )
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from flowproject.deploy.branches import Target, target_of
 from flowproject.packages import requirements
 from tests.argo.cluster import ArgoCluster
 from tests.conftest import ROOT
-from tests.deploy.cluster import NEWEST, Cluster, EmulatedCluster
+from tests.deploy.cluster import NEWEST, SECONDS, Cluster, EmulatedCluster
 from tests.deploy.forum import Forum
 from tests.executor.api import Api
 from tests.executor.controller import Controller
@@ -198,12 +199,33 @@ class Argo:
     image = "weather:1"
     """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
 
-    def __init__(self, cluster: Cluster, folder: Path, visible: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, environment: Mapping[str, str], folder: Path, visible: Path
+    ) -> None:
         self.api = Api(cluster.kubeconfig)
         contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
         images = Images(folder / "images", contents)
-        self.machine = Machine(folder, images, environment=CREDENTIALS, visible=[visible])
+        self.machine = Machine(
+            folder,
+            images,
+            environment=environment,
+            visible=[visible],
+            compiled=visible / "compiled",
+        )
         self.controller = Controller(self.api, self.machine, pending=cluster.pending)
+        self.events = None if ON_ARGO else ArgoEvents(self.api)
+        self.webhook = self.events.url if self.events else cluster.webhook
+
+    def runs(self, template: str) -> list[dict[str, Any]]:
+        """The workflows of a template, when nothing goes on any more."""
+        self.controller.settle()
+        return self.controller.workflows(template)
+
+    def publish(self, body: bytes) -> None:
+        """Post an event, as anybody may."""
+        request = urllib.request.Request(self.webhook, data=body, method="POST")  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            assert answer.status == 200
 
     def log(self, workflow: Mapping[str, Any], step: str) -> str:
         """What the pods of a step wrote, attempt after attempt."""
@@ -222,18 +244,19 @@ class Argo:
 
 @pytest.fixture(scope="module")
 def argo(
-    cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    environment: dict[str, str],
+    moto: Moto,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Argo]:
     """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
     folder = tmp_path_factory.mktemp("machine")
-    running = Argo(cluster, folder, tmp_path_factory.getbasetemp())
-    if ON_ARGO:
-        yield running
-        return
-    events = ArgoEvents(running.api)
-    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = events.url
+    own = {**CREDENTIALS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": moto.endpoint_url}
+    running = Argo(cluster, own, folder, tmp_path_factory.getbasetemp())
+    environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = running.webhook
     yield running
-    events.stop()
+    if running.events:
+        running.events.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,25 @@ Real: our command, Metaflow's bootstrap and steps as processes with nothing but 
 code package; S3 is moto, Argo the executor of tests/executor.
 """
 
+import hashlib
+import io
 import shutil
+import subprocess
+import sys
+import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.deploy.cluster import NAMESPACE
 from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
+pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
 SENSOR, STARTER = "weather.prod.sensorflow", "weather.prod.starterflow"
 DAY = "2016-01-01,0.5,8.1,2.2,3.4,rain\n"
 
@@ -27,11 +35,21 @@ class Story:
         self.argo = argo
         self.data = data
 
-    def look(self) -> dict[str, Any]:
-        """A scheduled run of the sensor and all that it brings about; its workflow."""
+    def look(self) -> None:
+        """A scheduled run of the sensor, and all that it brings about."""
         self.argo.controller.submit_cron(SENSOR)
-        self.argo.controller.settle()
-        return self.argo.controller.workflows(SENSOR)[-1]
+        *_, looked = self.argo.runs(SENSOR)
+        assert looked["status"]["phase"] == "Succeeded", self.argo.told(looked)
+
+    @property
+    def bucket(self) -> str:
+        return self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"].split("/")[2]
+
+    def keys(self, moto: Moto, prefix: str) -> set[str]:
+        """What is in the datastore below a prefix."""
+        listed = moto.client().get_paginator("list_objects_v2")
+        pages = listed.paginate(Bucket=self.bucket, Prefix=f"metaflow/{prefix}")
+        return {item["Key"] for page in pages for item in page.get("Contents", ())}
 
     def history(self) -> list[dict[str, Any]]:
         """What is recorded, newest first."""
@@ -55,7 +73,9 @@ def story(
         query.write_text(query.read_text().replace("data/weather", str(data)))
     config = repository.root / "flowproject.toml"
     image = f'with = ["kubernetes:image={argo.image}"]'
-    config.write_text(config.read_text().replace("with = []", image))
+    text = config.read_text()
+    assert "with = []" in text
+    config.write_text(text.replace("with = []", image))
     repository.commit("an image that has what the sources need")
     deployed = repository.flowproject("deploy")
     assert deployed.code == 0, deployed.err
@@ -63,18 +83,16 @@ def story(
 
 
 def test_the_first_look_of_a_deployed_sensor_is_its_baseline(story: Story) -> None:
-    looked = story.look()
-    assert looked["status"]["phase"] == "Succeeded", story.argo.told(looked)
+    story.look()
     assert [entry["outcome"] for entry in story.history()] == ["baseline"]
-    assert story.argo.controller.workflows(STARTER) == []
+    assert story.argo.runs(STARTER) == []
 
 
 def test_a_change_starts_its_listener_which_takes_it(story: Story, moto: Moto) -> None:
     last = max(story.data.glob("*.csv"))
     last.write_text(last.read_text() + DAY)
-    looked = story.look()
-    assert looked["status"]["phase"] == "Succeeded", story.argo.told(looked)
-    [started] = story.argo.controller.workflows(STARTER)
+    story.look()
+    [started] = story.argo.runs(STARTER)
     assert started["status"]["phase"] == "Succeeded", story.argo.told(started)
     run = f"argo-{started['metadata']['name']}"
     assert "1 added" in story.argo.log(started, "end")
@@ -82,11 +100,38 @@ def test_a_change_starts_its_listener_which_takes_it(story: Story, moto: Moto) -
     assert newest["outcome"] == "changed"
     assert newest["delivery"]["state"] == "delivered"
     assert [one["run"] for one in newest["delivery"]["receipts"]] == [f"StarterFlow/{run}"]
-    assert cards(moto, story, run)
+    cards = [key for key in story.keys(moto, "mf.cards") if run in key and "/start/" in key]
+    assert any(key.endswith(".html") for key in cards), cards
 
 
-def cards(moto: Moto, story: Story, run: str) -> list[str]:
-    bucket = story.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"].split("/")[2]
-    pages = moto.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    keys = [item["Key"] for page in pages for item in page["Contents"]]
-    return [key for key in keys if "mf.cards" in key and run in key and key.endswith(".html")]
+def test_a_run_with_kubernetes_takes_the_same_files_along(story: Story, moto: Moto) -> None:
+    """Its jobs are no part of the emulated cluster: it ends when it asks for the first one."""
+    template = story.argo.api.get("workflowtemplates", NAMESPACE, STARTER)
+    [start] = [one for one in template["spec"]["templates"] if one["name"] == "start"]
+    variables = {one["name"]: one.get("value") for one in start["container"]["env"]}
+    deployed = "metaflow/" + variables["METAFLOW_CODE_URL"].partition("/metaflow/")[2]
+    wanted = packed(moto, story, deployed)
+    assert {"flowproject.toml", "sql/forecast.sql", "forecast.py"} <= wanted.keys()
+    moto.client().delete_object(Bucket=story.bucket, Key=deployed)  # one content is kept once
+    before = story.keys(moto, "StarterFlow/data")
+    ran = subprocess.run(
+        [sys.executable, "starterflow.py", "run", f"--with=kubernetes:image={Argo.image}"],
+        cwd=story.repository.root,
+        env=story.repository.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "could not find the requested resource" in ran.stdout + ran.stderr
+    packages = [packed(moto, story, key) for key in story.keys(moto, "StarterFlow/data") - before]
+    assert wanted in packages
+
+
+def packed(moto: Moto, story: Story, key: str) -> dict[str, str]:
+    """Name → digest of the files of a code package; Metaflow's own note of who made it is none."""
+    body = moto.client().get_object(Bucket=story.bucket, Key=key)["Body"].read()
+    with suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(body)) as code:
+        files = [one for one in code if one.isfile() and not one.name.startswith(".mf_meta/")]
+        contents = {one.name: code.extractfile(one) for one in files}
+        return {name: hashlib.sha256(file.read()).hexdigest() for name, file in contents.items()}
+    return {}

@@ -16,7 +16,7 @@ from tests.executor.run import Run
 __all__ = ["Controller"]
 
 _PLURAL: Final = "workflows"
-_LOOKS: Final = 0.1
+_LOOKS: Final = 0.2
 """Seconds between two looks at the server for workflows."""
 
 
@@ -53,15 +53,6 @@ class Controller:
                     return
                 time.sleep(_LOOKS)
 
-    def run_until(self, done: Callable[[], object], *, seconds: float) -> None:
-        """Run what comes, until something is true; `TimeoutError` if it is not in time."""
-        deadline = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not done after {seconds} seconds")
-            self.settle()
-            time.sleep(_LOOKS)
-
     def workflows(self, template: str) -> list[dict[str, Any]]:
         """The workflows of a template, in the order in which they were taken up."""
         found = [
@@ -69,7 +60,8 @@ class Controller:
             for one in self._api.list(_PLURAL)
             if one["spec"]["workflowTemplateRef"]["name"] == template
         ]
-        return sorted(found, key=lambda one: self._seen.index(one["metadata"]["uid"]))
+        order = {uid: number for number, uid in enumerate(self._seen)}
+        return sorted(found, key=lambda one: order.get(one["metadata"]["uid"], len(order)))
 
     def retry(self, name: str) -> None:
         """What `argo retry` does: what did not succeed runs again, in the same run."""

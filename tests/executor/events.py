@@ -34,8 +34,6 @@ class ArgoEvents:
     """A running webhook; `url` is where to post to."""
 
     def __init__(self, api: Api) -> None:
-        self.bodies: list[bytes] = []
-        """What was taken, as it was sent."""
         self._api = api
         self._waiting: dict[tuple[str, str], dict[str, str]] = {}
         self._hearing = threading.Lock()
@@ -60,7 +58,6 @@ class ArgoEvents:
         if len(body) > _LARGEST_EVENT:
             return 500, "failed to record event"
         with self._hearing:
-            self.bodies.append(body)
             self._hear(compact(text))
         return 200, "success"
 
@@ -84,7 +81,7 @@ def accepts(dependency: Mapping[str, Any], event: str) -> bool:
         values = {field["name"]: member(event, field["path"]) for field in one["fields"]}
         if None in values.values():
             return False
-        read = {name: decode(text or "null") for name, text in values.items()}
+        read = {name: json.loads(text or "null") for name, text in values.items()}
         if not evaluate(one["expr"], read):
             return False
     return True
@@ -157,7 +154,7 @@ def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHa
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self._answer(400, "http method does not match")
 
-        do_GET = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
+        do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
 
         def _answer(self, status: int, text: str) -> None:
             body = text.encode()
@@ -165,7 +162,8 @@ def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHa
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Tests read the events, not the access log."""

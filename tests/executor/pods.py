@@ -24,6 +24,7 @@ __all__ = ["Ended", "Machine", "NotStartedError", "Pod", "command", "variables"]
 
 _INPUTS: Final = "/tmp/mf-input-paths"  # noqa: S108  # Metaflow's own name for it
 _ENVIRONMENT: Final = Path("mnt/environment")
+_METAFLOW: Final = Path("mnt/work/metaflow/.mf_code/metaflow")
 _LOG_BYTES: Final = 2048
 """So much of a log's end is the message of a failed container, in a cluster."""
 
@@ -90,20 +91,27 @@ class Machine:
         environment: Mapping[str, str],
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         visible: Iterable[Path] = (),
+        compiled: Path | None = None,
         slots: int = 2,
         isolated: bool | None = None,
     ) -> None:
+        """Take `visible`: folders below /tmp that pods see; and `compiled`: what Python keeps."""
         self.logs: dict[str, Path] = {}
         self._folder = folder
+        self._compiled = compiled or folder / "compiled"
         self._images = images
         self._environment = environment
         self._secrets = secrets or {}
         self._slots = threading.Semaphore(slots)
         self._numbers = itertools.count(1)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._unshare = _namespace() if isolated is None or isolated else []
-        shared = [folder, *images.needed, *visible]
+        shared = [folder, self._compiled, *images.needed, *visible]
         self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
+
+    @property
+    def isolates(self) -> bool:
+        """Whether its pods have mounts of their own."""
+        return bool(self._unshare)
 
     def run(self, pod: Pod) -> Ended:
         """Run it to its end. Raises `NotStartedError`."""
@@ -113,10 +121,6 @@ class Machine:
         environment = variables(pod, self._secrets)
         with self._slots:
             return self._start(pod, command(pod, environment), environment)
-
-    def kill(self, name: str) -> None:
-        """End a pod that runs with SIGKILL, as a node that runs out of memory does."""
-        os.killpg(self._processes[name].pid, signal.SIGKILL)
 
     def log(self, name: str) -> str:
         """All that the pod wrote."""
@@ -153,25 +157,25 @@ class Machine:
             start = [*self._unshare, "sh", "-c", _INSIDE, "pod", str(folder), *seen, "--"]
             return [*start, *words], "/mnt"
         self._images.redirect(folder / "environment", folder / "out")
-        return [word.replace(_INPUTS, str(folder / "tmp" / "inputs")) for word in command], str(
-            folder
-        )
+        mapped = str(folder / "tmp" / "inputs")
+        return [word.replace(_INPUTS, mapped) for word in words], str(folder)
 
     def _cache(self, own: Mapping[str, str]) -> dict[str, str]:
         """Where Python keeps what it compiled, so that not every pod compiles all of it anew.
 
-        What is no part of the code package is the same for all; in packages, files of one time and
-        size may differ, so each has a folder of its own.
+        Files of two code packages may differ and have one time and size, so each package has a
+        folder of its own; Metaflow itself and what is no part of a package are the same for all.
         """
         package = own.get("METAFLOW_CODE_SHA")
         if not package or not self._unshare:
             return {}
-        cache, shared = self._folder / "compiled" / package, self._folder / "compiled" / "shared"
-        for top in {Path(*path.parts[1:2]) for path in self._images.needed} | {_ENVIRONMENT}:
-            (shared / top).mkdir(parents=True, exist_ok=True)
-            (cache / top).parent.mkdir(parents=True, exist_ok=True)
+        cache, shared = self._compiled / package, self._compiled / "shared"
+        tops = {Path(*path.parts[1:2]) for path in self._images.needed}
+        for same in (*tops, _ENVIRONMENT, _METAFLOW):
+            (shared / same).mkdir(parents=True, exist_ok=True)
+            (cache / same).parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
-                (cache / top).symlink_to(shared / top)
+                (cache / same).symlink_to(shared / same)
         return {"PYTHONPYCACHEPREFIX": str(cache)}
 
     def _process(
@@ -187,15 +191,12 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._processes[pod.name] = process
         try:
             process.wait(pod.seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return _OVERDUE
-        finally:
-            del self._processes[pod.name]
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 

@@ -5,6 +5,7 @@ workflow's values, the inputs, and once more for the pod; so a tag inside a valu
 """
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -42,6 +43,9 @@ _ALWAYS_KNOWN: Final = (
     "steps.name",
 )
 
+_INNER: Final = re.compile(r"^(\[\d+\])?\.")
+"""What stands between the name of a DAG or of steps and those of their parts."""
+
 Values = dict[str, str | None]
 
 
@@ -57,7 +61,6 @@ class Node:
     kind: str
     template: str
     boundary: str
-    shown: str = ""
     phase: str = "Running"
     message: str = ""
     outputs: dict[str, str | None] = field(default_factory=dict)
@@ -449,7 +452,7 @@ class Run:
         return {
             "id": self._id(node.name),
             "name": node.name,
-            "displayName": node.name.removeprefix(f"{node.boundary}."),
+            "displayName": _INNER.sub("", node.name.removeprefix(node.boundary)),
             "type": node.kind,
             "templateName": node.template,
             "phase": node.phase,

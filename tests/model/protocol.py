@@ -25,7 +25,12 @@ def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
     yield from _bus_steps(state, bounds)
     for number, run in enumerate(state.runs):
         rest = state.runs[:number] + state.runs[number + 1 :]
-        yield from _run_steps(state._replace(runs=rest), run, rules)
+        others = state._replace(runs=rest)
+        yield from _run_steps(others, run, rules)
+        if run.twin:
+            yield from _run_steps(others, _swapped(run), rules)
+        if bounds.twins and state.faults:
+            yield from _twin_steps(_fault(others), run, rules)
     for number, tick in enumerate(state.ticks):
         if tick not in state.ticks[:number]:
             rest_ = state.ticks[:number] + state.ticks[number + 1 :]
@@ -81,7 +86,9 @@ def without_idlers(state: State, bounds: Bounds) -> State:
     is lost. It is not so where claims are broken.
     """
     taken = state.receipts
-    runs = tuple(run for run in state.runs if run.owns or (run.event, run.flow) not in taken)
+    runs = tuple(
+        run for run in state.runs if run.owns or run.twin_owns or (run.event, run.flow) not in taken
+    )
     flows = range(2) if bounds.renames else _hearing(state, bounds)
     bus = tuple(one for one in state.bus if any((one, flow) not in taken for flow in flows))
     return state._replace(runs=runs, bus=bus)
@@ -90,8 +97,35 @@ def without_idlers(state: State, bounds: Bounds) -> State:
 # ----------------------------------------------------------------------------------------- runs
 
 
+def _twin_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
+    if run.twin:
+        for one in (run, _swapped(run)):
+            yield f"a process of {_who(run)} is gone for good", _without(state, one, rules)
+    elif run.at == "start":
+        yield (
+            f"{_who(run)} begins once more while it goes on",
+            _with(state, run._replace(twin="start")),
+        )
+
+
+def _swapped(run: Run) -> Run:
+    return run._replace(at=run.twin, twin=run.at, owns=run.twin_owns, twin_owns=run.owns)
+
+
+def _without(state: State, run: Run, rules: Rules) -> State:
+    """What goes on when this process of the run is over: the other one, if there are two."""
+    if not run.twin:
+        return state
+    owns = run.twin_owns or (run.owns and not rules.claim_by_process)
+    return _with(state, run._replace(at=run.twin, owns=owns, twin="", twin_owns=False))
+
+
+def _who(run: Run) -> str:
+    return f"a run{f' of flow {run.flow + 1}' if run.flow else ''} for change {run.event.seq}"
+
+
 def _run_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
-    who = f"a run{f' of flow {run.flow + 1}' if run.flow else ''} for change {run.event.seq}"
+    who = _who(run)
     if run.at == "start":
         yield from _first_steps(state, run, rules, who)
     elif run.at == "claim":
@@ -105,7 +139,7 @@ def _run_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
 
 def _first_steps(state: State, run: Run, rules: Rules, who: str) -> Iterator[Step]:
     if state.faults and not run.owns:
-        yield f"{who} dies before its claim, for good", _fault(state)
+        yield f"{who} dies before its claim, for good", _without(_fault(state), run, rules)
     if rules.no_claim or rules.claim_after_work:
         yield f"{who} goes to work unclaimed", _with(state, run._replace(at="work"))
     else:
@@ -118,8 +152,9 @@ def _claim(state: State, run: Run, rules: Rules, who: str, *, after: str) -> Ite
     if state.read_only and key not in state.receipts:
         yield f"{who} can't write its receipt, and is tried again", _with(state, run)
         return
-    if key in state.receipts and not run.owns and not rules.overwrite:
-        yield f"{who} finds the receipt of another, and does nothing", state
+    mine = run.owns or (run.twin_owns and not rules.claim_by_process)
+    if key in state.receipts and not mine and not rules.overwrite:
+        yield f"{who} finds the receipt of another, and does nothing", _without(state, run, rules)
         return
     claimed = state._replace(receipts=state.receipts | {key})
     then = _with(claimed, run._replace(at=after, owns=True)) if after == "work" else claimed
@@ -134,10 +169,16 @@ def _worked(state: State, run: Run, rules: Rules) -> State:
     """After its work a run is gone: what it did again would be its own effect once more."""
     effect = () if run.did else ((run.event.seq, run.flow),)
     state = state._replace(effects=tuple(sorted((*state.effects, *effect))))
-    return _with(state, run._replace(at="claim", did=True)) if rules.claim_after_work else state
+    run = run._replace(did=True)
+    if rules.claim_after_work:
+        return _with(state, run._replace(at="claim"))
+    return _without(state, run, rules)
 
 
 def _with(state: State, run: Run) -> State:
+    """With this run. Its two processes are alike: one order of them stands for both."""
+    if run.twin and (run.twin, run.twin_owns) < (run.at, run.owns):
+        run = _swapped(run)
     return state._replace(runs=tuple(sorted((*state.runs, run))))
 
 

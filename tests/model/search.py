@@ -51,6 +51,8 @@ def explore(
     while ahead:
         state = ahead.popleft()
         problem, after = broken(state, bounds), _NOTHING
+        if only and problem not in only:
+            problem = ""  # the state is looked at for the others
         if not problem and (not only or LOST in only):
             problem, after = lively.problem(state)
         if problem and (not only or problem in only):
@@ -97,7 +99,10 @@ def broken(state: State, bounds: Bounds) -> str:
 def _is_a_runs(state: State, seq: int, flow: int) -> bool:
     if (seq, flow) in state.effects:
         return True
-    return any(run.owns and (run.event.seq, run.flow) == (seq, flow) for run in state.runs)
+    return any(
+        (run.owns or run.twin_owns) and (run.event.seq, run.flow) == (seq, flow)
+        for run in state.runs
+    )
 
 
 def _is_received(state: State, bounds: Bounds, seq: int) -> bool:

@@ -25,6 +25,8 @@ class Bounds:
     The last `deaf` of the flows never take anything, so what they are told of is given up. With
     `read_only` a fault may also be that nobody can write to the store any more, until somebody can.
     With `renames` the only flow gets another name at some moment: from then on the bus starts that.
+    With `twins` a fault may be that a step of a run begins once more while it goes on, and that one
+    of the two is gone for good: a cluster makes a pod again that it does not see any more.
     """
 
     moves: int = 2
@@ -37,6 +39,7 @@ class Bounds:
     deaf: int = 0
     read_only: bool = False
     renames: bool = False
+    twins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class Rules:
     watch_only_the_oldest: bool = False
     send_before_noting: bool = False
     forget_the_gone: bool = False
+    claim_by_process: bool = False
 
 
 class Event(NamedTuple):
@@ -61,13 +65,19 @@ class Event(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run that an event started; `owns`: the receipt is its own, `did`: it has had its effect."""
+    """A run that an event started; `owns`: the receipt is its own, `did`: it has had its effect.
+
+    `twin` is where the second process of the same step is (empty: there is none), and `twin_owns`
+    that it wrote the receipt.
+    """
 
     event: Event
     flow: int
     at: str = "start"
     owns: bool = False
     did: bool = False
+    twin: str = ""
+    twin_owns: bool = False
 
 
 class Tick(NamedTuple):

@@ -50,6 +50,10 @@ PROTOCOL: Final = (
         name="a flow that is renamed, a fault",
         bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
     ),
+    Case(
+        name="a step that runs twice at once",
+        bounds=Bounds(moves=1, ticks=1, faults=3, sendings=4, twins=True),
+    ),
 )
 """Small worlds, each with the whole protocol: together they are searched in seconds."""
 
@@ -83,6 +87,12 @@ MUTANTS: Final = (
         name="watch only the oldest",
         rules=Rules(watch_only_the_oldest=True),
         bounds=Bounds(flows=2, deaf=1, ticks=1, faults=1, sendings=2),
+        breaks=LOST,
+    ),
+    Case(
+        name="a claim in the name of a process",
+        rules=Rules(claim_by_process=True),
+        bounds=Bounds(moves=1, ticks=1, faults=2, sendings=3, twins=True),
         breaks=LOST,
     ),
     Case(
