@@ -11,17 +11,7 @@ Step = tuple[str, State]
 
 def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
     """Every step that can be next, in words, and the state that it leads to."""
-    if state.moves < bounds.moves:
-        yield "the data move", state._replace(moves=state.moves + 1)
-    if state.faults and state.memo:
-        yield "the memo is lost", _fault(state)._replace(memo=None)
-    if state.read_only:
-        again = state._replace(read_only=False, blind=(0,) * bounds.moves)
-        yield "the store can be written again", again
-    elif bounds.read_only and state.faults:
-        yield "the store can be read only", _fault(state)._replace(read_only=True)
-    if bounds.renames and not state.name:
-        yield "the flow is renamed", state._replace(name=1)
+    yield from _world_steps(state, bounds)
     yield from _bus_steps(state, bounds)
     for number, run in enumerate(state.runs):
         rest = state.runs[:number] + state.runs[number + 1 :]
@@ -35,6 +25,21 @@ def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
         if tick not in state.ticks[:number]:
             rest_ = state.ticks[:number] + state.ticks[number + 1 :]
             yield from _tick_steps(state._replace(ticks=rest_), tick, rules, bounds)
+
+
+def _world_steps(state: State, bounds: Bounds) -> Iterator[Step]:
+    """What happens around them: to the data, the store, the memo and the name of the flow."""
+    if state.moves < bounds.moves:
+        yield "the data move", state._replace(moves=state.moves + 1)
+    if state.faults and state.memo:
+        yield "the memo is lost", _fault(state)._replace(memo=None)
+    if state.read_only:
+        again = state._replace(read_only=False, blind=(0,) * bounds.moves)
+        yield "the store can be written again", again
+    elif bounds.read_only and state.faults:
+        yield "the store can be read only", _fault(state)._replace(read_only=True)
+    if bounds.renames and not state.name:
+        yield "the flow is renamed", state._replace(name=1)
 
 
 def _fault(state: State) -> State:
