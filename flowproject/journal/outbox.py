@@ -268,8 +268,8 @@ class Outbox:
         together: Collection[str] = (),
         deployed: Mapping[str, dt.datetime] | None = None,
         now: dt.datetime | None = None,
-    ) -> None:
-        """Record the flows that are expected to write receipts, in the place of those before.
+    ) -> Listeners:
+        """Record the flows that are expected to write receipts, in the place of those it returns.
 
         `waits` says for which sensors some of them wait. `together` are those that wait for other
         events besides, some of them since `now`, and `deployed` says of which flows the bus has
@@ -296,6 +296,7 @@ class Outbox:
         )
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
+        return before
 
     def combination(self, first: Entry) -> Combination | None:
         """The decision which changes are sent together with this one, the oldest of them."""
