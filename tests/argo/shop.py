@@ -36,7 +36,7 @@ _PATIENCE: Final = 240.0
 SENSORS: Final = ("prices", "orders", "stock")
 ONE: Final = "PricesFlow"
 TWO: Final = "PairFlow"
-_CONFIG: Final = """project_name = "shop"
+_CONFIG: Final = """project_name = "{project}"
 
 [sensor]
 cron_schedule = "0 * * * *"
@@ -97,7 +97,9 @@ class Run:
 class Shop:
     """The project, deployed; what arrives, what is seen of it, and what runs."""
 
-    def __init__(self, cluster: ArgoCluster, repository: Repository, moto: Moto) -> None:
+    def __init__(
+        self, cluster: ArgoCluster, repository: Repository, moto: Moto, project: str
+    ) -> None:
         self.cluster = cluster
         self.repository = repository
         self.runs: list[Run] = []
@@ -112,7 +114,9 @@ class Shop:
             _SENSOR.format(name=name, bucket=self._bucket, endpoint_url=moto.endpoint_url)
             for name in SENSORS
         ]
-        config = "".join([_CONFIG, *sensors, _DEPLOY.format(image=Argo.image)])
+        config = "".join(
+            [_CONFIG.format(project=project), *sensors, _DEPLOY.format(image=Argo.image)]
+        )
         (repository.root / "flowproject.toml").write_text(config)
         self.listen(ONE, "prices")
         self.listen(TWO, "prices", "orders")
@@ -120,12 +124,14 @@ class Shop:
 
     @classmethod
     @contextmanager
-    def opened(cls, cluster: ArgoCluster, repository: Repository, moto: Moto) -> "Iterator[Self]":
+    def opened(
+        cls, cluster: ArgoCluster, repository: Repository, moto: Moto, project: str = "shop"
+    ) -> "Iterator[Self]":
         """A shop whose looks in this process tell the cluster's webhook, and find S3."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
             patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
-            yield cls(cluster, repository, moto)
+            yield cls(cluster, repository, moto, project)
 
     def listen(self, flow: str, *sensors: str) -> None:
         """Write the flow file of a listener."""

@@ -146,10 +146,11 @@ class Campaign:
 
 @pytest.fixture
 def shop(
-    new_cluster: Callable[..., ArgoCluster], new_repository: Any, moto: Moto
+    new_cluster: Callable[..., ArgoCluster], new_repository: Any, moto: Moto, chapter: int
 ) -> Iterator[Shop]:
-    """A shop of its own for each chapter."""
-    with Shop.opened(new_cluster(), new_repository(flows=False), moto) as opened:
+    """A shop for each chapter, with journals of its own."""
+    repository = new_repository(flows=False)
+    with Shop.opened(new_cluster(), repository, moto, f"shop{chapter}") as opened:
         yield opened
 
 
