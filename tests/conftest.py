@@ -18,9 +18,12 @@ ROOT = TESTS.parent
 
 pytest_plugins = ("tests.servers", "tests.containers", "tests.snow")
 
-# A shared machine is slow at times: what is judged is the answer, not its speed.
-settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("calm")
+# A shared machine is slow at times: what is judged is the answer, not its speed. Searches are short
+# here, and long in CI's job of the thorough tests (HYPOTHESIS_PROFILE=thorough).
+_CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("calm", max_examples=30, **_CALM)
+settings.register_profile("thorough", max_examples=200, **_CALM)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "calm"))
 
 # Metaflow reads these once, when it is imported.
 os.environ["METAFLOW_USER"] = "tester"

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, Protocol
 
 from flowproject.changes.canonical import Json, digest, digest_value
 from flowproject.changes.difference import Difference
 from flowproject.changes.item import Item
+from flowproject.changes.once import once
 
 __all__ = [
     "Cost",
@@ -88,12 +88,12 @@ class Past:
         self._load_items = load_items
         self._load_memo = load_memo
 
-    @cached_property
+    @once
     def items(self) -> Items | None:
         """The items that it had; read from the journal when first asked for, which may fail."""
         return self._load_items()
 
-    @cached_property
+    @once
     def memo(self) -> Memo:
         """What the source noted of that state; read from the journal when first asked for."""
         return self._load_memo()

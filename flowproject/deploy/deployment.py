@@ -1,6 +1,5 @@
 """From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,7 +25,9 @@ from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
+from flowproject.journal import open_store
 from flowproject.listeners import record_listeners
+from flowproject.sensing import Scene, orphans
 
 __all__ = ["Deployment"]
 
@@ -161,7 +162,25 @@ class Deployment:
             f"Whether the cluster takes {flow} could not be asked. {reason}"
             for flow, reason in rehearsal.forbidden.items()
         ]
-        return replace(planned, notes=(*planned.notes, *notes))
+        return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
+
+    def _abandoned(self, actions: Sequence[Action]) -> list[str]:
+        """What no sensor of the branch will deliver any more, if the journals can be read here."""
+        flows = [one.compiled.flow for one in actions if one.compiled]
+        ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
+        if ours is None:
+            return []
+        try:
+            scene = Scene(
+                project=self.project,
+                root=self.root,
+                store=open_store(ours.datastore),
+                branch=ours.branch,
+                datastore=ours.datastore,
+            )
+            return [one.in_words for one in orphans(scene)]
+        except FlowprojectError:
+            return []  # Who may deploy need not be one who may read the data.
 
     def _inputs(self, tags: Sequence[str]) -> Inputs:
         settings = self.settings
@@ -217,7 +236,7 @@ class Deployment:
             project=self.project.project_name,
             branch=self.target.metaflow_name,
             git_branch="" if self.target.production else self.target.git_branch,
-            making=secrets.token_hex(4),
+            now=datetime.now(UTC).isoformat(),
             everything=everything,
         )
 
@@ -244,5 +263,9 @@ class Deployment:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
-        forgotten = [one.action.flow for one in outcomes if one.action.forgets]
+        forgotten = {
+            one.action.flow: datetime.fromisoformat(one.action.forgot_at)
+            for one in outcomes
+            if one.action.forgot_at
+        }
         record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)

@@ -15,6 +15,7 @@ from typing import Final
 
 from flowproject.changes.delivery import Move, heard_from, in_ranges, next_move, room_at
 from flowproject.changes.entry import Entry
+from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -29,7 +30,6 @@ from flowproject.journal import (
     Sendings,
 )
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.once import once
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
@@ -48,7 +48,8 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, `late` what it has and no run has started for in time, and `reason` what failed.
+    are held back, `late` what it has and no run has started for in time, `reason` what failed, and
+    `abandoned` what nobody delivers any more.
     """
 
     head: Head
@@ -56,6 +57,7 @@ class Backlog:
     held: str = ""
     late: str = ""
     reason: str = ""
+    abandoned: str = ""
 
 
 def deliver(
@@ -103,6 +105,7 @@ class _Delivery:
         self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
+        self._abandoned: list[str] = []
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
         self._looked_at: list[Awaited] = []
         self._receivers: _Receivers = {}
@@ -129,7 +132,14 @@ class _Delivery:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
         late = _told_late(self._late)
-        return Backlog(head=self._head, waiting=waiting, held=held, late=late, reason=reason)
+        return Backlog(
+            head=self._head,
+            waiting=waiting,
+            held=held,
+            late=late,
+            reason=reason,
+            abandoned="\n".join(self._abandoned),
+        )
 
     @once
     def _listeners(self) -> Listeners:
@@ -341,7 +351,7 @@ class _Delivery:
 
     def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
-        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners.flows)
+        awaited = frozenset(one.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
             # A replay opened this attempt and came no further.
             again = self._send_again(one)
@@ -353,6 +363,11 @@ class _Delivery:
         missing = awaited - taken
         unheard = self._unheard(one) - taken
         if not missing and not unheard:
+            gone = frozenset(one.listeners) - awaited - taken
+            if gone and self._is_fresh(one):
+                return one  # A run of it may have begun before it was gone.
+            if gone:
+                self._abandoned.append(_gone(self._sensor, one, gone, self._listeners))
             self._closed.append(one)
             return None
         if any(self._is_forgotten(one, flow) for flow in missing | unheard):
@@ -368,6 +383,10 @@ class _Delivery:
         elif late and (is_sent or one.sendings.count > 1):
             self._late.append((one, late))
         return one
+
+    def _is_fresh(self, one: Awaited) -> bool:
+        patience = patience_of(self._sensor)
+        return next_move(one.sendings.count, one.sendings.last, patience, self._now) == "wait"
 
     def _move(self, one: Awaited, flow: str) -> Move:
         """What to do for a flow that lacks an event."""
@@ -412,7 +431,7 @@ class _Delivery:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
             journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.mark.listeners]
+            events = [one for one in journal.awaited() if flow in one.listeners]
             receivers = journal.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
@@ -455,7 +474,12 @@ class _Delivery:
         attempt, number = known.attempt, known.count + 1
         event = event_of(self._journal, mark)
         if not self._outbox.note_sending(
-            mark, attempt=attempt, number=number, at=self._now.isoformat(), run=self._scene.run
+            mark,
+            attempt=attempt,
+            number=number,
+            at=self._now.isoformat(),
+            run=self._scene.run,
+            to=known.to,
         ):
             # Another tick does it, or has done it and what was remembered was older.
             return replace(one, sendings=self._outbox.sendings(mark))
@@ -518,13 +542,31 @@ def _lacking(events: Sequence[Awaited], receivers: _Receivers, flow: str) -> lis
     return [
         one
         for one in events
-        if flow in one.mark.listeners
+        if flow in one.listeners
         and (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
     ]
 
 
 def _sent_first(one: Awaited) -> dt.datetime:
     return dt.datetime.fromisoformat(one.mark.published_at)
+
+
+def _gone(sensor: Sensor, one: Awaited, gone: Collection[str], listeners: Listeners) -> str:
+    """What was sent to a flow that has not taken it, and that does not listen any more."""
+    flows, mark = ", ".join(sorted(gone)), one.mark
+    now = ", ".join(sorted(listeners.flows))
+    return str(
+        DeliveryError(
+            f"Change {mark.seq} was sent to {flows}, which did not take it and does not listen any "
+            "more: it was renamed, or removed",
+            where=f"Sensor {sensor.name!r}, event {mark.event_name!r}",
+            allowed="This is said once; `flowproject history` goes on to show it",
+            fix=f"`flowproject replay {sensor.name}/{mark.seq}` hands it to {now}, of which who "
+            "has taken it does nothing"
+            if now
+            else f"Deploy a flow that listens, then `flowproject replay {sensor.name}/{mark.seq}`",
+        )
+    )
 
 
 def _undelivered(

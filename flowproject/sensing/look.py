@@ -9,9 +9,9 @@ from flowproject.changes.decision import Decision, Hold, compare, decide, hold_b
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
+from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
-from flowproject.sensing.once import once
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
@@ -93,14 +93,37 @@ class Look:
         """
         if not self.decision.records:
             self._remember()
-            return self._tick(self.decision)
+            return self._tick(self._as_tried_again())
         entry = self._entry()
         try:
             recorded = self.journal.record(entry, self.seen.items, self.difference, self.head)
         except Superseded:
-            reason = f"another tick recorded number {entry.seq} first"
-            return self._tick(Decision(outcome="superseded", reason=reason))
+            return self._overtaken(entry.seq)
         return self._tick(self.decision, recorded)
+
+    def _overtaken(self, seq: int) -> Tick:
+        """The tick, after another recorded under its number.
+
+        If that one is of the same run, a step of it goes on twice (a cluster makes a pod again that
+        has vanished), and either may have the last word on the run: so both say what is recorded.
+        """
+        standing = self.journal.readable(seq)
+        if standing and self._is_of_this_run(standing):
+            told = Decision(outcome=standing.outcome, reason=standing.reason)
+            return self._tick(told, standing)
+        reason = f"another tick recorded number {seq} first"
+        return self._tick(Decision(outcome="superseded", reason=reason))
+
+    def _as_tried_again(self) -> Decision:
+        """The decision; if this run recorded the newest state before, with a word on that."""
+        if self.decision.outcome != "unchanged" or not self._is_of_this_run(self.known):
+            return self.decision
+        seq = self.known.seq if self.known else 0
+        told = f"{self.decision.reason}; this run itself recorded number {seq} before"
+        return replace(self.decision, reason=told)
+
+    def _is_of_this_run(self, entry: Entry | None) -> bool:
+        return entry is not None and bool(self.run) and entry.run == self.run
 
     def preview(self) -> Tick:
         """The tick that `record` would give; nothing is written."""
@@ -124,12 +147,12 @@ class Look:
             reason=decision.reason,
             source=self.sensor.data.type,
             at=self.now.isoformat(),
-            value=self.seen.value,
+            value=entry.value if entry else self.seen.value,
             previous=entry.previous if entry else None,
             id=entry.id if entry and entry.is_published else "",
             seq=entry.seq if entry else 0,
             counts=entry.counts if entry and entry.is_published else {},
-            total=None if self.seen.items is None else len(self.seen.items),
+            total=entry.total if entry else self._total,
             sample=entry.sample if entry else {},
             trail=newest.trail if newest else [],
             history=recall(newest, self.head),
@@ -161,7 +184,7 @@ class Look:
             previous_fingerprint=previous,
             definition=self._definition(),
             counts=self.difference.counts,
-            total=None if self.seen.items is None else len(self.seen.items),
+            total=self._total,
             sample=sample(self.difference) if self.decision.outcome == "changed" else {},
             trail=self._trail(),
             earlier=self.head.entry.recent if self.head.entry else [],
@@ -171,6 +194,10 @@ class Look:
             recorded_at=self.now.isoformat(),
             run=self.run,
         )
+
+    @property
+    def _total(self) -> int | None:
+        return None if self.seen.items is None else len(self.seen.items)
 
     def _trail(self) -> list[list[Json]]:
         number = self.seen.value if self.seen.items is None else len(self.seen.items)

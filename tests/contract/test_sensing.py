@@ -269,16 +269,70 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
 
     four = replace(scene, project=project(files()), clock=clock)
     outcomes: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: outcomes.extend(t.outcome for t in sensing.observe(four)))
-        for _ in range(4)
-    ]
+
+    def look(number: int) -> None:
+        seen = sensing.observe(replace(four, run=f"SensorFlow/{number}"))
+        outcomes.extend(one.outcome for one in seen)
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["changed", "superseded", "superseded", "superseded"]
     assert tick(scene).outcome == "unchanged"
+    assert len({payload["id"] for payload in bus.payloads}) == 1
+
+
+def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    """A pod that vanished is made again: the same run, step and attempt, at the same time."""
+    tick(scene)
+    write(folder, "b.csv", "2")
+    together = threading.Barrier(2)
+    numbers = iter("34")
+    calls = threading.local()
+
+    def clock() -> dt.datetime:
+        # The first time that a tick asks for the time, it has read the head and not recorded yet.
+        if not getattr(calls, "waited", False):
+            calls.waited = True
+            together.wait(timeout=10)
+            write(folder, "c.csv", next(numbers))  # the two need not have seen the same
+        return NOW
+
+    twins = replace(scene, project=project(files()), clock=clock, run="SensorFlow/argo-1")
+    ticks: list[sensing.Tick] = []
+    threads = [
+        threading.Thread(target=lambda: ticks.extend(sensing.observe(twins))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entry = scene.journal("files").get(2)
+    assert entry
+    told = {(one.outcome, one.seq, one.id, one.value, one.total) for one in ticks}
+    assert told == {("changed", 2, entry.id, entry.value, entry.total)}
+    tables = [key for key in scene.store.keys("flowproject") if "/tables/0000000002-" in key]
+    assert sorted(tables) == sorted([entry.difference, entry.snapshot])
+    for one in ticks:  # whichever had the last word: the next step of the run sends the change
+        sensing.publish(twins, [one])
+    assert {payload["id"] for payload in bus.payloads} == {entry.id}
+    assert "this run itself recorded" not in tick(scene).reason
+
+
+def test_a_step_that_is_tried_again_says_what_its_run_recorded_before(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    tick(scene)
+    write(folder, "b.csv", "2")
+    this = replace(scene, run="SensorFlow/argo-1")
+    sensing.observe(this)
+    [again] = sensing.observe(this)
+    assert again.outcome == "unchanged"
+    assert again.reason.endswith("this run itself recorded number 2 before")
     assert len({payload["id"] for payload in bus.payloads}) == 1
 
 
@@ -331,7 +385,7 @@ def test_a_slow_tick_that_was_overtaken_is_superseded(scene: Scene, bus: Bus, fo
 
     asked = SimpleNamespace(times=0)
     write(folder, "slow.csv", "2")
-    [slow] = sensing.observe(replace(scene, clock=clock))
+    [slow] = sensing.observe(replace(scene, clock=clock, run="SensorFlow/slow"))
     assert slow.outcome == "superseded"
     bus.answer = lambda _: 200
     tick(scene)
@@ -452,3 +506,19 @@ def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
     assert [seen.outcome for seen in ticks] == ["failed", "changed"]
     assert "no answer within 0.5 s" in ticks[0].reason
     assert len(bus.events) == 1
+
+
+def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine's panic is no `Exception`: who died of one was waited for, for ever."""
+
+    class Panic(BaseException):
+        pass
+
+    def look(*_: object, **__: object) -> None:
+        raise Panic("in the engine")
+
+    monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
+    [seen] = sensing.observe(scene)
+    assert (seen.outcome, seen.reason) == ("failed", "unexpected Panic: in the engine")

@@ -11,6 +11,24 @@ Step = tuple[str, State]
 
 def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
     """Every step that can be next, in words, and the state that it leads to."""
+    yield from _world_steps(state, bounds)
+    yield from _bus_steps(state, bounds)
+    for number, run in enumerate(state.runs):
+        rest = state.runs[:number] + state.runs[number + 1 :]
+        others = state._replace(runs=rest)
+        yield from _run_steps(others, run, rules)
+        if run.twin:
+            yield from _run_steps(others, _swapped(run), rules)
+        if bounds.twins and state.faults:
+            yield from _twin_steps(_fault(others), run, rules)
+    for number, tick in enumerate(state.ticks):
+        if tick not in state.ticks[:number]:
+            rest_ = state.ticks[:number] + state.ticks[number + 1 :]
+            yield from _tick_steps(state._replace(ticks=rest_), tick, rules, bounds)
+
+
+def _world_steps(state: State, bounds: Bounds) -> Iterator[Step]:
+    """What happens around them: to the data, the store, the memo and the name of the flow."""
     if state.moves < bounds.moves:
         yield "the data move", state._replace(moves=state.moves + 1)
     if state.faults and state.memo:
@@ -20,14 +38,8 @@ def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
         yield "the store can be written again", again
     elif bounds.read_only and state.faults:
         yield "the store can be read only", _fault(state)._replace(read_only=True)
-    yield from _bus_steps(state, bounds)
-    for number, run in enumerate(state.runs):
-        rest = state.runs[:number] + state.runs[number + 1 :]
-        yield from _run_steps(state._replace(runs=rest), run, rules)
-    for number, tick in enumerate(state.ticks):
-        if tick not in state.ticks[:number]:
-            rest_ = state.ticks[:number] + state.ticks[number + 1 :]
-            yield from _tick_steps(state._replace(ticks=rest_), tick, rules, bounds)
+    if bounds.renames and not state.name:
+        yield "the flow is renamed", state._replace(name=1)
 
 
 def _fault(state: State) -> State:
@@ -42,7 +54,7 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
         if event in state.bus[:number]:
             continue
         rest = state._replace(bus=state.bus[:number] + state.bus[number + 1 :])
-        started = tuple(Run(event, flow) for flow in _hearing(bounds))
+        started = tuple(Run(event, flow) for flow in _hearing(state, bounds))
         runs = tuple(sorted((*state.runs, *started)))
         yield f"the bus starts a run for change {event.seq}", rest._replace(runs=runs)
         if state.faults:
@@ -54,8 +66,10 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
             )
 
 
-def _hearing(bounds: Bounds) -> range:
+def _hearing(state: State, bounds: Bounds) -> range:
     """The flows that start when they are told to."""
+    if bounds.renames:
+        return range(state.name, state.name + 1)
     return range(bounds.flows - bounds.deaf)
 
 
@@ -77,8 +91,10 @@ def without_idlers(state: State, bounds: Bounds) -> State:
     is lost. It is not so where claims are broken.
     """
     taken = state.receipts
-    runs = tuple(run for run in state.runs if run.owns or (run.event, run.flow) not in taken)
-    flows = _hearing(bounds)
+    runs = tuple(
+        run for run in state.runs if run.owns or run.twin_owns or (run.event, run.flow) not in taken
+    )
+    flows = range(2) if bounds.renames else _hearing(state, bounds)
     bus = tuple(one for one in state.bus if any((one, flow) not in taken for flow in flows))
     return state._replace(runs=runs, bus=bus)
 
@@ -86,8 +102,35 @@ def without_idlers(state: State, bounds: Bounds) -> State:
 # ----------------------------------------------------------------------------------------- runs
 
 
+def _twin_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
+    if run.twin:
+        for one in (run, _swapped(run)):
+            yield f"a process of {_who(run)} is gone for good", _without(state, one, rules)
+    elif run.at == "start":
+        yield (
+            f"{_who(run)} begins once more while it goes on",
+            _with(state, run._replace(twin="start")),
+        )
+
+
+def _swapped(run: Run) -> Run:
+    return run._replace(at=run.twin, twin=run.at, owns=run.twin_owns, twin_owns=run.owns)
+
+
+def _without(state: State, run: Run, rules: Rules) -> State:
+    """What goes on when this process of the run is over: the other one, if there are two."""
+    if not run.twin:
+        return state
+    owns = run.twin_owns or (run.owns and not rules.claim_by_process)
+    return _with(state, run._replace(at=run.twin, owns=owns, twin="", twin_owns=False))
+
+
+def _who(run: Run) -> str:
+    return f"a run{f' of flow {run.flow + 1}' if run.flow else ''} for change {run.event.seq}"
+
+
 def _run_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
-    who = f"a run{f' of flow {run.flow + 1}' if run.flow else ''} for change {run.event.seq}"
+    who = _who(run)
     if run.at == "start":
         yield from _first_steps(state, run, rules, who)
     elif run.at == "claim":
@@ -101,7 +144,7 @@ def _run_steps(state: State, run: Run, rules: Rules) -> Iterator[Step]:
 
 def _first_steps(state: State, run: Run, rules: Rules, who: str) -> Iterator[Step]:
     if state.faults and not run.owns:
-        yield f"{who} dies before its claim, for good", _fault(state)
+        yield f"{who} dies before its claim, for good", _without(_fault(state), run, rules)
     if rules.no_claim or rules.claim_after_work:
         yield f"{who} goes to work unclaimed", _with(state, run._replace(at="work"))
     else:
@@ -114,8 +157,9 @@ def _claim(state: State, run: Run, rules: Rules, who: str, *, after: str) -> Ite
     if state.read_only and key not in state.receipts:
         yield f"{who} can't write its receipt, and is tried again", _with(state, run)
         return
-    if key in state.receipts and not run.owns and not rules.overwrite:
-        yield f"{who} finds the receipt of another, and does nothing", state
+    mine = run.owns or (run.twin_owns and not rules.claim_by_process)
+    if key in state.receipts and not mine and not rules.overwrite:
+        yield f"{who} finds the receipt of another, and does nothing", _without(state, run, rules)
         return
     claimed = state._replace(receipts=state.receipts | {key})
     then = _with(claimed, run._replace(at=after, owns=True)) if after == "work" else claimed
@@ -130,10 +174,16 @@ def _worked(state: State, run: Run, rules: Rules) -> State:
     """After its work a run is gone: what it did again would be its own effect once more."""
     effect = () if run.did else ((run.event.seq, run.flow),)
     state = state._replace(effects=tuple(sorted((*state.effects, *effect))))
-    return _with(state, run._replace(at="claim", did=True)) if rules.claim_after_work else state
+    run = run._replace(did=True)
+    if rules.claim_after_work:
+        return _with(state, run._replace(at="claim"))
+    return _without(state, run, rules)
 
 
 def _with(state: State, run: Run) -> State:
+    """With this run. Its two processes are alike: one order of them stands for both."""
+    if run.twin and (run.twin, run.twin_owns) < (run.at, run.owns):
+        run = _swapped(run)
     return state._replace(runs=tuple(sorted((*state.runs, run))))
 
 
@@ -188,6 +238,10 @@ def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator
         yield f"a tick finds no mark of change {seq}", _at(state, tick._replace(at=first))
     elif rules.watch_only_the_oldest and tick.watched:
         yield f"a tick has watched enough for change {seq}", _at(state, _done(tick))
+    elif (
+        bounds.renames and state.to[seq - 1] != state.name and not _has_receipts(state, seq, bounds)
+    ):
+        yield from _leave(state, tick, rules)
     elif not bounds.listeners_known or _has_receipts(state, seq, bounds):
         if state.read_only:
             yield "a tick can't write, and fails", _at(state, Tick())
@@ -205,8 +259,22 @@ def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator
         yield f"a tick waits for receipts of change {seq}", _at(state, _done(watching))
 
 
+def _leave(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
+    """A change whose flow is gone: told once, and settled; before that a run of it may begin."""
+    seq = tick.todo[0]
+    if state.read_only:
+        yield "a tick can't write, and fails", _at(state, Tick())
+        return
+    named = state.named if rules.forget_the_gone else state.named | {seq}
+    settled = state._replace(settled=state.settled | {seq}, named=named)
+    label = f"a tick sees that the flow of change {seq} is gone, and settles it"
+    yield label, _at(settled, _done(tick, settled=True))
+
+
 def _has_receipts(state: State, seq: int, bounds: Bounds) -> bool:
     there = {flow for event, flow in state.receipts if event.seq == seq}
+    if bounds.renames:
+        return state.to[seq - 1] in there
     return len(there) == bounds.flows
 
 
@@ -235,7 +303,9 @@ def _send(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
 def _mark(state: State, tick: Tick, rules: Rules, _: Bounds) -> Step:
     seq = tick.todo[0]
     then = tick._replace(at="publish") if rules.mark_before_publish else _done(tick)
-    return f"a tick marks change {seq}", _at(state._replace(marks=state.marks | {seq}), then)
+    to = (*state.to[: seq - 1], state.name, *state.to[seq:]) if seq not in state.marks else state.to
+    marked = state._replace(marks=state.marks | {seq}, to=to)
+    return f"a tick marks change {seq}", _at(marked, then)
 
 
 def _prove(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:

@@ -51,6 +51,8 @@ def explore(
     while ahead:
         state = ahead.popleft()
         problem, after = broken(state, bounds), _NOTHING
+        if only and problem not in only:
+            problem = ""  # the state is looked at for the others
         if not problem and (not only or LOST in only):
             problem, after = lively.problem(state)
         if problem and (not only or problem in only):
@@ -88,7 +90,8 @@ def broken(state: State, bounds: Bounds) -> str:
         return BLIND
     if not all(_is_a_runs(state, event.seq, flow) for event, flow in state.receipts):
         return NO_RUN
-    if bounds.listeners_known and not all(_is_received(state, bounds, s) for s in state.settled):
+    known = bounds.listeners_known and not bounds.renames
+    if known and not all(_is_received(state, bounds, s) for s in state.settled):
         return UNSETTLED
     return ""
 
@@ -96,7 +99,10 @@ def broken(state: State, bounds: Bounds) -> str:
 def _is_a_runs(state: State, seq: int, flow: int) -> bool:
     if (seq, flow) in state.effects:
         return True
-    return any(run.owns and (run.event.seq, run.flow) == (seq, flow) for run in state.runs)
+    return any(
+        (run.owns or run.twin_owns) and (run.event.seq, run.flow) == (seq, flow)
+        for run in state.runs
+    )
 
 
 def _is_received(state: State, bounds: Bounds, seq: int) -> bool:
@@ -151,10 +157,19 @@ class _Liveness:
         """Whether nothing is left to do for a change: it is settled, or given up and so named."""
         if seq in state.settled:
             return True
-        given_up = state.sent[seq - 1] + 1 >= self._bounds.sendings
-        return bool(self._bounds.deaf) and seq in state.marks and given_up
+        return self._is_given_up(state, seq)
+
+    def _is_given_up(self, state: State, seq: int) -> bool:
+        may_be = bool(self._bounds.deaf) or self._bounds.renames
+        return may_be and seq in state.marks and state.sent[seq - 1] + 1 >= self._bounds.sendings
 
     def _is_all_run(self, state: State) -> bool:
+        if self._bounds.renames:
+            done = {seq for seq, _ in state.effects} | state.named
+            return all(
+                seq in done or (seq not in state.settled and self._is_given_up(state, seq))
+                for seq in range(1, state.entries + 1)
+            )
         wanted = {
             (seq, flow)
             for seq in range(1, state.entries + 1)

@@ -46,6 +46,14 @@ PROTOCOL: Final = (
         name="a store that is read only, two ticks",
         bounds=Bounds(moves=1, faults=1, sendings=2, read_only=True),
     ),
+    Case(
+        name="a flow that is renamed, a fault",
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+    ),
+    Case(
+        name="a step that runs twice at once",
+        bounds=Bounds(moves=1, ticks=1, faults=3, sendings=4, twins=True),
+    ),
 )
 """Small worlds, each with the whole protocol: together they are searched in seconds."""
 
@@ -82,10 +90,22 @@ MUTANTS: Final = (
         breaks=LOST,
     ),
     Case(
+        name="a claim in the name of a process",
+        rules=Rules(claim_by_process=True),
+        bounds=Bounds(moves=1, ticks=1, faults=2, sendings=3, twins=True),
+        breaks=LOST,
+    ),
+    Case(
         name="send before noting",
         rules=Rules(send_before_noting=True),
         bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, read_only=True),
         breaks=BLIND,
+    ),
+    Case(
+        name="forget the gone",
+        rules=Rules(forget_the_gone=True),
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+        breaks=LOST,
     ),
 )
 ALL: Final = (*PROTOCOL, *MUTANTS)

@@ -2,7 +2,8 @@
 
 import threading
 
-from flowproject.sensing.once import once
+from flowproject.changes.observation import Items, Past
+from flowproject.changes.once import once
 
 
 class Counted:
@@ -35,3 +36,19 @@ def test_two_objects_work_theirs_out_at_the_same_time():
     for thread in threads:
         thread.join()
     assert [one.times for one in objects] == [1, 1]
+
+
+def test_what_one_sensor_knew_is_read_while_another_reads_its_own():
+    barrier = threading.Barrier(2)
+
+    def load() -> Items:
+        barrier.wait(timeout=1)
+        return {}
+
+    pasts = [Past(1, load), Past(1, load)]
+    threads = [threading.Thread(target=lambda one=one: one.items) for one in pasts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.items for one in pasts] == [{}, {}]

@@ -1,0 +1,207 @@
+"""The same step and attempt of one run twice at the same time: one effect, and one truth.
+
+A cluster makes a pod again that it does not see any more, and the first may go on all the same.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject import sensing
+from flowproject.journal import open_store
+from flowproject.sensing import Scene
+from flowproject.starting.claiming import claim
+from flowproject.starting.told import Told
+from tests.conftest import Bus
+from tests.faults.test_overtaking import Overtaken, scene
+from tests.place import Place, Ran, make_place
+
+LOOKS, SENDS, CLAIMS = 14, 12, 8
+"""Requests of a look, of a sending and of a claim to be overtaken at, and some more."""
+
+CONFIG = """
+project_name = "demo"
+
+[sensors.days]
+data = { type = "files", path = "data" }
+"""
+
+WORK = """
+from metaflow import step
+
+from flowproject import BaseFlow
+
+
+class WorkFlow(BaseFlow):
+    @step
+    def start(self):
+        print(f"WORKS for change {self.change.seq}")
+        self.next(self.end)
+
+    @step
+    def end(self):
+        print(f"ENDS for change {self.change.seq}")
+
+
+if __name__ == "__main__":
+    WorkFlow()
+"""
+
+
+def of_run(place: Scene, store: Any = None, run: str = "SensorFlow/argo-1") -> Scene:
+    return Scene(**{**vars(place), "store": store or place.store, "run": run})
+
+
+def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(
+    tmp_path: Path, bus: Bus
+) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(LOOKS):
+        place = scene(tmp_path, number, coalesce=False)
+        sensing.observe(place)
+        (tmp_path / "data" / f"{number}").write_text("x")
+        seen: list[sensing.Tick] = []
+        look = lambda there=place, to=seen: to.extend(sensing.observe(of_run(there)))  # noqa: E731
+        store = Overtaken(place.store, number + 1, look)
+        seen += sensing.observe(of_run(place, store))
+        if len(seen) == 1:
+            look()  # the look has fewer requests: its twin comes after it
+        journal = place.journal("data")
+        entry = journal.get(2)
+        assert entry, f"request {number}"
+        assert journal.get(3) is None, f"request {number}"
+        for tick in seen:
+            word = tick.reason.partition("; ")[2]
+            assert (tick.outcome, tick.id) == ("changed", entry.id) or (
+                tick.outcome,
+                word,
+            ) == ("unchanged", "this run itself recorded number 2 before"), f"request {number}"
+        for tick in seen:
+            # Either may have had the last word; the next step of the run sends in both cases.
+            bus.events.clear()
+            sensing.raise_for_failures(sensing.publish(of_run(place), [tick]))
+        told = [*place.store.keys(f"{journal.location}/published")]
+        assert len(told) == 1, f"request {number}"
+
+
+def test_a_sending_that_its_own_twin_overtakes_at_any_request_sends_one_event(
+    tmp_path: Path, bus: Bus
+) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(SENDS):
+        place = scene(tmp_path, number, coalesce=False)
+        place.journal("data").outbox.record_listeners(["AFlow"], by="test")
+        sensing.observe(place)
+        (tmp_path / "data" / f"{number}").write_text("x")
+        ticks = sensing.observe(of_run(place))
+        bus.events.clear()
+        send = lambda there=place, told=ticks: sensing.publish(of_run(there), told)  # noqa: E731
+        [sent] = sensing.publish(of_run(place, Overtaken(place.store, number + 1, send)), ticks)
+        assert not sent.undelivered
+        assert {payload["id"] for payload in bus.payloads} == {ticks[0].id}, f"request {number}"
+        assert 1 <= len(bus.payloads) <= 2
+        [after] = sensing.observe(of_run(place, run="SensorFlow/argo-2"))
+        assert (after.outcome, after.undelivered) == ("unchanged", "")
+
+
+def test_a_claim_that_its_twin_or_another_run_overtakes_at_any_request_gives_one_run_all(
+    tmp_path: Path,
+) -> None:
+    changes = [{"sensor": name, "seq": 2, "id": f"{name}{'0' * 30}"} for name in ("aa", "bb")]
+    both = ("WorkFlow/argo-1", "WorkFlow/argo-2")
+    for other in both:
+        for number in range(CLAIMS):
+            store = open_store(str(tmp_path / f"{other.replace('/', '-')}-{number}"))
+            entries = [
+                {
+                    **one,
+                    "project": "demo",
+                    "branch": "user.tester",
+                    "entry": f"flowproject/demo/user.tester/{one['sensor']}/entries/1.json",
+                }
+                for one in changes
+            ]
+            told = {run: Told(changes=entries, run=run) for run in both}
+            found: dict[str, list[set[str]]] = {run: [] for run in both}
+
+            def take(
+                run: str,
+                through: Any,
+                told: dict[str, Told] = told,
+                found: dict[str, list[set[str]]] = found,
+            ) -> None:
+                claims = claim(told[run], flow="WorkFlow", store=through, told_to=told.__getitem__)
+                found[run].append({one.receipt.run for one in claims})
+
+            overtaken = Overtaken(store, number + 1, lambda: take(other, store))  # noqa: B023
+            take(both[0], overtaken)
+            winners = {frozenset(one) for each in found.values() for one in each}
+            assert len(winners) == 1, f"request {number}, overtaken by {other}: {found}"
+            assert all(len(one) == 1 for one in winners)
+
+
+@pytest.fixture
+def project(tmp_path: Path, bus: Bus) -> Place:
+    place = make_place(tmp_path, CONFIG, METAFLOW_ARGO_EVENTS_WEBHOOK_URL=bus.url)
+    place.write("workflow.py", WORK)
+    place.write("data/old.csv", "1")
+    sensing.observe(place.scene())
+    place.write("data/new.csv", "2")
+    return place
+
+
+def begun(place: Place, file: str) -> Callable[[str, str], list[str]]:
+    """A run as Argo begins it, and the command of a step of it, the only attempt of its task."""
+    word = [file, "--quiet", "--no-pylint", "--metadata", "local", "--datastore", "local"]
+    made = place.python(*word, "init", "--run-id", "argo-1", "--task-id", "params")
+    assert made.code == 0, made.text
+    options = ["--run-id", "argo-1", "--task-id", "1", "--retry-count", "0"]
+
+    def command(step: str, before: str) -> list[str]:
+        return [*word, "step", step, *options, "--input-paths", f"argo-1/{before}"]
+
+    return command
+
+
+def twice(place: Place, command: list[str], **environment: str) -> list[str]:
+    """What two processes say that do the same at the same time."""
+    processes = [place.start(*command, **environment) for _ in range(2)]
+    texts = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], texts
+    return texts
+
+
+def once(place: Place, command: list[str], **environment: str) -> Ran:
+    done = place.python(*command, **environment)
+    assert done.code == 0, done.text
+    return done
+
+
+def test_a_sensor_whose_first_step_runs_twice_records_and_sends_one_change(
+    project: Place, bus: Bus
+) -> None:
+    command = begun(project, "sensorflow.py")
+    for text in twice(project, command("start", "_parameters/params")):
+        assert "days: changed" in text or "recorded number 2 before" in text, text
+    once(project, command("end", "start/1"))
+    [newest, _] = project.history("days")
+    assert (newest["seq"], newest["run"]) == (2, "SensorFlow/argo-1")
+    assert {payload["id"] for payload in bus.payloads} == {newest["id"]}
+
+
+def test_a_listener_whose_first_step_runs_twice_goes_on_once_and_no_other_run_works(
+    project: Place,
+) -> None:
+    sensing.observe(project.scene())
+    event = project.event("days", 2)
+    command = begun(project, "workflow.py")
+    for text in twice(project, command("start", "_parameters/params"), **event):
+        assert "WORKS for change 2" in text, text
+    assert "ENDS for change 2" in once(project, command("end", "start/1"), **event).text
+    journal = project.scene().journal("days")
+    entry = journal.get(2)
+    assert entry
+    [receipt] = journal.receipts(2, entry.id)
+    assert receipt.run == "WorkFlow/argo-1"
