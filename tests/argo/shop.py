@@ -94,6 +94,11 @@ class Run:
 
     parameters: Mapping[str, str]
 
+    @property
+    def newest(self) -> dict[str, int]:
+        """Sensor → the newest of the changes that it has."""
+        return {sensor: max(numbers) for sensor, numbers in sorted(self.takes.items())}
+
 
 class Shop:
     """The project, deployed; what arrives, what is seen of it, and what runs."""
