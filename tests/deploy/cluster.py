@@ -600,12 +600,13 @@ def _faults_of_cron(spec: Mapping[str, Any]) -> Iterator[str]:
 def written(
     plural: str, name: str, namespace: str, annotations: Mapping[str, str]
 ) -> dict[str, Any]:
-    """An object with nothing in it."""
+    """An object with nothing in it but what every version of Argo demands."""
+    times = {"schedule": "0 0 * * *", "schedules": ["0 0 * * *"], "workflowSpec": {}}
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": _KINDS[plural],
         "metadata": {"name": name, "namespace": namespace, "annotations": dict(annotations)},
-        "spec": {},
+        "spec": times if plural == "cronworkflows" else {},
     }
 
 

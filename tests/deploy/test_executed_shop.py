@@ -6,12 +6,14 @@ branch, retries, secrets, events of others, the end of another flow.
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.deploy.cluster import SECONDS
 from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
@@ -37,8 +39,10 @@ class Shop:
         return self.argo.runs(f"shop.prod.{flow}")
 
     def succeeded(self, flow: str, number: int = 1) -> dict[str, Any]:
-        """The newest of so many runs."""
-        runs = self.runs(flow)
+        """The newest of so many runs; what was sent last may still be on its way to a Sensor."""
+        deadline = time.monotonic() + SECONDS
+        while len(runs := self.runs(flow)) < number and time.monotonic() < deadline:
+            time.sleep(0.1)
         assert len(runs) == number
         assert runs[-1]["status"]["phase"] == "Succeeded", self.argo.told(runs[-1])
         return runs[-1]
