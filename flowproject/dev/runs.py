@@ -25,6 +25,7 @@ __all__ = [
     "end_task_id",
     "read_cards",
     "read_past",
+    "read_state",
     "read_ticks",
 ]
 
@@ -71,6 +72,11 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
         if isinstance(ticks, list) and all(map(is_tick, ticks)):
             return ticks
     return []
+
+
+def read_state(flow: FlowFile, run_id: str) -> RunState:
+    """What became of the run."""
+    return state_of(_run(flow, run_id))
 
 
 def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
