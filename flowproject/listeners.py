@@ -1,7 +1,7 @@
 """Who listens to which sensor, recorded where ticks look: so they know whose receipts to await."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,16 @@ _LOOKED_AT: Final = 16
 
 
 def record_listeners(
-    root: Path, flows: Sequence[FlowFile], *, by: str, forgotten: Collection[str] = ()
+    root: Path,
+    flows: Sequence[FlowFile],
+    *,
+    by: str,
+    forgotten: Mapping[str, dt.datetime] | None = None,
 ) -> None:
     """Record the listeners of every sensor of the project in the folder `root`.
 
-    `by` is the command that knows: whoever reads the record sees whose word it is. `forgotten` are
-    the flows for which the bus has just forgotten what waited for them: the next ticks send that
-    again.
+    `by` is the command that knows: whoever reads the record sees whose word it is. `forgotten` says
+    when the bus has forgotten what waited for a flow: the next ticks send that again.
 
     Raises:
         JournalError: if the datastore of the flows can't be written.
@@ -34,15 +37,16 @@ def record_listeners(
     project, store, now = load(root), open_store(ours.datastore), dt.datetime.now(dt.UTC)
     for sensor, names in listeners_of(project, flows).items():
         journal = Journal(store, project=project.project_name, branch=ours.branch, sensor=sensor)
-        journal.outbox.record_listeners(
+        known = journal.outbox.record_listeners(
             (*names.alone, *names.waits),
             by=by,
             waits=names.waits,
             together=names.together,
-            deployed=dict.fromkeys(forgotten, now),
+            deployed=forgotten,
             now=now,
         )
-        bring_back(journal, {*names.together} & {*forgotten})
+        new = {flow for flow, at in (forgotten or {}).items() if known.deployed.get(flow) != at}
+        bring_back(journal, new.intersection(names.together))
 
 
 def bring_back(journal: Journal, flows: Collection[str]) -> None:

@@ -1,6 +1,5 @@
 """From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -217,7 +216,7 @@ class Deployment:
             project=self.project.project_name,
             branch=self.target.metaflow_name,
             git_branch="" if self.target.production else self.target.git_branch,
-            making=secrets.token_hex(4),
+            now=datetime.now(UTC).isoformat(),
             everything=everything,
         )
 
@@ -244,5 +243,9 @@ class Deployment:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
-        forgotten = [one.action.flow for one in outcomes if one.action.forgets]
+        forgotten = {
+            one.action.flow: datetime.fromisoformat(one.action.forgot_at)
+            for one in outcomes
+            if one.action.forgot_at
+        }
         record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)

@@ -5,6 +5,7 @@ So what an interrupted deploy or teardown left is put right by the next one. Of 
 the objects that did not are left alone: a sensor that is written anew may start its pod anew.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ State = Literal["new", "changed", "unchanged", "removed", "foreign"]
 Bodies = Mapping[tuple[Kind, str], Mapping[str, Any]]
 """Kind and name → the whole object on the cluster."""
 
+_FORGOT: Final = "flowproject/forgot_at"
 _FOREIGN: Final = (
     "not in this repository, and deployed without flowproject: `flowproject teardown` removes it"
 )
@@ -45,8 +47,9 @@ class Action:
     to_write: tuple[Object, ...] = field(default=(), repr=False)
     """What of the flow is not on the cluster as it was compiled."""
 
-    forgets: bool = False
-    """Whether the bus forgets what waits for the flow, and what comes until its sensor is up."""
+    forgot_at: str = ""
+    """When the bus last forgot what waited for the flow: now, if its sensor is made now or waits
+    for something else; as it is noted on the sensor, if not. Empty: not known."""
 
     extra: tuple[Found, ...] = field(default=(), repr=False)
     """What is on the cluster for the flow and is to go."""
@@ -70,14 +73,15 @@ def make_plan(
     project: str,
     branch: str,
     git_branch: str = "",
-    making: str = "",
+    now: str = "",
     everything: bool = False,
 ) -> list[Action]:
     """What to do for each flow of the repository, then for those that are on the cluster only.
 
     With `everything` what is unchanged is deployed, too. `git_branch` is the only one that may be
-    deployed as this branch; empty: any, as for production, which the configuration names. `making`
-    is in the names of triggers whose sensors are not there yet, and no earlier one has it.
+    deployed as this branch; empty: any, as for production, which the configuration names. `now` is
+    the moment of the deployment, which is noted on sensors that are made or wait for something
+    else.
 
     Raises:
         DeployError: if two flows would have one name on the cluster, or another's flow has it, or
@@ -87,7 +91,7 @@ def make_plan(
     ours = [one for one in found if (one.project, one.branch) == (project, branch)]
     _refuse_other_branches(ours, git_branch)
     actions = [
-        _action(one, _belonging(one, found, ours), bodies, making, everything=everything)
+        _action(one, _belonging(one, found, ours), bodies, now, everything=everything)
         for one in compiled
     ]
     known = {one.flow.name for one in compiled}
@@ -118,7 +122,12 @@ def _belonging(one: Compiled, found: Sequence[Found], ours: Sequence[Found]) -> 
 
 
 def _action(
-    one: Compiled, there: Sequence[Found], bodies: Bodies, making: str, *, everything: bool
+    one: Compiled,
+    there: Sequence[Found],
+    bodies: Bodies,
+    now: str,
+    *,
+    everything: bool,
 ) -> Action:
     wanted = {_key(each): each for each in one.objects}
     present = {_key(each): each for each in there if _key(each) in wanted}
@@ -131,8 +140,8 @@ def _action(
             state="new",
             why=_novelty(one),
             compiled=one,
-            to_write=_to_write(one.objects, present, making),
-            forgets=True,
+            to_write=_to_write(one.objects, present, now, now),
+            forgot_at=now,
         )
     missing = [each for key, each in wanted.items() if key not in present]
     moved = [
@@ -140,7 +149,17 @@ def _action(
         for key, each in present.items()
         if each.fingerprint != one.fingerprints[each.kind]
     ]
-    to_write = _to_write(one.objects if everything else (*moved, *missing), present, making)
+    lacking = (*moved, *missing)
+    sensor = next((each for each in present.values() if each.kind == SENSOR), None)
+    forgets = any(
+        _waits_for(each.body) != _waits_for(bodies.get(_at(each), {}))
+        for each in _to_write(lacking, present, now, now)
+        if each.kind == SENSOR
+    )
+    noted = sensor.annotations.get(_FORGOT, "") if sensor else ""
+    forgot_at = now if forgets else noted
+    objects = one.objects if everything else lacking
+    to_write = _to_write(objects, present, now, forgot_at)
     return Action(
         flow=one.flow.name,
         state="changed" if to_write or extra else "unchanged",
@@ -148,11 +167,7 @@ def _action(
         compiled=one,
         versions={each.kind: each.version for each in present.values()},
         to_write=to_write,
-        forgets=any(
-            _waits_for(each.body) != _waits_for(bodies.get(_at(each), {}))
-            for each in _to_write((*moved, *missing), present, making)
-            if each.kind == SENSOR
-        ),
+        forgot_at=forgot_at,
         extra=extra,
     )
 
@@ -162,19 +177,30 @@ def _waits_for(body: Mapping[str, Any]) -> Any:
 
 
 def _to_write(
-    objects: Sequence[Object], present: Mapping[tuple[Kind, str, str], Found], making: str
+    objects: Sequence[Object],
+    present: Mapping[tuple[Kind, str, str], Found],
+    now: str,
+    forgot_at: str,
 ) -> tuple[Object, ...]:
-    """The objects; a sensor with the trigger that it has on the cluster, or one of this making."""
+    """The objects; a sensor with the trigger that it has on the cluster, or one of this moment.
+
+    When the bus forgot is noted on it, so that a deployment that stops half-way does not lose that.
+    """
 
     def named(one: Object) -> Object:
         if one.kind != SENSOR:
             return one
         there = present.get(_key(one))
-        return with_trigger_of(
-            there.annotations.get("flowproject/trigger", "") if there else making, one
-        )
+        known = there.annotations.get("flowproject/trigger", "") if there else _digits(now)
+        noted = {_FORGOT: forgot_at} if forgot_at else {}
+        return with_trigger_of(known, one).with_annotations(noted)
 
     return tuple(map(named, objects))
+
+
+def _digits(moment: str) -> str:
+    """The moment to the second, as a part of a name."""
+    return re.sub(r"\D", "", moment)[:14]
 
 
 def _left_elsewhere(template: Found | None, one: Compiled) -> tuple[Found, ...]:

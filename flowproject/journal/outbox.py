@@ -69,11 +69,15 @@ class Combination:
 
 @dataclass(frozen=True, kw_only=True)
 class Sendings:
-    """How often the event of a change was sent in its newest attempt, and when last."""
+    """How often the event of a change was sent in its newest attempt, and when last.
+
+    `to` are the flows that listened when a person replayed it; empty if nobody did.
+    """
 
     attempt: int
     count: int
     last: dt.datetime
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,11 @@ class Awaited:
 
     mark: Mark
     sendings: Sendings
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """The flows that are to take it, as far as they still listen."""
+        return self.sendings.to or self.mark.listeners
 
     def tells_of(self, seq: int) -> bool:
         """Whether the change with this number came with it."""
@@ -97,12 +106,13 @@ class Awaited:
             sendings.attempt,
             sendings.count,
             sendings.last.isoformat(),
+            [*sendings.to],
         ]
 
     @classmethod
     def from_json(cls, noted: Sequence[Any]) -> Self:
         """What `to_json` wrote."""
-        seq, name, first, event_name, listeners, published_at, attempt, count, last = noted
+        seq, name, first, event_name, listeners, published_at, attempt, count, last, to = noted
         mark = Mark(
             seq=int(seq),
             id=str(name),
@@ -113,7 +123,10 @@ class Awaited:
         )
         moment = dt.datetime.fromisoformat(last)
         return cls(
-            mark=mark, sendings=Sendings(attempt=int(attempt), count=int(count), last=moment)
+            mark=mark,
+            sendings=Sendings(
+                attempt=int(attempt), count=int(count), last=moment, to=tuple(map(str, to))
+            ),
         )
 
 
@@ -128,6 +141,7 @@ class Sending:
     number: int
     at: str
     run: str
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,12 +212,16 @@ class Outbox:
         numbers = sorted((int(name[1]), int(name[2])) for name in found if name)
         attempt = max((attempt for attempt, _ in numbers), default=1)
         again = [number for one, number in numbers if one == attempt and number]
-        last = mark.published_at
-        if again:
-            document = self._read(f"{folder}/{attempt}-{again[-1]}.json") or {}
-            last = str(document.get("at", last))
+        last, document = mark.published_at, {}
+        if numbers:
+            newest = self._read(f"{folder}/{attempt}-{numbers[-1][1]}.json") or {}
+            document = newest
+            last = str(newest.get("at", last)) if again else last
         return Sendings(
-            attempt=attempt, count=len(again) + (attempt == 1), last=dt.datetime.fromisoformat(last)
+            attempt=attempt,
+            count=len(again) + (attempt == 1),
+            last=dt.datetime.fromisoformat(last),
+            to=tuple(document.get("to", ())),
         )
 
     def all_sendings(self, mark: Mark, further: Collection[tuple[int, int]]) -> tuple[Sending, ...]:
@@ -214,15 +232,19 @@ class Outbox:
             document = self._read(f"{folder}/{attempt}-{number}.json") or {}
             by = document.get("run", document.get("by", ""))
             at = str(document.get("at", ""))
-            found.append(Sending(attempt=attempt, number=number, at=at, run=str(by)))
+            to = tuple(map(str, document.get("to", ())))
+            found.append(Sending(attempt=attempt, number=number, at=at, run=str(by), to=to))
         return tuple(found)
 
-    def note_sending(self, mark: Mark, attempt: int, number: int, at: str, run: str) -> bool:
+    def note_sending(
+        self, mark: Mark, attempt: int, number: int, at: str, run: str, to: Sequence[str] = ()
+    ) -> bool:
         """Note that the event is about to be sent for the `number`th time in this attempt.
 
-        False, if somebody else is about to.
+        False, if somebody else is about to. `to`: as in `Sendings`.
         """
-        return self._create(self._sending(mark, attempt, number), {"at": at, "run": run})
+        facts: dict[str, Json] = {"at": at, "run": run, **({"to": [*to]} if to else {})}
+        return self._create(self._sending(mark, attempt, number), facts)
 
     def forget_sending(self, mark: Mark, attempt: int, number: int) -> None:
         """Take the note of a sending back, which the bus refused."""
@@ -268,8 +290,8 @@ class Outbox:
         together: Collection[str] = (),
         deployed: Mapping[str, dt.datetime] | None = None,
         now: dt.datetime | None = None,
-    ) -> None:
-        """Record the flows that are expected to write receipts, in the place of those before.
+    ) -> Listeners:
+        """Record the flows that are expected to write receipts, in the place of those it returns.
 
         `waits` says for which sensors some of them wait. `together` are those that wait for other
         events besides, some of them since `now`, and `deployed` says of which flows the bus has
@@ -296,6 +318,7 @@ class Outbox:
         )
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
+        return before
 
     def combination(self, first: Entry) -> Combination | None:
         """The decision which changes are sent together with this one, the oldest of them."""

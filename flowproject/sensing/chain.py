@@ -31,7 +31,8 @@ class Chain:
     `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
     sent again or, after the last sending, given up; empty where the next tick sends it. `waiting`
-    are those of the missing that wait for other sensors too, and may rightly not have started.
+    are those of the missing that wait for other sensors too, and may rightly not have started, and
+    `gone` flows that it was sent to, that did not take it and do not listen any more.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
@@ -43,6 +44,7 @@ class Chain:
     receipts: tuple[Receipt, ...] = ()
     missing: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     due: str = ""
     late_since: str = ""
 
@@ -65,7 +67,9 @@ class Chain:
             sent = f"sent, no run of {late} has started since {since}"
         told = {
             "sent": sent,
-            "undelivered": f"undelivered, {flows} has not started",
+            "undelivered": f"undelivered, {flows} has not started"
+            if flows
+            else f"undelivered, {', '.join(self.gone)} does not listen any more",
         }.get(self.state, self.state)
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
         together = f", sent with change {self.carried_by}" if self.carried_by else ""
@@ -87,6 +91,7 @@ class Chain:
             "receipts": [receipt.to_json() for receipt in self.receipts],
             "missing": [*self.missing],
             "waiting": [*self.waiting],
+            "gone": [*self.gone],
             "due": self.due,
             "late_since": self.late_since,
         }
@@ -108,13 +113,21 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     sendings = survey.sendings(mark)
     attempt = max(sending.attempt for sending in sendings)
     current = [sending for sending in sendings if sending.attempt == attempt and sending.number]
-    missing = _missing(survey, entry, mark, attempt)
+    to = sendings[-1].to or mark.listeners
+    receivers = {flow for number, flow in survey.receivers(mark) if number == attempt}
+    missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
     receipts = survey.receipts(mark)
-    taken = any(number == attempt for number, _ in survey.receivers(mark))
     waiting = tuple(flow for flow in missing if flow in survey.waits)
     state, due = _state(
-        current, missing=missing, waiting=waiting, taken=taken, patience=patience, now=now
+        current,
+        missing=missing,
+        waiting=waiting,
+        taken=bool(receivers),
+        patience=patience,
+        now=now,
     )
+    if gone and not missing:
+        state, due = "undelivered", ""
     is_late = current and missing != waiting and _is_late(current[0], patience, now)
     return Chain(
         entry=entry,
@@ -125,6 +138,7 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         receipts=receipts,
         missing=missing,
         waiting=waiting,
+        gone=gone,
         due=due,
         late_since=current[0].at if is_late else "",
     )
@@ -150,11 +164,15 @@ def _is_late(first: Sending, patience: Patience, now: dt.datetime) -> bool:
     return waited >= dt.timedelta(seconds=patience.receipt_timeout)
 
 
-def _missing(survey: Survey, entry: Entry, mark: Mark, attempt: int) -> tuple[str, ...]:
-    if attempt == 1 and survey.is_settled(entry):
-        return ()
-    receivers: Iterable[str] = (flow for one, flow in survey.receivers(mark) if one == attempt)
-    return tuple(sorted((frozenset(mark.listeners) & survey.listeners).difference(receivers)))
+def _missing(
+    survey: Survey, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The flows that are awaited, and those that nobody awaits because they are gone."""
+    lacking = {*to} - receivers
+    awaited = lacking & survey.listeners
+    if last.attempt == 1 and not last.to and survey.is_settled(entry):
+        awaited = set()  # before anyone replayed it nothing was left to do
+    return tuple(sorted(awaited)), tuple(sorted(lacking - survey.listeners))
 
 
 def _state(

@@ -341,7 +341,7 @@ class _Delivery:
 
     def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
-        awaited = frozenset(one.mark.listeners) & frozenset(self._listeners.flows)
+        awaited = frozenset(one.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
             # A replay opened this attempt and came no further.
             again = self._send_again(one)
@@ -353,6 +353,11 @@ class _Delivery:
         missing = awaited - taken
         unheard = self._unheard(one) - taken
         if not missing and not unheard:
+            gone = frozenset(one.listeners) - awaited - taken
+            if gone and self._is_fresh(one):
+                return one  # A run of it may have begun before it was gone.
+            if gone:
+                self._problems.append(_gone(self._sensor, one, gone, self._listeners))
             self._closed.append(one)
             return None
         if any(self._is_forgotten(one, flow) for flow in missing | unheard):
@@ -368,6 +373,10 @@ class _Delivery:
         elif late and (is_sent or one.sendings.count > 1):
             self._late.append((one, late))
         return one
+
+    def _is_fresh(self, one: Awaited) -> bool:
+        patience = patience_of(self._sensor)
+        return next_move(one.sendings.count, one.sendings.last, patience, self._now) == "wait"
 
     def _move(self, one: Awaited, flow: str) -> Move:
         """What to do for a flow that lacks an event."""
@@ -412,7 +421,7 @@ class _Delivery:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
             journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.mark.listeners]
+            events = [one for one in journal.awaited() if flow in one.listeners]
             receivers = journal.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
@@ -455,7 +464,12 @@ class _Delivery:
         attempt, number = known.attempt, known.count + 1
         event = event_of(self._journal, mark)
         if not self._outbox.note_sending(
-            mark, attempt=attempt, number=number, at=self._now.isoformat(), run=self._scene.run
+            mark,
+            attempt=attempt,
+            number=number,
+            at=self._now.isoformat(),
+            run=self._scene.run,
+            to=known.to,
         ):
             # Another tick does it, or has done it and what was remembered was older.
             return replace(one, sendings=self._outbox.sendings(mark))
@@ -518,13 +532,31 @@ def _lacking(events: Sequence[Awaited], receivers: _Receivers, flow: str) -> lis
     return [
         one
         for one in events
-        if flow in one.mark.listeners
+        if flow in one.listeners
         and (one.sendings.attempt, flow) not in receivers.get((one.mark.seq, one.mark.id), ())
     ]
 
 
 def _sent_first(one: Awaited) -> dt.datetime:
     return dt.datetime.fromisoformat(one.mark.published_at)
+
+
+def _gone(sensor: Sensor, one: Awaited, gone: Collection[str], listeners: Listeners) -> str:
+    """What was sent to a flow that has not taken it, and that does not listen any more."""
+    flows, mark = ", ".join(sorted(gone)), one.mark
+    now = ", ".join(sorted(listeners.flows))
+    return str(
+        DeliveryError(
+            f"Change {mark.seq} was sent to {flows}, which did not take it and does not listen any "
+            "more: it was renamed, or removed",
+            where=f"Sensor {sensor.name!r}, event {mark.event_name!r}",
+            allowed="This is said once; `flowproject history` goes on to show it",
+            fix=f"`flowproject replay {sensor.name}/{mark.seq}` hands it to {now}, of which who "
+            "has taken it does nothing"
+            if now
+            else f"Deploy a flow that listens, then `flowproject replay {sensor.name}/{mark.seq}`",
+        )
+    )
 
 
 def _undelivered(

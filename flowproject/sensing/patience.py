@@ -25,25 +25,25 @@ def observe_within(
         SourceError: if it does not; the source is told to stop and the look is abandoned.
         FlowprojectError: whatever the source raises.
     """
-    answers: Queue[Observation | Exception] = Queue(maxsize=1)
+    answers: Queue[Observation | BaseException] = Queue(maxsize=1)
 
     def look() -> None:
         try:
             answers.put(source.observe(past))
-        except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
+        except BaseException as error:  # noqa: BLE001  # handed to the caller, who raises it
             answers.put(error)
 
     # A daemon: a source that can't be cancelled must not keep the process alive either.
     threading.Thread(target=look, name=f"look-{sensor.name}", daemon=True).start()
     answer = _awaited(answers, source, sensor, report)
-    if isinstance(answer, Exception):
+    if isinstance(answer, BaseException):
         raise answer
     return answer
 
 
 def _awaited(
-    answers: "Queue[Observation | Exception]", source: Source, sensor: Sensor, report: Report
-) -> Observation | Exception:
+    answers: "Queue[Observation | BaseException]", source: Source, sensor: Sensor, report: Report
+) -> Observation | BaseException:
     deadline = time.monotonic() + sensor.timeout
     while (left := deadline - time.monotonic()) > 0:
         try:

@@ -24,10 +24,10 @@ class Replay:
 def replay(scene: Scene, found: Found, by: str) -> Replay:
     """A change sent anew; from now on ticks await its receipts, and send it again if need be.
 
-    If a listener has not started in the newest attempt, that one is sent once more: who has started
-    does nothing. Otherwise a new attempt is opened, and noted for the ticks before it is sent. One
-    that was never sent is used before another is opened: whatever fails on the way, the next replay
-    or tick goes on from there.
+    If a listener has not started in the newest attempt, or is gone, that one is sent once more, to
+    whoever listens now: who has started does nothing. Otherwise a new attempt is opened, and noted
+    for the ticks before it is sent. One that was never sent is used before another is opened:
+    whatever fails on the way, the next replay or tick goes on from there.
 
     Raises:
         UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
@@ -47,14 +47,14 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
     attempt, number = _attempt(scene, found, mark, by)
     journal.put_back(mark)
     at = scene.clock().isoformat()
-    journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by)
+    listening = sorted(journal.outbox.listeners().flows)
+    journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by, to=listening)
     try:
         send(found.sensor, journal, event, first=mark.first, attempt=attempt)
     except DeliveryError:
         journal.outbox.forget_sending(mark, attempt=attempt, number=number)
         raise
-    listening = frozenset(mark.listeners) & frozenset(journal.outbox.listeners().flows)
-    return Replay(mark=mark, attempt=attempt, awaited=tuple(sorted(listening)))
+    return Replay(mark=mark, attempt=attempt, awaited=tuple(listening))
 
 
 def _sent(found: Found) -> Mark:
@@ -82,6 +82,7 @@ def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]
     """The attempt to send, and the how many-eth sending of it this is."""
     known = found.journal.outbox.sendings(mark)
     # One that waits for other sensors too has not started, and that is as it should be.
-    if {*found.chain.missing} - {*found.chain.waiting} or not known.count:
+    lacking = {*found.chain.missing} - {*found.chain.waiting} or {*found.chain.gone}
+    if lacking or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1

@@ -195,7 +195,7 @@ def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], T
                 seen = look(sensor)
             except FlowprojectError as error:
                 seen = failed_tick(sensor, error, scene.clock())
-            except Exception as error:  # noqa: BLE001  # a bug in one sensor must not stop the others
+            except BaseException as error:  # noqa: BLE001  # a thread that said nothing would stop all
                 sys.stderr.write(safe(traceback.format_exc()))
                 seen = failed_tick(sensor, error, scene.clock())
         ticks.put((sensor.name, seen))

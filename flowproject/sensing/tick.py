@@ -75,7 +75,7 @@ class Tick:
         return cls(**{key: value for key, value in document.items() if key != "v"})
 
 
-def failed_tick(sensor: Sensor, error: Exception, now: dt.datetime) -> Tick:
+def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
     """The tick of a sensor whose source or journal failed."""
     expected = isinstance(error, FlowprojectError)
     return Tick(

@@ -187,6 +187,10 @@ class ArgoCluster(Cluster):
         known = self._tell("processes").get(sensor)
         return bool(known) and "successfully subscribed" in Path(known["log"]).read_text()
 
+    def log(self, sensor: str) -> str:
+        """What the Sensor's present process has written."""
+        return Path(self._tell("processes")[sensor]["log"]).read_text()
+
     def kill(self, sensor: str) -> None:
         """End the Sensor's process as a machine does that goes down; another one starts soon."""
         os.kill(self.processes()[sensor], signal.SIGKILL)
@@ -218,11 +222,16 @@ class _Held(Hold):
         self._tell("release")
 
 
-def until(condition: Callable[[], bool], *, seconds: float = SECONDS) -> None:
-    """Wait until it is so."""
+def until(
+    condition: Callable[[], bool],
+    *,
+    seconds: float = SECONDS,
+    instead: Callable[[], object] = lambda: "",
+) -> None:
+    """Wait until it is so; `instead` tells what is, if it never is."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} seconds"
+        assert time.monotonic() < deadline, f"not so within {seconds} seconds: {instead()}"
         time.sleep(0.02)
 
 

@@ -7,10 +7,12 @@ do nothing. That is what is asked here, and costs no pods.
 
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import pytest
 from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
@@ -23,15 +25,18 @@ from flowproject.sensing import Scene
 from flowproject.starting.claiming import claim
 from flowproject.starting.told import Told
 from tests.argo.cluster import ArgoCluster, until
-from tests.deploy.conftest import Ran, Repository
+from tests.deploy.conftest import Argo, Ran, Repository
 from tests.servers import Moto
 
-__all__ = ["ONE", "TWO", "Run", "Shop"]
+__all__ = ["ONE", "SENSORS", "TWO", "Run", "Shop"]
+
+_PATIENCE: Final = 240.0
+"""Seconds: a Sensor that was killed has its events again after 30."""
 
 SENSORS: Final = ("prices", "orders", "stock")
 ONE: Final = "PricesFlow"
 TWO: Final = "PairFlow"
-_CONFIG: Final = """project_name = "shop"
+_CONFIG: Final = """project_name = "{project}"
 
 [sensor]
 cron_schedule = "0 * * * *"
@@ -49,6 +54,7 @@ endpoint_url = "{endpoint_url}"
 _DEPLOY: Final = """
 [deploy]
 image_has_packages = true
+with = ["kubernetes:image={image}"]
 """
 _FLOW: Final = """from metaflow import Parameter, step
 
@@ -91,7 +97,9 @@ class Run:
 class Shop:
     """The project, deployed; what arrives, what is seen of it, and what runs."""
 
-    def __init__(self, cluster: ArgoCluster, repository: Repository, moto: Moto) -> None:
+    def __init__(
+        self, cluster: ArgoCluster, repository: Repository, moto: Moto, project: str
+    ) -> None:
         self.cluster = cluster
         self.repository = repository
         self.runs: list[Run] = []
@@ -106,11 +114,24 @@ class Shop:
             _SENSOR.format(name=name, bucket=self._bucket, endpoint_url=moto.endpoint_url)
             for name in SENSORS
         ]
-        config = "".join([_CONFIG, *sensors, _DEPLOY])
+        config = "".join(
+            [_CONFIG.format(project=project), *sensors, _DEPLOY.format(image=Argo.image)]
+        )
         (repository.root / "flowproject.toml").write_text(config)
         self.listen(ONE, "prices")
         self.listen(TWO, "prices", "orders")
         repository.commit("a shop")
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, cluster: ArgoCluster, repository: Repository, moto: Moto, project: str = "shop"
+    ) -> "Iterator[Self]":
+        """A shop whose looks in this process tell the cluster's webhook, and find S3."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
+            patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
+            yield cls(cluster, repository, moto, project)
 
     def listen(self, flow: str, *sensors: str) -> None:
         """Write the flow file of a listener."""
@@ -169,11 +190,29 @@ class Shop:
             self.arrive(sensor)
             assert self.look()[sensor] == "changed"
 
+    def look_in_parts(self) -> tuple[float, float]:
+        """Look and publish; the seconds that each took."""
+        scene, begun = self._scene(), time.perf_counter()
+        seen = sensing.observe(scene)
+        looked = time.perf_counter()
+        sensing.raise_for_failures(sensing.publish(scene, seen))
+        return looked - begun, time.perf_counter() - looked
+
     def settle(self) -> list[Run]:
         """What ran since the last time; waits until Sensors have done with all events."""
-        until(lambda: not self.cluster.pending())
+        until(lambda: not self.cluster.pending(), seconds=_PATIENCE, instead=self.cluster.records)
         found = [*self._new_runs()]
         self.runs += found
+        return found
+
+    def recorded(self) -> dict[str, list[int]]:
+        """Sensor → the numbers of the changes that its journal has, in order."""
+        scene = self._scene()
+        found: dict[str, list[int]] = {}
+        for sensor in SENSORS:
+            journal = scene.journal(sensor)
+            entries = [journal.get(number) for number in range(1, journal.head().seq + 1)]
+            found[sensor] = [one.seq for one in entries if one and one.is_published]
         return found
 
     def taken(self) -> dict[tuple[str, str], list[int]]:
@@ -234,8 +273,5 @@ def _event(text: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shop(cluster: ArgoCluster, new_repository: Any, moto: Moto) -> Iterator[Shop]:
     """The project on an empty cluster, before its first deployment."""
-    repository = new_repository(flows=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
-        patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
-        yield Shop(cluster, repository, moto)
+    with Shop.opened(cluster, new_repository(flows=False), moto) as opened:
+        yield opened

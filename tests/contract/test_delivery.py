@@ -394,6 +394,33 @@ def test_only_who_listened_then_and_listens_now_is_awaited(world: World, bus: Bu
     assert world.journal.head().unsettled == ()
 
 
+def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
+    world: World, bus: Bus
+) -> None:
+    world.listen("OldFlow", "Other")
+    seen = world.change()
+    world.take(bus.payloads[0], "Other")
+    world.listen("NewFlow", "Other")
+    assert world.later(10).undelivered == "", "a run of it may have begun"
+    told = world.later(6)
+    for part in ("sent to OldFlow", "does not listen any more", "replay files/2", "NewFlow, Other"):
+        assert part in told.undelivered
+    with pytest.raises(TickError):
+        sensing.raise_for_failures([told])
+    assert world.later(1).undelivered == "", "once"
+    lost = sensing.find_change(world.scene, "files/2")
+    assert lost.chain.in_words == "undelivered, OldFlow does not listen any more"
+    sent = sensing.replay(world.scene, lost, by="a person")
+    assert (sent.attempt, sent.awaited) == (1, ("NewFlow", "Other"))
+    assert world.take(bus.payloads[-1], "Other", run="2") == "Other/1", "who has it does nothing"
+    assert world.later(31).undelivered == ""
+    assert ids(bus) == [seen.id] * 3, "and the new one is awaited"
+    assert world.take(bus.payloads[-1], "NewFlow") == "NewFlow/1"
+    world.later(1)
+    assert world.journal.head().unsettled == ()
+    assert sensing.find_change(world.scene, "files/2").chain.in_words == "delivered"
+
+
 def test_without_listeners_what_the_bus_took_is_done(world: World, bus: Bus) -> None:
     world.change()
     assert world.journal.head().unsettled == ()

@@ -506,3 +506,19 @@ def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
     assert [seen.outcome for seen in ticks] == ["failed", "changed"]
     assert "no answer within 0.5 s" in ticks[0].reason
     assert len(bus.events) == 1
+
+
+def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine's panic is no `Exception`: who died of one was waited for, for ever."""
+
+    class Panic(BaseException):
+        pass
+
+    def look(*_: object, **__: object) -> None:
+        raise Panic("in the engine")
+
+    monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
+    [seen] = sensing.observe(scene)
+    assert (seen.outcome, seen.reason) == ("failed", "unexpected Panic: in the engine")

@@ -11,15 +11,7 @@ Step = tuple[str, State]
 
 def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
     """Every step that can be next, in words, and the state that it leads to."""
-    if state.moves < bounds.moves:
-        yield "the data move", state._replace(moves=state.moves + 1)
-    if state.faults and state.memo:
-        yield "the memo is lost", _fault(state)._replace(memo=None)
-    if state.read_only:
-        again = state._replace(read_only=False, blind=(0,) * bounds.moves)
-        yield "the store can be written again", again
-    elif bounds.read_only and state.faults:
-        yield "the store can be read only", _fault(state)._replace(read_only=True)
+    yield from _world_steps(state, bounds)
     yield from _bus_steps(state, bounds)
     for number, run in enumerate(state.runs):
         rest = state.runs[:number] + state.runs[number + 1 :]
@@ -35,6 +27,21 @@ def steps(state: State, rules: Rules, bounds: Bounds) -> Iterator[Step]:
             yield from _tick_steps(state._replace(ticks=rest_), tick, rules, bounds)
 
 
+def _world_steps(state: State, bounds: Bounds) -> Iterator[Step]:
+    """What happens around them: to the data, the store, the memo and the name of the flow."""
+    if state.moves < bounds.moves:
+        yield "the data move", state._replace(moves=state.moves + 1)
+    if state.faults and state.memo:
+        yield "the memo is lost", _fault(state)._replace(memo=None)
+    if state.read_only:
+        again = state._replace(read_only=False, blind=(0,) * bounds.moves)
+        yield "the store can be written again", again
+    elif bounds.read_only and state.faults:
+        yield "the store can be read only", _fault(state)._replace(read_only=True)
+    if bounds.renames and not state.name:
+        yield "the flow is renamed", state._replace(name=1)
+
+
 def _fault(state: State) -> State:
     return state._replace(faults=state.faults - 1)
 
@@ -47,7 +54,7 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
         if event in state.bus[:number]:
             continue
         rest = state._replace(bus=state.bus[:number] + state.bus[number + 1 :])
-        started = tuple(Run(event, flow) for flow in _hearing(bounds))
+        started = tuple(Run(event, flow) for flow in _hearing(state, bounds))
         runs = tuple(sorted((*state.runs, *started)))
         yield f"the bus starts a run for change {event.seq}", rest._replace(runs=runs)
         if state.faults:
@@ -59,8 +66,10 @@ def _bus_steps(state: State, bounds: Bounds) -> Iterator[Step]:
             )
 
 
-def _hearing(bounds: Bounds) -> range:
+def _hearing(state: State, bounds: Bounds) -> range:
     """The flows that start when they are told to."""
+    if bounds.renames:
+        return range(state.name, state.name + 1)
     return range(bounds.flows - bounds.deaf)
 
 
@@ -85,7 +94,7 @@ def without_idlers(state: State, bounds: Bounds) -> State:
     runs = tuple(
         run for run in state.runs if run.owns or run.twin_owns or (run.event, run.flow) not in taken
     )
-    flows = _hearing(bounds)
+    flows = range(2) if bounds.renames else _hearing(state, bounds)
     bus = tuple(one for one in state.bus if any((one, flow) not in taken for flow in flows))
     return state._replace(runs=runs, bus=bus)
 
@@ -229,6 +238,10 @@ def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator
         yield f"a tick finds no mark of change {seq}", _at(state, tick._replace(at=first))
     elif rules.watch_only_the_oldest and tick.watched:
         yield f"a tick has watched enough for change {seq}", _at(state, _done(tick))
+    elif (
+        bounds.renames and state.to[seq - 1] != state.name and not _has_receipts(state, seq, bounds)
+    ):
+        yield from _leave(state, tick, rules)
     elif not bounds.listeners_known or _has_receipts(state, seq, bounds):
         if state.read_only:
             yield "a tick can't write, and fails", _at(state, Tick())
@@ -246,8 +259,22 @@ def _deliver(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Iterator
         yield f"a tick waits for receipts of change {seq}", _at(state, _done(watching))
 
 
+def _leave(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
+    """A change whose flow is gone: told once, and settled; before that a run of it may begin."""
+    seq = tick.todo[0]
+    if state.read_only:
+        yield "a tick can't write, and fails", _at(state, Tick())
+        return
+    named = state.named if rules.forget_the_gone else state.named | {seq}
+    settled = state._replace(settled=state.settled | {seq}, named=named)
+    label = f"a tick sees that the flow of change {seq} is gone, and settles it"
+    yield label, _at(settled, _done(tick, settled=True))
+
+
 def _has_receipts(state: State, seq: int, bounds: Bounds) -> bool:
     there = {flow for event, flow in state.receipts if event.seq == seq}
+    if bounds.renames:
+        return state.to[seq - 1] in there
     return len(there) == bounds.flows
 
 
@@ -276,7 +303,9 @@ def _send(state: State, tick: Tick, rules: Rules) -> Iterator[Step]:
 def _mark(state: State, tick: Tick, rules: Rules, _: Bounds) -> Step:
     seq = tick.todo[0]
     then = tick._replace(at="publish") if rules.mark_before_publish else _done(tick)
-    return f"a tick marks change {seq}", _at(state._replace(marks=state.marks | {seq}), then)
+    to = (*state.to[: seq - 1], state.name, *state.to[seq:]) if seq not in state.marks else state.to
+    marked = state._replace(marks=state.marks | {seq}, to=to)
+    return f"a tick marks change {seq}", _at(marked, then)
 
 
 def _prove(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:

@@ -90,7 +90,8 @@ def broken(state: State, bounds: Bounds) -> str:
         return BLIND
     if not all(_is_a_runs(state, event.seq, flow) for event, flow in state.receipts):
         return NO_RUN
-    if bounds.listeners_known and not all(_is_received(state, bounds, s) for s in state.settled):
+    known = bounds.listeners_known and not bounds.renames
+    if known and not all(_is_received(state, bounds, s) for s in state.settled):
         return UNSETTLED
     return ""
 
@@ -156,10 +157,19 @@ class _Liveness:
         """Whether nothing is left to do for a change: it is settled, or given up and so named."""
         if seq in state.settled:
             return True
-        given_up = state.sent[seq - 1] + 1 >= self._bounds.sendings
-        return bool(self._bounds.deaf) and seq in state.marks and given_up
+        return self._is_given_up(state, seq)
+
+    def _is_given_up(self, state: State, seq: int) -> bool:
+        may_be = bool(self._bounds.deaf) or self._bounds.renames
+        return may_be and seq in state.marks and state.sent[seq - 1] + 1 >= self._bounds.sendings
 
     def _is_all_run(self, state: State) -> bool:
+        if self._bounds.renames:
+            done = {seq for seq, _ in state.effects} | state.named
+            return all(
+                seq in done or (seq not in state.settled and self._is_given_up(state, seq))
+                for seq in range(1, state.entries + 1)
+            )
         wanted = {
             (seq, flow)
             for seq in range(1, state.entries + 1)

@@ -24,6 +24,7 @@ class Bounds:
 
     The last `deaf` of the flows never take anything, so what they are told of is given up. With
     `read_only` a fault may also be that nobody can write to the store any more, until somebody can.
+    With `renames` the only flow gets another name at some moment: from then on the bus starts that.
     With `twins` a fault may be that a step of a run begins once more while it goes on, and that one
     of the two is gone for good: a cluster makes a pod again that it does not see any more.
     """
@@ -37,6 +38,7 @@ class Bounds:
     listeners_known: bool = True
     deaf: int = 0
     read_only: bool = False
+    renames: bool = False
     twins: bool = False
 
 
@@ -51,6 +53,7 @@ class Rules:
     new_id_each_time: bool = False
     watch_only_the_oldest: bool = False
     send_before_noting: bool = False
+    forget_the_gone: bool = False
     claim_by_process: bool = False
 
 
@@ -95,7 +98,9 @@ class Tick(NamedTuple):
 class State(NamedTuple):
     """Everything. Ticks, events and runs are alike, so they are kept sorted: one state for many.
 
-    `blind` is how often each change was sent since the store is `read_only`.
+    `blind` is how often each change was sent since the store is `read_only`. `name` is that of the
+    flow (0, or 1 when it was renamed), `to` the one that each change was sent to when it was
+    marked, and `named` are the changes of which a tick said that their flow is gone.
     """
 
     moves: int
@@ -114,6 +119,9 @@ class State(NamedTuple):
     serial: int
     read_only: bool
     blind: tuple[int, ...]
+    name: int
+    to: tuple[int, ...]
+    named: frozenset[int]
 
 
 def initial(bounds: Bounds) -> State:
@@ -136,4 +144,7 @@ def initial(bounds: Bounds) -> State:
         serial=0,
         read_only=False,
         blind=(0,) * bounds.moves,
+        name=0,
+        to=(0,) * bounds.moves,
+        named=none,
     )

@@ -47,6 +47,10 @@ PROTOCOL: Final = (
         bounds=Bounds(moves=1, faults=1, sendings=2, read_only=True),
     ),
     Case(
+        name="a flow that is renamed, a fault",
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+    ),
+    Case(
         name="a step that runs twice at once",
         bounds=Bounds(moves=1, ticks=1, faults=3, sendings=4, twins=True),
     ),
@@ -96,6 +100,12 @@ MUTANTS: Final = (
         rules=Rules(send_before_noting=True),
         bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, read_only=True),
         breaks=BLIND,
+    ),
+    Case(
+        name="forget the gone",
+        rules=Rules(forget_the_gone=True),
+        bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
+        breaks=LOST,
     ),
 )
 ALL: Final = (*PROTOCOL, *MUTANTS)

@@ -178,17 +178,17 @@ def test_when_metaflow_compiled_a_sensor_says_nothing_of_it() -> None:
 def test_a_sensor_that_is_made_anew_has_another_trigger_and_keeps_it() -> None:
     """What an earlier one left on the bus is found by the name of its trigger."""
     one = with_sensor(compiled())
-    [first] = planned([one], [], making="aa")
-    assert trigger_of(first) == "oneflow-aa"
+    [first] = planned([one], [], now="2026-11-30T09:00:00+00:00")
+    assert trigger_of(first) == "oneflow-20261130090000"
     found = [
         replace(each, annotations=sent.body["metadata"]["annotations"])
         for each, sent in zip(there(one), first.to_write, strict=True)
     ]
     changed = replace(one, flow=one.flow, objects=with_sensor(compiled(), event="f").objects)
-    [again] = planned([changed], found, making="bb")
-    assert trigger_of(again) == "oneflow-aa"
+    [again] = planned([changed], found, now="2026-11-30T10:00:00+00:00")
+    assert trigger_of(again) == "oneflow-20261130090000"
     by_metaflow = [each for each in there(one) if each.kind == "sensors"]
-    [taken_over] = planned([changed], by_metaflow, making="bb")
+    [taken_over] = planned([changed], by_metaflow, now="2026-11-30T10:00:00+00:00")
     assert trigger_of(taken_over) == "oneflow"
 
 
@@ -201,12 +201,25 @@ def test_what_waits_for_a_flow_is_forgotten_when_what_it_waits_for_changes(
 ) -> None:
     old = with_sensor(compiled(files={"a.py": "1"}))
     new = with_sensor(compiled(files={"a.py": files}), event=event)
-    action = change(old, new)
-    assert (action.state, action.forgets) == ("changed", forgets)
-    [again] = planned([old], there(old), everything=True)
-    assert not again.forgets
-    [first] = planned([old], [])
-    assert first.forgets
+    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+    [action] = planned([new], there(old), bodies=bodies, now="10:00")
+    assert (action.state, action.forgot_at) == ("changed", "10:00" if forgets else "")
+    [again] = planned([old], there(old), now="10:00", everything=True)
+    assert again.forgot_at == ""
+
+
+def test_when_the_bus_forgot_is_noted_on_the_sensor_for_the_next_deployment() -> None:
+    """That is told to the ticks last of all, and a deployment may stop before."""
+    one = with_sensor(compiled())
+    [first] = planned([one], [], now="09:00")
+    assert first.forgot_at == "09:00"
+    found = [
+        replace(each, annotations=sent.with_annotations(marks).body["metadata"]["annotations"])
+        for each, sent in zip(there(one), first.to_write, strict=True)
+        for marks in ({"flowproject/fingerprint": each.fingerprint},)
+    ]
+    [next_time] = planned([one], found, now="10:00")
+    assert (next_time.state, next_time.forgot_at) == ("unchanged", "09:00")
 
 
 def trigger_of(action: Action) -> str:
