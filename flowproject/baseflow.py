@@ -210,6 +210,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             store=self._store(),
             branch=current.branch_name,
             run=f"{current.flow_name}/{current.run_id}",
+            datastore=str(self._datastore._storage_impl.datastore_root),  # noqa: SLF001  # as below
             report=_Teller(),
         )
 

@@ -12,11 +12,12 @@ import typer
 from flowproject.changes.observation import Observation
 from flowproject.changes.progress import Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
-from flowproject.cli.place import find_root
+from flowproject.cli.place import find_root, open_scene
 from flowproject.config import FILE, Project, Sensor, load
 from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
+from flowproject.sensing import orphans
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.steadiness import look_again
 from flowproject.sources import open_source, speaks_sql
@@ -45,6 +46,7 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
+    findings += _check_journals(reaches_out=connect or for_deploy)
     if for_deploy:
         with working("Asking cluster and datastore"):
             findings += _check_deployment(project, root)
@@ -117,6 +119,20 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
         Finding(subject=files, state="ok", message=names),
         *check_contract(project, flows),
         *check_schedules(flows, datetime.now(UTC)),
+    ]
+
+
+def _check_journals(*, reaches_out: bool) -> list[Finding]:
+    """Journals that no sensor stands for; in a datastore elsewhere only if it may be asked."""
+    try:
+        scene = open_scene()
+        if "://" in scene.datastore and not reaches_out:
+            return []
+        found = orphans(scene)
+    except FlowprojectError as error:
+        return [Finding(subject="journals", state="note", message=str(error))]
+    return [
+        Finding(subject=f"journal {one.name}", state="note", message=one.in_words) for one in found
     ]
 
 

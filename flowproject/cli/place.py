@@ -48,7 +48,9 @@ def open_scene(branch: str = "", *, production: bool = False) -> Scene:
     root = find_root()
     project = load(root)
     name = _branch_name(project.project_name, branch, production=production)
-    return Scene(project=project, root=root, store=open_store(_datastore(root)), branch=name)
+    place = _datastore(root)
+    store = open_store(place)
+    return Scene(project=project, root=root, store=store, branch=name, datastore=place)
 
 
 def complete_sensor(incomplete: str) -> list[str]:

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from flowproject.changes.delivery import in_ranges
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.cli.output import AsJson, print_json, print_lines
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.errors import JournalError, UsageError
 from flowproject.journal import DamagedEntryError, Journal, Superseded
+from flowproject.sensing import Orphan, find_orphan
 
 __all__ = ["reset"]
 
@@ -23,8 +25,13 @@ def reset(
     production: Production = False,
     as_json: AsJson = False,
 ) -> int:
-    """Forget the baseline of a sensor. Its history stays, and so do changes still to be sent."""
+    """Forget the baseline of a sensor. Its history stays, and so do changes still to be sent.
+
+    Of a sensor that is not configured any more, it gives up what nobody delivers.
+    """
     scene = open_scene(branch, production=production)
+    if sensor not in scene.project.sensors and (orphan := find_orphan(scene, sensor)):
+        return _give_up(orphan, yes=yes, as_json=as_json)
     [known] = scene.sensors([sensor])
     question = (
         f"Forget what {sensor!r} looked like on branch {scene.branch}? "
@@ -40,6 +47,25 @@ def reset(
         print_json(entry.to_json())
     else:
         print_lines([f"{sensor}: number {entry.seq} of its journal forgets what came before."])
+    return 0
+
+
+def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
+    journal, numbers = orphan.journal, orphan.unsettled
+    words = in_ranges(numbers) or "nothing"
+    if not yes and numbers:
+        _ask(
+            f"Give up {words} of {orphan.name!r} on branch {journal.branch}? No sensor is called "
+            "that any more. What was recorded stays, and is not sent any more."
+        )
+    head = journal.head()
+    for entry in journal.all_at(head, numbers):
+        journal.outbox.settle(entry.seq, entry.id)
+    journal.remember_head(head.settled(numbers))
+    if as_json:
+        print_json({"v": 1, "sensor": orphan.name, "given_up": [*numbers]})
+    else:
+        print_lines([f"{orphan.name}: {words} given up; nothing of it is left to deliver."])
     return 0
 
 

@@ -25,7 +25,9 @@ from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
+from flowproject.journal import open_store
 from flowproject.listeners import record_listeners
+from flowproject.sensing import Scene, orphans
 
 __all__ = ["Deployment"]
 
@@ -160,7 +162,25 @@ class Deployment:
             f"Whether the cluster takes {flow} could not be asked. {reason}"
             for flow, reason in rehearsal.forbidden.items()
         ]
-        return replace(planned, notes=(*planned.notes, *notes))
+        return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
+
+    def _abandoned(self, actions: Sequence[Action]) -> list[str]:
+        """What no sensor of the branch will deliver any more, if the journals can be read here."""
+        flows = [one.compiled.flow for one in actions if one.compiled]
+        ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
+        if ours is None:
+            return []
+        try:
+            scene = Scene(
+                project=self.project,
+                root=self.root,
+                store=open_store(ours.datastore),
+                branch=ours.branch,
+                datastore=ours.datastore,
+            )
+            return [one.in_words for one in orphans(scene)]
+        except FlowprojectError:
+            return []  # Who may deploy need not be one who may read the data.
 
     def _inputs(self, tags: Sequence[str]) -> Inputs:
         settings = self.settings

@@ -49,6 +49,9 @@ class Store(Protocol):
     def keys(self, prefix: str, after: str = "") -> list[str]:
         """The keys below the folder `prefix` that come after `after`, sorted."""
 
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders in the folder `prefix`, sorted."""
+
     def delete(self, key: str) -> None:
         """Remove the object; it is no error if there is none."""
 
@@ -137,6 +140,16 @@ class ObjectStore:
         def listed(backend: Any) -> list[str]:
             batches = obstore.list(backend, prefix, offset=after or None)
             return sorted(meta["path"] for batch in batches for meta in batch)
+
+        return self._ask("list", prefix, listed) or []
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders in the folder `prefix`, sorted."""
+        import obstore
+
+        def listed(backend: Any) -> list[str]:
+            found = obstore.list_with_delimiter(backend, prefix)["common_prefixes"]
+            return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
 
         return self._ask("list", prefix, listed) or []
 

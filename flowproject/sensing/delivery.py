@@ -48,7 +48,8 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, `late` what it has and no run has started for in time, and `reason` what failed.
+    are held back, `late` what it has and no run has started for in time, `reason` what failed, and
+    `abandoned` what nobody delivers any more.
     """
 
     head: Head
@@ -56,6 +57,7 @@ class Backlog:
     held: str = ""
     late: str = ""
     reason: str = ""
+    abandoned: str = ""
 
 
 def deliver(
@@ -103,6 +105,7 @@ class _Delivery:
         self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str]]] = []
         self._problems: list[str] = []
+        self._abandoned: list[str] = []
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
         self._looked_at: list[Awaited] = []
         self._receivers: _Receivers = {}
@@ -129,7 +132,14 @@ class _Delivery:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
         late = _told_late(self._late)
-        return Backlog(head=self._head, waiting=waiting, held=held, late=late, reason=reason)
+        return Backlog(
+            head=self._head,
+            waiting=waiting,
+            held=held,
+            late=late,
+            reason=reason,
+            abandoned="\n".join(self._abandoned),
+        )
 
     @once
     def _listeners(self) -> Listeners:
@@ -357,7 +367,7 @@ class _Delivery:
             if gone and self._is_fresh(one):
                 return one  # A run of it may have begun before it was gone.
             if gone:
-                self._problems.append(_gone(self._sensor, one, gone, self._listeners))
+                self._abandoned.append(_gone(self._sensor, one, gone, self._listeners))
             self._closed.append(one)
             return None
         if any(self._is_forgotten(one, flow) for flow in missing | unheard):

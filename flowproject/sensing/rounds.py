@@ -24,6 +24,7 @@ from flowproject.journal import (
 from flowproject.secrecy import safe
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
+from flowproject.sensing.orphans import orphans
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.scene import Scene
@@ -91,7 +92,12 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
     except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
         return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
     return replace(
-        seen, pending=left.waiting, undelivered=left.reason, held=left.held, late=left.late
+        seen,
+        pending=left.waiting,
+        undelivered=left.reason,
+        held=left.held,
+        late=left.late,
+        abandoned="\n".join(filter(None, (seen.abandoned, left.abandoned))),
     )
 
 
@@ -103,6 +109,7 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
     """
     problems = [f"\n- {seen.sensor}: {seen.reason}" for seen in ticks if seen.outcome == "failed"]
     problems += [f"\n- {seen.sensor}: {seen.undelivered}" for seen in ticks if seen.undelivered]
+    problems += [f"\n- {seen.sensor}: {seen.abandoned}" for seen in ticks if seen.abandoned]
     if problems:
         raise TickError(
             f"{len(problems)} of {len(ticks)} sensors had a problem; the others are done:"
@@ -124,7 +131,19 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
         undelivered=left.reason,
         held=left.held,
         late=left.late,
+        abandoned="\n".join([*filter(None, [left.abandoned]), *_forsaken(scene, left.head)]),
     )
+
+
+def _forsaken(scene: Scene, head: Head) -> list[str]:
+    """What else is to be said at the first look of a sensor: it may be another under a new name."""
+    if head.seq:
+        return []
+    try:
+        return [one.in_words for one in orphans(scene)]
+    except FlowprojectError as error:
+        _log.warning("Whether a sensor was renamed is not known. %s", error)
+        return []
 
 
 def _with_history(seen: Tick, head: Head) -> Tick:

@@ -21,7 +21,7 @@ def _now() -> dt.datetime:
 class Scene:
     """Where ticks happen: the project, its folder, the store of its journals, branch and run.
 
-    `report` is told how far long looks are.
+    `datastore` is where the store is, if that is known. `report` is told how far long looks are.
     """
 
     project: Project
@@ -29,6 +29,7 @@ class Scene:
     store: Store
     branch: str
     run: str = ""
+    datastore: str = ""
     clock: Callable[[], dt.datetime] = field(default=_now)
     report: Report = say_nothing
 

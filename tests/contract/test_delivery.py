@@ -404,10 +404,10 @@ def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
     assert world.later(10).undelivered == "", "a run of it may have begun"
     told = world.later(6)
     for part in ("sent to OldFlow", "does not listen any more", "replay files/2", "NewFlow, Other"):
-        assert part in told.undelivered
-    with pytest.raises(TickError):
+        assert part in told.abandoned
+    with pytest.raises(TickError, match="does not listen any more"):
         sensing.raise_for_failures([told])
-    assert world.later(1).undelivered == "", "once"
+    assert world.later(1).abandoned == "", "once"
     lost = sensing.find_change(world.scene, "files/2")
     assert lost.chain.in_words == "undelivered, OldFlow does not listen any more"
     sent = sensing.replay(world.scene, lost, by="a person")
@@ -419,6 +419,36 @@ def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
     world.later(1)
     assert world.journal.head().unsettled == ()
     assert sensing.find_change(world.scene, "files/2").chain.in_words == "delivered"
+
+
+def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name(
+    world: World, bus: Bus
+) -> None:
+    bus.answer = lambda _: 400
+    world.change()
+    world.change()
+    renamed = replace(world, sensor=replace(world.sensor, name="days"))
+    told = renamed.tick()
+    assert "No sensor is called 'files' any more, and changes 2 to 3" in told.abandoned
+    assert "`flowproject reset files`" in told.delivery
+    with pytest.raises(TickError, match="No sensor is called 'files'"):
+        sensing.raise_for_failures([told])
+    assert renamed.tick().abandoned == "", "once"
+    counting = CountingStore(world.store)
+    replace(renamed, store=counting).tick()
+    assert len(counting.requests) == 3, "and costs nothing later"
+
+
+def test_a_listener_that_is_gone_is_told_of_also_when_the_same_tick_has_more_to_deliver(
+    world: World, bus: Bus
+) -> None:
+    world.listen("OldFlow")
+    world.change()
+    world.listen("NewFlow")
+    world.now += 16 * MINUTE
+    told = world.change()
+    assert "sent to OldFlow" in told.abandoned
+    assert numbers(bus) == [2, 3]
 
 
 def test_without_listeners_what_the_bus_took_is_done(world: World, bus: Bus) -> None:

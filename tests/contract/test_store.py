@@ -38,6 +38,14 @@ def test_keys_are_those_below_a_folder(store: Store) -> None:
     assert store.keys("a") == ["a/1", "a/2", "a/b/3"]
 
 
+def test_folders_are_those_in_a_folder(store: Store) -> None:
+    for key in ("a/x/1", "a/y/z/2", "a/y/3", "a/4", "b/5"):
+        store.put(key, b"")
+    assert store.folders("a") == ["x", "y"]
+    assert store.folders("a/y") == ["z"]
+    assert store.folders("c") == []
+
+
 def test_keys_after_one_are_those_behind_it(store: Store) -> None:
     for key in ("a/1-x/1.json", "a/2-x/1.json", "a/3-x/1.json", "b/4"):
         store.put(key, b"")

@@ -103,3 +103,40 @@ def test_cards_still_tell_what_came_before(flowproject: Any, tick: Any) -> None:
     assert flowproject("reset", "days", "--yes").code == 0
     seen, _ = tick()
     assert [told["outcome"] for told in seen.history] == ["baseline", "reset", "baseline"]
+
+
+def test_what_a_sensor_left_that_is_not_configured_any_more_is_told_and_given_up(
+    flowproject: Any, tick: Any, scene: Scene
+) -> None:
+    project = scene.root / "flowproject.toml"
+    before = project.read_text()
+    tick()
+    (scene.root / "data" / "new.csv").write_text("x")
+    tick()
+    assert [entry.seq for entry in scene.journal("days").waiting(scene.journal("days").head())]
+    project.write_text(before.replace("[sensors.days]", "[sensors.dates]"))
+    told = flowproject("check")
+    assert told.code == 0
+    assert "No sensor is called 'days' any more, and change 2 of it is not delivered" in " ".join(
+        told.out.split()
+    )
+    assert flowproject("reset", "days").code == 64, "it asks"
+    given_up = flowproject("reset", "days", "--yes")
+    assert (given_up.code, given_up.out) == (
+        0,
+        "days: 2 given up; nothing of it is left to deliver.\n",
+    )
+    assert "days" not in flowproject("check").out.replace("data", "")
+
+
+def test_what_a_project_left_under_another_name_is_told_in_its_own_folder(
+    flowproject: Any, tick: Any, scene: Scene
+) -> None:
+    project = scene.root / "flowproject.toml"
+    tick()
+    (scene.root / "data" / "new.csv").write_text("x")
+    tick()
+    project.write_text(project.read_text().replace('"demo"', '"other"'))
+    assert "'demo/days'" in flowproject("check").out
+    assert flowproject("reset", "demo/days", "--yes").code == 0
+    assert "demo/days" not in flowproject("check").out
