@@ -184,7 +184,7 @@ class Acted(Happening):
     """A person has done something on the page."""
 
     action: str
-    """`tick`, `force`, `preview`, `replay`, `pause`, `resume` or `run`."""
+    """`tick`, `force`, `preview`, `replay`, `pause`, `resume`, `run` or `resume-run`."""
     target: str
     text: str
 

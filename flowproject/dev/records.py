@@ -17,6 +17,7 @@ __all__ = [
     "LoopRecord",
     "RunRecord",
     "adopt",
+    "known_here",
     "locked_log",
     "loops_alive",
     "prune",
@@ -156,6 +157,15 @@ def runs_recorded(folder: Path) -> Iterator[RunRecord]:
             )
 
 
+def known_here(folder: Path) -> dict[str, str]:
+    """What this machine knows of runs that did not succeed: `running`, `failed` or `killed`."""
+    return {
+        f"{run.flow}/{run_id}": _word(run)
+        for run in runs_recorded(folder)
+        if (run_id := run.run_id) and run.ended != "succeeded"
+    }
+
+
 def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> list[RunRecord]:
     """The runs that loops which are gone left behind, oldest first: they are this loop's now."""
     mine: list[RunRecord] = []
@@ -188,6 +198,12 @@ def prune(folder: Path) -> None:
         if not _is_locked(log):
             for suffix in (".json", ".id", ".log"):
                 log.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _word(run: RunRecord) -> str:
+    if run.is_alive:
+        return "running"
+    return "failed" if run.ended == "failed" else "killed"
 
 
 def _is_locked(path: Path) -> bool:

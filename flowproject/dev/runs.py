@@ -3,20 +3,23 @@
 These calls block: the loop makes them in one thread of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from flowproject.flowfiles import FlowFile
 from flowproject.runs import (
+    RunOutcome,
     RunState,
     artifacts_of,
     is_tick,
     logs_of,
+    outcomes_of,
     state_of,
     tasks_of,
 )
+from flowproject.sensing import Chain
 
 __all__ = [
     "CardPlace",
@@ -24,6 +27,7 @@ __all__ = [
     "card_html",
     "end_task_id",
     "read_cards",
+    "read_outcomes",
     "read_past",
     "read_state",
     "read_ticks",
@@ -119,6 +123,17 @@ def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
         for task in tasks_of(run)
         for number, card in enumerate(_cards(task))
     ]
+
+
+def read_outcomes(
+    flow: FlowFile, chains: Sequence[Chain], known_here: Callable[[], Mapping[str, str]]
+) -> list[list[RunOutcome]]:
+    """What became of the runs that took each of the changes, of any flow beside this one."""
+    import metaflow
+
+    metaflow.metadata(flow.metadata)
+    metaflow.namespace(None)
+    return [outcomes_of(told, known_here) for told in chains]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:
