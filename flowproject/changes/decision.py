@@ -4,18 +4,28 @@ Also the words for it: every outcome carries a reason that a person can read.
 """
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Final
+from itertools import chain
+from typing import Final, Generic, TypeVar
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry
 from flowproject.changes.item import Item
-from flowproject.changes.observation import Items, Observation
+from flowproject.changes.observation import Items, Observation, fingerprint_items
 
-__all__ = ["Decision", "Hold", "compare", "decide", "hold_back"]
+__all__ = [
+    "Decision",
+    "Held",
+    "Hold",
+    "as_if_finished",
+    "compare",
+    "decide",
+    "finished",
+    "hold_back",
+]
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -70,7 +80,7 @@ def decide(  # one return for each outcome reads better than nested branches
         difference: what happened to its items.
         first: `baseline` or `fire`, the policy for a sensor without a state.
         force: publish even if nothing changed.
-        waiting: why a change must wait, or an empty string (see `hold_back`).
+        waiting: why all of a change must wait, or an empty string (see `hold_back`).
         definition: digest of what is watched, to tell an edited query from changed data.
     """
     if head is None and force:
@@ -94,16 +104,38 @@ def decide(  # one return for each outcome reads better than nested branches
     return Decision(outcome="changed", reason=f"{edited}{words}")
 
 
-def hold_back(hold: Hold, difference: Difference, seen: Items, *, now: dt.datetime) -> str:
-    """Why a change must wait, or an empty string if nothing holds it back."""
-    return _without_marker(hold.marker, difference, seen) or _unsettled(
-        hold.settle, difference, now
-    )
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The items that must wait, by key, each as it was before (None: it was not there).
+
+    `reason` says what one of them waits for, and `oldest` is when one was written first.
+    """
+
+    items: Mapping[str, Item | None] = field(default_factory=dict)
+    reason: str = ""
+    oldest: dt.datetime | None = None
 
 
-def _without_marker(marker: str, difference: Difference, seen: Items) -> str:
-    if not marker:
-        return ""
+def hold_back(hold: Hold, difference: Difference, seen: Items, *, now: dt.datetime) -> Held:
+    """Which of the items that arrived must wait, and why: the others need not wait for them."""
+    if not hold.marker and not hold.settle:
+        return Held()
+    waits = _marker_lacks(hold.marker, seen)
+    arrived = chain(((None, new) for new in difference.added), difference.modified)
+    held: dict[str, Item | None] = {}
+    reason, oldest = "", None
+    for old, new in arrived:
+        why = waits(new) or _is_fresh(new, hold.settle, now)
+        if why:
+            held[new.key] = old
+            reason = reason or why
+            moment = _moment(new)
+            oldest = min(filter(None, (oldest, moment)), default=None)
+    return Held(items=held, reason=reason, oldest=oldest)
+
+
+def _marker_lacks(marker: str, seen: Items) -> Callable[[Item], str]:
+    """What tells of an item why it waits for its marker, in its folder or one above."""
 
     @cache
     def finished(folder: str) -> bool:
@@ -111,34 +143,106 @@ def _without_marker(marker: str, difference: Difference, seen: Items) -> str:
         here = f"{folder}/{marker}" if folder else marker
         return here in seen or (folder != "" and finished(above))
 
-    for item in difference.arrived:
+    def lacks(item: Item) -> str:
         folder = item.key.rpartition("/")[0]
-        if not finished(folder):
-            return f"waiting for {marker!r} in {folder or '.'!r}, where {item.key!r} arrived"
-    return ""
+        if not marker or finished(folder):
+            return ""
+        return f"waiting for {marker!r} in {folder or '.'!r}, where {item.key!r} arrived"
+
+    return lacks
 
 
-def _unsettled(settle: float, difference: Difference, now: dt.datetime) -> str:
-    """Why the change must settle: something in it was written less than `settle` seconds ago.
+def _is_fresh(item: Item, settle: float, now: dt.datetime) -> str:
+    """Why an item must settle: it was written less than `settle` seconds ago.
 
     A clock may be ahead of ours by as much; what is dated later than that is dated wrongly, and
     must not hold a change back until then.
     """
-    if not settle:
+    age = _age(item, now) if settle else None
+    if age is None or not -settle <= age < settle:
         return ""
-    ages = ((_age(item, now), item.key) for item in difference.arrived)
-    fresh = ((age, key) for age, key in ages if age is not None and -settle <= age < settle)
-    age, key = min(fresh, default=(0.0, ""))
-    if not key:
-        return ""
-    return f"{key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
+    return f"{item.key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
+
+
+def finished(difference: Difference, held: Held) -> Difference:
+    """The difference without the items that must wait."""
+    waiting = held.items
+    old = sum(one is not None for one in waiting.values())
+    return Difference(
+        added=_Without(difference.added, lambda item: item.key in waiting, len(waiting) - old),
+        modified=_Without(difference.modified, lambda pair: pair[1].key in waiting, old),
+        removed=difference.removed,
+    )
+
+
+def as_if_finished(seen: Observation, held: Held, difference: Difference) -> Observation:
+    """What was seen, with the items that must wait as they were before they arrived.
+
+    It says no more of how it can be known again: what the source noted is true of all of it.
+    """
+    items = _AsBefore(seen.items or {}, held.items)
+    is_number = seen.items is not None and seen.value == len(seen.items)
+    return replace(
+        seen,
+        value=len(items) if is_number else seen.value,
+        fingerprint=fingerprint_items(items.values()),
+        items=items,
+        difference=difference,
+        memo={},
+    )
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Without(Collection[_T], Generic[_T]):
+    """Rows without those that `is_out`, of which there are `fewer`."""
+
+    rows: Collection[_T]
+    is_out: Callable[[_T], bool]
+    fewer: int
+
+    def __iter__(self) -> Iterator[_T]:
+        return (row for row in self.rows if not self.is_out(row))
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(row == wanted for row in self)
+
+    def __len__(self) -> int:
+        return len(self.rows) - self.fewer
+
+
+@dataclass(frozen=True)
+class _AsBefore:
+    """Items with some of them as they were."""
+
+    items: Items
+    before: Mapping[str, Item | None]
+
+    def __len__(self) -> int:
+        return len(self.items) - sum(old is None for old in self.before.values())
+
+    def __contains__(self, key: object) -> bool:
+        if key in self.before:
+            return self.before[str(key)] is not None
+        return key in self.items
+
+    def values(self) -> Iterator[Item]:
+        for item in self.items.values():
+            known = self.before.get(item.key, item)
+            if known is not None:
+                yield known
 
 
 def _age(item: Item, now: dt.datetime) -> float | None:
+    moment = _moment(item)
+    return None if moment is None else (now - moment).total_seconds()
+
+
+def _moment(item: Item) -> dt.datetime | None:
     modified = item.data.get("modified")
-    if not isinstance(modified, str):
-        return None
-    return (now - dt.datetime.fromisoformat(modified)).total_seconds()
+    return dt.datetime.fromisoformat(modified) if isinstance(modified, str) else None
 
 
 def _same_items(head: Entry, seen: Observation, difference: Difference) -> bool:

@@ -56,13 +56,13 @@ class FilesData(Data):
     the top, `"**/*.csv"` for files at any depth. Empty: every file."""
 
     settle: Seconds = 0.0
-    """How long, in seconds, nothing may have changed before a change counts, so that a file still
-    being written isn't taken for finished. 0: a change counts at once, right for files that are
-    moved into place whole."""
+    """How long, in seconds, a file must have been left alone before it counts, so that one still
+    being written isn't taken for finished; others don't wait for it. 0: a change counts at once,
+    right for files that are moved into place whole."""
 
     marker: str = ""
-    """Name of a file, for example `_SUCCESS`, without which changes below `path` don't count yet.
-    Empty: no marker is needed."""
+    """Name of a file, for example `_SUCCESS`, without which changes in its folder and below don't
+    count yet; other folders don't wait for it. Empty: no marker is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +105,13 @@ class S3Data(Data):
     written again with the same content is the same. Empty: every difference counts."""
 
     settle: Seconds = 0.0
-    """How long, in seconds, nothing may have been written before a change counts, so that half a
-    batch isn't taken for a whole one. 0: a change counts at once, because an object is there whole
-    or not at all."""
+    """How long, in seconds, an object must have been left alone before it counts, so that one that
+    is written several times counts once; others don't wait for it. For a batch to count as a whole
+    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
 
     marker: str = ""
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet. Empty: no marker is needed."""
+    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +152,13 @@ class AzureData(Data):
     counts."""
 
     settle: Seconds = 0.0
-    """How long, in seconds, nothing may have been written before a change counts, so that half a
-    batch isn't taken for a whole one. 0: a change counts at once, because an object is there whole
-    or not at all."""
+    """How long, in seconds, an object must have been left alone before it counts, so that one that
+    is written several times counts once; others don't wait for it. For a batch to count as a whole
+    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
 
     marker: str = ""
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet. Empty: no marker is needed."""
+    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,13 +193,13 @@ class GcsData(Data):
     written again with the same content is the same. Empty: every difference counts."""
 
     settle: Seconds = 0.0
-    """How long, in seconds, nothing may have been written before a change counts, so that half a
-    batch isn't taken for a whole one. 0: a change counts at once, because an object is there whole
-    or not at all."""
+    """How long, in seconds, an object must have been left alone before it counts, so that one that
+    is written several times counts once; others don't wait for it. For a batch to count as a whole
+    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
 
     marker: str = ""
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet. Empty: no marker is needed."""
+    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
 
 
 DATA_TYPES: Final[dict[str, type[Data]]] = {

@@ -108,7 +108,11 @@ class Compiled:
         """The same with annotations on every object, by which it is recognised on the cluster."""
         if self.known:
             return self
-        of_template = {"flowproject/files": json.dumps(self.files), **self._inputs()}
+        of_template = {
+            "flowproject/files": json.dumps(self.files),
+            "flowproject/package": next(iter(self.package), ""),
+            **self._inputs(),
+        }
         return replace(
             self,
             objects=tuple(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from flowproject.config import Deploy, Project
@@ -25,7 +25,7 @@ from flowproject.deploy.revision import Revision, look_behind, tags_of
 from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
-from flowproject.journal import open_store
+from flowproject.journal import datastore_root, open_store
 from flowproject.listeners import record_listeners
 from flowproject.sensing import Scene, orphans
 
@@ -49,8 +49,16 @@ class Deployment:
 
     @cached_property
     def there(self) -> list[Found]:
-        """Every object of Argo on the cluster, as it is when this is first asked for."""
-        return self.argo.find()
+        """Every object of Argo on the cluster, as it is when this is first asked for.
+
+        Raises:
+            DeployError: if the cluster can't be asked.
+            JournalError: if the datastore can't be asked whether it has the code packages.
+        """
+        found = self.argo.find()
+        ours = belonging(found, project=self.project.project_name, branch=self.target.metaflow_name)
+        gone = _without_package(ours)
+        return [replace(one, package_is_gone=one in gone) for one in found]
 
     def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
         """What to do for each flow; the report instead if some flow can't be deployed.
@@ -269,3 +277,17 @@ class Deployment:
             if one.action.forgot_at
         }
         record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)
+
+
+def _without_package(templates: Sequence[Found]) -> list[Found]:
+    """The templates whose pods would not find their code: a bucket may expire what is old."""
+    if not any(one.package for one in templates):
+        return []
+    root = datastore_root().rstrip("/") + "/"
+    # Of a package that lies in another datastore, nothing can be said from here.
+    noted = [one for one in templates if one.package.startswith(root)]
+    store = open_store(root)
+    there = store.concurrently(
+        [partial(store.exists, one.package.removeprefix(root)) for one in noted]
+    )
+    return [one for one, known in zip(noted, there, strict=True) if not known]

@@ -52,6 +52,8 @@ class Found:
     namespace: str
     version: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    package_is_gone: bool = False
+    """Whether the code package that a template's pods would download is not there any more."""
 
     @property
     def flow(self) -> str:
@@ -69,6 +71,14 @@ class Found:
         return self.annotations.get("metaflow/branch_name", "")
 
     @property
+    def package(self) -> str:
+        """The address of the code package of a template, as flowproject noted it."""
+        return self.annotations.get("flowproject/package", "")
+
+    @property
     def fingerprint(self) -> str:
-        """What it was in `Compiled.fingerprints` when flowproject wrote it; empty if others did."""
-        return self.annotations.get("flowproject/fingerprint", "")
+        """What it was in `Compiled.fingerprints` when flowproject wrote it; empty if others did.
+
+        Of a template that could not run any more it is empty, too: it is to be written anew.
+        """
+        return "" if self.package_is_gone else self.annotations.get("flowproject/fingerprint", "")

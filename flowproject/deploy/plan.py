@@ -163,7 +163,7 @@ def _action(
     return Action(
         flow=one.flow.name,
         state="changed" if to_write or extra else "unchanged",
-        why=tuple(_reasons(one, missing, moved, extra, bodies, everything=everything)),
+        why=tuple(_reasons(one, missing, moved, extra, bodies, template, everything=everything)),
         compiled=one,
         versions={each.kind: each.version for each in present.values()},
         to_write=to_write,
@@ -219,11 +219,14 @@ def _reasons(  # what was found out, each by its name
     moved: Sequence[Object],
     extra: Sequence[Found],
     bodies: Bodies,
+    template: Found | None,
     *,
     everything: bool,
 ) -> list[str]:
     had = {each.kind: bodies[each.kind, each.name] for each in one.objects if _at(each) in bodies}
     told = list(differences(one, had)) if moved else []
+    if template and template.package_is_gone:
+        told.append("its code package is not in the datastore any more")
     if moved and not told:
         told = ["was deployed by another version of flowproject, or without it"]
     told += _lacking(missing, whole=not any(each.kind == TEMPLATE for each in moved))

@@ -5,7 +5,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
-from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
+from flowproject.changes.decision import (
+    Decision,
+    Held,
+    Hold,
+    as_if_finished,
+    compare,
+    decide,
+    finished,
+    hold_back,
+)
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
@@ -20,6 +29,8 @@ __all__ = ["Look", "known", "sample"]
 _SAMPLED: Final = 10
 _SAMPLED_BYTES: Final = 4096
 _TRAIL: Final = 60
+_LONG: Final = dt.timedelta(hours=1)
+"""What is written in one go takes less; somebody should know of what takes longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +38,8 @@ class Look:
     """What was known of a sensor (`head`, the end of its journal) and what is seen of it now.
 
     `past` is what the source was told of what was known, and `damage` why that is nothing although
-    something was.
+    something was. `begun` is when the look began (None: now): a file that was written while it went
+    on has not settled.
     """
 
     sensor: Sensor
@@ -35,6 +47,7 @@ class Look:
     head: Head
     seen: Observation
     now: dt.datetime
+    begun: dt.datetime | None = None
     past: Past | None = None
     damage: str = ""
     run: str = ""
@@ -47,6 +60,27 @@ class Look:
 
     @once
     def difference(self) -> Difference:
+        """What happened to the items that need not wait."""
+        return self._counted[1]
+
+    @once
+    def state(self) -> Observation:
+        """What is seen now, with what must wait as it was before: what the journal is to know."""
+        return self._counted[0]
+
+    @once
+    def _counted(self) -> tuple[Observation, Difference]:
+        """What is seen and its difference; of what must wait neither says anything.
+
+        Unless that is all: then the tick says that it waits.
+        """
+        ready = finished(self._whole, self._held) if self._held.items else Difference()
+        if self.seen.items is None or not any(ready.counts.values()):
+            return self.seen, self._whole
+        return as_if_finished(self.seen, self._held, ready), ready
+
+    @once
+    def _whole(self) -> Difference:
         """What happened to the items; no snapshot is read if the fingerprint is the same."""
         if self.seen.difference is not None:
             return self.seen.difference
@@ -68,17 +102,21 @@ class Look:
     @once
     def decision(self) -> Decision:
         """The outcome, and its reason."""
+        waits = self._held.reason
+        is_partly = bool(waits) and self.state is not self.seen
         decided = decide(
             self.known,
-            self.seen,
+            self.state,
             self.difference,
             first=self.sensor.first,
             force=self.force,
-            waiting=self._waiting(),
+            waiting="" if is_partly else waits,
             definition=self._definition(),
         )
+        more = len(self._held.items)
+        left = f"; {more:,} more must wait: {waits}" if is_partly else ""
         note = f" ({self.seen.note})" if self.seen.note else ""
-        return replace(decided, reason=decided.reason + self._lost(decided) + note)
+        return replace(decided, reason=decided.reason + left + self._lost(decided) + note)
 
     def _lost(self, decided: Decision) -> str:
         if decided.outcome != "changed" or self.seen.items is None:
@@ -96,7 +134,7 @@ class Look:
             return self._tick(self._as_tried_again())
         entry = self._entry()
         try:
-            recorded = self.journal.record(entry, self.seen.items, self.difference, self.head)
+            recorded = self.journal.record(entry, self.state.items, self.difference, self.head)
         except Superseded:
             return self._overtaken(entry.seq)
         return self._tick(self.decision, recorded)
@@ -158,6 +196,7 @@ class Look:
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
             query=self.seen.query,
+            late=self._long(),
         )
 
     def _entry(self) -> Entry:
@@ -171,16 +210,16 @@ class Look:
                 sensor=self.sensor.name,
                 seq=seq,
                 previous=previous,
-                fingerprint=self.seen.fingerprint,
+                fingerprint=self.state.fingerprint,
             ),
             project=self.journal.project,
             branch=self.journal.branch,
             sensor=self.sensor.name,
             outcome=self.decision.outcome,
             reason=self.decision.reason,
-            value=self.seen.value,
+            value=self.state.value,
             previous=self.known.value if self.known else None,
-            fingerprint=self.seen.fingerprint,
+            fingerprint=self.state.fingerprint,
             previous_fingerprint=previous,
             definition=self._definition(),
             counts=self.difference.counts,
@@ -188,31 +227,44 @@ class Look:
             sample=sample(self.difference) if self.decision.outcome == "changed" else {},
             trail=self._trail(),
             earlier=self.head.entry.recent if self.head.entry else [],
-            cost=self.seen.cost.to_json(),
-            query=self.seen.query,
-            memo=self.seen.memo,
+            cost=self.state.cost.to_json(),
+            query=self.state.query,
+            memo=self.state.memo,
             recorded_at=self.now.isoformat(),
             run=self.run,
         )
 
     @property
     def _total(self) -> int | None:
-        return None if self.seen.items is None else len(self.seen.items)
+        return None if self.state.items is None else len(self.state.items)
 
     def _trail(self) -> list[list[Json]]:
-        number = self.seen.value if self.seen.items is None else len(self.seen.items)
+        number = self.state.value if self.state.items is None else len(self.state.items)
         before = self.known.trail if self.known else []
         if isinstance(number, bool) or not isinstance(number, int | float):
             return before
         point: list[Json] = [self.now.isoformat(timespec="seconds"), number]
         return [*before, point][-_TRAIL:]
 
-    def _waiting(self) -> str:
+    @once
+    def _held(self) -> Held:
         if self.force or (self.known is None and self.sensor.first == "baseline"):
-            return ""  # nothing is held back, and to look at every item could take minutes
+            return Held()  # nothing is held back, and to look at every item could take minutes
         data = self.sensor.data
         hold = Hold(settle=getattr(data, "settle", 0.0), marker=getattr(data, "marker", ""))
-        return hold_back(hold, self.difference, self.seen.items or {}, now=self.now)
+        begun = self.begun or self.now
+        return hold_back(hold, self._whole, self.seen.items or {}, now=begun)
+
+    def _long(self) -> str:
+        """What has waited for so long that somebody should look."""
+        oldest = self._held.oldest
+        if oldest is None or self.now - oldest < _LONG:
+            return ""
+        hours = (self.now - oldest).total_seconds() / 3600
+        return (
+            f"{len(self._held.items):,} items wait, the oldest for {hours:,.0f} hours: "
+            f"{self._held.reason}. Whoever writes them may have died"
+        )
 
     def _definition(self) -> str:
         described: Json = {key: str(value) for key, value in asdict(self.sensor.data).items()}

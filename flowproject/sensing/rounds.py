@@ -96,7 +96,7 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         pending=left.waiting,
         undelivered=left.reason,
         held=left.held,
-        late=left.late,
+        late="; ".join(dict.fromkeys(filter(None, (seen.late, left.late)))),
         abandoned="\n".join(filter(None, (seen.abandoned, left.abandoned))),
     )
 
@@ -130,7 +130,7 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
         pending=left.waiting + bool(seen.id),
         undelivered=left.reason,
         held=left.held,
-        late=left.late,
+        late="; ".join(filter(None, (seen.late, left.late))),
         abandoned="\n".join([*filter(None, [left.abandoned]), *_forsaken(scene, left.head)]),
     )
 
@@ -165,6 +165,7 @@ def _prune(scene: Scene, journal: Journal) -> None:
 def _look(
     scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
 ) -> Look:
+    begun = scene.clock()
     past, damage = _past(journal, head, asked_anew=force), ""
     try:
         seen = _seen(scene, sensor, past)
@@ -178,6 +179,7 @@ def _look(
         head=head,
         seen=seen,
         now=scene.clock(),
+        begun=begun,
         past=past,
         damage=damage,
         run=scene.run,

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -193,7 +193,8 @@ class ArgoCluster(Cluster):
 
     def kill(self, sensor: str) -> None:
         """End the Sensor's process as a machine does that goes down; another one starts soon."""
-        os.kill(self.processes()[sensor], signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has just been killed
+            os.kill(self.processes()[sensor], signal.SIGKILL)
 
     def processes(self) -> dict[str, int]:
         """The Sensors and event sources that run → the numbers of their processes."""

@@ -18,6 +18,7 @@ import pytest
 from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject import sensing
+from flowproject.changes.encoding import decode
 from flowproject.config import load
 from flowproject.errors import TickError
 from flowproject.journal import open_store
@@ -88,10 +89,15 @@ class Run:
     told: Mapping[str, int]
     """Sensor → the number of its change."""
 
-    takes: Mapping[str, int]
-    """Those of them that it has, and no other run."""
+    takes: Mapping[str, tuple[int, ...]]
+    """Sensor → the changes that it has, and no other run; none if it does nothing."""
 
     parameters: Mapping[str, str]
+
+    @property
+    def newest(self) -> dict[str, int]:
+        """Sensor → the newest of the changes that it has."""
+        return {sensor: max(numbers) for sensor, numbers in sorted(self.takes.items())}
 
 
 class Shop:
@@ -109,7 +115,6 @@ class Shop:
         self._numbers = count(1)
         self._ahead = dt.timedelta()
         self._seen: set[str] = set()
-        self._told: dict[str, Told] = {}
         sensors = [
             _SENSOR.format(name=name, bucket=self._bucket, endpoint_url=moto.endpoint_url)
             for name in SENSORS
@@ -219,8 +224,8 @@ class Shop:
         """Flow and sensor → the numbers of the changes that its runs took, in order."""
         found: dict[tuple[str, str], list[int]] = {}
         for run in self.runs:
-            for sensor, number in run.takes.items():
-                found.setdefault((run.flow, sensor), []).append(number)
+            for sensor, numbers in run.takes.items():
+                found.setdefault((run.flow, sensor), []).extend(numbers)
         return found
 
     def _new_runs(self) -> Iterator[Run]:
@@ -238,15 +243,16 @@ class Shop:
             one["name"]: one.get("value", "") for one in workflow["spec"]["arguments"]["parameters"]
         }
         events = [_event(text) for text in given.values()]
-        changes = [event["change"] for event in events if "change" in event]
-        this = self._told[f"{flow}/{name}"] = Told(changes=changes, run=f"{flow}/{name}")
-        store = self._scene().store
-        claims = claim(this, flow=flow, store=store, told_to=self._told.__getitem__)
+        changes: list[Any] = [decode(event["change"]) for event in events if "change" in event]
+        this = Told(changes=changes, run=f"{flow}/{name}")
+        taken = claim(this, flow=flow, store=self._scene().store)
+        goes_on = () if taken.nothing_because else taken.changes
+        others = {one.receipt.seq for one in taken.others}
         return Run(
             workflow=name,
             flow=flow,
             told={change["sensor"]: change["seq"] for change in changes},
-            takes={one.sensor: one.receipt.seq for one in claims if one.receipt.run == this.run},
+            takes={one["sensor"]: _numbers(one) for one in goes_on if one["seq"] not in others},
             parameters=given,
         )
 
@@ -259,6 +265,11 @@ class Shop:
             run="SensorFlow/1",
             clock=lambda: dt.datetime.now(dt.UTC) + self._ahead,
         )
+
+
+def _numbers(change: Mapping[str, Any]) -> tuple[int, ...]:
+    """The changes that are taken as one, oldest first."""
+    return tuple(range(change.get("first_seq", change["seq"]), change["seq"] + 1))
 
 
 def _event(text: str) -> dict[str, Any]:

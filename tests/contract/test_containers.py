@@ -14,9 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowproject import sensing
 from flowproject.changes.item import Item
 from flowproject.changes.observation import Observation, Past
+from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError
+from flowproject.journal import open_store
+from flowproject.sensing import Scene
 from flowproject.sources import Source, open_source
 from flowproject.sources.containers import azure, gcs
 from flowproject.tables.table import ObjectTable
@@ -520,6 +524,32 @@ def test_objects_have_no_query_language(store: Store, container: str):
     watching = source(store, container)
     with pytest.raises(SourceError, match="can't run queries"):
         watching.query("any", {})
+
+
+def test_a_folder_that_is_finished_goes_and_one_that_is_not_waits(
+    store: Store, container: str, tmp_path: Path
+):
+    data = store.data(container, key="raw", marker="_SUCCESS")
+    sensor = Sensor(name="hours", data=data, event_name="hours_changed")
+    scene = Scene(
+        project=Project(project_name="demo", sensor=Schedule(), sensors={"hours": sensor}),
+        root=tmp_path,
+        store=open_store(str(tmp_path / "store")),
+        branch="user.tester",
+    )
+    put(store, container, "raw/h=0/a")
+    sensing.observe(scene)
+    for hour in range(1, 4):
+        put(store, container, f"raw/h={hour}/a", f"raw/h={hour - 1}/_SUCCESS")
+        [seen] = sensing.observe(scene)
+        assert seen.outcome == "changed", seen.reason
+        assert seen.counts["added"] == (1 if hour == 1 else 2)
+        assert f"1 more must wait: waiting for '_SUCCESS' in 'raw/h={hour}'" in seen.reason
+    put(store, container, "raw/h=3/_SUCCESS")
+    [seen] = sensing.observe(scene)
+    assert seen.counts["added"] == 2
+    [seen] = sensing.observe(scene)
+    assert seen.outcome == "unchanged"
 
 
 # ----------------------------------------------------------------------------- credentials

@@ -12,11 +12,14 @@ from typing import Any, Protocol
 import pytest
 
 from flowproject import sensing
-from flowproject.config import DuckDBData, FilesData, Project, Schedule, Sensor
+from flowproject.change import Change
+from flowproject.changes.encoding import decode
+from flowproject.config import DuckDBData, FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.errors import JournalError, TickError, UsageError
 from flowproject.journal import Store, open_store, prune
 from flowproject.sensing import Scene, Tick
 from tests.journals import CountingStore
+from tests.servers import Moto
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 
@@ -250,6 +253,96 @@ def test_a_change_waits_for_its_marker(scene: Scene, bus: Bus, folder: Path) -> 
     write(folder, "dt=1/_SUCCESS", "")
     assert tick(scene).outcome == "changed"
     assert bus.payloads[0]["change"]["counts"]["added"] == 2
+
+
+def hours(scene: Scene, put: Callable[[str], None], bus: Bus) -> list[list[str]]:
+    """A folder for each hour, begun before the one before it has its marker: what each tick tells.
+
+    The first has been there before.
+    """
+    told = []
+    for hour in range(1, 5):
+        put(f"h={hour}/a")
+        put(f"h={hour - 1}/_SUCCESS")
+        bus.events.clear()
+        seen = tick(scene)
+        assert seen.outcome == "changed", seen.reason
+        assert "1 more must wait: waiting for '_SUCCESS' in " in seen.reason
+        assert f"h={hour}'" in seen.reason
+        change = Change(decode(bus.payloads[0]["change"]), lambda: scene.store)
+        told.append([str(file["key"]).rpartition("raw/")[2] for file in change.added])
+    return told
+
+
+EACH_HOUR = [
+    ["h=0/_SUCCESS"],
+    *([f"h={hour}/_SUCCESS", f"h={hour}/a"] for hour in range(1, 4)),
+]
+
+
+def test_what_is_finished_goes_and_what_is_not_waits(scene: Scene, bus: Bus, folder: Path) -> None:
+    scene = replace(scene, project=project(files(marker="_SUCCESS")))
+    write(folder, "h=0/a", "1")
+    tick(scene)
+    assert hours(scene, lambda key: write(folder, key, "2"), bus) == EACH_HOUR
+    waits = tick(scene)
+    assert waits.outcome == "settling"
+    write(folder, "h=4/_SUCCESS", "")
+    assert tick(scene).counts == {"added": 2, "modified": 0, "removed": 0}
+    assert tick(scene).outcome == "unchanged"
+
+
+def test_the_same_of_a_bucket(scene: Scene, bus: Bus, moto: Moto) -> None:
+    name = moto.bucket()
+    data = S3Data(bucket=name, key="raw", endpoint_url=moto.endpoint_url, marker="_SUCCESS")
+    scene = replace(scene, project=project(replace(files(), data=data)))
+    moto.fill(name, {"raw/h=0/a": b"1"})
+    tick(scene)
+    assert hours(scene, lambda key: moto.fill(name, {f"raw/{key}": b"2"}), bus) == EACH_HOUR
+    moto.fill(name, {"raw/h=4/_SUCCESS": b""})
+    assert tick(scene).counts == {"added": 2, "modified": 0, "removed": 0}
+    assert tick(scene).outcome == "unchanged"
+
+
+def test_each_file_settles_for_itself_and_is_told_as_it_was(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    scene = replace(scene, project=project(files(settle=30.0)))
+    write(folder, "old.csv", "1", age=100)
+    tick(scene)
+    write(folder, "old.csv", "22", age=5)
+    write(folder, "new.csv", "2", age=60)
+    seen = tick(scene)
+    assert (seen.outcome, seen.counts) == ("changed", {"added": 1, "modified": 0, "removed": 0})
+    assert "1 more must wait: 'old.csv' was written 5 s ago" in seen.reason
+    assert tick(scene).outcome == "settling"
+    later = replace(scene, clock=lambda: NOW + dt.timedelta(seconds=30))
+    assert tick(later).counts == {"added": 0, "modified": 1, "removed": 0}
+    change = Change(decode(bus.payloads[-1]["change"]), lambda: scene.store)
+    [edited] = change.modified
+    assert (edited["old"]["size"], edited["new"]["size"]) == (1, 2)  # type: ignore[index, call-overload]
+    assert tick(later).outcome == "unchanged"
+
+
+def test_a_file_that_is_written_during_a_long_look_has_not_settled(
+    scene: Scene, folder: Path
+) -> None:
+    scene = replace(scene, project=project(files(settle=30.0)))
+    tick(scene)
+    moments = iter([NOW, NOW, NOW, *[NOW + dt.timedelta(minutes=5)] * 9])
+    write(folder, "b.csv", "half", age=-1)
+    slow = replace(scene, clock=lambda: next(moments))
+    assert tick(slow).outcome == "settling"
+
+
+def test_what_waits_for_long_is_said_aloud(scene: Scene, folder: Path) -> None:
+    scene = replace(scene, project=project(files(marker="_SUCCESS")))
+    tick(scene)
+    write(folder, "h=1/a", "1", age=3 * 3600)
+    told = tick(scene)
+    assert told.outcome == "settling"
+    assert "1 items wait, the oldest for 3 hours" in told.late
+    assert "_SUCCESS" in told.delivery
 
 
 def test_of_ticks_at_once_one_records_and_the_others_are_superseded(

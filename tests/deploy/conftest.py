@@ -197,14 +197,13 @@ class Argo:
     """What works behind the API: a controller and a machine, and what they did."""
 
     image = "weather:1"
-    """An image that has what all sources need; `python:3.11`, Metaflow's default, has nothing."""
+    """An image that has what all sources need."""
 
     def __init__(
         self, cluster: Cluster, environment: Mapping[str, str], folder: Path, visible: Path
     ) -> None:
         self.api = Api(cluster.kubeconfig)
-        contents = {Argo.image: requirements(["duckdb", "s3"]), "python:3.11": ()}
-        images = Images(folder / "images", contents)
+        images = Images(folder / "images", {Argo.image: requirements(["duckdb", "s3"])})
         self.machine = Machine(
             folder,
             images,

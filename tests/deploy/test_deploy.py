@@ -229,6 +229,26 @@ def test_a_second_deployment_changes_nothing_although_the_commit_is_another(stor
     assert "compiled" not in deployed.err, "what goes into them is the same"
 
 
+def test_a_flow_whose_code_package_is_gone_is_deployed_again(
+    story: Story, cluster: Cluster, moto: Any
+) -> None:
+    """A bucket may expire what is old: an unchanged flow could not run any more."""
+    noted = body(cluster, "workflowtemplates", "weather.prod.starterflow")["metadata"]
+    bucket, _, key = noted["annotations"]["flowproject/package"][len("s3://") :].partition("/")
+    moto.client().delete_object(Bucket=bucket, Key=key)
+    deployed = story.do("expired", "deploy")
+    assert deployed.code == 0, deployed.err
+    assert deployed.rows == {
+        "SensorFlow": ["unchanged", ""],
+        "StarterFlow": [
+            "deployed",
+            "changed; its code package is not in the datastore any more",
+        ],
+    }
+    assert len(story.writes["expired"]) == 1, "its sensor stays as it is"
+    assert story.do("mended", "deploy").rows["StarterFlow"][0] == "unchanged"
+
+
 def test_a_plan_says_what_changed_and_what_goes(story: Story) -> None:
     story.repository.git("switch", "--quiet", FEATURE)
     (story.repository.root / "starterflow.py").unlink()

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.decision import Decision, Hold, compare, decide, hold_back
+from flowproject.changes.decision import (
+    Decision,
+    Hold,
+    as_if_finished,
+    compare,
+    decide,
+    finished,
+    hold_back,
+)
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry
 from flowproject.changes.item import Item, item
@@ -134,7 +142,7 @@ def file(key: str, *, age: float = 0, size: int = 1) -> Item:
 
 def waiting(hold: Hold, old: list[Item], new: list[Item]) -> str:
     before, after = ({found.key: found for found in items} for items in (old, new))
-    return hold_back(hold, diff(before, after), after, now=NOW)
+    return hold_back(hold, diff(before, after), after, now=NOW).reason
 
 
 @settings(deadline=None)
@@ -249,6 +257,34 @@ def test_a_marker_is_looked_for_by_its_key_in_each_folder_above():
     arrived = Difference(added=(item("raw/day=1/part", {}),))
     hold = Hold(marker="_SUCCESS")
     for marker in ("raw/day=1/_SUCCESS", "raw/_SUCCESS", "_SUCCESS"):
-        assert not hold_back(hold, arrived, Large(item(marker, {})), now=NOW)
+        assert not hold_back(hold, arrived, Large(item(marker, {})), now=NOW).items
     elsewhere = Large(item("raw/day=2/_SUCCESS", {}))
-    assert "waiting for '_SUCCESS' in 'raw/day=1'" in hold_back(hold, arrived, elsewhere, now=NOW)
+    held = hold_back(hold, arrived, elsewhere, now=NOW)
+    assert "waiting for '_SUCCESS' in 'raw/day=1'" in held.reason
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 99)),
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 99)),
+)
+def test_what_is_finished_leads_to_what_is_known_and_the_rest_from_there_to_what_is_seen(
+    old: dict[str, int], new: dict[str, int]
+):
+    """Nothing is told twice, and nothing is left out, whatever waits."""
+    before = {key: file(key, size=size + 100, age=500) for key, size in old.items()}
+    after = {key: file(key, size=size, age=size) for key, size in new.items()}
+    whole = diff(before, after)
+    held = hold_back(Hold(settle=50), whole, after, now=NOW)
+    ready = finished(whole, held)
+    seen = Observation(value=len(after), fingerprint="f" * 32, items=after)
+    state = as_if_finished(seen, held, ready)
+    items = {one.key: one for one in state.items.values()}
+    assert diff(before, items).counts == ready.counts
+    assert [*diff(before, items).arrived] == [*ready.arrived]
+    assert diff(items, after).counts["added"] + diff(items, after).counts["modified"] == len(
+        held.items
+    )
+    assert len(state.items) == len(items) == state.value
+    assert all((key in state.items) == (key in items) for key in "abcdef")
+    assert state.fingerprint == fingerprint_items(items.values())
