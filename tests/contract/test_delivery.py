@@ -178,6 +178,34 @@ def test_a_note_that_another_tick_takes_back_is_no_sending(world: World, bus: Bu
     assert numbers(bus) == [2, 2]
 
 
+class Overwrites(CountingStore):
+    """A real store that overwrites what it is asked to create."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        self._store.put(key, content)
+        return True
+
+
+def test_on_a_store_that_overwrites_no_tick_records_or_sends(world: World, bus: Bus) -> None:
+    denied = replace(world, store=Overwrites(world.store))
+    denied.sensor = replace(world.sensor, name="days")
+    for _ in range(2):
+        seen = denied.change()
+        assert seen.outcome == "failed"
+        assert "overwrites an object" in seen.reason
+    assert bus.events == []
+    assert world.store.keys(denied.journal.location) == []
+
+
+def test_a_journal_of_an_earlier_version_is_asked_once(world: World, bus: Bus) -> None:
+    world.journal.remember_head(replace(world.journal.head(), is_proven=False))
+    denied = replace(world, store=Overwrites(world.store))
+    assert denied.change().outcome == "failed"
+    assert bus.events == []
+    assert world.tick().outcome == "changed"
+    assert world.journal.head().is_proven
+
+
 # ------------------------------------------------------------- flows that wait for several sensors
 
 JOIN = {"JoinFlow": ("files", "rates")}

@@ -118,6 +118,15 @@ def test_when_one_of_three_does_not_compile_nothing_is_deployed(
     assert (cluster.names, cluster.writes()) == (before, [])
 
 
+def test_a_decorator_that_nobody_knows_is_a_mistake_in_the_configuration(
+    repository: Repository,
+) -> None:
+    planned = repository.flowproject("deploy", "--plan", "--with", "kubernets:image=x")
+    assert planned.code == 2
+    assert "[deploy] with has 'kubernets:image=x'" in planned.err
+    assert "Did you mean 'kubernetes'?" in planned.err
+
+
 def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     repository: Repository, cluster: Cluster
 ) -> None:
