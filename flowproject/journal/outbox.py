@@ -15,7 +15,7 @@ from uuid import uuid4
 from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
+from flowproject.journal.documents import NewerDocumentError, opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
@@ -299,6 +299,8 @@ class Outbox:
         """
         try:
             before = self.listeners()
+        except NewerDocumentError:
+            raise  # to write it anew would take from a newer version what it knows
         except JournalError:
             before = Listeners()  # What is damaged is written anew.
         listening = {*flows, *together}
@@ -344,13 +346,13 @@ class Outbox:
         """The document with this key, or None if there is none.
 
         Raises:
-            JournalError: if it is damaged.
+            JournalError: if it is damaged, or a later flowproject wrote it.
         """
         content = self._store.get(key)
         if content is None:
             return None
         try:
-            return opened(content)
+            return opened(key, content)
         except ValueError as error:
             raise JournalError(
                 f"{key!r} of the journal is damaged: {error}",
