@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
-from flowproject.journal.documents import NewerDocumentError, opened, sealed
+from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout
 from flowproject.journal.outbox import Awaited
 from flowproject.journal.store import Store
@@ -73,8 +73,8 @@ class HeadMemo:
         """What was known last, without an entry; None if that is lost or damaged."""
         content = self._store.get(self._layout.head_memo)
         try:
-            return None if content is None else _head(opened(self._layout.head_memo, content))
-        except (NewerDocumentError, ValueError, TypeError, KeyError) as error:
+            return None if content is None else _head(opened(content))
+        except (ValueError, TypeError, KeyError) as error:
             _log.info("The memo of the journal can't be read; it is not needed. %s", error)
         return None
 

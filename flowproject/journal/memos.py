@@ -29,7 +29,7 @@ class Memos:
         """What was noted last of the state that `entry` recorded, by a later look or with it."""
         try:
             content = self._store.get(self._layout.source_memo)
-            noted = opened(self._layout.source_memo, content) if content is not None else {}
+            noted = opened(content) if content is not None else {}
             if noted.get("entry") == _digest(entry):
                 return dict(noted["memo"])
         except (JournalError, ValueError, TypeError, KeyError) as error:

@@ -101,7 +101,7 @@ class Receipts:
 
 def _parsed(key: str, change_id: str, content: bytes | None) -> Receipt:
     try:
-        return Receipt(**opened(key, content or b""))
+        return Receipt(**opened(content or b""))
     except (ValueError, TypeError) as error:
         raise JournalError(
             f"A receipt for change {change_id} can't be read, so which run took it is not known: "
