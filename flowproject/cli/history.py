@@ -1,7 +1,7 @@
 """`flowproject history`: what the journal of each sensor says, newest first."""
 
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,7 +10,7 @@ from flowproject.changes.canonical import dumps
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
-from flowproject.journal import DamagedEntryError, Journal
+from flowproject.journal import DamagedEntryError, Journal, Survey
 from flowproject.sensing import Scene, chain, patience_of
 
 __all__ = ["history"]
@@ -46,7 +46,7 @@ def history(
     found: list[dict[str, Any]] = []
     with working("Reading the journal"):
         for known in scene.sensors([sensor] if sensor else []):
-            found += islice(_entries(scene, known), limit)
+            found += _entries(scene, known, limit)
     if as_json:
         print_json(found)
         return 0
@@ -60,23 +60,30 @@ def history(
     return 0
 
 
-def _entries(scene: Scene, sensor: Sensor) -> Iterator[dict[str, Any]]:
-    """Each entry as JSON, newest first, and what became of it; a damaged one with its reason."""
+def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[dict[str, Any]]:
+    """The newest entries as JSON, and what became of each; a damaged one with its reason."""
     journal = scene.journal(sensor.name)
     survey = journal.survey()
-    for seq in survey.numbers:
-        try:
-            entry = journal.get(seq)
-            told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
-        except DamagedEntryError as damage:
-            yield _damaged(journal, seq, str(damage))
-            continue
-        if entry and told:  # not pruned since it was listed
-            yield {
-                **entry.to_json(),
-                "published": told.mark is not None if entry.is_published else None,
-                "delivery": told.to_json(),
-            }
+    read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
+    # None: it was pruned since it was listed.
+    return [entry for entry in journal.concurrently(read) if entry]
+
+
+def _entry(
+    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
+) -> dict[str, Any] | None:
+    try:
+        entry = journal.get(seq)
+        told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
+    except DamagedEntryError as damage:
+        return _damaged(journal, seq, str(damage))
+    if entry is None or told is None:
+        return None
+    return {
+        **entry.to_json(),
+        "published": told.mark is not None if entry.is_published else None,
+        "delivery": told.to_json(),
+    }
 
 
 def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:
