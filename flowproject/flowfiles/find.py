@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 from flowproject.errors import FlowError
 from flowproject.flowfiles.model import FlowFile
 
-__all__ = ["ask_child", "describe_flows", "find_flow_files"]
+__all__ = ["ask_child", "describe_flows", "file_of", "find_flow_files"]
 
 _PATTERN: Final = "*flow.py"
 _TIME_LIMIT: Final = 120.0
@@ -28,6 +29,15 @@ _cache: Final[dict[tuple[Path, str, bool], tuple[_Stamp, FlowFile | None]]] = {}
 def find_flow_files(root: Path) -> list[Path]:
     """The paths of the flow files in the root itself, sorted by name."""
     return sorted(path for path in root.resolve().glob(_PATTERN) if path.is_file())
+
+
+def file_of(root: Path, flow: str) -> str:
+    """The name of the file that a flow is most likely in, without running it."""
+    declared = re.compile(rf"^class {re.escape(flow)}\b", re.MULTILINE)
+    for path in find_flow_files(root):
+        if declared.search(path.read_text(errors="replace")):
+            return path.name
+    return f"{flow.lower()}.py"
 
 
 def describe_flows(
