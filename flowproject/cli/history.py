@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,7 +12,7 @@ from flowproject.cli.chains import options_of, read_outcomes, ways_on
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
-from flowproject.journal import DamagedEntryError, Journal
+from flowproject.journal import DamagedEntryError, Journal, Survey
 from flowproject.runs import in_words
 from flowproject.sensing import Chain, Scene, chain, patience_of
 
@@ -50,7 +50,7 @@ def history(
     chains: list[Chain | None] = []
     with working("Reading the journal"):
         for known in scene.sensors([sensor] if sensor else []):
-            for entry, told in islice(_entries(scene, known), limit):
+            for entry, told in _entries(scene, known, limit):
                 found.append(entry)
                 chains.append(told)
     with working("Asking how runs ended"):
@@ -92,24 +92,34 @@ def _tell_runs(
     return notes
 
 
-def _entries(scene: Scene, sensor: Sensor) -> Iterator[tuple[dict[str, Any], Chain | None]]:
-    """Each entry as JSON, newest first, and what became of it; a damaged one with its reason."""
+_Told = tuple[dict[str, Any], Chain | None]
+
+
+def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
+    """The newest entries as JSON, and what became of each; a damaged one with its reason."""
     journal = scene.journal(sensor.name)
     survey = journal.survey()
-    for seq in survey.numbers:
-        try:
-            entry = journal.get(seq)
-            told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
-        except DamagedEntryError as damage:
-            yield _damaged(journal, seq, str(damage)), None
-            continue
-        if entry and told:  # not pruned since it was listed
-            document = {
-                **entry.to_json(),
-                "published": told.mark is not None if entry.is_published else None,
-                "delivery": {**told.to_json(), "runs": []},
-            }
-            yield document, told
+    read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
+    # None: it was pruned since it was listed.
+    return [told for told in journal.concurrently(read) if told]
+
+
+def _entry(
+    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
+) -> _Told | None:
+    try:
+        entry = journal.get(seq)
+        told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
+    except DamagedEntryError as damage:
+        return _damaged(journal, seq, str(damage)), None
+    if entry is None or told is None:
+        return None
+    document = {
+        **entry.to_json(),
+        "published": told.mark is not None if entry.is_published else None,
+        "delivery": {**told.to_json(), "runs": []},
+    }
+    return document, told
 
 
 def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:
