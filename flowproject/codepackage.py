@@ -63,9 +63,10 @@ def needed(
     """The names of the files that steps of the flow in `script` could use.
 
     Not among them: what `exclude` matches; flowproject itself, which Metaflow packs as the package
-    that it is; environments of Python; and the files of other flows that nothing here names. What
-    somebody has asked for is always in.
+    that it is; environments of Python; and the files of other flows that nothing here names. The
+    script is always in, and so is what somebody has asked for.
     """
+    asked_for = {script, *asked_for}
     excluded = Globs(exclude).match if exclude else lambda _: False
     environments = {
         name.partition("/")[0]
@@ -82,7 +83,7 @@ def needed(
             or name.partition("/")[0] in environments
         )
     ]
-    flows = {name for name in usual if _FLOW_FILES.match(name)} - {script, *asked_for}
+    flows = {name for name in usual if _FLOW_FILES.match(name)} - asked_for
     strangers = _unnamed(files, flows, [name for name in usual if name not in flows])
     return [name for name in usual if name not in strangers]
 

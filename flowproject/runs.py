@@ -1,15 +1,163 @@
-"""What Metaflow's client says of one run: its state, and what its steps kept.
+"""What Metaflow's client says of runs: the state of one, what its steps kept, how a change fared.
 
 These calls block, and the client has state for the whole process: one thread makes them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Final, Literal
 
-__all__ = ["RunState", "artifacts_of", "is_tick", "logs_of", "state_of", "tasks_of"]
+from flowproject.changes.canonical import Json
+from flowproject.secrecy import safe
+from flowproject.sensing import Chain
+
+__all__ = [
+    "RunOutcome",
+    "RunState",
+    "artifacts_of",
+    "in_words",
+    "is_tick",
+    "logs_of",
+    "outcomes_of",
+    "state_of",
+    "tasks_of",
+]
 
 RunState = Literal["succeeded", "failed", "unfinished"]
 _LOGGED_TASKS: Final = 20
+_NEWER_RUNS: Final = 200
+"""Among so many it is looked which resumed a run that did not succeed."""
+_LONGEST_ERROR: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """What became of a run that took a change, and of the run that resumed it last."""
+
+    run: str
+    """`Flow/id`, as the receipt has it."""
+    state: Literal["succeeded", "failed", "running", "killed", "unfinished"]
+    """`unfinished` where nobody knows whether it goes on or was killed."""
+    resumed_by: str = ""
+    """The run whose state this is, if it was resumed."""
+    step: str = ""
+    """The step that failed, or in which it is or was killed."""
+    error: str = ""
+    """The first line of the step's error."""
+
+    @property
+    def newest(self) -> str:
+        """The run to be resumed, if any."""
+        return self.resumed_by or self.run
+
+    @property
+    def is_over_and_failed(self) -> bool:
+        """Whether its work is not done, and nobody does it."""
+        return self.state in ("failed", "killed")
+
+    @property
+    def in_words(self) -> str:
+        """Its state in a few words; empty if it succeeded or goes on."""
+        step = f" in step {self.step!r}" if self.step else ""
+        words = {
+            "failed": f"run failed{step}" + (f": {self.error}" if self.error else ""),
+            "killed": f"run was killed{step}",
+            "unfinished": "run has not finished",
+        }
+        return words.get(self.state, "")
+
+    def to_json(self) -> dict[str, Json]:
+        """The outcome as plain JSON."""
+        return asdict(self)
+
+
+def outcomes_of(told: Chain, known_here: Callable[[], Mapping[str, str]]) -> list[RunOutcome]:
+    """What became of the runs that took a change, of each flow the newest one.
+
+    `known_here` is what this machine knows of runs that Metaflow calls unfinished: `running`,
+    `failed` or `killed`. A run that Metaflow does not know is left out.
+    """
+    newest = {receipt.flow: receipt.run for receipt in told.receipts}
+    found = (_outcome(run, known_here) for run in dict.fromkeys(newest.values()))
+    return [one for one in found if one]
+
+
+def in_words(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
+    """What became of a change in a few words: where it is, and how the runs that took it fared."""
+    bad = [one for one in outcomes if one.in_words]
+    if not bad:
+        return told.in_words
+    start = told.in_words
+    if told.state == "delivered":  # who only reads this would think that all is well
+        start = "taken" + start.removeprefix("delivered")
+    several = len(outcomes) > 1
+    return ", ".join(
+        [start, *(f"{one.run}: {one.in_words}" if several else one.in_words for one in bad)]
+    )
+
+
+def _outcome(run: str, known_here: Callable[[], Mapping[str, str]]) -> RunOutcome | None:
+    import metaflow
+
+    try:
+        found = metaflow.Run(run, _namespace_check=False)
+        state = state_of(found)
+        resumed = None if state == "succeeded" else _resumption(found)
+        if resumed:
+            found, state = resumed, state_of(resumed)
+        step, error = ("", "") if state == "succeeded" else _failure(found)
+    except Exception:  # noqa: BLE001  # of whichever service and storage; the journal is what counts
+        return None
+    newest = str(found.pathspec)
+    told: str = state
+    if state == "unfinished":
+        told = known_here().get(newest, state)
+    return RunOutcome(
+        run=run,
+        state=told,  # type: ignore[arg-type]  # what this machine knows is one of these words
+        resumed_by="" if newest == run else newest,
+        step=step,
+        error=error,
+    )
+
+
+def _resumption(run: Any) -> Any | None:
+    """The newest run that resumes this one, or that resumes a resumption of it."""
+    newer = []
+    for other in islice(run.parent, _NEWER_RUNS):
+        if other.created_at <= run.created_at:
+            break
+        newer.append(other)
+    line, newest = {str(run.pathspec)}, None
+    for other in reversed(newer):
+        with suppress(StopIteration):  # Metaflow's, of a run that has no step yet
+            if other.origin_pathspec in line:
+                line.add(str(other.pathspec))
+                newest = other
+    return newest
+
+
+def _failure(run: Any) -> tuple[str, str]:
+    """The step in which a run failed, with its error; of one that did not, the step it came to."""
+    step = ""
+    for step_of_run in run:  # the newest first
+        step = step or str(step_of_run.id)
+        for task in step_of_run:
+            if "_success" in task and not task["_success"].data:
+                return str(step_of_run.id), _error(task.exception)
+    return step, ""
+
+
+def _error(exception: Any) -> str:
+    """The first line of what a task raised, with its type."""
+    if exception is None:
+        return ""
+    kind = str(getattr(exception, "type", "")).removeprefix("builtins.")
+    text = str(getattr(exception, "exception", exception)).strip()
+    first = next(iter(text.splitlines()), "")
+    return safe(": ".join(filter(None, (kind, first))))[:_LONGEST_ERROR]
 
 
 def state_of(run: Any) -> RunState:  # Metaflow has no types

@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.journal import Journal, Mark, Store
 
-__all__ = ["CountingStore", "entry", "fill", "journal_on", "mark", "settle"]
+__all__ = ["CountingStore", "WaitedFor", "entry", "fill", "journal_on", "mark", "settle"]
 
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -29,6 +30,29 @@ class CountingStore:
             return method(*arguments)
 
         return counted
+
+
+class WaitedFor(CountingStore):
+    """A real store that counts how many times somebody waits for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "concurrently":
+            return super().__getattr__(name)
+        return self._at_once
+
+    def _at_once(self, questions: Any) -> Any:
+        before = len(self.requests)
+        answers = []
+        for start in range(0, len(questions), 32):
+            deepest = 0
+            for question in questions[start : start + 32]:
+                begun = len(self.requests)
+                answers.append(question())
+                deepest = max(deepest, len(self.requests) - begun)
+                del self.requests[begun:]
+            self.requests += ["wait"] * deepest
+        assert len(self.requests) >= before
+        return answers
 
 
 def journal_on(store: Store) -> Journal:

@@ -64,6 +64,11 @@ class FaultyStore:
         found: list[str] = self._request("keys", prefix, after)
         return found
 
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders in the folder."""
+        found: list[str] = self._request("folders", prefix)
+        return found
+
     def delete(self, key: str) -> None:
         """Remove the object."""
         self._request("delete", key)

@@ -1,20 +1,59 @@
 """The chain of a change in lines for a person: what it was, how it was sent, and who took it."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
+from functools import cache
+from pathlib import Path
 
 from flowproject.changes.canonical import dumps
+from flowproject.cli.place import loops_folder
+from flowproject.dev.records import known_here
+from flowproject.flowfiles import file_of
 from flowproject.journal import Sending
+from flowproject.runs import RunOutcome, in_words, outcomes_of
 from flowproject.sensing import Chain, likely_causes
 
-__all__ = ["chain_lines"]
+__all__ = ["chain_lines", "options_of", "read_outcomes", "ways_on"]
 
 
-def chain_lines(told: Chain) -> list[str]:
+def read_outcomes(root: Path, chains: Sequence[Chain]) -> list[list[RunOutcome]]:
+    """What became of the runs that took each of the changes, for the project in this folder."""
+
+    @cache
+    def here() -> Mapping[str, str]:
+        return known_here(loops_folder(root))
+
+    # Metaflow looks for local runs in the current folder and above.
+    with chdir(root):
+        return [outcomes_of(told, here) for told in chains]
+
+
+def options_of(branch: str, *, production: bool) -> tuple[str, ...]:
+    """The branch as command lines take it."""
+    return (*(("--branch", branch) if branch else ()), *(("--production",) if production else ()))
+
+
+def ways_on(
+    told: Chain, outcomes: Sequence[RunOutcome], root: Path, options: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """What goes on with a change whose run did not do its work: what it does, and the command."""
+    bad = [one for one in outcomes if one.is_over_and_failed]
+    for one in bad:
+        flow, _, run_id = one.newest.partition("/")
+        resume = ["python", file_of(root, flow), *options, "resume", "--origin-run-id", run_id]
+        yield f"to go on with {one.newest}", shlex.join(resume)
+    if bad:
+        change = f"{told.entry.sensor}/{told.entry.seq}"
+        yield "to begin anew", shlex.join(["flowproject", "replay", *options, change])
+
+
+def chain_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
     """What there is to tell of a change, indented, each fact with its name."""
-    return [f"  {name:<10}{text}" for name, text in _facts(told) if text]
+    return [f"  {name:<10}{text}" for name, text in _facts(told, outcomes) if text]
 
 
-def _facts(told: Chain) -> Iterator[tuple[str, str]]:
+def _facts(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, str]]:
     entry = told.entry
     yield "reason", entry.reason
     yield "value", f"{dumps(entry.previous)} → {dumps(entry.value)}"
@@ -30,7 +69,10 @@ def _facts(told: Chain) -> Iterator[tuple[str, str]]:
     for receipt in told.receipts:
         again = f", attempt {receipt.attempt}" if told.attempt > 1 else ""
         yield "taken", f"{_at_by(receipt.at, receipt.run)}{again}"
-    yield "state", told.in_words
+    for one in outcomes:
+        if one.resumed_by:
+            yield "resumed", f"{one.run} by {one.resumed_by}"
+    yield "state", in_words(told, outcomes)
     if told.late_since:
         yield "", likely_causes(", ".join(told.missing))
     yield "", f"sent again if need be, or given up, after {told.due}" if told.due else ""

@@ -17,6 +17,7 @@ from flowproject.config import FILE, Project, Sensor, load
 from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
+from flowproject.journal import prove_atomic
 from flowproject.sensing import orphans
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.steadiness import look_again
@@ -46,7 +47,7 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
-    findings += _check_journals(reaches_out=connect or for_deploy)
+    findings += _check_journals(reaches_out=connect or for_deploy, proves=connect)
     if for_deploy:
         with working("Asking cluster and datastore"):
             findings += _check_deployment(project, root)
@@ -122,17 +123,28 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
     ]
 
 
-def _check_journals(*, reaches_out: bool) -> list[Finding]:
-    """Journals that no sensor stands for; in a datastore elsewhere only if it may be asked."""
+def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
+    """Journals that no sensor stands for; in a datastore elsewhere only if it may be asked.
+
+    And if it `proves`, whether the datastore is one that a journal can be kept in.
+    """
+
+    def prove() -> str:
+        prove_atomic(scene.store, f"flowproject/{scene.project.project_name}/{scene.branch}")
+        return "the datastore creates an object once, as it must"
+
     try:
         scene = open_scene()
-        if "://" in scene.datastore and not reaches_out:
-            return []
-        found = orphans(scene)
+        asks = "://" not in scene.datastore or reaches_out
+        found = orphans(scene) if asks else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
     return [
-        Finding(subject=f"journal {one.name}", state="note", message=one.in_words) for one in found
+        *([_tried("journals", prove)] if proves else []),
+        *(
+            Finding(subject=f"journal {one.name}", state="note", message=one.in_words)
+            for one in found
+        ),
     ]
 
 

@@ -1,17 +1,20 @@
 """`flowproject history`: what the journal of each sensor says, newest first."""
 
-from collections.abc import Iterator
-from itertools import islice
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
 
 from flowproject.changes.canonical import dumps
-from flowproject.cli.output import AsJson, print_json, print_table, working
+from flowproject.cli.chains import options_of, read_outcomes, ways_on
+from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
-from flowproject.journal import DamagedEntryError, Journal
-from flowproject.sensing import Scene, chain, patience_of
+from flowproject.journal import DamagedEntryError, Journal, Survey
+from flowproject.runs import in_words
+from flowproject.sensing import Chain, Scene, chain, patience_of
 
 __all__ = ["history"]
 
@@ -44,9 +47,14 @@ def history(
     """
     scene = open_scene(branch, production=production)
     found: list[dict[str, Any]] = []
+    chains: list[Chain | None] = []
     with working("Reading the journal"):
         for known in scene.sensors([sensor] if sensor else []):
-            found += islice(_entries(scene, known), limit)
+            for entry, told in _entries(scene, known, limit):
+                found.append(entry)
+                chains.append(told)
+    with working("Asking how runs ended"):
+        notes = _tell_runs(scene, found, chains, options_of(branch, production=production))
     if as_json:
         print_json(found)
         return 0
@@ -57,26 +65,61 @@ def history(
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
         spare=1,
     )
+    for note in notes:
+        print(plain(note), file=sys.stderr)
     return 0
 
 
-def _entries(scene: Scene, sensor: Sensor) -> Iterator[dict[str, Any]]:
-    """Each entry as JSON, newest first, and what became of it; a damaged one with its reason."""
+def _tell_runs(
+    scene: Scene,
+    found: Sequence[dict[str, Any]],
+    chains: Sequence[Chain | None],
+    options: Sequence[str],
+) -> list[str]:
+    """Put into the entries how their runs fared; the commands that go on with those that failed."""
+    taken = [
+        (entry, told) for entry, told in zip(found, chains, strict=True) if told and told.receipts
+    ]
+    outcomes = read_outcomes(scene.root, [told for _, told in taken])
+    notes: list[str] = []
+    for (entry, told), runs in zip(taken, outcomes, strict=True):
+        entry["delivery"] |= {
+            "runs": [one.to_json() for one in runs],
+            "in_words": in_words(told, runs),
+        }
+        for what, command in ways_on(told, runs, scene.root, options):
+            notes.append(f"{told.entry.sensor}/{told.entry.seq}, {what}: {command}")
+    return notes
+
+
+_Told = tuple[dict[str, Any], Chain | None]
+
+
+def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
+    """The newest entries as JSON, and what became of each; a damaged one with its reason."""
     journal = scene.journal(sensor.name)
     survey = journal.survey()
-    for seq in survey.numbers:
-        try:
-            entry = journal.get(seq)
-            told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
-        except DamagedEntryError as damage:
-            yield _damaged(journal, seq, str(damage))
-            continue
-        if entry and told:  # not pruned since it was listed
-            yield {
-                **entry.to_json(),
-                "published": told.mark is not None if entry.is_published else None,
-                "delivery": told.to_json(),
-            }
+    read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
+    # None: it was pruned since it was listed.
+    return [told for told in journal.concurrently(read) if told]
+
+
+def _entry(
+    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
+) -> _Told | None:
+    try:
+        entry = journal.get(seq)
+        told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
+    except DamagedEntryError as damage:
+        return _damaged(journal, seq, str(damage)), None
+    if entry is None or told is None:
+        return None
+    document = {
+        **entry.to_json(),
+        "published": told.mark is not None if entry.is_published else None,
+        "delivery": {**told.to_json(), "runs": []},
+    }
+    return document, told
 
 
 def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:

@@ -7,11 +7,19 @@ from typing import Annotated
 import typer
 
 from flowproject.config import load, project_root
+from flowproject.dev.records import work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
 from flowproject.journal import datastore_root, open_store
 from flowproject.sensing import Scene
 
-__all__ = ["Branch", "Production", "complete_sensor", "find_root", "open_scene"]
+__all__ = [
+    "Branch",
+    "Production",
+    "complete_sensor",
+    "find_root",
+    "loops_folder",
+    "open_scene",
+]
 
 Branch = Annotated[
     str, typer.Option("--branch", help="Metaflow branch, as in `run --branch` (default: yours).")
@@ -51,6 +59,14 @@ def open_scene(branch: str = "", *, production: bool = False) -> Scene:
     place = _datastore(root)
     store = open_store(place)
     return Scene(project=project, root=root, store=store, branch=name, datastore=place)
+
+
+def loops_folder(root: Path) -> Path:
+    """Where the loops of the project in this folder keep their records and those of their runs."""
+    from metaflow.plugins.datastores.local_storage import LocalStorage
+
+    with chdir(root):
+        return work_folder(LocalStorage.get_datastore_root_from_config(lambda *_, **__: None))
 
 
 def complete_sensor(incomplete: str) -> list[str]:

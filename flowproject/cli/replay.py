@@ -6,7 +6,8 @@ import typer
 
 from flowproject import sensing
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, open_scene
+from flowproject.cli.place import Branch, Production, loops_folder, open_scene
+from flowproject.dev.records import loops_alive
 
 __all__ = ["replay"]
 
@@ -22,12 +23,13 @@ def replay(
     """Send a change anew, with its id.
 
     As a new attempt, for which flows that ran before run again; or, if a flow that listens has not
-    run yet, for that one.
+    run yet, for that one. Without a configured event bus it goes to the loop of this project and
+    branch that runs on this machine.
     """
     scene = open_scene(branch, production=production)
     with working(f"Sending {change}"):
         found = sensing.find_change(scene, change)
-        sent = sensing.replay(scene, found, by="flowproject replay")
+        sent = sensing.replay(scene, found, by="flowproject replay", bus=_bus_here(scene))
     entry, mark = found.chain.entry, sent.mark
     if as_json:
         event = {"seq": mark.seq, "id": mark.id, "name": mark.event_name}
@@ -46,6 +48,13 @@ def replay(
         return 0
     print_lines(_story(found.chain, sent))
     return 0
+
+
+def _bus_here(scene: sensing.Scene) -> str:
+    """The bus of the loop of this project and branch that runs here; empty if none does."""
+    wanted = (str(scene.root), scene.branch)
+    loops = loops_alive(loops_folder(scene.root))
+    return next((loop.bus for loop in loops if (loop.project, loop.branch) == wanted), "")
 
 
 def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from flowproject.changes.canonical import dumps
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.chains import chain_lines, options_of, read_outcomes, ways_on
 from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, find_root, open_scene
 from flowproject.config import Project, Sensor, load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
-from flowproject.runs import artifacts_of, state_of
+from flowproject.runs import artifacts_of, in_words, state_of
 from flowproject.sensing import Chain, chain, find_change, patience_of
 
 __all__ = ["why"]
@@ -77,12 +77,28 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
     scene = open_scene(branch, production=production)
     with working(f"Reading {text}"):
         told = find_change(scene, text).chain
+        [runs] = read_outcomes(scene.root, [told])
     entry = told.entry
     if as_json:
-        print_json({**entry.to_json(), "delivery": told.to_json()})
+        delivery = {
+            **told.to_json(),
+            "runs": [one.to_json() for one in runs],
+            "in_words": in_words(told, runs),
+        }
+        print_json({**entry.to_json(), "delivery": delivery})
         return
     what = "Change" if entry.is_published else f"Entry ({entry.outcome})"
-    print_lines([f"{what} {entry.seq} of sensor {entry.sensor!r}:", *chain_lines(told)])
+    options = options_of(branch, production=production)
+    print_lines(
+        [
+            f"{what} {entry.seq} of sensor {entry.sensor!r}:",
+            *chain_lines(told, runs),
+            *(
+                f"  {doing}: {command}"
+                for doing, command in ways_on(told, runs, scene.root, options)
+            ),
+        ]
+    )
 
 
 # -------------------------------------------------------------------------------------------- a run

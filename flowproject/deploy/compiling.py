@@ -15,7 +15,7 @@ from flowproject.config import FILE, Deploy
 from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled import Compiled, compiled_from
 from flowproject.deploy.inputs import Inputs
-from flowproject.errors import ConfigError
+from flowproject.errors import ConfigError, closest
 from flowproject.flowfiles import ask_child, find_flow_files
 
 __all__ = ["Refused", "child_options", "compile_flows"]
@@ -27,6 +27,9 @@ _SECRETS: Final = {
     "notify_incident_io": "--notify-incident-io-api-key",
 }
 """Keys of `[deploy]` that name a variable → the options of Metaflow that get its value."""
+
+_UNKNOWN_DECORATOR: Final = "Unknown step decorator"
+"""What Metaflow says of a name that it does not know."""
 
 _TIME_LIMIT: Final = 1800.0
 """Seconds: an environment of many packages is resolved and uploaded in that."""
@@ -56,7 +59,8 @@ def compile_flows(
     gets the fingerprint of its `inputs`.
 
     Raises:
-        ConfigError: if a variable is not set that has an address or a key for notifications.
+        ConfigError: if a variable is not set that has an address or a key for notifications, or
+            `with` has a decorator that nobody knows.
     """
     options = child_options(target, settings, tags)
 
@@ -70,6 +74,7 @@ def compile_flows(
         answer = ask_child(_CHILD, path, options, seconds=_TIME_LIMIT)
         done(path.name)
         if isinstance(answer, str):
+            _refuse_unknown(settings.with_, answer)
             return Refused(path=path, reason=answer)
         if "objects" not in answer:
             return None
@@ -94,6 +99,24 @@ def child_options(target: Target, settings: Deploy, tags: Sequence[str] = ()) ->
     paused += [] if target.foreign_events else ["--no-foreign-events"]
     words = {"--options": metaflow, "--tags": list(tags), **_notifications(target, settings)}
     return [*paused, *(word for name, value in words.items() for word in (name, json.dumps(value)))]
+
+
+def _refuse_unknown(decorators: Sequence[str], reason: str) -> None:
+    """Raise `ConfigError` if a flow does not compile because of a name in `[deploy] with`."""
+    if _UNKNOWN_DECORATOR not in reason:
+        return
+    from metaflow.plugins import STEP_DECORATORS
+
+    known = sorted({one.name for one in STEP_DECORATORS if not one.name.endswith("_internal")})
+    for decorator in decorators:
+        name = decorator.partition(":")[0]
+        if name in reason and name not in known:
+            raise ConfigError(
+                f"[deploy] with has {decorator!r}, and Metaflow knows no decorator {name!r}",
+                where=f"{FILE}, or --with",
+                allowed=f"Decorators of steps: {', '.join(known)}, and those of your own flows",
+                fix=closest(name, known) or "Correct the name, or take it out",
+            )
 
 
 def _notifications(target: Target, settings: Deploy) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, moving_tag
+from flowproject.deploy.compiled import Compiled, is_moving_tag
 from flowproject.deploy.compiling import Refused, child_options, compile_flows
 from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.inputs import Inputs, known_flow
@@ -193,7 +193,7 @@ class Deployment:
     def _inputs(self, tags: Sequence[str]) -> Inputs:
         settings = self.settings
         named = (settings.notify_slack, settings.notify_pager_duty, settings.notify_incident_io)
-        still = [moving_tag(tag) or tag for tag in tags]
+        still = [tag for tag in tags if not is_moving_tag(tag)]
         return Inputs(
             self.root,
             options=child_options(self.target, settings, still),

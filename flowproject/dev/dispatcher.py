@@ -4,19 +4,22 @@ It keeps what changes while the loop runs. When the loop ends is decided in `loo
 """
 
 import asyncio
+import re
+import shlex
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from flowproject.cron import DEADLINE
 from flowproject.dev.happenings import (
     Dropped,
     EventReceived,
+    LeftRun,
     Listener,
     RunFinished,
     Skipped,
@@ -26,7 +29,8 @@ from flowproject.dev.happenings import (
 )
 from flowproject.dev.launcher import Launcher, Order
 from flowproject.dev.payload import Event
-from flowproject.dev.runs import end_task_id, read_ticks
+from flowproject.dev.records import RunRecord
+from flowproject.dev.runs import end_task_id, read_state, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
@@ -38,12 +42,15 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
 __all__ = ["SCHEDULE", "Dispatcher"]
 
 SCHEDULE: Final = "schedule"
 _KEPT_RESULTS: Final = 1000
+_CHANGE: Final = re.compile(r"[0-9a-f]{32}")
+"""The id of an event that is a sensor's change."""
 _T = TypeVar("_T")
 
 
@@ -69,6 +76,7 @@ class Dispatcher:
         self._missed: dict[Path, datetime] = {}
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watches: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception once something went wrong that is nobody's flow's fault."""
         self.awake: tuple[str, ...] | None = None
@@ -86,6 +94,8 @@ class Dispatcher:
         """Take no more events, and start none of the runs that still wait for a slot."""
         self._closed = True
         self._launcher.close()
+        for watch in self._watches:
+            watch.cancel()
 
     def kill(self, number: signal.Signals) -> None:
         """Send the signal to every process of every run."""
@@ -123,6 +133,20 @@ class Dispatcher:
         self._scheduled.add(flow.path)
         self._missed.pop(flow.path, None)
         self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
+
+    async def take_over(self, left: Sequence[RunRecord]) -> None:
+        """See to the runs that killed loops left behind: those that go on, and those that ended."""
+        for run in left:
+            flow = next((flow for flow in self._flows if flow.name == run.flow), None)
+            if flow and run.is_alive:
+                self._tell_left(flow, run, "running")
+                if run.cause == SCHEDULE:
+                    self._scheduled.add(flow.path)
+                watch = asyncio.create_task(self._watch(flow, run))
+                self._watches.add(watch)
+                watch.add_done_callback(self._over)
+            elif flow:
+                await self._end_left(flow, run)
 
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
         """Tell that a run was due so long ago that it is not made up."""
@@ -180,6 +204,7 @@ class Dispatcher:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._watches.discard(task)
         error = None if task.cancelled() else task.exception()
         if error:
             self.fail(error)
@@ -200,8 +225,55 @@ class Dispatcher:
         self.failed += not finished.ok
         self.finished.append(finished)
         if finished.run_id:
-            await self._tell_ticks(order.flow, finished)
-            await self._publish_end(order.flow, finished)
+            await self._tell_ticks(order.flow, finished.run_id)
+            if finished.ok:
+                await self._publish_end(order.flow, finished.run_id)
+
+    async def _watch(self, flow: FlowFile, run: RunRecord) -> None:
+        """See a run through that goes on without its loop."""
+        await self._launcher.watch(run)
+        await self._end_left(flow, run)
+        if run.cause == SCHEDULE:
+            self._scheduled.discard(flow.path)
+            self._make_up(flow)
+
+    async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
+        """Make of a run that has ended without its loop what follows."""
+        run_id = run.run_id
+        state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
+        run.end(state)
+        self._tell_left(flow, run, state)
+        if run_id:
+            await self._tell_ticks(flow, run_id)
+            if state == "succeeded":
+                await self._publish_end(flow, run_id)
+
+    def _tell_left(
+        self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]
+    ) -> None:
+        failed = state not in ("running", "succeeded") and run.run_id
+        options = run.options if flow.project else ()
+        resume = ["python", flow.path.name, *options, "resume", "--origin-run-id", run.run_id]
+        self._tell(
+            LeftRun(
+                at=self._now(),
+                flow=flow.name,
+                run_id=run.run_id,
+                cause=run.cause,
+                events=list(run.events),
+                state=state,
+                started=datetime.fromisoformat(run.started),
+                pid=run.pid,
+                log=run.log,
+                sensors=None if run.sensors is None else list(run.sensors),
+                resume=shlex.join(resume) if failed else "",
+                replays=[
+                    shlex.join(["flowproject", "replay", *run.options, change])
+                    for change in run.events
+                    if failed and flow.inherits_ours and _CHANGE.fullmatch(change)
+                ],
+            )
+        )
 
     def _make_up(self, flow: FlowFile) -> None:
         missed = self._missed.pop(flow.path, None)
@@ -212,16 +284,16 @@ class Dispatcher:
         else:
             self.pass_by(flow, missed)
 
-    async def _tell_ticks(self, flow: FlowFile, run: RunFinished) -> None:
+    async def _tell_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
             return
-        for tick in await self._read(flow, read_ticks, run.run_id) or ():
+        for tick in await self._read(flow, read_ticks, run_id) or ():
             self._tell(
                 Tick(
                     at=self._now(),
                     looked=_moment(tick),
                     flow=flow.name,
-                    run_id=run.run_id,
+                    run_id=run_id,
                     sensor=str(tick.get("sensor", "")),
                     outcome=str(tick.get("outcome", "")),
                     reason=str(tick.get("reason", "")),
@@ -235,15 +307,14 @@ class Dispatcher:
                 )
             )
 
-    async def _publish_end(self, flow: FlowFile, run: RunFinished) -> None:
-        """Tell the flows that wait for this one to finish, as a cluster does."""
+    async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
+        """Tell the flows that wait for this one to succeed, as a cluster does."""
         name = f"metaflow.{flow.full_name}.end"
-        heard = any(d.event == name for other in self._flows for d in other.dependencies)
-        if not (run.ok and heard):
+        if not any(d.event == name for other in self._flows for d in other.dependencies):
             return
-        task_id = await self._read(flow, end_task_id, run.run_id)
+        task_id = await self._read(flow, end_task_id, run_id)
         if task_id is not None:
-            event = run_event(flow, run_id=run.run_id, task_id=task_id, timestamp=int(time.time()))
+            event = run_event(flow, run_id=run_id, task_id=task_id, timestamp=int(time.time()))
             self.accept(event)
 
     async def _read(

@@ -13,6 +13,7 @@ __all__ = [
     "Dropped",
     "EventReceived",
     "Happening",
+    "LeftRun",
     "Listener",
     "RunFinished",
     "RunPrinted",
@@ -135,6 +136,29 @@ class RunFinished(Happening):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftRun(Happening):
+    """A run that a loop left behind which was killed: that it goes on, and later how it ended."""
+
+    flow: str
+    run_id: str
+    """Empty if it was killed before it had one."""
+    cause: str
+    events: list[str]
+    """The ids of the events that started it."""
+    state: Literal["running", "succeeded", "failed", "unfinished"]
+    """`unfinished` is a run that was killed."""
+    started: datetime
+    pid: int
+    log: Path
+    sensors: list[str] | None = None
+    """The sensors that it may look at; None: all of its flow's."""
+    resume: str = ""
+    """The command that goes on with it; empty if it succeeded, or has no id."""
+    replays: list[str] = field(default_factory=list)
+    """The commands that begin anew with its changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tick(Happening):
     """What a sensor concluded in a run."""
 
@@ -160,7 +184,7 @@ class Acted(Happening):
     """A person has done something on the page."""
 
     action: str
-    """`tick`, `force`, `preview`, `replay`, `pause`, `resume` or `run`."""
+    """`tick`, `force`, `preview`, `replay`, `pause`, `resume`, `run` or `resume-run`."""
     target: str
     text: str
 

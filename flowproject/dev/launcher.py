@@ -1,6 +1,7 @@
 """Runs of flows as child processes: command, environment, log file, and a clean end.
 
-Each run is a process group of its own, so that it can be ended with everything it started.
+Each run is a process group of its own, so that it can be ended with everything it started. Its
+output goes straight to a file, which the launcher follows: a run outlives a loop that is killed.
 """
 
 import asyncio
@@ -11,13 +12,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
+from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
 
@@ -26,11 +28,11 @@ __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
-_KEPT_LOGS: Final = 500
 _LONGEST_LINE: Final = 64 * 1024
 _TAIL: Final = 15
-_DRAIN: Final = 1.0
-"""Seconds to read what is left of the output: a process left behind may hold it open."""
+_CHUNK: Final = 64 * 1024
+_PAUSE: Final = 0.1
+"""Seconds between two looks at the output of a run: no system tells everywhere that a file grew."""
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -49,6 +51,8 @@ class Order:
     """The variables that carry its events."""
     sensors: tuple[str, ...] | None = None
     """The sensors that it may look at; None: all of its own."""
+    resumes: str = ""
+    """The id of the run that it goes on with; empty: it begins anew."""
 
 
 @dataclass(kw_only=True)
@@ -60,14 +64,6 @@ class _Output:
     tail: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """The files of a run that the launcher writes and reads."""
-
-    log: Path
-    id_file: Path
-
-
 class Launcher:
     """Starts runs, at most `limit` at a time, and tells what becomes of them."""
 
@@ -75,12 +71,16 @@ class Launcher:
         self,
         *,
         url: str,
+        root: Path,
+        loop: str,
         options: tuple[str, ...],
         limit: int,
         tell: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._url = url
+        self._root = root
+        self._loop = loop
         self._options = options
         self._slots = asyncio.Semaphore(limit)
         self._tell = tell
@@ -95,15 +95,13 @@ class Launcher:
             if self._closed:
                 return None
             begun = time.monotonic()
-            place = self._place(order.flow)
+            record = self._record(order)
             output = _Output()
             try:
-                code = await self._execute(order, place, output)
+                code = await self._execute(order, record, output)
             except (OSError, ValueError) as error:  # no room for a process; a NUL in an argument
                 output.tail.append(f"The run could not be started: {error}")
                 code = 127
-            finally:
-                place.id_file.unlink(missing_ok=True)
             finished = RunFinished(
                 at=self._now(),
                 flow=order.flow.name,
@@ -112,11 +110,20 @@ class Launcher:
                 ok=code == 0,
                 seconds=time.monotonic() - begun,
                 exit_code=code,
-                log=place.log,
+                log=record.log,
                 tail=output.tail if code else [],
             )
             self._tell(finished)
             return finished
+
+    async def watch(self, record: RunRecord) -> None:
+        """Tell what a run prints that another loop has started, until it has ended."""
+        size = record.log.stat().st_size
+        ending = asyncio.create_task(_gone(record))
+        try:
+            await self._follow(record, _Output(run_id=record.run_id), ending, start=size)
+        finally:
+            ending.cancel()
 
     def close(self) -> None:
         """Start no more runs."""
@@ -127,84 +134,93 @@ class Launcher:
         for group in self._groups:
             _signal(group, number)
 
-    async def _execute(self, order: Order, place: _Place, output: _Output) -> int:
-        child = await asyncio.create_subprocess_exec(
-            *_command(order, self._options, place.id_file),
-            cwd=order.flow.path.parent,
-            env=_environment(order, self._url),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+    async def _execute(self, order: Order, record: RunRecord, output: _Output) -> int:
+        logs = record.log.parent
+        logs.mkdir(parents=True, exist_ok=True)
+        prune(logs.parent)
+        with locked_log(record.log) as log:
+            record.write()
+            child = await asyncio.create_subprocess_exec(
+                *_command(order, self._options, record.id_file),
+                cwd=order.flow.path.parent,
+                env=_environment(order, self._url),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         self._groups.add(child.pid)
+        record = replace(record, pid=child.pid)
         try:
-            reading = asyncio.create_task(self._read(child, order, place, output))
+            record.write()
             ending = asyncio.create_task(child.wait())
-            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()  # a full disk, say: without a reader the run would wait forever
+            await self._follow(record, output, ending)
             code = await ending
-            await asyncio.wait({reading}, timeout=_DRAIN)
-            reading.cancel()
         finally:
             self._groups.discard(child.pid)
             # What a run leaves behind would be gone with its pods on a cluster.
             _signal(child.pid, signal.SIGTERM)
+        record.end("failed" if code else "succeeded")
         return code
 
-    async def _read(
-        self, child: asyncio.subprocess.Process, order: Order, place: _Place, output: _Output
+    async def _follow(
+        self, record: RunRecord, output: _Output, ending: "asyncio.Task[Any]", start: int = 0
     ) -> None:
-        if child.stdout is None:
-            return
-        with place.log.open("wb", buffering=0) as log:
-            while chunk := await child.stdout.read(65536):
-                log.write(chunk)
+        """Tell what a run prints, from this byte of its log on, until it has ended."""
+        with record.log.open("rb") as log:
+            log.seek(start)
+            over = False
+            while not over:
+                await asyncio.wait({ending}, timeout=_PAUSE)
+                over = ending.done()  # before what it printed is read, so that all of it is
                 if not output.run_id:
-                    self._notice_run_id(child.pid, order, place, output)
-                *lines, rest = (output.rest + chunk).split(b"\n")
-                # A line without an end is cut: the log has all of it.
-                output.rest = rest[-_LONGEST_LINE:]
-                for line in lines:
-                    self._print(order, output, line[-_LONGEST_LINE:])
-        self._print(order, output, output.rest)
+                    self._notice_run_id(record, output)
+                while chunk := log.read(_CHUNK):
+                    *lines, rest = (output.rest + chunk).split(b"\n")
+                    # A line without an end is cut: the log has all of it.
+                    output.rest = rest[-_LONGEST_LINE:]
+                    for line in lines:
+                        self._print(record, output, line[-_LONGEST_LINE:])
+                    await asyncio.sleep(0)
+        self._print(record, output, output.rest)
 
-    def _notice_run_id(self, pid: int, order: Order, place: _Place, output: _Output) -> None:
-        try:
-            output.run_id = place.id_file.read_text()
-        except FileNotFoundError:
-            return
+    def _notice_run_id(self, record: RunRecord, output: _Output) -> None:
+        output.run_id = record.run_id
         if output.run_id:
             self._tell(
                 RunStarted(
                     at=self._now(),
-                    flow=order.flow.name,
+                    flow=record.flow,
                     run_id=output.run_id,
-                    cause=order.cause,
-                    events=list(order.events),
-                    sensors=None if order.sensors is None else list(order.sensors),
-                    pid=pid,
-                    log=place.log,
+                    cause=record.cause,
+                    events=list(record.events),
+                    sensors=None if record.sensors is None else list(record.sensors),
+                    pid=record.pid,
+                    log=record.log,
                 )
             )
 
-    def _print(self, order: Order, output: _Output, line: bytes) -> None:
+    def _print(self, record: RunRecord, output: _Output, line: bytes) -> None:
         text = plain_text(line.decode(errors="replace")).rstrip()
         if not text:
             return
         output.tail = [*output.tail[1 - _TAIL :], text]
-        self._tell(
-            RunPrinted(at=self._now(), flow=order.flow.name, run_id=output.run_id, line=text)
-        )
+        self._tell(RunPrinted(at=self._now(), flow=record.flow, run_id=output.run_id, line=text))
 
-    def _place(self, flow: FlowFile) -> _Place:
-        folder = logs_folder(flow)
-        folder.mkdir(parents=True, exist_ok=True)
-        _prune(folder)
-        stamp = self._now().strftime("%Y%m%dT%H%M%S")
-        name = f"{stamp}-{flow.name}-{os.getpid()}-{next(self._numbers)}"
-        return _Place(log=folder / f"{name}.log", id_file=folder / f"{name}.id")
+    def _record(self, order: Order) -> RunRecord:
+        now = self._now()
+        name = f"{now:%Y%m%dT%H%M%S}-{order.flow.name}-{os.getpid()}-{next(self._numbers)}.log"
+        return RunRecord(
+            flow=order.flow.name,
+            cause=order.cause,
+            events=order.events,
+            sensors=order.sensors,
+            started=now.isoformat(),
+            loop=self._loop,
+            project=str(self._root),
+            options=self._options,
+            log=logs_folder(order.flow) / name,
+        )
 
 
 def plain_text(output: str) -> str:
@@ -214,7 +230,13 @@ def plain_text(output: str) -> str:
 
 def logs_folder(flow: FlowFile) -> Path:
     """Where the output of runs is kept: beside what Metaflow itself keeps on this machine."""
-    return Path(flow.local_root) / "flowproject" / "dev" / "logs"
+    return work_folder(flow.local_root) / "logs"
+
+
+async def _gone(record: RunRecord) -> None:
+    # Nobody but its own loop, which is gone, would be told of its end.
+    while record.is_alive:  # noqa: ASYNC110
+        await asyncio.sleep(_PAUSE)
 
 
 def _command(order: Order, options: tuple[str, ...], id_file: Path) -> list[str]:
@@ -224,7 +246,7 @@ def _command(order: Order, options: tuple[str, ...], id_file: Path) -> list[str]
         sys.executable,
         str(flow.path),
         *(options if flow.project else ()),
-        "run",
+        *(("resume", "--origin-run-id", order.resumes) if order.resumes else ("run",)),
         *("--run-id-file", str(id_file)),
         *("--tag", _TAG),
         *trigger,
@@ -264,10 +286,3 @@ def _environment(order: Order, url: str) -> dict[str, str]:
         **({} if order.sensors is None else {SENSORS_ONLY: ",".join(order.sensors)}),
         **order.environment,
     }
-
-
-def _prune(folder: Path) -> None:
-    """Keep the newest logs: a sensor that looks every ten seconds writes thousands a day."""
-    logs = sorted(path for path in folder.iterdir() if path.suffix == ".log")
-    for path in logs[: -_KEPT_LOGS or None]:
-        path.unlink(missing_ok=True)

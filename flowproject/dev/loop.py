@@ -1,12 +1,15 @@
 """The local loop: bus, scheduler and launcher put together, from the start to a clean end.
 
-One asyncio loop does everything; it waits for events and for due times, and polls nothing.
+One asyncio loop does everything; it waits for events and for due times, and polls nothing but the
+output of the runs that go on.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +21,7 @@ from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping, Warned
 from flowproject.dev.launcher import Launcher, logs_folder
 from flowproject.dev.payload import Event
+from flowproject.dev.records import LoopRecord, RunRecord, adopt, register_loop, work_folder
 from flowproject.dev.scheduler import Clock, SystemClock, Timetable
 from flowproject.dev.schedules import Entry, due_times, in_words, last_times, rules_of
 from flowproject.dev.settings import Reason, Result, Settings
@@ -82,10 +86,11 @@ class Loop:
 
             timetable = Timetable(rules, self._clock.now())
             async with serve_bus(accept, port=self._settings.port) as url:
-                dispatcher = self._dispatcher(flows, url, reading)
-                async with self._page(dispatcher, flows, timetable, url, reading) as page:
-                    started = self._started(url, page, flows, timetable)
-                    await self._work(dispatcher, flows, timetable, started)
+                with self._registered(flows, url) as (name, left):
+                    dispatcher = self._dispatcher(flows, url, name, reading)
+                    async with self._page(dispatcher, flows, timetable, url, reading) as page:
+                        started = self._started(url, page, flows, timetable)
+                        await self._work(dispatcher, flows, timetable, started, left)
         result = self._conclude(dispatcher)
         if self._deaf:
             raise self._deaf
@@ -103,10 +108,12 @@ class Loop:
         flows: tuple[FlowFile, ...],
         timetable: Timetable[Entry],
         started: Started,
+        left: Sequence[RunRecord],
     ) -> None:
         if self._stop.is_set():
             return
         self._tell(started)
+        await dispatcher.take_over(left)
         if not (self._settings.every or self._settings.until_idle):
             self._warn_of_schedules(flows)
         scheduled = {flow.path: flow for flow in flows if flow.schedule}
@@ -199,11 +206,34 @@ class Loop:
 
     # --------------------------------------------------------------------------------- its parts
 
+    @contextlib.contextmanager
+    def _registered(
+        self, flows: tuple[FlowFile, ...], url: str
+    ) -> Iterator[tuple[str, list[RunRecord]]]:
+        """The name of the loop's record, and the runs that killed loops left to it."""
+        if not flows:
+            yield "", []
+            return
+        folder = work_folder(flows[0].local_root)
+        record = LoopRecord(
+            project=str(self._root),
+            branch=next((flow.branch for flow in flows if flow.inherits_ours), ""),
+            options=self._settings.options,
+            bus=url,
+            pid=os.getpid(),
+            started=time.time(),
+        )
+        with register_loop(folder, record) as name:
+            options = self._settings.options
+            yield name, adopt(folder, loop=name, project=record.project, options=options)
+
     def _dispatcher(
-        self, flows: tuple[FlowFile, ...], url: str, reading: ThreadPoolExecutor
+        self, flows: tuple[FlowFile, ...], url: str, name: str, reading: ThreadPoolExecutor
     ) -> Dispatcher:
         launcher = Launcher(
             url=url,
+            root=self._root,
+            loop=name,
             options=self._settings.options,
             limit=self._settings.max_parallel,
             tell=self._tell,

@@ -1,6 +1,7 @@
 """How happenings look: one line for a person, or one JSON object for a machine."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import singledispatch
@@ -12,6 +13,7 @@ from flowproject.dev.happenings import (
     Dropped,
     EventReceived,
     Happening,
+    LeftRun,
     RunFinished,
     RunPrinted,
     RunStarted,
@@ -139,6 +141,26 @@ def _(run: RunFinished) -> Words:
         return Words("run", name, f"succeeded in {run.seconds:.1f} s")
     rest = f"FAILED ({_ending(run.exit_code)}); its log is {run.log}"
     return Words("run", name, rest, tuple(f"  {_shorten(text)}" for text in run.tail))
+
+
+@_words.register
+def _(run: LeftRun) -> Words:
+    name = f"{run.flow}/{run.run_id}" if run.run_id else run.flow
+    told = {
+        "running": f"goes on (process {run.pid}), although its loop was killed",
+        "succeeded": "succeeded; its loop was killed meanwhile",
+        "failed": "FAILED; its loop was killed meanwhile",
+        "unfinished": "was KILLED, as its loop was",
+    }[run.state]
+    return Words("run", name, f"{told}; its log is {run.log}", tuple(_ways_on(run)))
+
+
+def _ways_on(run: LeftRun) -> Iterator[str]:
+    """What a person may do for a run that was left behind and did not succeed."""
+    if run.resume:
+        yield f"  to go on with it: {run.resume}"
+    for command in run.replays:
+        yield f"  to begin anew:    {command}"
 
 
 @_words.register

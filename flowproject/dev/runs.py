@@ -3,20 +3,23 @@
 These calls block: the loop makes them in one thread of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from flowproject.flowfiles import FlowFile
 from flowproject.runs import (
+    RunOutcome,
     RunState,
     artifacts_of,
     is_tick,
     logs_of,
+    outcomes_of,
     state_of,
     tasks_of,
 )
+from flowproject.sensing import Chain
 
 __all__ = [
     "CardPlace",
@@ -24,7 +27,9 @@ __all__ = [
     "card_html",
     "end_task_id",
     "read_cards",
+    "read_outcomes",
     "read_past",
+    "read_state",
     "read_ticks",
 ]
 
@@ -73,6 +78,11 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
     return []
 
 
+def read_state(flow: FlowFile, run_id: str) -> RunState:
+    """What became of the run."""
+    return state_of(_run(flow, run_id))
+
+
 def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
     """What Metaflow keeps of the run; None if there is no such run."""
     from metaflow.exception import MetaflowNotFound
@@ -113,6 +123,17 @@ def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
         for task in tasks_of(run)
         for number, card in enumerate(_cards(task))
     ]
+
+
+def read_outcomes(
+    flow: FlowFile, chains: Sequence[Chain], known_here: Callable[[], Mapping[str, str]]
+) -> list[list[RunOutcome]]:
+    """What became of the runs that took each of the changes, of any flow beside this one."""
+    import metaflow
+
+    metaflow.metadata(flow.metadata)
+    metaflow.namespace(None)
+    return [outcomes_of(told, known_here) for told in chains]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:

@@ -1,13 +1,19 @@
-"""The web servers of the loop's own process: each on a port of its own, ended when told."""
+"""The web servers of the loop's own process: each on a port of its own, ended when told.
+
+Who connects shares the loop's open files with its runs. So connections are limited, and those that
+ask nothing do not stay: whoever it is, the loop goes on.
+"""
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flowproject.errors import UsageError
 
@@ -18,6 +24,16 @@ LOOPBACK: Final = frozenset({HOST, "localhost", "::1"})
 """The names of this machine that no other machine reaches."""
 _LAST_WORDS: Final = 2
 """Seconds that open connections get to end by themselves."""
+_REQUEST: Final = 15.0
+"""Seconds in which a request must have come, from the connection or the answer before it on."""
+_MOST: Final = 100
+"""Connections to one server, where the system allows the process five times as many files."""
+_BACKLOG: Final = 32
+"""Connections that are taken at a time: none of them is counted before."""
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 26\r\n"
+    b"Connection: close\r\nRetry-After: 15\r\n\r\ntoo many open connections\n"
+)
 
 
 @asynccontextmanager
@@ -28,7 +44,11 @@ async def serve(
     bound = _bind(host, port)
     config = uvicorn.Config(
         application,
+        http=_Connection,
+        limit_concurrency=_most_connections(),
+        backlog=_BACKLOG,
         log_config=None,
+        log_level="error",  # not what strangers send
         access_log=False,
         lifespan="off",
         date_header=False,
@@ -50,6 +70,51 @@ async def serve(
         await serving
 
 
+class _Connection(H11Protocol):
+    """Uvicorn's, but refused where there are too many, and ended if nothing is asked in time."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._refused = False
+        self._waits_since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency - 1:
+            self._refused = True
+            transport.write(_FULL)
+            transport.close()
+            return
+        super().connection_made(transport)
+        self.loop.call_later(_REQUEST, self._end_if_idle)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        if not self._refused:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._refused:
+            super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+
+    def _end_if_idle(self) -> None:
+        if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle  # None at first, whatever its type says
+        waits = cycle is None or cycle.response_complete or cycle.more_body
+        left = self._waits_since + _REQUEST - self.loop.time() if waits else _REQUEST
+        if left > 0:
+            self.loop.call_later(left, self._end_if_idle)
+        else:
+            self.transport.close()
+
+
 class _QuietServer(uvicorn.Server):
     """Uvicorn without its signal handlers and without waking up ten times a second."""
 
@@ -65,6 +130,12 @@ class _QuietServer(uvicorn.Server):
         await self.on_tick(0)
         self.ready.set()
         await self.over.wait()
+
+
+def _most_connections() -> int:
+    """One more than may be open at a time: uvicorn itself answers 503 from this number on."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 + (_MOST if files == resource.RLIM_INFINITY else min(_MOST, max(8, files // 5)))
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from flowproject.journal.location import datastore_root
 from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
-from flowproject.journal.store import Store, open_store
+from flowproject.journal.store import Store, open_store, prove_atomic
 from flowproject.journal.survey import Survey
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "datastore_root",
     "entry_numbers",
     "open_store",
+    "prove_atomic",
     "prune",
 ]

@@ -28,7 +28,7 @@ class Head:
     `awaited` is what is known of the events among them whose receipts are awaited, which nobody
     need read again for it. `recent` is when events were sent lately. `takers` are the runs that
     took the changes which were settled last, by the changes' numbers: for people, and gone with
-    the memo.
+    the memo. `is_proven`: the store has shown that it creates atomically.
     """
 
     seq: int = 0
@@ -38,6 +38,7 @@ class Head:
     awaited: tuple[Awaited, ...] = ()
     recent: tuple[str, ...] = ()
     takers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    is_proven: bool = False
 
     def settled(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
@@ -87,6 +88,7 @@ class HeadMemo:
                 "unsettled": [*head.unsettled],
                 "awaited": [one.to_json() for one in head.awaited],
                 "recent": [*head.recent],
+                "proven": head.is_proven,
                 "takers": [[seq, *runs] for seq, runs in head.takers.items()],
             }
         )
@@ -104,5 +106,6 @@ def _head(noted: Mapping[str, Any]) -> Head:
         unsettled=tuple(map(int, noted["unsettled"])),
         awaited=tuple(Awaited.from_json(one) for one in noted.get("awaited", ())),
         recent=tuple(map(str, noted["recent"])),
+        is_proven=bool(noted.get("proven", False)),
         takers={int(seq): tuple(map(str, runs)) for seq, *runs in noted.get("takers", ())},
     )

@@ -17,7 +17,7 @@ from flowproject.journal.memos import Memos
 from flowproject.journal.outbox import Awaited, Mark, Outbox
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
-from flowproject.journal.store import Store
+from flowproject.journal.store import Store, prove_atomic
 from flowproject.journal.survey import Survey
 
 __all__ = ["Head", "Journal", "entry_numbers"]
@@ -114,6 +114,22 @@ class Journal:
         end = head.followed_by(entry) if head else self._newest()[0]
         self.remember_head(end if entry.is_published else end.settled([entry.seq]))
         return entry
+
+    def proven(self, head: Head) -> Head:
+        """The same head, after the store has shown that it creates atomically.
+
+        That is remembered with it, so it is asked for once.
+
+        Raises:
+            JournalError: if it does not.
+        """
+        if head.is_proven:
+            return head
+        prove_atomic(self._store, self.location)
+        head = replace(head, is_proven=True)
+        if head.seq:
+            self.remember_head(head)  # otherwise the first entry does it
+        return head
 
     def remember_head(self, head: Head) -> None:
         """Keep what is known of the end of the journal, so that the next tick need not look."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
+from uuid import uuid4
 
 from flowproject.errors import JournalError
 from flowproject.journal.causes import explained
@@ -11,7 +13,7 @@ from flowproject.journal.reader import open_reader
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = ["ObjectStore", "Store", "open_store"]
+__all__ = ["ObjectStore", "Store", "open_store", "prove_atomic"]
 
 _T = TypeVar("_T")
 _INSTALL: Final = "python -m pip install obstore"
@@ -87,6 +89,14 @@ class ObjectStore:
             lambda backend: obstore.put(backend, key, content, mode="create"),
             no=AlreadyExistsError,
         )
+        if answer is None and "://" not in self._root and Path(self._root, key).is_dir():
+            # Nobody ever reads this, and everybody who writes would take it for another's.
+            raise JournalError(
+                f"The journal could not write {key!r}: a folder is in its place",
+                where=f"Datastore {self._root}",
+                allowed="Nothing was lost or advanced",
+                fix=f"Put back the file that was there, or move the folder away: {key}",
+            )
         return answer is not None
 
     def put(self, key: str, content: bytes) -> None:
@@ -208,6 +218,31 @@ def _check(meta: "ObjectMeta") -> "ObjectMeta":
     if not meta["e_tag"]:
         raise OSError("what answered is no object store, for it gave no ETag")
     return meta
+
+
+def prove_atomic(store: Store, folder: str) -> None:
+    """Nothing, if of two who create an object of one name only the first succeeds.
+
+    Four requests; the object, in this folder, is removed.
+
+    Raises:
+        JournalError: if the second one succeeds too, or the store can't be asked.
+    """
+    key = f"{folder}/trial-{uuid4().hex}.json"
+    try:
+        # A client that had to ask twice may be told of its own first success as of another's.
+        store.create(key, b"first")
+        overwrites = store.create(key, b"second") or store.get(key) != b"first"
+    finally:
+        store.delete(key)
+    if overwrites:
+        raise JournalError(
+            "The store overwrites an object that it is asked to create only if there is none",
+            where=f"Object {key!r}",
+            allowed="Two ticks or two runs at once would both go on, so nothing is recorded here",
+            fix="Keep the journal in a store that honours `If-None-Match: *`, such as S3, MinIO, "
+            "Azure or Google; `rclone serve s3` and older servers that speak S3 do not",
+        )
 
 
 def open_store(root: str) -> Store:

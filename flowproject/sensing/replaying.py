@@ -21,13 +21,14 @@ class Replay:
     awaited: tuple[str, ...]
 
 
-def replay(scene: Scene, found: Found, by: str) -> Replay:
+def replay(scene: Scene, found: Found, by: str, *, bus: str = "") -> Replay:
     """A change sent anew; from now on ticks await its receipts, and send it again if need be.
 
     If a listener has not started in the newest attempt, or is gone, that one is sent once more, to
     whoever listens now: who has started does nothing. Otherwise a new attempt is opened, and noted
     for the ticks before it is sent. One that was never sent is used before another is opened:
-    whatever fails on the way, the next replay or tick goes on from there.
+    whatever fails on the way, the next replay or tick goes on from there. It goes to
+    `bus` if no bus is configured.
 
     Raises:
         UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
@@ -35,12 +36,14 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
         JournalError: if the journal does not keep the change any more, or can't be written.
     """
     mark = _sent(found)
-    if not bus_address():
+    bus = bus_address() or bus
+    if not bus:
         raise UsageError(
             f"Change {found.chain.entry.id} can't be sent: no event bus is configured",
             where="METAFLOW_ARGO_EVENTS_WEBHOOK_URL is empty",
-            allowed="`flowproject dev` runs a bus, and a cluster has one",
-            fix="Set it to the address of a bus that runs, such as the one `flowproject dev` tells",
+            allowed="A cluster has a bus, and so has a loop, which is found by itself: none of "
+            f"this project runs here for branch {scene.branch!r}",
+            fix="Start `flowproject dev` in another terminal, and replay again",
         )
     journal = found.journal
     event = event_of(journal, mark)
@@ -50,7 +53,7 @@ def replay(scene: Scene, found: Found, by: str) -> Replay:
     listening = sorted(journal.outbox.listeners().flows)
     journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by, to=listening)
     try:
-        send(found.sensor, journal, event, first=mark.first, attempt=attempt)
+        send(found.sensor, journal, event, first=mark.first, attempt=attempt, bus=bus)
     except DeliveryError:
         journal.outbox.forget_sending(mark, attempt=attempt, number=number)
         raise

@@ -118,7 +118,8 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
 
 
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
-    left = deliver(scene, sensor, journal, journal.head(), most=_SENT_BEFORE_A_LOOK)
+    head = journal.proven(journal.head())
+    left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
         seen = _look(scene, sensor, journal, left.head, force=force).record()
     except FlowprojectError as error:

@@ -10,8 +10,10 @@ from flowproject.journal import Journal, Mark
 __all__ = ["event_of", "send"]
 
 
-def send(sensor: Sensor, journal: Journal, event: Entry, *, first: int, attempt: int) -> str:
-    """Put the event of a change on the bus: its full name.
+def send(
+    sensor: Sensor, journal: Journal, event: Entry, *, first: int, attempt: int, bus: str = ""
+) -> str:
+    """Put the event of a change on the bus, the configured one by default: its full name.
 
     Raises:
         DeliveryError: if the bus has not taken it.
@@ -24,7 +26,7 @@ def send(sensor: Sensor, journal: Journal, event: Entry, *, first: int, attempt:
         attempt=attempt,
         first_seq=first,
     )
-    publish(name, message)
+    publish(name, message, bus=bus)
     return name
 
 

@@ -16,7 +16,7 @@ from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
 from flowproject.journal import Store, prune
 from flowproject.listeners import bring_back
-from tests.journals import CountingStore
+from tests.journals import CountingStore, WaitedFor
 from tests.world import MINUTE, START, Bus, World
 
 
@@ -178,6 +178,34 @@ def test_a_note_that_another_tick_takes_back_is_no_sending(world: World, bus: Bu
     assert numbers(bus) == [2, 2]
 
 
+class Overwrites(CountingStore):
+    """A real store that overwrites what it is asked to create."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        self._store.put(key, content)
+        return True
+
+
+def test_on_a_store_that_overwrites_no_tick_records_or_sends(world: World, bus: Bus) -> None:
+    denied = replace(world, store=Overwrites(world.store))
+    denied.sensor = replace(world.sensor, name="days")
+    for _ in range(2):
+        seen = denied.change()
+        assert seen.outcome == "failed"
+        assert "overwrites an object" in seen.reason
+    assert bus.events == []
+    assert world.store.keys(denied.journal.location) == []
+
+
+def test_a_journal_of_an_earlier_version_is_asked_once(world: World, bus: Bus) -> None:
+    world.journal.remember_head(replace(world.journal.head(), is_proven=False))
+    denied = replace(world, store=Overwrites(world.store))
+    assert denied.change().outcome == "failed"
+    assert bus.events == []
+    assert world.tick().outcome == "changed"
+    assert world.journal.head().is_proven
+
+
 # ------------------------------------------------------------- flows that wait for several sensors
 
 JOIN = {"JoinFlow": ("files", "rates")}
@@ -319,36 +347,13 @@ def test_a_sending_that_the_bus_refused_is_none(world: World, bus: Bus) -> None:
     assert numbers(bus) == [2, 2]
 
 
-class Slow(CountingStore):
-    """A real store that counts how many times somebody waits for it."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "concurrently":
-            return super().__getattr__(name)
-        return self._at_once
-
-    def _at_once(self, questions: Any) -> Any:
-        before = len(self.requests)
-        answers = []
-        for start in range(0, len(questions), 32):
-            deepest = 0
-            for question in questions[start : start + 32]:
-                begun = len(self.requests)
-                answers.append(question())
-                deepest = max(deepest, len(self.requests) - begun)
-                del self.requests[begun:]
-            self.requests += ["wait"] * deepest
-        assert len(self.requests) >= before
-        return answers
-
-
 def test_what_piled_up_is_sent_in_a_tenth_of_the_waits_and_sensors_are_looked_at_meanwhile(
     world: World, bus: Bus
 ) -> None:
     world.listen("StarterFlow")
     pile_up(world, 200)
     (world.root / "data" / "new.csv").write_text("x")
-    slow = Slow(world.store)
+    slow = WaitedFor(world.store)
     scene = replace(world, store=slow).scene
     [seen] = sensing.observe(scene)
     assert seen.outcome == "changed"

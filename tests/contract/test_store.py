@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from flowproject.errors import JournalError
-from flowproject.journal import Store, open_store
+from flowproject.journal import Store, open_store, prove_atomic
+from tests.journals import CountingStore
 
 LARGE = bytes(range(256)) * (3 << 14)  # 12 MB: more than one part, more than one request to read
 
@@ -36,6 +37,25 @@ def test_keys_are_those_below_a_folder(store: Store) -> None:
     for key in ("a/2", "a/1", "a/b/3", "ab/4", "c"):
         store.put(key, b"")
     assert store.keys("a") == ["a/1", "a/2", "a/b/3"]
+
+
+def test_a_store_shows_that_it_creates_atomically_and_nothing_is_left(store: Store) -> None:
+    prove_atomic(store, "a")
+    assert store.keys("a") == []
+
+
+class Overwrites(CountingStore):
+    """A real store that overwrites what it is asked to create, as `rclone serve s3` does."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        self._store.put(key, content)
+        return True
+
+
+def test_a_store_that_overwrites_is_refused_and_nothing_is_left(store: Store) -> None:
+    with pytest.raises(JournalError, match="overwrites an object"):
+        prove_atomic(Overwrites(store), "a")
+    assert store.keys("a") == []
 
 
 def test_folders_are_those_in_a_folder(store: Store) -> None:

@@ -118,6 +118,15 @@ def test_when_one_of_three_does_not_compile_nothing_is_deployed(
     assert (cluster.names, cluster.writes()) == (before, [])
 
 
+def test_a_decorator_that_nobody_knows_is_a_mistake_in_the_configuration(
+    repository: Repository,
+) -> None:
+    planned = repository.flowproject("deploy", "--plan", "--with", "kubernets:image=x")
+    assert planned.code == 2
+    assert "[deploy] with has 'kubernets:image=x'" in planned.err
+    assert "Did you mean 'kubernetes'?" in planned.err
+
+
 def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     repository: Repository, cluster: Cluster
 ) -> None:
@@ -154,6 +163,8 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
     assert 'Under [deploy] set `environment = "pypi"`' in lacking.out
+    cluster.deny(("list", "sensors"))
+    assert "may not: list sensors" in repository.flowproject("check", "--deploy").out
     cluster.deny()
     (repository.root / "needyflow.py").unlink()
     fine = repository.flowproject("check", "--deploy")

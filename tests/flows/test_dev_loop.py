@@ -17,6 +17,7 @@ import pytest
 from flowproject.dev.happenings import (
     Dropped,
     Happening,
+    LeftRun,
     RunFinished,
     RunPrinted,
     RunStarted,
@@ -28,6 +29,8 @@ from flowproject.dev.happenings import (
     Warned,
 )
 from flowproject.dev.loop import Loop
+from flowproject.dev.records import runs_recorded, work_folder
+from flowproject.dev.report import line
 from flowproject.dev.settings import Result, Settings
 from tests.loops import PATIENCE, Watched, wait_for
 
@@ -414,6 +417,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from flowproject.dev.loop import Loop
+from flowproject.dev.records import runs_recorded, work_folder
+from flowproject.dev.report import line
 from flowproject.dev.settings import Settings
 from flowproject.dev.report import line
 loop = Loop(Path.cwd(), listener=lambda h: print(line(h) or ".", flush=True),
@@ -460,6 +465,79 @@ def test_a_listener_that_fails_ends_the_loop_in_good_order(root: Path):
     with pytest.raises(BrokenPipeError):
         Loop(root, listener=closed, settings=settings).run()
     wait_for(lambda: not alive(int(mark.read_text())))
+
+
+@contextmanager
+def killed_loop(root: Path, mark: Path) -> Iterator[None]:
+    """A loop that is killed while a run of its own, which makes this mark, is in its first step."""
+    command = [sys.executable, "-c", PROGRAM, "0.2"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as loop:
+        wait_for(mark.exists)
+        loop.kill()
+    yield
+
+
+def test_a_run_outlives_its_loop_and_the_next_loop_sees_to_it(root: Path):
+    mark, go = root / "begun", root / "go"
+    start = (
+        f"open({str(mark)!r}, 'w').close(); print('one', flush=True)\n"
+        f"        while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "        print('two', flush=True)"
+    )
+    write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", start)
+    write(root, "Next", "@trigger_on_finish(flow='Long')\nclass Next(FlowSpec):")
+    with killed_loop(root, mark), running(root, every=100.0) as loop:
+        (left,) = loop.wait(LeftRun)
+        assert (left.flow, left.state, left.cause) == ("Long", "running", "schedule")
+        assert alive(left.pid)
+        (skipped,) = loop.wait(Skipped)
+        assert "its previous scheduled run is not over" in skipped.reason
+        go.touch()
+        assert loop.wait(LeftRun, many=2)[1].state == "succeeded"
+        assert loop.wait(RunFinished)[0].flow == "Next"
+    assert "two" in left.log.read_text()
+    assert any(printed.line.endswith("two") for printed in loop.all(RunPrinted))
+
+
+def test_a_run_that_ended_while_no_loop_was_there_is_named_once_by_the_next(root: Path):
+    mark, go = root / "begun", root / "go"
+    start = (
+        f"open({str(mark)!r}, 'w').close()\n"
+        f"        while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "        print('late', flush=True); raise ValueError('boom')"
+    )
+    write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", start)
+    with killed_loop(root, mark):
+        go.touch()
+        (record,) = [*runs_recorded(work_folder(root / ".metaflow"))]
+        wait_for(lambda: not record.is_alive)
+        path = root / "longflow.py"
+        path.write_text(path.read_text().replace("daily=True", "cron='0 0 1 1 *'"))
+        with running(root) as loop:
+            (left,) = loop.wait(LeftRun)
+        with running(root) as another:
+            another.wait(Started)
+    assert (left.state, left.run_id) == ("failed", record.run_id)
+    assert left.resume == f"python longflow.py resume --origin-run-id {record.run_id}"
+    assert "ValueError: boom" in left.log.read_text()
+    assert another.all(LeftRun) == []
+
+
+def test_a_run_that_was_killed_as_its_loop_was_is_named(root: Path):
+    mark = root / "pid"
+    sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    write(root, "Long", "@schedule(cron='0 0 1 1 *')\nclass Long(FlowSpec):", sleep)
+    command = [sys.executable, "-c", PROGRAM, "0.2"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as loop:
+        wait_for(mark.exists)
+        loop.kill()
+    (record,) = [*runs_recorded(work_folder(root / ".metaflow"))]
+    os.killpg(record.pid, signal.SIGKILL)
+    wait_for(lambda: not record.is_alive)
+    with running(root) as watched:
+        (left,) = watched.wait(LeftRun)
+    assert left.state == "unfinished"
+    assert "was KILLED" in line(left)
 
 
 def alive(process: int) -> bool:

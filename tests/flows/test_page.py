@@ -1,5 +1,6 @@
 """The page of a real loop, asked over HTTP: a story of two sensors, in the order of the file."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev.happenings import Acted, RunFinished, RunStarted, Tick
+from flowproject.dev.happenings import Acted, EventReceived, RunFinished, RunStarted, Tick
 from tests.conftest import ROOT
 from tests.flows.page_place import JSON, Asker, Jumping, messages, paged
 from tests.loops import wait_for
@@ -29,6 +30,7 @@ data = { path = "months" }
 """
 
 TAKER = """
+import os
 from metaflow import Parameter, step
 from flowproject import BaseFlow, on_change
 
@@ -39,6 +41,8 @@ class TakerFlow(BaseFlow):
     @step
     def start(self):
         print("attempt", self.change.attempt if self.change else None)
+        if os.path.exists("broken"):
+            raise ValueError("no bread\\nin Bern")
         self.next(self.end)
 
     @step
@@ -415,6 +419,73 @@ def test_what_others_write_is_text_on_the_page(page: Asker, root: Path):
     shown = page.html("/sensors/days/changes/4").text
     assert "&lt;script&gt;alert(1)&lt;" in shown
     assert "<script>alert" not in shown
+
+
+def run_for(page: Asker, change: str) -> RunFinished | None:
+    """The run that this change has started, once it is over."""
+    ids = [run.run_id for run in page.loop.all(RunStarted) if change in run.events]
+    return next((run for run in runs_of(page, "TakerFlow") if run.run_id in ids), None)
+
+
+def command(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command in another terminal, which knows nothing of the loop's bus."""
+    line = [sys.executable, "-m", "flowproject", *words]
+    return subprocess.run(line, cwd=root, check=False, capture_output=True, text=True)
+
+
+def delivery(root: Path, seq: int) -> dict[str, Any]:
+    """What `history` says became of a change of the days."""
+    told = json.loads(command(root, "history", "days", "--json").stdout)
+    [found] = [entry["delivery"] for entry in told if entry["seq"] == seq]
+    return found
+
+
+def test_a_run_that_took_a_change_and_failed_is_shown_so_until_it_is_resumed(
+    page: Asker, root: Path
+):
+    """On the sensor's, the change's and the run's page, and by `history`, which says what helps."""
+    before = page.loop.all(EventReceived)[-1].id
+    wait_for(lambda: run_for(page, before))
+    (root / "broken").touch()
+    [tick] = looks(page, lambda: page.act("force", sensor="days"), 1)
+    failed = wait_for(lambda: run_for(page, tick.id))
+    assert not failed.ok
+    name = f"TakerFlow/{failed.run_id}"
+    settled(page)
+    runs = len(runs_of(page, "TakerFlow"))
+    words = "taken, run failed in step 'start': ValueError: no bread"
+    row = page.view("/sensors/days")["changes"][0]
+    assert (row["seq"], row["state"], row["delivery"]) == (5, "failed", words)
+    change = page.view("/sensors/days/changes/5")
+    assert (change["row"]["state"], change["in_words"]) == ("failed", words)
+    assert [step["kind"] for step in change["steps"]][-2:] == ["taken", "failed"]
+    assert [one["name"] for one in change["actions"]] == ["resume-run", "replay"]
+    run = page.view(f"/runs/{name}")
+    assert [one["label"] for one in run["actions"]] == ["Resume", "Replay days/5"]
+    assert delivery(root, 5)["in_words"] == words
+    resume = f"python takerflow.py resume --origin-run-id {failed.run_id}"
+    said = command(root, "history", "days").stderr
+    assert f"days/5, to go on with {name}: {resume}" in said
+    assert "days/5, to begin anew: flowproject replay days/5" in said
+    assert words in command(root, "why", "days/5").stdout
+
+    (root / "broken").unlink()
+    assert page.act("resume-run", run=name).status_code == 200
+    resumed = wait_for(lambda: runs_of(page, "TakerFlow")[runs:])[0]
+    assert resumed.ok, resumed.tail
+    settled(page)
+    assert page.view("/sensors/days/changes/5")["row"]["state"] == "delivered"
+    [told] = delivery(root, 5)["runs"]
+    assert (told["state"], told["resumed_by"]) == ("succeeded", f"TakerFlow/{resumed.run_id}")
+
+
+def test_replay_finds_the_bus_of_the_loop_that_runs_here(page: Asker, root: Path):
+    runs = len(runs_of(page, "TakerFlow"))
+    done = command(root, "replay", "days/5")
+    assert done.returncode == 0, done.stderr
+    assert wait_for(lambda: runs_of(page, "TakerFlow")[runs:])[0].ok
+    other = command(root, "replay", "days/5", "--branch", "nobodys")
+    assert other.returncode != 0
 
 
 def journal(root: Path) -> dict[str, tuple[int, bytes]]:

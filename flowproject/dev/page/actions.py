@@ -1,5 +1,6 @@
 """What a person may do on the page: each says what it will do before it does it."""
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ from flowproject.errors import UsageError, closest
 from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
 
-__all__ = ["Field", "Plan", "plan", "wanted_flow", "wanted_looker", "wanted_sensor"]
+__all__ = ["Field", "Plan", "plan", "wanted_flow", "wanted_looker", "wanted_run", "wanted_sensor"]
+
+
+_RUN_ID: Final = re.compile(r"\w[\w.-]*")
+"""Nothing that a command line could take for an option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,7 @@ class Plan:
     """What an action will do; the form that does it posts `hidden` and the fields."""
 
     name: str
-    """`tick`, `force`, `preview`, `replay`, `pause`, `resume` or `run`."""
+    """`tick`, `force`, `preview`, `replay`, `pause`, `resume`, `run` or `resume-run`."""
     title: str
     says: tuple[str, ...]
     """Sentences."""
@@ -42,7 +47,7 @@ class Plan:
 
 
 Target = Mapping[str, str]
-"""`sensor`, `change` or `flow`, and which one."""
+"""`sensor`, `change`, `run` or `flow`, and which one."""
 
 
 def plan(known: Knowledge, name: str, target: Target) -> Plan:
@@ -89,6 +94,22 @@ def wanted_flow(known: Knowledge, target: Target) -> FlowFile:
             fix=closest(name, names),
         )
     return flow
+
+
+def wanted_run(known: Knowledge, target: Target) -> tuple[FlowFile, str]:
+    """The run that is to be resumed: its flow and its id.
+
+    Raises:
+        UsageError: if no flow has it, or it still goes on.
+    """
+    name = target.get("run", "")
+    flow, _, run_id = name.partition("/")
+    found = wanted_flow(known, {"flow": flow})
+    if not _RUN_ID.fullmatch(run_id):
+        raise UsageError(f"{name!r} is no run", allowed="A run is written as Flow/id")
+    if name in known.board.running:
+        raise UsageError(f"The run {name} goes on", fix="Wait for its end")
+    return found, run_id
 
 
 def wanted_looker(known: Knowledge, sensor: str) -> FlowFile:
@@ -235,6 +256,23 @@ def _run(known: Knowledge, target: Target) -> Plan:
     )
 
 
+def _resume_run(known: Knowledge, target: Target) -> Plan:
+    flow, run_id = wanted_run(known, target)
+    name = f"{flow.name}/{run_id}"
+    options = known.options if flow.project else ()
+    command = ["python", flow.path.name, *options, "resume", "--origin-run-id", run_id]
+    return Plan(
+        name="resume-run",
+        title=f"Resume {name}",
+        says=(
+            "A new run takes over what this one has finished, and does the rest, with its changes.",
+        ),
+        command=_published(known, shlex.join(command)),
+        label="Resume",
+        hidden={"run": name},
+    )
+
+
 def _run_command(known: Knowledge, flow: FlowFile) -> str:
     options = known.options if flow.project else ()
     return shlex.join(["python", flow.path.name, *options, "run"])
@@ -257,4 +295,5 @@ _PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {
     "pause": _pause,
     "resume": _resume,
     "run": _run,
+    "resume-run": _resume_run,
 }

@@ -18,6 +18,7 @@ from flowproject.dev.happenings import (
     Acted,
     EventReceived,
     Happening,
+    LeftRun,
     RunFinished,
     RunPrinted,
     RunStarted,
@@ -29,7 +30,8 @@ from flowproject.dev.happenings import (
 
 __all__ = ["Board", "Run", "RunState"]
 
-RunState = Literal["running", "succeeded", "failed"]
+RunState = Literal["running", "succeeded", "failed", "unfinished"]
+"""`unfinished` is a run that was killed together with another loop."""
 
 _KEPT_TICKS: Final = 10_000
 """Of each sensor: one a minute for a week."""
@@ -197,6 +199,27 @@ class Board:
         )
         self.running.add(run.name)
         self._keep(run)
+
+    @_note.register
+    def _(self, left: LeftRun) -> None:
+        if left.state == "running" and not left.run_id:
+            return  # as of any run, its start is told as soon as it has an id
+        run = Run(
+            flow=left.flow,
+            run_id=left.run_id,
+            cause=left.cause,
+            events=tuple(left.events),
+            started=left.started,
+            log=left.log,
+            sensors=None if left.sensors is None else tuple(left.sensors),
+            state=left.state,
+        )
+        if left.state == "running":
+            self.running.add(run.name)
+        else:
+            self.running.discard(run.name)
+        self._keep(run)
+        self._wake(self.readers.get(run.name, ()))
 
     @_note.register
     def _(self, end: RunFinished) -> None:

@@ -1,6 +1,6 @@
 """What the page shows of changes: the row of each, and the view of one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,24 @@ from flowproject.dev.page.archive import Damage
 from flowproject.dev.page.items import Items
 from flowproject.dev.page.parts import Action, Fact, Link, action
 from flowproject.dev.page.words import change_address, run_address, sensor_address
+from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain
 
 if TYPE_CHECKING:
     from flowproject.journal import Sending
 
-__all__ = ["CardFrame", "ChangeRow", "ChangeView", "Step", "change_rows", "change_view"]
+__all__ = [
+    "CardFrame",
+    "ChangeRow",
+    "ChangeView",
+    "Outcomes",
+    "Step",
+    "change_rows",
+    "change_view",
+]
+
+Outcomes = Mapping[str, Sequence[RunOutcome]]
+"""Id of a change -> what became of the runs that took it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +42,9 @@ class ChangeRow:
     delivery: str
     """What became of it, in words; empty for what is never sent."""
     state: str
-    """`waiting`, `sent`, `undelivered`, `delivered`, `no listener`, or empty."""
+    """`waiting`, `sent`, `undelivered`, `delivered`, `no listener`, or empty; `failed` if a run
+    that took it was, or was killed, and `running` if one has not finished.
+    """
     takers: tuple[Link, ...]
     id: str
 
@@ -40,7 +54,7 @@ class Step:
     """One link of the chain from cause to effect."""
 
     kind: str
-    """`recorded`, `sent`, `replayed`, `taken` or `awaited`."""
+    """`recorded`, `sent`, `replayed`, `taken`, `failed`, `resumed` or `awaited`."""
     text: str
     at: str
     by: Link | None = None
@@ -76,31 +90,39 @@ class ChangeView:
     query: str
 
 
-def change_rows(chains: Iterable[Chain | Damage]) -> tuple[ChangeRow, ...]:
+def change_rows(chains: Iterable[Chain | Damage], outcomes: Outcomes) -> tuple[ChangeRow, ...]:
     """The rows of some entries of a sensor's journal."""
-    return tuple(_damaged(told) if isinstance(told, Damage) else _row(told) for told in chains)
+    return tuple(
+        _damaged(told) if isinstance(told, Damage) else _row(told, outcomes.get(told.entry.id, ()))
+        for told in chains
+    )
 
 
-def change_view(told: Chain, items: Items | None, cards: Sequence[CardFrame]) -> ChangeView:
-    """The view of a change, with some of its items and the cards of the runs that took it."""
+def change_view(
+    told: Chain,
+    items: Items | None,
+    cards: Sequence[CardFrame],
+    outcomes: Sequence[RunOutcome] = (),
+) -> ChangeView:
+    """The view of a change, with some of its items, and the runs that took it and their cards."""
     entry = told.entry
     return ChangeView(
         sensor=Link(text=entry.sensor, href=sensor_address(entry.sensor)),
-        row=_row(told),
+        row=_row(told, outcomes),
         before=value_text(entry.previous, 500),
         now=value_text(entry.value, 500),
         facts=tuple(_facts(told)),
-        steps=tuple(_steps(told)),
-        in_words=told.in_words,
+        steps=tuple(_steps(told, outcomes)),
+        in_words=in_words(told, outcomes),
         due=told.due,
         items=items,
         cards=tuple(cards),
-        actions=_actions(told),
+        actions=_actions(told, outcomes),
         query=entry.query,
     )
 
 
-def _row(told: Chain) -> ChangeRow:
+def _row(told: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
     entry = told.entry
     return ChangeRow(
         seq=entry.seq,
@@ -109,11 +131,18 @@ def _row(told: Chain) -> ChangeRow:
         outcome=entry.outcome,
         reason=entry.reason,
         value=value_text(entry.value),
-        delivery=told.in_words,
-        state=told.state,
+        delivery=in_words(told, outcomes),
+        state=_state(told, outcomes),
         takers=tuple(_takers(told)),
         id=entry.id,
     )
+
+
+def _state(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
+    if any(one.is_over_and_failed for one in outcomes):
+        return "failed"
+    unfinished = any(one.state in ("running", "unfinished") for one in outcomes)
+    return "running" if told.state == "delivered" and unfinished else told.state
 
 
 def _damaged(damage: Damage) -> ChangeRow:
@@ -152,7 +181,7 @@ def _facts(told: Chain) -> Iterator[Fact]:
         yield Fact(name="query id", text=str(entry.cost["query_id"]))
 
 
-def _steps(told: Chain) -> Iterator[Step]:
+def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
     """From the tick that recorded it to the receipts that are still awaited."""
     entry, mark = told.entry, told.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
@@ -170,6 +199,11 @@ def _steps(told: Chain) -> Iterator[Step]:
             by=_by(receipt.run),
             attempt=receipt.attempt,
         )
+    for one in outcomes:
+        if one.resumed_by:
+            yield Step(kind="resumed", text=one.run, at="", by=_by(one.resumed_by))
+        if one.is_over_and_failed:
+            yield Step(kind="failed", text=one.in_words, at="", by=_by(one.newest))
     for flow in told.missing:
         yield Step(kind="awaited", text=flow, at="", attempt=told.attempt)
 
@@ -190,8 +224,12 @@ def _by(run: str) -> Link | None:
     return Link(text=run, href=run_address(run)) if run else None
 
 
-def _actions(told: Chain) -> tuple[Action, ...]:
+def _actions(told: Chain, outcomes: Sequence[RunOutcome]) -> tuple[Action, ...]:
     if told.mark is None:
         return ()
     entry = told.entry
-    return (action("replay", "Replay", change=f"{entry.sensor}/{entry.seq}"),)
+    bad = [one for one in outcomes if one.is_over_and_failed]
+    return (
+        *(action("resume-run", f"Resume {one.newest}", run=one.newest) for one in bad),
+        action("replay", "Replay", change=f"{entry.sensor}/{entry.seq}"),
+    )

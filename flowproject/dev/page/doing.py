@@ -13,7 +13,7 @@ from typing import Final
 from flowproject.cards.wording import duration, outcome, printable
 from flowproject.dev.happenings import Acted, Listener
 from flowproject.dev.launcher import Order, child_environment
-from flowproject.dev.page.actions import plan, wanted_flow, wanted_looker, wanted_sensor
+from flowproject.dev.page.actions import plan, wanted_flow, wanted_looker, wanted_run, wanted_sensor
 from flowproject.dev.page.knowledge import FORCE, Knowledge
 from flowproject.dev.page.parts import Link
 from flowproject.dev.page.words import sensor_address
@@ -88,6 +88,7 @@ class Doer:
             "pause": self._pause,
             "resume": self._resume,
             "run": self._run,
+            "resume-run": self._resume_run,
         }
         result = await deeds[name](values)
         target = next(iter(intended.hidden.values()))
@@ -109,6 +110,13 @@ class Doer:
     async def _run(self, values: _Values) -> Result:
         flow = wanted_flow(self._known, values)
         self._start(Order(flow=flow, cause=PAGE, arguments=_arguments(flow, values)))
+        return _started(flow)
+
+    async def _resume_run(self, values: _Values) -> Result:
+        flow, run_id = wanted_run(self._known, values)
+        run = self._known.board.runs.get(f"{flow.name}/{run_id}")
+        events = run.events if run else ()
+        self._start(Order(flow=flow, cause=PAGE, events=events, resumes=run_id))
         return _started(flow)
 
     async def _pause(self, values: _Values) -> Result:

@@ -8,6 +8,7 @@ from typing import Final
 from flowproject.dev.happenings import (
     Dropped,
     Happening,
+    LeftRun,
     RunFinished,
     RunStarted,
     Tick,
@@ -103,7 +104,7 @@ def _news(known: Knowledge) -> Iterator[News]:
                 kind=words.kind,
                 subject=Link(text=words.subject, href=_href(happening)),
                 text=words.rest,
-                more=words.more if isinstance(happening, RunFinished) else (),
+                more=words.more if isinstance(happening, RunFinished | LeftRun) else (),
                 bad=_is_bad(happening),
             )
 
@@ -113,7 +114,7 @@ def _href(happening: Happening) -> str:
     match happening:
         case Tick(seq=seq, sensor=sensor) if seq:
             return change_address(sensor, seq)
-        case Tick() | RunStarted() | RunFinished():
+        case Tick() | RunStarted() | RunFinished() | LeftRun():
             return run_address(f"{happening.flow}/{happening.run_id}") if happening.run_id else ""
         case _:
             return ""
@@ -123,6 +124,8 @@ def _is_bad(happening: Happening) -> bool:
     match happening:
         case RunFinished(ok=ok):
             return not ok
+        case LeftRun(state=state):
+            return state in ("failed", "unfinished")
         case Tick(outcome=outcome, trouble=trouble):
             return outcome == "failed" or bool(trouble)
         case Dropped() | Warned():

@@ -50,7 +50,7 @@ class Sparkline:
 
 
 def action(name: str, label: str, **target: str) -> Action:
-    """The action of this name on a `sensor`, a `change` or a `flow`."""
+    """The action of this name on a `sensor`, a `change`, a `run` or a `flow`."""
     return Action(name=name, label=label, href=address("actions", name, **target))
 
 

@@ -31,7 +31,9 @@ class RunRow:
     """`Flow/id`."""
     href: str
     state: str
-    """`running`, `succeeded` or `failed`; `unfinished` if only Metaflow knows of it."""
+    """`running`, `succeeded` or `failed`; `unfinished` if it was killed with its loop, or if only
+    Metaflow knows of it.
+    """
     started_at: str
     seconds: float | None
     """How long it took; None while it runs."""
@@ -90,7 +92,7 @@ def run_view(
         cards=tuple(cards),
         log=log,
         follow=follow,
-        actions=(action("run", f"Run {run.flow} again", flow=run.flow),),
+        actions=_actions(run.flow, run.name, run.state, _changes_of(known, run)),
     )
 
 
@@ -121,7 +123,23 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
         follow="",
-        actions=(action("run", f"Run {flow} again", flow=flow),),
+        actions=_actions(flow, name, past.state, [one.text for one in row.changes]),
+    )
+
+
+def _changes_of(known: Knowledge, run: Run) -> list[str]:
+    """The changes that started the run, as `sensor/number`."""
+    places = (known.board.changes.get(one) for one in run.events)
+    return [f"{place[0]}/{place[1]}" for place in places if place]
+
+
+def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[Action, ...]:
+    """Going on with what failed; again, with the changes if it had any: without, it is another."""
+    failed = state in ("failed", "unfinished") and "/" in name
+    again = [action("replay", f"Replay {change}", change=change) for change in changes]
+    return (
+        *((action("resume-run", "Resume", run=name),) if failed else ()),
+        *(again or [action("run", f"Run {flow} again", flow=flow)]),
     )
 
 

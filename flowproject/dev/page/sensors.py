@@ -10,7 +10,7 @@ from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
 from flowproject.dev.happenings import Tick
 from flowproject.dev.page.archive import NOTHING, Newest, Told
-from flowproject.dev.page.changes import ChangeRow, change_rows
+from flowproject.dev.page.changes import ChangeRow, Outcomes, change_rows
 from flowproject.dev.page.knowledge import Knowledge, can_force
 from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
 from flowproject.dev.page.words import (
@@ -119,9 +119,13 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
 
 
 def sensor_view(
-    known: Knowledge, sensor: Sensor, newest: Newest, told: Told = NOTHING
+    known: Knowledge,
+    sensor: Sensor,
+    newest: Newest,
+    told: Told = NOTHING,
+    outcomes: Outcomes | None = None,
 ) -> SensorView:
-    """The sensor, one page of its journal, and its newest ticks."""
+    """The sensor, one page of its journal with what became of the runs, and its newest ticks."""
     name, entry = sensor.name, newest.entry
     ticks = islice(reversed(known.board.ticks.get(name, ())), _TICKS)
     return SensorView(
@@ -129,7 +133,7 @@ def sensor_view(
         facts=_facts(known, sensor),
         query=entry.query if entry else "",
         series=_series(entry, known.board.latest(name)),
-        changes=change_rows(told.chains),
+        changes=change_rows(told.chains, outcomes or {}),
         older=address("sensors", name, before=told.older) if told.older else "",
         newer=address("sensors", name, before=told.newer) if told.newer else "",
         ticks=tuple(map(tick_row, ticks)),

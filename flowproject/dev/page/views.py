@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -18,10 +18,13 @@ from flowproject.dev.page.parts import Link
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.page.words import address, run_address
-from flowproject.dev.runs import card_html, read_cards, read_past
+from flowproject.dev.records import known_here, work_folder
+from flowproject.dev.runs import card_html, read_cards, read_outcomes, read_past
 from flowproject.errors import UsageError
 from flowproject.flowfiles import FlowFile
-from flowproject.sensing import Found, Scene
+from flowproject.journal import Receipt
+from flowproject.runs import RunOutcome
+from flowproject.sensing import Chain, Found, Scene
 
 __all__ = ["Views"]
 
@@ -29,6 +32,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _RUNS: Final = 4
 """Runs of a change whose cards are shown in place."""
+_KEPT_GOOD: Final = 5_000
 _FRESH: Final = 10.0
 """Seconds for which the end of a journal is taken for known: other processes may write there."""
 
@@ -49,6 +53,8 @@ class Views:
         self.known = known
         self._reading = reading
         self._ends: dict[str, _End] = {}
+        self._good: dict[str, tuple[Receipt, ...]] = {}
+        """Id of a change -> its receipts, if all of their runs have succeeded: that stays so."""
 
     async def overview(self, span: str, part: str) -> Overview:
         """The overview, or a piece of it."""
@@ -68,7 +74,8 @@ class Views:
         if not with_changes:
             return sensor_view(self.known, sensor, newest)
         told = await asyncio.to_thread(archive.changes, scene, name, before)
-        return sensor_view(self.known, sensor, newest, told)
+        chains = [one for one in told.chains if isinstance(one, Chain)]
+        return sensor_view(self.known, sensor, newest, told, await self._outcomes(chains))
 
     async def change(self, asked: Asked, *, with_items: bool, with_cards: bool) -> ChangeView:
         """One change, with some of its items.
@@ -83,7 +90,8 @@ class Views:
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
-        return change_view(found.chain, items, cards)
+        outcomes = await self._outcomes([found.chain])
+        return change_view(found.chain, items, cards, outcomes.get(found.chain.entry.id, ()))
 
     async def run(self, flow: str, run_id: str, *, with_cards: bool, with_log: bool) -> RunView:
         """One run, whether the loop has started it or not.
@@ -143,6 +151,24 @@ class Views:
             if flow := self.known.flow(flow_name):
                 frames += await self._read(_frames, flow, run_id)
         return frames
+
+    async def _outcomes(self, chains: Sequence[Chain]) -> dict[str, list[RunOutcome]]:
+        """Id of a change -> what became of the runs that took it, read where it may have moved."""
+        taken = [told for told in chains if told.receipts]
+        asked = [told for told in taken if self._good.get(told.entry.id) != told.receipts]
+        flow = next(iter(self.known.flows), None)
+        if not (asked and flow):
+            return {}
+        found = await self._read(read_outcomes, flow, asked, self._known_here)
+        for told, outcomes in zip(asked, found, strict=True):
+            if outcomes and all(one.state == "succeeded" for one in outcomes):
+                self._good[told.entry.id] = told.receipts
+                while len(self._good) > _KEPT_GOOD:
+                    del self._good[next(iter(self._good))]
+        return {told.entry.id: one for told, one in zip(asked, found, strict=True)}
+
+    def _known_here(self) -> Mapping[str, str]:
+        return known_here(work_folder(self.known.flows[0].local_root))
 
     async def _place(self, ids: Sequence[str]) -> None:
         """Note where the changes with these ids are that were told of before this loop began."""

@@ -1,13 +1,17 @@
 """`flowproject history`: every entry of the journal, also around a damaged one."""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowproject.changes.difference import Difference
 from flowproject.sensing import Scene
-from tests.journals import mark
+from tests.journals import WaitedFor, mark
+from tests.journals import entry as an_entry
 
 
 @pytest.fixture
@@ -136,3 +140,20 @@ def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, sc
         ["delivered", "AFlow/7, BFlow/7"],
         ["", ""],
     ]
+
+
+def test_many_changes_are_read_side_by_side(
+    flowproject: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = scene.journal("days")
+    journal.outbox.record_listeners(["AFlow"], by="test")
+    for seq in range(1, 201):
+        recorded = journal.record(replace(an_entry(seq), sensor="days"), None, Difference())
+        mark(journal, recorded, listeners=("AFlow",))
+        journal.claim(seq=seq, id=recorded.id, attempt=1, flow="AFlow", run="AFlow/1", at="then")
+    waited = WaitedFor(scene.store)
+    module = sys.modules["flowproject.cli.history"]
+    monkeypatch.setattr(module, "open_scene", lambda *_, **__: replace(scene, store=waited))
+    told = flowproject("history", "days", "--limit", "200", "--json")
+    assert [entry["delivery"]["state"] for entry in json.loads(told.out)] == ["delivered"] * 200
+    assert len(waited.requests) < 200 * 2 / 10, len(waited.requests)

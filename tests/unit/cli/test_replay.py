@@ -1,11 +1,14 @@
 """`flowproject replay`, and `flowproject why` of a change: what they say, and in which form."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowproject.cli.place import loops_folder
+from flowproject.dev.records import LoopRecord, register_loop
 from flowproject.sensing import Scene
 
 
@@ -54,6 +57,27 @@ def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
     assert "attempt 2" in told
     assert "It had been delivered" in told
     assert [payload["change"]["attempt"] for payload in sent.payloads[-3:]] == [1, 1, 2]
+
+
+def test_without_a_bus_or_a_loop_that_runs_here_it_is_said_what_to_start(
+    flowproject: Any, sent: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that is gone, or is another branch's, is none, although its record is there."""
+    monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)
+    folder = loops_folder(scene.root)
+    loop = LoopRecord(
+        project=str(scene.root), branch=scene.branch, options=(), bus=sent.url, pid=1, started=1.0
+    )
+    with register_loop(folder, loop) as name:
+        content = (folder / "loops" / name).read_bytes()
+    (folder / "loops" / name).write_bytes(content)  # as a loop leaves it that is killed
+    with register_loop(folder, replace(loop, branch="user.other", started=2.0)):
+        answer = flowproject("replay", "days/2")
+    assert answer.code == 64
+    assert "Start `flowproject dev` in another terminal" in answer.err
+    with register_loop(folder, replace(loop, started=3.0)):
+        assert flowproject("replay", "days/2").code == 0
+    assert len(sent.payloads) == 2
 
 
 def test_a_bus_that_refuses_is_a_delivery_error(flowproject: Any, sent: Any) -> None:

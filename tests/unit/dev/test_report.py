@@ -88,6 +88,26 @@ ALL: list[tuple[Happening, str]] = [
         ),
     ),
     (
+        happenings.LeftRun(
+            at=AT,
+            flow="F",
+            run_id="7",
+            cause="a",
+            events=[],
+            state="unfinished",
+            started=AT,
+            pid=22,
+            log=LOG,
+            resume="python f.py resume --origin-run-id 7",
+            replays=["flowproject replay 9"],
+        ),
+        (
+            "12:30:05  run        F/7  was KILLED, as its loop was; its log is logs/f.log\n"
+            "            to go on with it: python f.py resume --origin-run-id 7\n"
+            "            to begin anew:    flowproject replay 9"
+        ),
+    ),
+    (
         happenings.Tick(
             at=AT, flow="F", run_id="7", sensor="weather", outcome="changed", reason="3 rows"
         ),

@@ -1,0 +1,232 @@
+"""What the loop keeps on disk of itself and of its runs, for commands and for the loops to come.
+
+Who is alive holds a lock: it ends with its process, however that ended, and unlike the number of a
+process it is never another's. A loop holds that of its own record, a run that of its log.
+"""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+__all__ = [
+    "Ending",
+    "LoopRecord",
+    "RunRecord",
+    "adopt",
+    "known_here",
+    "locked_log",
+    "loops_alive",
+    "prune",
+    "register_loop",
+    "runs_recorded",
+    "work_folder",
+]
+
+Ending = Literal["", "succeeded", "failed", "unfinished"]
+"""How a run ended: empty while it goes on, `unfinished` if it was killed."""
+
+_FORMAT: Final = 1
+_KEPT: Final = 500
+"""Runs: a sensor that looks every ten seconds makes thousands a day."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopRecord:
+    """A loop: whose it is, and where its bus listens."""
+
+    project: str
+    """The project's folder: several may share Metaflow's local datastore."""
+    branch: str
+    options: tuple[str, ...]
+    """The branch as command lines take it."""
+    bus: str
+    pid: int
+    started: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run that a loop has started, and how it ended."""
+
+    flow: str
+    cause: str
+    """`schedule`, `page`, or the names of the events."""
+    events: tuple[str, ...]
+    """The ids of the events that started it."""
+    sensors: tuple[str, ...] | None
+    started: str
+    """An ISO moment with its offset."""
+    loop: str
+    """The name of the record of the loop that sees to it."""
+    project: str
+    options: tuple[str, ...]
+    ended: Ending = ""
+    pid: int = 0
+    log: Path = Path()
+    """Where its output goes; not in the record, which lies beside it."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id; empty if it has none yet."""
+        with contextlib.suppress(OSError):
+            return self.id_file.read_text().strip()
+        return ""
+
+    @property
+    def id_file(self) -> Path:
+        """Where Metaflow writes the id."""
+        return self.log.with_suffix(".id")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process goes on."""
+        return _is_locked(self.log)
+
+    def write(self) -> None:
+        """Keep it beside its log."""
+        fields = {name: value for name, value in asdict(self).items() if name != "log"}
+        _write(self.log.with_suffix(".json"), fields)
+
+    def end(self, how: Ending) -> None:
+        """Keep how it ended."""
+        replace(self, ended=how).write()
+
+
+def work_folder(local_root: str | Path) -> Path:
+    """The loops' folder, beside what Metaflow itself keeps on this machine."""
+    return Path(local_root) / "flowproject" / "dev"
+
+
+@contextlib.contextmanager
+def register_loop(folder: Path, record: LoopRecord) -> Iterator[str]:
+    """The name of the loop's record, which is there and locked meanwhile."""
+    place = folder / "loops"
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"{record.started:.0f}-{record.pid}.json"
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"v": _FORMAT, **asdict(record)}))
+        file.flush()
+        new.rename(path)  # locked before anybody sees it
+        try:
+            yield path.name
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def loops_alive(folder: Path) -> list[LoopRecord]:
+    """The loops that run, the one that started last first."""
+    found = [_read(path) for path in (folder / "loops").glob("*.json") if _is_locked(path)]
+    return [
+        LoopRecord(
+            project=fields["project"],
+            branch=fields["branch"],
+            options=tuple(fields["options"]),
+            bus=fields["bus"],
+            pid=fields["pid"],
+            started=fields["started"],
+        )
+        for fields in sorted(filter(None, found), key=lambda one: str(one["started"]), reverse=True)
+    ]
+
+
+def runs_recorded(folder: Path) -> Iterator[RunRecord]:
+    """The runs that loops have started, the newest first."""
+    for path in sorted((folder / "logs").glob("*.json"), reverse=True):
+        fields = _read(path)
+        if fields:
+            sensors = fields["sensors"]
+            yield RunRecord(
+                flow=fields["flow"],
+                cause=fields["cause"],
+                events=tuple(fields["events"]),
+                sensors=None if sensors is None else tuple(sensors),
+                started=fields["started"],
+                loop=fields["loop"],
+                project=fields["project"],
+                options=tuple(fields["options"]),
+                ended=fields["ended"],
+                pid=fields["pid"],
+                log=path.with_suffix(".log"),
+            )
+
+
+def known_here(folder: Path) -> dict[str, str]:
+    """What this machine knows of runs that did not succeed: `running`, `failed` or `killed`."""
+    return {
+        f"{run.flow}/{run_id}": _word(run)
+        for run in runs_recorded(folder)
+        if (run_id := run.run_id) and run.ended != "succeeded"
+    }
+
+
+def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> list[RunRecord]:
+    """The runs that loops which are gone left behind, oldest first: they are this loop's now."""
+    mine: list[RunRecord] = []
+    (folder / "loops").mkdir(parents=True, exist_ok=True)
+    with (folder / "loops" / "adopting").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # of two loops that start at once, one sees to a run
+        for run in runs_recorded(folder):
+            known = (run.project, run.options) == (project, tuple(options))
+            if known and not run.ended and not _is_locked(folder / "loops" / run.loop):
+                mine.append(replace(run, loop=loop))
+                mine[-1].write()
+        for path in (folder / "loops").glob("*.json"):
+            if not _is_locked(path):
+                path.unlink(missing_ok=True)
+    return mine[::-1]
+
+
+@contextlib.contextmanager
+def locked_log(path: Path) -> Iterator[int]:
+    """The log of a run to be started, open; the run that gets it has its lock."""
+    with path.open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def prune(folder: Path) -> None:
+    """Keep the newest runs, and those that go on."""
+    logs = sorted((folder / "logs").glob("*.log"))
+    for log in logs[: -_KEPT or None]:
+        if not _is_locked(log):
+            for suffix in (".json", ".id", ".log"):
+                log.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _word(run: RunRecord) -> str:
+    if run.is_alive:
+        return "running"
+    return "failed" if run.ended == "failed" else "killed"
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The record; None if it is gone, or another version of flowproject wrote it."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return fields if isinstance(fields, dict) and fields.get("v") == _FORMAT else None
+
+
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({"v": _FORMAT, **fields}))
+    new.rename(path)
