@@ -275,11 +275,17 @@ class Deployment:
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
         forgotten = {
-            one.action.flow: datetime.fromisoformat(one.action.forgot_at)
-            for one in outcomes
-            if one.action.forgot_at
+            one.action.flow: moment for one in outcomes if (moment := _moment(one.action.forgot_at))
         }
         record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)
+
+
+def _moment(text: str) -> datetime | None:
+    """The time that a sensor notes; none if somebody wrote something else there."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _without_package(templates: Sequence[Found]) -> list[Found]:
