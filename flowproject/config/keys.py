@@ -25,9 +25,10 @@ _NAMED: Final[dict[str, Kind]] = {
         words="lowercase letters, digits and underscores, a letter first, at most 128",
     ),
     "event name": Text(
-        pattern=r"[A-Za-z0-9_.-]+",
-        words="letters, digits, '_', '.' and '-'",
-        why=": Argo refuses other names of events",
+        pattern=r"[A-Za-z0-9_-]+",
+        words="letters, digits, '_' and '-'",
+        why=": Argo refuses most others, and with a dot an event of the user `a` could have the "
+        "name of one of the user `a.b`",
     ),
     "payload key": Text(
         pattern=r"[A-Za-z0-9_]+",

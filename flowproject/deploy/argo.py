@@ -219,13 +219,21 @@ class Argo:
         return answer is not None
 
     def knows(self, kind: Kind) -> bool:
-        """Whether the cluster has this kind of object at all, which Argo brings."""
+        """Whether the cluster has this kind of object at all, which Argo brings.
+
+        What this user may not list is there, for all that can be told.
+        """
         place = self._place(kind)
-        return None is not self._ask(
-            f"The {KINDS[kind]}s on the cluster could not be listed",
-            lambda: self._api.list_namespaced_custom_object(**place, limit=1, **_timeout()),
-            absent=None,
-        )
+        try:
+            return None is not self._ask(
+                f"The {KINDS[kind]}s on the cluster could not be listed",
+                lambda: self._api.list_namespaced_custom_object(**place, limit=1, **_timeout()),
+                absent=None,
+            )
+        except RefusedError as error:
+            if not error.forbidden:
+                raise
+            return True
 
     def may(self, verb: str, kind: Kind) -> bool:
         """Whether the cluster lets us do this to objects of the kind."""

@@ -15,7 +15,7 @@ from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Kind, Object
 from flowproject.deploy.policies import ScheduleField, with_policies, with_times_in
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of", "moving_tag"]
+__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of", "is_moving_tag"]
 
 PACKAGE: Final = "package "
 """What stands before the name of a package, among the files that travel."""
@@ -173,7 +173,9 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
     url, sha = package or ("", "")
     # In this order: the address contains the key, and the key the hash.
     moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}
-    moving |= {tag: kind for tag in tags if (kind := moving_tag(tag))}
+    for tag in filter(is_moving_tag, tags):
+        # In commands and in a list; whoever deploys by hand has no such tag at all.
+        moving |= {f" --tag {tag}": "", f'"{tag}", ': "", f', "{tag}"': "", tag: ""}
     moving.pop("", None)
     metadata = body.get("metadata", {})
     told = {
@@ -184,9 +186,9 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
     return _settled(told, moving)
 
 
-def moving_tag(tag: str) -> str:
-    """What is left of a tag that always moves; empty for one that doesn't."""
-    return tag.partition(":")[0] if tag.startswith(_MOVING_TAGS) else ""
+def is_moving_tag(tag: str) -> bool:
+    """Whether a tag says where the flow comes from, and nothing of what it does."""
+    return tag.startswith(_MOVING_TAGS)
 
 
 def _settled(value: Any, moving: Mapping[str, str]) -> Any:

@@ -12,7 +12,7 @@ from flowproject.contract import check_contract, check_schedules
 from flowproject.deploy.apply import Outcome, apply_plan
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, moving_tag
+from flowproject.deploy.compiled import Compiled, is_moving_tag
 from flowproject.deploy.compiling import Refused, child_options, compile_flows
 from flowproject.deploy.equipment import check_equipment
 from flowproject.deploy.inputs import Inputs, known_flow
@@ -67,6 +67,7 @@ class Deployment:
 
         Raises:
             DeployError: if the cluster can't be asked, or names clash.
+            JournalError: if the datastore does not answer.
         """
         tags = (*tags_of(self.revision), *self.tags)
         inputs = self._inputs(tags)
@@ -75,6 +76,8 @@ class Deployment:
             listing = pool.submit(lambda: self.there)
             inputs.look()
             kept = {} if everything else self._kept(inputs, tags)
+            if kept.keys() != {*find_flow_files(self.root)}:
+                _reach_datastore()
             results = compile_flows(
                 self.root, self.target, self.settings, tags, tell, inputs=inputs, kept=kept
             )
@@ -193,7 +196,7 @@ class Deployment:
     def _inputs(self, tags: Sequence[str]) -> Inputs:
         settings = self.settings
         named = (settings.notify_slack, settings.notify_pager_duty, settings.notify_incident_io)
-        still = [moving_tag(tag) or tag for tag in tags]
+        still = [tag for tag in tags if not is_moving_tag(tag)]
         return Inputs(
             self.root,
             options=child_options(self.target, settings, still),
@@ -291,3 +294,8 @@ def _without_package(templates: Sequence[Found]) -> list[Found]:
         [partial(store.exists, one.package.removeprefix(root)) for one in noted]
     )
     return [one for one, known in zip(noted, there, strict=True) if not known]
+
+
+def _reach_datastore() -> None:
+    """Ask the datastore for anything: while one is away, compilations are silent for minutes."""
+    open_store(datastore_root()).exists("flowproject/anything")

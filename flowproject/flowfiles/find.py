@@ -22,6 +22,9 @@ _TIME_LIMIT: Final = 120.0
 _CHILD: Final = "from flowproject.flowfiles.describe import main; main()"
 """Not `-m`: our own file would be the main script then, and where it lies is not the project."""
 
+_SHADOWS: Final = ("metaflow.py", "metaflow/__init__.py", "flowproject.py")
+"""Files in the root that a flow would import for what every flow imports first."""
+
 _Stamp = tuple[tuple[str, int, int], ...]
 _cache: Final[dict[tuple[Path, str, bool], tuple[_Stamp, FlowFile | None]]] = {}
 
@@ -48,6 +51,7 @@ def describe_flows(
     Raises `FlowError` with all problems of all files at once. Answers are kept for as long as no
     file in the root changes: a flow is also made of the modules and settings beside it.
     """
+    _refuse_shadows(root)
     paths = find_flow_files(root)
     stamp = _stamp(root)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -62,6 +66,25 @@ def describe_flows(
     if problems:
         raise FlowError("\n".join(problems))
     return tuple(flows)
+
+
+def _refuse_shadows(root: Path) -> None:
+    """Nothing, unless every flow of the project would import a file of its own for Metaflow.
+
+    Python looks beside the flow first; what comes of it names anything but that file.
+    """
+    for name in _SHADOWS:
+        path = root / name
+        if path.is_file():
+            first = Path(name).parts[0]
+            package = first.removesuffix(".py")
+            raise FlowError(
+                f"{name!r} has the name of the package {package!r}, so every flow of this project "
+                "imports it in the package's place",
+                where=str(root),
+                allowed="Flows are files *flow.py in the project's root, of any other name",
+                fix=f"`mv {first} my{first}`",
+            )
 
 
 def _stamp(root: Path) -> _Stamp:

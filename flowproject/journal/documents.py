@@ -6,9 +6,13 @@ from typing import Any, Final
 
 from flowproject.changes.canonical import Json, digest_value
 
-__all__ = ["opened", "sealed"]
+__all__ = ["NewerFormatError", "opened", "sealed"]
 
 _FORMAT: Final = 1
+
+
+class NewerFormatError(ValueError):
+    """A later flowproject wrote the object: it is whole, and must stay as it is."""
 
 
 def sealed(facts: Mapping[str, Json]) -> bytes:
@@ -21,9 +25,13 @@ def opened(content: bytes) -> dict[str, Any]:
     """What `sealed` was given.
 
     Raises:
-        ValueError: if the object is damaged, or a later flowproject wrote it.
+        NewerFormatError: if a later flowproject wrote it.
+        ValueError: if the object is damaged.
     """
     body = json.loads(content)
+    version = body.get("v") if isinstance(body, dict) else None
+    if isinstance(version, int) and version > _FORMAT:  # its digest may be of another kind
+        raise NewerFormatError(f"its format is {version}, and this is {_FORMAT}")
     if not isinstance(body, dict) or body.pop("digest", None) != digest_value(body):
         raise ValueError("its digest does not match what it says")
     if (version := body.pop("v", None)) != _FORMAT:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
+from flowproject.journal.documents import NewerFormatError, opened, sealed
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
@@ -160,6 +160,10 @@ class Listeners:
     deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
 
 
+class _NewerDocumentError(JournalError):
+    """A later flowproject wrote it: nobody may write it anew."""
+
+
 class Outbox:
     """The outbox of one sensor's journal. Nothing in it is overwritten, but for the listeners."""
 
@@ -299,6 +303,8 @@ class Outbox:
         """
         try:
             before = self.listeners()
+        except _NewerDocumentError:
+            raise  # to write it anew would take from a newer version what it knows
         except JournalError:
             before = Listeners()  # What is damaged is written anew.
         listening = {*flows, *together}
@@ -344,13 +350,19 @@ class Outbox:
         """The document with this key, or None if there is none.
 
         Raises:
-            JournalError: if it is damaged.
+            JournalError: if it is damaged, or a later flowproject wrote it.
         """
         content = self._store.get(key)
         if content is None:
             return None
         try:
             return opened(content)
+        except NewerFormatError as error:
+            raise _NewerDocumentError(
+                f"{key!r} of the journal can't be read: {error}",
+                allowed="It is not damaged, so leave it where it is",
+                fix="Use the version of flowproject that wrote it, or a newer one",
+            ) from error
         except ValueError as error:
             raise JournalError(
                 f"{key!r} of the journal is damaged: {error}",

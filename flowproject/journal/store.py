@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
 from uuid import uuid4
 
@@ -88,6 +89,14 @@ class ObjectStore:
             lambda backend: obstore.put(backend, key, content, mode="create"),
             no=AlreadyExistsError,
         )
+        if answer is None and "://" not in self._root and Path(self._root, key).is_dir():
+            # Nobody ever reads this, and everybody who writes would take it for another's.
+            raise JournalError(
+                f"The journal could not write {key!r}: a folder is in its place",
+                where=f"Datastore {self._root}",
+                allowed="Nothing was lost or advanced",
+                fix=f"Put back the file that was there, or move the folder away: {key}",
+            )
         return answer is not None
 
     def put(self, key: str, content: bytes) -> None:

@@ -6,19 +6,21 @@ anything: the note is there even if the first step is killed before it has an ar
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from metaflow import current
 
 from flowproject.changes.encoding import decode
+from flowproject.errors import FlowError
 
 __all__ = ["Told", "events", "note", "told", "told_changes", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
 _FORMAT: Final = 1
+_LONGEST_SHOWN: Final = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +44,16 @@ def told(first_step: str) -> Told:
 
 
 def told_changes() -> list[dict[str, Any]]:
-    """The changes in the environment, as they were before they were encoded; newest first."""
+    """The changes in the environment, as they were before they were encoded; newest first.
+
+    Raises:
+        FlowError: if one of them is none that a sensor could have sent.
+    """
     found: list[Any] = [event.get("change") for event in events("event")]
-    return [decode(change) for change in found if _is_ours(change)]  # type: ignore[misc]  # an object each
+    changes: list[Any] = [decode(change) for change in found if _is_ours(change)]
+    for change in changes:
+        _check(change)
+    return changes
 
 
 def events(kind: str) -> list[dict[str, Any]]:
@@ -98,6 +107,53 @@ def _timestamp(payload: dict[str, Any]) -> float:
 
 def _is_ours(change: object) -> bool:
     return isinstance(change, dict) and change.keys() >= {"id", "sensor", "seq", "entry"}
+
+
+def _check(change: dict[str, Any]) -> None:
+    """Nothing, if it is as sensors send them: anybody may send an event of the same name."""
+    wrong = [name for name, is_right in _FORM.items() if not is_right(change.get(name))]
+    wrong += [name for name in _ANY_VALUE if name not in change]
+    if wrong:
+        name = wrong[0]
+        told = f"{name} {change[name]!r}"[:_LONGEST_SHOWN] if name in change else f"no {name!r}"
+        raise FlowError(
+            f"An event tells of a change with {told}, so no sensor has sent it",
+            where=f"Change {change['id']!r} of sensor {change['sensor']!r}"[:_LONGEST_SHOWN],
+            allowed="What flowproject sends has " + ", ".join((*_FORM, *_ANY_VALUE)),
+            fix="Look who else sends events of this name; `flowproject history` lists the changes",
+        )
+
+
+def _is_name(value: object) -> bool:
+    """Whether it may be part of the name of an object of the journal."""
+    if not isinstance(value, str) or value in ("", ".", ".."):
+        return False
+    return value.isprintable() and "/" not in value and "\\" not in value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, int) for one in value.values())
+
+
+_FORM: Final[dict[str, Callable[[object], bool]]] = {
+    "id": _is_name,
+    "project": _is_name,
+    "branch": _is_name,
+    "sensor": _is_name,
+    "seq": _is_number,
+    "first_seq": _is_number_or_none,
+    "attempt": _is_number_or_none,
+    "counts": _is_counts,
+}
+_ANY_VALUE: Final = ("reason", "value", "previous")
 
 
 def _tasks(step: str) -> Iterator[Any]:

@@ -163,6 +163,8 @@ def test_preflight_says_what_is_missing_and_what_to_do(
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out
     assert "ARGO_EVENTS_WEBHOOK_URL is not set" in lacking.out
     assert 'Under [deploy] set `environment = "pypi"`' in lacking.out
+    cluster.deny(("list", "sensors"))
+    assert "may not: list sensors" in repository.flowproject("check", "--deploy").out
     cluster.deny()
     (repository.root / "needyflow.py").unlink()
     fine = repository.flowproject("check", "--deploy")

@@ -229,6 +229,15 @@ def test_a_second_deployment_changes_nothing_although_the_commit_is_another(stor
     assert "compiled" not in deployed.err, "what goes into them is the same"
 
 
+def test_what_was_deployed_by_hand_is_unchanged_in_a_ci(story: Story) -> None:
+    ci = {"GITHUB_ACTIONS": "true", "GITHUB_REF_TYPE": "branch", "GITHUB_REF_NAME": "main"}
+    run = {"GITHUB_SERVER_URL": "https://x", "GITHUB_REPOSITORY": "x/y", "GITHUB_RUN_ID": "7"}
+    for options in ((), ("--all",)):
+        planned = story.repository.flowproject("deploy", "--plan", *options, **ci, **run)
+        assert planned.code == 0, planned.err
+        assert {row[1] for row in planned.rows.values()} <= {"", "asked for with --all"}
+
+
 def test_a_flow_whose_code_package_is_gone_is_deployed_again(
     story: Story, cluster: Cluster, moto: Any
 ) -> None:

@@ -3,10 +3,19 @@
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter, find_flow_files
+from flowproject.errors import FlowError
+from flowproject.flowfiles import (
+    Cron,
+    Dependency,
+    FlowFile,
+    FlowParameter,
+    describe_flows,
+    find_flow_files,
+)
 
 crons = st.none() | st.builds(Cron, expression=st.text(), timezone=st.text())
 flows = st.builds(
@@ -36,3 +45,18 @@ def test_flow_files_are_those_in_the_root_that_end_in_flow(tmp_path: Path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [path.name for path in find_flow_files(tmp_path)] == ["aflow.py", "bflow.py"]
+
+
+@pytest.mark.parametrize("name", ["metaflow.py", "flowproject.py", "metaflow/__init__.py"])
+def test_a_file_that_every_flow_would_import_for_its_package_is_named_with_what_to_do(
+    tmp_path: Path, name: str
+):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    (tmp_path / "aflow.py").write_text("from metaflow import FlowSpec")
+    with pytest.raises(FlowError) as caught:
+        describe_flows(tmp_path)
+    told = str(caught.value)
+    assert repr(name) in told
+    first = Path(name).parts[0]
+    assert f"`mv {first} my{first}`" in told

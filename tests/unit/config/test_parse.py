@@ -256,7 +256,16 @@ ONE_PROBLEM = [
         FILES + '[sensor]\nevent_name = "a b"\n',
         (
             "[sensor] event_name = 'a b' is not allowed. "
-            "Use letters, digits, '_', '.' and '-': Argo refuses other names of events."
+            "Use letters, digits, '_' and '-': Argo refuses most others, and with a dot an event "
+            "of the user `a` could have the name of one of the user `a.b`."
+        ),
+    ),
+    (
+        FILES + '[sensor]\nevent_name = "b.changed"\n',
+        (
+            "[sensor] event_name = 'b.changed' is not allowed. "
+            "Use letters, digits, '_' and '-': Argo refuses most others, and with a dot an event "
+            "of the user `a` could have the name of one of the user `a.b`."
         ),
     ),
     (

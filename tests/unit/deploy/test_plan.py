@@ -93,6 +93,8 @@ def test_who_deploys_when_and_from_which_commit_is_no_change() -> None:
     old = compiled(key="aa", tags=("git_branch:main", "git_commit:1", "ci_run:7"))
     new = compiled(key="bb", tags=("git_branch:main", "git_commit:2-dirty", "ci_run:8"))
     assert change(old, new).state == "unchanged"
+    by_hand = compiled(key="cc", tags=("git_branch:main",))
+    assert change(old, by_hand).state == change(by_hand, old).state == "unchanged"
 
 
 def test_another_tag_of_ones_own_is_a_change() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from metaflow import current
 
+from flowproject.errors import FlowError
 from flowproject.journal import Store
 from flowproject.starting import take
+from flowproject.starting.told import told_changes
 
 
 @pytest.fixture
@@ -66,3 +68,63 @@ def test_events_of_others_are_no_changes_whatever_they_say(
     monkeypatch.setenv("METAFLOW_ARGO_EVENT_PAYLOAD_event_y", '{"timestamp": 1}')
     assert take(flow, flow, never) == []
     assert flow.change_events == []
+
+
+SENT = {
+    "v": 1,
+    "id": "0123456789abcdef0123456789abcdef",
+    "project": "p",
+    "branch": "user.a",
+    "sensor": "s",
+    "seq": 1,
+    "attempt": 1,
+    "first_seq": 1,
+    "reason": "because",
+    "value": 2,
+    "previous": None,
+    "counts": {"added": 1, "modified": 0, "removed": 0},
+    "entry": "flowproject/p/user.a/s/entries/1.json",
+}
+
+
+def carry(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
+    event = json.dumps({"name": "e", "change": change})
+    monkeypatch.setenv("METAFLOW_ARGO_EVENT_PAYLOAD_event_x", event)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("project", ".."),
+        ("project", "a/b"),
+        ("branch", ""),
+        ("sensor", "a\nb"),
+        ("id", 7),
+        ("seq", "1"),
+        ("seq", True),
+        ("attempt", 0),
+        ("first_seq", -1),
+        ("counts", None),
+        ("counts", {"added": "1"}),
+    ],
+)
+def test_an_event_that_no_sensor_has_sent_is_refused_in_words(
+    flow: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    carry(monkeypatch, {**SENT, name: value})
+    with pytest.raises(FlowError, match=f"a change with {name} .* no sensor has sent it"):
+        take(flow, flow, never)
+
+
+@pytest.mark.parametrize("name", ["project", "branch", "counts", "reason", "value", "previous"])
+def test_an_event_that_lacks_what_a_sensor_says_is_refused_in_words(
+    flow: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    carry(monkeypatch, {key: value for key, value in SENT.items() if key != name})
+    with pytest.raises(FlowError, match=f"no '{name}', so no sensor has sent it"):
+        take(flow, flow, never)
+
+
+def test_what_a_sensor_has_sent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    carry(monkeypatch, SENT)
+    assert told_changes() == [SENT]
