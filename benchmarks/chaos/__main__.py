@@ -157,7 +157,7 @@ def _verdict(problems: "list[str]") -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
-    parser.add_argument("--faults", type=int, default=2200, help="to inject on each store")
+    parser.add_argument("--faults", type=int, default=3100, help="to inject on each store")
     parser.add_argument("--store", choices=_STORES, default="both")
     parser.add_argument("--seed", type=int, default=1, help="of the first round")
     parser.add_argument("--json", action="store_true", help="for machines")

@@ -149,14 +149,15 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
 
 def _check_deployment(project: Project, root: Path) -> list[Finding]:
-    from flowproject.deploy.equipment import check_equipment
+    from flowproject.deploy.equipment import check_equipment, check_reach
     from flowproject.deploy.preflight import check_deployment
 
     try:
         flows = describe_flows(root)
     except FlowError:  # told already
         flows = ()
-    return [*check_equipment(project, project.deploy, flows), *check_deployment()]
+    findings = [*check_reach(project, root), *check_equipment(project, project.deploy, flows)]
+    return findings + check_deployment()
 
 
 def _failed(subject: str, message: str, error: FlowprojectError) -> Finding:

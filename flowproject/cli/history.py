@@ -1,6 +1,7 @@
 """`flowproject history`: what the journal of each sensor says, newest first."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
@@ -19,6 +20,9 @@ from flowproject.sensing import Chain, Scene, chain, patience_of
 __all__ = ["history"]
 
 _SHOWN: Final = 24
+_ASKED: Final = 50
+"""Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each."""
+
 _HEADERS: Final = (
     "sensor",
     "no.",
@@ -77,9 +81,12 @@ def _tell_runs(
     options: Sequence[str],
 ) -> list[str]:
     """Put into the entries how their runs fared; the commands that go on with those that failed."""
-    taken = [
-        (entry, told) for entry, told in zip(found, chains, strict=True) if told and told.receipts
-    ]
+    asked: Counter[str] = Counter()
+    taken: list[tuple[dict[str, Any], Chain]] = []
+    for entry, told in zip(found, chains, strict=True):
+        if told and told.receipts and asked[told.entry.sensor] < _ASKED:
+            asked[told.entry.sensor] += 1
+            taken.append((entry, told))
     outcomes = read_outcomes(scene.root, [told for _, told in taken])
     notes: list[str] = []
     for (entry, told), runs in zip(taken, outcomes, strict=True):

@@ -67,6 +67,7 @@ class Deployment:
 
         Raises:
             DeployError: if the cluster can't be asked, or names clash.
+            JournalError: if the datastore does not answer.
         """
         tags = (*tags_of(self.revision), *self.tags)
         inputs = self._inputs(tags)
@@ -75,6 +76,8 @@ class Deployment:
             listing = pool.submit(lambda: self.there)
             inputs.look()
             kept = {} if everything else self._kept(inputs, tags)
+            if kept.keys() != {*find_flow_files(self.root)}:
+                _reach_datastore()
             results = compile_flows(
                 self.root, self.target, self.settings, tags, tell, inputs=inputs, kept=kept
             )
@@ -272,11 +275,17 @@ class Deployment:
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         flows = [one.action.compiled.flow for one in outcomes if one.action.compiled]
         forgotten = {
-            one.action.flow: datetime.fromisoformat(one.action.forgot_at)
-            for one in outcomes
-            if one.action.forgot_at
+            one.action.flow: moment for one in outcomes if (moment := _moment(one.action.forgot_at))
         }
         record_listeners(self.root, flows, by="flowproject deploy", forgotten=forgotten)
+
+
+def _moment(text: str) -> datetime | None:
+    """The time that a sensor notes; none if somebody wrote something else there."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _without_package(templates: Sequence[Found]) -> list[Found]:
@@ -291,3 +300,8 @@ def _without_package(templates: Sequence[Found]) -> list[Found]:
         [partial(store.exists, one.package.removeprefix(root)) for one in noted]
     )
     return [one for one, known in zip(noted, there, strict=True) if not known]
+
+
+def _reach_datastore() -> None:
+    """Ask the datastore for anything: while one is away, compilations are silent for minutes."""
+    open_store(datastore_root()).exists("flowproject/anything")

@@ -1,15 +1,17 @@
-"""Whether the steps of flows find what the configured sources need where they run. Pure."""
+"""Whether the steps of flows find what the configured sources need where they run."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
-from flowproject.config import Deploy, Project
+from flowproject.config import Deploy, DuckDBData, FilesData, Project
 from flowproject.contract import Finding
-from flowproject.errors import FlowError
+from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import FlowFile, FlowStep
 from flowproject.packages import requirements
+from flowproject.sql import find_query
 
-__all__ = ["check_equipment"]
+__all__ = ["check_equipment", "check_reach"]
 
 _MAKERS: Final = frozenset({"conda", "fast-bakery", "pypi"})
 """Environments that get packages: of Metaflow's others, none does."""
@@ -36,6 +38,36 @@ def check_equipment(project: Project, settings: Deploy, flows: Sequence[FlowFile
         }
         return [_note(f"the image of the steps must have {', '.join(sorted(needed))}")]
     return [error for flow in ours for error in _check_flow(project, settings, flow)]
+
+
+def check_reach(project: Project, root: Path) -> list[Finding]:
+    """Notes for sensors of what lies on this machine, where pods run on others.
+
+    DuckDB reads local files if there is no address in a query. A query that can't be read is told
+    of elsewhere.
+    """
+    notes = []
+    for sensor in project.sensors.values():
+        data = sensor.data
+        if isinstance(data, FilesData):
+            place = f"the folder {data.path!r}"
+        elif isinstance(data, DuckDBData) and not _has_address(data, root):
+            place = f"the file {data.database!r}" if data.database else "files that its SQL names"
+        else:
+            continue
+        message = (
+            f"watches {place}, and a pod has only what its image or a volume brings. Watch a "
+            "bucket or a database, or mount it (`persistent_volume_claims` of @kubernetes)"
+        )
+        notes.append(Finding(subject=f"sensor {sensor.name}", state="note", message=message))
+    return notes
+
+
+def _has_address(data: DuckDBData, root: Path) -> bool:
+    try:
+        return "://" in (data.database or find_query(root, data.query).text)
+    except FlowprojectError:
+        return True
 
 
 def _check_flow(project: Project, settings: Deploy, flow: FlowFile) -> Iterator[Finding]:

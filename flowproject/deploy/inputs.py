@@ -129,7 +129,13 @@ def known_flow(
             flow = FlowFile.from_json({**known["flow"], "path": str(flow_file)})
             prints: dict[str, str] = dict(known["objects"])
             schedule = {known["schedule_field"]: ()}
-        except (AttributeError, KeyError, TypeError, ValueError):  # another version wrote it
+            files = dict(json.loads(template.annotations.get("flowproject/files", "{}")))
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # another version wrote it, or somebody
             return None
         objects = [
             one for one in ours if one.flow == flow.name and prints.get(one.kind) == one.fingerprint
@@ -142,7 +148,7 @@ def known_flow(
             flow=flow,
             name=template.name,
             objects=tuple(_as_found(one, schedule) for one in objects),
-            files=json.loads(template.annotations.get("flowproject/files", "{}")),
+            files=files,
             package=(),
             tags=tags,
             known=prints,

@@ -31,7 +31,14 @@ _SCRATCH: Final = "metaflow.s3."
 """How the folders are called that Metaflow makes, and removes, while it talks to S3."""
 
 _UNKNOWABLE: Final = frozenset(
-    {"os.exec", "os.posix_spawn", "os.system", "socket.connect", "subprocess.Popen"}
+    {
+        "os.exec",
+        "os.posix_spawn",
+        "os.system",
+        "socket.connect",
+        "sqlite3.connect",
+        "subprocess.Popen",
+    }
 )
 _OF_THE_SYSTEM: Final = ("/proc", "/sys", "/dev", "/etc", "/usr/share/zoneinfo")
 
@@ -62,6 +69,7 @@ class Recorder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._files: set[str] = set()
+        self._asked_for: set[str] = set()
         self._folders: set[str] = set()
         self._variables: set[str] = set()
         self._of_user: dict[str, bool] = {}
@@ -103,6 +111,8 @@ class Recorder:
             name, _, flags = arguments
             if not isinstance(name, int) and flags & os.O_ACCMODE == os.O_RDONLY:
                 self._files.add(_absolute(name))
+                if self._is_asked_by_user(importing=False):
+                    self._asked_for.add(os.path.realpath(_absolute(name)))
         elif event in {"os.listdir", "os.scandir"} and self._is_asked_by_user(importing=False):
             [folder] = arguments
             self._folders.add(_absolute("." if folder is None else folder))
@@ -120,7 +130,8 @@ class Recorder:
             hidden = any(part.startswith((".", _SCRATCH)) for part in inner.parts[:-1])
             hidden |= inner.name.startswith(_SCRATCH)
             return "" if hidden else inner.as_posix()
-        return "" if any(map(path.is_relative_to, self._elsewhere)) else str(path)
+        others = str(path) not in self._asked_for and any(map(path.is_relative_to, self._elsewhere))
+        return "" if others else str(path)
 
     def _is_asked_by_user(self, *, importing: bool) -> bool:
         """Whether code of the project is what asks, directly or through a library.
@@ -149,7 +160,7 @@ class Recorder:
 
         def watched(environment: Any, name: str) -> str:
             if self._is_asked_by_user(importing=True):
-                self._variables.add(name)
+                self._variables.add(os.fsdecode(name))  # `os.environb` asks in bytes
             value: str = ask(environment, name)
             return value
 

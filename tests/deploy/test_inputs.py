@@ -237,6 +237,7 @@ def test_a_flow_that_is_there_as_it_would_be_compiled_is_known_without(
         {"flowproject/fingerprint": "another"},
         {"flowproject/known": "{}"},
         {"flowproject/known": "7"},
+        {"flowproject/files": "somebody's own words"},
         {"flowproject/known": json.dumps({"file": "readingflow.py", "reads": {"x": 1}})},
     ],
 )
@@ -253,6 +254,7 @@ def test_anything_else_is_compiled(
     "more, parameter",
     [
         ('NOW = subprocess.run(["date"], capture_output=True, check=True).stdout', ""),
+        ('import sqlite3\nONE = sqlite3.connect(":memory:").execute("SELECT 1").fetchone()', ""),
         ("", 'day = Parameter("day", default=lambda _: str(date.today()))'),
     ],
 )
@@ -262,3 +264,15 @@ def test_what_nobody_can_compare_is_compiled_each_time(
     flow = FLOW.format(more=more, parameter=parameter)
     (place.root / "readingflow.py").write_text(flow)
     assert place.compile().inputs == ""
+
+
+def test_what_the_flows_own_code_reads_is_seen_wherever_it_lies(
+    place: Place, tmp_path: Path
+) -> None:
+    """Below the temporary folder as well, where libraries read what is nobody's business."""
+    (tmp_path / "told.txt").write_text("1")
+    more = f'ALSO = Path({str(tmp_path / "told.txt")!r}).read_text()\nb = os.environb[b"HOME"]'
+    (place.root / "readingflow.py").write_text(FLOW.format(more=more, parameter=""))
+    reads = place.compile().reads
+    assert str(tmp_path / "told.txt") in reads["files"]
+    assert "HOME" in reads["variables"]

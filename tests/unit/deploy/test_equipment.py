@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flowproject.config import Deploy, Project, parse_config
-from flowproject.deploy.equipment import check_equipment
+from flowproject.deploy.equipment import check_equipment, check_reach
 from flowproject.flowfiles import FlowFile, FlowStep
 
 PROJECT = Project.from_dict(
@@ -72,3 +72,20 @@ def test_an_image_that_is_said_to_have_everything_is_believed_and_told_what_that
 
 def test_a_flow_of_ones_own_needs_nothing_of_ours() -> None:
     assert told(Deploy(), flow(ours=False)) == []
+
+
+def test_what_only_this_machine_has_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "here.sql").write_text("SELECT * FROM 'data/*.csv'")
+    (tmp_path / "sql" / "there.sql").write_text("SELECT * FROM 's3://bucket/*.parquet'")
+    project = Project.from_dict(
+        parse_config(
+            'project_name = "p"\n[data]\ntype = "duckdb"\nquery = "here"\n[sensors.csv]\n'
+            '[sensors.parquet]\ndata = { query = "there" }\n'
+            '[sensors.folder]\ndata = { type = "files", path = "data/x" }\n'
+            '[sensors.lake]\ndata = { type = "s3", bucket = "b" }\n'
+        )
+    )
+    told = {one.subject: one.message for one in check_reach(project, tmp_path)}
+    assert told.keys() == {"sensor csv", "sensor folder"}
+    assert told["sensor folder"].startswith("watches the folder 'data/x', and a pod has only")
