@@ -221,8 +221,10 @@ class Argo:
         return self.controller.workflows(template)
 
     def publish(self, body: bytes) -> None:
-        """Post an event, as anybody may."""
-        request = urllib.request.Request(self.webhook, data=body, method="POST")  # noqa: S310
+        """Post an event, as anybody may. Without its type the real webhook reads it as a form."""
+        request = urllib.request.Request(  # noqa: S310
+            self.webhook, data=body, method="POST", headers={"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             assert answer.status == 200
 
