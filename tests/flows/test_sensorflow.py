@@ -231,7 +231,10 @@ def test_what_the_bus_refused_is_delivered_by_the_next_run_under_its_id(faults: 
         ("project_name = demo", "flowproject.toml, line 1, column 16: this is not TOML"),
         (CONFIG.replace("path", "paht"), "Did you mean 'path'?"),
         (CONFIG.replace('"files"', '"fils"'), "Did you mean 'files'?"),
-        (f'{CONFIG}cron_schedule = "0 5 x"', "cron_schedule = '0 5 x' is not a cron schedule: it has 3 fields"),
+        (
+            f'{CONFIG}cron_schedule = "0 5 x"',
+            "'0 5 x' is not a cron schedule: it has 3 fields",
+        ),
     ],
 )
 def test_a_broken_configuration_is_told_under_a_headline_and_no_run_starts(
