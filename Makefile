@@ -32,8 +32,9 @@ demo-snowflake: $(VENV)/.dev ## the same with Snowflake's tables, on a local emu
 dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, until Ctrl-C
 	@$(BIN)/flowproject dev $(ARGS)
 
+# Two files for a core: much of a test is waiting for a server or a child.
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 argo: $(VENV)/.dev build/argo ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \

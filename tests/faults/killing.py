@@ -179,9 +179,9 @@ def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, obj
     strike = {"die": die, "fail": fail_to_publish}[fault]
     hand_over = sending.publish
 
-    def struck(*arguments: Any) -> None:
+    def struck(*arguments: Any, **named: Any) -> None:
         if when == "after":
-            hand_over(*arguments)
+            hand_over(*arguments, **named)
         strike()
 
     hits = 0
