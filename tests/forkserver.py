@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import importlib.util
 import io
 import os
 import runpy
@@ -39,10 +40,15 @@ _LIBRARIES: Final = (
 """What does not ask the environment while it is imported."""
 
 _OURS: Final = (
-    *("metaflow.cli", "metaflow.runtime", "metaflow.plugins.cards.card_cli"),
+    *("metaflow.runtime", "metaflow.task", "metaflow.lint", "metaflow.cli_args"),
+    *("metaflow.packaging_sys", "metaflow.pylint_wrapper", "metaflow.plugins.cards.card_cli"),
     *("flowproject.cards", "flowproject.sensing", "flowproject.journal", "flowproject.flowfiles"),
 )
-"""What does: Metaflow reads its settings once, and flowproject imports Metaflow."""
+"""What does: Metaflow reads its settings once, and flowproject imports Metaflow.
+
+Not `metaflow.cli`: its commands get the parameters of the flow that is there when it is imported.
+And not `flowproject.baseflow`, which asks for the folder of the program that imports it.
+"""
 
 _READ_LATER: Final = ("METAFLOW_RUN_ID", "METAFLOW_INIT_", "METAFLOW_ARGO_EVENT_PAYLOAD_")
 _READ_WHEN_IMPORTED: Final = ("METAFLOW_", "HOME=", "PYTHONPATH=", "USER", "LOGNAME=", "SUDO_USER=")
@@ -131,6 +137,16 @@ def _send(line: socket.socket, body: bytes, files: list[int]) -> None:
     line.sendall(body)
 
 
+def _import_ours() -> None:
+    """Import parts of flowproject and not the package itself, which imports `BaseFlow`."""
+    if found := importlib.util.find_spec("flowproject"):
+        package = types.ModuleType("flowproject")
+        package.__path__ = found.submodule_search_locations or []
+        sys.modules["flowproject"] = package
+    _import(_OURS)
+    sys.modules.pop("flowproject", None)
+
+
 def _import(names: tuple[str, ...]) -> None:
     """Import what is installed of these; why another fails, its program will say itself."""
     for name in names:
@@ -191,7 +207,7 @@ class _Keeper:
 def _serve(control: socket.socket, first: _Order, program: Path) -> None:
     """Fork for each order of one environment, until there are no more and all have ended."""
     first.enter()
-    _import(_OURS)
+    _import_ours()
     running: dict[int, tuple[int, _Order]] = {}
     while control.fileno() >= 0 or running:
         lines = {order.line: ended for ended, (_, order) in running.items()}
@@ -307,9 +323,7 @@ def _run(words: list[str]) -> int:
 
 
 def _execute(words: list[str]) -> None:
-    main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins
-    sys.modules["__main__"] = main
+    main = sys.modules["__main__"]
     form, *rest = words
     if form == "-m":
         sys.argv = ["-m", *rest[1:]]
@@ -352,7 +366,16 @@ def _exit_code(told: object) -> int:
     return 1
 
 
+def _clear_main() -> types.ModuleType:
+    """The module that this is, out of the way of programs; Metaflow puts classes into theirs."""
+    this, empty = sys.modules["__main__"], types.ModuleType("__main__")
+    empty.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = empty
+    return this
+
+
 if __name__ == "__main__":
+    _THIS = _clear_main()
     _import(_LIBRARIES)
     if todo := _Keeper(Path(sys.argv[1]), int(sys.argv[2])).work():
         todo()

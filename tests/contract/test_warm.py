@@ -84,7 +84,7 @@ def test_it_is_told_what_to_run_in_every_way(folder: Path, words: tuple[str, ...
 
 
 def test_what_it_needs_is_there_already_and_what_it_starts_has_that_too(folder: Path) -> None:
-    ask = "import sys; print([one in sys.modules for one in ('pandas', 'metaflow.cli')])"
+    ask = "import sys; print([one in sys.modules for one in ('pandas', 'metaflow.task')])"
     start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ask!r}])"
     assert ends(python(), folder, "-c", start)[1] == "[True, True]\n"
 
