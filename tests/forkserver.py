@@ -51,7 +51,15 @@ And not `flowproject.baseflow`, which asks for the folder of the program that im
 """
 
 _READ_LATER: Final = ("METAFLOW_RUN_ID", "METAFLOW_INIT_", "METAFLOW_ARGO_EVENT_PAYLOAD_")
-_READ_WHEN_IMPORTED: Final = ("METAFLOW_", "HOME=", "PYTHONPATH=", "USER", "LOGNAME=", "SUDO_USER=")
+_READ_WHEN_IMPORTED: Final = (
+    "METAFLOW_",
+    "KUBECONFIG=",
+    "HOME=",
+    "PYTHONPATH=",
+    "USER",
+    "LOGNAME=",
+    "SUDO_USER=",
+)
 
 # ---------------------------------------------------------------------------- the kept processes
 
@@ -145,6 +153,8 @@ def _import_ours() -> None:
         sys.modules["flowproject"] = package
     _import(_OURS)
     sys.modules.pop("flowproject", None)
+    if clusters := sys.modules.get("kubernetes.config.kube_config"):
+        importlib.reload(clusters)  # it has asked for KUBECONFIG
 
 
 def _import(names: tuple[str, ...]) -> None:
