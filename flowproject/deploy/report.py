@@ -1,5 +1,6 @@
 """What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -86,7 +87,7 @@ def of_refusals(
 ) -> Report:
     """What to say when some flows don't compile, or break the contract in the ways of `broken`.
 
-    `with_` are the decorators that every step gets: a suspect when no flow compiles.
+    `with_` are the decorators that every step gets: a suspect when flows fail for one reason.
     """
     rows = [
         Row(flow=one.path.name, state="does not compile", what=one.reason)
@@ -95,9 +96,10 @@ def of_refusals(
         for one in compiled
     ]
     rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in broken]
-    reasons = {one.reason if isinstance(one, Refused) else "" for one in compiled}
-    shared = f"Every step of every flow gets {', '.join(map(repr, with_))}, by `with` or --with."
-    suspect = (shared,) if with_ and len(reasons) == 1 and reasons != {""} else ()
+    failed = [one for one in compiled if isinstance(one, Refused)]
+    reasons = Counter(one.reason.removeprefix(f"{one.path.name}: ") for one in failed)
+    told = f"Every step of every flow gets {', '.join(map(repr, with_))}, by `with` or --with."
+    suspect = (told,) if with_ and max(reasons.values(), default=0) >= min(2, len(compiled)) else ()
     return Report(
         project=project,
         target=target,
