@@ -257,7 +257,7 @@ def test_rows_settle_with_the_files_that_they_come_from(scene: Scene, folder: Pa
     seen = tick(scene)
     assert (seen.outcome, snapshot(scene.store)) == ("settling", before)
     assert "b.csv' was written 29 s ago; a change settles after 30 s" in seen.reason
-    assert tick(scene, force=True).outcome == "forced"
+    assert tick(scene, force=True).outcome == "changed"
     write(folder, "c.csv", "id,modified\n3,2026-05-31T23:59:59+00:00\n", age=30)
     write(folder, "b.csv", "id,modified\n2,2026-05-31T23:59:59+00:00\n", age=30)
     assert tick(scene).outcome == "changed"
