@@ -52,11 +52,11 @@ def check_statement(
 
 
 @contextmanager
-def explained(query: Query, ran: Query | None) -> Iterator[None]:
+def explained(query: Query, ran: Query, *, around: str = "") -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    `ran` is what DuckDB was given: the text of the file, or a translation of it; None if it is
-    something of ours around it, where a place would say nothing.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it. `around` is what
+    of ours stands before it.
     """
     import duckdb
 
@@ -65,10 +65,10 @@ def explained(query: Query, ran: Query | None) -> Iterator[None]:
     except duckdb.InterruptException:
         raise stopped() from None
     except duckdb.Error as error:
-        raise _failure(query, error, ran) from error
+        raise _failure(query, error, ran, around) from error
 
 
-def _failure(query: Query, error: "DuckDBError", ran: Query | None) -> FlowprojectError:
+def _failure(query: Query, error: "DuckDBError", ran: Query, around: str) -> FlowprojectError:
     import duckdb
 
     report = _report(error)
@@ -82,18 +82,22 @@ def _failure(query: Query, error: "DuckDBError", ran: Query | None) -> Flowproje
         return SourceError(what, where=query.file, fix=f"Install it once, where it runs: {install}")
     if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
         return SourceError(what, where=query.file, allowed=hint)
-    at = _place(query.text, ran.text, report) if ran else None
+    at = _place(query.text, ran.text, report, len(around.encode()))
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
 
 
-def _place(written: str, ran: str, report: Mapping[str, str]) -> int | None:
-    """Where in the file it is that DuckDB complains of; None if nobody can say."""
+def _place(written: str, ran: str, report: Mapping[str, str], before: int) -> int | None:
+    """Where in the file it is that DuckDB complains of; None if nobody can say.
+
+    `before` is how many bytes DuckDB was given before what ran.
+    """
     word: re.Match[str] | None
     if "position" in report:
         # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
-        at = len(ran.encode()[: int(report["position"])].decode(errors="ignore"))
+        counted = max(int(report["position"]) - before, 0)
+        at = len(ran.encode()[:counted].decode(errors="ignore"))
         if ran.replace("$", ":") == written.replace("$", ":"):
             return at
         word = _WORD.match(ran, at)
