@@ -174,7 +174,8 @@ def edges(kind: str) -> list[str]:
 
 
 def values(kind: str) -> Values:
-    return LEAVES[kind].map(lambda text: f"CAST({text} AS {kind})") | st.sampled_from(edges(kind))
+    likely = LEAVES[kind] | st.sampled_from(EDGES[kind]) if kind in EDGES else LEAVES[kind]
+    return likely.map(lambda text: f"CAST({text} AS {kind})")
 
 
 def nested(parts: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
