@@ -114,8 +114,9 @@ class Look:
         Raises:
             QueryError: if the columns changed beneath the query, and that is to be a failure.
         """
-        self._check_columns()
         waits = self._held.reason
+        if not waits:
+            self._check_columns()
         is_partly = bool(waits) and self.state is not self.seen
         decided = decide(
             self.known,
@@ -284,7 +285,8 @@ class Look:
         data = self.sensor.data
         hold = Hold(settle=getattr(data, "settle", 0.0), marker=getattr(data, "marker", ""))
         begun = self.begun or self.now
-        return hold_back(hold, self._whole, self.seen.items or {}, now=begun)
+        items = self.seen.items or {}
+        return hold_back(hold, self._whole, items, now=begun, written=self.seen.written)
 
     def _long(self) -> str:
         """What has waited for so long that somebody should look."""
