@@ -50,6 +50,12 @@ Not `metaflow.cli`: its commands get the parameters of the flow that is there wh
 And not `flowproject.baseflow`, which asks for the folder of the program that imports it.
 """
 
+_FOR_CLUSTERS: Final = (
+    *("metaflow.plugins.argo.argo_workflows", "flowproject.deploy.compiler"),
+    *("flowproject.deploy.deployment", "flowproject.cli.deploy"),
+)
+"""What deploys, where there is something to deploy to."""
+
 _READ_LATER: Final = ("METAFLOW_RUN_ID", "METAFLOW_INIT_", "METAFLOW_ARGO_EVENT_PAYLOAD_")
 _READ_WHEN_IMPORTED: Final = (
     "METAFLOW_",
@@ -151,7 +157,7 @@ def _import_ours() -> None:
         package = types.ModuleType("flowproject")
         package.__path__ = found.submodule_search_locations or []
         sys.modules["flowproject"] = package
-    _import(_OURS)
+    _import((*_OURS, *(_FOR_CLUSTERS if "KUBECONFIG" in os.environ else ())))
     sys.modules.pop("flowproject", None)
     if clusters := sys.modules.get("kubernetes.config.kube_config"):
         importlib.reload(clusters)  # it has asked for KUBECONFIG

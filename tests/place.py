@@ -53,7 +53,7 @@ class Place:
     interpreter: str = field(default_factory=python)
 
     def cold(self) -> "Place":
-        """The same place, whose processes are started as a user's are, by the interpreter itself."""
+        """The same place, whose processes the interpreter itself starts, as a user's."""
         return replace(self, interpreter=sys.executable)
 
     def start(
