@@ -154,9 +154,10 @@ def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, ke
     if key:
         assert (seen.outcome, seen.exit_code) == ("failed", 3)
         assert "The result has no column 'id', which `key` names" in seen.reason
+        assert 'Its columns: "id,v".' in seen.reason
     else:
         assert seen.reason.startswith(
-            "columns changed: id,v VARCHAR added, id BIGINT removed, v BIGINT removed; "
+            'columns changed: "id,v" VARCHAR added, id BIGINT removed, v BIGINT removed; '
         )
 
 
