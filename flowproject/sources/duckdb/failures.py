@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from flowproject.dialect import NO_TRANSLATION, NO_VALUE
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.secrecy import safe
 from flowproject.sources import stopped
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_statement", "explained"]
+__all__ = ["check_plan", "check_statement", "explained"]
 
+_REFUSAL: Final = re.compile(f"(?:{NO_TRANSLATION}|{NO_VALUE})([^'\"\\\\]+)")
+_NO_OVERLOAD: Final = re.compile(r"Macro snowflake_(\w+)\(\) does not support")
+_WORDS: Final = {
+    "add_days": "DATEADD",
+    "add_time": "DATEADD",
+    "trunc": "DATE_TRUNC",
+    "slice": "TIME_SLICE",
+}
 _EXTENSION: Final = re.compile(r"extension [\"']?(\w+)")
 _QUOTED: Final = re.compile(r'"[^"]+"')
 _WORD: Final = re.compile(r'"[^"]*"|[^\W\d]\w*')
@@ -51,6 +60,33 @@ def check_statement(
         )
 
 
+def check_plan(
+    connection: "DuckDBPyConnection", query: Query, text: str, params: Mapping[str, object]
+) -> None:
+    """Raise a QueryError if a translation meets types of which it would make something else.
+
+    DuckDB binds and plans the query, and runs nothing of it.
+    """
+    asked = Query(file=query.file, text=f"EXPLAIN {text}")
+    with explained(query, asked):  # places of errors are counted in what was asked
+        connection.execute(asked.text, dict(params) or None)
+    # The plan as it is, because an alias hides in words what stands behind it. Of one that DuckDB
+    # can't write down, a row is what finds out.
+    found = connection.execute("SELECT json_serialize_plan(?, optimize := true)", [text]).fetchone()
+    plan = str(found and found[0])
+    if f'"value":"{NO_TRANSLATION}' in plan:
+        raise _refused(query, plan)
+
+
+def _refused(query: Query, text: str) -> QueryError:
+    found = _REFUSAL.search(text)
+    return QueryError(
+        f"{query.file} can't be answered here as it is on Snowflake: "
+        f"{found[1] if found else 'a type has no translation'}",
+        fix="Write it in another way, or keep this query for the engine that it is written for",
+    )
+
+
 @contextmanager
 def explained(query: Query, ran: Query | None) -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
@@ -72,6 +108,13 @@ def _failure(query: Query, error: "DuckDBError", ran: Query | None) -> Flowproje
     import duckdb
 
     report = _report(error)
+    if macro := _NO_OVERLOAD.search(report["exception_message"]):
+        word = _WORDS.get(macro[1], macro[1].upper())
+        return _refused(
+            query, f"{NO_TRANSLATION}{word} has no translation for the types of its arguments"
+        )
+    if _REFUSAL.search(report["exception_message"]):
+        return _refused(query, report["exception_message"])
     what, _, more = report["exception_message"].partition("\n")
     what, hint = f"DuckDB: {safe(what)}", safe(more.partition("\n")[0])
     if extension := _EXTENSION.search(report["exception_message"]):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
-from flowproject.dialect import translate
+from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.secrecy import safe
 from flowproject.sources import Rows, stopped
-from flowproject.sources.duckdb.failures import check_statement, explained
+from flowproject.sources.duckdb.failures import check_plan, check_statement, explained
 from flowproject.sources.duckdb.values import casts, converted
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
@@ -47,10 +47,17 @@ class DuckDBSource:
     def check(self) -> None:
         """Raise a QueryError if the sensor's query is missing, does not parse or does not look.
 
-        No data is read and no database opened.
+        No data is read and no database opened, unless the query is translated: whether that has
+        the same meaning depends on the types of what it reads. Then it is planned, and not run,
+        where the database is there.
         """
         query = find_sensor_query(self._root, self._data.query)
         ran = self._translated(query)
+        if self._data.dialect and (self._root / self._data.database).exists():
+            with self._connected() as connection, explained(query, ran):
+                check_statement(connection, query, ran.text, ())
+                self._teach(connection, query, ran, {})
+            return
         with (
             _memory(str(self._root), os.getpid()).cursor() as connection,
             explained(query, ran),
@@ -102,6 +109,7 @@ class DuckDBSource:
         ran = self._bound(query, params)
         with self._connected() as connection, explained(query, ran):
             check_statement(connection, query, ran.text, params)
+            self._teach(connection, query, ran, params)
             # Not `execute`: what a cursor holds would be copied once more.
             result = connection.sql(ran.text, params=dict(params) or None)
             check_columns(self._names(result.columns), (), query.file)
@@ -137,6 +145,18 @@ class DuckDBSource:
         dialect = self._data.dialect
         return translate(query, read=dialect, write="duckdb") if dialect else query
 
+    def _teach(
+        self,
+        connection: "DuckDBPyConnection",
+        query: Query,
+        ran: Query,
+        params: Mapping[str, Any],
+    ) -> None:
+        """Give the connection what a translation needs; refuse one that would answer otherwise."""
+        if self._data.dialect:
+            connection.execute(macros(ran.text))
+            check_plan(connection, query, ran.text, params)
+
     def _names(self, columns: Sequence[str]) -> list[str]:
         """The columns' names as rows have them: those of a translation are as Snowflake's are."""
         return [folded(column) if self._data.dialect else column for column in columns]
@@ -151,6 +171,7 @@ class DuckDBSource:
         """The result as canonical rows, of which at most one is over the limit."""
         with self._connected() as connection, explained(query, ran):
             check_statement(connection, query, ran.text, params)
+            self._teach(connection, query, ran, params)
             connection.execute(ran.text, params or None)
             names = self._names([column[0] for column in connection.description])
             check_columns(names, key, query.file)
