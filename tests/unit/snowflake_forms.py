@@ -654,7 +654,7 @@ FORMS: Final[dict[str, list[tuple[str, Any]]]] = {
         ("PERCENT_RANK() OVER (ORDER BY x) AS r" + _KV + " ORDER BY r", [0, 0.5, 1]),
         ("CUME_DIST() OVER (ORDER BY x) AS r FROM VALUES (1), (2) AS t(x) ORDER BY r", [0.5, 1]),
         ("NTH_VALUE(x, 2) OVER (ORDER BY x) AS r" + _KV, [2, 2, 2]),
-        ("LAG(x) IGNORE NULLS OVER (ORDER BY i) AS r FROM VALUES (1, 5), (2, NULL), (3, 6) AS t(i, x)",
+        ("LAG(x) IGNORE NULLS OVER (ORDER BY i) FROM VALUES (1, 5), (2, NULL), (3, 6) AS t(i, x)",
          [None, 5, 5]),
         ("SUM(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS r" + _KV
          + " ORDER BY r", [1, 3, 6]),
