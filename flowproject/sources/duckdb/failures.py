@@ -69,11 +69,11 @@ def check_plan(
     """
     asked = Query(file=query.file, text=f"EXPLAIN {text}")
     with explained(query, asked):  # places of errors are counted in what was asked
-        connection.execute(asked.text, dict(params) or None)
+        connection.execute(asked.text, dict(params) or None).fetchall()
     # The plan as it is, because an alias hides in words what stands behind it. Of one that DuckDB
     # can't write down, a row is what finds out.
-    found = connection.execute("SELECT json_serialize_plan(?, optimize := true)", [text]).fetchone()
-    plan = str(found and found[0])
+    serialized = "SELECT json_serialize_plan(?, optimize := true)"
+    [(plan,)] = connection.execute(serialized, [text]).fetchall()
     if f'"value":"{NO_TRANSLATION}' in plan:
         raise _refused(query, plan)
 
