@@ -192,7 +192,7 @@ def _check_flow(
     for dependency in flow.dependencies:
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
-        elif not dependency.alias[:1].isalpha():
+        elif not dependency.is_evaluable:
             yield _error(
                 flow,
                 f"waits for event {dependency.event!r}, whose name does not begin with a letter: "
