@@ -267,7 +267,7 @@ EVENTS = [
     EventRow(
         what="a start that can't be passed on clears what waited",
         waits=("a", "b"),
-        sent=(("a", {"k": [1]}), ("b", {"k": "b1"}), ("b", {"k": "b2"}), ("a", {"k": "a2"})),
+        sent=(("a", {"k": [1, 2]}), ("b", {"k": "b1"}), ("b", {"k": "b2"}), ("a", {"k": "a2"})),
         started=({"a": '"a2"', "b": '"b2"'},),
         told="type=JSONType",
         source=f"processDependency in {TRIGGER}: clearAllDependencies after every action",
