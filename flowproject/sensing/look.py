@@ -23,6 +23,7 @@ from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
+from flowproject.secrecy import safe
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
@@ -225,7 +226,7 @@ class Look:
             trail=newest.trail if newest else [],
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
-            query=self.seen.query,
+            query=safe(self.seen.query),
             late=self._long(),
         )
 
@@ -258,7 +259,7 @@ class Look:
             trail=self._trail(),
             earlier=self.head.entry.recent if self.head.entry else [],
             cost=self.state.cost.to_json(),
-            query=self.state.query,
+            query=safe(self.state.query),
             columns={**self.state.columns},
             columns_change=self.columns_change.to_json(),
             memo=self.state.memo,
