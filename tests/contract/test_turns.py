@@ -125,7 +125,7 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
     seen = world.later(1000)
     assert (turns(bus), seen.undelivered, seen.late) == ([2], "", "")
     assert seen.queued == (
-        "LedgerFlow takes changes in order, and changes 3 and 4 wait behind change 2, which "
+        "LedgerFlow takes changes in order, and changes 3 to 4 wait behind change 2, which "
         "LedgerFlow/7 took and has not ended. If that run failed, resume it, or `flowproject "
         "replay files/2`, or let the next ones pass: `flowproject skip files/2`"
     )
@@ -134,7 +134,7 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
         str(one.render()) for one in sensor_card([seen.to_json()])
     )
     assert sensing.waiting_in_order(world.scene) == [f"Sensor 'files': {seen.queued}"]
-    assert told(world, 2).in_words == "delivered, 3 and 4 wait for its end"
+    assert told(world, 2).in_words == "delivered, 3 to 4 wait for its end"
     assert told(world, 3).in_words == "sent, awaits LedgerFlow (in its turn, behind change 2)"
     assert "LedgerFlow takes changes in order, and is at change 2" in "\n".join(
         chain_lines(told(world, 4))
@@ -220,7 +220,9 @@ def test_a_turn_for_which_no_run_starts_is_told_again_late_and_given_up(
     late = world.later(2)
     assert turns(bus) == [2, 2]
     assert late.late.startswith("no run of LedgerFlow has started for change 2, although it was")
-    assert told(world, 2).in_words == "sent, awaits LedgerFlow (whose turn it is)"
+    assert told(world, 2).in_words == (
+        "sent, awaits LedgerFlow (whose turn it is), 3 waits for its end"
+    )
     given_up = world.later(31)
     assert "Change 2 was sent 2 times" in given_up.undelivered
     assert "LedgerFlow has not started" in given_up.undelivered

@@ -18,7 +18,10 @@ STUCK: Final = "a change has had no turn, and nothing is left to do"
 
 @dataclass(frozen=True, kw_only=True)
 class InOrder:
-    """How it is done: the next has its turn when the last is over, and ticks see to it as well."""
+    """How it is done: the next has its turn when the last is over, and ticks see to it as well.
+
+    Without `ticks_tell` they tell the first turn only, and leave the rest to the runs.
+    """
 
     waits: bool = True
     over_when_done: bool = True
@@ -148,7 +151,8 @@ def _steps(state: State, rules: InOrder, world: World) -> Iterator[_Step]:
         yield from _run(_without(state, run), run, rules)
     ticks = sum(one.at != "run looks" for one in state.tellers)
     seen = _all_known(state)
-    if rules.ticks_tell and ticks < world.ticks and _untold(seen, rules, world):
+    tells = rules.ticks_tell or not any(state.told)
+    if tells and ticks < world.ticks and _untold(seen, rules, world):
         yield "a tick looks", _looked(seen, rules, world)
     for teller in dict.fromkeys(state.tellers):
         yield from _teller(state, teller, rules, world)

@@ -54,6 +54,6 @@ def test_without_a_bus_the_next_tick_tells(
 def test_what_is_skipped_twice_or_has_no_turn_is_refused(flowproject: Any, waiting: Any) -> None:
     assert flowproject("skip", "days/2").code == 0
     answer = flowproject("skip", "days/2")
-    assert answer.code == 9
+    assert answer.code == 64
     assert "No flow has a turn for change 2 of sensor 'days' that is to end" in answer.err
     assert len(waiting.payloads) > 0
