@@ -116,10 +116,22 @@ class Held:
     oldest: dt.datetime | None = None
 
 
-def hold_back(hold: Hold, difference: Difference, seen: Items, *, now: dt.datetime) -> Held:
-    """Which of the items that arrived must wait, and why: the others need not wait for them."""
+def hold_back(
+    hold: Hold,
+    difference: Difference,
+    seen: Items,
+    *,
+    now: dt.datetime,
+    written: Item | None = None,
+) -> Held:
+    """Which of the items that arrived must wait, and why: the others need not wait for them.
+
+    If they are rows of files of which `written` was written last, they wait for it together.
+    """
     if not hold.marker and not hold.settle:
         return Held()
+    if written is not None:
+        return Held(reason=_is_fresh(written, hold.settle, now))
     waits = _marker_lacks(hold.marker, seen)
     arrived = chain(((None, new) for new in difference.added), difference.modified)
     held: dict[str, Item | None] = {}

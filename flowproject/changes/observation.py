@@ -135,7 +135,8 @@ class Observation:
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
-    are those of a result that is compared as a whole.
+    are those of a result that is compared as a whole. `written` is the file that was written last,
+    of those behind a query's result, with when it was; None where the items say it of themselves.
     """
 
     value: Json
@@ -147,6 +148,7 @@ class Observation:
     note: str = ""
     memo: Memo = field(default_factory=dict)
     columns: tuple[str, ...] = field(default=(), compare=False)  # the same in any order
+    written: Item | None = field(default=None, compare=False)
 
 
 def fingerprint_value(value: Json) -> str:

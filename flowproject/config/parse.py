@@ -23,6 +23,7 @@ __all__ = ["DEFAULT_SENSOR", "check", "parse"]
 
 DEFAULT_SENSOR: Final = "data"
 _ADD_DATA: Final = 'Add a section [data] with, for example, type = "files" and path = "data".'
+_SERVICES: Final = ("notify_slack", "notify_pager_duty", "notify_incident_io")
 _ONE_OF_TYPES: Final = f"Use one of: {', '.join(DATA_TYPES)}."
 
 
@@ -90,6 +91,13 @@ def _deploy(section: Section) -> dict[str, Any]:
         section.report(
             f"{section.header} notify_incident_io needs notify_incident_io_source, the identifier "
             "of an alert source. Add it: Incident.io shows it with the source."
+        )
+    services = [name for name in _SERVICES if values.get(name)]
+    if services and values.get("notify_on") == ():
+        section.refuse(
+            "notify_on",
+            f"names no end of a run, so {', '.join(services)} would never hear of one. Name "
+            '"error" or "success", or take both keys out.',
         )
     return values
 

@@ -253,7 +253,8 @@ class Look:
         data = self.sensor.data
         hold = Hold(settle=getattr(data, "settle", 0.0), marker=getattr(data, "marker", ""))
         begun = self.begun or self.now
-        return hold_back(hold, self._whole, self.seen.items or {}, now=begun)
+        items = self.seen.items or {}
+        return hold_back(hold, self._whole, items, now=begun, written=self.seen.written)
 
     def _long(self) -> str:
         """What has waited for so long that somebody should look."""

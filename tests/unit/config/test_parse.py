@@ -28,7 +28,7 @@ DUCKDB = NAME + '[data]\ntype = "duckdb"\nquery = "sensor"\n'
 FILES = NAME + '[data]\ntype = "files"\npath = "data"\n'
 S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
-DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, row_limit."
+DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, settle, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
 POLICY = (
     "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, "
@@ -136,9 +136,9 @@ ONE_PROBLEM = [
         f"[data] querry = 1 is not a key here. {DUCKDB_KEYS} Did you mean 'query'?",
     ),
     (
-        DUCKDB + "settle = 1\n",
+        DUCKDB + "marker = 1\n",
         (
-            f"[data] settle = 1 is not a key here. {DUCKDB_KEYS} "
+            f"[data] marker = 1 is not a key here. {DUCKDB_KEYS} "
             "It belongs to type = 'files' or 's3' or 'azure' or 'gcs'."
         ),
     ),
@@ -557,7 +557,7 @@ def test_each_sensors_data_is_laid_over_data() -> None:
     assert found == {
         "plain": FilesData(path="data", settle=30.0, marker="_DONE"),
         "other": FilesData(path="elsewhere", settle=30.0),
-        "sql": DuckDBData(query="q"),
+        "sql": DuckDBData(query="q", settle=30.0),
     }
 
 
