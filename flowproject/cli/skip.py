@@ -50,7 +50,7 @@ def skip(
                 f"{turn.flow} was told of the next one, change {turn.event.mark.seq}."
                 for turn in skipped.next
             ),
-            *([] if skipped.next else ["What is next, the next tick tells."]),
+            *([] if skipped.next else ["The next one, if there is one, is told by the next tick."]),
             *([f"For now it could not be told: {skipped.problem}"] if skipped.problem else []),
         ]
     )

@@ -47,7 +47,10 @@ def test_without_a_bus_the_next_tick_tells(
 ) -> None:
     monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)
     before = len(waiting.payloads)
-    assert "What is next, the next tick tells." in flowproject("skip", "days/2").out
+    assert (
+        "The next one, if there is one, is told by the next tick."
+        in flowproject("skip", "days/2").out
+    )
     assert len(waiting.payloads) == before
 
 
