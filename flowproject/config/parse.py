@@ -76,7 +76,7 @@ def _project(top: Section) -> dict[str, Any]:
         cadence, sensors = _cadence(sensor, many), _sensors(many, base)
     else:
         cadence = sensor.values(keys_of(Sensor) | keys_of(Schedule))
-        sensors = [_only_sensor(top, cadence, base)]
+        sensors = [_only_sensor(top, sensor, cadence, base)]
     return values | {
         "data": base and _blank(base) | base.values,
         "sensor": cadence,
@@ -102,12 +102,16 @@ def _deploy(section: Section) -> dict[str, Any]:
     return values
 
 
-def _only_sensor(top: Section, values: dict[str, Any], base: _Source | None) -> dict[str, Any]:
+def _only_sensor(
+    top: Section, sensor: Section, values: dict[str, Any], base: _Source | None
+) -> dict[str, Any]:
     """The sensor of a file without `[sensors.NAME]`: `[data]` and what `[sensor]` says about it."""
     if base is None:
         top.report(f"[data] is missing: nothing says what to look at. {_ADD_DATA}")
         return _sensor(DEFAULT_SENSOR, values, {})
-    return _sensor(values.get("name", DEFAULT_SENSOR), values, _complete(base, None))
+    data = _complete(base, None)
+    _refuse_columns_of_files(sensor, data)
+    return _sensor(values.get("name", DEFAULT_SENSOR), values, data)
 
 
 def _cadence(sensor: Section, many: Section) -> dict[str, Any]:
@@ -136,7 +140,9 @@ def _sensors(many: Section, base: _Source | None) -> list[dict[str, Any]]:
             many.report(f"{many.header} {name!r} as the name of a sensor {error}")
         section = many.inside(name)
         values = section.values(keys, beside=("data",))
-        sensors.append(_sensor(name, values, _laid_over(section, base)))
+        data = _laid_over(section, base)
+        _refuse_columns_of_files(section, data)
+        sensors.append(_sensor(name, values, data))
     _refuse_shared_events(many, sensors)
     return sensors
 
@@ -209,6 +215,17 @@ def _refuse_marker_of_one_file(own: _Source, values: Mapping[str, Any]) -> None:
             f"{own.section.header} marker = {values['marker']!r} can never be met with "
             f"check_mode = {mode!r}, which watches {watched}. Remove marker, or watch the folder "
             'with check_mode = "files_metadata".'
+        )
+
+
+def _refuse_columns_of_files(sensor: Section, data: Mapping[str, Any]) -> None:
+    """Report what is said of columns where there are none."""
+    kind = data.get("type")
+    if kind and not sensor.unset("schema_change") and "query" not in _data_keys(kind):
+        queried = ", ".join(repr(name) for name in DATA_TYPES if "query" in _data_keys(name))
+        sensor.report(
+            f"{sensor.header} schema_change says what it means if the columns of a query's result "
+            f"change, and type = {kind!r} has no query. Remove it; it is for {queried}."
         )
 
 

@@ -74,14 +74,16 @@ def check_statement(
 @contextmanager
 def explained(
     query: Query,
-    ran: Query | None,
+    ran: Query,
     culprit: Callable[["DuckDBError", str], str] | None = None,
+    *,
+    around: str = "",
 ) -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    `ran` is what DuckDB was given: the text of the file, or a translation of it; None if it is
-    something of ours around it, where a place would say nothing. `culprit` finds out which of the
-    files that the query reads is at fault, if the message names none.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it. `culprit` finds
+    out which of the files that the query reads is at fault, if the message names none. `around` is
+    what of ours stands before the query.
     """
     import duckdb
 
@@ -91,7 +93,8 @@ def explained(
         raise stopped() from None
     except duckdb.Error as error:
         message = report(error)["exception_message"]
-        raise _failure(query, error, ran, culprit(error, message) if culprit else "") from error
+        at = _place(query.text, ran.text, report(error), len(around.encode()))
+        raise _failure(query, error, at, culprit(error, message) if culprit else "") from error
 
 
 def told(message: str) -> tuple[str, str]:
@@ -121,9 +124,7 @@ def _in_one_line(text: str) -> str:
     return " ".join(text.split())[:_MOST_CHARACTERS]
 
 
-def _failure(
-    query: Query, error: "DuckDBError", ran: Query | None, culprit: str
-) -> FlowprojectError:
+def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -> FlowprojectError:
     import duckdb
 
     found = report(error)
@@ -133,7 +134,6 @@ def _failure(
         return _without_extension(query, extension)
     if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
         return SourceError(what, where=query.file, allowed=hint)
-    at = _place(query.text, ran.text, found) if ran else None
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
@@ -181,12 +181,16 @@ def _without_extension(query: Query, extension: str) -> SourceError:
     )
 
 
-def _place(written: str, ran: str, report: Mapping[str, str]) -> int | None:
-    """Where in the file it is that DuckDB complains of; None if nobody can say."""
+def _place(written: str, ran: str, report: Mapping[str, str], before: int) -> int | None:
+    """Where in the file it is that DuckDB complains of; None if nobody can say.
+
+    `before` is how many bytes DuckDB was given before what ran.
+    """
     word: re.Match[str] | None
     if "position" in report:
         # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
-        at = len(ran.encode()[: int(report["position"])].decode(errors="ignore"))
+        counted = max(int(report["position"]) - before, 0)
+        at = len(ran.encode()[:counted].decode(errors="ignore"))
         if ran.replace("$", ":") == written.replace("$", ":"):
             return at
         word = _WORD.match(ran, at)

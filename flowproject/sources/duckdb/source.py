@@ -25,7 +25,7 @@ from flowproject.sources.duckdb.failures import (
     with_extensions,
 )
 from flowproject.sources.duckdb.reach import Reach
-from flowproject.sources.duckdb.values import casts, converted
+from flowproject.sources.duckdb.values import casts, converted, described
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
 from flowproject.tables.arrow import table
@@ -78,11 +78,20 @@ class DuckDBSource:
         query = find_sensor_query(self._root, self._data.query)
         key, limit = self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
-        rows, written = self._rows(query, self._translated(query), {}, key=key, limit=limit)
+        (rows, columns), written = self._rows(
+            query, self._translated(query), {}, key=key, limit=limit
+        )
         self._check_limit(len(rows), query)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
-        return replace(seen, cost=cost, query=query.text, note=self._note, written=written)
+        return replace(
+            seen,
+            cost=cost,
+            query=query.text,
+            note=self._note,
+            columns=columns,
+            written=written,
+        )
 
     def progress(self) -> None:
         """Nothing: a query does not say how far it is."""
@@ -96,7 +105,7 @@ class DuckDBSource:
         """
         query = find_query(self._root, name)
         ran = self._bound(query, params)
-        rows, _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
+        (rows, _), _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
         self._check_limit(len(rows), query)
         return rows
 
@@ -160,28 +169,40 @@ class DuckDBSource:
 
     def _rows(
         self, query: Query, ran: Query, params: dict[str, Any], *, key: Sequence[str], limit: int
-    ) -> tuple[Rows, Item]:
-        """The result as canonical rows, of which at most one is over the limit.
+    ) -> tuple[tuple[Rows, dict[str, str]], Item]:
+        """The result as canonical rows, of which at most one is over the limit, and its columns.
 
         And which of the files behind it was written last.
         """
 
-        def look(connection: "DuckDBPyConnection", files: Files) -> Rows:
-            with_extensions(connection, lambda: connection.execute(ran.text, params or None))
-            names = self._names([column[0] for column in connection.description])
+        def look(connection: "DuckDBPyConnection", files: Files) -> tuple[Rows, dict[str, str]]:
+            names, types = with_extensions(
+                connection, lambda: self._columns(connection, ran.text, params)
+            )
             check_columns(names, key, query.file)
-            kinds = dict(zip(names, (column[1] for column in connection.description), strict=True))
-            projection = casts(kinds)
-            if projection:
-                # Asked anew: of such values only the engine can say exactly what they are.
-                connection.abort()
-                text = f"SELECT {projection} FROM ({statement(ran.text)}\n)"  # noqa: S608  # SQL is the input
-                with explained(query, None, files.culprit):
-                    connection.execute(text, params or None)
-                    return self._fetched(connection, kinds, limit)
-            return self._fetched(connection, kinds, limit)
+            kinds = dict(zip(names, types, strict=True))
+            text, around = ran.text, ""
+            if projection := casts(kinds):
+                around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
+                text = f"{around}{statement(ran.text)}\n)"
+            with explained(query, ran, files.culprit, around=around):
+                connection.execute(text, params or None)
+                return self._fetched(connection, kinds, limit), described(kinds)
 
         return self._looked(query, ran, params, look)
+
+    def _columns(
+        self, connection: "DuckDBPyConnection", text: str, params: dict[str, Any]
+    ) -> "tuple[list[str], list[DuckDBPyType]]":
+        """The names and types of a result, which decide how it is fetched; the query is not run."""
+        import duckdb
+
+        try:
+            bound = connection.sql(text, params=params or None)
+        except duckdb.Error:
+            connection.execute(text, params or None)  # which says as well where in the text
+            raise
+        return self._names(bound.columns), bound.types
 
     def _looked(
         self,

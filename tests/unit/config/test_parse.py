@@ -31,8 +31,8 @@ SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
 DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, settle, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
 POLICY = (
-    "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, "
-    "max_events_per_hour"
+    "event_name, payload_key, first, schema_change, timeout, receipt_timeout, max_attempts, "
+    "coalesce, max_events_per_hour"
 )
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
 OWN_KEYS = f"Use one of: data, {POLICY}."
@@ -687,3 +687,10 @@ def test_a_choice_of_several_is_kept_once_each_in_its_order() -> None:
     [sensor] = project(S3 + 'ignore = ["size", "etag", "size"]\n').sensors.values()
     assert isinstance(sensor.data, S3Data)
     assert sensor.data.ignore == ("size", "etag")
+
+
+@pytest.mark.parametrize("place", ["[sensor]", "[sensors.a]"])
+def test_columns_are_a_matter_of_queries(place: str):
+    text = f'{FILES}{place}\nschema_change = "fail"\n'
+    with pytest.raises(ConfigError, match=r"type = 'files' has no query.*'duckdb', 'snowflake'"):
+        parse_config(text)
