@@ -90,7 +90,8 @@ class Look:
         if same or self.seen.items is None:
             return Difference()
         is_edited = self.known is not None and self.known.definition != self._definition()
-        return compare(self._before[0], self.seen, None if is_edited else self.columns_change)
+        key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
+        return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
 
     @once
     def columns_change(self) -> ColumnsChange:
