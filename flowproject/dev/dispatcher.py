@@ -311,7 +311,11 @@ class Dispatcher:
                     total=tick.get("total"),
                     value=tick.get("value"),
                     trouble=str(
-                        tick.get("undelivered") or tick.get("held") or tick.get("late") or ""
+                        tick.get("undelivered")
+                        or tick.get("held")
+                        or tick.get("late")
+                        or tick.get("queued")
+                        or ""
                     ),
                 )
             )

@@ -12,6 +12,7 @@ from typing import Final
 from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
 from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.errors import closest
+from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile
 
 __all__ = [
@@ -85,6 +86,9 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
 def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
     """Why an event that no flow waits for starts nothing."""
     names = sorted({d.event for flow in flows for d in flow.dependencies})
+    in_order = [flow.name for flow in flows if turn_event(event.name, flow.name) in names]
+    if in_order:
+        return f"{', '.join(in_order)} takes changes in order, and is told when it is its turn"
     if not names:
         return "no flow of this project waits for events"
     return " ".join(part for part in ("no flow waits for it.", closest(event.name, names)) if part)
