@@ -97,6 +97,7 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         undelivered=left.reason,
         held=left.held,
         late="; ".join(dict.fromkeys(filter(None, (seen.late, left.late)))),
+        queued=left.queued,
         abandoned="\n".join(filter(None, (seen.abandoned, left.abandoned))),
     )
 
@@ -132,6 +133,7 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
         undelivered=left.reason,
         held=left.held,
         late="; ".join(filter(None, (seen.late, left.late))),
+        queued=left.queued,
         abandoned="\n".join([*filter(None, [left.abandoned]), *_forsaken(scene, left.head)]),
     )
 

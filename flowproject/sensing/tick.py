@@ -22,8 +22,9 @@ class Tick:
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `history` are the newest entries of the journal, as `recall` tells them, `pending` is
     how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
-    are held back, `late` what the bus has and no run has started for in time, `undelivered` why
-    something could not be delivered, `abandoned` what nobody will deliver any more, which no other
+    are held back, `late` what the bus has and no run has started for in time, `queued` what waits
+    for its turn with a flow that takes changes in order, `undelivered` why something could not be
+    delivered, `abandoned` what nobody will deliver any more, which no other
     tick says again, and `exit_code` the kind of failure.
     """
 
@@ -48,6 +49,7 @@ class Tick:
     pending: int = 0
     held: str = ""
     late: str = ""
+    queued: str = ""
     undelivered: str = ""
     abandoned: str = ""
     exit_code: int = 0
@@ -59,7 +61,7 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
-        return "; ".join(filter(None, (self._handed_over, self.late, self.abandoned)))
+        return "; ".join(filter(None, (self._handed_over, self.queued, self.late, self.abandoned)))
 
     @property
     def _handed_over(self) -> str:
