@@ -24,7 +24,8 @@ class Tick:
     how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
     are held back, `late` what the bus has and no run has started for in time, `undelivered` why
     something could not be delivered, `abandoned` what nobody will deliver any more, which no other
-    tick says again, and `exit_code` the kind of failure.
+    tick says again, `overdue` what has had to wait for so long that the tick is to fail for it, and
+    `exit_code` the kind of failure.
     """
 
     sensor: str
@@ -49,6 +50,7 @@ class Tick:
     late: str = ""
     undelivered: str = ""
     abandoned: str = ""
+    overdue: str = ""
     exit_code: int = 0
 
     def to_json(self) -> dict[str, Json]:
@@ -58,7 +60,7 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
-        return "; ".join(filter(None, (self._handed_over, self.late, self.abandoned)))
+        return "; ".join(filter(None, (self._handed_over, self.late, self.overdue, self.abandoned)))
 
     @property
     def _handed_over(self) -> str:

@@ -432,7 +432,8 @@ def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name
     bus.answer = lambda _: 400
     world.change()
     world.change()
-    renamed = replace(world, sensor=replace(world.sensor, name="days"))
+    edited = FilesData(path="data", include=("*",))
+    renamed = replace(world, sensor=replace(world.sensor, name="days", data=edited))
     told = renamed.tick()
     assert "No sensor is called 'files' any more, and changes 2 to 3" in told.abandoned
     assert "`flowproject reset files`" in told.delivery
