@@ -168,7 +168,7 @@ class _ClaimsAfterWork(Ours):
 
 
 MUTANTS: Final = (
-    Mutant(name="mark before publish", patch=_marks_before_it_publishes),
+    Mutant(name="mark before publish", patch=_marks_before_it_publishes, plot=""),
     Mutant(name="no claim", patch=_claims_nothing),
     Mutant(name="claim after work", patch=nullcontext, make=_ClaimsAfterWork),
     Mutant(name="overwrite instead of create", patch=_overwrites),

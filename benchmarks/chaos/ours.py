@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from benchmarks.chaos.books import Books
-from benchmarks.chaos.faults import FOLDERS, SETTLES
+from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES
 from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.story import BOTH_FLOW, DEAF_FLOW, OTHER, SENSOR, Start, Story, sensor_of
 from benchmarks.chaos.world import MARKER
@@ -136,6 +136,8 @@ class Ours:
         self._last = {seen.sensor: seen for seen in ticks}
         for seen in ticks:
             gone = {int(seq) for seq in re.findall(r"Change (\d+) was sent to", seen.abandoned)}
+            if "does not listen any more" in seen.undelivered:
+                self._told |= self._undelivered(seen.sensor)
             self._told |= gone if self._has_failed else set()
             self._abandoned |= gone
 
@@ -313,8 +315,8 @@ class Ours:
         found: list[str] = []
         finished: set[str] = set()
         for before, after in pairwise(entries):
-            # A first look under another name, which was taken before the journal was moved there.
-            follows = before.outcome == "baseline" and before.recorded_at > after.recorded_at
+            # It may be a first look under the new name, which was taken before the move.
+            follows = before.outcome == "baseline" and self._story.plot == NEW_NAME
             same = after.previous_fingerprint == before.fingerprint
             if not (follows or same) or after.seq != before.seq + 1:
                 books.wrong("unrecorded", f"change {after.seq} does not follow from {before.seq}")

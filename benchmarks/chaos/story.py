@@ -140,7 +140,8 @@ class Story:
     """One round. All of it follows from `seed`, and from its plot (None: drawn from the seed).
 
     `sensor` is what the first sensor is called now, and `hearing` are the flows that the bus
-    starts, with the sensors that each waits for. `ticks_killed` is how many ticks died.
+    starts, with the sensors that each waits for. `ticks_killed` is how many ticks died since one of
+    them was renamed or removed.
     """
 
     seed: int
@@ -238,23 +239,32 @@ class Story:
         self.faults.injected[CROWD] += 1
 
     def _upheave(self) -> None:
-        """Rename or remove what this round is about, in peace but for what is on its way."""
+        """Rename or remove what this round is about."""
         if self.plot not in {NEW_FLOW, GONE_FLOW, NEW_NAME}:
             return
         if self.plot == NEW_NAME:
             self._rename()
         else:
             new = (_NEW_FLOW,) * (self.plot == NEW_FLOW)
-            self.listeners = (FLOWS[0], *new)
-            self.hearing = dict.fromkeys(self.listeners, (SENSOR,))
+            self.hearing = dict.fromkeys((FLOWS[0], *new), (SENSOR,))
+            # A deployment tells the cluster first, and the journal last.
+            self.world.change()
+            self._tick("a tick during the deployment")
+            self.turns.run()
+            self.listeners = tuple(self.hearing)
         self.faults.injected[str(self.plot)] += 1
+        self.ticks_killed = 0
         self.system.deploy()
 
     def _rename(self) -> None:
-        """Have a person move the journal, as often as it takes, while both names tick."""
+        """Have a person move the journal, as often as it takes, while both names tick.
+
+        Under the new name nothing may be recorded before: so the last change comes first.
+        """
         self.faults.peace = True
         self._tick("the last tick before")
         self.turns.run()
+        self.world.change()
         for attempt in itertools.count():
             done: list[bool] = []
             self.faults.peace = attempt >= _MOST_KILLED_MOVES
@@ -406,15 +416,18 @@ class Story:
         kept, self._kept = self._kept, []
         for flow, event in kept:
             if self.dice.random() < 1 / 2:
-                self._start(flow, event)
+                self._start(flow, event, is_late=True)
             else:
                 self._kept.append((flow, event))
 
-    def _start(self, flow: str, event: Event) -> None:
-        """Start a flow, if it has all that it waits for; one that is gone starts no more."""
+    def _start(self, flow: str, event: Event, *, is_late: bool = False) -> None:
+        """Start a flow, if it has all that it waits for.
+
+        A run that `is_late` has been made before its flow or its sensor had another name.
+        """
         sensor, waits = self._told_of(event), self.hearing.get(flow, ())
-        if sensor not in waits:
-            return
+        if is_late and sensor not in waits:
+            waits = (sensor,)
         held = self._held[flow]
         held.pop(sensor, None)
         held[sensor] = event

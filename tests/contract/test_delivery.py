@@ -426,6 +426,26 @@ def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
     assert sensing.find_change(world.scene, "files/2").chain.in_words == "delivered"
 
 
+def test_a_listener_that_is_gone_is_named_beside_one_that_never_starts(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("OldFlow", "Deaf")
+    world.change()
+    world.listen("NewFlow", "Deaf")
+    told = world.later(16)
+    assert "Deaf has not started for it; nor has OldFlow, which does not listen" in told.undelivered
+    lost = sensing.find_change(world.scene, "files/2")
+    assert lost.chain.in_words == (
+        "undelivered, Deaf has not started and OldFlow does not listen any more"
+    )
+    sensing.replay(world.scene, lost, by="a person")
+    for flow in ("NewFlow", "Deaf"):
+        world.take(bus.payloads[-1], flow)
+    assert world.later(1).undelivered == ""
+    assert world.journal.head().unsettled == ()
+
+
 def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name(
     world: World, bus: Bus
 ) -> None:
