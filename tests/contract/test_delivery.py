@@ -272,6 +272,30 @@ def test_when_all_have_changed_a_lost_half_is_sent_again_the_older_one_first(
     assert len(sent(bus)) == 4
 
 
+def test_to_replay_what_a_flow_of_several_sensors_lacks_runs_no_other_again(
+    world: World, rates: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("JoinFlow", "StarterFlow", waits=JOIN)
+    world.change()
+    world.take(bus.payloads[0])
+    scene = replace(
+        world.scene,
+        project=replace(
+            world.scene.project, sensors={"files": world.sensor, "rates": rates.sensor}
+        ),
+    )
+    rates.now = world.now = world.now + MINUTE
+    rates.change()
+    undelivered, _ = both_later(world, rates, 40)
+    assert "JoinFlow has not started" in undelivered
+    lost = sensing.find_change(scene, "files/2")
+    assert sensing.replay(scene, lost, by="a person").attempt == 1
+    rates.take(bus.payloads[1], "JoinFlow")
+    lost = sensing.find_change(scene, "files/2")
+    assert sensing.replay(scene, lost, by="a person").attempt == 2, "it waits for the other"
+
+
 def test_who_never_starts_though_all_have_changed_is_named_by_each(
     world: World, rates: World, bus: Bus
 ) -> None:
