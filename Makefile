@@ -36,7 +36,8 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-argo: $(VENV)/.dev build/argo ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
+argo: ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
+	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/.dev build/argo
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
 	  --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
 
@@ -115,12 +116,13 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	  touch $@; \
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
 
-# The cluster of `make argo`, from released modules at the versions of go.mod.
+# The cluster of `make argo`, from released modules at the versions of go.mod. Compiling 2,500 packages
+# is most of what it costs, so nothing is optimized, and no compiler of C takes part.
 build/argo: $(wildcard tests/argo/*.go) tests/argo/go.mod tests/argo/go.sum
 	@command -v go >/dev/null || { echo "make argo needs Go 1.26 or newer, which is not installed" \
 	  "(https://go.dev/doc/install). make test needs none, and emulates the cluster." >&2; exit 1; }
 	@echo "Building $@ (once, in some minutes)"
-	@cd tests/argo && go build -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@cd tests/argo && CGO_ENABLED=0 go build -gcflags "all=-N -l" -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
 $(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml

@@ -143,6 +143,15 @@ class Change:
             return {}
 
     @property
+    def columns(self) -> dict[str, Json]:
+        """What happened to the columns of a query's result; empty if they are as they were.
+
+        By kind and name: `added` and `removed` with the type of each column, `modified` with its
+        `old` and its `new` type.
+        """
+        return dict(self._small(self._event.get("columns", {}), "columns_change"))  # type: ignore[arg-type]  # it is an object
+
+    @property
     def recorded_at(self) -> str:
         """When a tick recorded it, in UTC (ISO 8601); empty if its event does not say so."""
         return str(self._event.get("recorded_at", ""))

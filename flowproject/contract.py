@@ -110,7 +110,8 @@ def foreign_events(flow: FlowFile) -> tuple[str, ...]:
 def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
     """What holds and what does not between the events of sensors and the triggers of flows."""
     sent = _sent(project, flows)
-    findings = [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
+    findings = [*_check_names(flows)]
+    findings += [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
     findings += [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
     if not any(event.event in sent for flow in flows for event in flow.dependencies):
         findings.append(
@@ -122,6 +123,18 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
             )
         )
     return findings
+
+
+def _check_names(flows: Sequence[FlowFile]) -> Iterator[Finding]:
+    files: dict[str, str] = {}
+    for flow in flows:
+        other = files.setdefault(flow.name, flow.path.name)
+        if other != flow.path.name:
+            yield _error(
+                flow,
+                f"is defined in {other}, too. Metaflow knows a flow by its class alone: runs, "
+                "receipts and deployments of one would be those of the other. Rename one of them",
+            )
 
 
 def check_schedules(flows: Sequence[FlowFile], now: datetime) -> list[Finding]:

@@ -5,7 +5,8 @@ from typing import Any, Final, Protocol
 
 from flowproject.cards.layout import MetaflowCardComponent, banner, facts, paragraph, style
 from flowproject.cards.tables import difference_tables
-from flowproject.cards.wording import moment, one_line, value_text
+from flowproject.cards.wording import moment, one_line, side_by_side
+from flowproject.changes.columns import ColumnsChange
 
 __all__ = ["Started", "change_card", "idle_card"]
 
@@ -46,6 +47,10 @@ class Started(Protocol):
     @property
     def sample(self) -> Mapping[str, Any]:
         """The first few items of each kind."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """What happened to the columns of a query's result; empty if they are as they were."""
 
     @property
     def recorded_at(self) -> str:
@@ -91,9 +96,12 @@ def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
 
 
 def _facts(change: Started) -> MetaflowCardComponent:
-    told = {"before": value_text(change.previous), "now": value_text(change.value)}
+    before, now = side_by_side(change.previous, change.value)
+    told = {"before": before, "now": now}
     if counted := [f"{count:,} {kind}" for kind, count in change.counts.items() if count]:
         told["items"] = ", ".join(counted)
+    if moved := ColumnsChange.from_json(change.columns).in_words:
+        told["columns"] = one_line(moved, 300)
     if change.recorded_at:
         by = f" by {one_line(change.run, 80)}" if change.run else ""
         told["recorded"] = moment(change.recorded_at) + by

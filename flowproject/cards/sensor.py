@@ -27,6 +27,7 @@ from flowproject.cards.wording import (
     phrase,
     transition,
 )
+from flowproject.changes.columns import ColumnsChange
 
 __all__ = ["sensor_card"]
 
@@ -180,6 +181,8 @@ def _facts(tick: Tick) -> list[MetaflowCardComponent]:
     told = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
     if tick.get("total") is not None and tick.get("value") != tick["total"]:
         told["value"] = transition(tick.get("previous"), tick.get("value"))
+    if moved := ColumnsChange.from_json(tick.get("columns_change") or {}).in_words:
+        told["columns"] = one_line(moved, 300)
     if _is_change(tick):
         told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
         told["event"] = one_line(tick["event_name"], 60)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowproject.cards.layout import MetaflowCardComponent, table
-from flowproject.cards.wording import one_line, value_text
+from flowproject.cards.wording import one_line, side_by_side, value_text
 
 __all__ = ["difference_tables"]
 
@@ -55,12 +55,19 @@ def _edit(pair: Row) -> list[str]:
     old, new = pair.get("old") or {}, pair.get("new") or {}
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     key = value_text(pair.get("key"), _CELL)
-    return [key, _fields(old, names), _fields(new, names)]
+    cells = {name: _cells(old, new, name) for name in names[:_COLUMNS]}
+    more = ", …" if len(names) > _COLUMNS else ""
+    sides = [
+        ", ".join(f"{one_line(name, 30)}: {both[side]}" for name, both in cells.items()) + more
+        for side in (0, 1)
+    ]
+    return [key, *sides]
 
 
-def _fields(row: Row, names: Sequence[str]) -> str:
-    told = [f"{one_line(name, 30)}: {_cell(row, name)}" for name in names[:_COLUMNS]]
-    return ", ".join(told) + (", …" if len(names) > _COLUMNS else "")
+def _cells(old: Row, new: Row, name: str) -> tuple[str, str]:
+    if name in old and name in new:
+        return side_by_side(old[name], new[name], _CELL)
+    return _cell(old, name), _cell(new, name)
 
 
 def _cell(row: Row, name: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from flowproject.changes.contrast import contrast
+
 __all__ = [
     "OUTCOMES",
     "amount",
@@ -18,6 +20,7 @@ __all__ = [
     "outcome",
     "phrase",
     "printable",
+    "side_by_side",
     "size",
     "transition",
     "unbroken",
@@ -39,6 +42,7 @@ _BREAKS: Final = "\n\t"
 _EMBEDDINGS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACES: Final = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 _KILO: Final = 1000
+_COMPARED: Final = 64 * 1024  # characters: as long as a value is at most
 _SHORT: Final = 24
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -85,11 +89,17 @@ def value_text(value: object, limit: int = 60) -> str:
     return one_line(value, limit)
 
 
+def side_by_side(previous: object, value: object, limit: int = 60) -> tuple[str, str]:
+    """Two values, each on one line, from a little before the first place where they differ."""
+    whole = [value_text(one, _COMPARED) for one in (previous, value)]
+    return contrast(whole[0], whole[1], limit)
+
+
 def transition(previous: object, value: object, limit: int = 40) -> str:
     """`previous → value`, or the value alone where there is nothing to tell."""
     if previous is None or previous == value:
         return value_text(value, limit)
-    return f"{value_text(previous, limit)} → {value_text(value, limit)}"
+    return " → ".join(side_by_side(previous, value, limit))
 
 
 def outcome(word: object) -> str:

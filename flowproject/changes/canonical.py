@@ -6,15 +6,26 @@ The same data always has the same form, whatever engine, driver or row order it 
 import datetime as dt
 import json
 import math
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from hashlib import blake2b
 from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import Any, Final, cast
 from uuid import UUID
 
-__all__ = ["Json", "canonical", "digest", "digest_value", "dumps", "dumps_rows"]
+__all__ = [
+    "Json",
+    "canonical",
+    "digest",
+    "digest_value",
+    "dumps",
+    "dumps_rows",
+    "marked_number",
+    "parsed",
+]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -22,6 +33,7 @@ _DIGEST_BYTES: Final = 16
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _LONGEST_INTEGER: Final = 400  # digits; the largest float has 309
+_MARK: Final = re.compile(r"\$+(?:number|object)")
 
 
 def canonical(value: object) -> Json:
@@ -37,6 +49,24 @@ def canonical(value: object) -> Json:
     """
     form = _FORMS.get(type(value)) or _inherited(value)
     return form(value)
+
+
+def parsed(text: str) -> Json:
+    """The canonical form of a JSON text, in which any value may be where another kind was before.
+
+    So a number that becomes a text is marked: `{"$number": "1E+400"}`, as are the members of an
+    object that has a name twice: `{"$object": [["a", 1], ["a", 2]]}`. An object that looks like
+    such a mark gets one more `$`.
+
+    Raises:
+        ValueError: if it is no JSON.
+    """
+    return cast("Json", _DECODER.decode(text))
+
+
+def marked_number(text: str) -> Json:
+    """A number for which JSON has no word, where it could be taken for a text."""
+    return {"$number": text}
 
 
 def dumps(value: Json) -> str:
@@ -108,6 +138,27 @@ def _decimal(value: Decimal) -> Json:
     return number if math.isfinite(number) and Decimal(repr(number)) == exact else str(exact)
 
 
+def _json_number(text: str) -> Json:
+    try:
+        number = _decimal(Decimal(text))  # so that no digit of it is lost on the way
+    except InvalidOperation:  # an exponent of twenty digits
+        number = text
+    return marked_number(number) if isinstance(number, str) else number
+
+
+def _json_integer(text: str) -> Json:
+    return int(text) if len(text) < _LONGEST_INTEGER else _json_number(text)
+
+
+def _json_object(pairs: list[tuple[str, Json]]) -> Json:
+    found = dict(sorted(pairs, key=itemgetter(0)))
+    if len(found) < len(pairs):
+        return {"$object": [[name, value] for name, value in pairs]}
+    if len(found) == 1 and _MARK.fullmatch(next(iter(found))):
+        return {f"${name}": value for name, value in found.items()}
+    return cast("Json", found)
+
+
 def _infinity(*, positive: bool) -> str:
     return "Infinity" if positive else "-Infinity"
 
@@ -150,6 +201,13 @@ def _inherited(value: object) -> Callable[[Any], Json]:
     message = f"a value of type {type(value).__name__} has no canonical form: {value!r}"
     raise TypeError(message)
 
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_json_object,
+    parse_constant=marked_number,
+    parse_float=_json_number,
+    parse_int=_json_integer,
+)
 
 # Looked up by exact type first, because a table of a million rows goes through here.
 _FORMS: Final[dict[type, Callable[[Any], Json]]] = {

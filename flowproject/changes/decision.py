@@ -11,6 +11,8 @@ from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from flowproject.changes.canonical import Json, dumps
+from flowproject.changes.columns import ColumnsChange, columns_change, table_of
+from flowproject.changes.contrast import contrast
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.entry import Entry
 from flowproject.changes.item import Item
@@ -59,9 +61,15 @@ class Hold:
     releases: bool = False
 
 
-def compare(known: Items | None, seen: Observation) -> Difference:
-    """What happened to the items of a source since `known`; empty if it has none."""
-    return diff(_by_key(known), _by_key(seen.items))
+def compare(
+    known: Items | None, seen: Observation, columns: ColumnsChange | None = None
+) -> Difference:
+    """What happened to the items of a source since `known`; empty if it has none.
+
+    If their `columns` changed, rows are compared in those that they have in common.
+    """
+    differ = columns.is_seen_in if columns else None
+    return diff(_by_key(known), _by_key(seen.items), differ)
 
 
 def _by_key(items: Items | None) -> Mapping[str, Item]:
@@ -79,6 +87,7 @@ def decide(  # one return for each outcome reads better than nested branches
     force: bool,
     waiting: str = "",
     definition: str = "",
+    schema_change: str = "change",
 ) -> Decision:
     """The outcome of comparing `seen` with the newest state in the journal.
 
@@ -90,26 +99,45 @@ def decide(  # one return for each outcome reads better than nested branches
         force: publish even if nothing changed.
         waiting: why all of a change must wait, or an empty string (see `hold_back`).
         definition: digest of what is watched, to tell an edited query from changed data.
+        schema_change: `change` if that the columns of a query's result are others is a change by
+            itself, `compare` if only their rows are compared.
     """
-    if head is None and force:
-        return Decision(outcome="forced", reason=f"forced on the first look: {_state(seen)}")
-    if head is None and first == "baseline":
-        return Decision(outcome="baseline", reason=f"first look, remembered: {_state(seen)}")
-    if head is None and waiting:
-        return Decision(outcome="settling", reason=waiting)
     if head is None:
-        return Decision(outcome="changed", reason=f"first look, first = 'fire': {_state(seen)}")
-    same = head.fingerprint == seen.fingerprint or _same_items(head, seen, difference)
-    if same and force:
-        return Decision(outcome="forced", reason=f"forced, nothing changed: {_state(seen)}")
-    if same:
+        return _first_look(seen, first=first, force=force, waiting=waiting)
+    is_edited = definition != head.definition
+    columns = columns_change(head.columns, seen.columns)
+    beneath = ColumnsChange() if is_edited else columns
+    same = (
+        head.fingerprint == seen.fingerprint
+        or _same_items(head, seen, difference)
+        or _same_rows(head, seen, beneath)
+    )
+    if same and not beneath and not force:
         since = head.moment.strftime("%Y-%m-%d %H:%M:%S")
         return Decision(outcome="unchanged", reason=f"still {_state(seen)}, since {since} UTC")
     if waiting and not force:
         return Decision(outcome="settling", reason=waiting)
-    words = _what_happened(head, seen, difference)
-    edited = "what is watched was edited: " if definition != head.definition else ""
-    return Decision(outcome="changed", reason=f"{edited}{words}")
+    if same and force:
+        told = str(beneath) or "nothing changed"
+        return Decision(outcome="forced", reason=f"forced, {told}: {_state(seen)}")
+    if same:
+        told = f"{beneath}; no row differs in the others"
+        if schema_change == "change":
+            return Decision(outcome="changed", reason=told)
+        return Decision(outcome="baseline", reason=f"{told}, remembered")
+    words = [str(columns), _what_happened(head, seen, difference)]
+    edited = "what is watched was edited: " if is_edited else ""
+    return Decision(outcome="changed", reason=edited + "; ".join(filter(None, words)))
+
+
+def _first_look(seen: Observation, *, first: str, force: bool, waiting: str) -> Decision:
+    if force:
+        return Decision(outcome="forced", reason=f"forced on the first look: {_state(seen)}")
+    if first == "baseline":
+        return Decision(outcome="baseline", reason=f"first look, remembered: {_state(seen)}")
+    if waiting:
+        return Decision(outcome="settling", reason=waiting)
+    return Decision(outcome="changed", reason=f"first look, first = 'fire': {_state(seen)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +165,17 @@ def hold_back(
     *,
     now: dt.datetime,
     since: Mapping[str, str] | None = None,
+    written: Item | None = None,
 ) -> Held:
     """Which of the items that arrived must wait, and why: the others need not wait for them.
 
-    `since` is what was noted at the look before.
+    `since` is what was noted at the look before. If they are rows of files of which `written` was
+    written last, they wait for it together.
     """
     if not hold.marker and not hold.settle:
         return Held()
+    if written is not None:
+        return Held(reason=_is_fresh(written, hold.settle, now))
     waits = _marker_lacks(hold.marker, seen)
     known = {key: dt.datetime.fromisoformat(moment) for key, moment in (since or {}).items()}
     arrived = chain(((None, new) for new in difference.added), difference.modified)
@@ -293,6 +325,15 @@ def _same_items(head: Entry, seen: Observation, difference: Difference) -> bool:
     return both and not any(difference.counts.values())
 
 
+def _same_rows(head: Entry, seen: Observation, columns: ColumnsChange) -> bool:
+    """Whether the rows of results without a key are the same in the columns that both have."""
+    if not columns or head.total is not None or seen.items is not None:
+        return False
+    rows = head.cost.get("rows")
+    old = table_of(head.value, rows if isinstance(rows, int) else 0, head.columns)
+    return not columns.is_seen_in_rows(old, table_of(seen.value, seen.cost.rows, seen.columns))
+
+
 def _state(seen: Observation) -> str:
     return _count(len(seen.items)) if seen.items is not None else _short(seen.value)
 
@@ -301,7 +342,7 @@ def _what_happened(head: Entry, seen: Observation, difference: Difference) -> st
     counts = {kind: number for kind, number in difference.counts.items() if number}
     if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-    return f"{_short(head.value)} → {_short(seen.value)}"
+    return " → ".join(contrast(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
 
 
 def _count(number: int) -> str:

@@ -1,6 +1,6 @@
 """The difference between two tables of items, whatever source they came from."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Self
@@ -50,13 +50,23 @@ def edit(old: Item, new: Item) -> dict[str, Json]:
     return {"key": new.key, "old": old.shown, "new": new.shown}
 
 
-def diff(old: Mapping[str, Item], new: Mapping[str, Item]) -> Difference:
-    """What must happen to `old` to become `new`."""
+def diff(
+    old: Mapping[str, Item],
+    new: Mapping[str, Item],
+    differ: Callable[[Item, Item], bool] | None = None,
+) -> Difference:
+    """What must happen to `old` to become `new`.
+
+    Where versions differ, `differ` may say that the items do not.
+    """
     kept = sorted(old.keys() & new.keys())
     return Difference(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
         modified=tuple(
-            (old[key], new[key]) for key in kept if old[key].version != new[key].version
+            (old[key], new[key])
+            for key in kept
+            if old[key].version != new[key].version
+            and (differ is None or differ(old[key], new[key]))
         ),
         removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
     )

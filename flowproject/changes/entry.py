@@ -30,8 +30,9 @@ class Entry:
     (empty for a source without items); `counts` and `sample` summarise them. `trail` is a short
     series of [moment, number] that ends with this entry, so that a chart costs no request; for the
     same reason `earlier` tells the entries before this one in short, the newest first.
-    `memo` is what the source noted of this state. `run` is the run that recorded the entry, as
-    `Flow/id`.
+    `columns` are those of a query's result, each with its type, and `columns_change` what happened
+    to them, as `ColumnsChange` tells it. `memo` is what the source noted of this state. `run` is
+    the run that recorded the entry, as `Flow/id`.
     """
 
     seq: int
@@ -53,6 +54,8 @@ class Entry:
     earlier: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Json] = field(default_factory=dict)
     query: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    columns_change: dict[str, Json] = field(default_factory=dict)
     snapshot: str = ""
     difference: str = ""
     memo: dict[str, Json] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What a source looks like at one moment, and what was known of it before."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -135,7 +135,9 @@ class Observation:
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
-    are those of a result that is compared as a whole.
+    are those of a query's result, each with its type; empty if they are not known. `written` is the
+    file that was written last, of those behind a query's result, with when it was; None where the
+    items say it of themselves.
     """
 
     value: Json
@@ -146,7 +148,8 @@ class Observation:
     query: str = ""
     note: str = ""
     memo: Memo = field(default_factory=dict)
-    columns: tuple[str, ...] = field(default=(), compare=False)  # the same in any order
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the same in any order
+    written: Item | None = field(default=None, compare=False)
 
 
 def fingerprint_value(value: Json) -> str:

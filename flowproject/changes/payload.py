@@ -15,7 +15,7 @@ METAFLOW_KEYS: Final = ("generated-by-metaflow", "id", "name", "timestamp", "utc
 
 _ROOM_FOR_METAFLOW: Final = 1024
 _SMALL: Final = 1024
-_OPTIONAL: Final = ("sample", "previous", "value", "reason")
+_OPTIONAL: Final = ("sample", "columns", "previous", "value", "reason")
 
 
 def payload(
@@ -60,6 +60,7 @@ def facts(entry: Entry, *, location: str, attempt: int, first_seq: int) -> dict[
         "counts": {**entry.counts},
         "total": entry.total,
         "sample": entry.sample,
+        "columns": entry.columns_change,
         "recorded_at": entry.recorded_at,
         "run": entry.run,
         "entry": location,

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowproject.changes.canonical import Json, dumps
+from flowproject.changes.columns import table_of
+from flowproject.changes.contrast import contrast
 from flowproject.changes.decision import compare
 from flowproject.changes.observation import Observation
 
@@ -30,26 +32,16 @@ def what_moved(one: Observation, other: Observation) -> str:
 
 def _in_whole(one: Observation, other: Observation) -> str:
     """The same of results that have no key, where a row is told from another by all its values."""
-    old, new = _table(one), _table(other)
+    old, new = (table_of(seen.value, seen.cost.rows, seen.columns) for seen in (one, other))
     if len(old) == len(new) == 1:
         columns = _differing(old[0], new[0])
-        shown = f" ({_short(old[0].get(columns[0]))}, then {_short(new[0].get(columns[0]))})"
-        return _columns(columns) + shown
+        texts = [dumps(rows[0].get(columns[0])) for rows in (old, new)]
+        before, after = contrast(texts[0], texts[1], _SHOWN_CHARACTERS)
+        return f"{_columns(columns)} ({before}, then {after})"
     if columns := _responsible(old, new):
         return _columns(columns)
     added, removed = _count(new) - _count(old), _count(old) - _count(new)
     return " and ".join(_came_and_went(added.total(), removed.total()))
-
-
-def _table(seen: Observation) -> list[Row]:
-    """The rows of a result, of which a single one, or its only value, stands by itself."""
-    if seen.cost.rows != 1:
-        rows = seen.value if isinstance(seen.value, list) else []
-    elif len(seen.columns) == 1:
-        rows = [{seen.columns[0]: seen.value}]
-    else:
-        rows = [seen.value]
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def _differing(old: Row, new: Row) -> list[str]:
@@ -88,8 +80,3 @@ def _came_and_went(added: int, removed: int) -> list[str]:
     if not added and not removed:
         return []
     return [f"{_rows(added)} came, {removed:,} went"]
-
-
-def _short(value: Json) -> str:
-    text = dumps(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

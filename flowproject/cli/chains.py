@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from flowproject.changes.canonical import dumps
+from flowproject.changes.columns import ColumnsChange
 from flowproject.cli.place import loops_folder
 from flowproject.dev.records import known_here
 from flowproject.flowfiles import file_of
@@ -58,6 +59,7 @@ def _facts(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, s
     yield "reason", entry.reason
     yield "value", f"{dumps(entry.previous)} → {dumps(entry.value)}"
     yield "items", ", ".join(f"{count} {kind}" for kind, count in entry.counts.items())
+    yield "columns", ColumnsChange.from_json(entry.columns_change).in_words
     yield "id", entry.id
     yield "recorded", _at_by(entry.recorded_at, entry.run)
     if told.mark:

@@ -154,11 +154,13 @@ def _look_behind(
 def _doubts(deployment: "Deployment") -> tuple[str, ...]:
     from flowproject.deploy.branches import doubts_about
     from flowproject.deploy.equipment import check_reach
+    from flowproject.deploy.preflight import check_webhook
 
     known = deployment.revision.default_branch
     doubts = doubts_about(deployment.target, deployment.settings, known)
     out_of_reach = check_reach(deployment.project, deployment.root)
-    return (*doubts, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
+    silent = [f"{told}."] if (told := check_webhook()) else []
+    return (*doubts, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
 
 
 def _teller(look: Look, what: str) -> Callable[[str], None]:

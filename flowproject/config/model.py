@@ -20,6 +20,7 @@ __all__ = [
     "First",
     "Project",
     "Schedule",
+    "SchemaChange",
     "Sensor",
 ]
 
@@ -39,6 +40,10 @@ EventCount = Annotated[int, "events in an hour"]
 
 First = Literal["baseline", "fire"]
 """What the first tick of a sensor does."""
+
+
+SchemaChange = Literal["change", "compare", "fail"]
+"""What it means if the columns of a query's result change, and nobody edited the query."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,13 @@ class Sensor:
     first: First = "baseline"
     """What the first tick does: `baseline` remembers what is there and sends nothing, so that
     deploying starts no run; `fire` treats everything that is there as a change."""
+
+    schema_change: SchemaChange = "change"
+    """What it means if the columns of a query's result, or their types, change beneath a query that
+    nobody edited. Rows are then compared in the columns that were there before and are there now,
+    and a row that differs in none of these is not modified. `change`: that is a change by itself,
+    which names the columns. `compare`: it is one only if rows differ; otherwise the columns are
+    remembered. `fail`: the tick fails until they are as they were, or somebody forces one."""
 
     timeout: SomeSeconds = 300.0
     """How long, in seconds, one look may take before this sensor counts as failed. The default is

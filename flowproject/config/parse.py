@@ -23,6 +23,7 @@ __all__ = ["DEFAULT_SENSOR", "check", "parse"]
 
 DEFAULT_SENSOR: Final = "data"
 _ADD_DATA: Final = 'Add a section [data] with, for example, type = "files" and path = "data".'
+_SERVICES: Final = ("notify_slack", "notify_pager_duty", "notify_incident_io")
 _ONE_OF_TYPES: Final = f"Use one of: {', '.join(DATA_TYPES)}."
 
 
@@ -75,7 +76,7 @@ def _project(top: Section) -> dict[str, Any]:
         cadence, sensors = _cadence(sensor, many), _sensors(many, base)
     else:
         cadence = sensor.values(keys_of(Sensor) | keys_of(Schedule))
-        sensors = [_only_sensor(top, cadence, base)]
+        sensors = [_only_sensor(top, sensor, cadence, base)]
     return values | {
         "data": base and _blank(base) | base.values,
         "sensor": cadence,
@@ -91,15 +92,26 @@ def _deploy(section: Section) -> dict[str, Any]:
             f"{section.header} notify_incident_io needs notify_incident_io_source, the identifier "
             "of an alert source. Add it: Incident.io shows it with the source."
         )
+    services = [name for name in _SERVICES if values.get(name)]
+    if services and values.get("notify_on") == ():
+        section.refuse(
+            "notify_on",
+            f"names no end of a run, so {', '.join(services)} would never hear of one. Name "
+            '"error" or "success", or take both keys out.',
+        )
     return values
 
 
-def _only_sensor(top: Section, values: dict[str, Any], base: _Source | None) -> dict[str, Any]:
+def _only_sensor(
+    top: Section, sensor: Section, values: dict[str, Any], base: _Source | None
+) -> dict[str, Any]:
     """The sensor of a file without `[sensors.NAME]`: `[data]` and what `[sensor]` says about it."""
     if base is None:
         top.report(f"[data] is missing: nothing says what to look at. {_ADD_DATA}")
         return _sensor(DEFAULT_SENSOR, values, {})
-    return _sensor(values.get("name", DEFAULT_SENSOR), values, _complete(base, None))
+    data = _complete(base, None)
+    _refuse_columns_of_files(sensor, data)
+    return _sensor(values.get("name", DEFAULT_SENSOR), values, data)
 
 
 def _cadence(sensor: Section, many: Section) -> dict[str, Any]:
@@ -128,7 +140,9 @@ def _sensors(many: Section, base: _Source | None) -> list[dict[str, Any]]:
             many.report(f"{many.header} {name!r} as the name of a sensor {error}")
         section = many.inside(name)
         values = section.values(keys, beside=("data",))
-        sensors.append(_sensor(name, values, _laid_over(section, base)))
+        data = _laid_over(section, base)
+        _refuse_columns_of_files(section, data)
+        sensors.append(_sensor(name, values, data))
     _refuse_shared_events(many, sensors)
     return sensors
 
@@ -201,6 +215,17 @@ def _refuse_marker_of_one_file(own: _Source, values: Mapping[str, Any]) -> None:
             f"{own.section.header} marker = {values['marker']!r} can never be met with "
             f"check_mode = {mode!r}, which watches {watched}. Remove marker, or watch the folder "
             'with check_mode = "files_metadata".'
+        )
+
+
+def _refuse_columns_of_files(sensor: Section, data: Mapping[str, Any]) -> None:
+    """Report what is said of columns where there are none."""
+    kind = data.get("type")
+    if kind and not sensor.unset("schema_change") and "query" not in _data_keys(kind):
+        queried = ", ".join(repr(name) for name in DATA_TYPES if "query" in _data_keys(name))
+        sensor.report(
+            f"{sensor.header} schema_change says what it means if the columns of a query's result "
+            f"change, and type = {kind!r} has no query. Remove it; it is for {queried}."
         )
 
 

@@ -6,7 +6,7 @@ Like `data`, where the others stand and all are listed: nothing third-party, rem
 from dataclasses import dataclass
 from typing import Literal
 
-from flowproject.config.source import Data, SomeSeconds
+from flowproject.config.source import Data, Seconds, SomeSeconds
 
 __all__ = ["Dialect", "DuckDBData", "SnowflakeData"]
 
@@ -37,6 +37,11 @@ class DuckDBData(Data):
     """What the SQL files are written in. With `"snowflake"` they are translated before they run, so
     that the queries of a project can be tried on DuckDB without an account; every tick says so.
     Empty: DuckDB's own SQL, which runs as it is."""
+
+    settle: Seconds = 0.0
+    """How long, in seconds, the files behind the query must have been left alone before a change of
+    its result counts, so that one still being written isn't taken for finished. 0: a change counts
+    at once, right for files that are moved into place whole."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what

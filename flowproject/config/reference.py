@@ -128,8 +128,7 @@ is made of lowercase letters, digits and underscores, a letter first.\
 _LAID_OVER: Final = """\
 A sensor's `data` is laid over `[data]`: what it doesn't say is taken from there, and a key that it
 sets to an empty string has its default again. If its `type` is another one, only keys that mean the
-same for both types are taken over. Here `stations` and `observations` settle for 30 seconds, and
-`warmest` is a query.
+same for both types are taken over. Here all three settle for 30 seconds, and `warmest` is a query.
 
 Two sensors can't send the same event, because a flow that it starts could not tell them apart. A
 flow can listen to several events.\

@@ -87,7 +87,8 @@ class Deployment:
         refused = [one for one in results if isinstance(one, Refused)]
         broken = [] if refused else self._broken(compiled)
         if refused or broken:
-            return of_refusals(self.project.project_name, self.target, results, broken)
+            project, with_ = self.project.project_name, self.settings.with_
+            return of_refusals(project, self.target, results, broken, with_=with_)
         marked = [one.marked(self._marks()) for one in self._as_kept(compiled)]
         return self._planned(marked, everything=everything)
 
@@ -170,10 +171,11 @@ class Deployment:
         if rehearsal.refused:
             return of_rehearsal(project, self.target, actions, rehearsal.refused)
         planned = of_plan(project, self.target, actions)
-        notes = [
-            f"Whether the cluster takes {flow} could not be asked. {reason}"
-            for flow, reason in rehearsal.forbidden.items()
-        ]
+        notes = []
+        if forbidden := rehearsal.forbidden:
+            # What a user may not do is the same for every flow: one reason says it.
+            reason = next(iter(forbidden.values()))
+            notes = [f"Whether the cluster takes {', '.join(forbidden)} can't be asked. {reason}"]
         return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
 
     def _abandoned(self, actions: Sequence[Action]) -> list[str]:

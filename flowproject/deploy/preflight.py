@@ -13,7 +13,7 @@ from flowproject.errors import DeployError, FlowprojectError
 from flowproject.events import shown
 from flowproject.journal import datastore_root, open_store
 
-__all__ = ["check_deployment"]
+__all__ = ["check_deployment", "check_webhook"]
 
 _VERBS: Final = ("get", "list", "create", "update", "delete")
 _HOME: Final[Mapping[Kind, str]] = {
@@ -35,6 +35,23 @@ def check_deployment() -> list[Finding]:
     with ThreadPoolExecutor() as pool:
         answers = pool.map(lambda check: _guarded(*check), checks)
         return [finding for answer in answers for finding in answer]
+
+
+def check_webhook() -> str:
+    """A sentence if nothing says where deployed sensors are to publish; else empty.
+
+    Metaflow writes the address into the templates when it compiles them.
+    """
+    # In pods it has the name of the other one, which is for what runs outside the cluster.
+    from metaflow.metaflow_config import ARGO_EVENTS_INTERNAL_WEBHOOK_URL
+
+    if ARGO_EVENTS_INTERNAL_WEBHOOK_URL:
+        return ""
+    name = "ARGO_EVENTS_WEBHOOK_URL"
+    return (
+        f"{name} is not set: the webhook that sensors publish to from the cluster. Changes would "
+        f"be recorded, and wait there. {_CONFIGURE.format(name=name)}"
+    )
 
 
 def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -152,13 +169,14 @@ def _check_events() -> Iterator[Finding]:
         "ARGO_EVENTS_EVENT": "the name of the event that the webhook's event source sends",
         "ARGO_EVENTS_EVENT_SOURCE": "the event source that has the webhook",
         "ARGO_EVENTS_SERVICE_ACCOUNT": "the service account that starts workflows",
-        "ARGO_EVENTS_WEBHOOK_URL": "the webhook that sensors publish to from the cluster",
     }
     missing = [name for name in needed if not getattr(metaflow_config, name)]
     for name in missing:
         yield _error("events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}")
-    if not missing:
-        yield _ok("events", f"webhook {shown(metaflow_config.ARGO_EVENTS_WEBHOOK_URL)}")
+    if silent := check_webhook():
+        yield _error("events", silent)
+    elif not missing:
+        yield _ok("events", f"webhook {shown(metaflow_config.ARGO_EVENTS_INTERNAL_WEBHOOK_URL)}")
 
 
 def _check_metadata() -> Iterator[Finding]:

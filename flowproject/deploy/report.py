@@ -1,5 +1,6 @@
 """What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ __all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals", "of
 HEAD: Final = ("flow", "state", "what")
 _PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
 _NOTHING: Final = "Nothing was deployed."
+_PART_FAILED: Final = "What failed was not deployed; the rest is live."
+_ALL_FAILED: Final = "Nothing of this project is live on the branch that was not before."
+_AGAIN: Final = "When what the reasons name is mended, deploy again: it completes what is missing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +78,17 @@ class Report:
 
 
 def of_refusals(
-    project: str, target: Target, compiled: Sequence[Compiled | Refused], broken: Sequence[str] = ()
+    project: str,
+    target: Target,
+    compiled: Sequence[Compiled | Refused],
+    broken: Sequence[str] = (),
+    *,
+    with_: Sequence[str] = (),
 ) -> Report:
-    """What to say when some flows don't compile, or break the contract in the ways of `broken`."""
+    """What to say when some flows don't compile, or break the contract in the ways of `broken`.
+
+    `with_` are the decorators that every step gets: a suspect when flows fail for one reason.
+    """
     rows = [
         Row(flow=one.path.name, state="does not compile", what=one.reason)
         if isinstance(one, Refused)
@@ -84,11 +96,15 @@ def of_refusals(
         for one in compiled
     ]
     rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in broken]
+    failed = [one for one in compiled if isinstance(one, Refused)]
+    reasons = Counter(one.reason.removeprefix(f"{one.path.name}: ") for one in failed)
+    told = f"Every step of every flow gets {', '.join(map(repr, with_))}, by `with` or --with."
+    suspect = (told,) if with_ and max(reasons.values(), default=0) >= min(2, len(compiled)) else ()
     return Report(
         project=project,
         target=target,
         rows=tuple(rows),
-        notes=(_NOTHING,),
+        notes=(*suspect, _NOTHING),
         exit_code=FlowError.exit_code,
     )
 
@@ -134,7 +150,8 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
         for one in outcomes
     )
     failed = [one for one in outcomes if not one.ok]
-    again = ("What failed was not deployed; the rest is live. Deploy again to complete it.",)
+    live = any(one.result in {"deployed", "unchanged"} for one in outcomes)
+    again = (f"{_PART_FAILED if live else _ALL_FAILED} {_AGAIN}",)
     return Report(
         project=project,
         target=target,

@@ -325,6 +325,7 @@ class _Move:
                 previous_fingerprint=last.fingerprint,
                 counts={},
                 sample={},
+                columns_change={},
                 difference="",
                 memo=self._old.memo(last),
             )

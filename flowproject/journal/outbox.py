@@ -54,6 +54,7 @@ class Combination:
     counts: dict[str, int]
     sample: dict[str, Json]
     difference: str
+    columns_change: dict[str, Json] = field(default_factory=dict)
 
     def applied_to(self, last: Entry) -> Entry:
         """The newest of the changes, as if it led from the oldest state to the newest."""
@@ -64,6 +65,7 @@ class Combination:
             counts=self.counts,
             sample=self.sample,
             difference=self.difference,
+            columns_change=self.columns_change,
         )
 
 
@@ -335,7 +337,8 @@ class Outbox:
         document = self._read(self._layout.combination(first))
         if document is None:
             return None
-        return Combination(**{key: document[key] for key in Combination.__dataclass_fields__})
+        known = Combination.__dataclass_fields__
+        return Combination(**{key: document[key] for key in known if key in document})
 
     def decide(self, first: Entry, combination: Combination) -> bool:
         """Whether this is the decision that stands; another tick may have been first."""

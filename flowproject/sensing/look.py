@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.columns import ColumnsChange, columns_change
 from flowproject.changes.decision import (
     Decision,
     Held,
@@ -20,6 +21,7 @@ from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
 from flowproject.changes.once import once
 from flowproject.config.model import Sensor
+from flowproject.errors import QueryError
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
@@ -87,7 +89,13 @@ class Look:
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
-        return compare(self._before[0], self.seen)
+        is_edited = self.known is not None and self.known.definition != self.definition
+        return compare(self._before[0], self.seen, None if is_edited else self.columns_change)
+
+    @once
+    def columns_change(self) -> ColumnsChange:
+        """What happened to the columns of a query's result, as far as they are known."""
+        return columns_change(self.known.columns if self.known else {}, self.seen.columns)
 
     @once
     def _before(self) -> tuple[Items | None, str]:
@@ -101,8 +109,14 @@ class Look:
 
     @once
     def decision(self) -> Decision:
-        """The outcome, and its reason."""
+        """The outcome, and its reason.
+
+        Raises:
+            QueryError: if the columns changed beneath the query, and that is to be a failure.
+        """
         waits = self._held.reason
+        if not waits:
+            self._check_columns()
         is_partly = bool(waits) and self.state is not self.seen
         decided = decide(
             self.known,
@@ -112,6 +126,7 @@ class Look:
             force=self.force,
             waiting="" if is_partly else waits,
             definition=self.definition,
+            schema_change=self.sensor.schema_change,
         )
         more = len(self._held.items)
         left = f"; {more:,} more must wait: {waits}" if is_partly else ""
@@ -125,6 +140,20 @@ class Look:
         if not many:
             return ""
         return f"; {many:,} unfinished, after max_wait: {self._held.lacked}"
+
+    def _check_columns(self) -> None:
+        is_beneath = self.known is not None and self.known.definition == self.definition
+        if not self.columns_change or not is_beneath or self.force:
+            return
+        if self.sensor.schema_change == "fail":
+            name = self.sensor.name
+            raise QueryError(
+                f"The result is not what it was: {self.columns_change}",
+                where=f"Sensor {name!r}, whose schema_change is 'fail'",
+                allowed="Rows are compared again when the columns are as they were",
+                fix=f"If they are to be so, force a tick, or `flowproject reset {name}`; otherwise "
+                "mend the data, or name columns and types in the query",
+            )
 
     def _lost(self, decided: Decision) -> str:
         if decided.outcome != "changed" or self.seen.items is None:
@@ -202,6 +231,7 @@ class Look:
             counts=entry.counts if entry and entry.is_published else {},
             total=entry.total if entry else self._total,
             sample=entry.sample if entry else {},
+            columns_change=entry.columns_change if entry else {},
             trail=newest.trail if newest else [],
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
@@ -240,6 +270,8 @@ class Look:
             earlier=self.head.entry.recent if self.head.entry else [],
             cost=self.state.cost.to_json(),
             query=self.state.query,
+            columns={**self.state.columns},
+            columns_change=self.columns_change.to_json(),
             memo=self.state.memo,
             recorded_at=self.now.isoformat(),
             run=self.run,
@@ -270,7 +302,14 @@ class Look:
         )
         begun = self.begun or self.now
         items = self.seen.items or {}
-        return hold_back(hold, self._whole, items, now=begun, since=self.head.held)
+        return hold_back(
+            hold,
+            self._whole,
+            items,
+            now=begun,
+            since=self.head.held,
+            written=self.seen.written,
+        )
 
     @property
     def _longest(self) -> float:

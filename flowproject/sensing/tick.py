@@ -41,6 +41,7 @@ class Tick:
     counts: dict[str, int] = field(default_factory=dict)
     total: int | None = None
     sample: dict[str, Json] = field(default_factory=dict)
+    columns_change: dict[str, Json] = field(default_factory=dict)
     trail: list[list[Json]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, Json] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from flowproject.changes.canonical import Json
+from flowproject.changes.columns import ColumnsChange, columns_before, columns_change
 from flowproject.changes.combining import combine
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry
@@ -44,8 +46,15 @@ def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Dif
         counts=difference.counts,
         sample=sample(difference),
         difference="",
+        columns_change=_columns_change(first, last),
     )
     return combination, difference
+
+
+def _columns_change(first: Entry, last: Entry) -> dict[str, Json]:
+    """What happened to the columns from before the first entry to the last."""
+    before = columns_before(first.columns, ColumnsChange.from_json(first.columns_change))
+    return columns_change(before, last.columns).to_json()
 
 
 def _alone(entry: Entry) -> Combination:
@@ -57,4 +66,5 @@ def _alone(entry: Entry) -> Combination:
         counts=entry.counts,
         sample=entry.sample,
         difference=entry.difference,
+        columns_change=entry.columns_change,
     )

@@ -19,6 +19,7 @@ from flowproject.changes.observation import (
     fingerprint_value,
 )
 from flowproject.config.data import ObjectProperty, ObjectsMode
+from flowproject.errors import SourceError
 from flowproject.sources.globs import Globs
 from flowproject.tables.builder import Built
 from flowproject.tables.table import ObjectTable
@@ -27,6 +28,7 @@ __all__ = [
     "Found",
     "Watch",
     "identity",
+    "is_folder",
     "known_position",
     "known_table",
     "of_new_objects",
@@ -44,25 +46,27 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An object that is there, as its store describes it without sending its content."""
+    """An object that is there, as its store describes it without sending its content.
+
+    What the store does not say is None, or an empty text.
+    """
 
     key: str
-    size: int
+    size: int | None
     etag: str
-    modified: dt.datetime
+    modified: dt.datetime | None
     version_id: str = ""
 
     @property
     def data(self) -> dict[str, Json]:
         """What a reader sees of it; the time in UTC, with microseconds, so that it sorts."""
-        moment = self.modified.astimezone(dt.UTC).isoformat(timespec="microseconds")
-        known: dict[str, Json] = {
-            "key": self.key,
-            "size": self.size,
-            "etag": self.etag,
-            "modified": moment,
-        }
-        return {**known, "version_id": self.version_id} if self.version_id else known
+        moment = None
+        if self.modified is not None:
+            moment = self.modified.astimezone(dt.UTC).isoformat(timespec="microseconds")
+        known: dict[str, Json] = {"size": self.size, "etag": self.etag, "modified": moment}
+        said = {name: value for name, value in known.items() if value not in (None, "")}
+        more: dict[str, Json] = {"version_id": self.version_id} if self.version_id else {}
+        return {"key": self.key, **said, **more}
 
 
 class Watch:
@@ -82,6 +86,14 @@ class Watch:
         return self._globs.match(path) or (
             bool(self._marker) and path.rpartition("/")[2] == self._marker
         )
+
+
+def is_folder(key: bytes, size: bytes | int) -> bool:
+    """Whether an object holds nothing and only stands for a folder, as consoles and Hadoop make it.
+
+    Its key ends with a slash, or with `_$folder$`.
+    """
+    return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
 
 
 def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
@@ -132,11 +144,17 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
 
 
 def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
-    """One object as an observation of its property `mode`; the value is None if it is missing."""
+    """One object as an observation of its property `mode`; the value is None if it is missing.
+
+    Raises:
+        SourceError: if the store does not say this one property of it.
+    """
     items: dict[str, Item] = {}
     value: Json = None
     if found:
         data = found.data
+        if _PROPERTY[mode] not in data:
+            raise _unsaid(mode, found.key)
         value = data[_PROPERTY[mode]]
         items[found.key] = item(found.key, data, identity=value)
     return Observation(
@@ -150,6 +168,16 @@ def of_new_objects(last: str, new: Difference | None, cost: Cost) -> Observation
     The value is the last key there is now, an empty text if there is none.
     """
     return Observation(value=last, fingerprint=fingerprint_value(last), difference=new, cost=cost)
+
+
+def _unsaid(mode: ObjectsMode, key: str) -> SourceError:
+    there = ", ".join(name for name in _PROPERTY if name != mode)
+    return SourceError(
+        f"The server does not say what check_mode = {mode!r} compares of {key!r}",
+        allowed=f"There are also: {there}",
+        fix="Choose another check_mode; or check that `endpoint_url` is the address of such a "
+        "server",
+    )
 
 
 _PROPERTY: Final[dict[ObjectsMode, str]] = {

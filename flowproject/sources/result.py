@@ -72,7 +72,7 @@ def unkeyed(rows: Rows, file: str) -> Observation:
             fix='Name the columns that identify a row, key = ["..."]; or select fewer columns',
         )
     # No row and a row that holds an empty list look alike as a value, and are not the same data.
-    columns = tuple(rows[0]) if rows else ()
+    columns = dict.fromkeys(rows[0] if rows else (), "")
     shape: list[Json] = [len(rows), len(columns)]
     return Observation(value=value, fingerprint=fingerprint_value([shape, value]), columns=columns)
 

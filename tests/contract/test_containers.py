@@ -23,6 +23,7 @@ from flowproject.journal import open_store
 from flowproject.sensing import Scene
 from flowproject.sources import Source, open_source
 from flowproject.sources.containers import azure, gcs
+from flowproject.sources.containers import container as container_module
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
@@ -397,6 +398,91 @@ def test_the_placeholder_of_the_watched_folder_itself_is_not_in_it(store: Store,
 def test_a_placeholder_that_include_leaves_out_does_no_harm(store: Store, container: str):
     put(store, container, "raw/a.csv", "raw/empty/")
     assert table(look(store, container, include=("**/*.csv",))).keys() == {"raw/a.csv"}
+
+
+@pytest.mark.parametrize("mode", ["files_metadata", "files_new"])
+def test_what_only_stands_for_a_folder_is_no_object(store: Store, container: str, mode: str):
+    put(store, container, "raw/a", "raw/b/1")
+    first = look(store, container, key="raw", check_mode=mode)
+    for key in ("raw/e/", "raw/b/", "raw/e/deep/", "raw/f_$folder$"):
+        store.put(container, key, b"")
+    seen = look(store, container, known(first), key="raw", check_mode=mode)
+    assert (seen.value, seen.fingerprint) == (first.value, first.fingerprint)
+    assert not any(moved(seen).values())
+    again = look(store, container, replace_memo(known(first), seen), key="raw", check_mode=mode)
+    assert (again.value, again.fingerprint) == (first.value, first.fingerprint)
+    store.put(container, "raw/h", b"")
+    put(store, container, "raw/e/1")
+    seen = look(store, container, replace_memo(known(first), seen), key="raw", check_mode=mode)
+    assert moved(seen)["added"] == ["raw/e/1", "raw/h"]
+
+
+def replace_memo(past: Past, seen: Observation) -> Past:
+    """The same past, after the journal kept what an unchanged look noted."""
+    return Past(past.value, lambda: past.items, load_memo=lambda: seen.memo)
+
+
+def test_a_directory_of_a_hierarchical_namespace_is_no_object(azurite: Azurite):
+    """As Azure tells of one: Azurite has no such accounts."""
+    container = azurite.container()
+    put(azurite, container, "raw/a")
+    azurite.put(container, "raw/e", b"")
+
+    def plan(_: Asked, forward: Callable[[], Answer]) -> Answer:
+        answer = forward()
+        before, name, after = answer.body.partition(b"<Name>raw/e</Name>")
+        told = b"<Properties><ResourceType>directory</ResourceType>"
+        return answer.with_body(before + name + after.replace(b"<Properties>", told, 1))
+
+    with proxied(azurite.endpoint_url) as proxy:
+        proxy.plan = plan
+        assert table(source(azurite, container, proxy, key="raw").observe()).keys() == {"raw/a"}
+
+
+def test_an_empty_object_in_the_place_of_a_folder_is_seen(store: Store, container: str):
+    put(store, container, "raw/a")
+    store.put(container, "raw/e/", b"")
+    first = look(store, container, key="raw")
+    assert table(first).keys() == {"raw/a"}
+    store.delete(container, "raw/e/")
+    store.put(container, "raw/e", b"")
+    seen = look(store, container, replace_memo(known(first), first), key="raw")
+    assert moved(seen) == {"added": ["raw/e"], "modified": [], "removed": []}
+
+
+def test_a_key_outside_of_the_folder_is_refused_by_name(store: Store, container: str, proxy: Proxy):
+    put(store, container, "raw/a", "raw/b")
+
+    def plan(_: Asked, forward: Callable[[], Answer]) -> Answer:
+        answer = forward()
+        return answer.with_body(answer.body.replace(b"raw/b", b"other"))
+
+    proxy.plan = plan
+    with pytest.raises(SourceError, match="lists the object 'other', which is not below 'raw/'"):
+        source(store, container, proxy, key="raw").observe()
+
+
+def test_a_server_that_lists_the_same_again_and_again_is_refused(
+    azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(container_module, "_CHUNK", 3)
+    container = azurite.container()
+    put(azurite, container, "a", "b")
+    first: list[Answer] = []
+
+    def plan(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        if "comp=list" not in asked.target:
+            return forward()
+        if not first:
+            answer = forward()
+            body = answer.body.replace(b"<NextMarker/>", b"<NextMarker>more</NextMarker>")
+            first.append(answer.with_body(body))
+        return first[0]
+
+    with proxied(azurite.endpoint_url) as proxy:
+        proxy.plan = plan
+        with pytest.raises(SourceError, match="lists the same objects again, from 'a' on"):
+            source(azurite, container, proxy).observe()
 
 
 @pytest.mark.parametrize("text", ["a\ufffdb", "a%EF%BF%BEb", "a%ef%bf%bfb"])

@@ -250,6 +250,24 @@ def test_a_change_settles_before_it_counts(scene: Scene, folder: Path) -> None:
     assert tick(scene).outcome == "changed"
 
 
+def test_rows_settle_with_the_files_that_they_come_from(scene: Scene, folder: Path) -> None:
+    write(scene.root, "sql/it.sql", "SELECT id, modified FROM 'data/*.csv'")
+    write(folder, "a.csv", "id,modified\n1,2026-05-31T23:59:59+00:00\n")
+    data = DuckDBData(query="it", key=("id",), settle=30.0)
+    rows = Sensor(name="rows", data=data, event_name="rows_changed")
+    scene = replace(scene, project=project(rows))
+    tick(scene)
+    before = snapshot(scene.store)
+    write(folder, "b.csv", "id,modified\n2,2026-05-31T23:59:59+00:00\n", age=29)
+    seen = tick(scene)
+    assert (seen.outcome, snapshot(scene.store)) == ("settling", before)
+    assert "b.csv' was written 29 s ago; a change settles after 30 s" in seen.reason
+    assert tick(scene, force=True).outcome == "changed"
+    write(folder, "c.csv", "id,modified\n3,2026-05-31T23:59:59+00:00\n", age=30)
+    write(folder, "b.csv", "id,modified\n2,2026-05-31T23:59:59+00:00\n", age=30)
+    assert tick(scene).outcome == "changed"
+
+
 def test_a_change_waits_for_its_marker(scene: Scene, bus: Bus, folder: Path) -> None:
     scene = replace(scene, project=project(files(marker="_SUCCESS")))
     tick(scene)

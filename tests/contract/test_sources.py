@@ -152,6 +152,7 @@ class CsvPlace:
         with (self.root / "it.csv").open("w", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL)
             writer.writerows([("id", "content"), *self._rows.items()])
+        os.utime(file.name, (1, 1))  # what was written just now is waited for
 
 
 class DatabasePlace(CsvPlace):

@@ -271,7 +271,7 @@ def new_repository(
         root = folder / "project"
         root.mkdir()
         mine = ("sensorflow.py", "starterflow.py", "forecast.py") if flows else ()
-        for name in ("flowproject.toml", *mine):
+        for name in (".gitignore", "flowproject.toml", *mine):
             shutil.copy(ROOT / name, root)
         shutil.copytree(ROOT / "sql", root / "sql")
         run_in_images(root)

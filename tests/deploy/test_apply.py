@@ -106,6 +106,14 @@ def assert_whole(cluster: Cluster, argo: Argo, compiled: Sequence[Compiled]) -> 
     assert {one.state for one in plan(argo, compiled)} == {"unchanged"}
 
 
+def test_when_nothing_could_be_written_nothing_is_called_live(cluster: Cluster, argo: Argo) -> None:
+    cluster.fail(Fault(status=500))
+    report = of_outcomes("p", TARGET, deploy(argo, flows()))
+    assert {row.state for row in report.rows} == {"failed", "not tried"}
+    assert report.notes[0].startswith("Nothing of this project is live on the branch")
+    assert cluster.names == {}
+
+
 def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
     cluster: Cluster, argo: Argo
 ) -> None:
@@ -119,6 +127,7 @@ def test_when_the_api_fails_on_the_second_flow_the_table_says_which_are_live(
     assert state == "failed"
     assert "'twoflow' could not be written: the API is out of order" in why
     assert report.exit_code == DeployError.exit_code == 9
+    assert "the rest is live" in report.notes[0]
     assert cluster.names == {"workflowtemplates": {"oneflow"}, "sensors": {"oneflow"}}
 
     cluster.fail(None)

@@ -125,6 +125,9 @@ def test_a_decorator_that_nobody_knows_is_a_mistake_in_the_configuration(
     assert planned.code == 2
     assert "[deploy] with has 'kubernets:image=x'" in planned.err
     assert "Did you mean 'kubernetes'?" in planned.err
+    planned = repository.flowproject("deploy", "--plan", "--with", "kubernetes:memori=1")
+    assert planned.code == 7
+    assert "gets 'kubernetes:memori=1'" in planned.out, planned.out
 
 
 def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
@@ -158,6 +161,8 @@ def test_preflight_says_what_is_missing_and_what_to_do(
         METAFLOW_ARGO_EVENTS_WEBHOOK_URL="",
     )
     assert lacking.code == 9
+    planned = repository.flowproject("deploy", "--plan", METAFLOW_ARGO_EVENTS_WEBHOOK_URL="")
+    assert "ARGO_EVENTS_WEBHOOK_URL is not set: the webhook that sensors publish" in planned.out
     assert "may not: create sensors" in lacking.out
     assert "kubectl create role flowproject" in lacking.out
     assert "METAFLOW_DATASTORE_SYSROOT_S3" in lacking.out

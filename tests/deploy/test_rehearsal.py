@@ -240,6 +240,9 @@ def test_neither_a_plan_nor_a_deployment_writes_a_part_of_what_is_refused(
     cluster.deny(("create", "workflowtemplates"))
     only_planned = deployment.report([fine])
     assert only_planned.exit_code == 0
-    assert "Whether the cluster takes TwoFlow could not be asked." in only_planned.notes[-1]
+    assert "Whether the cluster takes TwoFlow can't be asked." in only_planned.notes[-1]
+    twice = deployment.report([fine, replace(fine, flow="ThreeFlow")])
+    [told] = [note for note in twice.notes if "can't be asked" in note]
+    assert "TwoFlow, ThreeFlow" in told
     assert deployment.apply([fine], lambda _: None).exit_code == 9
     assert cluster.writes() == []

@@ -1,6 +1,7 @@
 """What flows and sensors expect of each other, from descriptions of flows: no flow file is read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,14 @@ def test_foreign_is_the_end_of_another_branchs_flow() -> None:
 
     mine, theirs = "metaflow.demo.user.me.Sensor.end", "metaflow.demo.prod.Sensor.end"
     assert foreign_events(flow("Listener", ends(mine), ends(theirs))) == (theirs,)
+
+
+def test_one_class_in_two_files_is_one_flow_to_metaflow() -> None:
+    copy = replace(flow("Listener", on(DAYS)), path=Path("/x/copy.py"))
+    [(state, message)] = [
+        one
+        for one in about("copy.py", check_contract(project(), [flow("Listener", on(DAYS)), copy]))
+        if one[0] == "error"
+    ]
+    assert state == "error"
+    assert message.startswith("Listener is defined in listener.py, too.")

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowproject.cards.wording import amount, cost, value_text
+from flowproject.cards.wording import amount, cost, side_by_side, value_text
+from flowproject.changes.columns import ColumnsChange
 from flowproject.dev.page.archive import Damage
 from flowproject.dev.page.items import Items
 from flowproject.dev.page.parts import Action, Fact, Link, action
@@ -106,11 +107,12 @@ def change_view(
 ) -> ChangeView:
     """The view of a change, with some of its items, and the runs that took it and their cards."""
     entry = told.entry
+    before, now = side_by_side(entry.previous, entry.value, 500)
     return ChangeView(
         sensor=Link(text=entry.sensor, href=sensor_address(entry.sensor)),
         row=_row(told, outcomes),
-        before=value_text(entry.previous, 500),
-        now=value_text(entry.value, 500),
+        before=before,
+        now=now,
         facts=tuple(_facts(told)),
         steps=tuple(_steps(told, outcomes)),
         in_words=in_words(told, outcomes),
@@ -173,6 +175,7 @@ def _facts(told: Chain) -> Iterator[Fact]:
     yield Fact(name="recorded", text=entry.recorded_at, moment=entry.recorded_at)
     yield Fact(name="id", text=entry.id)
     yield Fact(name="counts", text=", ".join(f"{n:,} {kind}" for kind, n in entry.counts.items()))
+    yield Fact(name="columns", text=ColumnsChange.from_json(entry.columns_change).in_words)
     if entry.total is not None:
         yield Fact(name="holds", text=amount(entry.total, "item"))
     spent = {name: n for name, n in entry.cost.items() if isinstance(n, int | float)}

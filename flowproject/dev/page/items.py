@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flowproject.cards.wording import value_text
+from flowproject.cards.wording import side_by_side, value_text
 from flowproject.changes.item import Item
 from flowproject.dev.page.words import address
 from flowproject.tables.excerpt import Excerpt, excerpt, matching
@@ -141,8 +141,9 @@ def _edit(pair: tuple[Item, Item]) -> tuple[str, ...]:
     """The key, and those columns that differ, as they were and as they are."""
     old, new = (item.shown for item in pair)
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    cells = {name: side_by_side(old.get(name), new.get(name), _CELL) for name in names}
     before, after = (
-        ", ".join(f"{name}: {value_text(row[name], _CELL)}" for name in names if name in row)
-        for row in (old, new)
+        ", ".join(f"{name}: {both[side]}" for name, both in cells.items() if name in row)
+        for side, row in enumerate((old, new))
     )
     return value_text(pair[1].key, _CELL), before, after

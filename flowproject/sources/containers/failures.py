@@ -6,7 +6,15 @@ from typing import Final
 from flowproject.errors import SourceError
 from flowproject.sources.containers.location import Location
 
-__all__ = ["explain", "is_unsure", "not_a_single_object", "odd_key"]
+__all__ = [
+    "explain",
+    "is_unsure",
+    "not_a_single_object",
+    "odd_key",
+    "outside",
+    "repeated",
+    "without_etag",
+]
 
 _ESCAPED: Final = re.compile("%EF%BF%B[EF]", re.IGNORECASE)
 _STATUS: Final = re.compile(r"status code: ([0-9]{3})")
@@ -62,6 +70,34 @@ def odd_key(key: str, place: Location) -> SourceError:
         "'..' between slashes, a control character, or one that XML can't hold",
         fix="Rename or delete that object (a placeholder of an empty folder can go), or watch "
         "a `key` that it isn't below; where it only ends with a slash, `include` can leave it out",
+    )
+
+
+def outside(key: str, place: Location) -> SourceError:
+    """The error for an object that a server lists although nobody asked for it."""
+    return SourceError(
+        f"{place.service.name} lists the object {key!r}, which is not below {place.prefix!r}",
+        where=str(place),
+        fix="Report it to whoever runs that server: what it leaves out instead nobody can tell",
+    )
+
+
+def repeated(key: str, place: Location) -> SourceError:
+    """The error for a listing that comes back to where it was."""
+    return SourceError(
+        f"{place.service.name} lists the same objects again, from {key!r} on",
+        where=str(place),
+        fix="Report it to whoever runs that server; or is there such an object with a slash behind "
+        "its key? Rename or delete that one",
+    )
+
+
+def without_etag(key: str, place: Location) -> SourceError:
+    """The error for an object of which nothing is known that could be compared."""
+    return SourceError(
+        f"{place.service.name} tells no ETag of {key!r}, and everything else is ignored",
+        where=str(place),
+        fix="Take size or last_modified out of `ignore` under [data] in flowproject.toml",
     )
 
 

@@ -5,9 +5,11 @@ Everything is listed at every look: obstore has no raw pages whose digest could 
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
-from flowproject.changes.observation import Cost, Observation, Past
+from flowproject.changes.canonical import Json
+from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.changes.progress import Progress
 from flowproject.config.data import AzureData, GcsData
 from flowproject.sources import Rows, not_queryable
@@ -16,7 +18,7 @@ from flowproject.sources.containers.failures import not_a_single_object, odd_key
 from flowproject.sources.containers.last import last_key
 from flowproject.sources.containers.listed import Listed
 from flowproject.sources.containers.location import Location
-from flowproject.sources.containers.spelling import check_early, check_spelling
+from flowproject.sources.containers.spelling import check_early, check_spelling, find_folders
 from flowproject.sources.containers.stopping import Stoppable
 from flowproject.sources.objects import (
     Watch,
@@ -33,6 +35,8 @@ from flowproject.tables.spans import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["ContainerSource"]
+
+_MOST_NOTED: Final = 10_000
 
 
 class ContainerSource:
@@ -101,12 +105,19 @@ class ContainerSource:
         started = time.perf_counter()
         known = known_table(past)
         listed = await self._listed(container, expected=len(known or ()))
+        # Most of them are known, so that the table need not be built once more without them.
+        noted = _noted_folders(past)
+        folders = await self._leave_out_folders(container, listed, noted)
         built = self._built(listed, known)
+        fresh = {item.key for item in built.difference.arrived if not item.data["size"]}
+        if more := await self._leave_out_folders(container, listed, fresh if known else None):
+            built = self._built(listed, known)
         # Without a past everything arrived, and need not be read back from the table.
         arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
         await check_spelling(container, arrived)
         cost = _cost(started, container, len(built.items))
-        return of_table(built, cost, compared=known is not None or not (past and past.items))
+        seen = of_table(built, cost, compared=known is not None or not (past and past.items))
+        return replace(seen, memo=_folders_to_note(folders | more))
 
     async def _new(self, container: Container, past: Past | None) -> Observation:
         started = time.perf_counter()
@@ -115,6 +126,7 @@ class ContainerSource:
             last = await last_key(container, self._place.folder, self._watch)
             return of_new_objects(last, None, _cost(started, container, 0))
         listed = await self._listed(container, after=position)
+        await self._leave_out_folders(container, listed)
         await check_early(container, set(listed.early))
         built = self._built(listed, None)
         await check_spelling(container, listed.texts())
@@ -131,11 +143,22 @@ class ContainerSource:
         return of_one_object(self._data.check_mode, found, cost)
 
     async def _listed(self, container: Container, *, after: str = "", expected: int = 0) -> Listed:
-        listed = Listed(self._place, self._watch, after=after)
+        listed = Listed(
+            self._place, self._watch, after=after, needs_etag=self._identity == ("etag",)
+        )
         async for chunk in container.listing(self._place.folder, after=after):
             listed.add(chunk)
             self._progress = Progress(seen=listed.count, expected=expected)
         return listed
+
+    async def _leave_out_folders(
+        self, container: Container, listed: Listed, keys: set[str] | None = None
+    ) -> set[str]:
+        """Those of the keys (None: of all) whose objects only stand for a folder, left out now."""
+        empty = listed.empty() if keys is None else listed.empty() & keys
+        found = await find_folders(container, empty)
+        listed.leave_out(found)
+        return found
 
     def _built(self, listed: Listed, known: ObjectTable | None) -> Built:
         """The table of what was listed; two keys that look the same are no table."""
@@ -143,7 +166,7 @@ class ContainerSource:
         builder.put_all(listed.rows(), listed=listed.count)
         built = builder.finish()
         if len(built.items) != len(listed.keys):
-            raise odd_key(listed.repeated(), self._place)
+            raise odd_key(listed.doubled(), self._place)
         return built
 
     @property
@@ -151,6 +174,17 @@ class ContainerSource:
         data = self._data
         place = (str(self._place), data.type, data.endpoint_url)
         return view(*place, include=data.include, marker=data.marker, columns=self._identity)
+
+
+def _noted_folders(past: Past | None) -> set[str]:
+    """The keys without their slash of what stood for folders at the last look."""
+    noted = past.memo.get("folders") if past else None
+    return {str(key) for key in noted} if isinstance(noted, list) else set()
+
+
+def _folders_to_note(keys: set[str]) -> Memo:
+    noted: list[Json] = [*sorted(keys)[:_MOST_NOTED]]
+    return {"v": 1, "folders": noted} if keys else {}
 
 
 def _cost(started: float, container: Container, rows: int) -> Cost:

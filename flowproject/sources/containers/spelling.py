@@ -3,6 +3,7 @@
 obstore takes a slash away at either end of a key. A listing of one folder can't hide that: what it
 calls an object there has no slash at the end, or it would be a folder. So what is new or different
 is looked up once more, key by key or folder by folder, and what stays as it was needs nothing.
+What holds nothing and has a slash at the end only stands for a folder, and is none of the objects.
 """
 
 import asyncio
@@ -14,13 +15,29 @@ from typing import Final
 from flowproject.sources.containers.container import Container
 from flowproject.sources.containers.failures import odd_key
 
-__all__ = ["check_early", "check_spelling"]
+__all__ = ["check_early", "check_spelling", "find_folders"]
 
 _BATCH: Final = 50_000
 _FEW: Final = 8
 _AT_ONCE: Final = 16
 
 _Folders = dict[str, set[str]]
+
+
+async def find_folders(container: Container, keys: Iterable[str]) -> set[str]:
+    """Those of the keys of empty objects that are there with a slash at the end, and only so."""
+    found: set[str] = set()
+    for folders in _by_folder(keys):
+        pending = iter(folders.items())
+
+        async def look(pending: Iterator[tuple[str, set[str]]] = pending) -> None:
+            for folder, names in pending:
+                if len(names) > _FEW or any([await container.head(key) is None for key in names]):
+                    inside = await container.folder(folder)
+                    found.update((names - inside.objects) & inside.folders)
+
+        await asyncio.gather(*(look() for _ in range(min(_AT_ONCE, len(folders)))))
+    return found
 
 
 async def check_spelling(container: Container, keys: Iterable[str]) -> None:
@@ -83,8 +100,8 @@ async def _check_missing(container: Container, folder: str, missing: set[str]) -
 
 
 async def _listed_again(container: Container, folder: str, keys: set[str]) -> Counter[str]:
-    """How often each of the keys is listed now."""
+    """How often each of the keys is listed now, for an object that holds something."""
     found: Counter[str] = Counter()
     async for chunk in container.listing(folder):
-        found.update(meta["path"] for meta in chunk if meta["path"] in keys)
+        found.update(meta["path"] for meta in chunk if meta["path"] in keys and meta["size"])
     return found

@@ -2,22 +2,42 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.secrecy import safe
 from flowproject.sources import stopped
+from flowproject.sources.duckdb.reach import READERS
 from flowproject.sql import Query
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_statement", "explained"]
+__all__ = ["check_statement", "explained", "report", "told", "with_extensions"]
 
-_EXTENSION: Final = re.compile(r"extension [\"']?(\w+)")
+_T = TypeVar("_T")
+
+_EXTENSION: Final = re.compile(
+    r"the extension '?(\w+) to be|in the (\w+) extension|extension '(\w+)"
+)
+_CSV_ERROR: Final = re.compile(
+    r"CSV Error on Line: (\d+)\n(?P<found>.*?)\n\s*\n(?P<advice>.*?)^\s*file = (?P<file>[^\n]+)$",
+    re.DOTALL | re.MULTILINE,
+)
+# What stands before it in the same paragraph is the line of the file, which may have several.
+_CSV_REASON: Final = re.compile(
+    r".*^((?:Error when|Expected Number|Value with|Invalid|Maximum|The Column|Line|Not).*)",
+    re.DOTALL | re.MULTILINE,
+)
+_NO_ADVICE: Final = re.compile(
+    r"\s*(?:The search space|(?:Delimiter|Quote/Escape|Comment) Candidates:|Encoding:|\w+ = "
+    r"|Possible (?:fixes|solutions)|Potential Fixes|Column .* is being converted as|$)"
+)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # out of a damaged file
+_MOST_POINTS: Final = 2
+_MOST_CHARACTERS: Final = 600
 _QUOTED: Final = re.compile(r'"[^"]+"')
 _WORD: Final = re.compile(r'"[^"]*"|[^\W\d]\w*')
 
@@ -52,11 +72,18 @@ def check_statement(
 
 
 @contextmanager
-def explained(query: Query, ran: Query | None) -> Iterator[None]:
+def explained(
+    query: Query,
+    ran: Query,
+    culprit: Callable[["DuckDBError", str], str] | None = None,
+    *,
+    around: str = "",
+) -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    `ran` is what DuckDB was given: the text of the file, or a translation of it; None if it is
-    something of ours around it, where a place would say nothing.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it. `culprit` finds
+    out which of the files that the query reads is at fault, if the message names none. `around` is
+    what of ours stands before the query.
     """
     import duckdb
 
@@ -65,35 +92,105 @@ def explained(query: Query, ran: Query | None) -> Iterator[None]:
     except duckdb.InterruptException:
         raise stopped() from None
     except duckdb.Error as error:
-        raise _failure(query, error, ran) from error
+        message = report(error)["exception_message"]
+        at = _place(query.text, ran.text, report(error), len(around.encode()))
+        raise _failure(query, error, at, culprit(error, message) if culprit else "") from error
 
 
-def _failure(query: Query, error: "DuckDBError", ran: Query | None) -> FlowprojectError:
+def told(message: str) -> tuple[str, str]:
+    """What DuckDB says is wrong, with the file and the reason, and what it says besides.
+
+    Of a line that it can't read only the number stays: the line is data.
+    """
+    if found := _CSV_ERROR.match(message):
+        reason = _CSV_REASON.match(found["found"])
+        words = reason[1] if reason else found["found"].rpartition("\n")[2]
+        what = f"{found['file']!r}, line {found[1]}: {_in_one_line(words)}"
+        return what, _advice(found["advice"])
+    what, _, more = message.partition("\n")
+    return _UNPRINTABLE.sub("?", what), _advice(more)
+
+
+def _advice(text: str) -> str:
+    """What is worth telling of the lines below a message: neither settings nor long lists."""
+    lines = [line.strip() for line in text.splitlines() if not _NO_ADVICE.match(line)]
+    points = [line for line in lines if line.startswith("* ")][:_MOST_POINTS]
+    others = [line for line in lines if not line.startswith("* ")]
+    sentences = [*others, *(point.removeprefix("* ") for point in points)]
+    return " ".join(f"{one.rstrip('. ')}." for one in sentences)[:_MOST_CHARACTERS]
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())[:_MOST_CHARACTERS]
+
+
+def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -> FlowprojectError:
     import duckdb
 
-    report = _report(error)
-    what, _, more = report["exception_message"].partition("\n")
-    what, hint = f"DuckDB: {safe(what)}", safe(more.partition("\n")[0])
-    if extension := _EXTENSION.search(report["exception_message"]):
-        what = f"DuckDB needs its extension {extension[1]!r}, which is not installed"
-        install = (
-            f"python -c \"import duckdb; duckdb.connect().install_extension('{extension[1]}')\""
-        )
-        return SourceError(what, where=query.file, fix=f"Install it once, where it runs: {install}")
+    found = report(error)
+    what, hint = told(found["exception_message"])
+    what = f"DuckDB: {what}" + (f" (in {culprit!r})" if culprit else "")
+    if extension := _missing_extension(error):
+        return _without_extension(query, extension)
     if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
         return SourceError(what, where=query.file, allowed=hint)
-    at = _place(query.text, ran.text, report) if ran else None
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
 
 
-def _place(written: str, ran: str, report: Mapping[str, str]) -> int | None:
-    """Where in the file it is that DuckDB complains of; None if nobody can say."""
+def with_extensions(connection: "DuckDBPyConnection", run: Callable[[], _T]) -> _T:
+    """What `run` returns, after the installed extensions that it lacked were loaded."""
+    import duckdb
+
+    try:
+        return run()
+    except duckdb.Error as error:
+        extension = _missing_extension(error)
+        if extension not in READERS or not _is_installed(connection, extension):
+            raise
+        connection.load_extension(extension)
+        # Each time round another one is loaded: of one that is, nobody says that it is missing.
+        return with_extensions(connection, run)
+
+
+def _missing_extension(error: "DuckDBError") -> str:
+    """The name of the extension that is not loaded, if the error says so; else empty."""
+    found = _EXTENSION.search(report(error)["exception_message"])
+    return next(filter(None, found.groups())) if found else ""
+
+
+def _is_installed(connection: "DuckDBPyConnection", extension: str) -> bool:
+    asked = "SELECT installed AND NOT loaded FROM duckdb_extensions() WHERE extension_name = $1"
+    return (True,) in connection.execute(asked, [extension]).fetchall()
+
+
+def _without_extension(query: Query, extension: str) -> SourceError:
+    if extension not in READERS:
+        return SourceError(
+            f"DuckDB needs its extension {extension!r}, which does more than read",
+            where=query.file,
+            allowed=f"A query may use these, once they are installed: {', '.join(sorted(READERS))}",
+            fix="Write what it reads to a file, Parquet for one, and read that",
+        )
+    install = f"python -c \"import duckdb; duckdb.connect().install_extension('{extension}')\""
+    return SourceError(
+        f"DuckDB needs its extension {extension!r}, which is not installed",
+        where=query.file,
+        fix=f"Install it once, where it runs: {install}",
+    )
+
+
+def _place(written: str, ran: str, report: Mapping[str, str], before: int) -> int | None:
+    """Where in the file it is that DuckDB complains of; None if nobody can say.
+
+    `before` is how many bytes DuckDB was given before what ran.
+    """
     word: re.Match[str] | None
     if "position" in report:
         # DuckDB counts bytes, people count characters; a parameter is as long as its `:name`.
-        at = len(ran.encode()[: int(report["position"])].decode(errors="ignore"))
+        counted = max(int(report["position"]) - before, 0)
+        at = len(ran.encode()[:counted].decode(errors="ignore"))
         if ran.replace("$", ":") == written.replace("$", ":"):
             return at
         word = _WORD.match(ran, at)
@@ -108,7 +205,7 @@ def _alike(one: re.Match[str], other: re.Match[str]) -> bool:
     return one[0].strip('"').casefold() == other[0].strip('"').casefold()
 
 
-def _report(error: "DuckDBError") -> dict[str, str]:
+def report(error: "DuckDBError") -> dict[str, str]:
     """What DuckDB says of an error as JSON (`errors_as_json`), or else its text."""
     text = str(error)
     with suppress(ValueError):

@@ -3,22 +3,29 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from flowproject.changes.item import Item
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import translate
 from flowproject.errors import QueryError, SourceError, closest
-from flowproject.secrecy import safe
 from flowproject.sources import Rows, stopped
-from flowproject.sources.duckdb.failures import check_statement, explained
-from flowproject.sources.duckdb.values import casts, converted
+from flowproject.sources.duckdb.behind import Files, newest
+from flowproject.sources.duckdb.failures import (
+    check_statement,
+    explained,
+    told,
+    with_extensions,
+)
+from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.values import casts, converted, described
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
 from flowproject.tables.arrow import table
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
 __all__ = ["DuckDBSource"]
+
+_T = TypeVar("_T")
 
 _CHUNK_ROWS: Final = 10_000
 _CANCEL_SECONDS: Final = 1.0
@@ -55,7 +64,7 @@ class DuckDBSource:
             _memory(str(self._root), os.getpid()).cursor() as connection,
             explained(query, ran),
         ):
-            check_statement(connection, query, ran.text, ())
+            self._checked(connection, query, ran, {})
 
     def observe(self, past: Past | None = None) -> Observation:
         """The result of the sensor's query; the past is of no use to it.
@@ -69,11 +78,20 @@ class DuckDBSource:
         query = find_sensor_query(self._root, self._data.query)
         key, limit = self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
-        rows = self._rows(query, self._translated(query), {}, key=key, limit=limit)
+        (rows, columns), written = self._rows(
+            query, self._translated(query), {}, key=key, limit=limit
+        )
         self._check_limit(len(rows), query)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
         cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
-        return replace(seen, cost=cost, query=query.text, note=self._note)
+        return replace(
+            seen,
+            cost=cost,
+            query=query.text,
+            note=self._note,
+            columns=columns,
+            written=written,
+        )
 
     def progress(self) -> None:
         """Nothing: a query does not say how far it is."""
@@ -87,7 +105,7 @@ class DuckDBSource:
         """
         query = find_query(self._root, name)
         ran = self._bound(query, params)
-        rows = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
+        (rows, _), _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
         self._check_limit(len(rows), query)
         return rows
 
@@ -100,10 +118,12 @@ class DuckDBSource:
         """
         query = find_query(self._root, name)
         ran = self._bound(query, params)
-        with self._connected() as connection, explained(query, ran):
-            check_statement(connection, query, ran.text, params)
+
+        def look(connection: "DuckDBPyConnection", _: Files) -> Any:
             # Not `execute`: what a cursor holds would be copied once more.
-            result = connection.sql(ran.text, params=dict(params) or None)
+            result = with_extensions(
+                connection, lambda: connection.sql(ran.text, params=dict(params) or None)
+            )
             check_columns(self._names(result.columns), (), query.file)
             reader = result.to_arrow_reader(_CHUNK_ROWS)
             batches: list[Any] = []
@@ -113,6 +133,8 @@ class DuckDBSource:
                 count += batch.num_rows
                 self._check_limit(count, query)
             return table(batches, reader.schema).rename_columns(self._names(result.columns))
+
+        return self._looked(query, ran, params, look)[0]
 
     def cancel(self) -> None:
         """End a running query; returns when it has ended, or after a second."""
@@ -147,23 +169,77 @@ class DuckDBSource:
 
     def _rows(
         self, query: Query, ran: Query, params: dict[str, Any], *, key: Sequence[str], limit: int
-    ) -> Rows:
-        """The result as canonical rows, of which at most one is over the limit."""
-        with self._connected() as connection, explained(query, ran):
-            check_statement(connection, query, ran.text, params)
-            connection.execute(ran.text, params or None)
-            names = self._names([column[0] for column in connection.description])
+    ) -> tuple[tuple[Rows, dict[str, str]], Item]:
+        """The result as canonical rows, of which at most one is over the limit, and its columns.
+
+        And which of the files behind it was written last.
+        """
+
+        def look(connection: "DuckDBPyConnection", files: Files) -> tuple[Rows, dict[str, str]]:
+            names, types = with_extensions(
+                connection, lambda: self._columns(connection, ran.text, params)
+            )
             check_columns(names, key, query.file)
-            kinds = dict(zip(names, (column[1] for column in connection.description), strict=True))
-            projection = casts(kinds)
-            if projection:
-                # Asked anew: of such values only the engine can say exactly what they are.
-                connection.abort()
-                text = f"SELECT {projection} FROM ({statement(ran.text)}\n)"  # noqa: S608  # SQL is the input
-                with explained(query, None):
-                    connection.execute(text, params or None)
-                    return self._fetched(connection, kinds, limit)
-            return self._fetched(connection, kinds, limit)
+            kinds = dict(zip(names, types, strict=True))
+            text, around = ran.text, ""
+            if projection := casts(kinds):
+                around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
+                text = f"{around}{statement(ran.text)}\n)"
+            with explained(query, ran, files.culprit, around=around):
+                connection.execute(text, params or None)
+                return self._fetched(connection, kinds, limit), described(kinds)
+
+        return self._looked(query, ran, params, look)
+
+    def _columns(
+        self, connection: "DuckDBPyConnection", text: str, params: dict[str, Any]
+    ) -> "tuple[list[str], list[DuckDBPyType]]":
+        """The names and types of a result, which decide how it is fetched; the query is not run."""
+        import duckdb
+
+        try:
+            bound = connection.sql(text, params=params or None)
+        except duckdb.Error:
+            connection.execute(text, params or None)  # which says as well where in the text
+            raise
+        return self._names(bound.columns), bound.types
+
+    def _looked(
+        self,
+        query: Query,
+        ran: Query,
+        params: Mapping[str, Any],
+        look: "Callable[[DuckDBPyConnection, Files], _T]",
+    ) -> tuple[_T, Item]:
+        """What a look at the query's files returns while none of them changed.
+
+        And which of them was written last.
+        """
+        with self._connected() as connection:
+            with explained(query, ran):
+                reach = self._checked(connection, query, ran, params)
+            database = str(self._root / self._data.database) if self._data.database else ""
+            files = Files(connection, reach, params, database=database, cancelled=self._cancelled)
+
+            def look_once() -> _T:
+                with explained(query, ran, files.culprit):
+                    return look(connection, files)
+
+            found, states = files.steadily(query, look_once)
+            return found, newest(states)
+
+    def _checked(
+        self,
+        connection: "DuckDBPyConnection",
+        query: Query,
+        ran: Query,
+        params: Mapping[str, Any],
+    ) -> Reach:
+        """What the query reaches, after a QueryError unless it is one that only looks."""
+        check_statement(connection, query, ran.text, params)
+        reach = Reach(connection, ran.text, in_database=bool(self._data.database))
+        reach.check(query)
+        return reach
 
     def _fetched(
         self, connection: "DuckDBPyConnection", kinds: Mapping[str, "DuckDBPyType"], limit: int
@@ -206,10 +282,10 @@ class DuckDBSource:
         if not path.is_file():
             raise _missing(path)
         try:
-            return duckdb.connect(path, read_only=True, config=_config(self._root))
+            return _locked(duckdb.connect(path, read_only=True, config=_config(self._root)))
         except duckdb.Error as error:
             raise SourceError(
-                f"Database {str(path)!r} can't be opened: {safe(str(error).splitlines()[0])}",
+                f"Database {str(path)!r} can't be opened: {' '.join(told(str(error)))}",
                 fix="If another program writes to it, let that one close the file first: DuckDB "
                 "lets one process write or several read",
             ) from error
@@ -225,7 +301,22 @@ def _memory(root: str, process: int) -> "DuckDBPyConnection":
     import duckdb
 
     del process
-    return duckdb.connect(config=_config(Path(root)))
+    return _locked(duckdb.connect(config=_config(Path(root))))
+
+
+def _locked(connection: "DuckDBPyConnection") -> "DuckDBPyConnection":
+    """The connection, after which no query changes a setting: what is logged, for one, and where.
+
+    Of the extensions that were installed by hand we load what only reads, when a query needs it.
+    """
+    from duckdb import InvalidInputException
+
+    # Connections of this process to one database share their settings: another may be done already.
+    with suppress(InvalidInputException):
+        # Not among the settings to connect with, which name some that an extension must know.
+        connection.execute("SET autoload_known_extensions = false")
+        connection.execute("SET lock_configuration = true")
+    return connection
 
 
 def _config(root: Path) -> dict[str, str | bool | int | float | list[str]]:
@@ -240,8 +331,11 @@ def _config(root: Path) -> dict[str, str | bool | int | float | list[str]]:
         "TimeZone": "UTC",
         # Threads add floats in the order in which they finish: a sum would change by itself.
         "threads": 1,
-        # A tick must not download code. What was installed by hand is loaded when needed.
+        # A tick must not download code.
         "autoinstall_known_extensions": False,
+        "allow_community_extensions": False,
+        # A name that is no table must not find a variable of ours.
+        "python_enable_replacements": False,
         # The cache goes by modification times, which an overwritten file can share with the old.
         "enable_external_file_cache": False,
         "errors_as_json": True,

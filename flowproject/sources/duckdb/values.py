@@ -1,23 +1,23 @@
 """How DuckDB's values become canonical JSON, column by column.
 
-Python's types can't tell some of them apart (a month from thirty days, nanoseconds from
-microseconds) or need another package (`pytz`, for moments with a zone): those the engine turns
-into text first.
+Python's types can't hold all of them or tell some apart (`infinity` from the calendar's last day, a
+month from thirty days, nanoseconds from microseconds), or need another package (`pytz`, for moments
+with a zone): those the engine turns into text first.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from flowproject.changes.canonical import Json, canonical
+from flowproject.changes.canonical import Json, canonical, digest, dumps, marked_number, parsed
 from flowproject.sources import Rows
 
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["casts", "converted"]
+__all__ = ["casts", "converted", "described"]
 
 _Form = Callable[[Any], Json]
 
@@ -40,15 +40,27 @@ _UNCHANGED: Final = frozenset(
         "varchar",
     ]
 )
-_CASTS: Final = {
-    "interval": "VARCHAR",
-    "time_ns": "VARCHAR",
-    "timestamp with time zone": "TIMESTAMP",
-    "timestamp_ns": "VARCHAR",
-    "variant": "JSON",
-}
 _NESTED: Final = frozenset(["array", "list", "map", "struct", "tuple", "union"])
-_NEEDS_CAST: Final = re.compile(r"INTERVAL|JSON|TIME_NS|TIMESTAMP_NS|WITH TIME ZONE|VARIANT")
+# What DuckDB's JSON holds exactly and its other nested values do not.
+_NEEDS_JSON: Final = re.compile(r"INTERVAL|JSON|TIME_NS|TIMESTAMP_NS|WITH TIME ZONE|VARIANT")
+_IS_JSON: Final = re.compile(r"JSON|VARIANT")
+_ENUM: Final = re.compile(r"\bENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\)")
+_LONGEST_TYPE: Final = 200
+_MICROSECONDS: Final = 6
+_SHAPES: Final[Mapping[str, frozenset[type]]] = {
+    "array": frozenset([list]),
+    "boolean": frozenset([bool]),
+    "list": frozenset([list]),
+    "map": frozenset([dict, list]),
+    "null": frozenset(),
+    "struct": frozenset([dict]),
+    "tuple": frozenset([list]),
+    **dict.fromkeys(["decimal", "double", "float"], frozenset([float])),
+    **dict.fromkeys(["bigint", "hugeint", "integer", "smallint", "tinyint"], frozenset([float])),
+    **dict.fromkeys(["ubigint", "uhugeint", "uinteger", "usmallint"], frozenset([float])),
+    "utinyint": frozenset([float]),
+}
+"""What JSON makes of a type; of all others it is a text."""
 
 
 def casts(kinds: Mapping[str, "DuckDBPyType"]) -> str:
@@ -56,10 +68,9 @@ def casts(kinds: Mapping[str, "DuckDBPyType"]) -> str:
     targets = [_cast(kind) for kind in kinds.values()]
     if not any(targets):
         return ""
-    quoted = ('"' + name.replace('"', '""') + '"' for name in kinds)
     return ", ".join(
         f"CAST({name} AS {target}) AS {name}" if target else name
-        for name, target in zip(quoted, targets, strict=True)
+        for name, target in zip(map(_quoted, kinds), targets, strict=True)
     )
 
 
@@ -74,32 +85,196 @@ def converted(chunk: Sequence[tuple[Any, ...]], kinds: Mapping[str, "DuckDBPyTyp
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+def described(kinds: Mapping[str, "DuckDBPyType"]) -> dict[str, str]:
+    """The columns with their types in DuckDB's words, which stay short.
+
+    The values of an ENUM are no part of its type here: those that there are stand in the rows.
+    """
+    return {name: _described(kind) for name, kind in kinds.items()}
+
+
+def _described(kind: "DuckDBPyType") -> str:
+    text = _ENUM.sub("ENUM", str(kind))
+    if len(text) <= _LONGEST_TYPE:
+        return text
+    return f"{text[:_LONGEST_TYPE]}… ({digest(text)[:8]})"
+
+
 def _cast(kind: "DuckDBPyType") -> str:
     """The type that a column is cast to before it is fetched, or an empty string."""
-    if kind.id in _NESTED:
-        return "JSON" if _NEEDS_CAST.search(str(kind)) else ""
-    return _CASTS.get(kind.id, "")
+    if kind.id == "variant" or _goes_as_json(kind):
+        return "JSON"
+    return _target(kind) if any(leaf in _AS_TEXT for leaf in _leaves(kind)) else ""
 
 
 def _form(kind: "DuckDBPyType") -> _Form | None:
     """What turns a fetched value into JSON; None if it already is."""
     if str(kind) == "JSON" or _cast(kind) == "JSON":
-        return _parsed
-    if kind.id == "timestamp with time zone":
-        return _in_utc
-    if kind.id == "timestamp_ns":
-        return _like_iso
-    return None if kind.id in _UNCHANGED or kind.id in _CASTS else canonical
+        return _parsed if _IS_JSON.search(str(kind)) else _parsed_of_known_types
+    if kind.id in _TEXTS:
+        return _TEXTS[kind.id]
+    if "union" in _ids(kind) or any(leaf in _TEXTS for leaf in _leaves(kind)):
+        return _nested(kind)
+    return None if kind.id in _UNCHANGED else canonical
+
+
+def _goes_as_json(kind: "DuckDBPyType") -> bool:
+    return kind.id in _NESTED and bool(_NEEDS_JSON.search(str(kind)) or _is_ambiguous(kind))
+
+
+def _parts(kind: "DuckDBPyType") -> "list[tuple[str, DuckDBPyType]]":
+    """The types that a nested one is made of, with their names."""
+    parts: list[tuple[str, Any]] = kind.children if kind.id in _NESTED else []
+    if kind.id == "array":
+        return parts[:1]  # its size follows
+    return parts[1:] if kind.id == "union" else parts  # the tag comes first
+
+
+def _ids(kind: "DuckDBPyType") -> Iterator[str]:
+    yield kind.id
+    for _, part in _parts(kind):
+        yield from _ids(part)
+
+
+def _leaves(kind: "DuckDBPyType") -> Iterator[str]:
+    return (found for found in _ids(kind) if found not in _NESTED)
+
+
+def _is_ambiguous(kind: "DuckDBPyType") -> bool:
+    """Whether the value of a union may not say which of its members it is: then JSON does."""
+    shapes = [_shapes(part) for _, part in _parts(kind)] if kind.id == "union" else []
+    doubled = sum(map(len, shapes)) > len(frozenset[type]().union(*shapes))
+    return doubled or any(_is_ambiguous(part) for _, part in _parts(kind))
+
+
+def _shapes(kind: "DuckDBPyType") -> frozenset[type]:
+    if kind.id == "union":
+        return frozenset[type]().union(*(_shapes(part) for _, part in _parts(kind)))
+    return _SHAPES.get(kind.id, frozenset([str]))
+
+
+def _target(kind: "DuckDBPyType") -> str:
+    """The type of the same shape, with texts in the place of what Python can't hold."""
+    parts = [(name, _target(part)) for name, part in _parts(kind)]
+    match kind.id:
+        case "list":
+            return f"{parts[0][1]}[]"
+        case "array":
+            return f"{parts[0][1]}[{kind.children[1][1]}]"
+        case "struct" | "union":
+            fields = ", ".join(f"{_quoted(name)} {target}" for name, target in parts)
+            return f"{kind.id.upper()}({fields})"
+        case "map" | "tuple":
+            return f"{kind.id.upper()}({', '.join(target for _, target in parts)})"
+        case _:
+            return "VARCHAR" if kind.id in _AS_TEXT else str(kind)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _nested(kind: "DuckDBPyType") -> _Form:
+    """What turns a nested value into JSON, in which some of the texts stand for something else."""
+    shape, parts = kind.id, dict(_parts(kind))
+    forms = {name: _form(part) or _same for name, part in parts.items()}
+    in_order = [_form(part) or _same for _, part in _parts(kind)]
+    by_shape = {it: forms[name] for name, part in parts.items() for it in _shapes(part)}
+    has_plain_keys = shape == "map" and parts["key"].id not in _TEXTS
+
+    def form(value: Any) -> Json:
+        if value is None:
+            return None
+        match shape:
+            case "struct":
+                return {name: forms[name](part) for name, part in value.items()}
+            case "tuple":
+                return [make(part) for make, part in zip(in_order, value, strict=True)]
+            case "map":
+                return _map(value, forms["key"], forms["value"], has_plain_keys=has_plain_keys)
+            case "union":
+                return _member(value, by_shape)
+            case _:
+                return [in_order[0](part) for part in value]
+
+    return form
+
+
+def _map(
+    value: Mapping[Any, Any], key_form: _Form, value_form: _Form, *, has_plain_keys: bool
+) -> Json:
+    """A map in the form that `canonical` gives it: of pairs, if its keys are no texts."""
+    if has_plain_keys and all(isinstance(key, str) for key in value):
+        return {key: value_form(part) for key, part in value.items()}
+    if value.keys() == {"key", "value"} and isinstance(value["key"], list):
+        # So the client gives a map whose keys are lists or structs.
+        return {
+            "key": [key_form(key) for key in value["key"]],
+            "value": [value_form(part) for part in value["value"]],
+        }
+    pairs: list[Json] = [[key_form(key), value_form(part)] for key, part in value.items()]
+    return sorted(pairs, key=dumps) if pairs else {}
+
+
+def _member(value: Any, by_shape: Mapping[type, _Form]) -> Json:
+    """The value of a union, whose shape tells which of the members it is."""
+    if isinstance(value, bool | dict):
+        return by_shape[type(value)](value)
+    if isinstance(value, int | float | Decimal):
+        told = by_shape[float](value)
+        # NaN, which is no number of JSON, must not look like the text of another member.
+        return marked_number(told) if isinstance(told, str) and str in by_shape else told
+    return by_shape[list if isinstance(value, list | tuple) else str](value)
+
+
+def _same(value: Any) -> Json:
+    return value  # type: ignore[no-any-return]  # a value of a type in _UNCHANGED
 
 
 def _parsed(value: str | None) -> Json:
+    return None if value is None else parsed(value)
+
+
+def _parsed_of_known_types(value: str | None) -> Json:
+    """A nested value in the words of JSON, in which no text is where a number could be."""
     # Decimal, so that no digit of a number is lost on the way.
     return None if value is None else canonical(json.loads(value, parse_float=Decimal))
 
 
-def _in_utc(value: object) -> Json:
-    return None if value is None else f"{canonical(value)}+00:00"
+def _moment(value: str | None) -> Json:
+    """A moment in DuckDB's words, `2024-01-01 12:00:00.5`, in those of ISO 8601.
+
+    `infinity` and what lies outside of the years 1 to 9999 stay as DuckDB writes them.
+    """
+    if value is None or value[4:5] != "-" or value[10:12] in ("", " ("):
+        return value
+    whole, point, fraction = f"{value[:10]}T{value[11:]}".partition(".")
+    return f"{whole}.{fraction:0<{_MICROSECONDS}}" if point else whole
+
+
+def _moment_in_utc(value: str | None) -> Json:
+    """The same of a moment with a zone, which our connections have in UTC."""
+    if value is None or not value.endswith("+00"):
+        return value
+    return f"{_moment(value[:-3])}+00:00"
 
 
 def _like_iso(value: str | None) -> Json:
     return None if value is None else value.replace(" ", "T", 1)
+
+
+_TEXTS: Final[Mapping[str, _Form | None]] = {
+    "date": None,
+    "interval": None,
+    "time_ns": None,
+    "timestamp": _moment,
+    "timestamp with time zone": _moment_in_utc,
+    "timestamp_ms": _moment,
+    "timestamp_ns": _like_iso,
+    "timestamp_s": _moment,
+    "timestamptz_ns": _moment_in_utc,
+}
+"""The types that are fetched as text, and what becomes of it."""
+
+_AS_TEXT: Final = frozenset([*_TEXTS, "bignum"])
+"""Those, and one of which the client makes a text itself, but not if it is the key of a map."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from flowproject.sources.s3.asking import Asker, Pages, UnorderedError, unreadable
+from flowproject.sources.s3.asking import Asker, Pages, UnorderedError, outside, unreadable
 from flowproject.sources.s3.crew import Crew
 from flowproject.sources.s3.judge import Judge
 from flowproject.sources.s3.pace import Pace
@@ -85,6 +85,8 @@ class Lister:
         try:
             for page in self._ask.in_turn():
                 columns.add(page.rows, encoded=page.encoded)
+            if stray := [key for key in columns.keys if not key.startswith(self._scope.prefix)]:
+                raise outside(stray[0], self._scope.prefix)
             rows = self._scope.rows(columns)
         except ValueError as error:
             raise unreadable(error) from error

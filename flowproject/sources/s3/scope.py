@@ -6,14 +6,14 @@ from itertools import compress
 from typing import Any, Final
 
 from flowproject.config.data import ObjectProperty
-from flowproject.sources.objects import Watch, identity, view
+from flowproject.sources.objects import Watch, identity, is_folder, view
 from flowproject.sources.s3.page import Raw, parse_rows
 from flowproject.tables.columns import object_rows
 from flowproject.tables.spans import key_text
 
 __all__ = ["Columns", "Scope"]
 
-_FORM: Final = "raw rows 1"
+_FORM: Final = "raw rows 2"
 """What spans' digests are of; another one makes all of them worthless."""
 
 
@@ -78,9 +78,14 @@ class Scope:
             ValueError: if a size or a time can't be read.
         """
         every = (columns.keys, columns.sizes, columns.etags, columns.modified)
-        if not self.include:
+        if self.identity == ("etag",) and not all(columns.etags):
+            raise ValueError("an object has no ETag, and everything else is ignored")
+        wanted = [
+            not is_folder(key, size) and (not self.include or self.holds(key))
+            for key, size in zip(columns.keys, columns.sizes, strict=True)
+        ]
+        if all(wanted):
             return object_rows(*every)
-        wanted = [self.holds(key) for key in columns.keys]
         return object_rows(*(list(compress(column, wanted)) for column in every))
 
     @cached_property

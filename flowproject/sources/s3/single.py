@@ -13,18 +13,19 @@ def read_headers(key: str, headers: Mapping[str, str]) -> Found:
     """The object that the headers of an answer to HEAD describe; their names in lower case.
 
     Raises:
-        SourceError: if they do not say what every object has.
+        SourceError: if what they say of it can't be read.
     """
     version = headers.get("x-amz-version-id", "null")
+    size, modified = headers.get("content-length"), headers.get("last-modified")
     try:
         return Found(
             key=key,
-            size=int(headers["content-length"]),
-            etag=headers["etag"].removeprefix("W/").strip('"'),
-            modified=parsedate_to_datetime(headers["last-modified"]),
+            size=None if size is None else int(size),
+            etag=headers.get("etag", "").removeprefix("W/").strip('"'),
+            modified=None if modified is None else parsedate_to_datetime(modified),
             version_id="" if version == "null" else version,
         )
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         raise SourceError(
             f"The server's answer for {key!r} can't be read: {error}",
             fix="Check that `endpoint_url` is the address of an S3 server",

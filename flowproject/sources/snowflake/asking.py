@@ -1,9 +1,9 @@
 """One statement: bound by the server, run, and its result read to the end or to a limit."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.errors import QueryError, SourceError
@@ -17,6 +17,7 @@ from flowproject.sources.snowflake.fetching import (
     has_tables,
     plain_rows,
     tables,
+    types,
     without_rows,
 )
 from flowproject.sources.snowflake.talk import Talk
@@ -36,10 +37,11 @@ _LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a query returned, and the id under which Snowflake remembers it."""
+    """What a query returned, its columns, and the id under which Snowflake remembers it."""
 
     rows: Rows
     query_id: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,8 @@ class Question:
                     break
             else:
                 self._check_whole(len(rows), cursor)
-            return Answer(rows=rows[: self.enough], query_id=cursor.sfqid or "")
+            found = rows[: self.enough]
+            return Answer(rows=found, query_id=cursor.sfqid or "", columns=types(cursor))
 
     def table(self, connection: "SnowflakeConnection", talk: Talk) -> Any:
         """The rows as a pyarrow.Table."""

@@ -16,7 +16,41 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.cursor import SnowflakeCursor
 
-__all__ = ["announced", "chunks", "columns", "has_tables", "plain_rows", "tables", "without_rows"]
+__all__ = [
+    "announced",
+    "chunks",
+    "columns",
+    "has_tables",
+    "plain_rows",
+    "tables",
+    "types",
+    "without_rows",
+]
+
+# In the order of the connector's numbers (FIELD_TYPES in its constants.py).
+_NAMES: Final = (
+    "NUMBER",
+    "FLOAT",
+    "VARCHAR",
+    "DATE",
+    "TIMESTAMP",
+    "VARIANT",
+    "TIMESTAMP_LTZ",
+    "TIMESTAMP_TZ",
+    "TIMESTAMP_NTZ",
+    "OBJECT",
+    "ARRAY",
+    "BINARY",
+    "TIME",
+    "BOOLEAN",
+    "GEOGRAPHY",
+    "GEOMETRY",
+    "VECTOR",
+    "MAP",
+    "FILE",
+    "INTERVAL YEAR TO MONTH",
+    "INTERVAL DAY TO SECOND",
+)
 
 # The connector's numbers for types of columns, and the Arrow type of a column without a value.
 _ARROW: Final[dict[int, tuple[str, ...]]] = {
@@ -42,6 +76,18 @@ def announced(cursor: "SnowflakeCursor") -> int | None:
 def columns(cursor: "SnowflakeCursor") -> list[str]:
     """The columns' names, as rows have them."""
     return [folded(column[0]) for column in cursor.description]
+
+
+def types(cursor: "SnowflakeCursor") -> dict[str, str]:
+    """The columns with the names of their types.
+
+    Without length, precision and scale: those of an expression may follow from the data.
+    """
+    kinds = [column[1] for column in cursor.description]
+    return {
+        name: _NAMES[kind] if kind < len(_NAMES) else f"type {kind}"
+        for name, kind in zip(columns(cursor), kinds, strict=True)
+    }
 
 
 def has_tables(cursor: "SnowflakeCursor") -> bool:

@@ -82,7 +82,14 @@ class SnowflakeSource:
         if past and gate.is_shut:
             return past.still(cost=cost, query=query.text, note=gate.reason)
         seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
-        return replace(seen, cost=cost, query=query.text, note=gate.reason, memo=gate.memo)
+        return replace(
+            seen,
+            cost=cost,
+            query=query.text,
+            note=gate.reason,
+            memo=gate.memo,
+            columns=look.answer.columns,
+        )
 
     def progress(self) -> None:
         """Nothing: a query does not say how far it is."""

@@ -3,13 +3,12 @@
 Arrow holds them exactly; Python's own types do not (nanoseconds), and the connector's rows less.
 """
 
-import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from flowproject.changes.canonical import Json, canonical
+from flowproject.changes.canonical import Json, canonical, parsed
 from flowproject.errors import QueryError
 from flowproject.sources import Rows
 from flowproject.sources.result import uncollected
@@ -21,6 +20,9 @@ _SEMI_STRUCTURED: Final = frozenset([5, 9, 10, 14, 15, 16, 17])
 _PLAIN: Final = re.compile(r"u?int\d+|bool|(large_)?string|null")
 _TIMESTAMP: Final = re.compile(r"timestamp\[(s|ms|us|ns)(, tz=.*)?\]")
 _TIME: Final = re.compile(r"time(?:32|64)\[(?:s|ms|us|ns)\]")
+_DURATION: Final = re.compile(r"duration\[(s|ms|us|ns)\]")
+_DAY: Final = re.compile(r"\d{4,5}-\d\d-\d\d")
+_PARTS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _FLOAT_DIGITS: Final = 16
 _UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
 
@@ -72,7 +74,15 @@ def _column(column: Any, kind: int) -> list[Json]:
         zone = "+00:00" if moment[2] else ""
         utc = column.cast("int64").cast(f"timestamp[{moment[1]}]")  # whatever zone it is shown in
         return [_moment(text, zone) for text in _shortest(utc).cast("string").to_pylist()]
+    if duration := _DURATION.fullmatch(described):
+        parts = _PARTS[duration[1]]
+        return [_duration(count, parts) for count in column.cast("int64").to_pylist()]
     return [canonical(value) for value in column.to_pylist()]
+
+
+def _duration(count: int | None, parts: int) -> Json:
+    """A number of parts of a second in the form that `canonical` gives it, nanoseconds included."""
+    return None if count is None else f"PT{Decimal(count) / parts:f}S"
 
 
 def _number(text: str | None) -> Json:
@@ -99,9 +109,11 @@ def _moment(text: str | None, zone: str) -> Json:
     """A moment in Arrow's words, `2024-01-01 12:00:00.000000000`, in those of ISO 8601."""
     if text is None:
         return None
-    if not text[:4].isdecimal():
-        raise ValueError(f"{text} is not between the years 1 and 9999")
-    return f"{text[:10]}T{_clock(text[11:])}{zone}"
+    # In UTC a moment of the calendar's last day may lie in the year 10000, which has a digit more.
+    day, _, clock = text.partition(" ")
+    if not _DAY.fullmatch(day):
+        raise ValueError(f"{text} is not between the years 0 and 10000")
+    return f"{day}T{_clock(clock)}{zone}"
 
 
 def _clock(text: str | None) -> Json:
@@ -119,19 +131,10 @@ def _parsed(value: str | None) -> Json:
     if value is None:
         return None
     try:
-        return _loaded(value)
+        return parsed(value)
     except ValueError:
         pass
     try:
-        return _loaded(_UNDEFINED.sub(lambda found: found[1] or "null", value))
+        return parsed(_UNDEFINED.sub(lambda found: found[1] or "null", value))
     except ValueError:
         return value  # GEOGRAPHY as WKT, for example
-
-
-def _loaded(text: str) -> Json:
-    # Decimal, so that no digit of a number is lost on the way.
-    return canonical(json.loads(text, parse_float=Decimal, parse_constant=_constant))
-
-
-def _constant(word: str) -> str:
-    return word  # NaN, Infinity and -Infinity, in the words of `canonical`

@@ -25,6 +25,7 @@ def started() -> Started:
         "previous": 1096,
         "counts": {"added": 31, "modified": 0, "removed": 0},
         "sample": {"added": [{"date": f"2015-01-{day:02}"} for day in range(1, 11)]},
+        "columns": {},
         "recorded_at": "2026-11-22T12:00:00+00:00",
         "run": "SensorFlow/7",
     }
@@ -105,3 +106,17 @@ def test_a_run_that_does_nothing_says_so_and_why_of_each_change(draw: Any):
         "change 1 was taken",
         "change 2 was taken",
     ]
+
+
+def test_columns_that_changed_are_named(draw: Any, started: Started):
+    modified = {"v": {"old": "BIGINT", "new": "VARCHAR"}}
+    columns = {"added": {"w": "DATE"}, "modified": modified, "removed": {}}
+    card = draw(change_card(started(columns=columns)))
+    assert card.facts(0)["columns"] == "v BIGINT → VARCHAR, w DATE added"
+
+
+def test_values_that_differ_far_behind_show_where(draw: Any, started: Started):
+    text = "the same beginning, " * 9
+    facts = draw(change_card(started(previous=f"{text}old", value=f"{text}new"))).facts(0)
+    assert facts["before"].endswith("beginning, old")
+    assert facts["now"].endswith("beginning, new")

@@ -19,6 +19,7 @@ from flowproject.changes.canonical import (
     digest_value,
     dumps,
     dumps_rows,
+    parsed,
 )
 
 TEXT = st.text('aé\ud800\x00"\\😀 ', max_size=6)
@@ -200,3 +201,30 @@ def test_rows_are_spelled_as_each_would_be_alone(values: dict[str, list[object]]
 @given(st.lists(st.none() | st.integers() | st.floats().map(canonical) | st.booleans() | TEXT))
 def test_a_column_of_plain_values_is_spelled_as_each_would_be_alone(column: list[Json]):
     assert [*dumps_rows({"a": column})] == [dumps({"a": value}) for value in column]
+
+
+@pytest.mark.parametrize(
+    "text, form",
+    [
+        ('{"b": 1.10, "a": [1e0, "x", null, true]}', {"a": [1, "x", None, True], "b": 1.1}),
+        ("0.12345678901234567890", {"$number": "0.1234567890123456789"}),
+        ('"0.1234567890123456789"', "0.1234567890123456789"),
+        ("-0.0", 0),
+        ("NaN", {"$number": "NaN"}),
+        ("-Infinity", {"$number": "-Infinity"}),
+        (f"1{'0' * 5000}", {"$number": "1E+5000"}),
+        ("1e5000", {"$number": "1E+5000"}),
+        ("1e99999999999999999999", {"$number": "1e99999999999999999999"}),
+        ('{"a": 1, "a": 2}', {"$object": [["a", 1], ["a", 2]]}),
+        ('{"$number": "NaN"}', {"$$number": "NaN"}),
+        ('{"$$object": []}', {"$$$object": []}),
+        ('{"$number": 1, "a": 2}', {"$number": 1, "a": 2}),
+    ],
+)
+def test_what_json_says_has_a_form_of_its_own(text: str, form: Json):
+    assert dumps(parsed(text)) == dumps(form)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | TEXT, st.lists, max_leaves=4))
+def test_what_has_a_form_keeps_it_as_json(value: Json):
+    assert parsed(dumps(value)) == value

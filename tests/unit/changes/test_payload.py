@@ -55,6 +55,7 @@ def test_a_small_change_is_told_in_full():
         "counts": {"added": 1, "modified": 0, "removed": 0},
         "total": 4,
         "sample": {"added": [{"key": "a"}]},
+        "columns": {},
         "recorded_at": "2026-01-01T00:00:00+00:00",
         "run": "SensorFlow/7",
         "entry": "entries/3.json",

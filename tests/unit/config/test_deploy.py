@@ -98,3 +98,10 @@ def test_incident_io_is_told_its_source() -> None:
     found = settings('notify_incident_io = "KEY"\nnotify_incident_io_source = "01GW"\n')
     assert (found.notify_incident_io, found.notify_incident_io_source) == ("KEY", "01GW")
     assert found.notify_on == ("error",)
+
+
+def test_services_that_would_never_hear_of_a_run_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings('notify_slack = "HOOK"\nnotify_on = []\n')
+    assert "names no end of a run, so notify_slack would never hear of one" in str(caught.value)
+    assert settings("notify_on = []\n").notify_on == ()

@@ -28,11 +28,11 @@ DUCKDB = NAME + '[data]\ntype = "duckdb"\nquery = "sensor"\n'
 FILES = NAME + '[data]\ntype = "files"\npath = "data"\n'
 S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
-DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, row_limit."
+DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, settle, row_limit."
 FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
 POLICY = (
-    "event_name, payload_key, first, timeout, receipt_timeout, max_attempts, coalesce, "
-    "max_events_per_hour"
+    "event_name, payload_key, first, schema_change, timeout, receipt_timeout, max_attempts, "
+    "coalesce, max_events_per_hour"
 )
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
 OWN_KEYS = f"Use one of: data, {POLICY}."
@@ -136,9 +136,9 @@ ONE_PROBLEM = [
         f"[data] querry = 1 is not a key here. {DUCKDB_KEYS} Did you mean 'query'?",
     ),
     (
-        DUCKDB + "settle = 1\n",
+        DUCKDB + "marker = 1\n",
         (
-            f"[data] settle = 1 is not a key here. {DUCKDB_KEYS} "
+            f"[data] marker = 1 is not a key here. {DUCKDB_KEYS} "
             "It belongs to type = 'files' or 's3' or 'azure' or 'gcs'."
         ),
     ),
@@ -557,7 +557,7 @@ def test_each_sensors_data_is_laid_over_data() -> None:
     assert found == {
         "plain": FilesData(path="data", settle=30.0, marker="_DONE"),
         "other": FilesData(path="elsewhere", settle=30.0),
-        "sql": DuckDBData(query="q"),
+        "sql": DuckDBData(query="q", settle=30.0),
     }
 
 
@@ -687,3 +687,10 @@ def test_a_choice_of_several_is_kept_once_each_in_its_order() -> None:
     [sensor] = project(S3 + 'ignore = ["size", "etag", "size"]\n').sensors.values()
     assert isinstance(sensor.data, S3Data)
     assert sensor.data.ignore == ("size", "etag")
+
+
+@pytest.mark.parametrize("place", ["[sensor]", "[sensors.a]"])
+def test_columns_are_a_matter_of_queries(place: str):
+    text = f'{FILES}{place}\nschema_change = "fail"\n'
+    with pytest.raises(ConfigError, match=r"type = 'files' has no query.*'duckdb', 'snowflake'"):
+        parse_config(text)

@@ -144,6 +144,7 @@ def in_scope(objects: Objects, scope: Scope) -> Objects:
         key: stored
         for key, stored in objects.items()
         if key.startswith(scope.prefix) and scope.holds(key)
+        if stored.size or not key.endswith(b"/")  # it only stands for a folder
     }
 
 

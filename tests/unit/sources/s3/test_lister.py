@@ -1,5 +1,7 @@
 """The difference between two looks is what a comparison of all keys finds, however it is listed."""
 
+import itertools
+import re
 import threading
 from collections.abc import Callable
 from random import Random
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.errors import SourceError
+from flowproject.sources.s3 import asking
 from flowproject.sources.s3.lister import Lister
 from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.page import Page
@@ -145,7 +148,7 @@ def test_a_first_look_finds_where_to_cut(shape: str):
 
     bucket.hears = hears
     built = look(bucket)
-    assert len(built.items) == len(bucket.objects)
+    assert len(built.items) == len(in_scope(bucket.objects, LAKE))
     assert len(workers) > 1
     assert bucket.requests <= most_requests(bucket, LAKE, QUICK)
 
@@ -187,6 +190,130 @@ def test_pages_that_come_for_ever_are_an_error():
         if name not in ("start-after", "continuation-token")
     }
     with pytest.raises(SourceError, match="has no end: the same page comes again and again"):
+        look(bucket)
+
+
+class OddBucket(MemoryBucket):
+    """A bucket whose answers `answers` changes: it gets the query, and the body that was due."""
+
+    answers: Callable[[Query, bytes], bytes] = staticmethod(lambda _, body: body)
+
+    def _answer(self, query: Query) -> bytes:
+        return self.answers(query, super()._answer(query))
+
+
+def odd_bucket(
+    answers: Callable[[Query, bytes], bytes],
+    keys: list[bytes],
+    order: Callable[[bytes], object] = bytes,
+) -> OddBucket:
+    bucket = OddBucket(dict.fromkeys(keys, Stored()), order=order)
+    bucket.answers = answers
+    return bucket
+
+
+_TRUNCATED = "<IsTruncated>true</IsTruncated>"
+
+
+def without_made_up_tokens(query: Query) -> Query:
+    made_up = "none" in str(query.get("continuation-token", ""))
+    return {name: it for name, it in query.items() if not made_up or name != "continuation-token"}
+
+
+IN_ORDER = [b"raw/%06d" % number for number in range(40)]
+BY_FOLDER = [b"raw/a/%06d" % number for number in range(20)] + [
+    b"raw/a-%06d" % number for number in range(20)
+]
+
+
+@pytest.mark.parametrize("keys", [IN_ORDER, BY_FOLDER])
+def test_the_first_page_once_more_as_the_last_is_refused(keys: list[bytes]):
+    first = ""
+
+    def answers(query: Query, body: bytes) -> bytes:
+        nonlocal first
+        if not ({"start-after", "continuation-token"} & query.keys()):
+            first = body.decode()
+            return body
+        last = re.sub("<NextContinuationToken>.*</NextContinuationToken>", "", first)
+        return last.replace("<IsTruncated>true", "<IsTruncated>false").encode()
+
+    with pytest.raises(SourceError, match="the same page comes again and again"):
+        look(odd_bucket(answers, keys, by_folder))
+
+
+def test_a_page_that_was_meant_for_another_question_is_asked_for_again():
+    tokens: list[object] = []
+
+    def hears(query: Query) -> Query:
+        token = query.get("continuation-token")
+        tokens.append(token)
+        # Each page of the listing in turn comes for the next question, too, the first time.
+        return {**query, "continuation-token": tokens[-2]} if _is_second(tokens) else query
+
+    def _is_second(asked: list[object]) -> bool:
+        return len(asked) > 1 and bool(asked[-1]) and bool(asked[-2]) and asked[-1] != asked[-2]
+
+    bucket = MemoryBucket(dict.fromkeys(BY_FOLDER, Stored()), order=by_folder)
+    bucket.hears = hears
+    assert keys_of(look(bucket).difference)[0] == set(BY_FOLDER)
+
+
+@pytest.mark.parametrize("keys", [IN_ORDER, BY_FOLDER])
+def test_pages_without_keys_that_never_end_are_refused(
+    keys: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(asking, "_MOST_EMPTY", 50)
+    numbers = itertools.count(1)
+
+    def answers(_: Query, body: bytes) -> bytes:
+        text = re.sub("<Contents>.*</Contents>|<NextC.*NextContinuationToken>", "", body.decode())
+        token = f"<NextContinuationToken>none {next(numbers)}</NextContinuationToken>"
+        return re.sub("<IsTruncated>.*</IsTruncated>", _TRUNCATED + token, text).encode()
+
+    bucket = odd_bucket(answers, keys, by_folder)
+    bucket.hears = without_made_up_tokens
+    with pytest.raises(SourceError, match="has no end"):
+        look(bucket)
+    assert bucket.requests < 1000
+
+
+def test_pages_without_keys_before_the_first_ones_are_passed_over():
+    numbers = itertools.count(1)
+
+    def answers(query: Query, body: bytes) -> bytes:
+        if "start-after" in query or (number := next(numbers)) > 20:
+            return body
+        token = f"<NextContinuationToken>none {number}</NextContinuationToken>"
+        text = re.sub("<Contents>.*</Contents>|<NextC.*NextContinuationToken>", "", body.decode())
+        return re.sub("<IsTruncated>.*</IsTruncated>", _TRUNCATED + token, text).encode()
+
+    bucket = odd_bucket(answers, IN_ORDER)
+    bucket.hears = without_made_up_tokens
+    assert keys_of(look(bucket).difference)[0] == set(IN_ORDER)
+
+
+@pytest.mark.parametrize("order", [bytes, lambda key: key.split(b"/")], ids=["keys", "folders"])
+@pytest.mark.parametrize("stray", [b"other/1", b"raw", b"zzz/1", b"raw-/1"])
+def test_a_key_outside_of_the_prefix_is_refused_by_name(
+    order: Callable[[bytes], object], stray: bytes
+):
+    bucket = MemoryBucket(dict.fromkeys([*BY_FOLDER, stray], Stored()), order=order)
+    bucket.hears = lambda query: {**query, "prefix": b""}
+    with pytest.raises(SourceError, match=rf"lists the object '{stray.decode()}', which is not"):
+        look(bucket)
+
+
+@pytest.mark.parametrize("key", ["raw/a%20b", "raw/a+b"])
+def test_a_listing_that_does_not_say_whether_keys_are_encoded_is_refused_if_that_matters(key: str):
+    def answers(_: Query, body: bytes) -> bytes:
+        text = body.decode().replace("<EncodingType>url</EncodingType>", "")
+        return text.replace("raw/ambiguous", key).encode()
+
+    bucket = odd_bucket(answers, [b"raw/plain"])
+    assert keys_of(look(bucket).difference)[0] == {b"raw/plain"}
+    bucket.objects[b"raw/ambiguous"] = Stored()
+    with pytest.raises(SourceError, match=rf"whether its keys are encoded.*'{re.escape(key)}'"):
         look(bucket)
 
 
@@ -263,9 +390,10 @@ def test_objects_that_change_meanwhile_are_right_the_next_time(seed: int, pace: 
     before = {item.key.encode(): item for item in seen.values()}
     built = Lister(bucket, LAKE, seen, pace=pace).run()
     added, _, removed = keys_of(built.difference)
+    there = in_scope(bucket.objects, LAKE)
     assert (added, removed) == (
-        bucket.objects.keys() - before.keys(),
-        before.keys() - bucket.objects.keys(),
+        there.keys() - before.keys(),
+        before.keys() - there.keys(),
     )
     assert built.fingerprint == from_scratch(bucket, LAKE)
 

@@ -1,5 +1,6 @@
 """What a sensor learns of a bucket: everything below a key, or one property of one object."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,66 @@ def test_the_version_of_an_object_is_told_if_it_has_one(bucket: MemoryBucket):
     assert found.data["version_id"] == "v7"
 
 
-def test_an_answer_without_a_size_is_an_error(bucket: MemoryBucket):
-    bucket.head = lambda _: {"etag": "x", "last-modified": "yesterday"}  # type: ignore[method-assign]
+HEADERS = {
+    "file_size": "content-length",
+    "file_etag": "etag",
+    "file_modified_ts": "last-modified",
+}
+
+
+@pytest.mark.parametrize("unsaid", HEADERS)
+@pytest.mark.parametrize("check_mode", HEADERS)
+def test_an_answer_need_say_nothing_but_what_is_compared(
+    bucket: MemoryBucket, check_mode: str, unsaid: str
+):
+    said = Stored(size=7).headers()
+    del said[HEADERS[unsaid]]
+    bucket.head = lambda _: said  # type: ignore[method-assign]
+    watched = source(bucket, key="raw/a.csv", check_mode=check_mode)
+    if check_mode != unsaid:
+        assert watched.observe().value
+        return
+    with pytest.raises(SourceError, match=rf"does not say.*'{check_mode}'.*'raw/a\.csv'"):
+        watched.observe()
+
+
+@pytest.mark.parametrize(
+    "name, value", [("content-length", "many"), ("last-modified", "yesterday")]
+)
+def test_an_answer_that_makes_no_sense_is_an_error(bucket: MemoryBucket, name: str, value: str):
+    said = Stored().headers() | {name: value}
+    bucket.head = lambda _: said  # type: ignore[method-assign]
     with pytest.raises(SourceError, match=r"The server's answer for 'raw' can't be read"):
-        source(bucket, check_mode="file_size").observe()
+        source(bucket, check_mode="file_etag").observe()
+
+
+def test_what_only_stands_for_a_folder_is_no_object(bucket: MemoryBucket):
+    before = source(bucket).observe()
+    folders = {b"raw/e/": Stored(size=0), b"raw/b/": Stored(size=0), b"raw/f_$folder$": Stored(0)}
+    bucket.objects |= folders
+    seen = source(bucket).observe(after(before))
+    assert (seen.value, seen.fingerprint) == (before.value, before.fingerprint)
+    assert seen.difference is not None
+    assert not any(seen.difference.counts.values())
+    bucket.objects |= {b"raw/g/": Stored(size=1), b"raw/h": Stored(size=0)}
+    seen = source(bucket).observe(after(before))
+    assert names(seen) - names(before) == {"raw/g/", "raw/h"}
+
+
+def test_what_only_stands_for_a_folder_is_nothing_new(bucket: MemoryBucket):
+    first = source(bucket, check_mode="files_new").observe()
+    bucket.objects[b"raw/e/"] = Stored(size=0)
+    assert source(bucket, check_mode="files_new").observe(after(first)).value == first.value
+    bucket.objects[b"raw/e/1"] = Stored()
+    assert source(bucket, check_mode="files_new").observe(after(first)).value == "raw/e/1"
+
+
+def test_a_listing_without_what_is_compared_is_an_error(bucket: MemoryBucket):
+    row = bucket.row
+    bucket.row = lambda key, stored: re.sub("<ETag>.*</ETag>", "<ETag></ETag>", row(key, stored))
+    assert source(bucket).observe().value == 4
+    with pytest.raises(SourceError, match="an object has no ETag, and everything else is ignored"):
+        source(bucket, ignore=("size", "last_modified")).observe()
 
 
 def test_one_object_needs_a_key(bucket: MemoryBucket):

@@ -14,9 +14,11 @@ from flowproject.changes.canonical import Json, canonical, dumps
 from flowproject.errors import QueryError
 from flowproject.sources.snowflake.values import converted, row_form
 
-FIXED, REAL, TEXT, DATE, VARIANT, LTZ, NTZ, BINARY, TIME, BOOLEAN = 0, 1, 2, 3, 5, 6, 8, 11, 12, 13
+FIXED, REAL, TEXT, DATE, VARIANT, LTZ, TZ, NTZ = 0, 1, 2, 3, 5, 6, 7, 8
+BINARY, TIME, BOOLEAN = 11, 12, 13
 NS = pa.timestamp("ns")
 UTC = pa.timestamp("ns", "UTC")
+SECONDS = pa.timestamp("s", "UTC")
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9),
@@ -69,7 +71,15 @@ def one(array: Any, kind: int) -> Json:
         (pa.array(['{"b": 1.10,\n "a": [1e0]}']), VARIANT, {"a": [1], "b": 1.1}),
         (pa.array(["[\n  1,\n  undefined\n]"]), VARIANT, [1, None]),
         (pa.array(['["undefined", undefined]']), VARIANT, ["undefined", None]),
-        (pa.array(["NaN"]), VARIANT, "NaN"),
+        (pa.array(["NaN"]), VARIANT, {"$number": "NaN"}),
+        (pa.array(['"NaN"']), VARIANT, "NaN"),
+        (pa.array(["0.12345678901234567890"]), VARIANT, {"$number": "0.1234567890123456789"}),
+        (pa.array([253402300799 + 8 * 3600], SECONDS), TZ, "10000-01-01T07:59:59+00:00"),
+        (pa.array([253402300799 + 86400], SECONDS), TZ, "10000-01-01T23:59:59+00:00"),
+        (pa.array([-62135596800 - 14 * 3600], SECONDS), TZ, "0000-12-31T10:00:00+00:00"),
+        (pa.array([1_500_000_000], pa.duration("ns")), 20, "PT1.5S"),
+        (pa.array([1], pa.duration("ns")), 20, "PT0.000000001S"),
+        (pa.array([None, -1], pa.duration("s")), 20, None),
         (pa.array(["POINT(1 2)"]), 14, "POINT(1 2)"),
         (pa.array([None], pa.string()), VARIANT, None),
         (pa.array([[1, None]], pa.list_(pa.int64())), 10, [1, None]),

@@ -1,0 +1,230 @@
+"""The files behind a query: how they are, whether they stay so, and which of them is at fault.
+
+Files of this machine are known by size, times and inode. Others are known as far as DuckDB can ask
+for them with its own credentials, by size and time.
+"""
+
+import datetime as dt
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from flowproject.changes.item import Item
+from flowproject.errors import FlowprojectError, SourceError
+from flowproject.sources import stopped
+from flowproject.sources.duckdb.failures import report, with_extensions
+from flowproject.sources.duckdb.reach import Reach
+from flowproject.sql import Query
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Files", "State", "newest"]
+
+_T = TypeVar("_T")
+
+_LOOKS: Final = 3
+_QUIET_SECONDS: Final = 0.1
+"""A program that writes in one go is rarely silent for longer."""
+_MOST_PAUSES: Final = 20
+_REMOTE: Final = re.compile(r"(?!file:)\w{2,}://")
+_NANOSECONDS: Final = 1_000_000_000
+_MOST_PROBED: Final = 1000
+_SECONDS_TO_PROBE: Final = 5.0
+
+
+class State(NamedTuple):
+    """How a file is: what differs once somebody wrote to it, or put another in its place."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int = 0
+    inode: tuple[int, int] = (0, 0)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it can be rewritten in place; what a store holds is replaced whole."""
+        return self.inode != (0, 0)
+
+    def is_being_written(self, now_ns: int) -> bool:
+        """Whether it was written in place just now; one that was renamed since is whole."""
+        age = now_ns - self.modified_ns
+        return self.modified_ns == self.changed_ns and 0 <= age < _QUIET_SECONDS * _NANOSECONDS
+
+
+class Files:
+    """The files that a query reads."""
+
+    def __init__(
+        self,
+        connection: "DuckDBPyConnection",
+        reach: Reach,
+        params: Mapping[str, Any],
+        *,
+        database: str,
+        cancelled: "Event",
+    ) -> None:
+        self._connection = connection
+        self._reach = reach
+        self._params = dict(params)
+        self._database = [database] if database else []
+        self._cancelled = cancelled
+
+    def steadily(self, query: Query, look: Callable[[], _T]) -> tuple[_T, dict[str, State]]:
+        """What a look returns during which no file was rewritten in place, and how they are.
+
+        One that is being written to is waited for first. Files that come, go or take the place of
+        others are whole: DuckDB reads the old one or the new one. Only while it opens the file it
+        can meet parts of both, and then it fails (`TProtocolException: Invalid data`).
+
+        Raises:
+            SourceError: if one changed during every look.
+        """
+        looks = 0
+        while True:
+            looks += 1
+            before = self._at_rest()
+            try:
+                found, failure = [look()], None
+            except FlowprojectError as error:
+                found, failure = [], error
+            after = self._states()
+            rewritten = _rewritten(before, after)
+            if found and not rewritten:
+                return found[0], after
+            if self._cancelled.is_set():
+                raise stopped()
+            if failure and before == after:
+                raise failure
+            if looks == _LOOKS:
+                raise _restless(query, rewritten or _other(before, after), failure)
+
+    def culprit(self, error: Exception, message: str) -> str:
+        """The one file that an error is about which does not name it; empty if nobody can say."""
+        import duckdb
+
+        if isinstance(
+            error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException
+        ):
+            return ""
+        files = self._listed(self._reach.patterns)
+        if not files or any(Path(file).name in message for file in files):
+            return ""
+        if len(files) == 1:
+            return files[0]
+        deadline = time.monotonic() + _SECONDS_TO_PROBE
+        for file, text in self._reach.narrowed(self._listed):
+            if time.monotonic() > deadline or self._cancelled.is_set():
+                break
+            try:
+                self._connection.execute(text, self._params or None)
+                while self._connection.fetchmany(_MOST_PROBED):
+                    pass
+            except duckdb.Error as again:
+                if _first_line(message) == _first_line(report(again)["exception_message"]):
+                    return file
+        return ""
+
+    def _at_rest(self) -> dict[str, State]:
+        """How the files are, after a pause if one of them was written to just now."""
+        states = self._states()
+        for _ in range(_MOST_PAUSES):
+            now = time.time_ns()
+            if not any(state.is_being_written(now) for state in states.values()):
+                break
+            if self._cancelled.wait(_QUIET_SECONDS):
+                raise stopped()
+            states = self._states()
+        return states
+
+    def _states(self) -> dict[str, State]:
+        from duckdb import Error as DuckDBError
+
+        remote = [pattern for pattern in self._reach.patterns if _REMOTE.match(pattern)]
+        local = [pattern for pattern in self._reach.patterns if pattern not in remote]
+        states: dict[str, State] = {}
+        for file in [*self._database, *self._listed(local)]:
+            with suppress(OSError):  # it went away meanwhile
+                states[file] = _state(Path(file).stat())
+        for pattern in remote:
+            with suppress(DuckDBError):  # what is wrong with it the query itself says better
+                states |= self._asked(pattern)
+        return states
+
+    def _listed(self, patterns: Iterable[str]) -> list[str]:
+        from duckdb import Error as DuckDBError
+
+        files: dict[str, None] = {}
+        for pattern in patterns:
+            with suppress(DuckDBError):
+                found = self._connection.execute("SELECT file FROM glob($1)", [pattern]).fetchall()
+                files |= dict.fromkeys(file for (file,) in found)
+        return list(files)
+
+    def _asked(self, pattern: str) -> dict[str, State]:
+        asked = (
+            "SELECT filename, size, epoch_ns(last_modified) FROM read_blob($1) "
+            "WHERE last_modified IS NOT NULL"
+        )
+        rows = with_extensions(
+            self._connection, lambda: self._connection.execute(asked, [pattern]).fetchall()
+        )
+        return {file: State(size=size, modified_ns=modified) for file, size, modified in rows}
+
+
+def newest(states: Mapping[str, State]) -> Item:
+    """The file that was written last, as an item; one of no file if there is none."""
+    if not states:
+        return Item(key="", version="")
+    file = max(states, key=lambda one: states[one].modified_ns)
+    moment = dt.datetime.fromtimestamp(states[file].modified_ns / _NANOSECONDS, dt.UTC)
+    return Item(key=file, version="", data={"modified": moment.isoformat()})
+
+
+def _state(status: os.stat_result) -> State:
+    return State(
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        changed_ns=status.st_ctime_ns,
+        inode=(status.st_dev, status.st_ino),
+    )
+
+
+def _rewritten(before: Mapping[str, State], after: Mapping[str, State]) -> str:
+    """A file that was written to where it is; empty if there is none.
+
+    One that took the place of another has an inode of its own.
+    """
+    same = (
+        file
+        for file, state in after.items()
+        if file in before and state.is_local and before[file].inode == state.inode
+    )
+    return next((file for file in same if before[file] != after[file]), "")
+
+
+def _other(before: Mapping[str, State], after: Mapping[str, State]) -> str:
+    """A file that is not as it was, or not there any more, or new."""
+    return next(file for file in {**before, **after} if before.get(file) != after.get(file))
+
+
+def _restless(query: Query, file: str, failure: FlowprojectError | None) -> SourceError:
+    error = SourceError(
+        f"{file!r} changed while the query read it, {_LOOKS} times in a row",
+        where=query.file,
+        allowed=f"The last time: {failure}" if failure else "",
+        fix="Write a new file beside it and rename that over it, so that it is whole whenever "
+        "somebody reads it (docs/duckdb.md); or look again when nobody writes",
+    )
+    error.__cause__ = failure
+    return error
+
+
+def _first_line(message: str) -> str:
+    return message.partition("\n")[0]
