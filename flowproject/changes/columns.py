@@ -171,7 +171,11 @@ def _count(rows: Sequence[dict[str, Json]]) -> Counter[str]:
 
 
 def _all(named: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(named.items())
+    """The columns in the order of their names, in quotes if it could not be told where one ends."""
+    return [
+        (f'"{name}"' if set(name) & {",", " "} else name, told)
+        for name, told in sorted(named.items())
+    ]
 
 
 def _short(kind: str) -> str:

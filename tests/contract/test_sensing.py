@@ -423,7 +423,7 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
         # The first time that a tick asks for the time, it has read the head and not recorded yet.
         if not getattr(calls, "waited", False):
             calls.waited = True
-            together.wait(timeout=10)
+            together.wait(timeout=60)
         return NOW
 
     four = replace(scene, project=project(files()), clock=clock)
@@ -457,7 +457,7 @@ def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
         # The first time that a tick asks for the time, it has read the head and not recorded yet.
         if not getattr(calls, "waited", False):
             calls.waited = True
-            together.wait(timeout=10)
+            together.wait(timeout=60)
             write(folder, "c.csv", next(numbers))  # the two need not have seen the same
         return NOW
 

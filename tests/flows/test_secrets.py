@@ -127,6 +127,7 @@ def test_a_configuration_with_a_password_in_an_address_is_refused(place: Place) 
         (place.root / "flowproject.toml").write_text(written)
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_the_page_of_the_loop_shows_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.root)
     monkeypatch.setenv("WAREHOUSE_PASSWORD", IN_ENVIRONMENT)
