@@ -4,7 +4,7 @@ Also the words for it: every outcome carries a reason that a person can read.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
@@ -62,14 +62,33 @@ class Hold:
 
 
 def compare(
-    known: Items | None, seen: Observation, columns: ColumnsChange | None = None
+    known: Items | None,
+    seen: Observation,
+    columns: ColumnsChange | None = None,
+    key: Sequence[str] = (),
 ) -> Difference:
     """What happened to the items of a source since `known`; empty if it has none.
 
-    If their `columns` changed, rows are compared in those that they have in common.
+    If their `columns` changed, rows are compared in those that they have in common; and if one of
+    `key` is of another type, it is the same row whose key both types write alike.
     """
-    differ = columns.is_seen_in if columns else None
-    return diff(_by_key(known), _by_key(seen.items), differ)
+    old, new = _by_key(known), _by_key(seen.items)
+    if not columns:
+        return diff(old, new)
+    names = [name for name in seen.columns if name.casefold() in {one.casefold() for one in key}]
+    if columns.modified.keys() & set(names):
+        alike = [{columns.key_of(item, names): item for item in it.values()} for it in (old, new)]
+        if (len(alike[0]), len(alike[1])) == (len(old), len(new)):  # else some would be lost
+            return _in_order(diff(alike[0], alike[1], columns.is_seen_in))
+    return diff(old, new, columns.is_seen_in)
+
+
+def _in_order(difference: Difference) -> Difference:
+    return Difference(
+        added=tuple(sorted(difference.added, key=lambda item: item.key)),
+        modified=tuple(sorted(difference.modified, key=lambda pair: pair[1].key)),
+        removed=tuple(sorted(difference.removed, key=lambda item: item.key)),
+    )
 
 
 def _by_key(items: Items | None) -> Mapping[str, Item]:

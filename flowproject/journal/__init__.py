@@ -20,6 +20,7 @@ from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store, prove_atomic
 from flowproject.journal.survey import Survey
+from flowproject.journal.turns import Tellings
 
 __all__ = [
     "PRUNE_EVERY",
@@ -39,6 +40,7 @@ __all__ = [
     "Store",
     "Superseded",
     "Survey",
+    "Tellings",
     "datastore_root",
     "entry_numbers",
     "move",

@@ -20,6 +20,7 @@ from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store, prove_atomic
 from flowproject.journal.survey import Survey
+from flowproject.journal.turns import Turns
 
 __all__ = ["Head", "Journal", "entry_numbers"]
 
@@ -46,6 +47,7 @@ class Journal:
         self._receipts = Receipts(store, self._layout)
         self._store = store
         self.outbox = Outbox(store, self._layout)
+        self.turns = Turns(store, self._layout)
 
     def head(self) -> Head:
         """The newest number, the newest entry that can be read, and what may be left to do.
@@ -217,9 +219,16 @@ class Journal:
             Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
         )
 
+    def remembered(self) -> Head | None:
+        """What a tick knew of the end of the journal, without its entry: one request.
+
+        None if that is lost. It may be old.
+        """
+        return self._head_memo.read()
+
     def awaited(self) -> tuple[Awaited, ...]:
         """The events whose receipts a tick was awaiting when it last said so: one request."""
-        known = self._head_memo.read()
+        known = self.remembered()
         return known.awaited if known else ()
 
     def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
@@ -236,7 +245,13 @@ class Journal:
 
     def survey(self) -> Survey:
         """What the journal holds of all its changes: one listing, and the listeners."""
-        return Survey(self._store.keys(self.location), self.outbox, self._receipts)
+        return Survey(
+            self._store.keys(self.location),
+            self.outbox,
+            self._receipts,
+            self.turns,
+            self.remembered,
+        )
 
     def waiting(self, head: Head) -> Iterator[Entry]:
         """The entries that the bus is not known to have, oldest first; read when needed.

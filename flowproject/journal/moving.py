@@ -25,7 +25,9 @@ from flowproject.journal.store import Store
 
 __all__ = ["Moved", "move"]
 
-_COPIED: Final = ("published", "sent", "combined", "delivered", "receipts", "damaged")
+_COPIED: Final = (
+    *("published", "sent", "combined", "delivered", "receipts", "turns", "ended", "damaged"),
+)
 """Folders of which every object is copied as it is, but for the names of tables."""
 
 _IN_MEMORY: Final = 8 << 20

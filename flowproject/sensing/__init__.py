@@ -11,6 +11,7 @@ from flowproject.sensing.replaying import Replay, replay
 from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick
+from flowproject.sensing.turns import Skip, skip, waiting_in_order
 
 __all__ = [
     "SENSORS_ONLY",
@@ -19,6 +20,7 @@ __all__ = [
     "Orphan",
     "Replay",
     "Scene",
+    "Skip",
     "Tick",
     "chain",
     "chosen",
@@ -33,4 +35,6 @@ __all__ = [
     "publish",
     "raise_for_failures",
     "replay",
+    "skip",
+    "waiting_in_order",
 ]

@@ -23,6 +23,7 @@ from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
+from flowproject.secrecy import safe
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
@@ -90,7 +91,8 @@ class Look:
         if same or self.seen.items is None:
             return Difference()
         is_edited = self.known is not None and self.known.definition != self.definition
-        return compare(self._before[0], self.seen, None if is_edited else self.columns_change)
+        key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
+        return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
 
     @once
     def columns_change(self) -> ColumnsChange:
@@ -235,7 +237,7 @@ class Look:
             trail=newest.trail if newest else [],
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
-            query=self.seen.query,
+            query=safe(self.seen.query),
             late="" if self._fails else self._long,
             overdue=self._long if self._fails else "",
         )
@@ -269,7 +271,7 @@ class Look:
             trail=self._trail(),
             earlier=self.head.entry.recent if self.head.entry else [],
             cost=self.state.cost.to_json(),
-            query=self.state.query,
+            query=safe(self.state.query),
             columns={**self.state.columns},
             columns_change=self.columns_change.to_json(),
             memo=self.state.memo,

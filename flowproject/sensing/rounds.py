@@ -102,6 +102,7 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         undelivered=left.reason,
         held=left.held,
         late="; ".join(dict.fromkeys(filter(None, (seen.late, left.late)))),
+        queued=left.queued,
         abandoned="\n".join(filter(None, (seen.abandoned, left.abandoned))),
     )
 
@@ -140,6 +141,7 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
         undelivered=left.reason,
         held=left.held,
         late="; ".join(filter(None, (seen.late, left.late))),
+        queued=left.queued,
         abandoned="\n".join([*filter(None, [left.abandoned]), *forsaken]),
     )
 

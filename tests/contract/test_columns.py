@@ -143,6 +143,20 @@ def test_a_text_in_a_column_of_numbers_adds_one_row_to_a_csv_file_and_modifies_n
     )
 
 
+@pytest.mark.parametrize("key", [("id",), ("id", "day"), ("day", "id")])
+def test_a_key_of_another_type_is_the_same_row(tmp_path: Path, key: tuple[str, ...]):
+    place = Place(tmp_path, "csv", key=key)
+    file = tmp_path / "it.csv"
+    file.write_text("id,day,v\n1.0,2024-01-01,10\n2.0,2024-01-01,20\n3.5,2024-01-01,30\n")
+    place.tick()
+    file.write_text("id,day,v\n1.0,2024-01-01,10\n2.0,2024-01-01,25\nn/a,never,30\n")
+    seen = place.tick()
+    assert seen.reason == (
+        "columns changed: day DATE → VARCHAR, id DOUBLE → VARCHAR; 1 added, 1 modified, 1 removed"
+    )
+    assert place.tick().outcome == "unchanged"
+
+
 @pytest.mark.parametrize("key", [("id",), ()])
 def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, key: tuple[str, ...]):
     place = Place(tmp_path, "csv", key=key)

@@ -7,6 +7,7 @@ import pytest
 
 from flowproject.errors import FlowError
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter, describe_flows
+from tests.argo_rules import RESETS_LEFT_OUT
 
 pytestmark = pytest.mark.usefixtures("warm_children")
 
@@ -167,9 +168,7 @@ def test_a_schedule_has_five_fields_and_what_is_left_out_is_known(
     assert flow.schedule == Cron(expression=cron, left_out=left_out)
 
 
-@pytest.mark.parametrize(
-    "reset", ['{"hour": 3}', '{"cron": ""}', '{"cron": "0 3 * * *", "tz": "UTC"}', '"0 3 * * *"']
-)
+@pytest.mark.parametrize("reset", RESETS_LEFT_OUT)
 def test_a_reset_that_metaflow_compiles_to_nothing_is_refused(root: Path, reset: str):
     text = f"""
         @trigger(event="e", options={{"reset_at": {reset}}})
