@@ -549,7 +549,7 @@ class _Delivery:
         if turn.move == "give up" and turn.told.last:
             sendings = replace(turn.event.sendings, count=turn.told.count, last=turn.told.last)
             event = replace(turn.event, sendings=sendings)
-            self._given_up.append((event, frozenset({turn.flow})))
+            self._given_up.append((event, frozenset({turn.flow}), frozenset()))
         else:
             self._turns_late += filter(None, [queue.too_late(turn)])
 
