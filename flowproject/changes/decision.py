@@ -31,6 +31,9 @@ __all__ = [
 
 _SHOWN_CHARACTERS: Final = 60
 
+_NOTED: Final = 100
+"""Items that wait of which it is noted since when: the memo that says so stays small."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -47,10 +50,15 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """When a change must wait: `settle` seconds of quiet, and a marker file in its folder."""
+    """When a change must wait: `settle` seconds of quiet, and a marker file in its folder.
+
+    With `releases` an item that has waited for `longest` seconds goes as it is (0: never).
+    """
 
     settle: float = 0.0
     marker: str = ""
+    longest: float = 0.0
+    releases: bool = False
 
 
 def compare(
@@ -155,12 +163,18 @@ def _first_look(seen: Observation, *, first: str, force: bool, waiting: str) -> 
 class Held:
     """The items that must wait, by key, each as it was before (None: it was not there).
 
-    `reason` says what one of them waits for, and `oldest` is when one was written first.
+    `reason` says what one of them waits for, and `oldest` since when one has waited. `since` is
+    that of some of them, for the next look: what is written all the time is never old by its own
+    time. `released` is how many go although they are not finished, and `lacked` what one of these
+    waited for.
     """
 
     items: Mapping[str, Item | None] = field(default_factory=dict)
     reason: str = ""
     oldest: dt.datetime | None = None
+    since: Mapping[str, str] = field(default_factory=dict)
+    released: int = 0
+    lacked: str = ""
 
 
 def hold_back(
@@ -169,28 +183,45 @@ def hold_back(
     seen: Items,
     *,
     now: dt.datetime,
+    since: Mapping[str, str] | None = None,
     written: Item | None = None,
 ) -> Held:
     """Which of the items that arrived must wait, and why: the others need not wait for them.
 
-    If they are rows of files of which `written` was written last, they wait for it together.
+    `since` is what was noted at the look before. If they are rows of files of which `written` was
+    written last, they wait for it together.
     """
     if not hold.marker and not hold.settle:
         return Held()
     if written is not None:
         return Held(reason=_is_fresh(written, hold.settle, now))
     waits = _marker_lacks(hold.marker, seen)
+    known = {key: dt.datetime.fromisoformat(moment) for key, moment in (since or {}).items()}
     arrived = chain(((None, new) for new in difference.added), difference.modified)
     held: dict[str, Item | None] = {}
-    reason, oldest = "", None
+    begun: dict[str, dt.datetime] = {}
+    reason, lacked, released, oldest = "", "", 0, None
     for old, new in arrived:
         why = waits(new) or _is_fresh(new, hold.settle, now)
-        if why:
-            held[new.key] = old
-            reason = reason or why
-            moment = _moment(new)
-            oldest = min(filter(None, (oldest, moment)), default=None)
-    return Held(items=held, reason=reason, oldest=oldest)
+        if not why:
+            continue
+        moment = min(filter(None, (known.get(new.key), _moment(new), now)))
+        if hold.releases and hold.longest and (now - moment).total_seconds() >= hold.longest:
+            released, lacked = released + 1, lacked or why
+            continue
+        held[new.key] = old
+        reason = reason or why
+        oldest = min(filter(None, (oldest, moment)))
+        if new.key in known or len(begun) < _NOTED:
+            begun[new.key] = moment
+    return Held(
+        items=held,
+        reason=reason,
+        oldest=oldest,
+        since={key: moment.isoformat() for key, moment in begun.items()},
+        released=released,
+        lacked=lacked,
+    )
 
 
 def _marker_lacks(marker: str, seen: Items) -> Callable[[Item], str]:

@@ -130,6 +130,7 @@ class Deployment:
             done=tell,
         )
         report = of_outcomes(self.project.project_name, self.target, outcomes)
+        report = replace(report, notes=(*report.notes, *self._abandoned(actions)))
         if report.exit_code:
             return report
         try:

@@ -38,6 +38,7 @@ class Layout:
     ended/<seq>-<id>/<attempt>-<Flow>.json
                                      its turn is over, and the next change may have one
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
+    moved.json                       where the journal went that was here, for runs that come late
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
     names the segments with their rows: `...-rows.parquet` of its own and of entries before it.
@@ -77,6 +78,11 @@ class Layout:
     def listeners(self) -> str:
         """The flows that are expected to write receipts."""
         return f"{self.location}/listeners.json"
+
+    @property
+    def moved(self) -> str:
+        """Where the journal went that was here."""
+        return f"{self.location}/moved.json"
 
     @property
     def delivered(self) -> str:

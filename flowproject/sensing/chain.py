@@ -69,11 +69,11 @@ class Chain:
             late = ", ".join(flow for flow in self.missing if flow not in others)
             since = f"{dt.datetime.fromisoformat(self.late_since):%Y-%m-%d %H:%M %Z}"
             sent = f"sent, no run of {late} has started since {since}"
+        gone = f"{', '.join(self.gone)} does not listen any more" if self.gone else ""
+        lacks = f"{flows} has not started" if flows else ""
         told = {
             "sent": sent,
-            "undelivered": f"undelivered, {flows} has not started"
-            if flows
-            else f"undelivered, {', '.join(self.gone)} does not listen any more",
+            "undelivered": f"undelivered, {' and '.join(filter(None, (lacks, gone)))}",
         }.get(self.state, self.state)
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
         together = f", sent with change {self.carried_by}" if self.carried_by else ""

@@ -102,7 +102,7 @@ class _Delivery:
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
         self._late: list[tuple[Awaited, frozenset[str]]] = []
-        self._given_up: list[tuple[Awaited, frozenset[str]]] = []
+        self._given_up: list[tuple[Awaited, frozenset[str], frozenset[str]]] = []
         self._problems: list[str] = []
         self._abandoned: list[str] = []
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
@@ -382,7 +382,8 @@ class _Delivery:
         if is_sent:
             one = self._send_again(one)
         if given_up:
-            self._given_up.append((one, given_up))
+            gone = frozenset(one.listeners) - awaited - taken
+            self._given_up.append((one, given_up, gone))
         elif late and (is_sent or one.sendings.count > 1):
             self._late.append((one, late))
         return one
@@ -548,7 +549,7 @@ class _Delivery:
         if turn.move == "give up" and turn.told.last:
             sendings = replace(turn.event.sendings, count=turn.told.count, last=turn.told.last)
             event = replace(turn.event, sendings=sendings)
-            self._given_up.append((event, frozenset({turn.flow})))
+            self._given_up.append((event, frozenset({turn.flow}), frozenset()))
         else:
             self._turns_late += filter(None, [queue.too_late(turn)])
 
@@ -631,17 +632,17 @@ def _gone(sensor: Sensor, one: Awaited, gone: Collection[str], listeners: Listen
 
 
 def _undelivered(
-    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
+    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str], frozenset[str]]]
 ) -> Iterator[str]:
     """What was sent as often as is allowed, in one message for the same flows."""
-    by_flows: defaultdict[str, list[Awaited]] = defaultdict(list)
-    for one, missing in given_up:
-        by_flows[", ".join(sorted(missing))].append(one)
-    for flows, events in by_flows.items():
-        yield _undelivered_to(sensor, flows, events)
+    by_flows: defaultdict[tuple[str, str], list[Awaited]] = defaultdict(list)
+    for one, missing, gone in given_up:
+        by_flows[", ".join(sorted(missing)), ", ".join(sorted(gone))].append(one)
+    for (flows, gone_flows), events in by_flows.items():
+        yield _undelivered_to(sensor, flows, gone_flows, events)
 
 
-def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> str:
+def _undelivered_to(sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited]) -> str:
     last = max(one.sendings.last for one in events)
     numbers = [seq for one in events for seq in range(one.mark.first, one.mark.seq + 1)]
     one, is_one = events[0], len(numbers) == 1
@@ -654,7 +655,8 @@ def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> st
     return str(
         DeliveryError(
             f"{what}, the last time at {last:%Y-%m-%d %H:%M %Z}, and {flows} has not started for "
-            f"{'it' if is_one else 'them'}",
+            f"{'it' if is_one else 'them'}"
+            + (f"; nor has {gone}, which does not listen any more" if gone else ""),
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
             fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"

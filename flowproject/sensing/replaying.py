@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.events import bus_address
-from flowproject.journal import Awaited, Mark, Sendings
+from flowproject.journal import Awaited, Journal, Mark, Sendings
 from flowproject.sensing.finding import Found
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
@@ -104,10 +104,30 @@ def _sent(found: Found) -> Mark:
 def _attempt(scene: Scene, found: Found, mark: Mark, by: str) -> tuple[int, int]:
     """The attempt to send, and the how many-eth sending of it this is."""
     known = found.journal.outbox.sendings(mark)
-    # One that waits for other sensors too has not started, and that is as it should be.
-    lacking = {*found.chain.missing} - {*found.chain.waiting} or {*found.chain.gone}
+    missing = found.chain.missing
+    lacking = {flow for flow in missing if not _waits_rightly(scene, found, flow)}
     # A run that holds the next changes back has taken this attempt, and a replay is to end that.
-    held = {*found.chain.in_order} - {*found.chain.missing}
-    if (lacking and not held) or not known.count:
+    held = {*found.chain.in_order} - {*missing}
+    if ((lacking or found.chain.gone) and not held) or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1
+
+
+def _waits_rightly(scene: Scene, found: Found, flow: str) -> bool:
+    """Whether a flow has not started because another of its sensors has nothing new for it."""
+    if flow not in found.chain.waiting:
+        return False
+    sensors = found.journal.outbox.listeners().waits.get(flow, ())
+    others = [scene.journal(name) for name in sensors if name != found.sensor.name]
+    return not all(_lacks(other, flow) for other in others)
+
+
+def _lacks(journal: Journal, flow: str) -> bool:
+    """Whether the newest event of a sensor was for a flow, which has not taken it."""
+    survey = journal.survey()
+    newest = max(survey.ids, default=0)
+    entry = journal.readable(newest) if newest else None
+    mark = survey.mark(entry) if entry else None
+    if mark is None or flow not in mark.listeners:
+        return False
+    return flow not in {name for _, name in survey.receivers(mark)}

@@ -14,7 +14,7 @@ from flowproject.secrecy import safe
 
 if TYPE_CHECKING:
     from flowproject.config import Sensor
-    from flowproject.journal import Store
+    from flowproject.journal import Journal, Store
 
 __all__ = ["GO_ON", "HOLD", "end_turn", "fail_turn", "out_of_turn"]
 
@@ -104,15 +104,18 @@ def _is_for_good(decorators: Sequence[Any]) -> bool:
 def _end(change: Mapping[str, Any], how: Literal["succeeded", "failed"], store: "Store") -> None:
     from flowproject.change import journal_of
 
-    journal_of(change, store).turns.end(
-        int(change["seq"]),
-        str(change["id"]),
-        attempt=int(change.get("attempt", 1)),
-        flow=str(current.flow_name),
-        how=how,
-        by=f"{current.flow_name}/{current.run_id}",
-        at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-    )
+    journal: Journal | None = journal_of(change, store)
+    while journal:
+        journal.turns.end(
+            int(change["seq"]),
+            str(change["id"]),
+            attempt=int(change.get("attempt", 1)),
+            flow=str(current.flow_name),
+            how=how,
+            by=f"{current.flow_name}/{current.run_id}",
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        journal = journal.moved_to()  # The sensor may have been renamed while this run went on.
 
 
 def _tell_next(
