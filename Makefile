@@ -39,7 +39,7 @@ test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for som
 argo: ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
 	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/.dev build/argo
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
-	  --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
+	  --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
 
 # Pages and the demo are typed in where the project is installed, which is .venv.
 environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow

@@ -20,11 +20,20 @@ from metaflow import (
 from metaflow.packaging_sys import ContentType
 from metaflow.system_context import system_context
 
-from flowproject.config import FILE, Project, project_root
+from flowproject.config import FILE, Project, Sensor, project_root
 from flowproject.errors import ConfigError, closest
 from flowproject.packages import equip
 from flowproject.secrecy import guard_output, scrub
-from flowproject.starting import decode_parameter, pass_by, take, tell
+from flowproject.starting import (
+    GO_ON,
+    HOLD,
+    decode_parameter,
+    end_turn,
+    fail_turn,
+    pass_by,
+    take,
+    tell,
+)
 from flowproject.user import name_user
 
 if TYPE_CHECKING:
@@ -52,7 +61,10 @@ def _config_file() -> str:
 def _take_changes(
     step: str, flow: "BaseFlow", inputs: Sequence["BaseFlow"] | None
 ) -> Iterator[Callable[..., None] | None]:
-    """Take the changes that the run is told of, before its first step; or pass by every step."""
+    """Take the changes that the run is told of, before its first step; or pass by every step.
+
+    After the last step of a run that takes changes in order, the next one has its turn.
+    """
     guard_output()
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
@@ -62,7 +74,11 @@ def _take_changes(
     except Exception as error:
         # Metaflow keeps a failure as an artifact, and prints it after our part is over.
         scrub(error)
+        if not reasons:
+            fail_turn(flow, step, flow._sensors, flow._store)  # noqa: SLF001  # it is ours
         raise
+    if not reasons:
+        end_turn(flow, step, flow._sensors, flow._store)  # noqa: SLF001  # it is ours
 
 
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
@@ -101,6 +117,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     change_events: list[dict[str, Any]]
     change_claim: dict[str, Any]
     sensors: tuple[str, ...] = ()
+    _in_order = ""
 
     @property
     def change(self) -> "Change | None":
@@ -195,6 +212,9 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         config = self.flowconfig
         return Project.from_dict(config if isinstance(config, dict) else config.to_dict())
 
+    def _sensors(self) -> Mapping[str, Sensor]:
+        return self._project.sensors
+
     def _source(self) -> "Source":
         from flowproject.sources import open_source
 
@@ -222,17 +242,25 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
 
 
 class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator
-    """Start the flow when a sensor sees a change; with several, when all of them have."""
+    """Start the flow when a sensor sees a change; with several, when all of them have.
 
-    def init(self, *sensors: str) -> None:
-        """Take the names of the sensors."""
+    With `in_order=True` the flow takes the changes of its one sensor one after the other, in the
+    order in which they were recorded. A run that failed holds the next ones back until it is
+    resumed, replayed or skipped; with `after_failure="go on"` it does not.
+    """
+
+    def init(self, *sensors: str, in_order: bool = False, after_failure: str = HOLD) -> None:
+        """Take the names of the sensors, and how their changes are to be taken."""
         self._sensors = sensors
+        self._in_order = in_order
+        self._after_failure = after_failure
 
     def pre_mutate(self, mutable_flow: Any) -> None:
         """Add `@trigger` for the events of the sensors.
 
         Raises:
-            ConfigError: if a sensor is not in the configuration.
+            ConfigError: if a sensor is not in the configuration, or the changes of several are to
+                be taken in order.
         """
         known = _config(mutable_flow)["sensors"]
         for name in self._sensors:
@@ -243,8 +271,33 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
                     allowed=f"Sensors: {', '.join(known)}",
                     fix=closest(name, known),
                 )
-        events = [namespaced_event_name(known[name]["event_name"]) for name in self._sensors]
-        mutable_flow.add_decorator("trigger", deco_kwargs={"events": events})
+        self._check_order()
+        events = [known[name]["event_name"] for name in self._sensors]
+        if self._in_order:
+            from flowproject.events import turn_event
+
+            flow = mutable_flow._flow_cls  # noqa: SLF001  # Metaflow has no other way
+            flow._in_order = self._after_failure  # noqa: SLF001  # it is ours
+            events = [turn_event(event, flow.__name__) for event in events]
+        mutable_flow.add_decorator(
+            "trigger", deco_kwargs={"events": [namespaced_event_name(event) for event in events]}
+        )
+
+    def _check_order(self) -> None:
+        names = ", ".join(map(repr, self._sensors))
+        if self._in_order and len(self._sensors) != 1:
+            raise ConfigError(
+                f"@on_change({names}, in_order=True) names {len(self._sensors)} sensors",
+                allowed="The changes of one sensor have an order",
+                fix="Name one sensor, or take `in_order=True` away: of several sensors a run has "
+                "all since the last one",
+            )
+        if self._after_failure not in (HOLD, GO_ON):
+            raise ConfigError(
+                f"after_failure={self._after_failure!r} of @on_change({names}) says nothing known",
+                allowed=f"{HOLD!r}: the next changes wait; {GO_ON!r}: they do not",
+                fix=closest(self._after_failure, (HOLD, GO_ON)),
+            )
 
 
 class on_schedule(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator

@@ -20,7 +20,7 @@ from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
 from flowproject.cron import CronError, doubts, parse
 from flowproject.errors import FlowError, closest
-from flowproject.events import full_name
+from flowproject.events import full_name, turn_event
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
 __all__ = [
@@ -55,11 +55,13 @@ class Listening:
     """The flows that inherit ours and that the event of a sensor starts.
 
     Those that it starts `alone`, and those that wait for several sensors and nothing else (`waits`
-    says for which), must write a receipt for each of its changes. Of one that waits `together` with
-    it for what no sensor of the project sends, nobody can say when it is due.
+    says for which), must write a receipt for each of its changes. Those of the first that take one
+    change after the other are `in_order`. Of one that waits `together` with it for what no sensor
+    of the project sends, nobody can say when it is due.
     """
 
     alone: tuple[str, ...] = ()
+    in_order: tuple[str, ...] = ()
     waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     together: tuple[str, ...] = ()
 
@@ -67,31 +69,35 @@ class Listening:
 def listeners_of(project: Project, flows: Sequence[FlowFile]) -> dict[str, Listening]:
     """Sensor -> the flows that its event starts."""
     sent = _sent(project, flows)
-    started = {
-        flow.name: tuple(dict.fromkeys(sent[known.event].name for known in flow.dependencies))
+    heard = {
+        flow.name: [_sensor_of(known, flow, sent) for known in flow.dependencies]
         for flow in flows
-        if flow.inherits_ours
-        and flow.dependencies
-        and all(known.event in sent for known in flow.dependencies)
+        if flow.inherits_ours and flow.dependencies
     }
-    ours = [
-        (one.name, [known.event for known in one.dependencies])
-        for one in flows
-        if one.inherits_ours
-    ]
+    started = {
+        flow: tuple(dict.fromkeys(sensor.name for sensor in sensors if sensor))
+        for flow, sensors in heard.items()
+        if all(sensors)
+    }
+    turns = {
+        flow.name for flow in flows if any(_is_turn(one, flow, sent) for one in flow.dependencies)
+    }
     return {
         sensor.name: Listening(
             alone=tuple(flow for flow, names in started.items() if names == (sensor.name,)),
+            in_order=tuple(
+                flow for flow, names in started.items() if names == (sensor.name,) and flow in turns
+            ),
             waits={
                 flow: names
                 for flow, names in started.items()
                 if sensor.name in names and len(names) > 1
             },
             together=tuple(
-                name for name, events in ours if event in events and name not in started
+                flow for flow, sensors in heard.items() if sensor in sensors and flow not in started
             ),
         )
-        for event, sensor in sent.items()
+        for sensor in sent.values()
     }
 
 
@@ -113,7 +119,7 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
     findings = [*_check_names(flows)]
     findings += [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
     findings += [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
-    if not any(event.event in sent for flow in flows for event in flow.dependencies):
+    if not any(_sensor_of(one, flow, sent) for flow in flows for one in flow.dependencies):
         findings.append(
             Finding(
                 subject="listeners",
@@ -186,20 +192,32 @@ def _sent(project: Project, flows: Sequence[FlowFile]) -> dict[str, Sensor]:
     }
 
 
+def _sensor_of(dependency: Dependency, flow: FlowFile, sent: Mapping[str, Sensor]) -> Sensor | None:
+    """The sensor that sends the event, to all or to this flow alone; None if none does."""
+    turns = {turn_event(event, flow.name): sensor for event, sensor in sent.items()}
+    return sent.get(dependency.event) or turns.get(dependency.event)
+
+
+def _is_turn(dependency: Dependency, flow: FlowFile, sent: Mapping[str, Sensor]) -> bool:
+    """Whether by this event the flow is told that it is its turn."""
+    return dependency.event not in sent and _sensor_of(dependency, flow, sent) is not None
+
+
 def _check_flow(
     flow: FlowFile, sent: Mapping[str, Sensor], flows: Sequence[FlowFile]
 ) -> Iterator[Finding]:
     for dependency in flow.dependencies:
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
-        elif not dependency.alias[:1].isalpha():
+        elif not dependency.is_evaluable:
             yield _error(
                 flow,
                 f"waits for event {dependency.event!r}, whose name does not begin with a letter: "
                 "Argo Events can't read the condition that Metaflow makes of it, so the flow would "
                 "never start. Rename the event",
             )
-        elif sensor := sent.get(dependency.event):
+        elif sensor := _sensor_of(dependency, flow, sent):
+            yield from _check_turn(flow, dependency, sent)
             yield from _check_payload(flow, dependency, sensor)
             yield from _check_encoded(flow, dependency, sensor)
         else:
@@ -207,6 +225,22 @@ def _check_flow(
     if flow.dependencies:
         yield from _check_unmapped(flow)
         yield from _check_sizes(flow, sent)
+
+
+def _check_turn(
+    flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]
+) -> Iterator[Finding]:
+    """Whether a flow that takes changes in order waits for nothing else,."""
+    if not _is_turn(dependency, flow, sent):
+        return
+    others = [one.event for one in flow.dependencies if one.event != dependency.event]
+    if others:
+        yield _error(
+            flow,
+            f"takes changes in order, and waits for {', '.join(others)} besides: nobody can say "
+            "when it is its turn, so it would never start. Take the other trigger away, or "
+            "`in_order=True`",
+        )
 
 
 def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
@@ -225,7 +259,9 @@ def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
             "`required=True`",
         )
     if not lacking:
-        yield _ok(flow, f"is started by sensor {sensor.name!r}")
+        in_turn = dependency.event.endswith(turn_event(sensor.event_name, flow.name))
+        how = ", by one change after the other" if in_turn else ""
+        yield _ok(flow, f"is started by sensor {sensor.name!r}{how}")
 
 
 def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
@@ -322,12 +358,12 @@ def _check_sizes(flow: FlowFile, sent: Mapping[str, Sensor]) -> Iterator[Finding
 
     One event never is: so small are ours kept.
     """
-    ours = [one for one in flow.dependencies if one.event in sent]
+    ours = [(one, sensor) for one in flow.dependencies if (sensor := _sensor_of(one, flow, sent))]
     parameters = {
         name
-        for one in ours
+        for one, sensor in ours
         for name, key in one.parameters.items()
-        if key == sent[one.event].payload_key
+        if key == sensor.payload_key
     }
     values = len(parameters) * VALUE_LIMIT
     payloads = len(ours) * PAYLOAD_LIMIT
@@ -344,7 +380,9 @@ def _check_sizes(flow: FlowFile, sent: Mapping[str, Sensor]) -> Iterator[Finding
 def _check_sensor(sensor: Sensor, event: str, flows: Sequence[FlowFile]) -> Finding:
     """Who listens to a sensor."""
     listeners = [
-        flow.name for flow in flows if event in {known.event for known in flow.dependencies}
+        flow.name
+        for flow in flows
+        if any(_sensor_of(one, flow, {event: sensor}) for one in flow.dependencies)
     ]
     heard = f"is heard by {', '.join(listeners)}" if listeners else "has no listener in this folder"
     return Finding(

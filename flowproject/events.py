@@ -20,7 +20,7 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.encoding import ascii_json
 from flowproject.errors import DeliveryError
 
-__all__ = ["bus_address", "full_name", "publish", "shown"]
+__all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]
 
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
@@ -61,6 +61,11 @@ def full_name(event_name: str, *, project: str, branch: str) -> str:
     from metaflow.plugins.namespaced_events import _make_namespaced_event_name
 
     return str(_make_namespaced_event_name(event_name, project, branch))
+
+
+def turn_event(event_name: str, flow: str) -> str:
+    """The event that tells one flow, which takes changes in order, that it is its turn."""
+    return f"{event_name}_for_{flow}"
 
 
 def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:

@@ -40,6 +40,7 @@ def record_listeners(
         known = journal.outbox.record_listeners(
             (*names.alone, *names.waits),
             by=by,
+            in_order=names.in_order,
             waits=names.waits,
             together=names.together,
             deployed=forgotten,

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.isolation import isolate
+from tests.warm import python
+
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
@@ -26,9 +29,9 @@ settings.register_profile("thorough", max_examples=200, **_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "calm"))
 
 # Metaflow reads these once, when it is imported.
+isolate(os.environ)
 os.environ["METAFLOW_USER"] = "tester"
 os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
-os.environ.pop("METAFLOW_ARGO_EVENTS_WEBHOOK_URL", None)
 
 # What is started in the background has Ctrl-C ignored, and so has every child of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -107,6 +110,14 @@ def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
     # Imported by tests, when the environment is as they want it.
     if secrecy := sys.modules.get("flowproject.secrecy"):
         monkeypatch.setattr(secrecy, "_known", set())
+
+
+@pytest.fixture(scope="module")
+def warm_children() -> Iterator[None]:
+    """What our code starts with the interpreter of this process starts warm."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", python())
+        yield
 
 
 @pytest.fixture

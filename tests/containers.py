@@ -15,7 +15,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -27,7 +26,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 
 from flowproject.config.data import AzureData, GcsData
-from tests.servers import _free_ports, _Program
+from tests.servers import Program, free_ports, shared
 
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
@@ -182,34 +181,40 @@ def _path(container: str, key: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+def azurite() -> Iterator[Azurite]:
     """Azure Blob Storage as Azurite knows it; nothing is written, nothing is reported home."""
     node = shutil.which("node")
     if node is None or not _AZURITE.is_file():
         pytest.skip("Azurite is not installed: it needs Node and npm, and then `make test` puts it")
-    [port] = _free_ports(1)
-    command = [node, str(_AZURITE), "--blobHost", "127.0.0.1", "--blobPort", port]
-    options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+
+    def plan(_: Path) -> Program:
+        [port] = free_ports(1)
+        command = [node, str(_AZURITE), "--blobHost", "127.0.0.1", "--blobPort", port]
+        options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
+        url = f"http://127.0.0.1:{port}/{_ACCOUNT}"
+        return Program(url=url, command=[*command, *options, "--silent"])
+
     with _environment(AZURE_STORAGE_ACCOUNT_KEY=_KEY):
-        server = Azurite(f"http://127.0.0.1:{port}/{_ACCOUNT}")
-        yield from _running(server, [*command, *options], tmp_path_factory.mktemp("azurite"))
+        yield Azurite(shared("azurite", plan, lambda url: _answers(Azurite(url))))
 
 
 @pytest.fixture(scope="session")
-def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
+def fake_gcs() -> Iterator[FakeGcs]:
     """Google Cloud Storage as fake-gcs-server knows it."""
     program = _gcs_program()
     if program is None:
         pytest.skip("fake-gcs-server is not installed: it is in the dev group of pyproject.toml")
-    [port] = _free_ports(1)
-    address = f"127.0.0.1:{port}"
-    options = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", port]
-    # Without a port, so that it answers behind a proxy as well.
-    names = ["-public-host", "127.0.0.1", "-external-url", f"http://{address}"]
+
+    def plan(_: Path) -> Program:
+        [port] = free_ports(1)
+        address = f"127.0.0.1:{port}"
+        options = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", port]
+        # Without a port, so that it answers behind a proxy as well.
+        names = ["-public-host", "127.0.0.1", "-external-url", f"http://{address}"]
+        return Program(url=f"http://{address}", command=[str(program), *options, *names])
+
     with _environment(GOOGLE_SKIP_SIGNATURE="true"):
-        server = FakeGcs(f"http://{address}")
-        folder = tmp_path_factory.mktemp("gcs")
-        yield from _running(server, [str(program), *options, *names], folder)
+        yield FakeGcs(shared("fake-gcs", plan, lambda url: _answers(FakeGcs(url))))
 
 
 def _gcs_program() -> Path | None:
@@ -233,20 +238,6 @@ def _environment(**settings: str) -> Iterator[None]:
         for name, value in {**settings, "NO_PROXY": "127.0.0.1"}.items():
             patch.setenv(name, value)
         yield
-
-
-def _running(server: Any, command: list[str], folder: Path) -> Iterator[Any]:
-    program = _Program(command, folder, {})
-    try:
-        deadline = time.monotonic() + _PATIENCE
-        while not _answers(server):
-            said = program.log.read_text(errors="replace")[-2_000:]
-            assert not program.ended, f"{server.name} ended: {said}"
-            assert time.monotonic() < deadline, f"{server.name} does not answer: {said}"
-            time.sleep(0.05)
-        yield server
-    finally:
-        program.stop()
 
 
 def _answers(server: Store) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from flowproject.config import load
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
 from tests.conftest import ROOT
+from tests.warm import python
 
 __all__ = ["Place", "Ran", "make_place"]
 
@@ -49,13 +50,18 @@ class Place:
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    interpreter: str = field(default_factory=python)
+
+    def cold(self) -> "Place":
+        """The same place, whose processes the interpreter itself starts, as a user's."""
+        return replace(self, interpreter=sys.executable)
 
     def start(
         self, *command: str, cwd: Path | None = None, **environment: str
     ) -> subprocess.Popen[str]:
         """A Python process in a process group of its own, so that it can be killed whole."""
         return subprocess.Popen(
-            [sys.executable, *command],
+            [self.interpreter, *command],
             cwd=cwd or self.root,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,

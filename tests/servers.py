@@ -15,13 +15,16 @@ import subprocess
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+from tests.sharing import end_with_the_run, one_at_a_time
 
 _REGION: Final = "us-east-1"
 _PATIENCE: Final = 60.0
@@ -166,33 +169,56 @@ def _writes_one_at_a_time() -> Iterator[None]:
         yield
 
 
-class _Program:
-    """A server's process, started on free ports and ended with everything it wrote."""
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A server that is a program of its own: where it will be, and how it is started there."""
 
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
-        self.command = command
-        self.log = folder / "log.txt"
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=os.environ | {"HOME": str(folder), "TMPDIR": str(folder)} | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def stop(self) -> None:
-        """End it at once: what it holds is of no use to anybody."""
-        self._process.kill()
-        self._process.wait()
+    url: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    leaves: Sequence[str] = ()
+    """Patterns of names in /tmp, of what it does not remove when it ends."""
 
 
-def _free_ports(count: int) -> list[str]:
+def shared(name: str, plan: Callable[[Path], Program], answers: Callable[[str], bool]) -> str:
+    """The address of a server that all workers of a run share; the first to ask starts it."""
+    with one_at_a_time(name) as folder:
+        note = folder / "address"
+        if not note.exists():
+            program = plan(folder)
+            _start(program, folder, answers)
+            note.write_text(program.url)
+        return note.read_text()
+
+
+def _start(program: Program, folder: Path, answers: Callable[[str], bool]) -> None:
+    path = folder / "log.txt"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            program.command,
+            cwd=folder,
+            env={
+                **os.environ,
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                **program.environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    end_with_the_run(process.pid, *program.leaves)
+    deadline = time.monotonic() + _PATIENCE
+    while not answers(program.url):
+        said = path.read_text(errors="replace")[-2_000:]
+        assert process.poll() is None, f"{program.command[0]} ended: {said}"
+        assert time.monotonic() < deadline, f"{program.command[0]} does not answer: {said}"
+        time.sleep(0.05)
+    process.returncode = 0  # it outlives this worker
+
+
+def free_ports(count: int) -> list[str]:
     """Ports that nobody listens on, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [str(taken.getsockname()[1]) for taken in sockets]
@@ -209,11 +235,11 @@ def _program(name: str) -> str:
     return found
 
 
-def _answers(server: S3Server) -> bool:
+def _stores(url: str) -> bool:
     """Whether it stores an object; a server that only listens may not be ready for one."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = server.client()
+    client = S3Server("it", url, CREDENTIALS).client()
     try:
         client.create_bucket(Bucket="ready")
         client.put_object(Bucket="ready", Key="ready", Body=b"1")
@@ -223,73 +249,61 @@ def _answers(server: S3Server) -> bool:
     return True
 
 
-@contextmanager
-def _running(server: S3Server, program: _Program) -> Iterator[S3Server]:
-    deadline = time.monotonic() + _PATIENCE
-    try:
-        while not _answers(server):
-            said = program.log.read_text(errors="replace")[-2_000:]
-            assert not program.ended, f"{program.command[0]} ended: {said}"
-            assert time.monotonic() < deadline, f"{program.command[0]} does not answer: {said}"
-            time.sleep(0.05)
-        yield server
-    finally:
-        program.stop()
-
-
 @pytest.fixture(scope="session")
-def ministack(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def ministack(aws: dict[str, str]) -> S3Server:
     """AWS as ministack knows it: every legal key, newlines included."""
     path = _program("ministack")
-    [port] = _free_ports(1)
-    environment = {
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": port,
-        "SERVICES": "s3",
-        "IOT_MTLS_ENABLED": "0",  # a second port, always the same
-    }
-    program = _Program([path], tmp_path_factory.mktemp("ministack"), environment)
-    with _running(S3Server("ministack", f"http://127.0.0.1:{port}", aws), program) as server:
-        yield server
+
+    def plan(_: Path) -> Program:
+        [port] = free_ports(1)
+        environment = {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": port,
+            "SERVICES": "s3",
+            "IOT_MTLS_ENABLED": "0",  # a second port, always the same
+        }
+        url = f"http://127.0.0.1:{port}"
+        return Program(url=url, command=[path], environment=environment)
+
+    return S3Server("ministack", shared("ministack", plan, _stores), aws)
 
 
 @pytest.fixture(scope="session")
-def rclone(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def rclone(aws: dict[str, str]) -> S3Server:
     """The protocol as rclone serves it, from memory: keys that are file names, nothing else."""
     path = _program("rclone")
-    [port] = _free_ports(1)
-    command = [path, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull]
-    command += [
-        "--auth-key",
-        f"{CREDENTIALS['AWS_ACCESS_KEY_ID']},{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}",
-        ":memory:",
-    ]
-    program = _Program(command, tmp_path_factory.mktemp("rclone"), {})
-    with _running(S3Server("rclone", f"http://127.0.0.1:{port}", aws), program) as server:
-        yield server
+
+    def plan(_: Path) -> Program:
+        [port] = free_ports(1)
+        command = [path, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull]
+        keys = f"{CREDENTIALS['AWS_ACCESS_KEY_ID']},{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}"
+        command += ["--auth-key", keys, ":memory:"]
+        return Program(url=f"http://127.0.0.1:{port}", command=command)
+
+    return S3Server("rclone", shared("rclone", plan, _stores), aws)
 
 
 @pytest.fixture(scope="session")
-def weed(aws: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def weed(aws: dict[str, str]) -> S3Server:
     """The hostile one: folder by folder instead of in byte order, its XML in another order."""
     path = _program("weed")
-    folder = tmp_path_factory.mktemp("weed")
-    names = ("master.port", "volume.port", "filer.port", "s3.port")
-    ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
-    command = [
-        *(path, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"),
-        *(f"-{name}={port}" for name, port in ports.items()),
-        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *(f"-filer.localSocket={folder}/filer", f"-s3.localSocket={folder}/s3"),
-        *("-master.telemetry=false", "-master.volumeSizeLimitMB=1", "-volume.max=1000"),
-    ]
-    program = _Program(command, folder, {})
-    endpoint_url = f"http://127.0.0.1:{ports['s3.port']}"
-    with _running(S3Server("weed", endpoint_url, aws), program) as server:
-        yield server
-    for port in ports.values():
-        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # weed's own names
-            left.unlink()
+
+    def plan(folder: Path) -> Program:
+        names = ("master.port", "volume.port", "filer.port", "s3.port")
+        names = (*names, *(f"{name}.grpc" for name in names))
+        ports = dict(zip(names, free_ports(8), strict=True))
+        command = [
+            *(path, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"),
+            *(f"-{name}={port}" for name, port in ports.items()),
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *(f"-filer.localSocket={folder}/filer", f"-s3.localSocket={folder}/s3"),
+            *("-master.telemetry=false", "-master.volumeSizeLimitMB=1", "-volume.max=1000"),
+        ]
+        url = f"http://127.0.0.1:{ports['s3.port']}"
+        leaves = [f"seaweedfs-*-{port}.sock" for port in ports.values()]
+        return Program(url=url, command=command, leaves=leaves)
+
+    return S3Server("weed", shared("weed", plan, _stores), aws)
 
 
 SERVERS: Final = ("moto", "ministack", "rclone", "weed")

@@ -12,6 +12,7 @@ import pytest
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Observation
 from flowproject.config.data import SnowflakeData
+from flowproject.errors import SourceError
 from flowproject.sources import Source, open_source
 from tests.proxy import Answer, Asked, Proxy
 from tests.snow import SETTINGS, Snow
@@ -43,6 +44,18 @@ class Project:
     def look(self, text: str, **data: Any) -> Observation:
         self.write(text)
         return self.source(**data).observe()
+
+    def too_long(self, text: str, seconds: float) -> tuple[str, float]:
+        """What is said of a query that takes longer than a limit, and the limit.
+
+        A login counts, too, and takes its time on a busy machine: if that was all, the limit grows.
+        """
+        while True:
+            with pytest.raises(SourceError) as failed:
+                self.look(text, timeout=seconds)
+            if "did not let us in" not in str(failed.value) or seconds > SECONDS:
+                return str(failed.value), seconds
+            seconds *= 2
 
     def ask(self, text: str, **params: Any) -> list[dict[str, Json]]:
         self.write(text)

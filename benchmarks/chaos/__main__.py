@@ -1,11 +1,10 @@
 """Inject faults and print what became of every change; ends with 1 if one was lost or run twice."""
 
 import argparse
-import logging
-import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -14,8 +13,8 @@ from benchmarks.scratch import same_environment_everywhere
 
 if TYPE_CHECKING:
     from benchmarks.chaos.books import Books
-    from benchmarks.chaos.bus import Bus
-    from benchmarks.chaos.story import Place
+    from benchmarks.chaos.campaign import Caught
+    from benchmarks.chaos.workers import Workers
 
 _STORES: Final = {"local": ("local",), "s3": ("s3",), "both": ("local", "s3")}
 _SHARE_OF_PROCESSES: Final = {"local": 0.1, "s3": 0.03}
@@ -24,10 +23,11 @@ _PROBLEMS_SHOWN: Final = 20
 
 def main() -> int:
     """Do what the command line asks for: the exit code."""
+    from benchmarks.chaos.workers import quiet
+
     options = _options()
     same_environment_everywhere()
-    os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"  # a bus that fails is asked once in a tick
-    logging.disable(logging.CRITICAL)  # memos that could not be written are what this is about
+    quiet()
     with TemporaryDirectory(prefix="flowproject-chaos-") as folder:
         if options.round is not None:
             return _one_round(options, Path(folder))
@@ -40,10 +40,23 @@ def _campaigns(options: argparse.Namespace, folder: Path) -> int:
     from benchmarks.chaos.report import faults_table, machine, outcome_table, show
 
     books: dict[str, Books] = {}
-    for name in _STORES[options.store]:
-        with _at(name, folder) as (place, bus):
-            books[f"{name}: flowproject"] = _ours(options, place, bus)
-            books[f"{name}: scaffold"] = _scaffold(options, place, bus)
+    for store in _STORES[options.store]:
+        with _workers(store, folder) as workers:
+            few = round(options.faults * _SHARE_OF_PROCESSES[store])
+            many = options.faults - few
+            begun = time.monotonic()
+            with _progress(f"{store}: processes", few) as tell:
+                ours = workers.killed(seed=options.seed, faults=few, tell=tell)
+            with _progress(f"{store}: flowproject", many) as tell:
+                ours.add(workers.rounds("ours", seed=options.seed, faults=many, tell=tell))
+            ours.seconds = time.monotonic() - begun
+            books[f"{store}: flowproject"] = ours
+            if options.scaffold:
+                begun = time.monotonic()
+                with _progress(f"{store}: the old scaffold", many) as tell:
+                    old = workers.rounds("scaffold", seed=options.seed, faults=many, tell=tell)
+                old.seconds = time.monotonic() - begun
+                books[f"{store}: scaffold"] = old
     problems = [
         problem
         for name, one in books.items()
@@ -59,45 +72,13 @@ def _campaigns(options: argparse.Namespace, folder: Path) -> int:
     return int(bool(problems))
 
 
-def _ours(options: argparse.Namespace, place: "Place", bus: "Bus") -> "Books":
-    from benchmarks.chaos.campaign import campaign
-    from benchmarks.chaos.ours import Ours
-    from benchmarks.chaos.processes import processes
-
-    few = round(options.faults * _SHARE_OF_PROCESSES[place.name])
-    with _progress(f"{place.name}: processes", few) as tell:
-        books = processes(place, seed=options.seed, faults=few, tell=tell)
-    with _progress(f"{place.name}: flowproject", options.faults - few) as tell:
-        many = campaign(
-            Ours,
-            place=place,
-            bus=bus,
-            seed=options.seed,
-            faults=options.faults - few,
-            tell=tell,
-        )
-    books.add(many)
-    return books
-
-
-def _scaffold(options: argparse.Namespace, place: "Place", bus: "Bus") -> "Books":
-    from benchmarks.chaos.campaign import campaign
-    from benchmarks.chaos.scaffold import Scaffold
-
-    few = round(options.faults * (1 - _SHARE_OF_PROCESSES[place.name]))
-    with _progress(f"{place.name}: the old scaffold", few) as tell:
-        return campaign(Scaffold, place=place, bus=bus, seed=options.seed, faults=few, tell=tell)
-
-
 def _mutants(options: argparse.Namespace, folder: Path) -> int:
-    from benchmarks.chaos.campaign import Caught, catch
-    from benchmarks.chaos.mutants import MUTANTS
     from benchmarks.chaos.report import machine, mutants_table, show
 
     caught: list[Caught] = []
-    for name in _STORES[options.store]:
-        with _at(name, folder) as (place, bus):
-            caught += [catch(each, place=place, bus=bus, seed=options.seed) for each in MUTANTS]
+    for store in _STORES[options.store]:
+        with _workers(store, folder) as workers:
+            caught += workers.caught(seed=options.seed)
     if options.json:
         print(machine({}, caught))
     else:
@@ -109,9 +90,10 @@ def _one_round(options: argparse.Namespace, folder: Path) -> int:
     """Play one round again and tell all of it."""
     from benchmarks.chaos.ours import Ours
     from benchmarks.chaos.story import Story
+    from benchmarks.chaos.workers import at
 
-    [name] = _STORES[options.store]
-    with _at(name, folder) as (place, bus):
+    [store] = _STORES[options.store]
+    with at(store, folder) as (place, bus):
         story = Story(seed=options.round, place=place, bus=bus, make=Ours)
         try:
             books = story.play()
@@ -122,18 +104,14 @@ def _one_round(options: argparse.Namespace, folder: Path) -> int:
 
 
 @contextmanager
-def _at(name: str, folder: Path) -> "Iterator[tuple[Place, Bus]]":
-    from benchmarks.chaos.campaign import running_bus
-    from benchmarks.chaos.place import local, moto, on_s3
+def _workers(store: str, folder: Path) -> "Iterator[Workers]":
+    from benchmarks.chaos.workers import Workers
 
-    with ExitStack() as stack:
-        mine = folder / name
-        mine.mkdir()
-        if name == "local":
-            place = stack.enter_context(local(mine))
-        else:
-            place = stack.enter_context(on_s3(mine, stack.enter_context(moto())))
-        yield place, stack.enter_context(running_bus())
+    workers = Workers(store, folder)
+    try:
+        yield workers
+    finally:
+        workers.stop()
 
 
 @contextmanager
@@ -161,7 +139,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--store", choices=_STORES, default="both")
     parser.add_argument("--seed", type=int, default=1, help="of the first round")
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--mutants", action="store_true", help="are seven wrong protocols caught?")
+    parser.add_argument("--mutants", action="store_true", help="are wrong protocols caught?")
+    parser.add_argument(
+        "--no-scaffold",
+        dest="scaffold",
+        action="store_false",
+        help="without the scaffold that this replaces, in half of the time",
+    )
     parser.add_argument("--round", type=int, help="play one again and tell each request of it")
     options = parser.parse_args()
     if options.round is not None and options.store == "both":

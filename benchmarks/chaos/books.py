@@ -15,9 +15,10 @@ class Books:
     nobody listens), `unseen` those of them that no later run made up for, and `twice` pairs that
     more than one run worked for. `misordered` are events that first came before an older one,
     `renamed` changes that were sent under more than one id, `unnoted` events that were sent while
-    nobody could write to the journal, `unnamed` changes that a flow did not take and that the last
-    tick does not name, `unsettled` sensors that are not at
-    rest although everything is done, and `errors` exceptions that nobody expected.
+    nobody could write to the journal, `unfinished` files that were told before their delivery was
+    complete, `unnamed` changes that a flow did not take and that no tick, no `history` or no exit
+    code names, `unsettled` sensors that are not at rest although everything is done, and `errors`
+    exceptions that nobody expected.
     """
 
     rounds: int = 0
@@ -39,6 +40,7 @@ class Books:
     misordered: int = 0
     renamed: int = 0
     unnoted: int = 0
+    unfinished: int = 0
     unnamed: int = 0
     unsettled: int = 0
     errors: int = 0

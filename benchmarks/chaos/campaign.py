@@ -16,7 +16,7 @@ from benchmarks.chaos.story import Place, Story, System
 __all__ = ["Caught", "campaign", "catch", "running_bus"]
 
 _MOST_ROUNDS_OF_A_MUTANT = 200
-_HARM = ("lost", "twice", "unrecorded", "unnoted", "unnamed")
+_HARM = ("lost", "twice", "unrecorded", "unnoted", "unfinished", "unnamed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +49,20 @@ def campaign(
     seed: int,
     faults: int = 0,
     rounds: int = 0,
+    plot: str | None = None,
     tell: Callable[[Books], None] = lambda _: None,
 ) -> Books:
     """The books of as many rounds as it takes to inject so many `faults`, or of so many `rounds`.
 
     The same seeds give the same plan: the first round has `seed`, the next one the next number.
+    `plot` is what each is about (None: what its seed says).
     """
     begun = time.monotonic()
     books = Books()
     for number in count(seed):
         if books.rounds >= rounds and books.faults.total() >= faults:
             break
-        books.add(_played(Story(seed=number, place=place, bus=bus, make=make)))
+        books.add(_played(Story(seed=number, place=place, bus=bus, make=make, plot=plot)))
         tell(books)
     books.seconds = time.monotonic() - begun
     return books
@@ -70,7 +72,8 @@ def catch(mutant: Mutant, *, place: Place, bus: Bus, seed: int) -> Caught:
     """What the first round shows in which a mutant does harm."""
     with mutant.patch():
         for number in range(seed, seed + _MOST_ROUNDS_OF_A_MUTANT):
-            books = _played(Story(seed=number, place=place, bus=bus, make=mutant.make))
+            story = Story(seed=number, place=place, bus=bus, make=mutant.make, plot=mutant.plot)
+            books = _played(story)
             if harm := [each for each in books.problems if _is_harm(each)]:
                 break
         else:

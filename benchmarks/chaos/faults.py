@@ -5,7 +5,23 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final
 
-__all__ = ["BUS", "DEAF", "KINDS", "READ_ONLY", "Faults"]
+__all__ = [
+    "BUS",
+    "CROWD",
+    "DEAF",
+    "FOLDERS",
+    "FORGETS",
+    "GONE_FLOW",
+    "KINDS",
+    "MOVE_KILLED",
+    "NEW_FLOW",
+    "NEW_NAME",
+    "PLOTS",
+    "READ_ONLY",
+    "SETTLES",
+    "TWO_SENSORS",
+    "Faults",
+]
 
 _READ: Final = {
     "store: fails before it did anything": 8,
@@ -59,6 +75,27 @@ _CLOCK: Final = {
 }
 READ_ONLY: Final = "store: can be read and not written, for some ticks"
 DEAF: Final = "a flow that listens never starts"
+TWO_SENSORS: Final = "a flow waits for two sensors"
+FORGETS: Final = "bus: forgets what waits for another sensor"
+NEW_FLOW: Final = "a flow that listens is renamed while events are on their way"
+GONE_FLOW: Final = "a flow that listens is removed while events are on their way"
+NEW_NAME: Final = "a sensor is renamed, and its journal moved while both tick"
+MOVE_KILLED: Final = "a move of a journal fails or is killed half-way"
+FOLDERS: Final = "folders are begun and not finished, and wait for their markers"
+SETTLES: Final = "files have to settle"
+CROWD: Final = "52 changes are given up, and stay so"
+
+PLOTS: Final = {
+    "": 8,
+    TWO_SENSORS: 3,
+    NEW_FLOW: 2,
+    GONE_FLOW: 2,
+    NEW_NAME: 3,
+    FOLDERS: 2,
+    SETTLES: 1,
+    CROWD: 1,
+}
+"""What a round is about besides, and how often; each is counted as a fault when it happens."""
 _MEMO: Final = {"memo of the head: lost": 5, "memo of the head: an old one": 7}
 
 _ODDS: Final = {
@@ -72,10 +109,15 @@ _ODDS: Final = {
     "clock": (0.25, _CLOCK),
     "memo": (0.3, _MEMO),
     "read only": (0.15, {READ_ONLY: 1}),
+    "forgets": (0.3, {FORGETS: 1}),
 }
 KINDS: Final = tuple(
     dict.fromkeys(
-        [*_READ, *_WRITE, *_WIRE, *BUS, *_RUN, *_CLOCK, *_MEMO, READ_ONLY, DEAF],
+        [
+            *(*_READ, *_WRITE, *_WIRE, *BUS, *_RUN, *_CLOCK, *_MEMO),
+            *(READ_ONLY, DEAF, FORGETS, MOVE_KILLED),
+            *filter(None, PLOTS),
+        ],
     )
 )
 """Every kind that is injected in this process, in the order of the table."""

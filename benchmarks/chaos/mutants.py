@@ -1,34 +1,42 @@
-"""Seven ways to get the protocol wrong, each a patch of the real code: all must be caught."""
+"""Ways to get the protocol wrong, each a patch of the real code: all must be caught."""
 
 import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
+from benchmarks.chaos.faults import CROWD, FOLDERS, NEW_FLOW, NEW_NAME, TWO_SENSORS
 from benchmarks.chaos.ours import Ours
 from benchmarks.chaos.story import Start, Story
 from flowproject.changes.canonical import digest
+from flowproject.changes.decision import Held
 from flowproject.errors import JournalError
 from flowproject.events import full_name
 from flowproject.journal import Journal
 from flowproject.journal.outbox import Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.store import ObjectStore
-from flowproject.sensing import delivery, sending
+from flowproject.sensing import delivery, look, sending
+from flowproject.starting import claiming
 
 __all__ = ["MUTANTS", "Mutant"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A wrong protocol: the patch that makes it so, and who ticks and works in it."""
+    """A wrong protocol: the patch that makes it so, and who ticks and works in it.
+
+    `plot` is what the rounds are about in which it can do harm (None: any).
+    """
 
     name: str
     patch: Callable[[], AbstractContextManager[None]]
     make: Callable[[Story], Ours] = Ours
+    plot: str | None = None
 
 
 @contextmanager
@@ -96,13 +104,42 @@ def _renames_each_event() -> Iterator[None]:
 
 
 @contextmanager
-def _watches_only_the_oldest() -> Iterator[None]:
+def _watches_only(number: int) -> Iterator[None]:
     see_to = delivery._Delivery._see_to  # noqa: SLF001  # a mutant is made of the inside
 
-    def see_to_one(self: Any, events: Any) -> None:
-        see_to(self, events[:1])
+    def see_to_some(self: Any, events: Any) -> None:
+        see_to(self, events[:number])
 
-    with patch.object(delivery._Delivery, "_see_to", see_to_one):  # noqa: SLF001
+    with patch.object(delivery._Delivery, "_see_to", see_to_some):  # noqa: SLF001
+        yield
+
+
+@contextmanager
+def _forgets_who_is_gone() -> Iterator[None]:
+    with patch.object(delivery, "_gone", lambda *_: "nothing"):
+        yield
+
+
+@contextmanager
+def _claims_where_it_was_told() -> Iterator[None]:
+    with patch.object(Journal, "moved_to", lambda _: None):
+        yield
+
+
+@contextmanager
+def _takes_the_newest_only() -> Iterator[None]:
+    since_last_run = claiming._Unseen._since_last_run  # noqa: SLF001
+
+    def newest(self: Any) -> Any:
+        return since_last_run(self)[-1:]
+
+    with patch.object(claiming._Unseen, "_since_last_run", newest):  # noqa: SLF001
+        yield
+
+
+@contextmanager
+def _waits_for_no_marker() -> Iterator[None]:
+    with patch.object(look, "hold_back", lambda *_, **__: Held()):
         yield
 
 
@@ -125,17 +162,22 @@ def _sends_whether_or_not_it_can_note_it() -> Iterator[None]:
 class _ClaimsAfterWork(Ours):
     def work(self, store: Any, start: Start, moment: Callable[[str], None]) -> None:
         moment("before claim")
-        self.do(start)
+        self.do(start, [payload["change"] for payload in start.payloads])
         moment("after work")
-        self.claims(store, start)
+        self.claim(store, start)
 
 
 MUTANTS: Final = (
-    Mutant(name="mark before publish", patch=_marks_before_it_publishes),
+    Mutant(name="mark before publish", patch=_marks_before_it_publishes, plot=""),
     Mutant(name="no claim", patch=_claims_nothing),
     Mutant(name="claim after work", patch=nullcontext, make=_ClaimsAfterWork),
     Mutant(name="overwrite instead of create", patch=_overwrites),
     Mutant(name="an id for each sending", patch=_renames_each_event),
-    Mutant(name="watch only the oldest", patch=_watches_only_the_oldest),
+    Mutant(name="watch only the oldest", patch=partial(_watches_only, 1)),
+    Mutant(name="watch only the oldest 50", patch=partial(_watches_only, 50), plot=CROWD),
     Mutant(name="send before noting", patch=_sends_whether_or_not_it_can_note_it),
+    Mutant(name="forget who is gone", patch=_forgets_who_is_gone, plot=NEW_FLOW),
+    Mutant(name="claim where it was told", patch=_claims_where_it_was_told, plot=NEW_NAME),
+    Mutant(name="take the newest only", patch=_takes_the_newest_only, plot=TWO_SENSORS),
+    Mutant(name="wait for no marker", patch=_waits_for_no_marker, plot=FOLDERS),
 )

@@ -62,7 +62,7 @@ def _books(place: Place, account: dict[str, Any]) -> Books:
     ledger = Ledger()
     ledger.effects = [Effect(**effect) for effect in account["effects"]]
     world = SimpleNamespace(root=place.folder / account["name"], made=account["made"])
-    settings = {**account, "place": place, "ledger": ledger, "world": world}
+    settings = {**account, "place": place, "ledger": ledger, "world": world, "worlds": [world]}
     story: Any = SimpleNamespace(**settings, now=dt.datetime.now(dt.UTC))
     ours = Ours(story)
     ours.look_once_more()

@@ -33,6 +33,7 @@ _OUTCOMES: Final = {
     "first sent out of order": lambda books: books.misordered,
     "sent under more than one id": lambda books: books.renamed,
     "sent while nothing could be noted": lambda books: books.unnoted,
+    "told before it was complete": lambda books: books.unfinished,
     "undelivered, and not named": lambda books: books.unnamed,
     "sensors not at rest in the end": lambda books: books.unsettled,
     "unexpected errors": lambda books: books.errors,
@@ -46,6 +47,7 @@ _NOT_OF_THE_SCAFFOLD: Final = (
     "first sent out of order",
     "sent under more than one id",
     "sent while nothing could be noted",
+    "told before it was complete",
     "undelivered, and not named",
     "sensors not at rest in the end",
 )

@@ -33,12 +33,18 @@ class Scaffold:
         self._runs = 0
         self._persisted: list[str] = []
 
-    def begin(self) -> None:
+    def deploy(self) -> None:
         """Nothing: nobody knew who listened."""
 
-    def tick(self, store: Any, clock: Callable[[], dt.datetime]) -> None:
+    def pile_up(self) -> None:
+        """Nothing: it never plays a round about that, nor about a sensor that is renamed."""
+
+    def move(self, store: Any, old: str, new: str) -> None:
+        """Nothing: a name had no journal."""
+
+    def tick(self, store: Any, clock: Callable[[], dt.datetime], sensor: str) -> None:
         """A run of the sensor flow: `start` compares, `end` publishes."""
-        del clock
+        del clock, sensor
         self._runs += 1
         run = self._runs
         self._running.add(run)

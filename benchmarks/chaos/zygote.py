@@ -36,7 +36,7 @@ from benchmarks.chaos.bus import Bus, Event
 from benchmarks.chaos.children import Children
 from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.ours import Ours
-from benchmarks.chaos.story import FLOWS, Start
+from benchmarks.chaos.story import FLOWS, SENSOR, Start
 from benchmarks.chaos.world import World
 from flowproject.aws import aws_client
 from flowproject.errors import JournalError
@@ -76,6 +76,11 @@ class _Account:
     most_an_hour: int = 0
     most_sendings: int = 5
     is_deaf: bool = False
+    plot: str = ""
+    sensor: str = SENSOR
+    sensors: tuple[str, ...] = (SENSOR,)
+    hearing: tuple[str, ...] = FLOWS
+    ticks_killed: int = 0
     unnoted: list[Event] = field(default_factory=list)
     taken: list[Event] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
@@ -201,7 +206,8 @@ class _Round:
         for flow in [flow for flow in FLOWS if flow != deaf] * copies:
             self._account.runs += 1
             run = f"{flow}/{self._account.runs}"
-            self._start(Start(flow=flow, run=run, origin=run, payload=event["payload"]), life)
+            start = Start(flow=flow, run=run, origin=run, payloads=(event["payload"],))
+            self._start(start, life)
 
     # --------------------------------------------------------------------------- what children do
 
@@ -211,12 +217,13 @@ class _Round:
             **vars(self._account),
             place=SimpleNamespace(store=open_store(self._root)),
             world=self._world,
+            worlds=[self._world],
             ledger=self,
             now=self._now,
         )
 
     def _listen(self) -> int:
-        Ours(self._story()).begin()
+        Ours(self._story()).deploy()
         return 0
 
     def _look(self) -> int:

@@ -57,7 +57,8 @@ def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
 
 
 def _has_news(tick: Tick) -> bool:
-    waits = _waiting(tick) > 0 or bool(tick.get("undelivered") or tick.get("late"))
+    told = tick.get("undelivered") or tick.get("late") or tick.get("queued")
+    waits = _waiting(tick) > 0 or bool(told)
     return tick["outcome"] != "unchanged" or waits
 
 
@@ -172,6 +173,8 @@ def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
         told.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
     if tick.get("late"):
         told.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
+    if tick.get("queued"):
+        told.append(paragraph(f"In order: {one_line(tick['queued'], 600)}."))
     if tick.get("undelivered"):
         told.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
     return told

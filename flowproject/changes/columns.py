@@ -72,6 +72,11 @@ class ColumnsChange:
         """Whether a row differs in what both have, and not only because its columns changed."""
         return self._common(old.data) != self._common(new.data)
 
+    def key_of(self, row: Item, key: Sequence[str]) -> str:
+        """What tells a row from others before and after: its values in the columns of `key`."""
+        common = self._common(row.data)
+        return dumps([common.get(name) for name in key])
+
     def is_seen_in_rows(self, old: Sequence[Row], new: Sequence[Row]) -> bool:
         """The same of results without a key, whose rows are told apart by all that both have."""
         common = [_count([self._common(row) for row in rows]) for rows in (old, new)]
@@ -171,7 +176,11 @@ def _count(rows: Sequence[dict[str, Json]]) -> Counter[str]:
 
 
 def _all(named: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(named.items())
+    """The columns in the order of their names, in quotes if it could not be told where one ends."""
+    return [
+        (f'"{name}"' if set(name) & {",", " "} else name, told)
+        for name, told in sorted(named.items())
+    ]
 
 
 def _short(kind: str) -> str:

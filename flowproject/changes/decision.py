@@ -4,7 +4,7 @@ Also the words for it: every outcome carries a reason that a person can read.
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
@@ -31,6 +31,9 @@ __all__ = [
 
 _SHOWN_CHARACTERS: Final = 60
 
+_NOTED: Final = 100
+"""Items that wait of which it is noted since when: the memo that says so stays small."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -47,21 +50,45 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """When a change must wait: `settle` seconds of quiet, and a marker file in its folder."""
+    """When a change must wait: `settle` seconds of quiet, and a marker file in its folder.
+
+    With `releases` an item that has waited for `longest` seconds goes as it is (0: never).
+    """
 
     settle: float = 0.0
     marker: str = ""
+    longest: float = 0.0
+    releases: bool = False
 
 
 def compare(
-    known: Items | None, seen: Observation, columns: ColumnsChange | None = None
+    known: Items | None,
+    seen: Observation,
+    columns: ColumnsChange | None = None,
+    key: Sequence[str] = (),
 ) -> Difference:
     """What happened to the items of a source since `known`; empty if it has none.
 
-    If their `columns` changed, rows are compared in those that they have in common.
+    If their `columns` changed, rows are compared in those that they have in common; and if one of
+    `key` is of another type, it is the same row whose key both types write alike.
     """
-    differ = columns.is_seen_in if columns else None
-    return diff(_by_key(known), _by_key(seen.items), differ)
+    old, new = _by_key(known), _by_key(seen.items)
+    if not columns:
+        return diff(old, new)
+    names = [name for name in seen.columns if name.casefold() in {one.casefold() for one in key}]
+    if columns.modified.keys() & set(names):
+        alike = [{columns.key_of(item, names): item for item in it.values()} for it in (old, new)]
+        if (len(alike[0]), len(alike[1])) == (len(old), len(new)):  # else some would be lost
+            return _in_order(diff(alike[0], alike[1], columns.is_seen_in))
+    return diff(old, new, columns.is_seen_in)
+
+
+def _in_order(difference: Difference) -> Difference:
+    return Difference(
+        added=tuple(sorted(difference.added, key=lambda item: item.key)),
+        modified=tuple(sorted(difference.modified, key=lambda pair: pair[1].key)),
+        removed=tuple(sorted(difference.removed, key=lambda item: item.key)),
+    )
 
 
 def _by_key(items: Items | None) -> Mapping[str, Item]:
@@ -136,12 +163,18 @@ def _first_look(seen: Observation, *, first: str, force: bool, waiting: str) -> 
 class Held:
     """The items that must wait, by key, each as it was before (None: it was not there).
 
-    `reason` says what one of them waits for, and `oldest` is when one was written first.
+    `reason` says what one of them waits for, and `oldest` since when one has waited. `since` is
+    that of some of them, for the next look: what is written all the time is never old by its own
+    time. `released` is how many go although they are not finished, and `lacked` what one of these
+    waited for.
     """
 
     items: Mapping[str, Item | None] = field(default_factory=dict)
     reason: str = ""
     oldest: dt.datetime | None = None
+    since: Mapping[str, str] = field(default_factory=dict)
+    released: int = 0
+    lacked: str = ""
 
 
 def hold_back(
@@ -150,28 +183,45 @@ def hold_back(
     seen: Items,
     *,
     now: dt.datetime,
+    since: Mapping[str, str] | None = None,
     written: Item | None = None,
 ) -> Held:
     """Which of the items that arrived must wait, and why: the others need not wait for them.
 
-    If they are rows of files of which `written` was written last, they wait for it together.
+    `since` is what was noted at the look before. If they are rows of files of which `written` was
+    written last, they wait for it together.
     """
     if not hold.marker and not hold.settle:
         return Held()
     if written is not None:
         return Held(reason=_is_fresh(written, hold.settle, now))
     waits = _marker_lacks(hold.marker, seen)
+    known = {key: dt.datetime.fromisoformat(moment) for key, moment in (since or {}).items()}
     arrived = chain(((None, new) for new in difference.added), difference.modified)
     held: dict[str, Item | None] = {}
-    reason, oldest = "", None
+    begun: dict[str, dt.datetime] = {}
+    reason, lacked, released, oldest = "", "", 0, None
     for old, new in arrived:
         why = waits(new) or _is_fresh(new, hold.settle, now)
-        if why:
-            held[new.key] = old
-            reason = reason or why
-            moment = _moment(new)
-            oldest = min(filter(None, (oldest, moment)), default=None)
-    return Held(items=held, reason=reason, oldest=oldest)
+        if not why:
+            continue
+        moment = min(filter(None, (known.get(new.key), _moment(new), now)))
+        if hold.releases and hold.longest and (now - moment).total_seconds() >= hold.longest:
+            released, lacked = released + 1, lacked or why
+            continue
+        held[new.key] = old
+        reason = reason or why
+        oldest = min(filter(None, (oldest, moment)))
+        if new.key in known or len(begun) < _NOTED:
+            begun[new.key] = moment
+    return Held(
+        items=held,
+        reason=reason,
+        oldest=oldest,
+        since={key: moment.isoformat() for key, moment in begun.items()},
+        released=released,
+        lacked=lacked,
+    )
 
 
 def _marker_lacks(marker: str, seen: Items) -> Callable[[Item], str]:

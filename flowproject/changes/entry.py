@@ -23,7 +23,9 @@ class UnknownFormatError(Exception):
 class Entry:
     """One line of a sensor's journal.
 
-    `outcome` is `baseline`, `changed`, `forced` or `reset`; a `reset` forgets what was known.
+    `outcome` is `baseline`, `changed`, `forced`, `reset`, `moved` or `closed`. A `reset` forgets
+    what was known, and `moved` says it anew, of a journal that had another name. Nothing follows
+    `closed` but a `reset`: the journal was moved away, or one is being moved here.
     `snapshot` and `difference` name the objects that hold all items and what happened to them
     (empty for a source without items); `counts` and `sample` summarise them. `trail` is a short
     series of [moment, number] that ends with this entry, so that a chart costs no request; for the
@@ -68,7 +70,12 @@ class Entry:
     @property
     def is_state(self) -> bool:
         """Whether this entry says what the source looked like (a `reset` does not)."""
-        return self.outcome != "reset"
+        return self.outcome not in ("reset", "closed")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no tick may go on with a journal that ends with this entry."""
+        return self.outcome == "closed"
 
     @property
     def moment(self) -> dt.datetime:

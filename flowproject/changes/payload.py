@@ -19,17 +19,25 @@ _OPTIONAL: Final = ("sample", "columns", "previous", "value", "reason")
 
 
 def payload(
-    entry: Entry, *, payload_key: str, location: str, attempt: int = 1, first_seq: int = 0
+    entry: Entry,
+    *,
+    payload_key: str,
+    location: str,
+    attempt: int = 1,
+    first_seq: int = 0,
+    turn_of: str = "",
 ) -> dict[str, Json]:
     """The payload of the event that tells of `entry`, under `PAYLOAD_LIMIT` bytes.
 
     `location` is where the journal keeps the entry, `attempt` is above 1 if a person replays it,
-    and `first_seq` is the oldest of the changes that are told together (default: it is one). What
-    does not fit is left out, the least needed first, and its size is given instead: a run reads it
-    from the journal. What is small stays, because leaving it out would not help. Whatever comes
-    from data is encoded, so that a flow may map any key of it.
+    `first_seq` is the oldest of the changes that are told together (default: it is one), and
+    `turn_of` the flow whose turn it is, if it takes changes in order. What does not fit is left
+    out, the least needed first, and its size is given instead: a run reads it from the journal.
+    What is small stays, because leaving it out would not help. Whatever comes from data is
+    encoded, so that a flow may map any key of it.
     """
     change = facts(entry, location=location, attempt=attempt, first_seq=first_seq)
+    change |= {"turn_of": turn_of} if turn_of else {}
     value = encode_whole(entry.value)
     if _size(value) > VALUE_LIMIT:
         value = encode_whole(_left_out(entry.value))

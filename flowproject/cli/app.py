@@ -18,10 +18,12 @@ from flowproject.cli.deploy import deploy
 from flowproject.cli.dev import dev
 from flowproject.cli.generate import docs, schema
 from flowproject.cli.history import history
+from flowproject.cli.move import move
 from flowproject.cli.output import plain
 from flowproject.cli.preview import preview
 from flowproject.cli.replay import replay
 from flowproject.cli.reset import reset
+from flowproject.cli.skip import skip
 from flowproject.cli.teardown import gc, teardown
 from flowproject.cli.why import why
 from flowproject.errors import (
@@ -68,7 +70,7 @@ _app = typer.Typer(
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
 for command in (
-    *(check, preview, dev, history, why, replay, reset),
+    *(check, preview, dev, history, why, replay, skip, move, reset),
     *(deploy, teardown, gc),
     *(schema, docs),
 ):

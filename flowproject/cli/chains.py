@@ -47,6 +47,9 @@ def ways_on(
     if bad:
         change = f"{told.entry.sensor}/{told.entry.seq}"
         yield "to begin anew", shlex.join(["flowproject", "replay", *options, change])
+        if told.in_order:
+            skip = shlex.join(["flowproject", "skip", *options, change])
+            yield "to let the next ones pass", skip
 
 
 def chain_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
@@ -77,11 +80,21 @@ def _facts(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, s
     yield "state", in_words(told, outcomes)
     if told.late_since:
         yield "", likely_causes(", ".join(told.missing))
+    yield from _turns(told)
     yield "", f"sent again if need be, or given up, after {told.due}" if told.due else ""
     if told.state == "undelivered":
         yield "", f"`flowproject replay {entry.sensor}/{entry.seq}` sends it anew"
     if told.state == "waiting":
         yield "", "the next tick with an event bus sends it"
+
+
+def _turns(told: Chain) -> Iterator[tuple[str, str]]:
+    for flow, seq in told.behind.items():
+        before = f"{told.entry.sensor}/{seq}"
+        yield (
+            "turn",
+            f"{flow} takes changes in order, and is at change {seq} (`flowproject why {before}`)",
+        )
 
 
 def _sending(sending: Sending) -> tuple[str, str]:

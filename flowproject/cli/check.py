@@ -18,7 +18,7 @@ from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
-from flowproject.sensing import orphans
+from flowproject.sensing import orphans, waiting_in_order
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.steadiness import look_again
 from flowproject.sources import open_source, speaks_sql
@@ -124,7 +124,9 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
 
 
 def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
-    """Journals that no sensor stands for; in a datastore elsewhere only if it may be asked.
+    """Journals that no sensor stands for, and changes that wait for their turn.
+
+    In a datastore elsewhere only if it may be asked.
 
     And if it `proves`, whether the datastore is one that a journal can be kept in.
     """
@@ -137,6 +139,7 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
         scene = open_scene()
         asks = "://" not in scene.datastore or reaches_out
         found = orphans(scene) if asks else []
+        queued = waiting_in_order(scene) if asks else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
     return [
@@ -145,6 +148,7 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
             Finding(subject=f"journal {one.name}", state="note", message=one.in_words)
             for one in found
         ),
+        *(Finding(subject="in order", state="note", message=words) for words in queued),
     ]
 
 

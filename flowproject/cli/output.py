@@ -13,9 +13,10 @@ import typer
 
 from flowproject.changes.progress import Progress as Look
 from flowproject.changes.progress import Report, say_nothing
+from flowproject.errors import UsageError
 from flowproject.secrecy import hide, keep_secrets_of_environment, safe
 
-__all__ = ["AsJson", "plain", "print_json", "print_lines", "print_table", "working"]
+__all__ = ["AsJson", "ask", "plain", "print_json", "print_lines", "print_table", "working"]
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines; failures are text on stderr.")
@@ -31,6 +32,22 @@ _STYLES: Final = {
     "failed": "bold red",
     "damaged": "bold red",
 }
+
+
+def ask(question: str, why: str) -> None:
+    """Nothing, if a person answers with yes; `why` is what to tell where there is none to ask.
+
+    Raises:
+        Abort: if the answer is anything else.
+        UsageError: if there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{why}, and there is nobody to ask",
+            where="Standard input is no terminal",
+            fix="Add `--yes`",
+        )
+    typer.confirm(question, abort=True, err=True)
 
 
 def print_json(document: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowproject.config import load, project_root
-from flowproject.dev.records import work_folder
+from flowproject.dev.records import loops_alive, work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
 from flowproject.journal import datastore_root, open_store
 from flowproject.sensing import Scene
@@ -15,6 +15,7 @@ from flowproject.sensing import Scene
 __all__ = [
     "Branch",
     "Production",
+    "bus_here",
     "complete_sensor",
     "find_root",
     "loops_folder",
@@ -105,3 +106,10 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
             f"--branch {branch!r} is no Metaflow branch: {error}", where="Command line"
         ) from error
     return str(name)
+
+
+def bus_here(scene: Scene) -> str:
+    """The bus of the loop of this project and branch that runs here; empty if none does."""
+    wanted = (str(scene.root), scene.branch)
+    loops = loops_alive(loops_folder(scene.root))
+    return next((loop.bus for loop in loops if (loop.project, loop.branch) == wanted), "")

@@ -6,8 +6,7 @@ import typer
 
 from flowproject import sensing
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, loops_folder, open_scene
-from flowproject.dev.records import loops_alive
+from flowproject.cli.place import Branch, Production, bus_here, open_scene
 
 __all__ = ["replay"]
 
@@ -29,7 +28,7 @@ def replay(
     scene = open_scene(branch, production=production)
     with working(f"Sending {change}"):
         found = sensing.find_change(scene, change)
-        sent = sensing.replay(scene, found, by="flowproject replay", bus=_bus_here(scene))
+        sent = sensing.replay(scene, found, by="flowproject replay", bus=bus_here(scene))
     entry, mark = found.chain.entry, sent.mark
     if as_json:
         event = {"seq": mark.seq, "id": mark.id, "name": mark.event_name}
@@ -50,13 +49,6 @@ def replay(
     return 0
 
 
-def _bus_here(scene: sensing.Scene) -> str:
-    """The bus of the loop of this project and branch that runs here; empty if none does."""
-    wanted = (str(scene.root), scene.branch)
-    loops = loops_alive(loops_folder(scene.root))
-    return next((loop.bus for loop in loops if (loop.project, loop.branch) == wanted), "")
-
-
 def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
     entry, mark = told.entry, sent.mark
     lines = []
@@ -75,6 +67,10 @@ def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
             [f"{', '.join(told.missing)} had not started for it; who has started does nothing."]
             if told.missing
             else []
+        ),
+        *(
+            f"{flow} takes changes in order, and is told of it when it is its turn."
+            for flow in sent.later
         ),
         f"Ticks await the receipt of {awaits}, and send it again if need be."
         if awaits

@@ -1,7 +1,6 @@
 """`flowproject reset`: forget what is known of a sensor, so that its next tick is a first look."""
 
 import datetime as dt
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +8,9 @@ import typer
 from flowproject.changes.delivery import in_ranges
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
-from flowproject.cli.output import AsJson, print_json, print_lines
+from flowproject.cli.output import AsJson, ask, print_json, print_lines
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
-from flowproject.errors import JournalError, UsageError
+from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Journal, Superseded
 from flowproject.sensing import Orphan, find_orphan
 
@@ -39,7 +38,7 @@ def reset(
         "Changes that wait to be sent, or for their receipts, stay and are still delivered."
     )
     if not yes:
-        _ask(question)
+        ask(question, "reset asks before it forgets")
     journal = scene.journal(sensor)
     _note_damage(journal)
     entry = _record(journal)
@@ -54,9 +53,10 @@ def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
     journal, numbers = orphan.journal, orphan.unsettled
     words = in_ranges(numbers) or "nothing"
     if not yes and numbers:
-        _ask(
+        ask(
             f"Give up {words} of {orphan.name!r} on branch {journal.branch}? No sensor is called "
-            "that any more. What was recorded stays, and is not sent any more."
+            "that any more. What was recorded stays, and is not sent any more.",
+            "reset asks before it forgets",
         )
     head = journal.head()
     for entry in journal.all_at(head, numbers):
@@ -67,16 +67,6 @@ def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
     else:
         print_lines([f"{orphan.name}: {words} given up; nothing of it is left to deliver."])
     return 0
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "reset asks before it forgets, and there is nobody to ask",
-            where="Standard input is no terminal",
-            fix="Add `--yes`",
-        )
-    typer.confirm(question, abort=True, err=True)
 
 
 def _note_damage(journal: Journal) -> None:

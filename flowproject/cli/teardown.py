@@ -1,14 +1,13 @@
 """`flowproject teardown` and `gc`: removing what is deployed, of one branch or of all dead ones."""
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowproject.cli.deploy import GitBranch
-from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
+from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root, open_scene
 from flowproject.config import load
 from flowproject.errors import UsageError
@@ -60,7 +59,10 @@ def teardown(
     )
     where = f"{target.metaflow_name} of project {project.project_name!r}"
     if not yes and (there or purge):
-        _ask(f"Remove {_counted(there)}{' and all journals' if purge else ''} of {where}?")
+        ask(
+            f"Remove {_counted(there)}{' and all journals' if purge else ''} of {where}?",
+            "teardown asks before it removes",
+        )
     with working("Removing"):
         remove(argo, there)
         purged = _purge(target) if purge else 0
@@ -130,16 +132,6 @@ def _refuse_production(target: "Target", *, production: bool) -> None:
             where="[deploy] production_branch in flowproject.toml",
             fix="If it is to go: `flowproject teardown --production`",
         )
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "teardown asks before it removes, and there is nobody to ask",
-            where="Standard input is no terminal",
-            fix="Add `--yes`",
-        )
-    typer.confirm(question, abort=True, err=True)
 
 
 def _purge(target: "Target") -> int:

@@ -12,6 +12,7 @@ from flowproject.config.source import Data, Seconds
 
 __all__ = [
     "DATA_TYPES",
+    "AfterMaxWait",
     "AzureData",
     "CheckMode",
     "Data",
@@ -30,6 +31,9 @@ CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_eta
 
 ObjectsMode = Literal["files_metadata", "files_new", "file_size", "file_modified_ts", "file_etag"]
 """What decides that something changed in an object store."""
+
+AfterMaxWait = Literal["report", "fail", "release"]
+"""What becomes of a file or an object that has waited for too long."""
 
 ObjectProperty = Literal["size", "etag", "last_modified"]
 """A property of an object, besides its key, by which a change is noticed."""
@@ -63,6 +67,14 @@ class FilesData(Data):
     marker: str = ""
     """Name of a file, for example `_SUCCESS`, without which changes in its folder and below don't
     count yet; other folders don't wait for it. Empty: no marker is needed."""
+
+    max_wait: Seconds = 3600.0
+    """How long, in seconds, a file may have to wait for `settle` or `marker` before something is
+    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
+
+    after_max_wait: AfterMaxWait = "report"
+    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
+    fails the tick as well, and `release` takes a file as it is, finished or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +125,14 @@ class S3Data(Data):
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
     don't count yet; other folders don't wait for it. Empty: no marker is needed."""
 
+    max_wait: Seconds = 3600.0
+    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
+    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
+
+    after_max_wait: AfterMaxWait = "report"
+    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
+    fails the tick as well, and `release` takes an object as it is, finished or not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AzureData(Data):
@@ -160,6 +180,14 @@ class AzureData(Data):
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
     don't count yet; other folders don't wait for it. Empty: no marker is needed."""
 
+    max_wait: Seconds = 3600.0
+    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
+    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
+
+    after_max_wait: AfterMaxWait = "report"
+    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
+    fails the tick as well, and `release` takes an object as it is, finished or not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GcsData(Data):
@@ -200,6 +228,14 @@ class GcsData(Data):
     marker: str = ""
     """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
     don't count yet; other folders don't wait for it. Empty: no marker is needed."""
+
+    max_wait: Seconds = 3600.0
+    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
+    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
+
+    after_max_wait: AfterMaxWait = "report"
+    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
+    fails the tick as well, and `release` takes an object as it is, finished or not."""
 
 
 DATA_TYPES: Final[dict[str, type[Data]]] = {

@@ -27,7 +27,7 @@ from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.journal import datastore_root, open_store
 from flowproject.listeners import record_listeners
-from flowproject.sensing import Scene, orphans
+from flowproject.sensing import Scene, orphans, waiting_in_order
 
 __all__ = ["Deployment"]
 
@@ -130,6 +130,7 @@ class Deployment:
             done=tell,
         )
         report = of_outcomes(self.project.project_name, self.target, outcomes)
+        report = replace(report, notes=(*report.notes, *self._abandoned(actions)))
         if report.exit_code:
             return report
         try:
@@ -178,7 +179,10 @@ class Deployment:
         return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
 
     def _abandoned(self, actions: Sequence[Action]) -> list[str]:
-        """What no sensor of the branch will deliver any more, if the journals can be read here."""
+        """What no sensor of the branch will deliver any more, and what waits for its turn.
+
+        If the journals can be read here.
+        """
         flows = [one.compiled.flow for one in actions if one.compiled]
         ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
         if ours is None:
@@ -191,7 +195,7 @@ class Deployment:
                 branch=ours.branch,
                 datastore=ours.datastore,
             )
-            return [one.in_words for one in orphans(scene)]
+            return [*(one.in_words for one in orphans(scene)), *waiting_in_order(scene)]
         except FlowprojectError:
             return []  # Who may deploy need not be one who may read the data.
 

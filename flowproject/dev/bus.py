@@ -28,6 +28,9 @@ _METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _FROM_A_PAGE: Final = ("origin", "sec-fetch-site")
 """Headers that a browser adds to what a page posts elsewhere, and that no page can leave out."""
 
+_FORM: Final = "application/x-www-form-urlencoded"
+"""With anything behind it, Argo Events takes the body for JSON, as it does with all other types."""
+
 Accept = Callable[[Event], bool]
 """Takes an event, or answers False because the loop is stopping."""
 
@@ -91,6 +94,13 @@ async def serve_bus(accept: Accept, *, port: int = 0) -> AsyncIterator[str]:
 def _check_sender(request: Request) -> None:
     if request.method != "POST":
         raise RefusedEvent(400, "http method does not match: send an event with POST")
+    if request.headers.get("content-type") == _FORM:
+        raise RefusedEvent(
+            400,
+            f"the body is sent as {_FORM}, which is what curl and urllib say unless told another "
+            "type: a cluster reads it as a form, answers 200, and starts nothing. Send it as "
+            "application/json",
+        )
     # A page of any site can post to this address without asking; a cluster is out of its reach.
     if any(header in request.headers for header in _FROM_A_PAGE):
         raise RefusedEvent(403, "a page in a browser may not send events to this machine's bus")

@@ -29,7 +29,7 @@ from flowproject.dev.happenings import (
 )
 from flowproject.dev.launcher import Launcher, Order
 from flowproject.dev.payload import Event
-from flowproject.dev.records import RunRecord
+from flowproject.dev.records import KeptWaits, RunRecord
 from flowproject.dev.runs import end_task_id, read_state, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
@@ -63,6 +63,7 @@ class Dispatcher:
         flows: tuple[FlowFile, ...],
         launcher: Launcher,
         reading: Executor,
+        waits: KeptWaits,
         tell: Listener,
         now: Callable[[], datetime],
     ) -> None:
@@ -71,7 +72,8 @@ class Dispatcher:
         self._reading = reading
         self._tell = tell
         self._now = now
-        self._waiting: dict[Path, WaitingEvents] = {}
+        self._waits = waits
+        self._waiting = waits.load(flows, now())
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
         self._closed = False
@@ -161,7 +163,7 @@ class Dispatcher:
 
     def forget(self, path: Path) -> None:
         """Forget the events that wait for others to start this flow."""
-        self._waiting.pop(path, None)
+        self._keep(path, NOTHING_WAITS)
 
     def fail(self, error: BaseException) -> None:
         """End the loop with this error."""
@@ -171,10 +173,12 @@ class Dispatcher:
     def _offer(self, flow: FlowFile, event: Event) -> None:
         verdict = offer(flow, self._waiting.get(flow.path, NOTHING_WAITS), event)
         match verdict:
-            case Drop(reason=reason):
+            case Drop(reason=reason, clears=clears):
+                if clears:
+                    self._keep(flow.path, NOTHING_WAITS)
                 self._drop(event, flow.name, reason)
             case Wait(waiting=waiting, missing=missing):
-                self._waiting[flow.path] = waiting
+                self._keep(flow.path, waiting)
                 self._tell(
                     Waiting(
                         at=self._now(),
@@ -185,10 +189,15 @@ class Dispatcher:
                     )
                 )
             case Start():
-                self._waiting.pop(flow.path, None)
+                self._keep(flow.path, NOTHING_WAITS)
                 self._start(flow, verdict)
             case None:
                 return
+
+    def _keep(self, path: Path, waiting: WaitingEvents) -> None:
+        if self._waiting.get(path, NOTHING_WAITS) != waiting:
+            self._waiting[path] = waiting
+            self._waits.save(self._flows, self._waiting, self._now())
 
     def _start(self, flow: FlowFile, start: Start) -> None:
         for message in start.warnings:
@@ -302,7 +311,11 @@ class Dispatcher:
                     total=tick.get("total"),
                     value=tick.get("value"),
                     trouble=str(
-                        tick.get("undelivered") or tick.get("held") or tick.get("late") or ""
+                        tick.get("undelivered")
+                        or tick.get("held")
+                        or tick.get("late")
+                        or tick.get("queued")
+                        or ""
                     ),
                 )
             )

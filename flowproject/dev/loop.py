@@ -21,7 +21,14 @@ from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping, Warned
 from flowproject.dev.launcher import Launcher, logs_folder
 from flowproject.dev.payload import Event
-from flowproject.dev.records import LoopRecord, RunRecord, adopt, register_loop, work_folder
+from flowproject.dev.records import (
+    KeptWaits,
+    LoopRecord,
+    RunRecord,
+    adopt,
+    register_loop,
+    work_folder,
+)
 from flowproject.dev.scheduler import Clock, SystemClock, Timetable
 from flowproject.dev.schedules import Entry, due_times, in_words, last_times, rules_of
 from flowproject.dev.settings import Reason, Result, Settings
@@ -239,10 +246,14 @@ class Loop:
             tell=self._tell,
             now=self._clock.now,
         )
+        root = flows[0].local_root if flows else self._root
         return Dispatcher(
             flows=flows,
             launcher=launcher,
             reading=reading,
+            waits=KeptWaits(
+                work_folder(root), project=str(self._root), options=self._settings.options
+            ),
             tell=self._tell,
             now=self._clock.now,
         )

@@ -7,13 +7,21 @@ process it is never another's. A loop holds that of its own record, a run that o
 import contextlib
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from flowproject.changes.canonical import digest
+from flowproject.cron import parse
+from flowproject.dev.payload import Event
+from flowproject.dev.triggers import WaitingEvents
+from flowproject.flowfiles import FlowFile
+
 __all__ = [
     "Ending",
+    "KeptWaits",
     "LoopRecord",
     "RunRecord",
     "adopt",
@@ -95,6 +103,49 @@ class RunRecord:
     def end(self, how: Ending) -> None:
         """Keep how it ended."""
         replace(self, ended=how).write()
+
+
+class KeptWaits:
+    """The events that wait for others to start a flow: as on a cluster, they outlive their loop."""
+
+    def __init__(self, folder: Path, *, project: str, options: Sequence[str]) -> None:
+        # Each project and branch has its own, as it has Sensors of its own on a cluster.
+        self._path = folder / "waits" / f"{digest(project, *options)}.json"
+
+    def load(self, flows: Sequence[FlowFile], now: datetime) -> dict[Path, WaitingEvents]:
+        """What waited when it was last kept, for flows that still wait for the same."""
+        kept = _read(self._path) or {}
+        return {
+            flow.path: {alias: Event(text=text) for alias, text in events.items()}
+            for flow in flows
+            if (events := kept.get("waits", {}).get(_expectation(flow)))
+            and not _was_reset(flow, datetime.fromisoformat(kept["at"]), now)
+        }
+
+    def save(
+        self, flows: Sequence[FlowFile], waiting: Mapping[Path, WaitingEvents], now: datetime
+    ) -> None:
+        """Keep it, in place of what was kept before."""
+        waits = {
+            _expectation(flow): {alias: event.text for alias, event in events.items()}
+            for flow in flows
+            if (events := waiting.get(flow.path))
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        _write(self._path, {"at": now.isoformat(), "waits": waits})
+
+
+def _expectation(flow: FlowFile) -> str:
+    """The flow and all that it waits for: if that is another, what waited is dropped."""
+    return " ".join([flow.name, *(dependency.alias for dependency in flow.dependencies)])
+
+
+def _was_reset(flow: FlowFile, since: datetime, now: datetime) -> bool:
+    """Whether what waited should have been forgotten while no loop was there to do it."""
+    if not flow.reset:
+        return False
+    following = parse(flow.reset.expression, flow.reset.timezone, nicknames=False).following(since)
+    return following is not None and following <= now
 
 
 def work_folder(local_root: str | Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Final
 from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
 from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.errors import closest
+from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile
 
 __all__ = [
@@ -40,6 +41,8 @@ class Drop:
     """The event is lost for this flow."""
 
     reason: str
+    clears: bool = False
+    """Whether what waited is lost with it: Argo Events forgets it after every attempt to start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
     for dependency in flow.dependencies:
         if dependency.event != event.name:
             continue
-        reason = _refusal(flow, dependency, event)
+        reason = _unreadable(flow) or _refusal(flow, dependency, event)
         if reason:
             verdict = Drop(reason=reason)
             continue
@@ -83,6 +86,9 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
 def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
     """Why an event that no flow waits for starts nothing."""
     names = sorted({d.event for flow in flows for d in flow.dependencies})
+    in_order = [flow.name for flow in flows if turn_event(event.name, flow.name) in names]
+    if in_order:
+        return f"{', '.join(in_order)} takes changes in order, and is told when it is its turn"
     if not names:
         return "no flow of this project waits for events"
     return " ".join(part for part in ("no flow waits for it.", closest(event.name, names)) if part)
@@ -115,6 +121,17 @@ def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> E
     return Event.sent(payload)
 
 
+def _unreadable(flow: FlowFile) -> str:
+    """Why Argo Events can't evaluate what the flow waits for; empty if it can."""
+    for dependency in flow.dependencies:
+        if not dependency.is_evaluable:
+            return (
+                f"it waits for {dependency.event!r}, whose name does not begin with a letter: on a "
+                "cluster Argo Events can't evaluate that. Rename the event"
+            )
+    return ""
+
+
 def _refusal(flow: FlowFile, dependency: Dependency, event: Event) -> str:
     for parameter, key in dependency.parameters.items():
         if flow.parameter(parameter).required and key not in event.payload:
@@ -141,12 +158,12 @@ def _start(flow: FlowFile, waiting: WaitingEvents) -> Verdict:
             try:
                 found = argument(flow.parameter(parameter), payload[key])
             except NotPassable as error:
-                return Drop(reason=str(error))
+                return Drop(reason=str(error), clears=True)
             warnings += [found.warning] if found.warning else []
             if found.text is not None:
                 arguments[parameter] = found.text
     if too_long := _too_long(environment, arguments):
-        return Drop(reason=too_long)
+        return Drop(reason=too_long, clears=True)
     events = tuple(waiting[dependency.alias] for dependency in flow.dependencies)
     return Start(
         events=events, arguments=arguments, environment=environment, warnings=tuple(warnings)

@@ -4,8 +4,18 @@ The one home of sqlglot, and pure. Dialects have sqlglot's names: `snowflake`, `
 engine makes of a query that is well-formed is still the engine's to say, in `sources`.
 """
 
+from flowproject.dialect.macros import NO_TRANSLATION, NO_VALUE, macros
 from flowproject.dialect.parsing import check_syntax
 from flowproject.dialect.reading import strangers, table_names, unsteady
 from flowproject.dialect.translation import translate
 
-__all__ = ["check_syntax", "strangers", "table_names", "translate", "unsteady"]
+__all__ = [
+    "NO_TRANSLATION",
+    "NO_VALUE",
+    "check_syntax",
+    "macros",
+    "strangers",
+    "table_names",
+    "translate",
+    "unsteady",
+]

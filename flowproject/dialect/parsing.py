@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
     from sqlglot.errors import ParseError, SqlglotError
 
-__all__ = ["check_syntax", "normal_name", "parsed", "parts", "place", "without_names"]
+__all__ = ["check_syntax", "normal_name", "parsed", "parts", "place", "without_names", "written"]
 
 _OPENED: Final = re.compile(r"Missing (.+) from \d+:(\d+)")
 _TAIL: Final = re.compile(r" but got <.*|(?<=^)Required keyword.*", re.DOTALL)
@@ -83,6 +83,22 @@ def place(query: Query, node: "exp.Expr", dialect: str) -> int:
     starts = [int(part.meta["start"]) for part in node.walk() if "start" in part.meta]
     found = query.text.casefold().find(node.sql(dialect).casefold())
     return min(starts, default=max(found, 0))
+
+
+def written(query: Query, node: "exp.Expr", dialect: str) -> str:
+    """A part of the query as it is written there, if it is a call, or else as it would be."""
+    start, end = node.meta.get("start"), node.meta.get("end")
+    if start is None or end is None or query.text[end + 1 : end + 2] != "(":
+        return str(node.sql(dialect))
+    import sqlglot
+
+    depth = 0
+    for token in sqlglot.tokenize(query.text, read=dialect):
+        if token.start > end:
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if not depth:
+                return " ".join(query.text[start : token.end + 1].split())
+    return str(node.sql(dialect))
 
 
 def normal_name(identifier: "exp.Expr", dialect: str) -> str:

@@ -3,7 +3,8 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from flowproject.dialect.parsing import normal_name, parsed, parts, place
+from flowproject.dialect.parsing import normal_name, parsed, parts, place, written
+from flowproject.dialect.snowflake import Refused, written_for_duckdb
 from flowproject.errors import QueryError
 from flowproject.sql import Query, parameters
 
@@ -29,6 +30,11 @@ def translate(query: Query, *, read: str, write: str) -> Query:
     for variable in parts(tree, exp.Parameter):
         raise _untranslatable(query, variable, read, write, "it is a variable of the session")
     _name_columns(tree, read)
+    if (read, write) == ("snowflake", "duckdb"):
+        try:
+            tree = written_for_duckdb(tree)
+        except Refused as refused:
+            raise _untranslatable(query, refused.node, read, write, refused.reason) from None
     try:
         text = tree.sql(write, unsupported_level=ErrorLevel.RAISE, comments=False, pretty=True)
     except UnsupportedError as error:
@@ -95,7 +101,7 @@ def _untranslatable(
     query: Query, node: "exp.Expr", read: str, write: str, reason: str
 ) -> QueryError:
     return query.error(
-        f"{node.sql(read)} has no translation from {read} to {write}: {reason}",
+        f"{written(query, node, read)} has no translation from {read} to {write}: {reason}",
         at=place(query, node, read),
         fix="Write it in another way, or keep this query for the engine that it is written for",
     )

@@ -68,6 +68,11 @@ class Dependency:
     flow: str = ""
     """The flow whose end is waited for, for `run`."""
 
+    @property
+    def is_evaluable(self) -> bool:
+        """Whether Argo Events can evaluate the condition that Metaflow makes of it."""
+        return self.type == "run" or self.alias[:1].isalpha()
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowFile:

@@ -4,20 +4,28 @@ Entries are created once and never overwritten, so two ticks at once can't both 
 rewritable here (memos) is never the truth. What a change is, is decided elsewhere.
 """
 
-from flowproject.journal.failures import DamagedEntryError, DamagedTableError, Superseded
+from flowproject.journal.failures import (
+    ClosedJournalError,
+    DamagedEntryError,
+    DamagedTableError,
+    Superseded,
+)
 from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
+from flowproject.journal.moving import Moved, move
 from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
 from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, open_store, prove_atomic
 from flowproject.journal.survey import Survey
+from flowproject.journal.turns import Tellings
 
 __all__ = [
     "PRUNE_EVERY",
     "Awaited",
+    "ClosedJournalError",
     "Combination",
     "DamagedEntryError",
     "DamagedTableError",
@@ -25,14 +33,17 @@ __all__ = [
     "Journal",
     "Listeners",
     "Mark",
+    "Moved",
     "Receipt",
     "Sending",
     "Sendings",
     "Store",
     "Superseded",
     "Survey",
+    "Tellings",
     "datastore_root",
     "entry_numbers",
+    "move",
     "open_store",
     "prove_atomic",
     "prune",

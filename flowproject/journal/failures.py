@@ -2,7 +2,7 @@
 
 from flowproject.errors import JournalError
 
-__all__ = ["DamagedEntryError", "DamagedTableError", "Superseded"]
+__all__ = ["ClosedJournalError", "DamagedEntryError", "DamagedTableError", "Superseded"]
 
 
 class Superseded(Exception):  # noqa: N818  # an outcome of a tick, not an error
@@ -19,6 +19,10 @@ class DamagedEntryError(JournalError):
             allowed="It stays where it is; a tick notes it, and the ones after compare with the "
             "entry before it",
         )
+
+
+class ClosedJournalError(JournalError):
+    """A journal goes on under another name, or another one is being moved to it."""
 
 
 class DamagedTableError(JournalError):

@@ -28,7 +28,8 @@ class Head:
     `awaited` is what is known of the events among them whose receipts are awaited, which nobody
     need read again for it. `recent` is when events were sent lately. `takers` are the runs that
     took the changes which were settled last, by the changes' numbers: for people, and gone with
-    the memo. `is_proven`: the store has shown that it creates atomically.
+    the memo. `is_proven`: the store has shown that it creates atomically. `held` are items that
+    have to wait, each with the moment at which a tick first saw that.
     """
 
     seq: int = 0
@@ -39,6 +40,7 @@ class Head:
     recent: tuple[str, ...] = ()
     takers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     is_proven: bool = False
+    held: Mapping[str, str] = field(default_factory=dict)
 
     def settled(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
@@ -89,6 +91,7 @@ class HeadMemo:
                 "awaited": [one.to_json() for one in head.awaited],
                 "recent": [*head.recent],
                 "proven": head.is_proven,
+                **({"held": {**head.held}} if head.held else {}),
                 "takers": [[seq, *runs] for seq, runs in head.takers.items()],
             }
         )
@@ -107,5 +110,6 @@ def _head(noted: Mapping[str, Any]) -> Head:
         awaited=tuple(Awaited.from_json(one) for one in noted.get("awaited", ())),
         recent=tuple(map(str, noted["recent"])),
         is_proven=bool(noted.get("proven", False)),
+        held={str(key): str(moment) for key, moment in noted.get("held", {}).items()},
         takers={int(seq): tuple(map(str, runs)) for seq, *runs in noted.get("takers", ())},
     )

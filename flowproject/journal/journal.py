@@ -10,7 +10,8 @@ from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Items, Memo
 from flowproject.errors import JournalError
-from flowproject.journal.failures import DamagedEntryError, Superseded
+from flowproject.journal.documents import opened, sealed
+from flowproject.journal.failures import ClosedJournalError, DamagedEntryError, Superseded
 from flowproject.journal.heads import Head, HeadMemo
 from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
@@ -19,6 +20,7 @@ from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.snapshots import Snapshots
 from flowproject.journal.store import Store, prove_atomic
 from flowproject.journal.survey import Survey
+from flowproject.journal.turns import Turns
 
 __all__ = ["Head", "Journal", "entry_numbers"]
 
@@ -45,22 +47,31 @@ class Journal:
         self._receipts = Receipts(store, self._layout)
         self._store = store
         self.outbox = Outbox(store, self._layout)
+        self.turns = Turns(store, self._layout)
 
     def head(self) -> Head:
         """The newest number, the newest entry that can be read, and what may be left to do.
 
         Raises:
             DamagedEntryError: if the newest entry can't be read and no tick has noted it yet.
+            ClosedJournalError: if it was moved away, or another is being moved here.
             JournalError: if there are entries and none can be read, which is no first look.
         """
         end, content = self._newest()
-        for seq in range(end.seq, 0, -1):
-            content = content if seq == end.seq else self._store.get(self.entry_key(seq))
-            if content is None:
-                break
-            entry = self._readable(seq, content)
-            if entry:
-                return replace(end, entry=entry)
+        entry = self._last_readable(end, content)
+        if entry and entry.is_closed and (listed := self._listed()).seq > end.seq:
+            # The memo led to where a move began, and numbers are missing behind it.
+            end, entry = (
+                listed,
+                self._last_readable(listed, self._store.get(self.entry_key(listed.seq))),
+            )
+        if entry and entry.is_closed:
+            raise ClosedJournalError(
+                f"The journal of sensor {self.sensor!r} is closed: {entry.reason}",
+                where=self.location,
+            )
+        if entry:
+            return replace(end, entry=entry)
         if end.seq:
             raise JournalError(
                 f"No entry of sensor {self.sensor!r} can be read",
@@ -69,6 +80,16 @@ class Journal:
                 fix=f"Look at what changed, then `flowproject reset {self.sensor}`",
             )
         return Head()
+
+    def _last_readable(self, end: Head, content: bytes | None) -> Entry | None:
+        """The newest entry that can be read, of which the very newest has this content."""
+        for seq in range(end.seq, 0, -1):
+            content = content if seq == end.seq else self._store.get(self.entry_key(seq))
+            if content is None:
+                break
+            if entry := self._readable(seq, content):
+                return entry
+        return None
 
     def get(self, seq: int) -> Entry | None:
         """The entry with this sequence number, or None if it was pruned or never was.
@@ -198,9 +219,16 @@ class Journal:
             Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
         )
 
+    def remembered(self) -> Head | None:
+        """What a tick knew of the end of the journal, without its entry: one request.
+
+        None if that is lost. It may be old.
+        """
+        return self._head_memo.read()
+
     def awaited(self) -> tuple[Awaited, ...]:
         """The events whose receipts a tick was awaiting when it last said so: one request."""
-        known = self._head_memo.read()
+        known = self.remembered()
         return known.awaited if known else ()
 
     def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
@@ -217,7 +245,13 @@ class Journal:
 
     def survey(self) -> Survey:
         """What the journal holds of all its changes: one listing, and the listeners."""
-        return Survey(self._store.keys(self.location), self.outbox, self._receipts)
+        return Survey(
+            self._store.keys(self.location),
+            self.outbox,
+            self._receipts,
+            self.turns,
+            self.remembered,
+        )
 
     def waiting(self, head: Head) -> Iterator[Entry]:
         """The entries that the bus is not known to have, oldest first; read when needed.
@@ -246,6 +280,38 @@ class Journal:
         """
         self._store.create(self._layout.note(damage.seq), _to_bytes({"v": 1, "said": str(damage)}))
 
+    def moved_to(self) -> "Journal | None":
+        """The journal that this one was moved to, if it was: one request.
+
+        Raises:
+            JournalError: if that can't be read.
+        """
+        content = self._store.get(self._layout.moved)
+        if content is None:
+            return None
+        try:
+            noted = opened(content)
+            project, sensor = str(noted["project"]), str(noted["sensor"])
+        except (ValueError, KeyError) as error:
+            raise JournalError(
+                f"Where the journal of sensor {self.sensor!r} was moved to can't be read: {error}",
+                where=self._layout.moved,
+            ) from error
+        return Journal(self._store, project=project, branch=self.branch, sensor=sensor)
+
+    def note_moved(self, to: "Journal") -> None:
+        """Note where this journal goes on, for runs that are still told of this one."""
+        facts: dict[str, Any] = {"project": to.project, "sensor": to.sensor}
+        self._store.create(self._layout.moved, sealed(facts))
+
+    def last_known(self) -> Head | None:
+        """What a tick noted last of the end of this journal, without an entry; None: nothing."""
+        return self._head_memo.read()
+
+    def numbers(self) -> list[int]:
+        """The numbers of all entries, in order, by their names."""
+        return sorted(entry_numbers(self._store.keys(self._layout.entries)))
+
     def next_seq(self) -> int:
         """The sequence number that follows everything recorded, readable or not."""
         return self._newest()[0].seq + 1
@@ -271,7 +337,7 @@ class Journal:
 
     def _listed(self) -> Head:
         """The end of the journal by the names of its objects."""
-        numbers = sorted(entry_numbers(self._store.keys(self._layout.entries)))
+        numbers = self.numbers()
         if not numbers:
             return Head()
         settled = self.outbox.settled_numbers()

@@ -33,7 +33,12 @@ class Layout:
     delivered/<seq>-<id>.json        every listener has started for this change: nothing is left
     receipts/<seq>-<id>/<attempt>-<Flow>.json
                                      a receipt: a run of this flow took this change
+    turns/<seq>-<id>/<attempt>-<n>-<Flow>.json
+                                     this flow, which takes changes in order, was told of its turn
+    ended/<seq>-<id>/<attempt>-<Flow>.json
+                                     its turn is over, and the next change may have one
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
+    moved.json                       where the journal went that was here, for runs that come late
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
     names the segments with their rows: `...-rows.parquet` of its own and of entries before it.
@@ -73,6 +78,11 @@ class Layout:
     def listeners(self) -> str:
         """The flows that are expected to write receipts."""
         return f"{self.location}/listeners.json"
+
+    @property
+    def moved(self) -> str:
+        """Where the journal went that was here."""
+        return f"{self.location}/moved.json"
 
     @property
     def delivered(self) -> str:
@@ -116,6 +126,23 @@ class Layout:
     def receipt(self, seq: int, change_id: str, attempt: int, flow: str) -> str:
         """The receipt for one attempt to deliver this change to a flow."""
         return f"{self.receipts(seq, change_id)}/{attempt}-{flow}.json"
+
+    def tellings(self, seq: int, event_id: str) -> str:
+        """The folder of what flows were told of their turns to take an event."""
+        return f"{self.location}/turns/{_named(seq, event_id)}"
+
+    def telling(self, seq: int, event_id: str, attempt: int, number: int, flow: str) -> str:
+        """The note that a flow was told of its turn for the `number`th time."""
+        return f"{self.tellings(seq, event_id)}/{attempt}-{number}-{flow}.json"
+
+    @property
+    def all_endings(self) -> str:
+        """The folder of the turns that are over."""
+        return f"{self.location}/ended"
+
+    def ending(self, seq: int, event_id: str, attempt: int, flow: str) -> str:
+        """The note that a flow's turn to take an event is over."""
+        return f"{self.all_endings}/{_named(seq, event_id)}/{attempt}-{flow}.json"
 
     def note(self, seq: int) -> str:
         """The note that the entry with this number can't be read."""

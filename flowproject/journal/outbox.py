@@ -30,8 +30,8 @@ class Mark:
     """That the bus took a change, with which event, and when.
 
     `seq` and `id` are those of the event: the change's own, or of a newer one that it was sent
-    with; `first` is the oldest of these. `listeners` are the flows that were known then, and `run`
-    is the run that sent it.
+    with; `first` is the oldest of these. `listeners` are the flows that were known then, `in_order`
+    those of them that take changes in order, and `run` is the run that sent it.
     """
 
     seq: int
@@ -39,6 +39,7 @@ class Mark:
     first: int
     event_name: str = ""
     listeners: tuple[str, ...] = ()
+    in_order: tuple[str, ...] = ()
     published_at: str = ""
     run: str = ""
 
@@ -102,6 +103,7 @@ class Awaited:
         """Itself as short JSON: a memo may hold hundreds."""
         mark, sendings = self.mark, self.sendings
         known: list[Json] = [mark.seq, mark.id, mark.first, mark.event_name, [*mark.listeners]]
+        in_order: list[Json] = [[*mark.in_order]] if mark.in_order else []
         return [
             *known,
             mark.published_at,
@@ -109,18 +111,21 @@ class Awaited:
             sendings.count,
             sendings.last.isoformat(),
             [*sendings.to],
+            *in_order,
         ]
 
     @classmethod
     def from_json(cls, noted: Sequence[Any]) -> Self:
         """What `to_json` wrote."""
-        seq, name, first, event_name, listeners, published_at, attempt, count, last, to = noted
+        (seq, name, first, event_name, listeners, published_at), further = noted[:6], noted[6:]
+        attempt, count, last, to, *in_order = further
         mark = Mark(
             seq=int(seq),
             id=str(name),
             first=int(first),
             event_name=str(event_name),
             listeners=tuple(map(str, listeners)),
+            in_order=tuple(map(str, *in_order)) if in_order else (),
             published_at=str(published_at),
         )
         moment = dt.datetime.fromisoformat(last)
@@ -151,12 +156,14 @@ class Listeners:
     """The flows that the events of a sensor start, as far as somebody has recorded them.
 
     `flows` start for sensors alone, and are expected to write receipts; `waits` are the sensors,
-    this one and others, of which such a flow waits for all. `together` wait for events of others
-    besides: flow → since when it waits for this one. `deployed` says when the bus last forgot what
-    waited for a flow, and began to hear anew.
+    this one and others, of which such a flow waits for all. `in_order` are those of the flows that
+    take one change after the other, and are told of each when it is its turn. `together` wait for
+    events of others besides: flow → since when it waits for this one. `deployed` says when the bus
+    last forgot what waited for a flow, and began to hear anew.
     """
 
     flows: tuple[str, ...] = ()
+    in_order: tuple[str, ...] = ()
     waits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     together: Mapping[str, dt.datetime] = field(default_factory=dict)
     deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
@@ -178,8 +185,11 @@ class Outbox:
         document = self._read(self._layout.mark(entry))
         if document is None:
             return None
-        listeners = tuple(document.pop("listeners"))
-        return Mark(**{key: document[key] for key in _MARKED}, listeners=listeners)
+        return Mark(
+            **{key: document[key] for key in _MARKED},
+            listeners=tuple(document["listeners"]),
+            in_order=tuple(document.get("in_order", ())),
+        )
 
     def is_marked(self, entry: Entry) -> bool:
         """Whether the bus is known to have taken this entry."""
@@ -196,7 +206,7 @@ class Outbox:
         for marked in (later, oldest):
             self._store.concurrently(
                 [
-                    partial(self._create, self._layout.mark(entry), asdict(mark))
+                    partial(self._create, self._layout.mark(entry), _noted_mark(mark))
                     for entry, mark in marked
                 ]
             )
@@ -264,9 +274,13 @@ class Outbox:
             attempt += 1
         return attempt
 
-    def settle(self, seq: int, id: str) -> None:  # noqa: A002
-        """Note that nothing is left to do for this entry."""
-        self._create(self._layout.settled(seq, id), {"id": id})
+    def settle(self, seq: int, id: str, *, moved: bool = False) -> None:  # noqa: A002
+        """Note that nothing is left to do for this entry; `moved`: that is left to another journal.
+
+        What is so left counts as settled here, and not there.
+        """
+        facts: dict[str, Json] = {"id": id, **({"moved": True} if moved else {})}
+        self._create(self._layout.settled(seq, id), facts)
 
     def settled_numbers(self) -> frozenset[int]:
         """The numbers of all entries for which nothing is left to do."""
@@ -282,6 +296,7 @@ class Outbox:
         waits = {str(flow): tuple(names) for flow, names in document.get("waits", {}).items()}
         return Listeners(
             flows=tuple(document.get("flows", ())),
+            in_order=tuple(document.get("in_order", ())),
             waits=waits,
             together=_moments(document.get("together", {})),
             deployed=_moments(document.get("deployed", {})),
@@ -292,6 +307,7 @@ class Outbox:
         flows: Collection[str],
         by: str,
         *,
+        in_order: Collection[str] = (),
         waits: Mapping[str, Sequence[str]] | None = None,
         together: Collection[str] = (),
         deployed: Mapping[str, dt.datetime] | None = None,
@@ -299,9 +315,9 @@ class Outbox:
     ) -> Listeners:
         """Record the flows that are expected to write receipts, in the place of those it returns.
 
-        `waits` says for which sensors some of them wait. `together` are those that wait for other
-        events besides, some of them since `now`, and `deployed` says of which flows the bus has
-        forgotten what waited for them.
+        `in_order` are those that take changes in order, and `waits` says for which sensors some of
+        them wait. `together` are those that wait for other events besides, some of them since
+        `now`, and `deployed` says of which flows the bus has forgotten what waited for them.
         """
         try:
             before = self.listeners()
@@ -317,6 +333,7 @@ class Outbox:
             {
                 "flows": [*sorted(flows)],
                 "by": by,
+                **({"in_order": [*sorted(in_order)]} if in_order else {}),
                 **({"waits": known} if known else {}),
                 **_noted("together", since),
                 **_noted(
@@ -372,6 +389,13 @@ class Outbox:
                 fix="Remove it: what it says is then worked out anew, and an event may be sent "
                 "once more; the next deploy or `flowproject dev` records who listens",
             ) from error
+
+
+def _noted_mark(mark: Mark) -> dict[str, Json]:
+    noted: dict[str, Json] = asdict(mark)
+    if not mark.in_order:
+        del noted["in_order"]  # as it was before there were flows that take changes in order
+    return noted
 
 
 def _moments(noted: Mapping[str, str]) -> dict[str, dt.datetime]:

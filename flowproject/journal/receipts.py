@@ -16,7 +16,7 @@ from flowproject.journal.documents import opened, sealed
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
 
-__all__ = ["Receipt", "Receipts"]
+__all__ = ["Receipt", "Receipts", "attempts_from"]
 
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"/(\d{10})-([0-9a-f]+)/([1-9]\d*)-([^/]+)\.json$")
@@ -77,12 +77,7 @@ class Receipts:
 
     def receivers_from(self, seq: int) -> dict[tuple[int, str], set[tuple[int, str]]]:
         """The same for each change from this number on, by number and id: one request."""
-        folder = self._layout.all_receipts
-        found: defaultdict[tuple[int, str], set[tuple[int, str]]] = defaultdict(set)
-        for name in map(_NAME.search, self._store.keys(folder, f"{folder}/{seq:010d}")):
-            if name:
-                found[int(name[1]), name[2]].add((int(name[3]), name[4]))
-        return found
+        return attempts_from(self._store, self._layout.all_receipts, seq)
 
     def read(
         self, seq: int, change_id: str, receivers: Collection[tuple[int, str]]
@@ -97,6 +92,20 @@ class Receipts:
                 # The others are worth telling; that there is one, `receivers` knows by its name.
                 _log.warning("%s", error)
         return tuple(found)
+
+
+def attempts_from(
+    store: Store, folder: str, seq: int
+) -> dict[tuple[int, str], set[tuple[int, str]]]:
+    """Attempt and flow of each object in a folder, by number and id of its change: one request.
+
+    From this number on.
+    """
+    found: defaultdict[tuple[int, str], set[tuple[int, str]]] = defaultdict(set)
+    for name in map(_NAME.search, store.keys(folder, f"{folder}/{seq:010d}")):
+        if name:
+            found[int(name[1]), name[2]].add((int(name[3]), name[4]))
+    return found
 
 
 def _parsed(key: str, change_id: str, content: bytes | None) -> Receipt:

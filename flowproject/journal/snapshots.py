@@ -22,12 +22,12 @@ from flowproject.tables.rows import read_items, write_items
 from flowproject.tables.spans import NEW, Manifest
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
+__all__ = ["DIFFERENCE", "MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
 
 TABLE: Final = "-items.parquet"
 MANIFEST: Final = "-items.json"
 ROWS: Final = "-rows.parquet"
-_DIFFERENCE: Final = "-difference.parquet"
+DIFFERENCE: Final = "-difference.parquet"
 _IN_MEMORY: Final = 8 << 20
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Snapshots:
         stem = self._layout.table(entry.seq, secrets.token_hex(6))
         # A first look at a large table would be written twice: nobody asks what it added.
         if not (isinstance(items, ObjectTable) and entry.outcome == "baseline"):
-            entry = replace(entry, difference=stem + _DIFFERENCE)
+            entry = replace(entry, difference=stem + DIFFERENCE)
             self._write_difference(entry.difference, difference)
         if isinstance(items, ObjectTable):
             return replace(entry, snapshot=self._write_objects(stem, items))
@@ -62,7 +62,7 @@ class Snapshots:
 
     def write_difference(self, seq: int, difference: Difference) -> str:
         """Write a difference beside those of the entries: its name."""
-        key = self._layout.table(seq, secrets.token_hex(6)) + _DIFFERENCE
+        key = self._layout.table(seq, secrets.token_hex(6)) + DIFFERENCE
         self._write_difference(key, difference)
         return key
 

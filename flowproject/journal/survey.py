@@ -5,18 +5,21 @@ For whoever shows many changes: one request in place of several for each of them
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from flowproject.changes.entry import Entry
+from flowproject.changes.once import once
+from flowproject.journal.heads import Head
 from flowproject.journal.layout import entry_numbers
-from flowproject.journal.outbox import Mark, Outbox, Sending
+from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
+from flowproject.journal.turns import Tellings, Turns
 
 __all__ = ["Survey"]
 
 _NAME: Final = re.compile(
-    r"/(published|delivered|sent|receipts)/(\d{10})-([0-9a-f]+)(?:/(\d+)-([^/]+))?\.json$"
+    r"/(published|delivered|sent|receipts|ended)/(\d{10})-([0-9a-f]+)(?:/(\d+)-([^/]+))?\.json$"
 )
 _Named = tuple[int, str]
 """Number and id of a change."""
@@ -26,15 +29,26 @@ class Survey:
     """What the names of a journal's objects tell, at the moment of the listing.
 
     `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
-    `listeners` are the flows that are expected to take changes; `waits`: see `Listeners`.
+    `listeners` are the flows that are expected to take changes; `waits` and `in_order`: see
+    `Listeners`. `remembered` is asked for what ticks await, once, and only for flows in order.
     """
 
-    def __init__(self, keys: Iterable[str], outbox: Outbox, receipts: Receipts) -> None:
+    def __init__(
+        self,
+        keys: Iterable[str],
+        outbox: Outbox,
+        receipts: Receipts,
+        turns: Turns,
+        remembered: Callable[[], Head | None],
+    ) -> None:
         keys = list(keys)
+        self._turns = turns
+        self._remembered = remembered
         self._outbox = outbox
         self._receipts = receipts
         self._inside: dict[str, dict[_Named, list[tuple[int, str]]]] = {
-            kind: defaultdict(list) for kind in ("published", "delivered", "sent", "receipts")
+            kind: defaultdict(list)
+            for kind in ("published", "delivered", "sent", "receipts", "ended")
         }
         for found in filter(None, map(_NAME.search, keys)):
             kind, seq, name, attempt, rest = found.groups()
@@ -43,6 +57,7 @@ class Survey:
         self.ids = dict(self._inside["published"].keys())
         known = outbox.listeners()
         self.listeners, self.waits = frozenset(known.flows), known.waits
+        self.in_order = frozenset(known.in_order)
         self._read: dict[_Named, tuple[tuple[Sending, ...], tuple[Receipt, ...]]] = {}
 
     def mark(self, entry: Entry) -> Mark | None:
@@ -57,6 +72,35 @@ class Survey:
     def receivers(self, mark: Mark) -> frozenset[tuple[int, str]]:
         """Attempt and flow of each receipt for the event of a mark; no request."""
         return frozenset(self._inside["receipts"].get((mark.seq, mark.id), ()))
+
+    def is_over(self, mark: Mark, flow: str, attempt: int) -> bool:
+        """Whether the turn of a flow that takes changes in order is over; no request.
+
+        As ticks have it: what was sent before the flow did so is over when it is taken.
+        """
+        if any(one == flow for _, one in self._inside["ended"].get((mark.seq, mark.id), ())):
+            return True
+        return flow not in mark.in_order and (attempt, flow) in self.receivers(mark)
+
+    def line(self, flow: str) -> list[Mark]:
+        """The events that a flow is to take in order, the one whose turn it is first.
+
+        As ticks remember them; empty if nobody remembers any.
+        """
+        return [
+            one.mark
+            for one in self._awaited
+            if flow in one.listeners and not self.is_over(one.mark, flow, one.sendings.attempt)
+        ]
+
+    def tellings(self, mark: Mark, flow: str, attempt: int) -> Tellings:
+        """How often a flow was told that it is its turn, and when last."""
+        return self._turns.told(mark.seq, mark.id, attempt=attempt, flow=flow)
+
+    @once
+    def _awaited(self) -> tuple[Awaited, ...]:
+        known = self._remembered() if self.in_order else None
+        return known.awaited if known else ()
 
     def taken_by(self, flow: str) -> dict[int, str]:
         """Number and id of each change of whose first attempt this flow has a receipt."""

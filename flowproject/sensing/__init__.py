@@ -6,11 +6,12 @@ What a source looks like, what a change is and how it is kept live below; flows 
 from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
 from flowproject.sensing.choice import SENSORS_ONLY, chosen
 from flowproject.sensing.finding import Found, find_change
-from flowproject.sensing.orphans import Orphan, find_orphan, orphans
+from flowproject.sensing.orphans import Orphan, find_former, find_orphan, orphans
 from flowproject.sensing.replaying import Replay, replay
 from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.tick import Tick
+from flowproject.sensing.turns import Skip, skip, waiting_in_order
 
 __all__ = [
     "SENSORS_ONLY",
@@ -19,10 +20,12 @@ __all__ = [
     "Orphan",
     "Replay",
     "Scene",
+    "Skip",
     "Tick",
     "chain",
     "chosen",
     "find_change",
+    "find_former",
     "find_orphan",
     "likely_causes",
     "observe",
@@ -32,4 +35,6 @@ __all__ = [
     "publish",
     "raise_for_failures",
     "replay",
+    "skip",
+    "waiting_in_order",
 ]

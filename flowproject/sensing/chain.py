@@ -4,12 +4,12 @@ Read-only and for people: what ticks do about a change is decided in `delivery`.
 """
 
 import datetime as dt
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.delivery import Patience, next_move, wait_after
+from flowproject.changes.delivery import Patience, in_ranges, next_move, wait_after
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.journal import Mark, Receipt, Sending, Survey
@@ -32,7 +32,10 @@ class Chain:
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
     sent again or, after the last sending, given up; empty where the next tick sends it. `waiting`
     are those of the missing that wait for other sensors too, and may rightly not have started, and
-    `gone` flows that it was sent to, that did not take it and do not listen any more.
+    `gone` flows that it was sent to, that did not take it and do not listen any more. `in_order`
+    are the flows that take changes in order and whose turn to take this one is not over: those that
+    wait for theirs are in `behind`, with the change before it whose turn it is. `holds` are the
+    changes that wait until the turn of this one is over.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
@@ -45,6 +48,9 @@ class Chain:
     missing: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    in_order: tuple[str, ...] = ()
+    behind: Mapping[str, int] = field(default_factory=dict)
+    holds: tuple[int, ...] = ()
     due: str = ""
     late_since: str = ""
 
@@ -56,24 +62,32 @@ class Chain:
     @property
     def in_words(self) -> str:
         """The state in a few words."""
-        flows = ", ".join(
-            f"{flow} (which waits for others too)" if flow in self.waiting else flow
-            for flow in self.missing
-        )
+        flows = ", ".join(map(self._named, self.missing))
         sent = f"sent, awaits {flows}" if flows else "sent by the next tick"
         if self.late_since:
-            late = ", ".join(flow for flow in self.missing if flow not in self.waiting)
+            others = {*self.waiting, *self.in_order}
+            late = ", ".join(flow for flow in self.missing if flow not in others)
             since = f"{dt.datetime.fromisoformat(self.late_since):%Y-%m-%d %H:%M %Z}"
             sent = f"sent, no run of {late} has started since {since}"
+        gone = f"{', '.join(self.gone)} does not listen any more" if self.gone else ""
+        lacks = f"{flows} has not started" if flows else ""
         told = {
             "sent": sent,
-            "undelivered": f"undelivered, {flows} has not started"
-            if flows
-            else f"undelivered, {', '.join(self.gone)} does not listen any more",
+            "undelivered": f"undelivered, {' and '.join(filter(None, (lacks, gone)))}",
         }.get(self.state, self.state)
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
         together = f", sent with change {self.carried_by}" if self.carried_by else ""
-        return told + attempt + together
+        waits = "waits" if len(self.holds) == 1 else "wait"
+        holds = f", {in_ranges(self.holds)} {waits} for its end" if self.holds else ""
+        return told + attempt + together + holds
+
+    def _named(self, flow: str) -> str:
+        """A flow that is missing, and what it waits for."""
+        if flow in self.waiting:
+            return f"{flow} (which waits for others too)"
+        if flow in self.behind:
+            return f"{flow} (in its turn, behind change {self.behind[flow]})"
+        return f"{flow} (whose turn it is)" if flow in self.in_order else flow
 
     def to_json(self) -> dict[str, Json]:
         """What became of the change as plain JSON; the change itself is `entry`'s to tell."""
@@ -92,6 +106,9 @@ class Chain:
             "missing": [*self.missing],
             "waiting": [*self.waiting],
             "gone": [*self.gone],
+            "in_order": [*self.in_order],
+            "behind": {**self.behind},
+            "holds": [*self.holds],
             "due": self.due,
             "late_since": self.late_since,
         }
@@ -118,17 +135,28 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
     receipts = survey.receipts(mark)
     waiting = tuple(flow for flow in missing if flow in survey.waits)
+    in_order = tuple(
+        flow
+        for flow in sorted({*to} & survey.in_order)
+        if (flow in missing or flow in receivers) and not survey.is_over(mark, flow, attempt)
+    )
+    lines = {flow: survey.line(flow) for flow in in_order}
+    behind = {flow: line[0].seq for flow, line in lines.items() if line and line[0].seq < mark.seq}
+    by_turn = tuple(flow for flow in missing if flow in in_order)
+    others = tuple(flow for flow in missing if flow not in in_order)
     state, due = _state(
         current,
-        missing=missing,
+        missing=others,
         waiting=waiting,
         taken=bool(receivers),
         patience=patience,
         now=now,
     )
+    if by_turn and not others:
+        state, due = _turn_state(survey, mark, attempt, {*by_turn} - {*behind}, patience, now)
     if gone and not missing:
         state, due = "undelivered", ""
-    is_late = current and missing != waiting and _is_late(current[0], patience, now)
+    is_late = current and others != waiting and _is_late(current[0], patience, now)
     return Chain(
         entry=entry,
         state=state,
@@ -139,6 +167,9 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         missing=missing,
         waiting=waiting,
         gone=gone,
+        in_order=in_order,
+        behind=behind,
+        holds=_held_by(mark, lines),
         due=due,
         late_since=current[0].at if is_late else "",
     )
@@ -173,6 +204,40 @@ def _missing(
     if last.attempt == 1 and not last.to and survey.is_settled(entry):
         awaited = set()  # before anyone replayed it nothing was left to do
     return tuple(sorted(awaited)), tuple(sorted(lacking - survey.listeners))
+
+
+def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
+    """The changes that wait until a flow's turn to take the event of this mark is over."""
+    held = {
+        seq
+        for line in lines.values()
+        if line and line[0].id == mark.id
+        for one in line[1:]
+        for seq in range(one.first, one.seq + 1)
+    }
+    return tuple(sorted(held))
+
+
+def _turn_state(
+    survey: Survey,
+    mark: Mark,
+    attempt: int,
+    flows: Iterable[str],
+    patience: Patience,
+    now: dt.datetime,
+) -> tuple[State, str]:
+    """The state of what only flows lack that take it in order; `flows` are those whose turn it is.
+
+    And when the first of them is told of it again.
+    """
+    due = []
+    for told in (survey.tellings(mark, flow, attempt) for flow in flows):
+        if told.last is None:
+            continue  # the next tick tells it
+        if next_move(told.count, told.last, patience, now) == "give up":
+            return "undelivered", ""
+        due.append((told.last + wait_after(told.count, patience)).isoformat())
+    return "sent", min(due, default="")
 
 
 def _state(

@@ -6,7 +6,7 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -33,6 +33,7 @@ from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.scene import Scene
 from flowproject.sensing.sending import event_of, send
 from flowproject.sensing.together import together
+from flowproject.sensing.turns import Attempts, Queue, Turn
 
 __all__ = ["Backlog", "deliver"]
 
@@ -48,14 +49,16 @@ class Backlog:
     """What is left after a delivery, and the end of the journal as it is then known.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
-    are held back, `late` what it has and no run has started for in time, `reason` what failed, and
-    `abandoned` what nobody delivers any more.
+    are held back, `late` what it has and no run has started for in time, `queued` what waits for
+    its turn with flows that take changes in order, `reason` what failed, and `abandoned` what
+    nobody delivers any more.
     """
 
     head: Head
     waiting: int = 0
     held: str = ""
     late: str = ""
+    queued: str = ""
     reason: str = ""
     abandoned: str = ""
 
@@ -84,10 +87,6 @@ def deliver(
     return _Delivery(scene, sensor, journal, head).work(most)
 
 
-_Receivers = Mapping[tuple[int, str], Collection[tuple[int, str]]]
-"""By number and id of an event: attempt and flow of each receipt."""
-
-
 class _Delivery:
     """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
@@ -103,12 +102,15 @@ class _Delivery:
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
         self._late: list[tuple[Awaited, frozenset[str]]] = []
-        self._given_up: list[tuple[Awaited, frozenset[str]]] = []
+        self._given_up: list[tuple[Awaited, frozenset[str], frozenset[str]]] = []
         self._problems: list[str] = []
         self._abandoned: list[str] = []
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
         self._looked_at: list[Awaited] = []
-        self._receivers: _Receivers = {}
+        self._receivers: Attempts = {}
+        self._endings: Attempts = {}
+        self._queued: list[str] = []
+        self._turns_late: list[str] = []
 
     def work(self, most: int | None) -> Backlog:
         """What is left after the pass, which sends `most` changes or so for the first time."""
@@ -128,15 +130,18 @@ class _Delivery:
         self._settle_closed()
         if self._head != self._before:
             self._journal.remember_head(self._head)
+        if self._head.awaited and not self._problems:
+            self._give_turns()
         if self._given_up:
             self._problems += _undelivered(self._sensor, self._given_up)
         reason = "\n".join(self._problems)
-        late = _told_late(self._late)
+        late = "; ".join(filter(None, (_told_late(self._late), *self._turns_late)))
         return Backlog(
             head=self._head,
             waiting=waiting,
             held=held,
             late=late,
+            queued="; ".join(self._queued),
             reason=reason,
             abandoned="\n".join(self._abandoned),
         )
@@ -271,6 +276,7 @@ class _Delivery:
             first=first.seq,
             event_name=name,
             listeners=self._listeners.flows,
+            in_order=self._listeners.in_order,
             published_at=self._now.isoformat(),
             run=self._scene.run,
         )
@@ -333,7 +339,10 @@ class _Delivery:
     def _see_to(self, events: Sequence[Awaited]) -> None:
         """See whether every listener has started for these; those that are overdue, send again."""
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
-        self._receivers = self._journal.receivers_from(self._looked_at[0].mark.seq)
+        oldest = self._looked_at[0].mark.seq
+        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        if self._listeners.in_order:
+            self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
             self._urged(one, self._receivers.get((one.mark.seq, one.mark.id), ()))
             for one in self._looked_at
@@ -360,16 +369,10 @@ class _Delivery:
                 return None
             return again
         taken = {flow for number, flow in receivers if number == one.sendings.attempt}
-        missing = awaited - taken
+        missing = awaited - taken - self._in_order(one)
         unheard = self._unheard(one) - taken
         if not missing and not unheard:
-            gone = frozenset(one.listeners) - awaited - taken
-            if gone and self._is_fresh(one):
-                return one  # A run of it may have begun before it was gone.
-            if gone:
-                self._abandoned.append(_gone(self._sensor, one, gone, self._listeners))
-            self._closed.append(one)
-            return None
+            return self._taken(one, gone=frozenset(one.listeners) - awaited - taken)
         if any(self._is_forgotten(one, flow) for flow in missing | unheard):
             return self._send_again(one)
         moves = {flow: self._move(one, flow) for flow in missing}
@@ -379,10 +382,26 @@ class _Delivery:
         if is_sent:
             one = self._send_again(one)
         if given_up:
-            self._given_up.append((one, given_up))
+            gone = frozenset(one.listeners) - awaited - taken
+            self._given_up.append((one, given_up, gone))
         elif late and (is_sent or one.sendings.count > 1):
             self._late.append((one, late))
         return one
+
+    def _taken(self, one: Awaited, *, gone: frozenset[str]) -> Awaited | None:
+        """What there is to wait for, after all have taken an event that still listen for all."""
+        if any(not self._queue.is_done(one, flow) for flow in self._in_order(one)):
+            return one  # Who takes it in order is told of it by an event of its own.
+        if gone and self._is_fresh(one):
+            return one  # A run of it may have begun before it was gone.
+        if gone:
+            self._abandoned.append(_gone(self._sensor, one, gone, self._listeners))
+        self._closed.append(one)
+        return None
+
+    def _in_order(self, one: Awaited) -> frozenset[str]:
+        """The flows that are to take an event when it is their turn."""
+        return frozenset(one.listeners) & frozenset(self._listeners.in_order)
 
     def _is_fresh(self, one: Awaited) -> bool:
         patience = patience_of(self._sensor)
@@ -491,6 +510,49 @@ class _Delivery:
             return one
         return replace(one, sendings=replace(known, count=number, last=self._now))
 
+    @property
+    def _queue(self) -> Queue:
+        """What flows are to take in order, as far as it is known now."""
+        return Queue(
+            self._sensor,
+            self._journal,
+            self._listeners,
+            receivers=self._receivers,
+            endings=self._endings,
+            now=self._now,
+            run=self._scene.run,
+        )
+
+    def _give_turns(self) -> None:
+        """Tell the flows that take changes in order what their turn is, and see what waits.
+
+        After the memo is written: a run that ends a turn meanwhile reads it, and tells the next if
+        this tick does not yet see that end.
+        """
+        if not self._listeners.in_order:
+            return
+        oldest = self._head.awaited[0].mark.seq
+        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
+        queue = self._queue
+        for flow in self._listeners.in_order:
+            for turn in queue.turns(flow, self._head):
+                try:
+                    told = queue.tell(turn) if turn.move == "send" else turn
+                except DeliveryError as error:
+                    self._problems.append(str(error))
+                    return
+                self._see_to_turn(queue, told)
+
+    def _see_to_turn(self, queue: Queue, turn: Turn) -> None:
+        self._queued += filter(None, [queue.in_words(turn)])
+        if turn.move == "give up" and turn.told.last:
+            sendings = replace(turn.event.sendings, count=turn.told.count, last=turn.told.last)
+            event = replace(turn.event, sendings=sendings)
+            self._given_up.append((event, frozenset({turn.flow}), frozenset()))
+        else:
+            self._turns_late += filter(None, [queue.too_late(turn)])
+
     def _settle_closed(self) -> None:
         """Note for which events nothing is left to do, and the runs that took them."""
         if not self._closed:
@@ -537,7 +599,7 @@ def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
     )
 
 
-def _lacking(events: Sequence[Awaited], receivers: _Receivers, flow: str) -> list[Awaited]:
+def _lacking(events: Sequence[Awaited], receivers: Attempts, flow: str) -> list[Awaited]:
     """Those of the events that were for a flow, and that it has not taken."""
     return [
         one
@@ -570,17 +632,17 @@ def _gone(sensor: Sensor, one: Awaited, gone: Collection[str], listeners: Listen
 
 
 def _undelivered(
-    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str]]]
+    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str], frozenset[str]]]
 ) -> Iterator[str]:
     """What was sent as often as is allowed, in one message for the same flows."""
-    by_flows: defaultdict[str, list[Awaited]] = defaultdict(list)
-    for one, missing in given_up:
-        by_flows[", ".join(sorted(missing))].append(one)
-    for flows, events in by_flows.items():
-        yield _undelivered_to(sensor, flows, events)
+    by_flows: defaultdict[tuple[str, str], list[Awaited]] = defaultdict(list)
+    for one, missing, gone in given_up:
+        by_flows[", ".join(sorted(missing)), ", ".join(sorted(gone))].append(one)
+    for (flows, gone_flows), events in by_flows.items():
+        yield _undelivered_to(sensor, flows, gone_flows, events)
 
 
-def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> str:
+def _undelivered_to(sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited]) -> str:
     last = max(one.sendings.last for one in events)
     numbers = [seq for one in events for seq in range(one.mark.first, one.mark.seq + 1)]
     one, is_one = events[0], len(numbers) == 1
@@ -593,7 +655,8 @@ def _undelivered_to(sensor: Sensor, flows: str, events: Sequence[Awaited]) -> st
     return str(
         DeliveryError(
             f"{what}, the last time at {last:%Y-%m-%d %H:%M %Z}, and {flows} has not started for "
-            f"{'it' if is_one else 'them'}",
+            f"{'it' if is_one else 'them'}"
+            + (f"; nor has {gone}, which does not listen any more" if gone else ""),
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
             fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"

@@ -23,6 +23,7 @@ from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
+from flowproject.secrecy import safe
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.tick import Tick
 
@@ -31,8 +32,8 @@ __all__ = ["Look", "known", "sample"]
 _SAMPLED: Final = 10
 _SAMPLED_BYTES: Final = 4096
 _TRAIL: Final = 60
-_LONG: Final = dt.timedelta(hours=1)
-"""What is written in one go takes less; somebody should know of what takes longer."""
+_WAITING: Final = ("max_wait", "after_max_wait")
+"""Keys of a source that do not say what is watched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,9 @@ class Look:
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
-        is_edited = self.known is not None and self.known.definition != self._definition()
-        return compare(self._before[0], self.seen, None if is_edited else self.columns_change)
+        is_edited = self.known is not None and self.known.definition != self.definition
+        key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
+        return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
 
     @once
     def columns_change(self) -> ColumnsChange:
@@ -125,16 +127,24 @@ class Look:
             first=self.sensor.first,
             force=self.force,
             waiting="" if is_partly else waits,
-            definition=self._definition(),
+            definition=self.definition,
             schema_change=self.sensor.schema_change,
         )
         more = len(self._held.items)
         left = f"; {more:,} more must wait: {waits}" if is_partly else ""
         note = f" ({self.seen.note})" if self.seen.note else ""
+        left += self._released() if decided.outcome == "changed" else ""
         return replace(decided, reason=decided.reason + left + self._lost(decided) + note)
 
+    def _released(self) -> str:
+        """What goes although it is not finished, if anything does."""
+        many = self._held.released
+        if not many:
+            return ""
+        return f"; {many:,} unfinished, after max_wait: {self._held.lacked}"
+
     def _check_columns(self) -> None:
-        is_beneath = self.known is not None and self.known.definition == self._definition()
+        is_beneath = self.known is not None and self.known.definition == self.definition
         if not self.columns_change or not is_beneath or self.force:
             return
         if self.sensor.schema_change == "fail":
@@ -161,9 +171,9 @@ class Look:
         if not self.decision.records:
             self._remember()
             return self._tick(self._as_tried_again())
-        entry = self._entry()
+        entry, head = self._entry(), replace(self.head, held=self._held.since)
         try:
-            recorded = self.journal.record(entry, self.state.items, self.difference, self.head)
+            recorded = self.journal.record(entry, self.state.items, self.difference, head)
         except Superseded:
             return self._overtaken(entry.seq)
         return self._tick(self.decision, recorded)
@@ -197,7 +207,9 @@ class Look:
         return self._tick(self.decision, self._entry() if self.decision.records else None)
 
     def _remember(self) -> None:
-        """Keep what an unchanged look learned besides, so that the next one is quick again."""
+        """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
+        if self._held.since != self.head.held and self.known:
+            self.journal.remember_head(replace(self.head, held=self._held.since))
         if self.decision.outcome != "unchanged" or self.known is None or self.past is None:
             return
         if self.seen.difference is not None:
@@ -225,8 +237,9 @@ class Look:
             trail=newest.trail if newest else [],
             history=recall(newest, self.head),
             cost=self.seen.cost.to_json(),
-            query=self.seen.query,
-            late=self._long(),
+            query=safe(self.seen.query),
+            late="" if self._fails else self._long,
+            overdue=self._long if self._fails else "",
         )
 
     def _entry(self) -> Entry:
@@ -251,14 +264,14 @@ class Look:
             previous=self.known.value if self.known else None,
             fingerprint=self.state.fingerprint,
             previous_fingerprint=previous,
-            definition=self._definition(),
+            definition=self.definition,
             counts=self.difference.counts,
             total=self._total,
             sample=sample(self.difference) if self.decision.outcome == "changed" else {},
             trail=self._trail(),
             earlier=self.head.entry.recent if self.head.entry else [],
             cost=self.state.cost.to_json(),
-            query=self.state.query,
+            query=safe(self.state.query),
             columns={**self.state.columns},
             columns_change=self.columns_change.to_json(),
             memo=self.state.memo,
@@ -283,24 +296,52 @@ class Look:
         if self.force or (self.known is None and self.sensor.first == "baseline"):
             return Held()  # nothing is held back, and to look at every item could take minutes
         data = self.sensor.data
-        hold = Hold(settle=getattr(data, "settle", 0.0), marker=getattr(data, "marker", ""))
+        hold = Hold(
+            settle=getattr(data, "settle", 0.0),
+            marker=getattr(data, "marker", ""),
+            longest=self._longest,
+            releases=getattr(data, "after_max_wait", "") == "release",
+        )
         begun = self.begun or self.now
         items = self.seen.items or {}
-        return hold_back(hold, self._whole, items, now=begun, written=self.seen.written)
-
-    def _long(self) -> str:
-        """What has waited for so long that somebody should look."""
-        oldest = self._held.oldest
-        if oldest is None or self.now - oldest < _LONG:
-            return ""
-        hours = (self.now - oldest).total_seconds() / 3600
-        return (
-            f"{len(self._held.items):,} items wait, the oldest for {hours:,.0f} hours: "
-            f"{self._held.reason}. Whoever writes them may have died"
+        return hold_back(
+            hold,
+            self._whole,
+            items,
+            now=begun,
+            since=self.head.held,
+            written=self.seen.written,
         )
 
-    def _definition(self) -> str:
-        described: Json = {key: str(value) for key, value in asdict(self.sensor.data).items()}
+    @property
+    def _longest(self) -> float:
+        return float(getattr(self.sensor.data, "max_wait", 0.0))
+
+    @property
+    def _fails(self) -> bool:
+        return getattr(self.sensor.data, "after_max_wait", "") == "fail"
+
+    @property
+    def _long(self) -> str:
+        """What has waited for so long that somebody should look."""
+        oldest, longest = self._held.oldest, self._longest
+        if oldest is None or not longest or (self.now - oldest).total_seconds() < longest:
+            return ""
+        many = len(self._held.items)
+        return (
+            f"{many:,} {'item waits' if many == 1 else 'items wait'}, the oldest since "
+            f"{oldest:%Y-%m-%d %H:%M %Z}, which is longer than max_wait: {self._held.reason}. "
+            "Whoever writes may have died"
+        )
+
+    @once
+    def definition(self) -> str:
+        """The digest of what is watched, by which an edited query is told from changed data."""
+        described: Json = {
+            key: str(value)
+            for key, value in asdict(self.sensor.data).items()
+            if key not in _WAITING
+        }
         return digest(dumps(described), self.seen.query)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from flowproject.changes.observation import Observation, Past
 from flowproject.config.model import Sensor
-from flowproject.errors import FlowprojectError, TickError
+from flowproject.errors import FlowprojectError, JournalError, TickError
 from flowproject.journal import (
     PRUNE_EVERY,
     DamagedEntryError,
@@ -72,12 +72,17 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
 def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
     """The ticks after their recorded changes were handed to the bus, each sensor's in order.
 
-    Sensors with nothing to deliver cost no request. What could not be delivered is in the ticks.
+    Sensors are seen to side by side, and those with nothing to deliver cost no request. What could
+    not be delivered is in the ticks.
     """
-    return [
-        _after_delivery(scene, seen) if seen.pending and not _is_stuck(seen) else seen
-        for seen in ticks
-    ]
+    known = {seen.sensor: seen for seen in ticks}
+    left = [name for name, seen in known.items() if seen.pending and not _is_stuck(seen)]
+    if left:
+        delivered = _side_by_side(
+            scene, left, lambda sensor: _after_delivery(scene, known[sensor.name])
+        )
+        known |= {seen.sensor: seen for seen in delivered}
+    return [known[seen.sensor] for seen in ticks]
 
 
 def _is_stuck(seen: Tick) -> bool:
@@ -97,6 +102,7 @@ def _after_delivery(scene: Scene, seen: Tick) -> Tick:
         undelivered=left.reason,
         held=left.held,
         late="; ".join(dict.fromkeys(filter(None, (seen.late, left.late)))),
+        queued=left.queued,
         abandoned="\n".join(filter(None, (seen.abandoned, left.abandoned))),
     )
 
@@ -110,6 +116,7 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
     problems = [f"\n- {seen.sensor}: {seen.reason}" for seen in ticks if seen.outcome == "failed"]
     problems += [f"\n- {seen.sensor}: {seen.undelivered}" for seen in ticks if seen.undelivered]
     problems += [f"\n- {seen.sensor}: {seen.abandoned}" for seen in ticks if seen.abandoned]
+    problems += [f"\n- {seen.sensor}: {seen.overdue}" for seen in ticks if seen.overdue]
     if problems:
         raise TickError(
             f"{len(problems)} of {len(ticks)} sensors had a problem; the others are done:"
@@ -118,10 +125,12 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
 
 
 def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
-    head = journal.proven(journal.head())
+    head, forsaken = journal.proven(journal.head()), list[str]()
     left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
-        seen = _look(scene, sensor, journal, left.head, force=force).record()
+        look = _look(scene, sensor, journal, left.head, force=force)
+        forsaken = _forsaken(scene, look)
+        seen = look.record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
@@ -132,19 +141,32 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
         undelivered=left.reason,
         held=left.held,
         late="; ".join(filter(None, (seen.late, left.late))),
-        abandoned="\n".join([*filter(None, [left.abandoned]), *_forsaken(scene, left.head)]),
+        queued=left.queued,
+        abandoned="\n".join([*filter(None, [left.abandoned]), *forsaken]),
     )
 
 
-def _forsaken(scene: Scene, head: Head) -> list[str]:
-    """What else is to be said at the first look of a sensor: it may be another under a new name."""
-    if head.seq:
+def _forsaken(scene: Scene, look: Look) -> list[str]:
+    """What else is to be said at the first look of a sensor: it may be another under a new name.
+
+    Raises:
+        JournalError: if it surely is, because it watches the same.
+    """
+    if look.head.seq:
         return []
-    try:
-        return [one.in_words for one in orphans(scene)]
-    except FlowprojectError as error:
-        _log.warning("Whether a sensor was renamed is not known. %s", error)
-        return []
+    found = orphans(scene)
+    name = look.sensor.name
+    for one in found:
+        if one.definition == look.definition:
+            # What happened since the last look under the old name would be lost in a first look.
+            raise JournalError(
+                f"{one.what_is_left}; sensor {name!r} watches the same, and has no journal yet",
+                where=one.journal.location,
+                allowed="Nothing is recorded for it before one of two things is done",
+                fix=f"If it is the same sensor, `flowproject move {one.name} {name}`; if it is "
+                f"not, or to give up what is left, `flowproject reset {one.name}`",
+            )
+    return [one.in_words for one in found]
 
 
 def _with_history(seen: Tick, head: Head) -> Tick:

@@ -4,27 +4,38 @@ from flowproject.changes.entry import Entry
 from flowproject.changes.payload import payload
 from flowproject.config.model import Sensor
 from flowproject.errors import JournalError
-from flowproject.events import full_name, publish
+from flowproject.events import full_name, publish, turn_event
 from flowproject.journal import Journal, Mark
 
 __all__ = ["event_of", "send"]
 
 
 def send(
-    sensor: Sensor, journal: Journal, event: Entry, *, first: int, attempt: int, bus: str = ""
+    sensor: Sensor,
+    journal: Journal,
+    event: Entry,
+    *,
+    first: int,
+    attempt: int,
+    turn_of: str = "",
+    bus: str = "",
 ) -> str:
     """Put the event of a change on the bus, the configured one by default: its full name.
+
+    With `turn_of` it is that by which this flow is told that it is its turn.
 
     Raises:
         DeliveryError: if the bus has not taken it.
     """
     name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
+    name = turn_event(name, turn_of) if turn_of else name
     message = payload(
         event,
         payload_key=sensor.payload_key,
         location=journal.entry_key(event.seq),
         attempt=attempt,
         first_seq=first,
+        turn_of=turn_of,
     )
     publish(name, message, bus=bus)
     return name

@@ -22,9 +22,11 @@ class Tick:
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `history` are the newest entries of the journal, as `recall` tells them, `pending` is
     how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
-    are held back, `late` what the bus has and no run has started for in time, `undelivered` why
-    something could not be delivered, `abandoned` what nobody will deliver any more, which no other
-    tick says again, and `exit_code` the kind of failure.
+    are held back, `late` what the bus has and no run has started for in time, `queued` what waits
+    for its turn with a flow that takes changes in order, `undelivered` why something could not be
+    delivered, `abandoned` what nobody will deliver any more, which no other tick says again,
+    `overdue` what has had to wait for so long that the tick is to fail for it, and `exit_code` the
+    kind of failure.
     """
 
     sensor: str
@@ -48,8 +50,10 @@ class Tick:
     pending: int = 0
     held: str = ""
     late: str = ""
+    queued: str = ""
     undelivered: str = ""
     abandoned: str = ""
+    overdue: str = ""
     exit_code: int = 0
 
     def to_json(self) -> dict[str, Json]:
@@ -59,7 +63,8 @@ class Tick:
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
-        return "; ".join(filter(None, (self._handed_over, self.late, self.abandoned)))
+        told = (self._handed_over, self.queued, self.late, self.overdue, self.abandoned)
+        return "; ".join(filter(None, told))
 
     @property
     def _handed_over(self) -> str:

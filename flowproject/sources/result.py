@@ -49,8 +49,13 @@ def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None
             raise QueryError(
                 f"The result has no column {column!r}, which `key` names",
                 where=file,
-                allowed=f"Its columns: {', '.join(columns)}. {closest(column, columns)}",
+                allowed=f"Its columns: {_listed(columns)}. {closest(column, columns)}",
             )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Names in a row; one of a CSV file that is read as a single column has commas of its own."""
+    return ", ".join(f'"{name}"' if "," in name else name for name in columns)
 
 
 def unkeyed(rows: Rows, file: str) -> Observation:

@@ -7,5 +7,15 @@ from flowproject.starting.parameters import decode_parameter
 from flowproject.starting.passing import pass_by
 from flowproject.starting.taking import take
 from flowproject.starting.telling import tell
+from flowproject.starting.turns import GO_ON, HOLD, end_turn, fail_turn
 
-__all__ = ["decode_parameter", "pass_by", "take", "tell"]
+__all__ = [
+    "GO_ON",
+    "HOLD",
+    "decode_parameter",
+    "end_turn",
+    "fail_turn",
+    "pass_by",
+    "take",
+    "tell",
+]

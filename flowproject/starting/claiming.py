@@ -87,6 +87,9 @@ def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
     An event of theirs may still be on its way, and would find nobody to have them.
     """
     standing = journal.claim(**asdict(wanted))
+    if standing.run == wanted.run and (elsewhere := journal.moved_to()):
+        # The sensor was renamed while its event was on the way: who has the change is noted there.
+        return _claimed(elsewhere, wanted)
     if standing.run == wanted.run:
         for attempt in range(1, wanted.attempt):
             journal.claim(**asdict(replace(wanted, attempt=attempt)))

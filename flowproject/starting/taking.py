@@ -11,6 +11,7 @@ from metaflow import current
 
 from flowproject.secrecy import safe
 from flowproject.starting.told import Told, events, note, told
+from flowproject.starting.turns import out_of_turn
 
 if TYPE_CHECKING:
     from flowproject.journal import Store
@@ -46,7 +47,10 @@ def _begin(flow: Any, open_store: Callable[[], "Store"]) -> None:
     flow.change_events = this.changes
     if this.changes:
         note(this)
-        flow.change_events, flow.change_claim = _claim(this, open_store())
+        if reason := out_of_turn(flow, this.changes):
+            flow.change_claim = _document(this.run, [reason])
+        else:
+            flow.change_events, flow.change_claim = _claim(this, open_store())
     elif reasons := _reasons_of_runs_before():
         flow.change_claim = _document(this.run, reasons)
 

@@ -15,7 +15,6 @@ from itertools import count
 from typing import Any, Final, Self
 
 import pytest
-from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject import sensing
 from flowproject.changes.encoding import decode
@@ -134,8 +133,7 @@ class Shop:
     ) -> "Iterator[Self]":
         """A shop whose looks in this process tell the cluster's webhook, and find S3."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", cluster.webhook)
-            patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", moto.endpoint_url)
+            repository.enter(patch)
             yield cls(cluster, repository, moto, project)
 
     def listen(self, flow: str, *sensors: str) -> None:

@@ -80,7 +80,7 @@ def loop(
 ) -> Iterator[LocalLoop]:
     """One local loop for a file of tests that tell one story."""
     place = demo_place(tmp_path_factory.mktemp("project"))
-    with running_loop(place, every="12s") as running:
+    with running_loop(place, every="1h") as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 """A change of a result's columns is a fact of its own, whatever the rows come from."""
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from flowproject import sensing
 from flowproject.change import Change
+from flowproject.cli.chains import chain_lines
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.config.model import SchemaChange
+from flowproject.dev.page.changes import change_view
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import Chain, Scene, Tick
+from flowproject.sensing.together import together
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
@@ -139,6 +143,20 @@ def test_a_text_in_a_column_of_numbers_adds_one_row_to_a_csv_file_and_modifies_n
     )
 
 
+@pytest.mark.parametrize("key", [("id",), ("id", "day"), ("day", "id")])
+def test_a_key_of_another_type_is_the_same_row(tmp_path: Path, key: tuple[str, ...]):
+    place = Place(tmp_path, "csv", key=key)
+    file = tmp_path / "it.csv"
+    file.write_text("id,day,v\n1.0,2024-01-01,10\n2.0,2024-01-01,20\n3.5,2024-01-01,30\n")
+    place.tick()
+    file.write_text("id,day,v\n1.0,2024-01-01,10\n2.0,2024-01-01,25\nn/a,never,30\n")
+    seen = place.tick()
+    assert seen.reason == (
+        "columns changed: day DATE → VARCHAR, id DOUBLE → VARCHAR; 1 added, 1 modified, 1 removed"
+    )
+    assert place.tick().outcome == "unchanged"
+
+
 @pytest.mark.parametrize("key", [("id",), ()])
 def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, key: tuple[str, ...]):
     place = Place(tmp_path, "csv", key=key)
@@ -150,9 +168,10 @@ def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, ke
     if key:
         assert (seen.outcome, seen.exit_code) == ("failed", 3)
         assert "The result has no column 'id', which `key` names" in seen.reason
+        assert 'Its columns: "id,v".' in seen.reason
     else:
         assert seen.reason.startswith(
-            "columns changed: id,v VARCHAR added, id BIGINT removed, v BIGINT removed; "
+            'columns changed: "id,v" VARCHAR added, id BIGINT removed, v BIGINT removed; '
         )
 
 
@@ -258,3 +277,38 @@ def test_a_flow_sees_what_happened_to_the_columns(tmp_path: Path):
     assert [row["id"] for row in change.added] == [4]
     before = {key: value for key, value in entry.to_json().items() if key != "columns"}
     assert Change(before, lambda: place.store).columns == {}  # an event of an older version
+
+
+def test_history_why_and_the_page_name_the_columns(tmp_path: Path):
+    place = Place(tmp_path, "parquet")
+    place.tick(BEFORE)
+    seen = place.tick(f"SELECT id, CAST(v AS BIGINT) AS v FROM ({BEFORE})")
+    words = "v INTEGER → BIGINT, name VARCHAR removed"
+    journal = place.scene().journal("it")
+    entry = journal.get(seen.seq)
+    assert entry is not None
+    assert entry.columns == {"id": "INTEGER", "v": "BIGINT"}
+    told_of = Chain(entry=entry)
+    assert f"  columns   {words}" in chain_lines(told_of)
+    facts = {fact.name: fact.text for fact in change_view(told_of, None, ()).facts}
+    assert facts["columns"] == words
+    assert f"columns changed: {words}" in json.dumps(place.tick().to_json(), ensure_ascii=False)
+
+
+def test_several_changes_that_are_sent_as_one_tell_what_they_come_to(tmp_path: Path):
+    place = Place(tmp_path, "parquet")
+    place.tick(BEFORE)
+    place.tick(f"SELECT *, 1 AS w FROM ({BEFORE})")
+    place.tick(f"SELECT id, v, 1 AS w FROM ({BEFORE})")
+    place.tick(f"SELECT id, v, 1 AS w FROM ({FOURTH})")
+    journal = place.scene().journal("it")
+    group = [entry for seq in (2, 3, 4) if (entry := journal.get(seq))]
+    combination = together(journal, group)
+    assert combination.columns_change == {
+        "added": {"w": "INTEGER"},
+        "modified": {},
+        "removed": {"name": "VARCHAR"},
+    }
+    assert combination.applied_to(group[-1]).columns_change == combination.columns_change
+    journal.outbox.decide(group[0], combination)
+    assert journal.outbox.combination(group[0]) == combination

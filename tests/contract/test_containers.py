@@ -27,6 +27,7 @@ from flowproject.sources.containers import container as container_module
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
+from tests.waiting import hold_for_too_long
 
 SECONDS = 60.0
 LEGAL = [
@@ -636,6 +637,16 @@ def test_a_folder_that_is_finished_goes_and_one_that_is_not_waits(
     assert seen.counts["added"] == 2
     [seen] = sensing.observe(scene)
     assert seen.outcome == "unchanged"
+
+
+def test_what_waits_for_too_long_is_told_or_fails_or_goes(
+    store: Store, container: str, tmp_path: Path
+):
+    hold_for_too_long(
+        tmp_path,
+        lambda **keys: store.data(container, key="raw", **keys),
+        lambda key: put(store, container, f"raw/{key}"),
+    )
 
 
 # ----------------------------------------------------------------------------- credentials

@@ -272,6 +272,30 @@ def test_when_all_have_changed_a_lost_half_is_sent_again_the_older_one_first(
     assert len(sent(bus)) == 4
 
 
+def test_to_replay_what_a_flow_of_several_sensors_lacks_runs_no_other_again(
+    world: World, rates: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("JoinFlow", "StarterFlow", waits=JOIN)
+    world.change()
+    world.take(bus.payloads[0])
+    scene = replace(
+        world.scene,
+        project=replace(
+            world.scene.project, sensors={"files": world.sensor, "rates": rates.sensor}
+        ),
+    )
+    rates.now = world.now = world.now + MINUTE
+    rates.change()
+    undelivered, _ = both_later(world, rates, 40)
+    assert "JoinFlow has not started" in undelivered
+    lost = sensing.find_change(scene, "files/2")
+    assert sensing.replay(scene, lost, by="a person").attempt == 1
+    rates.take(bus.payloads[1], "JoinFlow")
+    lost = sensing.find_change(scene, "files/2")
+    assert sensing.replay(scene, lost, by="a person").attempt == 2, "it waits for the other"
+
+
 def test_who_never_starts_though_all_have_changed_is_named_by_each(
     world: World, rates: World, bus: Bus
 ) -> None:
@@ -426,13 +450,34 @@ def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
     assert sensing.find_change(world.scene, "files/2").chain.in_words == "delivered"
 
 
+def test_a_listener_that_is_gone_is_named_beside_one_that_never_starts(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("OldFlow", "Deaf")
+    world.change()
+    world.listen("NewFlow", "Deaf")
+    told = world.later(16)
+    assert "Deaf has not started for it; nor has OldFlow, which does not listen" in told.undelivered
+    lost = sensing.find_change(world.scene, "files/2")
+    assert lost.chain.in_words == (
+        "undelivered, Deaf has not started and OldFlow does not listen any more"
+    )
+    sensing.replay(world.scene, lost, by="a person")
+    for flow in ("NewFlow", "Deaf"):
+        world.take(bus.payloads[-1], flow)
+    assert world.later(1).undelivered == ""
+    assert world.journal.head().unsettled == ()
+
+
 def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name(
     world: World, bus: Bus
 ) -> None:
     bus.answer = lambda _: 400
     world.change()
     world.change()
-    renamed = replace(world, sensor=replace(world.sensor, name="days"))
+    edited = FilesData(path="data", include=("*",))
+    renamed = replace(world, sensor=replace(world.sensor, name="days", data=edited))
     told = renamed.tick()
     assert "No sensor is called 'files' any more, and changes 2 to 3" in told.abandoned
     assert "`flowproject reset files`" in told.delivery

@@ -20,6 +20,7 @@ from flowproject.journal import Store, open_store, prune
 from flowproject.sensing import Scene, Tick
 from tests.journals import CountingStore
 from tests.servers import Moto
+from tests.waiting import hold_for_too_long
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 
@@ -239,7 +240,11 @@ def test_a_change_settles_before_it_counts(scene: Scene, folder: Path) -> None:
     before = snapshot(scene.store)
     write(folder, "b.csv", "2", age=29)
     seen = tick(scene)
-    assert (seen.outcome, snapshot(scene.store)) == ("settling", before)
+    after = {key: seen for key, seen in snapshot(scene.store).items() if "head.json" not in key}
+    assert (seen.outcome, after) == (
+        "settling",
+        {key: seen for key, seen in before.items() if "head.json" not in key},
+    )
     assert "29 s ago" in seen.reason
     scene = replace(scene, clock=lambda: NOW + dt.timedelta(seconds=1))
     assert tick(scene).outcome == "changed"
@@ -359,8 +364,51 @@ def test_what_waits_for_long_is_said_aloud(scene: Scene, folder: Path) -> None:
     write(folder, "h=1/a", "1", age=3 * 3600)
     told = tick(scene)
     assert told.outcome == "settling"
-    assert "1 items wait, the oldest for 3 hours" in told.late
+    assert "1 item waits, the oldest since 2026-05-31 21:00 UTC, which is longer" in told.late
     assert "_SUCCESS" in told.delivery
+
+
+def test_what_is_done_about_it_is_the_sensors_to_say(tmp_path: Path) -> None:
+    def put(name: str) -> None:
+        path = tmp_path / "days" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+
+    hold_for_too_long(tmp_path, lambda **keys: FilesData(path="days", **keys), put)
+
+
+def test_so_it_is_for_a_bucket(tmp_path: Path, moto: Moto) -> None:
+    name = moto.bucket()
+    hold_for_too_long(
+        tmp_path,
+        lambda **keys: S3Data(bucket=name, key="raw", endpoint_url=moto.endpoint_url, **keys),
+        lambda key: moto.fill(name, {f"raw/{key}": b"x"}),
+    )
+
+
+@pytest.mark.parametrize("policy", ["report", "release"])
+def test_a_file_that_is_written_without_an_end_is_told_of_too(
+    scene: Scene, folder: Path, policy: str
+) -> None:
+    """Its own time is always new."""
+    data = files(settle=30.0, max_wait=600.0, after_max_wait=policy)
+    scene = replace(scene, project=project(data))
+    tick(scene)
+    for minute in range(10):
+        write(folder, "log.csv", "x" * minute, age=-60 * minute)
+        at = dt.timedelta(minutes=minute)
+        seen = tick(replace(scene, clock=lambda at=at: NOW + at))
+        assert (seen.outcome, seen.late) == ("settling", "")
+    write(folder, "log.csv", "all", age=-600)
+    seen = tick(replace(scene, clock=lambda: NOW + dt.timedelta(minutes=10)))
+    if policy == "release":
+        assert "1 unfinished, after max_wait: 'log.csv' was written 0 s ago" in seen.reason
+    else:
+        assert "1 item waits, the oldest since 2026-06-01 00:00 UTC" in seen.late
+    write(folder, "other.csv", "1", age=0)
+    seen = tick(replace(scene, clock=lambda: NOW + dt.timedelta(minutes=20)))
+    assert (seen.outcome, seen.late) == ("changed", "")
+    assert scene.journal("files").head().held == {}
 
 
 def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
@@ -375,7 +423,7 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
         # The first time that a tick asks for the time, it has read the head and not recorded yet.
         if not getattr(calls, "waited", False):
             calls.waited = True
-            together.wait(timeout=10)
+            together.wait(timeout=60)
         return NOW
 
     four = replace(scene, project=project(files()), clock=clock)
@@ -409,7 +457,7 @@ def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
         # The first time that a tick asks for the time, it has read the head and not recorded yet.
         if not getattr(calls, "waited", False):
             calls.waited = True
-            together.wait(timeout=10)
+            together.wait(timeout=60)
             write(folder, "c.csv", next(numbers))  # the two need not have seen the same
         return NOW
 
@@ -429,7 +477,7 @@ def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
     tables = [key for key in scene.store.keys("flowproject") if "/tables/0000000002-" in key]
     assert sorted(tables) == sorted([entry.difference, entry.snapshot])
     for one in ticks:  # whichever had the last word: the next step of the run sends the change
-        sensing.publish(twins, [one])
+        sensing.publish(replace(twins, clock=lambda: NOW), [one])
     assert {payload["id"] for payload in bus.payloads} == {entry.id}
     assert "this run itself recorded" not in tick(scene).reason
 

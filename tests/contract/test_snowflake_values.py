@@ -6,6 +6,8 @@ from base64 import b64decode
 import pytest
 
 from flowproject.changes.canonical import Json, dumps
+from flowproject.changes.columns import columns_change
+from flowproject.changes.decision import compare
 from flowproject.cli import main
 from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError
@@ -59,6 +61,32 @@ def test_the_same_file_gives_the_same_rows_as_on_duckdb(project: Project):
         for key, item in (expected.items or {}).items()  # type: ignore[attr-defined]
     }
     assert seen.fingerprint == expected.fingerprint
+
+
+def test_a_result_has_columns_with_types(project: Project):
+    seen = project.look(
+        "SELECT 1 AS id, 1.5::NUMBER(4, 2) AS share, 'x' AS name, '2024-01-01'::DATE AS \"Day\", "
+        "PARSE_JSON('{}') AS more, '2024-01-01'::TIMESTAMP_NTZ AS at"
+    )
+    assert seen.columns == {
+        "id": "NUMBER",
+        "share": "NUMBER",
+        "name": "VARCHAR",
+        "Day": "DATE",
+        "more": "VARIANT",
+        "at": "TIMESTAMP_NTZ",
+    }
+
+
+def test_a_table_that_gets_a_column_modifies_no_row(project: Project):
+    project.run("CREATE TABLE grown AS SELECT 1 AS id, 'x' AS name")
+    before = project.look("SELECT * FROM grown", key=("id",))
+    project.run("ALTER TABLE grown ADD COLUMN more NUMBER")
+    after = project.look("SELECT * FROM grown", key=("id",))
+    change = columns_change(before.columns, after.columns)
+    assert str(change) == "columns changed: more NUMBER added"
+    assert compare(before.items, after).counts["modified"] == 1
+    assert compare(before.items, after, change).counts["modified"] == 0
 
 
 def test_an_observation_says_what_ran_and_what_it_cost(project: Project):

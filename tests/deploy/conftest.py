@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject.config import load
 from flowproject.deploy.branches import Target, target_of
@@ -26,6 +26,7 @@ from tests.executor.events import ArgoEvents
 from tests.executor.images import Images
 from tests.executor.pods import Machine
 from tests.servers import CREDENTIALS, Moto
+from tests.warm import python
 
 _OF_CI = ("GITHUB_", "GITLAB_", "CI", "CIRCLE", "TF_BUILD", "BUILDKITE", "METAFLOW_", "GIT_")
 _FLOW = """from metaflow import step
@@ -89,7 +90,7 @@ class Repository:
 
     def flowproject(self, *arguments: str, seconds: float = 240, **environment: str) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "flowproject", *arguments],
+            [python(), "-m", "flowproject", *arguments],
             cwd=self.root,
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
@@ -99,6 +100,15 @@ class Repository:
             timeout=seconds,
         )
         return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def enter(self, patch: pytest.MonkeyPatch, **more: str) -> None:
+        """Let this process compile, look and publish as the commands of the repository do."""
+        for name, text in (self.environment | more).items():
+            patch.setenv(name, text)
+        webhook = self.environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"]
+        patch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", webhook)
+        endpoint = self.environment["METAFLOW_S3_ENDPOINT_URL"]
+        patch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", endpoint)
 
     def target(self, git_branch: str) -> Target:
         return target_of(git_branch, load(self.root).deploy)

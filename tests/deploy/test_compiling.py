@@ -22,6 +22,9 @@ from flowproject.errors import ConfigError
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
 
+COMPILES = "what is asked is the compiler's answer, for which no cluster is needed"
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 
 @pytest.fixture(scope="module")
 def repository(new_repository: Callable[..., Repository]) -> Repository:
@@ -43,8 +46,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
         check=True,
     )
     monkeypatch.chdir(repository.root)
-    for name, text in repository.environment.items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch)
     target = repository.target("main")
     # What a neighbour meets while Metaflow rewrites the file of the production token.
     [tokens] = Path(repository.environment["METAFLOW_HOME"]).glob("mfprj-*")
@@ -64,8 +66,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
 def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     repository: Repository, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in (repository.environment | {"METAFLOW_USER": "ann"}).items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch, METAFLOW_USER="ann")
     target, settings = repository.target("main"), load(repository.root).deploy
     [refused] = compile_flows(repository.root, target, settings)
     assert isinstance(refused, Refused)
@@ -100,6 +101,7 @@ def drawn(text: str) -> str:
     return text.replace(name, "<drawn>")
 
 
+@pytest.mark.emulated(COMPILES)
 def test_when_one_of_three_does_not_compile_nothing_is_deployed(
     repository: Repository, cluster: Cluster
 ) -> None:
@@ -118,6 +120,7 @@ def test_when_one_of_three_does_not_compile_nothing_is_deployed(
     assert (cluster.names, cluster.writes()) == (before, [])
 
 
+@pytest.mark.emulated(COMPILES)
 def test_a_decorator_that_nobody_knows_is_a_mistake_in_the_configuration(
     repository: Repository,
 ) -> None:
@@ -130,18 +133,11 @@ def test_a_decorator_that_nobody_knows_is_a_mistake_in_the_configuration(
     assert "gets 'kubernetes:memori=1'" in planned.out, planned.out
 
 
+@pytest.mark.emulated(COMPILES)
 def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     repository: Repository, cluster: Cluster
 ) -> None:
-    for name in ("brokenflow.py", "sensorflow.py", "starterflow.py"):
-        (repository.root / name).unlink()
-    repository.write_flow("NeedyFlow", listens_to="weather")
-    needy = repository.root / "needyflow.py"
-    needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
-    text = needy.read_text().replace("import step", "import Parameter, step")
-    needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
-    config = repository.root / "flowproject.toml"
-    config.write_text(config.read_text().replace("image_has_packages = true", ""))
+    want_what_is_not_there(repository)
     cluster.writes()
     deployed = repository.flowproject("deploy")
     assert deployed.code == 7
@@ -150,9 +146,23 @@ def test_a_flow_that_could_never_start_is_refused_before_anything_is_deployed(
     assert cluster.writes() == []
 
 
+def want_what_is_not_there(repository: Repository) -> None:
+    """One flow, which requires a parameter that no event has, in an image that has no packages."""
+    for file in repository.root.glob("*flow.py"):
+        file.unlink()
+    repository.write_flow("NeedyFlow", listens_to="weather")
+    needy = repository.root / "needyflow.py"
+    needed = 'class NeedyFlow(BaseFlow):\n    day = Parameter("day", required=True)\n'
+    text = needy.read_text().replace("import step", "import Parameter, step")
+    needy.write_text(text.replace("class NeedyFlow(BaseFlow):\n", needed))
+    config = repository.root / "flowproject.toml"
+    config.write_text(config.read_text().replace("image_has_packages = true", ""))
+
+
 def test_preflight_says_what_is_missing_and_what_to_do(
     repository: Repository, cluster: Cluster
 ) -> None:
+    want_what_is_not_there(repository)
     cluster.deny(("create", "sensors"))
     lacking = repository.flowproject(
         "check",
@@ -198,14 +208,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.emulated(COMPILES)
 def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_half(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in repository.root.glob("*flow.py"):
         file.unlink()
     (repository.root / "bothflow.py").write_text(_BOTH)
-    for name, text in repository.environment.items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch)
     settings = replace(load(repository.root).deploy, foreign_event_branches=("staging",))
     for git_branch, waits in (("staging", True), ("feature", False)):
         target = target_of(git_branch, settings)
@@ -233,6 +243,7 @@ def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_ha
     assert not of_plan("weather", production, actions).notes, "there it is meant"
 
 
+@pytest.mark.emulated(COMPILES)
 def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,8 +251,7 @@ def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
     for file in repository.root.glob("*flow.py"):
         file.unlink()
     repository.write_flow("LoudFlow")
-    for name, text in repository.environment.items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch)
     settings = replace(
         load(repository.root).deploy,
         notify_on=("error", "success"),
@@ -288,8 +298,7 @@ def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
     repository = new_repository(flows=False)
     for number in range(10):
         repository.write_flow(f"Many{number}Flow", listens_to="weather")
-    for name, text in repository.environment.items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch)
     for round_ in range(20):
         home = tmp_path / f"home{round_}"
         monkeypatch.setenv("METAFLOW_HOME", str(home))
@@ -307,8 +316,7 @@ def test_a_flow_compiles_to_the_same_under_every_hash_seed(
 ) -> None:
     repository = new_repository()
     want_more_parameters(repository)
-    for name, text in repository.environment.items():
-        monkeypatch.setenv(name, text)
+    repository.enter(monkeypatch)
     found = set()
     for seed in range(20):
         monkeypatch.setenv("PYTHONHASHSEED", str(seed))

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from flowproject.changes.difference import Difference
+from flowproject.journal import Journal, open_store
 from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster
 from tests.deploy.conftest import Ran, Repository
 from tests.deploy.forum import Forum
+from tests.journals import entry as an_entry
 
 FEATURE = "feature/Foo-1"
 
@@ -256,6 +259,26 @@ def test_a_flow_whose_code_package_is_gone_is_deployed_again(
     }
     assert len(story.writes["expired"]) == 1, "its sensor stays as it is"
     assert story.do("mended", "deploy").rows["StarterFlow"][0] == "unchanged"
+
+
+def test_what_a_renamed_sensor_left_is_named_by_the_plan_and_by_the_deployment(
+    story: Story, moto: Any, tmp_path: Path
+) -> None:
+    store = open_store(str(tmp_path))
+    journal = Journal(store, project="weather", branch="prod", sensor="rain")
+    journal.record(an_entry(1), None, Difference())
+    bucket = story.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"].split("/")[2]
+    keys = [f"metaflow/{key}" for key in store.keys(journal.location)]
+    for key in keys:
+        content = store.get(key.removeprefix("metaflow/"))
+        moto.client().put_object(Bucket=bucket, Key=key, Body=content)
+    for command in (("deploy", "--plan"), ("deploy",)):
+        done = story.do("rain", *command)
+        assert done.code == 0, done.err
+        assert "No sensor is called 'rain' any more, and change 1 of it is not" in done.out
+        assert "`flowproject move rain NEW-NAME`" in done.out
+    for key in keys:
+        moto.client().delete_object(Bucket=bucket, Key=key)
 
 
 def test_a_plan_says_what_changed_and_what_goes(story: Story) -> None:

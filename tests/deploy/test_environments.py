@@ -16,6 +16,7 @@ from flowproject.packages import requirements
 from tests.conftest import ROOT
 from tests.deploy.cluster import Cluster
 from tests.deploy.conftest import Repository
+from tests.isolation import PROXIES
 
 pytestmark = [pytest.mark.environment, pytest.mark.timeout(900)]
 
@@ -42,6 +43,7 @@ def test_with_an_environment_every_step_brings_what_the_sources_need(
     stand_in = {
         "METAFLOW_PATH_TO_MICROMAMBA": str(program),
         "STAND_IN_FOLDER": str(tmp_path / "environments"),
+        **PROXIES,
     }
     deployed = repository.flowproject("deploy", seconds=800, **stand_in)
     assert deployed.code == 0, deployed.out + deployed.err

@@ -22,7 +22,10 @@ from tests.deploy.cluster import NAMESPACE
 from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
-pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
+pytestmark = [
+    pytest.mark.timeout(1200),  # pods are slow where much else runs
+    pytest.mark.emulated("tests/deploy/test_executed_shop.py does this and more on the real one"),
+]
 SENSOR, STARTER = "weather.prod.sensorflow", "weather.prod.starterflow"
 DAY = "2016-01-01,0.5,8.1,2.2,3.4,rain\n"
 

@@ -35,6 +35,10 @@ from tests.deploy.conftest import Repository
 from tests.executor.values import Carried, carry
 from tests.texts import EXECUTED, texts
 
+pytestmark = pytest.mark.emulated(
+    "the executor carries the texts, and the real cluster is asked nothing"
+)
+
 MANY = 2_000
 SHORT = 1_000
 LARGE = 10_000
@@ -141,7 +145,8 @@ def ways(
         parameters = "\n    ".join(f"{one} = {PARAMETERS[one]}" for one in mapped)
         text = FLOW.format(name=name, mapped=mapped, parameters=parameters)
         (repository.root / f"{name.lower()}.py").write_text(text)
-    with patch.dict(os.environ, repository.environment):
+    with pytest.MonkeyPatch.context() as entered:
+        repository.enter(entered)
         target = repository.target("main")
         compiled = compile_flows(repository.root, target, load(repository.root).deploy)
     return {

@@ -16,6 +16,10 @@ from flowproject.deploy.objects import Found
 from flowproject.deploy.reads import Reads
 from tests.deploy.conftest import Repository
 
+pytestmark = pytest.mark.emulated(
+    "what is asked is the compiler's answer, for which no cluster is needed"
+)
+
 FLOW = """import json
 import os
 import subprocess
@@ -145,8 +149,7 @@ def shared(new_repository: Callable[..., Repository]) -> Place:
 
 @pytest.fixture
 def place(shared: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    for name, text in shared.repository.environment.items():
-        monkeypatch.setenv(name, text)
+    shared.repository.enter(monkeypatch)
     yield shared
     shared.restore()
 
@@ -154,8 +157,7 @@ def place(shared: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def compiled(shared: Place) -> Compiled:
     with pytest.MonkeyPatch.context() as patch:
-        for name, text in shared.repository.environment.items():
-            patch.setenv(name, text)
+        shared.repository.enter(patch)
         return shared.compile()
 
 

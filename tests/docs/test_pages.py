@@ -13,6 +13,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, commands
 from tests.docs.terminal import fits, normal, type_in
 from tests.servers import Moto
 from tests.snow import Snow
+from tests.warm import commands as commands_that_start_warm
 
 NOT_TYPED = {
     r"make demo(-snowflake)?": "typed in by tests/flows/test_demo.py, which compares the output",
@@ -42,7 +43,7 @@ def environment(project: Path) -> dict[str, str]:
     }
     return {
         **kept,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{commands_that_start_warm()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "METAFLOW_USER": "you",
         "METAFLOW_HOME": str(project / ".metaflow" / "none"),
         "TERM": "xterm",

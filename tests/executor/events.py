@@ -10,12 +10,16 @@ import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from tests.executor.api import Api
 from tests.executor.expressions import evaluate
 from tests.executor.golang import OutOfRangeError, compact, decode, encode, is_json, member
 
 __all__ = ["ArgoEvents", "accepts", "arguments", "workflow"]
+
+_FORM: Final = "application/x-www-form-urlencoded"
+"""A body of exactly this type is read as a form, JSON or not, and no filter finds its name."""
 
 _LARGEST_BODY: Final = 1_048_576
 _LARGEST_EVENT: Final = 786_000
@@ -48,11 +52,13 @@ class ArgoEvents:
         self._server.server_close()
         self._thread.join()
 
-    def take(self, body: bytes) -> tuple[int, str]:
-        """What the webhook answers to a body; its Sensors have heard it by then."""
+    def take(self, body: bytes, kind: str = "application/json") -> tuple[int, str]:
+        """What the webhook answers to a body of a type; its Sensors have heard it by then."""
         if len(body) > _LARGEST_BODY:
             return 400, "failed to parse request body, http: request body too large"
         text = body.decode("utf-8", errors="replace")
+        if kind == _FORM:
+            text = json.dumps(parse_qs(text, keep_blank_values=True, separator="&"))
         if not is_json(text):
             return 400, "json: error calling MarshalJSON for type *json.RawMessage"
         if len(body) > _LARGEST_EVENT:
@@ -138,7 +144,7 @@ def _is_met(sensor: Mapping[str, Any], waiting: Events) -> bool:
     return bool(evaluate(conditions, {name: name in waiting for name in names}))
 
 
-def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHandler]:
+def _handler(take: Callable[[bytes, str], tuple[int, str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -148,7 +154,7 @@ def _handler(take: Callable[[bytes], tuple[int, str]]) -> type[BaseHTTPRequestHa
             if self.path.partition("?")[0] != _PATH:
                 self._answer(404, "404 page not found")
                 return
-            self._answer(*take(body))
+            self._answer(*take(body, self.headers.get("Content-Type") or ""))
 
         def _refuse(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.argo_rules import BODIES, BodyRow
 from tests.conftest import ROOT
 from tests.deploy.cluster import EmulatedCluster
 from tests.executor.api import Api
@@ -86,13 +87,10 @@ def webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cluster.stop()
 
 
-UNLIKE = ("form real",)
-"""A form is taken by the real webhook; nobody sends one."""
-
 REQUESTS = [
     row
     for row in RECORDED["webhook"]["rows"]
-    if "method" in row and row["case"] not in UNLIKE and "nested" not in row.get("body", "")
+    if "method" in row and "nested" not in row.get("body", "")
 ]
 
 
@@ -111,6 +109,19 @@ def test_the_webhook_answers_as_the_real_one(row: dict[str, Any], webhook: str) 
     connection.close()
     assert answer.status == row["status"]
     assert row["answer"].startswith(text[:20])
+
+
+@pytest.mark.parametrize("row", BODIES, ids=lambda row: row.kind or "none")
+def test_a_sensor_hears_what_is_not_sent_as_a_form(row: BodyRow) -> None:
+    listed = Listed("")
+    events = ArgoEvents(listed)  # type: ignore[arg-type]
+    answers = {
+        events.take(b'{"payload": {"name": "%s.event", "k": "x"}}' % name, row.kind)
+        for name in (b"a", b"b")
+    }
+    events.stop()
+    assert answers == {(200, "success")}
+    assert bool(listed.started) == row.heard, row.source
 
 
 class Listed:

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,6 @@ from flowproject.sensing import Scene, sending
 
 SENSOR = "killed"
 SEED = 7
-ROUNDS = 40
 PARENT = os.getpid()
 MEASURED_EVERY = 20  # kills: a machine may be busy now and idle then
 
@@ -157,15 +157,18 @@ def keep_changing(folder: Path) -> None:
 
 
 def fault_at_each_request(folder: Path, fault: str, when: str) -> dict[str, object]:
-    """Each round makes a change, and the tick that sees it dies or fails at its n-th request."""
+    """Each round makes a change, and the tick that sees it dies or fails at its n-th request.
+
+    Until a tick has fewer: then each of its requests was struck.
+    """
     strike = {"die": die, "fail": fail}[fault]
-    hits = 0
-    for number in range(1, ROUNDS):
+    for number in count(1):
         change_data(folder, number + 1)
-        faulty = scene_with_fault(folder, strike, number, when)
-        hits += not went_through(in_child(faulty))
+        is_struck = not went_through(in_child(scene_with_fault(folder, strike, number, when)))
+        if not is_struck:
+            break
         went_through(in_child(lambda: tick(scene(folder))))
-    return {"faults": hits, "rounds": ROUNDS - 1}
+    return {"faults": number - 1, "rounds": number}
 
 
 def scene_with_fault(

@@ -121,7 +121,7 @@ def test_a_store_that_goes_on_failing_is_one_error_within_a_bounded_time(
     proxy.plan = always(answer)
     began = time.monotonic()
     said = failed(lambda: hasty.get("key"))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60  # obstore by itself goes on for three minutes
     assert reason in said
     assert "nothing was lost or advanced" in said.lower()
     assert "<" not in said

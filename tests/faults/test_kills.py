@@ -18,7 +18,9 @@ from flowproject.journal import open_store
 from flowproject.sensing import Scene
 
 SCRIPT = Path(__file__).parent / "killing.py"
-KILLS = os.environ.get("FLOWPROJECT_KILLS", "200")
+KILLS = [50, pytest.param(200, marks=pytest.mark.thorough)]
+if given := os.environ.get("FLOWPROJECT_KILLS"):
+    KILLS = [int(given)]
 
 
 class Bus(Protocol):
@@ -75,12 +77,13 @@ def delivered(scene: Scene, bus: Bus) -> dict[str, int]:
 
 
 @pytest.mark.timeout(700)
+@pytest.mark.parametrize("kills", KILLS)
 def test_random_kills_while_data_keeps_changing(
-    scene: Scene, bus: Bus, record_property: Callable[[str, object], None]
+    scene: Scene, bus: Bus, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
-    figures = run(scene, bus, "random", KILLS)
+    figures = run(scene, bus, "random", str(kills))
     record_property("figure", f"kill -9 of a ticking sensor: {figures}")
-    assert figures["recorded"] > int(KILLS) / 10, "too little got through to prove anything"
+    assert figures["recorded"] > kills / 10, "too little got through to prove anything"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -90,7 +93,7 @@ def test_a_fault_at_each_request_to_the_store(
 ) -> None:
     figures = run(scene, bus, "each", fault, when)
     assert figures["recorded"] == figures["rounds"]
-    assert 8 < figures["faults"] < figures["rounds"], "each request of a tick was struck"
+    assert 8 < figures["faults"] == figures["rounds"] - 1, "each request of a tick was struck"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -119,7 +119,7 @@ def test_dev_runs_the_loop_from_the_sensor_to_the_listener(place: Any) -> None:
 
 
 def test_dev_ends_with_130_on_ctrl_c(place: Any) -> None:
-    process = place.start("-m", "flowproject", "dev")
+    process = place.cold().start("-m", "flowproject", "dev")
     lines = iter(process.stdout.readline, "")
     assert any("listening" in line for line in lines)
     process.send_signal(signal.SIGINT)
@@ -172,7 +172,7 @@ def test_ctrl_c_does_not_wait_for_a_source_that_does_not_answer(
     place = new_place('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "slow"\n')
     endless = "SELECT count(*) FROM range(1000000000000) AS numbers(i) WHERE i % 7 = 3"
     place.write("sql/slow.sql", endless)
-    process = place.start("-m", "flowproject", *command)
+    process = place.cold().start("-m", "flowproject", *command)
     # The query is running once the process has burnt a second that its start does not need.
     place.wait_until(lambda: cpu_seconds(process.pid) > 3)
     process.send_signal(signal.SIGINT)

@@ -7,6 +7,9 @@ import pytest
 
 from flowproject.errors import FlowError
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter, describe_flows
+from tests.argo_rules import RESETS_LEFT_OUT
+
+pytestmark = pytest.mark.usefixtures("warm_children")
 
 HEAD = """
 from metaflow import *
@@ -27,9 +30,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def datastore(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("datastore")
+
+
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(tmp_path))
+def root(tmp_path: Path, datastore: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(datastore))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     return tmp_path
 
@@ -44,12 +52,12 @@ def describe(root: Path, text: str, *, branch: str = "", production: bool = Fals
     return flow
 
 
-def test_a_bare_flow_is_its_name_and_its_place(root: Path):
+def test_a_bare_flow_is_its_name_and_its_place(root: Path, datastore: Path):
     flow = describe(root, "class F(FlowSpec):")
     assert (flow.name, flow.path, flow.full_name) == ("F", root / "fflow.py", "F")
     assert (flow.schedule, flow.dependencies, flow.parameters) == (None, (), ())
-    assert flow.metadata == f"local@{root}"
-    assert flow.local_root == str(root / ".metaflow")
+    assert flow.metadata == f"local@{datastore}"
+    assert flow.local_root == str(datastore / ".metaflow")
     assert not flow.inherits_ours
 
 
@@ -160,9 +168,7 @@ def test_a_schedule_has_five_fields_and_what_is_left_out_is_known(
     assert flow.schedule == Cron(expression=cron, left_out=left_out)
 
 
-@pytest.mark.parametrize(
-    "reset", ['{"hour": 3}', '{"cron": ""}', '{"cron": "0 3 * * *", "tz": "UTC"}', '"0 3 * * *"']
-)
+@pytest.mark.parametrize("reset", RESETS_LEFT_OUT)
 def test_a_reset_that_metaflow_compiles_to_nothing_is_refused(root: Path, reset: str):
     text = f"""
         @trigger(event="e", options={{"reset_at": {reset}}})

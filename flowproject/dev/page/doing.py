@@ -85,6 +85,7 @@ class Doer:
             "force": self._force,
             "preview": self._preview,
             "replay": self._replay,
+            "skip": self._skip,
             "pause": self._pause,
             "resume": self._resume,
             "run": self._run,
@@ -165,6 +166,12 @@ class Doer:
         if code:
             return _failed("It was not replayed", complaints)
         return Result(ok=True, title="It was sent once more", lines=tuple(output.splitlines()))
+
+    async def _skip(self, values: _Values) -> Result:
+        code, output, complaints = await self._command("skip", values.get("change", ""))
+        if code:
+            return _failed("It was not skipped", complaints)
+        return Result(ok=True, title="The next ones may pass", lines=tuple(output.splitlines()))
 
     async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
         """Exit code and output of a command of ours, which sees the loop's bus."""

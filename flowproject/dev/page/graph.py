@@ -7,7 +7,7 @@ from typing import Final
 from flowproject.config import Sensor
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.words import run_address, sensor_address
-from flowproject.events import full_name
+from flowproject.events import full_name, turn_event
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
 
@@ -130,8 +130,15 @@ def _event_names(known: Knowledge) -> Mapping[str, Sensor | None]:
         for sensor in _configured(known)
         if scene
     }
+    # That by which a flow is told that it is its turn is sent by the same sensor.
+    turns = {
+        turn_event(name, flow.name): sensor
+        for flow in known.flows
+        for name, sensor in sent.items()
+        if turn_event(name, flow.name) in {event.event for event in flow.dependencies}
+    }
     awaited = {event.event: None for flow in known.flows for event in flow.dependencies}
-    return {**awaited, **sent}
+    return {**awaited, **sent, **turns}
 
 
 def _events(known: Knowledge) -> Iterator[_Box]:
@@ -142,7 +149,7 @@ def _events(known: Knowledge) -> Iterator[_Box]:
         seen = counts.get(name, 0)
         yield _Box(
             key=("event", name),
-            title=sensor.event_name if sensor else name,
+            title=_title(name, sensor),
             subtitle=f"{seen:,} since the loop began",
         )
 
@@ -167,7 +174,7 @@ def _watching(known: Knowledge) -> Iterator[_Arrow]:
         yield ("source", f"{kind} {place}"), ("sensor", sensor.name), words
     for name, sender in _event_names(known).items():
         if sender:
-            words = f"sensor {sender.name} sends {sender.event_name}"
+            words = f"sensor {sender.name} sends {_title(name, sender)}"
             yield ("sensor", sender.name), ("event", name), words
 
 
@@ -179,8 +186,15 @@ def _listening(known: Knowledge) -> Iterator[_Arrow]:
 
 
 def _short(known: Knowledge, event: str) -> str:
-    sensor = _event_names(known).get(event)
-    return sensor.event_name if sensor else event
+    return _title(event, _event_names(known).get(event))
+
+
+def _title(event: str, sensor: Sensor | None) -> str:
+    """What people call the event: if a sensor of this project sends it, without project and branch.
+
+    That by which one flow is told of its turn has that flow's name at its end.
+    """
+    return event[event.rindex(sensor.event_name) :] if sensor else event
 
 
 def _placed(boxes: Sequence[_Box]) -> dict[tuple[str, str], Node]:

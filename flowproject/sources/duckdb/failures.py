@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from flowproject.dialect import NO_TRANSLATION, NO_VALUE
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.sources import stopped
 from flowproject.sources.duckdb.reach import READERS
@@ -15,10 +16,18 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_statement", "explained", "report", "told", "with_extensions"]
+__all__ = ["check_plan", "check_statement", "explained", "report", "told", "with_extensions"]
 
 _T = TypeVar("_T")
 
+_REFUSAL: Final = re.compile(f"(?:{NO_TRANSLATION}|{NO_VALUE})([^'\"\\\\]+)")
+_NO_OVERLOAD: Final = re.compile(r"Macro snowflake_(\w+)\(\) does not support")
+_WORDS: Final = {
+    "add_days": "DATEADD",
+    "add_time": "DATEADD",
+    "trunc": "DATE_TRUNC",
+    "slice": "TIME_SLICE",
+}
 _EXTENSION: Final = re.compile(
     r"the extension '?(\w+) to be|in the (\w+) extension|extension '(\w+)"
 )
@@ -69,6 +78,35 @@ def check_statement(
             f"{query.file} has parameters in DuckDB's own spelling ({', '.join(sorted(foreign))})",
             fix="Write them as :name, which is the same for every source",
         )
+
+
+def check_plan(
+    connection: "DuckDBPyConnection", query: Query, text: str, params: Mapping[str, object]
+) -> None:
+    """Raise a QueryError if a translation meets types of which it would make something else.
+
+    DuckDB binds and plans the query, and runs nothing of it.
+    """
+    asked = Query(file=query.file, text=f"EXPLAIN {text}")
+    with explained(query, asked):  # places of errors are counted in what was asked
+        with_extensions(
+            connection, lambda: connection.execute(asked.text, dict(params) or None).fetchall()
+        )
+    # The plan as it is, because an alias hides in words what stands behind it. Of one that DuckDB
+    # can't write down, a row is what finds out.
+    serialized = "SELECT json_serialize_plan(?, optimize := true)"
+    [(plan,)] = connection.execute(serialized, [text]).fetchall()
+    if f'"value":"{NO_TRANSLATION}' in plan:
+        raise _refused(query, plan)
+
+
+def _refused(query: Query, text: str) -> QueryError:
+    found = _REFUSAL.search(text)
+    return QueryError(
+        f"{query.file} can't be answered here as it is on Snowflake: "
+        f"{found[1] if found else 'a type has no translation'}",
+        fix="Write it in another way, or keep this query for the engine that it is written for",
+    )
 
 
 @contextmanager
@@ -128,6 +166,13 @@ def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -
     import duckdb
 
     found = report(error)
+    if macro := _NO_OVERLOAD.search(found["exception_message"]):
+        word = _WORDS.get(macro[1], macro[1].upper())
+        return _refused(
+            query, f"{NO_TRANSLATION}{word} has no translation for the types of its arguments"
+        )
+    if _REFUSAL.search(found["exception_message"]):
+        return _refused(query, found["exception_message"])
     what, hint = told(found["exception_message"])
     what = f"DuckDB: {what}" + (f" (in {culprit!r})" if culprit else "")
     if extension := _missing_extension(error):

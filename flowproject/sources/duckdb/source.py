@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from flowproject.changes.item import Item
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
-from flowproject.dialect import translate
+from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.behind import Files, newest
 from flowproject.sources.duckdb.failures import (
+    check_plan,
     check_statement,
     explained,
     told,
@@ -56,10 +57,17 @@ class DuckDBSource:
     def check(self) -> None:
         """Raise a QueryError if the sensor's query is missing, does not parse or does not look.
 
-        No data is read and no database opened.
+        No data is read and no database opened, unless the query is translated: whether that has
+        the same meaning depends on the types of what it reads. Then it is planned, and not run,
+        where the database is there.
         """
         query = find_sensor_query(self._root, self._data.query)
         ran = self._translated(query)
+        if self._data.dialect and (self._root / self._data.database).exists():
+            with self._connected() as connection, explained(query, ran):
+                self._checked(connection, query, ran, {})
+                self._teach(connection, query, ran, {})
+            return
         with (
             _memory(str(self._root), os.getpid()).cursor() as connection,
             explained(query, ran),
@@ -159,6 +167,18 @@ class DuckDBSource:
         dialect = self._data.dialect
         return translate(query, read=dialect, write="duckdb") if dialect else query
 
+    def _teach(
+        self,
+        connection: "DuckDBPyConnection",
+        query: Query,
+        ran: Query,
+        params: Mapping[str, Any],
+    ) -> None:
+        """Give the connection what a translation needs; refuse one that would answer otherwise."""
+        if self._data.dialect:
+            connection.execute(macros(ran.text))
+            check_plan(connection, query, ran.text, params)
+
     def _names(self, columns: Sequence[str]) -> list[str]:
         """The columns' names as rows have them: those of a translation are as Snowflake's are."""
         return [folded(column) if self._data.dialect else column for column in columns]
@@ -218,6 +238,7 @@ class DuckDBSource:
         with self._connected() as connection:
             with explained(query, ran):
                 reach = self._checked(connection, query, ran, params)
+                self._teach(connection, query, ran, params)
             database = str(self._root / self._data.database) if self._data.database else ""
             files = Files(connection, reach, params, database=database, cancelled=self._cancelled)
 

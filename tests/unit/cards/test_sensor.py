@@ -86,6 +86,22 @@ def test_changed_sensor_tells_from_what_to_what_at_what_cost_and_which_event(tic
     assert card.fences == ["```language-sql\nSELECT * FROM weather\n```"]
 
 
+def test_columns_that_changed_are_named(tick: Any, draw: Any):
+    columns = {"added": {}, "modified": {}, "removed": {"wind": "DOUBLE"}}
+    facts = draw(sensor_card([changed(tick, columns_change=columns)])).facts(0)
+    assert facts["columns"] == "wind DOUBLE removed"
+
+
+def test_a_modified_text_that_differs_far_behind_shows_where(tick: Any, draw: Any):
+    texts = [f"{'the same beginning, ' * 9}{end}" for end in ("old", "new")]
+    edit = {"key": "a", "old": {"text": texts[0]}, "new": {"text": texts[1]}}
+    counts = {"added": 0, "modified": 1, "removed": 0}
+    card = draw(sensor_card([changed(tick, counts=counts, sample={"modified": [edit]})]))
+    [[_, _, before, after]] = card.tables[1][1]
+    assert before.endswith("beginning, old")
+    assert after.endswith("beginning, new")
+
+
 def test_the_id_of_a_query_is_shown_where_a_server_has_one(tick: Any, draw: Any):
     spent = {"seconds": 0.012, "rows": 3, "query_id": "01b2c3d4-0000-0000-0000-000000000001"}
     facts = draw(sensor_card([tick(cost=spent)])).facts(0)

@@ -15,7 +15,7 @@ class Counted:
     def value(self) -> int:
         """How often it was worked out."""
         if self.barrier:
-            self.barrier.wait(timeout=1)
+            self.barrier.wait(timeout=60)
         self.times += 1
         return self.times
 
@@ -42,7 +42,7 @@ def test_what_one_sensor_knew_is_read_while_another_reads_its_own():
     barrier = threading.Barrier(2)
 
     def load() -> Items:
-        barrier.wait(timeout=1)
+        barrier.wait(timeout=60)
         return {}
 
     pasts = [Past(1, load), Past(1, load)]

@@ -29,7 +29,9 @@ FILES = NAME + '[data]\ntype = "files"\npath = "data"\n'
 S3 = NAME + '[data]\ntype = "s3"\nbucket = "lake"\n'
 SOURCES = f"Use one of: {', '.join(DATA_TYPES)}."
 DUCKDB_KEYS = "Use one of: type, query, key, database, dialect, settle, row_limit."
-FILES_KEYS = "Use one of: type, path, check_mode, include, settle, marker."
+FILES_KEYS = (
+    "Use one of: type, path, check_mode, include, settle, marker, max_wait, after_max_wait."
+)
 POLICY = (
     "event_name, payload_key, first, schema_change, timeout, receipt_timeout, max_attempts, "
     "coalesce, max_events_per_hour"
@@ -161,7 +163,7 @@ ONE_PROBLEM = [
         (
             "[data] endpoint = 'http://127.0.0.1:9000' is not a key here. Use one of: type, "
             "bucket, key, check_mode, role, region, endpoint_url, include, ignore, settle, "
-            "marker. Did you mean 'endpoint_url'?"
+            "marker, max_wait, after_max_wait. Did you mean 'endpoint_url'?"
         ),
     ),
     (

@@ -104,9 +104,25 @@ def test_what_a_page_posts_to_any_address_is_refused(header: str):
     assert (answer.status_code, events) == (403, [])
 
 
-def test_the_type_of_a_body_does_not_matter():
-    answer, events = ask(lambda client, url: client.post(url, content=json.dumps(GOOD)))
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded; charset=utf-8"]
+)
+def test_the_type_of_a_body_does_not_matter(kind: str):
+    headers = {"content-type": kind} if kind else {}
+    answer, events = ask(
+        lambda client, url: client.post(url, content=json.dumps(GOOD), headers=headers)
+    )
     assert (answer.status_code, len(events)) == (200, 1)
+
+
+def test_what_a_cluster_would_read_as_a_form_is_refused_with_the_type_to_send():
+    """`curl -d` and `urllib` call it a form; a cluster answers 200, and no filter ever matches."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    answer, events = ask(
+        lambda client, url: client.post(url, content=json.dumps(GOOD), headers=kind)
+    )
+    assert (answer.status_code, events) == (400, [])
+    assert "application/json" in answer.text
 
 
 def test_only_a_post_to_the_path_of_the_bus_is_an_event():

@@ -155,6 +155,7 @@ def test_what_a_cluster_would_change_is_told_with_the_start():
 def test_an_event_that_nobody_waits_for_names_the_nearest():
     assert "Did you mean 'weather'?" in unheard(event("wether"), (flow(dependency("weather")),))
     assert "no flow of this project waits" in unheard(event("x"), (flow(),))
+    assert "F takes changes in order" in unheard(event("x"), (flow(dependency("x_for_F")),))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def page(tmp_path: Path) -> Knowledge:
         ),
         ("preview", {"sensor": "days"}, "Preview days", "flowproject preview days"),
         ("replay", {"change": "days/3"}, "Replay change days/3", "flowproject replay days/3"),
+        (
+            "skip",
+            {"change": "days/3"},
+            "Let the changes after days/3 pass",
+            "flowproject skip days/3",
+        ),
         ("replay", {"change": "x; rm y"}, "Replay change x; rm y", "flowproject replay 'x; rm y'"),
         ("pause", {"sensor": "days"}, "Pause days", ""),
         ("resume", {"sensor": "days"}, "Resume days", ""),
@@ -47,7 +53,7 @@ def test_a_plan_says_what_it_does_and_how_to_do_it_in_a_terminal(
     *before, last = made.command.splitlines() or [""]
     assert last == command
     # What publishes is told where this loop listens.
-    publishes = name in {"tick", "force", "replay", "run"}
+    publishes = name in {"tick", "force", "replay", "skip", "run"}
     assert before == [f"export METAFLOW_ARGO_EVENTS_WEBHOOK_URL={page.bus}"] * publishes
     assert made.hidden == target
     assert made.label

@@ -55,7 +55,7 @@ class Lake:
 
 def access(port: int, **changed: Any) -> Access:
     usual: dict[str, Any] = {
-        "address": Address(secure=False, host="127.0.0.1", port=port, seconds_to_read=5.0),
+        "address": Address(secure=False, host="127.0.0.1", port=port, seconds_to_read=60.0),
         "path": "/lake",
         "region": "us-east-1",
         "is_amazon": False,

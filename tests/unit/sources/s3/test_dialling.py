@@ -214,7 +214,7 @@ def test_dialling_ends_when_all_connections_are_cut(phase: str):
         with peer:
             peer.recv(1)
             connections.cut()
-            thread.join(timeout=1)
+            thread.join(timeout=60)
     assert failures
     thread.join()
 

@@ -120,7 +120,7 @@ def test_a_small_prefix_takes_one_request():
 def test_a_large_one_is_listed_by_several_at_once():
     bucket = numbered(400)
     past = look(bucket)
-    meeting = threading.Barrier(4, timeout=10)
+    meeting = threading.Barrier(4, timeout=60)
     arrived: list[Query] = []
 
     class Meeting(MemoryBucket):

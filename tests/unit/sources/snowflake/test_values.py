@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
@@ -115,6 +115,94 @@ def test_a_time_has_the_form_that_it_has_everywhere(moment: dt.time):
 def test_two_moments_a_nanosecond_apart_are_two(some: int, other: int):
     texts = [one(pa.array([value], NS), NTZ) for value in (some, other)]
     assert (texts[0] == texts[1]) == (some == other)
+
+
+# The second before the year 0 and the last of the year 10000: in UTC no moment lies beyond.
+SECOND_RANGE = st.integers(-62167219200, 253433923199) | st.builds(
+    int.__add__, st.sampled_from([0, -62135596800, 253402300800]), st.integers(-2, 2)
+)
+NAN = float("nan")
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+COLUMNS: dict[str, tuple[int, pa.DataType, st.SearchStrategy[Any]]] = {
+    "NUMBER": (FIXED, pa.int64(), st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)),
+    "NUMBER(38,0)": (FIXED, pa.decimal128(38, 0), st.integers(-(10**38) + 1, 10**38 - 1)),
+    "NUMBER(38,20)": (
+        FIXED,
+        pa.decimal128(38, 20),
+        st.integers(-(10**38) + 1, 10**38 - 1).map(
+            lambda number: Decimal(number).scaleb(-20, Context(prec=38))
+        ),
+    ),
+    "FLOAT": (
+        REAL,
+        pa.float64(),
+        FINITE | st.sampled_from([NAN, float("inf"), -float("inf"), 0.0]),
+    ),
+    "VARCHAR": (TEXT, pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=3)),
+    "DATE": (DATE, pa.date32(), st.integers(-719_528, 2_932_896)),
+    "BINARY": (BINARY, pa.binary(), st.binary(max_size=2)),
+    "BOOLEAN": (BOOLEAN, pa.bool_(), st.booleans()),
+    "TIME(0)": (TIME, pa.time32("s"), st.integers(0, 86_399)),
+    "TIME(9)": (TIME, pa.time64("ns"), st.integers(0, 86_400 * 10**9 - 1) | st.integers(0, 2000)),
+    "INTERVAL DAY TO SECOND": (20, pa.duration("ns"), NANOSECONDS | st.integers(-2, 2)),
+    "VECTOR": (16, pa.list_(pa.float32(), 1), st.floats(-9, 9, width=32).map(lambda one: [one])),
+}
+for number, name in ((LTZ, "TIMESTAMP_LTZ"), (TZ, "TIMESTAMP_TZ"), (NTZ, "TIMESTAMP_NTZ")):
+    zone = None if number == NTZ else "UTC"
+    COLUMNS[f"{name}(0)"] = (number, pa.timestamp("s", zone), SECOND_RANGE)
+    COLUMNS[f"{name}(9)"] = (number, pa.timestamp("ns", zone), NANOSECONDS | st.integers(-2, 2000))
+
+
+def hold(name: str, values: list[Any]) -> int:
+    """Two values of a type have one form if they are the same, and else two: how many pairs."""
+    kind, arrow, _ = COLUMNS[name]
+    found = converted(pa.table({"C": pa.array(values, arrow)}), {"c": kind}, "f")
+    forms = [dumps(row["c"]) for row in found]
+    for one, form in zip(values, forms, strict=True):
+        for other, another in zip(values, forms, strict=True):
+            same = one == other or (one is NAN and other is NAN)
+            assert (form == another) == same, (one, other)
+    # Beside other values, and in another order, each is what it was.
+    found = converted(pa.table({"C": pa.array(values[::-2], arrow)}), {"c": kind}, "f")
+    assert [dumps(row["c"]) for row in found] == forms[::-2]
+    return len(values) * (len(values) - 1) // 2
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+@settings(max_examples=5)
+@given(data=st.data())
+def test_two_values_of_a_type_have_two_forms(name: str, data: st.DataObject):
+    hold(name, data.draw(st.lists(COLUMNS[name][2] | st.none(), max_size=20)))
+
+
+@pytest.mark.thorough
+@pytest.mark.seconds(300)
+def test_a_hundred_thousand_pairs_of_values_have_two_forms_each():
+    pairs = 0
+
+    @settings(max_examples=8, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.data())
+    def more(data: st.DataObject) -> None:
+        nonlocal pairs
+        for name, (_, _, values) in COLUMNS.items():
+            pairs += hold(name, data.draw(st.lists(values, min_size=30, max_size=40)))
+
+    while pairs < 100_000:
+        more()
+
+
+@given(SECOND_RANGE)
+def test_a_moment_has_one_form_in_whatever_unit_it_comes(seconds: int):
+    """The connector chooses the unit for a whole piece of the result."""
+    units = {"s": 1, "ms": 10**3, "us": 10**6}
+    if -(2**33) < seconds < 2**33:
+        units["ns"] = 10**9
+    forms = {
+        str(one(pa.array([seconds * parts], pa.timestamp(unit, "UTC")), TZ))
+        for unit, parts in units.items()
+    }
+    assert len(forms) == 1
 
 
 @given(JSON)

@@ -1,0 +1,57 @@
+"""`flowproject skip`: let the changes behind one pass, with flows that take them in order."""
+
+from typing import Annotated
+
+import typer
+
+from flowproject import sensing
+from flowproject.cli.output import AsJson, print_json, print_lines, working
+from flowproject.cli.place import Branch, Production, bus_here, open_scene
+
+__all__ = ["skip"]
+
+
+def skip(
+    change: Annotated[
+        str, typer.Argument(help="A change: its id, 6 or more digits of it, or sensor/number.")
+    ],
+    branch: Branch = "",
+    production: Production = False,
+    as_json: AsJson = False,
+) -> int:
+    """Let the next changes pass, with flows that take them in order.
+
+    A flow with `@on_change(..., in_order=True)` has its next change when the run of the one before
+    has succeeded. This ends the turn of a change whose run failed and is not to be run again; one
+    whose turn has not come is passed over.
+    """
+    scene = open_scene(branch, production=production)
+    with working(f"Skipping {change}"):
+        found = sensing.find_change(scene, change)
+        skipped = sensing.skip(scene, found, by="flowproject skip", bus=bus_here(scene))
+    entry = found.chain.entry
+    if as_json:
+        print_json(
+            {
+                "v": 1,
+                "sensor": entry.sensor,
+                "seq": skipped.seq,
+                "id": entry.id,
+                "flows": [*skipped.flows],
+                "next": {turn.flow: turn.event.mark.seq for turn in skipped.next},
+            }
+        )
+        return 0
+    flows = ", ".join(skipped.flows)
+    print_lines(
+        [
+            f"{entry.sensor}: {flows} waits for the end of change {skipped.seq} no more.",
+            *(
+                f"{turn.flow} was told of the next one, change {turn.event.mark.seq}."
+                for turn in skipped.next
+            ),
+            *([] if skipped.next else ["The next one, if there is one, is told by the next tick."]),
+            *([f"For now it could not be told: {skipped.problem}"] if skipped.problem else []),
+        ]
+    )
+    return 0

@@ -1,0 +1,62 @@
+"""`flowproject skip`: what it says, and in which form; what it does is told in `tests/contract`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.sensing import Scene
+
+
+@pytest.fixture
+def waiting(root: Path, tick: Any, bus: Any, scene: Scene) -> Any:
+    """Two changes of the sensor `days`, of which a flow that takes them in order has one."""
+    tick()
+    journal = scene.journal("days")
+    journal.outbox.record_listeners(["AFlow"], by="test", in_order=["AFlow"])
+    for name in ("b", "c"):
+        (root / "data" / f"{name}.csv").write_text("x")
+        tick()
+    change = bus.payloads[0]["change"]
+    journal.claim(seq=2, id=change["id"], attempt=1, flow="AFlow", run="AFlow/1", at="2026-01-01")
+    return bus
+
+
+def test_it_says_whose_turn_ends_and_what_is_next(flowproject: Any, waiting: Any) -> None:
+    before = waiting.payloads[:]
+    answer = flowproject("skip", "days/2")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "days: AFlow waits for the end of change 2 no more.",
+        "AFlow was told of the next one, change 3.",
+    ]
+    [told] = waiting.payloads[len(before) :]
+    assert (told["change"]["seq"], told["change"]["turn_of"]) == (3, "AFlow")
+
+
+def test_for_machines_it_is_one_document(flowproject: Any, waiting: Any) -> None:
+    told = json.loads(flowproject("skip", "days/2", "--json").out)
+    assert (told["sensor"], told["seq"], told["flows"]) == ("days", 2, ["AFlow"])
+    assert told["next"] == {"AFlow": 3}
+    assert told["id"] == waiting.payloads[0]["id"]
+
+
+def test_without_a_bus_the_next_tick_tells(
+    flowproject: Any, waiting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)
+    before = len(waiting.payloads)
+    assert (
+        "The next one, if there is one, is told by the next tick."
+        in flowproject("skip", "days/2").out
+    )
+    assert len(waiting.payloads) == before
+
+
+def test_what_is_skipped_twice_or_has_no_turn_is_refused(flowproject: Any, waiting: Any) -> None:
+    assert flowproject("skip", "days/2").code == 0
+    answer = flowproject("skip", "days/2")
+    assert answer.code == 64
+    assert "No flow has a turn for change 2 of sensor 'days' that is to end" in answer.err
+    assert len(waiting.payloads) > 0
