@@ -41,21 +41,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # `make test` gives a core one file at a time: what takes longest goes first, so that in the end the
 # cores share what is short.
 LONGEST_FIRST = (
-    "argo",
-    "docs",
-    "flows",
-    "deploy",
-    "executor",
-    "browser",
-    "faults",
-    "model",
-    "contract",
-    "unit",
+    *("argo/test_shop", "argo/test_campaign", "deploy/test_executed_shop", "argo"),
+    *("deploy/test_executed", "browser/test_page", "flows/test_dev_loop", "deploy/test_deploy"),
+    *("flows/test_page", "deploy/test_compiling", "faults/test_kills", "flows/test_commands"),
+    *("flows/test_demo", "flows/test_benchmarks", "contract/test_s3_keys", "contract/test_sources"),
+    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract", "unit"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
+    items.sort(key=lambda item: _turn(item.path.relative_to(TESTS).as_posix()))
+
+
+def _turn(path: str) -> int:
+    return next(turn for turn, name in enumerate(LONGEST_FIRST) if path.startswith(name))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

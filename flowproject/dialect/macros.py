@@ -1,9 +1,8 @@
 """What DuckDB is taught before a translation runs: functions that answer as Snowflake's do.
 
-They are macros, because only the engine knows the type of a column, and what Snowflake answers
-often depends on it. To DuckDB's optimizer `typeof` of an argument is a constant, so that the
-branches for other types cost nothing. Such a branch must bind for every type, and must not fail
-where it is dead: hence TRY_CAST, and the way through text.
+They are macros that ask `typeof`, as only the engine knows the type of a column: to its optimizer
+that is a constant, and the branches for other types cost nothing. Such a branch must bind for every
+type, and must not fail where it is dead: hence TRY_CAST, and the way through text.
 """
 
 import re

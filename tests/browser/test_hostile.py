@@ -122,6 +122,14 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
 
 
 @pytest.fixture(scope="module")
+def window(loop: LocalLoop, browser: Browser) -> Iterator[View]:
+    """One window for all views that are only looked at: each that is opened costs a second."""
+    view = View(browser, loop.page)
+    yield view
+    view.close()
+
+
+@pytest.fixture(scope="module")
 def runs(loop: LocalLoop, overview: View) -> dict[str, str]:  # noqa: ARG001  # there they start
     """The addresses of the runs that have seen the texts."""
     told = [
@@ -170,10 +178,8 @@ def test_what_comes_with_a_live_update_is_text(overview: View):
     ],
 )
 @pytest.mark.usefixtures("runs")
-def test_a_view_shows_the_texts_and_none_of_them_runs(
-    loop: LocalLoop, open_view: Open, address: str, shown: list[str]
-):
-    view = open_view(loop.page)
+def test_a_view_shows_the_texts_and_none_of_them_runs(window: View, address: str, shown: list[str]):
+    view = window
     view.go(address)
     seen = view.page.locator("main").text_content() or ""
     seen += " ".join(view.page.locator("input").evaluate_all("all => all.map((one) => one.value)"))
@@ -205,8 +211,8 @@ def test_the_log_of_a_run_is_text(
     ],
 )
 @pytest.mark.usefixtures("runs")
-def test_a_problem_repeats_what_was_asked_as_text(browser: Browser, loop: LocalLoop, address: str):
-    view = View(browser, loop.page)
+def test_a_problem_repeats_what_was_asked_as_text(window: View, address: str):
+    view = window
     view.go(address)
     seen = view.page.locator("body").text_content() or ""
     [refused] = view.troubles
@@ -215,7 +221,6 @@ def test_a_problem_repeats_what_was_asked_as_text(browser: Browser, loop: LocalL
     assert IMAGE in seen
     assert "404" in refused
     assert_harmless(view)
-    view.close()
 
 
 @pytest.mark.parametrize("alone", [False, True])

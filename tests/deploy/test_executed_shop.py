@@ -14,26 +14,25 @@ from typing import Any
 import pytest
 
 from tests.deploy.cluster import SECONDS
-from tests.deploy.conftest import ON_ARGO, Argo, Repository
+from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
 FLOWS = Path(__file__).parent / "shop"
-# Two dozen pods: on the emulator they say more of what test_executed.py says in fewer.
-pytestmark = [
-    pytest.mark.timeout(1200),  # pods are slow where much else runs
-    *([] if ON_ARGO else [pytest.mark.thorough]),
-]
+pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
 TOLD = re.compile(r"^(?:\[MFLOG.*?\])?TOLD (.*)$", re.MULTILINE)
 
 
 class Shop:
     """A deployed project, the bucket that it watches, and its runs."""
 
-    def __init__(self, repository: Repository, argo: Argo, moto: Moto, bucket: str) -> None:
+    def __init__(
+        self, repository: Repository, argo: Argo, moto: Moto, bucket: str, volume: Path
+    ) -> None:
         self.repository = repository
         self.argo = argo
         self.moto = moto
         self.bucket = bucket
+        self.volume = volume
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -72,7 +71,7 @@ def shop(
     repository.commit("a shop")
     deployed = repository.flowproject("deploy")
     assert deployed.code == 0, deployed.out + deployed.err
-    return Shop(repository, argo, moto, bucket)
+    return Shop(repository, argo, moto, bucket, volume)
 
 
 def test_a_run_that_is_killed_goes_on_as_the_same_run(shop: Shop) -> None:
@@ -127,3 +126,23 @@ def test_an_event_of_others_fills_parameters_and_its_run_starts_the_next(shop: S
     assert shop.told(vendor) == ["2026-02-03 7 {'a': [1]} vendor.feed"]
     [pathspec] = shop.told(shop.succeeded("afterflow"))
     assert pathspec.startswith(f"VendorFlow/argo-{vendor['metadata']['name']}/start/")
+
+
+def test_changes_in_order_wait_behind_a_run_that_failed(shop: Shop) -> None:
+    assert shop.told(shop.succeeded("ledgerflow")) == ["1 ['raw/stock/1']"]
+    for looks, key in ((2, "stock/2"), (3, "stock/3")):
+        shop.put(key)
+        shop.argo.controller.submit_cron("shop.prod.sensorflow")
+        shop.succeeded("sensorflow", looks)
+    _, failed = shop.runs("ledgerflow")
+    assert failed["status"]["phase"] == "Failed"
+    history = shop.repository.flowproject("history", "stock", "--production", "--json")
+    newest, second, _ = json.loads(history.out)
+    assert newest["delivery"]["behind"] == {"LedgerFlow": 2}
+    assert second["delivery"]["holds"] == [3]
+    plan = shop.repository.flowproject("deploy", "--plan")
+    assert "3 waits behind change 2" in " ".join(plan.out.split())
+    (shop.volume / "mended").touch()
+    shop.argo.controller.retry(failed["metadata"]["name"])
+    third = shop.succeeded("ledgerflow", 3)
+    assert shop.told(third) == ["3 ['raw/stock/3']"], "the run that was tried again told it"

@@ -161,14 +161,21 @@ def fault_at_each_request(folder: Path, fault: str, when: str) -> dict[str, obje
 
     Until a tick has fewer: then each of its requests was struck.
     """
-    strike = {"die": die, "fail": fail}[fault]
+    mark = folder / "struck"
+
+    def strike() -> None:
+        mark.touch()
+        {"die": die, "fail": fail}[fault]()
+
+    hits = 0
     for number in count(1):
         change_data(folder, number + 1)
-        is_struck = not went_through(in_child(scene_with_fault(folder, strike, number, when)))
-        if not is_struck:
+        mark.unlink(missing_ok=True)
+        hits += not went_through(in_child(scene_with_fault(folder, strike, number, when)))
+        if not mark.exists():
             break
         went_through(in_child(lambda: tick(scene(folder))))
-    return {"faults": number - 1, "rounds": number}
+    return {"faults": hits, "rounds": number}
 
 
 def scene_with_fault(

@@ -93,7 +93,7 @@ def test_a_fault_at_each_request_to_the_store(
 ) -> None:
     figures = run(scene, bus, "each", fault, when)
     assert figures["recorded"] == figures["rounds"]
-    assert 8 < figures["faults"] == figures["rounds"] - 1, "each request of a tick was struck"
+    assert 8 < figures["faults"] < figures["rounds"], "each request of a tick was struck"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -1,9 +1,8 @@
-"""Whether keys are in the store as obstore lists them.
+"""Whether keys are in the store as obstore lists them, who takes a slash away at either end.
 
-obstore takes a slash away at either end of a key. A listing of one folder can't hide that: what it
-calls an object there has no slash at the end, or it would be a folder. So what is new or different
-is looked up once more, key by key or folder by folder, and what stays as it was needs nothing.
-What holds nothing and has a slash at the end only stands for a folder, and is none of the objects.
+A listing of one folder can't hide that: an object there with a slash at the end would be a folder.
+So what is new or different is looked up once more, key by key or folder by folder. What holds
+nothing and has a slash at the end only stands for a folder, and is none of the objects.
 """
 
 import asyncio

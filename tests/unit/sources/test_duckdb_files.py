@@ -18,7 +18,6 @@ from flowproject.sql import Query
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
-ROWS = 2000
 PARQUET = "TProtocolException: Invalid data"
 
 
@@ -198,32 +197,58 @@ def test_a_failure_is_none_of_the_files_if_they_stay(
     assert watched.looks == 1
 
 
-@pytest.mark.parametrize("key", [("id",), ()])
-def test_a_file_that_is_half_written_is_waited_for(root: Path, key: tuple[str, ...]):
-    """The other half comes a moment later, as it does from a program that writes in one go."""
+class Writer(threading.Event):
+    """What tells a look to stop, and writes the other half of a file while it is waited for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.waits = 0
+        self._path = path
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout
+        self.waits += 1
+        if self.waits == 1:
+            with self._path.open("a") as file:
+                file.write("3,4\n")
+        elif self.waits == 2:
+            os.utime(self._path, (1, 1))
+        return False
+
+
+def test_a_file_that_is_half_written_is_waited_for(
+    connection: duckdb.DuckDBPyConnection, root: Path
+):
     path = root / "a.csv"
-    lines = [f"{number},x\n" for number in range(ROWS)]
-    path.write_text("id,v\n" + "".join(lines[: ROWS // 2]))
-
-    def go_on() -> None:
-        with path.open("a") as file:
-            file.writelines(lines[ROWS // 2 :])
-
-    writer = threading.Timer(0.03, go_on)
-    writer.start()
-    text = "FROM 'a.csv'" if key else "SELECT count(*) FROM 'a.csv'"
-    seen = look(root, text, key=key)
-    writer.join()
-    assert seen == ROWS
+    path.write_text("id,v\n1,2\n")
+    writer = Writer(path)
+    reach = Reach(connection, "FROM 'a.csv'", in_database=False)
+    found, _ = Files(connection, reach, {}, database="", cancelled=writer).steadily(
+        Query(file="it", text=""), Watched(root, nothing)
+    )
+    assert (writer.waits, found) == (2, "id,v\n1,2\n3,4\n")
 
 
 def test_a_file_that_is_rewritten_during_a_query_is_read_again(root: Path):
     write(root, "a.csv", "v\n1\n")
-    writer = threading.Timer(0.1, lambda: (root / "a.csv").write_text("v\n2\n"))
+    (root / "sql" / "it.sql").write_text(
+        "SELECT (SELECT v FROM 'a.csv') AS v, sleep_ms(500) AS slept"
+    )
+    source = DuckDBSource(DuckDBData(query="it"), root)
+    over = threading.Event()
+
+    def rewrite_meanwhile() -> None:
+        while source._connection is None and not over.wait(0.01):
+            pass
+        over.wait(0.05)
+        (root / "a.csv").write_text("v\n2\n")
+
+    writer = threading.Thread(target=rewrite_meanwhile)
     writer.start()
-    seen = look(root, "SELECT (SELECT v FROM 'a.csv') AS v, sleep_ms(300) AS s")
+    seen = source.observe()
+    over.set()
     writer.join()
-    assert seen["v"] == 2
+    assert seen.value == {"v": 2, "slept": None}
 
 
 def test_what_was_renamed_is_not_waited_for():
