@@ -92,7 +92,9 @@ posix._exit(ended)
 @functools.cache
 def python() -> str:
     """The interpreter that starts warm; the usual one where the system can't keep a process."""
-    if not hasattr(os, "pidfd_open"):
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # no Linux, or one in which a container may not
         return sys.executable
     with one_at_a_time("warm") as folder:
         program = folder / "python"

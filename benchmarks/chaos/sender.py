@@ -1,4 +1,6 @@
-"""Metaflow's own `ArgoEvent`, whose sender may die, and whose event has a fate.
+"""The POST of an event, whose sender may die, and whose event has a fate.
+
+It is that of `flowproject.events`, and for the scaffold that of Metaflow's own `ArgoEvent`.
 
 Everything in here that stands in for something is about time and threads, never about what the
 protocol does: a request that hangs is given up sooner, and what looks at a source does so in the
@@ -23,6 +25,7 @@ import stamina
 from benchmarks.chaos.bus import Bus
 from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.turns import Actor
+from flowproject import events
 from flowproject.errors import FlowprojectError
 from flowproject.sensing import Tick, rounds
 from flowproject.sensing.tick import failed_tick
@@ -44,17 +47,28 @@ def acting(actor: Actor, faults: Faults) -> Iterator[None]:
 def one_process(bus: Bus) -> Iterator[None]:
     """Many actors in this process, all of which send to `bus`."""
 
+    def sent(send: Callable[[str], Any]) -> Any:
+        _now.actor.pause()
+        fault = _now.faults.at("bus")
+        if fault == "killed before the event is sent":
+            _now.actor.die()
+        answer = send(bus.address(fault))
+        if fault == "killed after the event was sent":
+            _now.actor.die()
+        return answer
+
     class Event(metaflow.integrations.ArgoEvent):  # type: ignore[misc]
         def publish(self, *arguments: Any, **named: Any) -> Any:
-            _now.actor.pause()
-            fault = _now.faults.at("bus")
-            if fault == "killed before the event is sent":
-                _now.actor.die()
-            self._url = bus.address(fault)
-            answer = super().publish(*arguments, **named)
-            if fault == "killed after the event was sent":
-                _now.actor.die()
-            return answer
+            def send(address: str) -> Any:
+                self._url = address
+                return super(Event, self).publish(*arguments, **named)
+
+            return sent(send)
+
+    posted = events._post  # noqa: SLF001  # one attempt to hand it over
+
+    def post(_address: str, body: bytes) -> None:
+        sent(lambda address: posted(address, body))
 
     real = urllib.request.urlopen
 
@@ -66,6 +80,8 @@ def one_process(bus: Bus) -> Iterator[None]:
             (metaflow.integrations, "ArgoEvent", Event),
             (metaflow.metaflow_config, "ARGO_EVENTS_WEBHOOK_URL", bus.address()),
             (urllib.request, "urlopen", hasty),
+            (events, "_post", post),
+            (events, "_SECONDS", _GIVEN_UP_AFTER),
             (rounds, "observe_within", _observe),
             (rounds, "_side_by_side", _in_this_thread),
         ):

@@ -10,6 +10,7 @@ from flowproject import sensing
 from flowproject.cards import sensor_card
 from flowproject.cli.chains import chain_lines
 from flowproject.config import FilesData, Sensor
+from flowproject.dev.page.changes import change_view
 from flowproject.errors import UsageError
 from flowproject.journal import DamagedEntryError, Store
 from flowproject.sensing.turns import give_next_turn
@@ -140,6 +141,9 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
         chain_lines(told(world, 4))
     )
     assert told(world, 4).to_json()["behind"] == {LEDGER: 2}
+    page = change_view(told(world, 4), None, ())
+    assert page.steps[-1].text == "LedgerFlow, in its turn, behind change 2"
+    assert [one.name for one in page.actions] == ["replay", "skip"]
     sensing.raise_for_failures([seen])
 
 

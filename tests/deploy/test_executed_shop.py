@@ -29,11 +29,14 @@ TOLD = re.compile(r"^(?:\[MFLOG.*?\])?TOLD (.*)$", re.MULTILINE)
 class Shop:
     """A deployed project, the bucket that it watches, and its runs."""
 
-    def __init__(self, repository: Repository, argo: Argo, moto: Moto, bucket: str) -> None:
+    def __init__(
+        self, repository: Repository, argo: Argo, moto: Moto, bucket: str, volume: Path
+    ) -> None:
         self.repository = repository
         self.argo = argo
         self.moto = moto
         self.bucket = bucket
+        self.volume = volume
 
     def put(self, *keys: str) -> None:
         for key in keys:
@@ -42,14 +45,19 @@ class Shop:
     def runs(self, flow: str) -> list[dict[str, Any]]:
         return self.argo.runs(f"shop.prod.{flow}")
 
-    def succeeded(self, flow: str, number: int = 1) -> dict[str, Any]:
+    def newest(self, flow: str, number: int) -> dict[str, Any]:
         """The newest of so many runs; what was sent last may still be on its way to a Sensor."""
         deadline = time.monotonic() + SECONDS
         while len(runs := self.runs(flow)) < number and time.monotonic() < deadline:
             time.sleep(0.1)
         assert len(runs) == number
-        assert runs[-1]["status"]["phase"] == "Succeeded", self.argo.told(runs[-1])
         return runs[-1]
+
+    def succeeded(self, flow: str, number: int = 1) -> dict[str, Any]:
+        """The same, which has succeeded."""
+        run = self.newest(flow, number)
+        assert run["status"]["phase"] == "Succeeded", self.argo.told(run)
+        return run
 
     def told(self, workflow: dict[str, Any], step: str = "start") -> list[str]:
         """What the flow told the test."""
@@ -72,7 +80,7 @@ def shop(
     repository.commit("a shop")
     deployed = repository.flowproject("deploy")
     assert deployed.code == 0, deployed.out + deployed.err
-    return Shop(repository, argo, moto, bucket)
+    return Shop(repository, argo, moto, bucket, volume)
 
 
 def test_a_run_that_is_killed_goes_on_as_the_same_run(shop: Shop) -> None:
@@ -127,3 +135,23 @@ def test_an_event_of_others_fills_parameters_and_its_run_starts_the_next(shop: S
     assert shop.told(vendor) == ["2026-02-03 7 {'a': [1]} vendor.feed"]
     [pathspec] = shop.told(shop.succeeded("afterflow"))
     assert pathspec.startswith(f"VendorFlow/argo-{vendor['metadata']['name']}/start/")
+
+
+def test_changes_in_order_wait_behind_a_run_that_failed(shop: Shop) -> None:
+    assert shop.told(shop.succeeded("ledgerflow")) == ["1 ['raw/stock/1']"]
+    for looks, key in ((2, "stock/2"), (3, "stock/3")):
+        shop.put(key)
+        shop.argo.controller.submit_cron("shop.prod.sensorflow")
+        shop.succeeded("sensorflow", looks)
+    failed = shop.newest("ledgerflow", 2)
+    assert failed["status"]["phase"] == "Failed"
+    history = shop.repository.flowproject("history", "stock", "--production", "--json")
+    newest, second, _ = json.loads(history.out)
+    assert newest["delivery"]["behind"] == {"LedgerFlow": 2}
+    assert second["delivery"]["holds"] == [3]
+    plan = shop.repository.flowproject("deploy", "--plan")
+    assert "3 waits behind change 2" in " ".join(plan.out.split())
+    (shop.volume / "mended").touch()
+    shop.argo.controller.retry(failed["metadata"]["name"])
+    third = shop.succeeded("ledgerflow", 3)
+    assert shop.told(third) == ["3 ['raw/stock/3']"], "the run that was tried again told it"

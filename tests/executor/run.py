@@ -614,6 +614,7 @@ def _after_pod(node: Node, template: Mapping[str, Any], ended: Ended) -> Node:
 def _request(node: Node, http: Mapping[str, Any]) -> Node:
     """What a template of the kind HTTP does."""
     headers = {one["name"]: one["value"] for one in http.get("headers") or ()}
+    headers.setdefault("Content-Type", "")  # urllib would call the body a form; Argo says nothing
     body = http.get("body")
     request = urllib.request.Request(  # noqa: S310  # the template's own address
         http["url"],

@@ -56,6 +56,7 @@ def test_no_change_is_lost_or_run_twice_on_a_local_store(
     books = campaign(Ours, place=here, bus=chaos_bus, seed=1, faults=200)
     hold(books, "chaos, local store", record_property)
     assert books.suppressed > 0
+    assert sum("bus: " in fault for fault in books.faults) > 8, "they are injected"
 
 
 def test_no_change_is_lost_or_run_twice_on_s3(

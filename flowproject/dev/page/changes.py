@@ -209,9 +209,8 @@ def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
             yield Step(kind="failed", text=one.in_words, at="", by=_by(one.newest))
     for flow in told.missing:
         seq = told.behind.get(flow)
-        by = Link(text=f"change {seq}", href=change_address(entry.sensor, seq)) if seq else None
-        text = f"{flow}, in its turn behind" if seq else flow
-        yield Step(kind="awaited", text=text, at="", by=by, attempt=told.attempt)
+        text = f"{flow}, in its turn, behind change {seq}" if seq else flow
+        yield Step(kind="awaited", text=text, at="", attempt=told.attempt)
 
 
 def _sending(sending: "Sending", event: str) -> Step:
