@@ -5,7 +5,7 @@ Their changes wait, and no tick looks after them.
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from flowproject.journal import DamagedEntryError, Head, Journal
 from flowproject.sensing.chain import chain
 from flowproject.sensing.scene import Scene
 
-__all__ = ["Orphan", "find_former", "find_orphan", "likely_orphans", "orphans"]
+__all__ = ["Orphan", "find_former", "find_orphan", "likely_orphans", "orphans", "scene_of"]
 
 _UNDELIVERED: Final = ("waiting", "sent", "undelivered")
 _BELOW: Final = ("", "*/", "*/*/")
@@ -121,6 +121,26 @@ def find_former(scene: Scene, name: str) -> Journal | None:
     if sensor not in scene.store.folders(f"flowproject/{project}/{scene.branch}"):
         return None
     return Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
+
+
+def scene_of(scene: Scene, name: str) -> tuple[Scene, str]:
+    """Where a journal that no sensor stands for can be read, and what its sensor is called there.
+
+    The same scene for a sensor that there is, also if the journal of this name was moved to it;
+    and for a name of which there is no journal.
+    """
+    journal = None if name in scene.project.sensors else find_former(scene, name)
+    while journal and (to := journal.moved_to()):
+        journal = to
+    if journal is None:
+        return scene, name
+    if journal.project == scene.project.project_name and journal.sensor in scene.project.sensors:
+        return scene, journal.sensor
+    # Of what the sensor was, the journal has all that is needed to read it.
+    some = next(iter(scene.project.sensors.values()))
+    gone = {journal.sensor: replace(some, name=journal.sensor)}
+    project = replace(scene.project, project_name=journal.project, sensors=gone)
+    return replace(scene, project=project), journal.sensor
 
 
 def find_orphan(scene: Scene, name: str) -> Orphan | None:
