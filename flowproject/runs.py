@@ -5,7 +5,7 @@ These calls block, and the client has state for the whole process: one thread ma
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -16,16 +16,20 @@ from flowproject.sensing import Chain
 __all__ = [
     "RunOutcome",
     "RunState",
-    "artifacts_of",
+    "delivery_of",
+    "ending_of",
     "in_words",
     "is_tick",
+    "kept_of",
     "logs_of",
+    "outcome_of",
     "outcomes_of",
     "state_of",
     "tasks_of",
 ]
 
 RunState = Literal["succeeded", "failed", "unfinished"]
+_KEPT: Final = ("change_events", "change_claim", "ticks")
 _LOGGED_TASKS: Final = 20
 _NEWER_RUNS: Final = 200
 """Among so many it is looked which resumed a run that did not succeed."""
@@ -80,8 +84,18 @@ def outcomes_of(told: Chain, known_here: Callable[[], Mapping[str, str]]) -> lis
     `failed` or `killed`. A run that Metaflow does not know is left out.
     """
     newest = {receipt.flow: receipt.run for receipt in told.receipts}
-    found = (_outcome(run, known_here) for run in dict.fromkeys(newest.values()))
+    found = (outcome_of(run, known_here) for run in dict.fromkeys(newest.values()))
     return [one for one in found if one]
+
+
+def delivery_of(told: Chain, outcomes: Sequence[RunOutcome]) -> dict[str, Json]:
+    """What became of a change as plain JSON, with the runs that took it; as `in_words` tells it."""
+    return {
+        **told.to_json(),
+        "state": _state_in_all(told, outcomes),
+        "in_words": in_words(told, outcomes),
+        "runs": [one.to_json() for one in outcomes],
+    }
 
 
 def in_words(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
@@ -98,26 +112,49 @@ def in_words(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
     )
 
 
-def _outcome(run: str, known_here: Callable[[], Mapping[str, str]]) -> RunOutcome | None:
+def _state_in_all(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
+    """The state of a change in one term: delivered is only what no run has failed for."""
+    if told.state != "delivered":
+        return told.state
+    states = {one.state for one in outcomes}
+    worst = next((state for state in _NOT_DONE if state in states), None)
+    return _NOT_DONE[worst] if worst else told.state
+
+
+_NOT_DONE: Final = {
+    "failed": "run failed",
+    "killed": "run killed",
+    "unfinished": "run unfinished",
+}
+"""The states of runs that have not done their work, the worst first, as states of a change."""
+
+
+def outcome_of(run: str, known_here: Callable[[], Mapping[str, str]]) -> RunOutcome | None:
+    """What became of a run, written `Flow/id`, or of its newest resumption.
+
+    `known_here`: as in `outcomes_of`. None if Metaflow does not know the run.
+    """
     import metaflow
 
     try:
         found = metaflow.Run(run, _namespace_check=False)
-        state = state_of(found)
-        resumed = None if state == "succeeded" else _resumption(found)
-        if resumed:
-            found, state = resumed, state_of(resumed)
-        step, error = ("", "") if state == "succeeded" else _failure(found)
+        resumed = None if state_of(found) == "succeeded" else _resumption(found)
+        if not resumed:
+            return ending_of(found, known_here)
+        ending = ending_of(resumed, known_here)
     except Exception:  # noqa: BLE001  # of whichever service and storage; the journal is what counts
         return None
-    newest = str(found.pathspec)
-    told: str = state
-    if state == "unfinished":
-        told = known_here().get(newest, state)
+    return replace(ending, run=run, resumed_by=ending.run)
+
+
+def ending_of(run: Any, known_here: Callable[[], Mapping[str, str]]) -> RunOutcome:
+    """What became of this very run of Metaflow's, whether or not another has resumed it."""
+    name, state = str(run.pathspec), state_of(run)
+    step, error = ("", "") if state == "succeeded" else _failure(run)
+    told: str = state if state != "unfinished" else known_here().get(name, state)
     return RunOutcome(
-        run=run,
+        run=name,
         state=told,  # type: ignore[arg-type]  # what this machine knows is one of these words
-        resumed_by="" if newest == run else newest,
         step=step,
         error=error,
     )
@@ -172,7 +209,22 @@ def state_of(run: Any) -> RunState:  # Metaflow has no types
     return "failed" if failed else "unfinished"
 
 
-def artifacts_of(run: Any, names: Collection[str]) -> dict[str, Any]:
+def kept_of(run: Any) -> dict[str, Any]:
+    """What a run kept of the changes that it was told of, of its claim, and of its ticks.
+
+    In its first step a run has no artifact yet, and if it was killed there, it never has: what it
+    was told it noted before.
+    """
+    kept = _artifacts_of(run, _KEPT)
+    if "change_events" not in kept and (first := next(tasks_of(run), None)):
+        from flowproject.starting.told import noted
+
+        if this := noted(first):
+            kept["change_events"] = this.changes
+    return kept
+
+
+def _artifacts_of(run: Any, names: Collection[str]) -> dict[str, Any]:
     """What the first task that has it kept of each; every step hands it on to the next."""
     kept: dict[str, Any] = {}
     for step in run:

@@ -1,7 +1,7 @@
 """The chain of a change in lines for a person: what it was, how it was sent, and who took it."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir
 from functools import cache
 from pathlib import Path
@@ -15,24 +15,47 @@ from flowproject.journal import Sending
 from flowproject.runs import RunOutcome, in_words, outcomes_of
 from flowproject.sensing import Chain, likely_causes
 
-__all__ = ["chain_lines", "options_of", "read_outcomes", "ways_on"]
+__all__ = [
+    "chain_lines",
+    "here",
+    "on_branch",
+    "options_of",
+    "read_outcomes",
+    "resume_command",
+    "ways_on",
+]
 
 
 def read_outcomes(root: Path, chains: Sequence[Chain]) -> list[list[RunOutcome]]:
     """What became of the runs that took each of the changes, for the project in this folder."""
-
-    @cache
-    def here() -> Mapping[str, str]:
-        return known_here(loops_folder(root))
-
     # Metaflow looks for local runs in the current folder and above.
+    known = here(root)
     with chdir(root):
-        return [outcomes_of(told, here) for told in chains]
+        return [outcomes_of(told, known) for told in chains]
+
+
+def here(root: Path) -> Callable[[], Mapping[str, str]]:
+    """What this machine knows of unfinished runs of the project in this folder, read once."""
+    return cache(lambda: known_here(loops_folder(root)))
 
 
 def options_of(branch: str, *, production: bool) -> tuple[str, ...]:
     """The branch as command lines take it."""
     return (*(("--branch", branch) if branch else ()), *(("--production",) if production else ()))
+
+
+def on_branch(branch: str) -> tuple[str, ...]:
+    """The same of a branch with its prefix; `user.x` is the branch of whoever works here."""
+    kind, _, name = branch.partition(".")
+    return options_of(name if kind in ("test", "prod") else "", production=kind == "prod")
+
+
+def resume_command(run: str, root: Path, options: Sequence[str]) -> str:
+    """The command that goes on with a run, written `Flow/id`."""
+    flow, _, run_id = run.partition("/")
+    return shlex.join(
+        ["python", file_of(root, flow), *options, "resume", "--origin-run-id", run_id]
+    )
 
 
 def ways_on(
@@ -41,15 +64,15 @@ def ways_on(
     """What goes on with a change whose run did not do its work: what it does, and the command."""
     bad = [one for one in outcomes if one.is_over_and_failed]
     for one in bad:
-        flow, _, run_id = one.newest.partition("/")
-        resume = ["python", file_of(root, flow), *options, "resume", "--origin-run-id", run_id]
-        yield f"to go on with {one.newest}", shlex.join(resume)
-    if bad:
-        change = f"{told.entry.sensor}/{told.entry.seq}"
+        yield f"to go on with {one.newest}", resume_command(one.newest, root, options)
+    change = f"{told.entry.sensor}/{told.entry.seq}"
+    # A flow that waits for several sensors starts when all of them have something for it: what is
+    # replayed of one starts nothing, and the resumption has all that the run had.
+    if any(one.run.partition("/")[0] not in told.of_several for one in bad):
         yield "to begin anew", shlex.join(["flowproject", "replay", *options, change])
-        if told.in_order:
-            skip = shlex.join(["flowproject", "skip", *options, change])
-            yield "to let the next ones pass", skip
+    if bad and told.in_order:
+        skip = shlex.join(["flowproject", "skip", *options, change])
+        yield "to let the next ones pass", skip
 
 
 def chain_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:

@@ -14,7 +14,7 @@ from flowproject.cli.output import AsJson, plain, print_json, print_table, worki
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
 from flowproject.journal import DamagedEntryError, Journal, Survey
-from flowproject.runs import in_words
+from flowproject.runs import delivery_of
 from flowproject.sensing import Chain, Scene, chain, patience_of
 
 __all__ = ["history"]
@@ -88,15 +88,13 @@ def _tell_runs(
             asked[told.entry.sensor] += 1
             taken.append((entry, told))
     outcomes = read_outcomes(scene.root, [told for _, told in taken])
-    notes: list[str] = []
+    notes: dict[tuple[str, str], list[str]] = {}
     for (entry, told), runs in zip(taken, outcomes, strict=True):
-        entry["delivery"] |= {
-            "runs": [one.to_json() for one in runs],
-            "in_words": in_words(told, runs),
-        }
-        for what, command in ways_on(told, runs, scene.root, options):
-            notes.append(f"{told.entry.sensor}/{told.entry.seq}, {what}: {command}")
-    return notes
+        entry["delivery"] = delivery_of(told, runs)
+        for way in ways_on(told, runs, scene.root, options):
+            notes.setdefault(way, []).append(f"{told.entry.sensor}/{told.entry.seq}")
+    # One run may have taken several changes: what goes on with it does so with all of them.
+    return [f"{', '.join(of)}, {what}: {command}" for (what, command), of in notes.items()]
 
 
 _Told = tuple[dict[str, Any], Chain | None]
@@ -124,7 +122,7 @@ def _entry(
     document = {
         **entry.to_json(),
         "published": told.mark is not None if entry.is_published else None,
-        "delivery": {**told.to_json(), "runs": []},
+        "delivery": delivery_of(told, ()),
     }
     return document, told
 

@@ -1,12 +1,15 @@
 """`flowproject replay`: send a change anew, so that each flow that listens may run for it again."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from flowproject import sensing
+from flowproject.cli.chains import options_of, read_outcomes, resume_command
 from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, bus_here, open_scene
+from flowproject.runs import RunOutcome, in_words
 
 __all__ = ["replay"]
 
@@ -45,11 +48,24 @@ def replay(
             }
         )
         return 0
-    print_lines(_story(found.chain, sent))
+    [runs] = read_outcomes(scene.root, [found.chain])
+    resumes = {
+        one.newest: resume_command(
+            one.newest, scene.root, options_of(branch, production=production)
+        )
+        for one in runs
+        if one.is_over_and_failed
+    }
+    print_lines(_story(found.chain, sent, runs, resumes))
     return 0
 
 
-def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
+def _story(
+    told: sensing.Chain,
+    sent: sensing.Replay,
+    runs: Sequence[RunOutcome],
+    resumes: Mapping[str, str],
+) -> list[str]:
     entry, mark = told.entry, sent.mark
     lines = []
     if mark.first != mark.seq:
@@ -58,7 +74,13 @@ def _story(told: sensing.Chain, sent: sensing.Replay) -> list[str]:
             "event, and so they are replayed."
         )
     if told.state == "delivered":
-        lines.append("It had been delivered: the flows that ran for it run again.")
+        lines.append(f"It had been {in_words(told, runs)}: the flows that took it run again.")
+    for run, command in resumes.items():
+        if run.partition("/")[0] in told.of_several:
+            lines.append(
+                f"{run} took changes of other sensors too, and its flow starts when all of them "
+                f"have something for it. To go on with all that it took: {command}"
+            )
     awaits = ", ".join(sent.awaited)
     return [
         *lines,

@@ -5,28 +5,40 @@ And of a change: what became of it.
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from flowproject.changes.canonical import dumps
-from flowproject.cli.chains import chain_lines, options_of, read_outcomes, ways_on
+from flowproject.cli.chains import (
+    chain_lines,
+    here,
+    on_branch,
+    options_of,
+    read_outcomes,
+    resume_command,
+    ways_on,
+)
 from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, find_root, open_scene
 from flowproject.config import Project, Sensor, load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
-from flowproject.runs import artifacts_of, in_words, state_of
+from flowproject.runs import RunOutcome, delivery_of, ending_of, kept_of, outcome_of
 from flowproject.sensing import Chain, chain, find_change, patience_of
 
 __all__ = ["why"]
 
-_KEPT: Final = ("change_events", "change_claim", "ticks")
 _DIGITS: Final = re.compile(r"[0-9a-f]+")
 _STATES: Final = {
     "succeeded": "succeeded",
     "failed": "failed",
+    "running": "is running",
+    "killed": "was killed",
     "unfinished": "is running, or was killed",
 }
 
@@ -54,11 +66,11 @@ def why(
         return 0
     # Metaflow looks for local runs in the current folder and above.
     with working(f"Reading {run}"), chdir(root):
-        told, chains = _told(run, load(root))
+        told = _told(run, load(root), root)
     if as_json:
-        print_json(told)
+        print_json(_document(told))
     else:
-        print_lines(_story(told, chains))
+        print_lines(_story(told, root))
     return 0
 
 
@@ -80,12 +92,7 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
         [runs] = read_outcomes(scene.root, [told])
     entry = told.entry
     if as_json:
-        delivery = {
-            **told.to_json(),
-            "runs": [one.to_json() for one in runs],
-            "in_words": in_words(told, runs),
-        }
-        print_json({**entry.to_json(), "delivery": delivery})
+        print_json({**entry.to_json(), "delivery": delivery_of(told, runs)})
         return
     what = "Change" if entry.is_published else f"Entry ({entry.outcome})"
     options = options_of(branch, production=production)
@@ -104,29 +111,65 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
 # -------------------------------------------------------------------------------------------- a run
 
 
-def _told(run: str, project: Project) -> tuple[dict[str, Any], list[Chain | None]]:
-    """What the run kept: the changes it was told of, which it took, and its ticks if it has any."""
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A run: how it ended, itself and with its resumptions, and what it kept.
+
+    `chains` has the chain of each change that it was told of, with the runs that took it; None of
+    one that no journal keeps any more.
+    """
+
+    ending: RunOutcome
+    outcome: RunOutcome
+    kept: dict[str, Any]
+    chains: tuple[tuple[Chain, Sequence[RunOutcome]] | None, ...]
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """The changes that the run was told of, as their events told them."""
+        return list(self.kept.get("change_events", ()))
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        """What the run found when it took them."""
+        return self.kept.get("change_claim") or {}
+
+
+def _told(run: str, project: Project, root: Path) -> _Known:
     found = _find(run)
-    kept = artifacts_of(found, _KEPT)
-    changes = kept.get("change_events", [])
-    chains = [_chain(change, project) for change in changes]
-    claim = kept.get("change_claim") or {}
+    known_here = here(root)
+    ending = ending_of(found, known_here)
+    kept = kept_of(found)
+    chains = [_chain(change, project) for change in kept.get("change_events", ())]
+    outcomes = iter(read_outcomes(root, [told for told in chains if told]))
+    return _Known(
+        ending=ending,
+        outcome=outcome_of(run, known_here) or ending,
+        kept=kept,
+        chains=tuple((told, next(outcomes)) if told else None for told in chains),
+    )
+
+
+def _document(known: _Known) -> dict[str, Any]:
     return {
         "v": 1,
-        "run": run,
-        "state": state_of(found),
-        "nothing_because": claim.get("nothing_because", []),
-        "taken_by_others": claim.get("taken", []),
+        "run": known.ending.run,
+        "state": known.ending.state,
+        "outcome": known.outcome.to_json(),
+        "nothing_because": known.claim.get("nothing_because", []),
+        "taken_by_others": known.claim.get("taken", []),
         "changes": [
             {
                 **change,
-                "recorded": {"at": told.entry.recorded_at, "run": told.entry.run} if told else None,
-                "delivery": told.to_json() if told else None,
+                "recorded": {"at": told[0].entry.recorded_at, "run": told[0].entry.run}
+                if told
+                else None,
+                "delivery": delivery_of(*told) if told else None,
             }
-            for change, told in zip(changes, chains, strict=True)
+            for change, told in zip(known.changes, known.chains, strict=True)
         ],
-        "ticks": kept.get("ticks"),
-    }, chains
+        "ticks": known.kept.get("ticks"),
+    }
 
 
 def _find(run: str) -> Any:  # Metaflow has no types
@@ -173,21 +216,57 @@ def _sensor(name: str, project: Project) -> Sensor:
     return project.sensors.get(name) or next(iter(project.sensors.values()))
 
 
-def _story(told: dict[str, Any], chains: list[Chain | None]) -> list[str]:
-    lines = [f"{told['run']} {_STATES[told['state']]}."]
-    lines += [f"It did nothing, because {reason}" for reason in told["nothing_because"]]
-    lines += [_seen(tick) for tick in told["ticks"] or []]
-    if not told["changes"]:
-        return [*lines, "No change started it: it was started by hand, by a schedule or otherwise."]
-    for change, known in zip(told["changes"], chains, strict=True):
+def _story(known: _Known, root: Path) -> list[str]:
+    lines = [_state(known.ending)]
+    if known.outcome.resumed_by:
+        lines.append(f"It was resumed: {_state(known.outcome, known.outcome.resumed_by)}")
+    lines += [
+        f"It did nothing, because {reason}" for reason in known.claim.get("nothing_because", ())
+    ]
+    lines += [_seen(tick) for tick in known.kept.get("ticks") or []]
+    if not known.changes:
+        return [*lines, _without_change(known)]
+    for change, told in zip(known.changes, known.chains, strict=True):
         attempt = change.get("attempt", 1)
         again = f", attempt {attempt}" if attempt > 1 else ""
         lines.append(
             f"It was started by change {change['seq']} of sensor {change['sensor']!r}{again}:"
         )
-        lines += chain_lines(known) if known else _as_told(change)
+        lines += chain_lines(*told) if told else _as_told(change)
         lines.append(f"  {'journal':<10}{change['entry']}")
-    return lines
+    return [*lines, *(f"{doing}: {command}" for doing, command in _ways_on(known, root))]
+
+
+def _state(ending: RunOutcome, run: str = "") -> str:
+    """How a run ended, or where it is; `run` if it is not the run that is asked for."""
+    step = f" in step {ending.step!r}" if ending.step and ending.is_over_and_failed else ""
+    error = f": {ending.error}" if ending.error else "."
+    return f"{run or ending.run} {_STATES[ending.state]}{step}{error}"
+
+
+def _without_change(known: _Known) -> str:
+    if "change_events" in known.kept or known.ending.state == "succeeded":
+        return "No change started it: it was started by hand, by a schedule or otherwise."
+    # A run notes its changes before its first step does anything.
+    return (
+        "It has noted no change: it was started by hand, by a schedule or otherwise, or its first "
+        "step has not begun."
+    )
+
+
+def _ways_on(known: _Known, root: Path) -> list[tuple[str, str]]:
+    """What goes on with the changes of a run that did not do its work, each command once."""
+    options = on_branch(str(known.changes[0]["branch"]))
+    ways = [
+        (command, doing)
+        for told in known.chains
+        if told
+        for doing, command in ways_on(*told, root, options)
+    ]
+    if not any(known.chains) and known.outcome.is_over_and_failed:
+        newest = known.outcome.newest
+        ways.append((resume_command(newest, root, options), f"to go on with {newest}"))
+    return [(doing[0].upper() + doing[1:], command) for command, doing in dict(ways).items()]
 
 
 def _seen(tick: dict[str, Any]) -> str:

@@ -6,14 +6,14 @@ These calls block: the loop makes them in one thread of their own.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from flowproject.flowfiles import FlowFile
 from flowproject.runs import (
     RunOutcome,
     RunState,
-    artifacts_of,
     is_tick,
+    kept_of,
     logs_of,
     outcomes_of,
     state_of,
@@ -32,8 +32,6 @@ __all__ = [
     "read_state",
     "read_ticks",
 ]
-
-_KEPT: Final = ("change_events", "change_claim", "ticks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
     except MetaflowNotFound:
         return None
     # Another's flow may call something else of its own by these names.
-    kept = artifacts_of(run, _KEPT) if flow.inherits_ours else {}
+    kept = kept_of(run) if flow.inherits_ours else {}
     ticks = kept.get("ticks")
     return PastRun(
         state=state_of(run),

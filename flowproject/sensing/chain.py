@@ -35,7 +35,8 @@ class Chain:
     `gone` flows that it was sent to, that did not take it and do not listen any more. `in_order`
     are the flows that take changes in order and whose turn to take this one is not over: those that
     wait for theirs are in `behind`, with the change before it whose turn it is. `holds` are the
-    changes that wait until the turn of this one is over.
+    changes that wait until the turn of this one is over. `of_several` are the flows that took it
+    and wait for other sensors too: a run of theirs took changes of those as well.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
@@ -51,6 +52,7 @@ class Chain:
     in_order: tuple[str, ...] = ()
     behind: Mapping[str, int] = field(default_factory=dict)
     holds: tuple[int, ...] = ()
+    of_several: tuple[str, ...] = ()
     due: str = ""
     late_since: str = ""
 
@@ -109,6 +111,7 @@ class Chain:
             "in_order": [*self.in_order],
             "behind": {**self.behind},
             "holds": [*self.holds],
+            "of_several": [*self.of_several],
             "due": self.due,
             "late_since": self.late_since,
         }
@@ -170,6 +173,7 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         in_order=in_order,
         behind=behind,
         holds=_held_by(mark, lines),
+        of_several=tuple(sorted(receivers & survey.waits.keys())),
         due=due,
         late_since=current[0].at if is_late else "",
     )

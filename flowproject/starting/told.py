@@ -15,7 +15,7 @@ from metaflow import current
 from flowproject.changes.encoding import decode
 from flowproject.errors import FlowError
 
-__all__ = ["Told", "events", "note", "told", "told_changes", "told_to"]
+__all__ = ["Told", "events", "note", "noted", "told", "told_changes", "told_to"]
 
 _CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
@@ -82,13 +82,21 @@ def note(this: Told) -> None:
 def told_to(run: str, first_step: str) -> Told:
     """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
     for task in _tasks(f"{run}/{first_step}"):
-        if text := task.metadata_dict.get(_NOTE):
-            noted = json.loads(text)
-            return Told(changes=noted["changes"], run=noted["run"])
+        if known := noted(task):
+            return known
         if "change_events" in task:
             claim = task["change_claim"].data if "change_claim" in task else {"run": run}
             return Told(changes=task["change_events"].data, run=claim["run"])
     return Told(changes=[], run=run)
+
+
+def noted(task: Any) -> Told | None:
+    """What the run of a first step's task noted that it was told; None if it noted nothing."""
+    text = task.metadata_dict.get(_NOTE)
+    if not text:
+        return None
+    known = json.loads(text)
+    return Told(changes=known["changes"], run=known["run"])
 
 
 def _parsed(text: str) -> Any:

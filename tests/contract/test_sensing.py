@@ -411,6 +411,38 @@ def test_a_file_that_is_written_without_an_end_is_told_of_too(
     assert scene.journal("files").head().held == {}
 
 
+def test_what_waits_is_sent_for_all_sensors_side_by_side(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    names = [f"files{number}" for number in range(4)]
+    scene = replace(scene, project=project(*map(files, names)))
+    sensing.observe(scene)
+    write(folder, "b.csv", "2")
+    seen = sensing.observe(scene)
+    together = threading.Barrier(len(names))
+
+    def answer(_: dict[str, Any]) -> int:
+        together.wait(timeout=30)  # one after the other they would wait for ever
+        return 200
+
+    bus.answer = answer
+    assert [one.pending for one in sensing.publish(scene, seen)] == [0] * len(names)
+    assert {payload["change"]["sensor"] for payload in bus.payloads} == {*names}
+
+
+def test_one_sensor_that_can_not_deliver_holds_up_no_other(
+    scene: Scene, bus: Bus, folder: Path
+) -> None:
+    scene = replace(scene, project=project(files("good"), files("bad")))
+    sensing.observe(scene)
+    write(folder, "b.csv", "2")
+    seen = sensing.observe(scene)
+    bus.answer = lambda event: 400 if "bad" in event["name"] else 200
+    good, bad = sensing.publish(scene, seen)
+    assert (good.pending, good.undelivered, bad.pending) == (0, "", 1)
+    assert "400" in bad.undelivered
+
+
 def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
     scene: Scene, bus: Bus, folder: Path
 ) -> None:

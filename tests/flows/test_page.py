@@ -468,7 +468,8 @@ def test_a_run_that_took_a_change_and_failed_is_shown_so_until_it_is_resumed(
     assert [one["name"] for one in change["actions"]] == ["resume-run", "replay"]
     run = page.view(f"/runs/{name}")
     assert [one["label"] for one in run["actions"]] == ["Resume", "Replay days/5"]
-    assert delivery(root, 5)["in_words"] == words
+    found = delivery(root, 5)
+    assert (found["in_words"], found["state"]) == (words, "run failed")
     resume = f"python takerflow.py resume --origin-run-id {failed.run_id}"
     said = command(root, "history", "days").stderr
     assert f"days/5, to go on with {name}: {resume}" in said

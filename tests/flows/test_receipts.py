@@ -15,6 +15,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.journal import Receipt
+from tests.journals import mark
 
 CONFIG = """
 project_name = "demo"
@@ -224,17 +225,40 @@ def test_the_first_run_works_also_when_it_is_tried_again_and_the_second_does_not
 def test_a_run_that_was_killed_is_the_same_run_when_it_is_resumed_and_resumed_again(
     place: Any,
 ) -> None:
-    """And a replayed change is run again, by one run."""
+    """And a replayed change is run again, by one run; `why` says how each of them fared."""
+    journal = place.scene().journal("days")
+    mark(journal, journal.get(2))
+
+    def why(run: Any) -> list[str]:
+        told: list[str] = place.command("why", f"WorkFlow/{run.run_id}").lines
+        return told
+
     killed = place.run("workflow.py", **place.event("days", 2, attempt=2), DO="die")
     assert killed.code == -signal.SIGKILL
     assert [receipt.run for receipt in receipts(place, 2)] == [f"WorkFlow/{killed.run_id}"]
+    told = why(killed)
+    assert "It was started by change 2 of sensor 'days', attempt 2:" in told, "it has no artifact"
+    assert any("run has not finished" in line for line in told if line.startswith("state"))
     failed = place.python(
         "workflow.py", "resume", "--origin-run-id", killed.run_id, DO="fail at the end"
     )
     assert failed.code == 1
     assert worked(failed) == ["start, attempt 0", "end for change 2"]
+    words = "failed in step 'end': ValueError: told to"
+    assert f"WorkFlow/{failed.run_id} {words}" in why(failed)
+    told = why(killed)
+    assert f"It was resumed: WorkFlow/{failed.run_id} {words}" in told
+    assert any(f"run {words}" in line for line in told if line.startswith("state"))
+    resume = f"python workflow.py resume --origin-run-id {failed.run_id}"
+    assert told[-2:] == [
+        f"To go on with WorkFlow/{failed.run_id}: {resume}",
+        "To begin anew: flowproject replay days/2",
+    ]
     resumed = place.python("workflow.py", "resume", "--origin-run-id", failed.run_id)
     assert (resumed.code, worked(resumed)) == (0, ["end for change 2"])
+    told = why(failed)
+    assert f"It was resumed: WorkFlow/{resumed.run_id} succeeded." in told
+    assert not any("flowproject replay" in line for line in told)
     anew = place.python("workflow.py", "resume", "start", "--origin-run-id", resumed.run_id)
     assert (anew.code, worked(anew)) == (0, ["start, attempt 0", "end for change 2"])
     assert [receipt.run for receipt in receipts(place, 2)] == [f"WorkFlow/{killed.run_id}"]

@@ -96,8 +96,10 @@ def run_view(
     )
 
 
-def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame]) -> RunView:
-    """A run of which only Metaflow knows."""
+def past_view(
+    flow: str, run_id: str, past: PastRun, cause: str, cards: Sequence[CardFrame]
+) -> RunView:
+    """A run that this loop did not start; `cause` as another loop noted it, empty if none did."""
     seconds = (past.ended - past.started).total_seconds() if past.ended else None
     name = f"{flow}/{run_id}"
     row = RunRow(
@@ -106,7 +108,7 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
         state=past.state,
         started_at=past.started.isoformat(),
         seconds=seconds,
-        cause="; ".join(past.nothing_because),
+        cause=cause or ("an event" if past.changes else ""),
         changes=tuple(
             Link(
                 text=f"{change['sensor']}/{change['seq']}",
@@ -118,7 +120,10 @@ def past_view(flow: str, run_id: str, past: PastRun, cards: Sequence[CardFrame])
     return RunView(
         row=row,
         flow=flow,
-        facts=_facts(past.started, seconds, None),
+        facts=(
+            *_facts(past.started, seconds, None),
+            *(Fact(name="did nothing", text=reason) for reason in past.nothing_because),
+        ),
         ticks=tuple(tick_row(_told(flow, run_id, tick)) for tick in past.ticks),
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],

@@ -18,7 +18,7 @@ from flowproject.dev.page.parts import Link
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.page.words import address, run_address
-from flowproject.dev.records import known_here, work_folder
+from flowproject.dev.records import known_here, runs_recorded, work_folder
 from flowproject.dev.runs import card_html, read_cards, read_outcomes, read_past
 from flowproject.errors import UsageError
 from flowproject.flowfiles import FlowFile
@@ -109,7 +109,8 @@ class Views:
         past = await self._read(read_past, known, run_id) if known else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
-        return past_view(flow, run_id, past, cards)
+        cause = await asyncio.to_thread(self._cause, flow, run_id)
+        return past_view(flow, run_id, past, cause, cards)
 
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
         """A card as a page of its own; None if there is no such card."""
@@ -166,6 +167,12 @@ class Views:
                 while len(self._good) > _KEPT_GOOD:
                     del self._good[next(iter(self._good))]
         return {told.entry.id: one for told, one in zip(asked, found, strict=True)}
+
+    def _cause(self, flow: str, run_id: str) -> str:
+        """What started a run of an earlier loop, as that noted it; empty if none did."""
+        recorded = runs_recorded(work_folder(self.known.flows[0].local_root))
+        found = (run.cause for run in recorded if run.flow == flow and run.run_id == run_id)
+        return next(found, "")
 
     def _known_here(self) -> Mapping[str, str]:
         return known_here(work_folder(self.known.flows[0].local_root))

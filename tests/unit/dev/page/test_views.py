@@ -13,6 +13,8 @@ from flowproject.dev.happenings import Acted
 from flowproject.dev.page import views as viewing
 from flowproject.dev.page.knowledge import Knowledge
 from flowproject.dev.page.views import Views
+from flowproject.dev.records import RunRecord, work_folder
+from flowproject.dev.runs import PastRun
 from tests.journals import CountingStore
 from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
 
@@ -87,3 +89,41 @@ def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
     assert page.next_look("days") == NOW
     page.paused["days"] = page.now()
     assert page.next_look("days") is None
+
+
+def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(tmp_path: Path):
+    page = known(tmp_path, "days")
+    log = work_folder(page.flows[0].local_root) / "logs" / "1.log"
+    log.parent.mkdir(parents=True)
+    record = RunRecord(
+        flow="TakerFlow",
+        cause="days_changed",
+        events=("ab",),
+        sensors=None,
+        log=log,
+        started=NOW.isoformat(),
+        loop="x",
+        project=str(tmp_path),
+        options=(),
+        ended="failed",
+    )
+    record.write()
+    record.id_file.write_text("7")
+    past = PastRun(
+        state="failed",
+        started=NOW,
+        ended=None,
+        changes=[{"sensor": "days", "seq": 2}],
+        nothing_because=["another has it"],
+        ticks=[],
+        log="",
+    )
+    views = Views(page, ThreadPoolExecutor(max_workers=1))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(viewing, "read_past", lambda *_: past)
+        patched.setattr(page.__class__, "flow", lambda *_: LOOKER)
+        view = asyncio.run(views.run("TakerFlow", "7", with_cards=False, with_log=False))
+        other = asyncio.run(views.run("TakerFlow", "8", with_cards=False, with_log=False))
+    assert view.row.cause == "days_changed"
+    assert other.row.cause == "an event"
+    assert ("did nothing", "another has it") in [(one.name, one.text) for one in view.facts]
