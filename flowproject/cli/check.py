@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -128,22 +129,29 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
     In a datastore elsewhere only if it may be asked.
 
-    And if it `proves`, whether the datastore is one that a journal can be kept in.
+    And if it `proves`, whether the datastore is one that a journal can be kept in, and the end of
+    each sensor's can be read, as a tick does first.
     """
 
     def prove() -> str:
         prove_atomic(scene.store, f"flowproject/{scene.project.project_name}/{scene.branch}")
         return "the datastore creates an object once, as it must"
 
+    def read(name: str) -> str:
+        return f"number {scene.journal(name).head().seq}"
+
     try:
         scene = open_scene()
         asks = "://" not in scene.datastore or reaches_out
         found = orphans(scene) if asks else []
         queued = waiting_in_order(scene) if asks else []
+        sensors = list(scene.project.sensors) if proves else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
+    ends = [_tried(f"journal {name}", partial(read, name)) for name in sensors]
     return [
         *([_tried("journals", prove)] if proves else []),
+        *(one for one in ends if one.state == "error"),
         *(
             Finding(subject=f"journal {one.name}", state="note", message=one.in_words)
             for one in found
