@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -128,12 +129,16 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
     In a datastore elsewhere only if it may be asked.
 
-    And if it `proves`, whether the datastore is one that a journal can be kept in.
+    And if it `proves`, whether the datastore is one that a journal can be kept in, and the end of
+    each sensor's can be read, as a tick does first.
     """
 
     def prove() -> str:
         prove_atomic(scene.store, f"flowproject/{scene.project.project_name}/{scene.branch}")
         return "the datastore creates an object once, as it must"
+
+    def read(name: str) -> str:
+        return f"number {scene.journal(name).head().seq}"
 
     try:
         scene = open_scene()
@@ -141,10 +146,13 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
         found = [(one.name, one.in_words) for one in orphans(scene)] if asks else []
         found += [(one.name, one.in_doubt) for one in likely_orphans(scene)]
         queued = waiting_in_order(scene) if asks else []
+        sensors = list(scene.project.sensors) if proves else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
+    ends = [_tried(f"journal {name}", partial(read, name)) for name in sensors]
     return [
         *([_tried("journals", prove)] if proves else []),
+        *(one for one in ends if one.state == "error"),
         *(Finding(subject=f"journal {name}", state="note", message=words) for name, words in found),
         *(Finding(subject="in order", state="note", message=words) for words in queued),
     ]

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from flowproject.changes.canonical import dumps
+from flowproject.changes.entry import Entry
 from flowproject.cli.chains import options_of, read_outcomes, ways_on
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
-from flowproject.journal import DamagedEntryError, Journal, Survey
+from flowproject.journal import Journal, NewerObjectError, Survey, UnreadableError
 from flowproject.runs import delivery_of
 from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_of, scene_of
 
@@ -70,7 +71,12 @@ def history(
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
         spare=1,
     )
-    for note in notes:
+    unreadable = [
+        f"{entry['sensor']}/{entry['seq']}: {entry['delivery']['reason']}"
+        for entry in found
+        if entry["delivery"] and "reason" in entry["delivery"]
+    ]
+    for note in [*unreadable, *notes]:
         print(plain(note), file=sys.stderr)
     for one in left:
         if sensor in ("", one.name):
@@ -112,7 +118,7 @@ _Told = tuple[dict[str, Any], Chain | None]
 
 
 def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
-    """The newest entries as JSON, and what became of each; a damaged one with its reason."""
+    """The newest entries as JSON, and what became of each; why not, if one can't be read."""
     journal = scene.journal(sensor.name)
     survey = journal.survey()
     read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
@@ -123,11 +129,12 @@ def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
 def _entry(
     scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
 ) -> _Told | None:
+    entry: Entry | None = None
     try:
         entry = journal.get(seq)
         told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
-    except DamagedEntryError as damage:
-        return _damaged(journal, seq, str(damage)), None
+    except UnreadableError as error:
+        return _unreadable(journal, seq, entry, error), None
     if entry is None or told is None:
         return None
     document = {
@@ -138,13 +145,21 @@ def _entry(
     return document, told
 
 
-def _damaged(journal: Journal, seq: int, reason: str) -> dict[str, Any]:
+def _unreadable(
+    journal: Journal, seq: int, entry: Entry | None, error: UnreadableError
+) -> dict[str, Any]:
+    """A change of which the entry, or what is noted of its delivery, can't be read."""
+    kind = "newer format" if isinstance(error, NewerObjectError) else "damaged"
+    if entry:
+        words = f"not known: a note of it is {'of a ' if kind != 'damaged' else ''}{kind}"
+        delivery = {"state": kind, "in_words": words, "reason": str(error), "receipts": []}
+        return {**entry.to_json(), "published": None, "delivery": {**delivery, "runs": []}}
     return {
         "v": 1,
         "sensor": journal.sensor,
         "seq": seq,
-        "outcome": "damaged",
-        "reason": reason,
+        "outcome": kind,
+        "reason": str(error),
         "published": None,
         "delivery": None,
     }

@@ -8,7 +8,9 @@ from flowproject.journal.failures import (
     ClosedJournalError,
     DamagedEntryError,
     DamagedTableError,
+    NewerObjectError,
     Superseded,
+    UnreadableError,
 )
 from flowproject.journal.heads import Head
 from flowproject.journal.journal import Journal
@@ -34,6 +36,7 @@ __all__ = [
     "Listeners",
     "Mark",
     "Moved",
+    "NewerObjectError",
     "Receipt",
     "Sending",
     "Sendings",
@@ -41,6 +44,7 @@ __all__ = [
     "Superseded",
     "Survey",
     "Tellings",
+    "UnreadableError",
     "datastore_root",
     "entry_numbers",
     "move",

@@ -2,14 +2,36 @@
 
 from flowproject.errors import JournalError
 
-__all__ = ["ClosedJournalError", "DamagedEntryError", "DamagedTableError", "Superseded"]
+__all__ = [
+    "ClosedJournalError",
+    "DamagedEntryError",
+    "DamagedTableError",
+    "NewerObjectError",
+    "Superseded",
+    "UnreadableError",
+]
 
 
 class Superseded(Exception):  # noqa: N818  # an outcome of a tick, not an error
     """Another tick recorded under this sequence number first."""
 
 
-class DamagedEntryError(JournalError):
+class UnreadableError(JournalError):
+    """One object of the journal can't be read; the rest can."""
+
+
+class NewerObjectError(UnreadableError):
+    """A later flowproject wrote it: it is whole, and nobody may write it anew."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(
+            f"{key!r} of the journal can't be read: {reason}",
+            allowed="It is not damaged, so leave it where it is",
+            fix="Use the version of flowproject that wrote it, or a newer one",
+        )
+
+
+class DamagedEntryError(UnreadableError):
     """An entry can't be read."""
 
     def __init__(self, key: str, seq: int, reason: str) -> None:

@@ -11,7 +11,12 @@ from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Items, Memo
 from flowproject.errors import JournalError
 from flowproject.journal.documents import opened, sealed
-from flowproject.journal.failures import ClosedJournalError, DamagedEntryError, Superseded
+from flowproject.journal.failures import (
+    ClosedJournalError,
+    DamagedEntryError,
+    NewerObjectError,
+    Superseded,
+)
 from flowproject.journal.heads import Head, HeadMemo
 from flowproject.journal.layout import Layout, entry_numbers
 from flowproject.journal.memos import Memos
@@ -365,10 +370,7 @@ class Journal:
         try:
             return Entry.from_json(json.loads(content))
         except UnknownFormatError as error:
-            raise JournalError(
-                f"The journal entry {self.entry_key(seq)!r} can't be read: {error}",
-                fix="Use the version of flowproject that wrote it, or a newer one",
-            ) from error
+            raise NewerObjectError(self.entry_key(seq), str(error)) from error
         except (ValueError, TypeError, AttributeError) as error:
             raise DamagedEntryError(self.entry_key(seq), seq, str(error)) from error
 

@@ -16,6 +16,7 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
 from flowproject.journal.documents import NewerFormatError, opened, sealed
+from flowproject.journal.failures import NewerObjectError, UnreadableError
 from flowproject.journal.layout import Layout, leading_numbers
 from flowproject.journal.store import Store
 
@@ -169,10 +170,6 @@ class Listeners:
     deployed: Mapping[str, dt.datetime] = field(default_factory=dict)
 
 
-class _NewerDocumentError(JournalError):
-    """A later flowproject wrote it: nobody may write it anew."""
-
-
 class Outbox:
     """The outbox of one sensor's journal. Nothing in it is overwritten, but for the listeners."""
 
@@ -321,7 +318,7 @@ class Outbox:
         """
         try:
             before = self.listeners()
-        except _NewerDocumentError:
+        except NewerObjectError:
             raise  # to write it anew would take from a newer version what it knows
         except JournalError:
             before = Listeners()  # What is damaged is written anew.
@@ -378,13 +375,9 @@ class Outbox:
         try:
             return opened(content)
         except NewerFormatError as error:
-            raise _NewerDocumentError(
-                f"{key!r} of the journal can't be read: {error}",
-                allowed="It is not damaged, so leave it where it is",
-                fix="Use the version of flowproject that wrote it, or a newer one",
-            ) from error
+            raise NewerObjectError(key, str(error)) from error
         except ValueError as error:
-            raise JournalError(
+            raise UnreadableError(
                 f"{key!r} of the journal is damaged: {error}",
                 fix="Remove it: what it says is then worked out anew, and an event may be sent "
                 "once more; the next deploy or `flowproject dev` records who listens",

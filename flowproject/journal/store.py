@@ -1,6 +1,7 @@
 """The one home of obstore: objects by key, on any datastore that Metaflow uses."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
@@ -8,6 +9,7 @@ from uuid import uuid4
 
 from flowproject.errors import JournalError
 from flowproject.journal.causes import explained
+from flowproject.journal.failures import UnreadableError
 from flowproject.journal.reader import open_reader
 
 if TYPE_CHECKING:
@@ -89,14 +91,8 @@ class ObjectStore:
             lambda backend: obstore.put(backend, key, content, mode="create"),
             no=AlreadyExistsError,
         )
-        if answer is None and "://" not in self._root and Path(self._root, key).is_dir():
-            # Nobody ever reads this, and everybody who writes would take it for another's.
-            raise JournalError(
-                f"The journal could not write {key!r}: a folder is in its place",
-                where=f"Datastore {self._root}",
-                allowed="Nothing was lost or advanced",
-                fix=f"Put back the file that was there, or move the folder away: {key}",
-            )
+        if answer is None:
+            self._refuse_folder("write", key)
         return answer is not None
 
     def put(self, key: str, content: bytes) -> None:
@@ -124,7 +120,10 @@ class ObjectStore:
             _check(answer.meta)
             return bytes(answer.bytes())
 
-        return self._ask("read", key, read, no=FileNotFoundError)
+        answer = self._ask("read", key, read, no=FileNotFoundError)
+        if answer is None:
+            self._refuse_folder("read", key)
+        return answer
 
     def open(self, key: str) -> BinaryIO | None:
         """A seekable reader of the object, or None if there is none."""
@@ -149,7 +148,8 @@ class ObjectStore:
 
         def listed(backend: Any) -> list[str]:
             batches = obstore.list(backend, prefix, offset=after or None)
-            return sorted(meta["path"] for batch in batches for meta in batch)
+            found = {meta["path"] for batch in batches for meta in batch}
+            return sorted(found | {key for key in self._odd_folders(prefix) if key > after})
 
         return self._ask("list", prefix, listed) or []
 
@@ -185,7 +185,32 @@ class ObjectStore:
         def look(backend: Any) -> int:
             return _check(obstore.head(backend, key))["size"]
 
-        return self._ask("look for", key, look, no=FileNotFoundError)
+        answer = self._ask("look for", key, look, no=FileNotFoundError)
+        if answer is None:
+            self._refuse_folder("look for", key)
+        return answer
+
+    def _refuse_folder(self, verb: str, key: str) -> None:
+        """Nothing, if there is no folder of this name on the disk.
+
+        Who reads would take it for nothing at all, and who writes for what another has written.
+        """
+        if "://" not in self._root and Path(self._root, key).is_dir():
+            raise UnreadableError(
+                f"The journal could not {verb} {key!r}: a folder is in its place",
+                where=f"Datastore {self._root}",
+                allowed="Nothing was lost or advanced",
+                fix=f"Put back the file that was there, or move the folder away: {key}",
+            )
+
+    def _odd_folders(self, prefix: str) -> Iterator[str]:
+        """The folders on the disk that have the name of an object, which no listing tells."""
+        if "://" in self._root:
+            return
+        for place, folders, _ in os.walk(Path(self._root, prefix)):
+            for name in folders:
+                if name.endswith(".json"):
+                    yield Path(place, name).relative_to(self._root).as_posix()
 
     def _ask(
         self,

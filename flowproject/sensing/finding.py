@@ -8,7 +8,7 @@ from typing import Final
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import UsageError
-from flowproject.journal import DamagedEntryError, Journal, Survey
+from flowproject.journal import Journal, Survey, UnreadableError
 from flowproject.sensing.chain import Chain, chain, patience_of
 from flowproject.sensing.orphans import orphans, scene_of
 from flowproject.sensing.scene import Scene
@@ -118,7 +118,7 @@ def _entries(journal: Journal, survey: Survey, start: str) -> Iterator[Entry]:
             continue
         try:
             entry = journal.get(seq)
-        except DamagedEntryError:
+        except UnreadableError:
             continue  # nobody can tell its id, and `history` shows that it is there
         if entry:
             yield entry

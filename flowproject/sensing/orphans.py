@@ -13,7 +13,7 @@ from typing import Final
 from flowproject.changes.delivery import Patience, in_ranges
 from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
-from flowproject.journal import DamagedEntryError, Head, Journal
+from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError
 from flowproject.sensing.chain import chain
 from flowproject.sensing.scene import Scene
 
@@ -187,7 +187,7 @@ def _orphan(scene: Scene, journal: Journal) -> Orphan | None:
 def _end(journal: Journal) -> Head:
     try:
         return journal.head()
-    except DamagedEntryError:
+    except UnreadableError:
         # No tick will note it, and what waits before it is no less undelivered.
         return journal.remembered() or Head()
 
@@ -205,6 +205,8 @@ def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
             return chain(survey, entry, patience, scene.clock()).state if entry else ""
         except DamagedEntryError:
             return ""
+        except UnreadableError:
+            return "undelivered"  # as far as anybody can tell here
 
     states = journal.concurrently([partial(state, seq) for seq in head.unsettled])
     for seq, told in zip(head.unsettled, states, strict=True):

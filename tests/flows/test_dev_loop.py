@@ -35,6 +35,8 @@ from flowproject.dev.settings import Result, Settings
 from tests.loops import PATIENCE, Watched, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
+COLD = sys.executable
+"""For loops that are killed: what works for a warm one ends a moment after it."""
 
 HEAD = """
 import json, os, sys, time
@@ -435,7 +437,7 @@ def test_ctrl_c_ends_the_loop_and_leaves_no_process_behind(root: Path, number: s
     mark = root / "pid"
     sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", sleep)
-    command = [sys.executable, "-c", PROGRAM, "0.2"]
+    command = [COLD, "-c", PROGRAM, "0.2"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as loop:
         task = wait_for(lambda: int(mark.read_text()) if mark.exists() else 0)
         loop.send_signal(number)
@@ -473,7 +475,7 @@ def test_a_listener_that_fails_ends_the_loop_in_good_order(root: Path):
 @contextmanager
 def killed_loop(root: Path, mark: Path) -> Iterator[None]:
     """A loop that is killed while a run of its own, which makes this mark, is in its first step."""
-    command = [sys.executable, "-c", PROGRAM, "0.2"]
+    command = [COLD, "-c", PROGRAM, "0.2"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as loop:
         wait_for(mark.exists)
         loop.kill()
@@ -530,7 +532,7 @@ def test_a_run_that_was_killed_as_its_loop_was_is_named(root: Path):
     mark = root / "pid"
     sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     write(root, "Long", "@schedule(cron='0 0 1 1 *')\nclass Long(FlowSpec):", sleep)
-    command = [sys.executable, "-c", PROGRAM, "0.2"]
+    command = [COLD, "-c", PROGRAM, "0.2"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as loop:
         wait_for(mark.exists)
         loop.kill()

@@ -6,7 +6,7 @@ from typing import Final
 
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowprojectError, UsageError
-from flowproject.journal import DamagedEntryError, Journal, Survey
+from flowproject.journal import Journal, Survey, UnreadableError
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
 
 __all__ = ["NOTHING", "Damage", "Newest", "Told", "changes", "find", "newest", "place_of"]
@@ -105,5 +105,5 @@ def _chains(
             entry = journal.get(seq)
             if entry:  # not pruned since it was listed
                 yield chain(survey, entry, patience, scene.clock())
-        except DamagedEntryError as damage:
+        except UnreadableError as damage:
             yield Damage(seq=seq, reason=str(damage))

@@ -191,3 +191,44 @@ def test_many_changes_are_read_side_by_side(
     told = flowproject("history", "days", "--limit", "200", "--json")
     assert [entry["delivery"]["state"] for entry in json.loads(told.out)] == ["delivered"] * 200
     assert len(waited.requests) < 200 * 2 / 10, len(waited.requests)
+
+
+@pytest.mark.usefixtures("grown")
+def test_what_a_newer_version_noted_of_one_change_hides_nothing_else(
+    flowproject: Any, scene: Scene
+) -> None:
+    journal = scene.journal("days")
+    entry = journal.get(2)
+    assert entry
+    mark(journal, entry)
+    [key] = [one for one in scene.store.keys(journal.location) if "/published/" in one]
+    scene.store.put(key, b'{"v": 99, "other": true}')
+    answer = flowproject("history", "days", "--json")
+    found = entries(answer)
+    assert [one["seq"] for one in found] == [4, 3, 2, 1]
+    assert found[2]["delivery"]["state"] == "newer format"
+    assert "version of flowproject that wrote it" in flowproject("history", "days").err
+    scene.store.put(journal.entry_key(3), b'{"v": 99, "digest": "of another kind"}')
+    found = entries(flowproject("history", "days", "--json"))
+    assert [one["outcome"] for one in found] == ["changed", "newer format", "changed", "baseline"]
+
+
+@pytest.mark.usefixtures("grown")
+@pytest.mark.parametrize("seq", [4, 2])
+def test_a_folder_in_the_place_of_an_entry_is_named_by_everything_that_reads_it(
+    flowproject: Any, scene: Scene, root: Path, seq: int, tick: Any
+) -> None:
+    key = scene.journal("days").entry_key(seq)
+    (root / ".metaflow" / key).unlink()
+    (root / ".metaflow" / key).mkdir()
+    found = entries(flowproject("history", "days", "--json"))
+    assert [one["seq"] for one in found] == [4, 3, 2, 1]
+    words = f"{key!r}: a folder is in its place"
+    assert words in found[4 - seq]["reason"]
+    for command in (("why", f"days/{seq}"), ("replay", f"days/{seq}"), ("preview", "days")):
+        answer = flowproject(*command)
+        assert (answer.code, words in answer.out + answer.err) == (5, True), command
+    if seq == 4:
+        assert words in tick()[0].reason
+    told = flowproject("check", "--connect")
+    assert (words in told.out + told.err) == (seq == 4), "of the end, which a tick reads first"
