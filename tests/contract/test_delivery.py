@@ -472,6 +472,48 @@ def test_a_listener_that_is_gone_is_named_beside_one_that_never_starts(
     assert world.journal.head().unsettled == ()
 
 
+def test_many_changes_whose_listener_is_gone_are_told_in_one_sentence(
+    world: World, bus: Bus
+) -> None:
+    world.listen("OldFlow")
+    for _ in range(3):
+        world.change()
+    world.listen("NewFlow")
+    told = world.later(16).abandoned
+    assert told.count("does not listen any more") == 1
+    assert "Changes 2 to 4 were sent to OldFlow, which did not take them" in told
+    assert (
+        "`flowproject replay files/2-4` sends them to NewFlow; a flow that has run for them "
+        "already does not run again" in told
+    )
+    assert numbers(bus) == [2, 3, 4]
+
+
+def test_what_was_given_up_is_told_by_every_tick_also_when_its_listener_is_renamed(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("OldFlow", "Other")
+    for _ in range(2):
+        world.change()
+        world.take(bus.payloads[-1], "Other")
+    assert "2 changes (2 to 3)" in world.later(16).undelivered
+    world.listen("NewFlow", "Other")
+    for _ in range(3):
+        told = world.later(1)
+        assert "OldFlow, which does not listen any more, has not started for them" in (
+            told.undelivered
+        )
+        assert "`flowproject replay files/2-3` sends them to NewFlow, Other;" in told.undelivered
+    for number in ("files/2", "files/3"):
+        lost = sensing.find_change(world.scene, number)
+        sensing.replay(world.scene, lost, by="a person")
+        assert world.take(bus.payloads[-1], "NewFlow") == "NewFlow/1"
+        assert world.take(bus.payloads[-1], "Other", run="2") == "Other/1", "it has it"
+    assert world.later(1).undelivered == ""
+    assert world.journal.head().unsettled == ()
+
+
 def test_what_a_renamed_sensor_left_is_told_by_every_tick_until_it_is_seen_to(
     world: World, bus: Bus
 ) -> None:
