@@ -642,12 +642,16 @@ def _undelivered(
         yield _undelivered_to(sensor, flows, gone_flows, events)
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _undelivered_to(sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited]) -> str:
     last = max(one.sendings.last for one in events)
     numbers = [seq for one in events for seq in range(one.mark.first, one.mark.seq + 1)]
     one, is_one = events[0], len(numbers) == 1
     what = (
-        f"Change {one.mark.seq} was sent {one.sendings.count} times"
+        f"Change {one.mark.seq} was sent {_times(one.sendings.count)}"
         if is_one
         else f"{len(numbers)} changes ({in_ranges(numbers)}) were sent as often as "
         "max_attempts allows"
