@@ -163,8 +163,8 @@ def _first_look(seen: Observation, *, first: str, force: bool, waiting: str) -> 
 class Held:
     """The items that must wait, by key, each as it was before (None: it was not there).
 
-    `reason` says what one of them waits for, and `oldest` since when one has waited. `since` is
-    that of some of them, for the next look: what is written all the time is never old by its own
+    `reason` says what the oldest of them waits for, and `oldest` since when it has waited. `since`
+    is that of some of them, for the next look: what is written all the time is never old by its own
     time. `released` is how many go although they are not finished, and `lacked` what one of these
     waited for.
     """
@@ -210,8 +210,9 @@ def hold_back(
             released, lacked = released + 1, lacked or why
             continue
         held[new.key] = old
-        reason = reason or why
-        oldest = min(filter(None, (oldest, moment)))
+        if oldest is None or moment < oldest:
+            # Of many it is the one that has waited longest which tells where to look.
+            oldest, reason = moment, why
         if new.key in known or len(begun) < _NOTED:
             begun[new.key] = moment
     return Held(

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Move", "Patience", "heard_from", "in_ranges", "next_move", "room_at", "wait_after"]
+__all__ = [
+    "Move",
+    "Patience",
+    "as_arguments",
+    "heard_from",
+    "in_ranges",
+    "next_move",
+    "room_at",
+    "wait_after",
+]
 
 Move = Literal["wait", "send", "give up"]
 """What to do for a change that was sent and lacks a receipt."""
@@ -61,14 +70,24 @@ def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.date
 
 def in_ranges(numbers: Iterable[int]) -> str:
     """Numbers in words, in order: `2, 5 to 9 and 11`."""
+    words = [" to ".join(map(str, one)) for one in _ranges(numbers)]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+
+
+def as_arguments(sensor: str, numbers: Iterable[int]) -> str:
+    """Changes of a sensor as a command takes them: `orders/2 orders/5-9`."""
+    return " ".join(f"{sensor}/{'-'.join(map(str, one))}" for one in _ranges(numbers))
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """The first and last of numbers that follow each other, or one that stands alone."""
     ranges: list[list[int]] = []
     for number in sorted(numbers):
         if ranges and number == ranges[-1][-1] + 1:
             ranges[-1][1:] = [number]
         else:
             ranges.append([number])
-    words = [" to ".join(map(str, one)) for one in ranges]
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+    return ranges
 
 
 def _first(patience: Patience) -> dt.timedelta:

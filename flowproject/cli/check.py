@@ -19,7 +19,7 @@ from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
-from flowproject.sensing import orphans, waiting_in_order
+from flowproject.sensing import likely_orphans, orphans, waiting_in_order
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.steadiness import look_again
 from flowproject.sources import open_source, speaks_sql
@@ -143,7 +143,8 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
     try:
         scene = open_scene()
         asks = "://" not in scene.datastore or reaches_out
-        found = orphans(scene) if asks else []
+        found = [(one.name, one.in_words) for one in orphans(scene)] if asks else []
+        found += [(one.name, one.in_doubt) for one in likely_orphans(scene)]
         queued = waiting_in_order(scene) if asks else []
         sensors = list(scene.project.sensors) if proves else []
     except FlowprojectError as error:
@@ -152,10 +153,7 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
     return [
         *([_tried("journals", prove)] if proves else []),
         *(one for one in ends if one.state == "error"),
-        *(
-            Finding(subject=f"journal {one.name}", state="note", message=one.in_words)
-            for one in found
-        ),
+        *(Finding(subject=f"journal {name}", state="note", message=words) for name, words in found),
         *(Finding(subject="in order", state="note", message=words) for words in queued),
     ]
 

@@ -16,7 +16,7 @@ from flowproject.cli.place import Branch, Production, complete_sensor, open_scen
 from flowproject.config import Sensor
 from flowproject.journal import Journal, NewerObjectError, Survey, UnreadableError
 from flowproject.runs import delivery_of
-from flowproject.sensing import Chain, Scene, chain, patience_of
+from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_of, scene_of
 
 __all__ = ["history"]
 
@@ -54,8 +54,9 @@ def history(
     found: list[dict[str, Any]] = []
     chains: list[Chain | None] = []
     with working("Reading the journal"):
-        for known in scene.sensors([sensor] if sensor else []):
-            for entry, told in _entries(scene, known, limit):
+        left = orphans(scene)
+        for place, known in _asked(scene, sensor, left):
+            for entry, told in _entries(place, known, limit):
                 found.append(entry)
                 chains.append(told)
     with working("Asking how runs ended"):
@@ -77,7 +78,17 @@ def history(
     ]
     for note in [*unreadable, *notes]:
         print(plain(note), file=sys.stderr)
+    for one in left:
+        if sensor in ("", one.name):
+            print(plain(one.in_words), file=sys.stderr)
     return 0
+
+
+def _asked(scene: Scene, name: str, left: Sequence[Orphan]) -> list[tuple[Scene, Sensor]]:
+    """The sensor of this name, or all, and those that are gone and left something to deliver."""
+    names = [name] if name else [*scene.project.sensors, *(one.name for one in left)]
+    places = [scene_of(scene, one) for one in names]
+    return [(place, known) for place, one in places for known in place.sensors([one])]
 
 
 def _tell_runs(

@@ -1,11 +1,12 @@
 """`flowproject preview`: one tick, nothing written, nothing sent."""
 
+import sys
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from flowproject.cli.output import AsJson, print_json, print_table, working
+from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.sensing import Tick
 from flowproject.sensing import preview as preview_ticks
@@ -41,6 +42,9 @@ def preview(
             [_row(tick)[: len(columns)] for tick in ticks],
             title=f"{scene.project.project_name}, branch {scene.branch}",
         )
+    for tick in ticks:
+        if tick.abandoned:
+            print(plain(tick.abandoned), file=sys.stderr)
     return max(tick.exit_code for tick in ticks)
 
 

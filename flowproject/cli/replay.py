@@ -1,7 +1,8 @@
-"""`flowproject replay`: send a change anew, so that each flow that listens may run for it again."""
+"""`flowproject replay`: send changes anew, so that flows that listen may run for them again."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -9,55 +10,86 @@ from flowproject import sensing
 from flowproject.cli.chains import options_of, read_outcomes, resume_command
 from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, bus_here, open_scene
+from flowproject.errors import UsageError
 from flowproject.runs import RunOutcome, in_words
 
 __all__ = ["replay"]
 
+_RANGE: Final = re.compile(r"(.+)/(\d+)-(\d+)")
+_MOST: Final = 500
+"""As many as a journal keeps."""
+
 
 def replay(
-    change: Annotated[
-        str, typer.Argument(help="A change: its id, 6 or more digits of it, or sensor/number.")
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CHANGE...",
+            help="Changes: an id, 6 or more digits of it, sensor/number, or sensor/first-last.",
+        ),
     ],
     branch: Branch = "",
     production: Production = False,
     as_json: AsJson = False,
 ) -> int:
-    """Send a change anew, with its id.
+    """Send changes anew, each with its id, in this order.
 
     As a new attempt, for which flows that ran before run again; or, if a flow that listens has not
     run yet, for that one. Without a configured event bus it goes to the loop of this project and
     branch that runs on this machine.
     """
     scene = open_scene(branch, production=production)
-    with working(f"Sending {change}"):
-        found = sensing.find_change(scene, change)
-        sent = sensing.replay(scene, found, by="flowproject replay", bus=bus_here(scene))
-    entry, mark = found.chain.entry, sent.mark
+    wanted = [one for text in changes for one in _each(text)]
+    with working(f"Sending {', '.join(changes)}"):
+        # All are found before one is sent, and what was sent as one event is sent once.
+        found = [sensing.find_change(scene, one) for one in wanted]
+        events = {one.chain.mark.id if one.chain.mark else one.chain.entry.id: one for one in found}
+        sent = [
+            (one.chain, sensing.replay(scene, one, by="flowproject replay", bus=bus_here(scene)))
+            for one in events.values()
+        ]
     if as_json:
-        event = {"seq": mark.seq, "id": mark.id, "name": mark.event_name}
-        print_json(
-            {
-                "v": 1,
-                "sensor": entry.sensor,
-                "seq": entry.seq,
-                "id": entry.id,
-                "attempt": sent.attempt,
-                "event": event,
-                "first_seq": mark.first,
-                "awaited": [*sent.awaited],
-            }
-        )
+        told = [_document(one, done) for one, done in sent]
+        print_json(told[0] if len(told) == 1 else told)
         return 0
-    [runs] = read_outcomes(scene.root, [found.chain])
-    resumes = {
-        one.newest: resume_command(
-            one.newest, scene.root, options_of(branch, production=production)
-        )
-        for one in runs
-        if one.is_over_and_failed
-    }
-    print_lines(_story(found.chain, sent, runs, resumes))
+    outcomes = read_outcomes(scene.root, [one for one, _ in sent])
+    options = options_of(branch, production=production)
+    for (one, done), runs in zip(sent, outcomes, strict=True):
+        resumes = {
+            run.newest: resume_command(run.newest, scene.root, options)
+            for run in runs
+            if run.is_over_and_failed
+        }
+        print_lines(_story(one, done, runs, resumes))
     return 0
+
+
+def _each(text: str) -> list[str]:
+    """The changes that an argument means: one, or those from `sensor/first-last`."""
+    if not (several := _RANGE.fullmatch(text)):
+        return [text]
+    first, last = int(several[2]), int(several[3])
+    if not 0 <= last - first < _MOST:
+        raise UsageError(
+            f"{text!r} is no range of changes",
+            allowed=f"sensor/first-last, {_MOST} changes at most, as in {several[1]}/2-9",
+            fix=f"`flowproject history {several[1]}` lists them",
+        )
+    return [f"{several[1]}/{seq}" for seq in range(first, last + 1)]
+
+
+def _document(told: sensing.Chain, sent: sensing.Replay) -> dict[str, Any]:
+    entry, mark = told.entry, sent.mark
+    return {
+        "v": 1,
+        "sensor": entry.sensor,
+        "seq": entry.seq,
+        "id": entry.id,
+        "attempt": sent.attempt,
+        "event": {"seq": mark.seq, "id": mark.id, "name": mark.event_name},
+        "first_seq": mark.first,
+        "awaited": [*sent.awaited],
+    }
 
 
 def _story(

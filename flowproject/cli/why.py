@@ -29,7 +29,7 @@ from flowproject.config import Project, Sensor, load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
 from flowproject.runs import RunOutcome, delivery_of, ending_of, kept_of, outcome_of
-from flowproject.sensing import Chain, chain, find_change, patience_of
+from flowproject.sensing import Chain, chain, find_change, find_former, patience_of
 
 __all__ = ["why"]
 
@@ -61,7 +61,7 @@ def why(
     sent and which runs took it.
     """
     root = find_root()
-    if _is_change(run, load(root)):
+    if _is_change(run, load(root)) or _is_of_former_sensor(run, branch, production=production):
         _tell_change(run, branch, production=production, as_json=as_json)
         return 0
     # Metaflow looks for local runs in the current folder and above.
@@ -83,6 +83,14 @@ def _is_change(text: str, project: Project) -> bool:
     if not slash:
         return bool(_DIGITS.fullmatch(text))
     return start in project.sensors and rest.isdecimal()
+
+
+def _is_of_former_sensor(text: str, branch: str, *, production: bool) -> bool:
+    """Whether this means a change of a sensor that is gone, of which there is a journal."""
+    name, _, number = text.rpartition("/")
+    if not number.isdecimal() or not name.islower():
+        return False
+    return find_former(open_scene(branch, production=production), name) is not None
 
 
 def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> None:

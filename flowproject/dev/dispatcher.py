@@ -312,6 +312,7 @@ class Dispatcher:
                     value=tick.get("value"),
                     trouble=str(
                         tick.get("undelivered")
+                        or tick.get("abandoned")
                         or tick.get("held")
                         or tick.get("late")
                         or tick.get("queued")

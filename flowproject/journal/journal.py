@@ -313,6 +313,15 @@ class Journal:
         """What a tick noted last of the end of this journal, without an entry; None: nothing."""
         return self._head_memo.read()
 
+    def is_at_rest(self) -> bool:
+        """Whether surely nothing is left to deliver, or it was moved away: two requests."""
+        known = self.remembered()
+        if known is None:
+            return False
+        if known.unsettled:
+            return self._store.exists(self._layout.moved)
+        return not self._store.exists(self.entry_key(known.seq + 1))
+
     def numbers(self) -> list[int]:
         """The numbers of all entries, in order, by their names."""
         return sorted(entry_numbers(self._store.keys(self._layout.entries)))

@@ -6,7 +6,14 @@ What a source looks like, what a change is and how it is kept live below; flows 
 from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
 from flowproject.sensing.choice import SENSORS_ONLY, chosen
 from flowproject.sensing.finding import Found, find_change
-from flowproject.sensing.orphans import Orphan, find_former, find_orphan, orphans
+from flowproject.sensing.orphans import (
+    Orphan,
+    find_former,
+    find_orphan,
+    likely_orphans,
+    orphans,
+    scene_of,
+)
 from flowproject.sensing.replaying import Replay, replay
 from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
 from flowproject.sensing.scene import Scene
@@ -28,6 +35,7 @@ __all__ = [
     "find_former",
     "find_orphan",
     "likely_causes",
+    "likely_orphans",
     "observe",
     "orphans",
     "patience_of",
@@ -35,6 +43,7 @@ __all__ = [
     "publish",
     "raise_for_failures",
     "replay",
+    "scene_of",
     "skip",
     "waiting_in_order",
 ]

@@ -6,14 +6,21 @@ that is, is decided in `changes.delivery`; what is noted of it, in the journal's
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
-from flowproject.changes.delivery import Move, heard_from, in_ranges, next_move, room_at
+from flowproject.changes.delivery import (
+    Move,
+    as_arguments,
+    heard_from,
+    in_ranges,
+    next_move,
+    room_at,
+)
 from flowproject.changes.entry import Entry
 from flowproject.changes.once import once
 from flowproject.config.model import Sensor
@@ -104,7 +111,7 @@ class _Delivery:
         self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str], frozenset[str]]] = []
         self._problems: list[str] = []
-        self._abandoned: list[str] = []
+        self._abandoned: defaultdict[str, list[Mark]] = defaultdict(list)
         self._waiting: dict[tuple[str, str], dt.datetime | None] = {}
         self._looked_at: list[Awaited] = []
         self._receivers: Attempts = {}
@@ -133,7 +140,7 @@ class _Delivery:
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
-            self._problems += _undelivered(self._sensor, self._given_up)
+            self._problems += _undelivered(self._sensor, self._given_up, self._listeners)
         reason = "\n".join(self._problems)
         late = "; ".join(filter(None, (_told_late(self._late), *self._turns_late)))
         return Backlog(
@@ -143,7 +150,10 @@ class _Delivery:
             late=late,
             queued="; ".join(self._queued),
             reason=reason,
-            abandoned="\n".join(self._abandoned),
+            abandoned="\n".join(
+                _gone(self._sensor, flows, marks, self._listeners)
+                for flows, marks in self._abandoned.items()
+            ),
         )
 
     @once
@@ -394,8 +404,12 @@ class _Delivery:
             return one  # Who takes it in order is told of it by an event of its own.
         if gone and self._is_fresh(one):
             return one  # A run of it may have begun before it was gone.
+        if gone and self._listeners.flows and self._is_given_up(one):
+            # That it was given up is not over because its listener has another name now.
+            self._given_up.append((one, frozenset(), gone))
+            return one
         if gone:
-            self._abandoned.append(_gone(self._sensor, one, gone, self._listeners))
+            self._abandoned[", ".join(sorted(gone))].append(one.mark)
         self._closed.append(one)
         return None
 
@@ -404,14 +418,20 @@ class _Delivery:
         return frozenset(one.listeners) & frozenset(self._listeners.in_order)
 
     def _is_fresh(self, one: Awaited) -> bool:
+        return self._next_move(one) == "wait"
+
+    def _is_given_up(self, one: Awaited) -> bool:
+        return self._next_move(one) == "give up"
+
+    def _next_move(self, one: Awaited) -> Move:
         patience = patience_of(self._sensor)
-        return next_move(one.sendings.count, one.sendings.last, patience, self._now) == "wait"
+        return next_move(one.sendings.count, one.sendings.last, patience, self._now)
 
     def _move(self, one: Awaited, flow: str) -> Move:
         """What to do for a flow that lacks an event."""
         patience = patience_of(self._sensor)
         if flow not in self._listeners.waits:
-            return next_move(one.sendings.count, one.sendings.last, patience, self._now)
+            return self._next_move(one)
         since = self._complete_since(flow)
         if since is None:
             return "wait"
@@ -613,57 +633,81 @@ def _sent_first(one: Awaited) -> dt.datetime:
     return dt.datetime.fromisoformat(one.mark.published_at)
 
 
-def _gone(sensor: Sensor, one: Awaited, gone: Collection[str], listeners: Listeners) -> str:
-    """What was sent to a flow that has not taken it, and that does not listen any more."""
-    flows, mark = ", ".join(sorted(gone)), one.mark
+def _gone(sensor: Sensor, flows: str, marks: Sequence[Mark], listeners: Listeners) -> str:
+    """What was sent to flows that have not taken it, and that do not listen any more."""
     now = ", ".join(sorted(listeners.flows))
+    numbers = _numbers_of(marks)
+    is_one = len(numbers) == 1
+    replay = f"`flowproject replay {as_arguments(sensor.name, numbers)}`"
     return str(
         DeliveryError(
-            f"Change {mark.seq} was sent to {flows}, which did not take it and does not listen any "
-            "more: it was renamed, or removed",
-            where=f"Sensor {sensor.name!r}, event {mark.event_name!r}",
+            f"{'Change' if is_one else 'Changes'} {in_ranges(numbers)} "
+            f"{'was' if is_one else 'were'} sent to {flows}, which did not take "
+            f"{'it' if is_one else 'them'} and does not listen any more: renamed, or removed",
+            where=f"Sensor {sensor.name!r}, event {marks[0].event_name!r}",
             allowed="This is said once; `flowproject history` goes on to show it",
-            fix=f"`flowproject replay {sensor.name}/{mark.seq}` hands it to {now}, of which who "
-            "has taken it does nothing"
+            fix=f"{replay} {_hands_over(now, is_one=is_one)}"
             if now
-            else f"Deploy a flow that listens, then `flowproject replay {sensor.name}/{mark.seq}`",
+            else f"Deploy a flow that listens, then {replay}",
         )
     )
 
 
+def _hands_over(now: str, *, is_one: bool) -> str:
+    it = "it" if is_one else "them"
+    return f"sends {it} to {now}; a flow that has run for {it} already does not run again"
+
+
+def _numbers_of(marks: Iterable[Mark]) -> list[int]:
+    """The changes that these events told of."""
+    return [seq for mark in marks for seq in range(mark.first, mark.seq + 1)]
+
+
 def _undelivered(
-    sensor: Sensor, given_up: Sequence[tuple[Awaited, frozenset[str], frozenset[str]]]
+    sensor: Sensor,
+    given_up: Sequence[tuple[Awaited, frozenset[str], frozenset[str]]],
+    listeners: Listeners,
 ) -> Iterator[str]:
     """What was sent as often as is allowed, in one message for the same flows."""
     by_flows: defaultdict[tuple[str, str], list[Awaited]] = defaultdict(list)
     for one, missing, gone in given_up:
         by_flows[", ".join(sorted(missing)), ", ".join(sorted(gone))].append(one)
     for (flows, gone_flows), events in by_flows.items():
-        yield _undelivered_to(sensor, flows, gone_flows, events)
+        yield _undelivered_to(sensor, flows, gone_flows, events, listeners)
 
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _undelivered_to(sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited]) -> str:
+def _undelivered_to(
+    sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited], listeners: Listeners
+) -> str:
     last = max(one.sendings.last for one in events)
-    numbers = [seq for one in events for seq in range(one.mark.first, one.mark.seq + 1)]
+    numbers = _numbers_of(one.mark for one in events)
     one, is_one = events[0], len(numbers) == 1
+    it = "it" if is_one else "them"
     what = (
         f"Change {one.mark.seq} was sent {_times(one.sendings.count)}"
         if is_one
         else f"{len(numbers)} changes ({in_ranges(numbers)}) were sent as often as "
         "max_attempts allows"
     )
+    who = f"{flows} has not started for {it}"
+    if not flows:
+        who = f"{gone}, which does not listen any more, has not started for {it}"
+    elif gone:
+        who += f"; nor has {gone}, which does not listen any more"
+    named = one.mark.id if is_one else as_arguments(sensor.name, numbers)
+    replay = f"`flowproject replay {named}`"
+    now = ", ".join(sorted(listeners.flows))
     return str(
         DeliveryError(
-            f"{what}, the last time at {last:%Y-%m-%d %H:%M %Z}, and {flows} has not started for "
-            f"{'it' if is_one else 'them'}"
-            + (f"; nor has {gone}, which does not listen any more" if gone else ""),
+            f"{what}, the last time at {last:%Y-%m-%d %H:%M %Z}, and {who}",
             where=f"Sensor {sensor.name!r}, event {one.mark.event_name!r}",
             allowed="What is recorded stays, and ticks fail until it is delivered",
-            fix=f"{likely_causes(flows)}. When that is mended: `flowproject replay {one.mark.id}`"
-            + ("" if is_one else f", and so on for each, as `{sensor.name}/NUMBER`"),
+            fix=f"{likely_causes(flows)}. When that is mended: {replay}"
+            if flows
+            else f"{replay} {_hands_over(now, is_one=is_one)}",
         )
     )

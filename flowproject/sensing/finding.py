@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flowproject.changes.entry import Entry
@@ -10,23 +10,46 @@ from flowproject.config.model import Sensor
 from flowproject.errors import UsageError
 from flowproject.journal import Journal, Survey, UnreadableError
 from flowproject.sensing.chain import Chain, chain, patience_of
+from flowproject.sensing.orphans import orphans, scene_of
 from flowproject.sensing.scene import Scene
 
 __all__ = ["Found", "find_change"]
 
 _ID: Final = re.compile(r"[0-9a-f]{6,32}")
-_NUMBERED: Final = re.compile(r"([^/]+)/(\d+)")
+_NUMBERED: Final = re.compile(r"((?:[^/]+/)?[^/]+)/(\d+)")
 _ALLOWED: Final = "A change is written as its id, at least 6 digits of it, or as sensor/number"
 _LIST: Final = "`flowproject history` lists the changes"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A change, its sensor and journal, and what became of it."""
+    """A change, its sensor and journal, and what became of it.
+
+    `former` is how a command is told of the journal, if no sensor stands for it any more: then
+    `sensor` is another.
+    """
 
     sensor: Sensor
     journal: Journal
     chain: Chain
+    former: str = ""
+
+    def require_sensor(self) -> None:
+        """Nothing, if a sensor stands for the journal.
+
+        Raises:
+            UsageError: if none does.
+        """
+        if self.former:
+            seq = self.chain.entry.seq
+            raise UsageError(
+                f"No sensor is called {self.former!r} any more, so nothing is done about its "
+                f"change {seq}",
+                where=self.journal.location,
+                allowed="The sensor that it is now has to have its journal first",
+                fix=f"`flowproject move {self.former} NEW-NAME`, and then NEW-NAME/{seq}; or give "
+                f"up what is left: `flowproject reset {self.former}`",
+            )
 
 
 def find_change(scene: Scene, text: str) -> Found:
@@ -37,11 +60,20 @@ def find_change(scene: Scene, text: str) -> Found:
         JournalError: if the journal can't be read.
     """
     if numbered := _NUMBERED.fullmatch(text):
-        [sensor] = scene.sensors([numbered[1]])
-        return _numbered(scene, sensor, int(numbered[2]))
+        place, name = scene_of(scene, numbered[1])
+        [sensor] = place.sensors([name])
+        one = _numbered(place, sensor, int(numbered[2]))
+        return one if place is scene else replace(one, former=numbered[1])
     if not _ID.fullmatch(text):
         raise UsageError(f"{text!r} names no change", allowed=_ALLOWED, fix=_LIST)
     found = [one for sensor in scene.sensors() for one in _with_id(scene, sensor, text)]
+    if not found:
+        found = [
+            replace(one, former=left.name)
+            for left in orphans(scene)
+            for place, name in [scene_of(scene, left.name)]
+            for one in _with_id(place, place.project.sensors[name], text)
+        ]
     if not found:
         raise UsageError(
             f"There is no change {text!r}",

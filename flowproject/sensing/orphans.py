@@ -3,16 +3,25 @@
 Their changes wait, and no tick looks after them.
 """
 
+import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-from flowproject.changes.delivery import in_ranges
+from flowproject.changes.delivery import Patience, in_ranges
+from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
-from flowproject.journal import Journal
+from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError
+from flowproject.sensing.chain import chain
 from flowproject.sensing.scene import Scene
 
-__all__ = ["Orphan", "find_former", "find_orphan", "orphans"]
+__all__ = ["Orphan", "find_former", "find_orphan", "likely_orphans", "orphans", "scene_of"]
+
+_UNDELIVERED: Final = ("waiting", "sent", "undelivered")
+_BELOW: Final = ("", "*/", "*/*/")
+"""How deep below the folder of a datastore other projects are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,18 @@ class Orphan:
         )
 
     @property
+    def in_doubt(self) -> str:
+        """The same, of one that may also be of another project."""
+        place = self.journal
+        changes = "change" if len(self.unsettled) == 1 else "changes"
+        return (
+            f"The datastore, which other projects share, has {changes} {in_ranges(self.unsettled)} "
+            f"of sensor {place.sensor!r} of a project {place.project!r}, not delivered. If that is "
+            f"what this project was called before, `flowproject move {self.name} {place.sensor}` "
+            "hands over what is left. If it is another project, leave that to it"
+        )
+
+    @property
     def what_is_left(self) -> str:
         """Which changes nobody delivers, and why."""
         changes = in_ranges(self.unsettled)
@@ -57,12 +78,40 @@ class Orphan:
 def orphans(scene: Scene) -> list[Orphan]:
     """All on the branch of the scene, with something left to deliver.
 
-    Of other projects only where none but this one has its journals: in a datastore in its folder.
+    One listing, and two requests for each journal of no sensor in which nothing is left. Of other
+    projects only where none but this one has its journals: in a datastore in its folder.
 
     Raises:
         JournalError: if the datastore can't be listed.
     """
-    return [one for one in _journals(scene) if one.unsettled]
+    here = scene.project.project_name
+    projects = scene.store.folders("flowproject") if _is_alone(scene) else [here]
+    return [one for project in projects for one in _of_project(scene, project)]
+
+
+def likely_orphans(scene: Scene) -> list[Orphan]:
+    """Those of another project in the same local datastore that may be this one's former name.
+
+    They are of sensors called as one of this project is, and no project with that name lies beside
+    this one or below the folder of the datastore.
+
+    Raises:
+        JournalError: if the datastore can't be listed.
+    """
+    if not scene.datastore or "://" in scene.datastore or _is_alone(scene):
+        return []
+    here = scene.project.project_name
+    found = [
+        one
+        for project in scene.store.folders("flowproject")
+        if project != here
+        for one in _of_project(scene, project)
+        if one.journal.sensor in scene.project.sensors
+    ]
+    if not found:
+        return []
+    alive = _projects_around(scene)
+    return [one for one in found if one.journal.project not in alive]
 
 
 def find_former(scene: Scene, name: str) -> Journal | None:
@@ -74,31 +123,95 @@ def find_former(scene: Scene, name: str) -> Journal | None:
     return Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
 
 
+def scene_of(scene: Scene, name: str) -> tuple[Scene, str]:
+    """Where a journal that no sensor stands for can be read, and what its sensor is called there.
+
+    The same scene for a sensor that there is, also if the journal of this name was moved to it;
+    and for a name of which there is no journal.
+    """
+    journal = None if name in scene.project.sensors else find_former(scene, name)
+    while journal and (to := journal.moved_to()):
+        journal = to
+    if journal is None:
+        return scene, name
+    if journal.project == scene.project.project_name and journal.sensor in scene.project.sensors:
+        return scene, journal.sensor
+    # Of what the sensor was, the journal has all that is needed to read it.
+    some = next(iter(scene.project.sensors.values()))
+    gone = {journal.sensor: replace(some, name=journal.sensor)}
+    project = replace(scene.project, project_name=journal.project, sensors=gone)
+    return replace(scene, project=project), journal.sensor
+
+
 def find_orphan(scene: Scene, name: str) -> Orphan | None:
     """The one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
-    return next((one for one in _journals(scene) if one.name == name), None)
+    journal = find_former(scene, name)
+    if journal is None or (
+        journal.project == scene.project.project_name and journal.sensor in scene.project.sensors
+    ):
+        return None
+    return _orphan(scene, journal)
 
 
-def _journals(scene: Scene) -> Iterator[Orphan]:
-    here = scene.project.project_name
-    projects = scene.store.folders("flowproject") if _is_alone(scene) else [here]
-    for project in projects:
-        known = scene.project.sensors if project == here else {}
-        for sensor in scene.store.folders(f"flowproject/{project}/{scene.branch}"):
-            if sensor in known:
-                continue
-            journal = Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
-            try:
-                head = journal.head()
-                unsettled = tuple(one.seq for one in journal.all_at(head, head.unsettled))
-            except JournalError:
-                continue  # nothing of it can be read, and so nothing can be sent
-            yield Orphan(
-                journal=journal,
-                unsettled=unsettled,
-                is_of_this_project=project == here,
-                definition=head.entry.definition if head.entry else "",
-            )
+def _of_project(scene: Scene, project: str) -> list[Orphan]:
+    """Those of a project with something left to deliver: two requests for one with nothing."""
+    known = scene.project.sensors if project == scene.project.project_name else {}
+    journals = [
+        Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
+        for sensor in scene.store.folders(f"flowproject/{project}/{scene.branch}")
+        if sensor not in known
+    ]
+    found = scene.store.concurrently([partial(_stirring, scene, one) for one in journals])
+    return [one for one in found if one and one.unsettled]
+
+
+def _stirring(scene: Scene, journal: Journal) -> Orphan | None:
+    return None if journal.is_at_rest() else _orphan(scene, journal)
+
+
+def _orphan(scene: Scene, journal: Journal) -> Orphan | None:
+    """None if its journal was moved, or nothing of it can be read, and so nothing can be sent."""
+    try:
+        head = _end(journal)
+        unsettled = tuple(_undelivered(scene, journal, head))
+    except JournalError:
+        return None
+    return Orphan(
+        journal=journal,
+        unsettled=unsettled,
+        is_of_this_project=journal.project == scene.project.project_name,
+        definition=head.entry.definition if head.entry else "",
+    )
+
+
+def _end(journal: Journal) -> Head:
+    try:
+        return journal.head()
+    except UnreadableError:
+        # No tick will note it, and what waits before it is no less undelivered.
+        return journal.remembered() or Head()
+
+
+def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
+    """The changes that did not arrive: no tick has noted of the others that they did."""
+    if not head.unsettled:
+        return
+    survey = journal.survey()
+    patience = Patience(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
+
+    def state(seq: int) -> str:
+        try:
+            entry = journal.at(head, seq)
+            return chain(survey, entry, patience, scene.clock()).state if entry else ""
+        except DamagedEntryError:
+            return ""
+        except UnreadableError:
+            return "undelivered"  # as far as anybody can tell here
+
+    states = journal.concurrently([partial(state, seq) for seq in head.unsettled])
+    for seq, told in zip(head.unsettled, states, strict=True):
+        if told in _UNDELIVERED:
+            yield seq
 
 
 def _is_alone(scene: Scene) -> bool:
@@ -107,3 +220,20 @@ def _is_alone(scene: Scene) -> bool:
     if not place or "://" in place:
         return False
     return Path(place).resolve().is_relative_to(scene.root.resolve())
+
+
+def _projects_around(scene: Scene) -> set[str]:
+    """The names of the projects in the folders beside this one's and below the datastore's."""
+    base = Path(scene.datastore).resolve().parent
+    files = {
+        *scene.root.resolve().parent.glob(f"*/{FILE}"),
+        *(file for depth in _BELOW for file in base.glob(f"{depth}{FILE}")),
+    }
+    return {name for file in files if (name := _name_in(file))}
+
+
+def _name_in(file: Path) -> str:
+    try:
+        return str(tomllib.loads(file.read_text("utf-8")).get("project_name", ""))
+    except (OSError, ValueError):
+        return ""

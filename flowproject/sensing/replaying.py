@@ -41,6 +41,7 @@ def replay(scene: Scene, found: Found, by: str, *, bus: str = "") -> Replay:
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal does not keep the change any more, or can't be written.
     """
+    found.require_sensor()
     mark = _sent(found)
     bus = bus_address() or bus
     if not bus:

@@ -24,7 +24,7 @@ from flowproject.journal import (
 from flowproject.secrecy import safe
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
-from flowproject.sensing.orphans import orphans
+from flowproject.sensing.orphans import Orphan, likely_orphans, orphans
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.scene import Scene
@@ -43,18 +43,20 @@ _log = logging.getLogger(__name__)
 def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> list[Tick]:
     """One tick of each sensor: what was left to deliver is delivered, then it is looked at.
 
-    Whatever fails is in the ticks; nothing is raised for it here.
+    Whatever fails is in the ticks; nothing is raised for it here. What no sensor delivers any more,
+    because it was renamed or removed, is told by the first of them.
     """
+    left = _left_behind(scene)
 
     def guarded(sensor: Sensor) -> Tick:
         journal = scene.journal(sensor.name)
         try:
-            return _look_and_record(scene, sensor, journal, force=force)
+            return _look_and_record(scene, sensor, journal, left, force=force)
         except DamagedEntryError as damage:
             journal.note_damage(damage)
             raise
 
-    return _side_by_side(scene, names, guarded)
+    return _with_left(_side_by_side(scene, names, guarded), left)
 
 
 def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
@@ -66,7 +68,7 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
         pending = sum(1 for _ in journal.waiting(head))
         return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
 
-    return _side_by_side(scene, names, look)
+    return _with_left(_side_by_side(scene, names, look), _left_behind(scene))
 
 
 def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
@@ -124,12 +126,34 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
         )
 
 
-def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: bool) -> Tick:
+def _left_behind(scene: Scene) -> list[Orphan]:
+    """What no sensor delivers any more: one listing for all sensors, if there is nothing of it."""
+    try:
+        return orphans(scene)
+    except JournalError:
+        return []  # The ticks of the sensors say that the store can't be asked.
+
+
+def _with_left(ticks: list[Tick], left: Sequence[Orphan]) -> list[Tick]:
+    """The ticks, of which the first tells what no sensor delivers, if none has failed for it."""
+    words = [
+        one.in_words for one in left if not any(one.what_is_left in seen.reason for seen in ticks)
+    ]
+    if not words or not ticks:
+        return ticks
+    first = ticks[0]
+    told = "\n".join([*filter(None, [first.abandoned]), *words])
+    return [replace(first, abandoned=told), *ticks[1:]]
+
+
+def _look_and_record(
+    scene: Scene, sensor: Sensor, journal: Journal, left_behind: Sequence[Orphan], *, force: bool
+) -> Tick:
     head, forsaken = journal.proven(journal.head()), list[str]()
     left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
         look = _look(scene, sensor, journal, left.head, force=force)
-        forsaken = _forsaken(scene, look)
+        forsaken = _forsaken(scene, look, left_behind)
         seen = look.record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
@@ -146,7 +170,7 @@ def _look_and_record(scene: Scene, sensor: Sensor, journal: Journal, *, force: b
     )
 
 
-def _forsaken(scene: Scene, look: Look) -> list[str]:
+def _forsaken(scene: Scene, look: Look, left: Sequence[Orphan]) -> list[str]:
     """What else is to be said at the first look of a sensor: it may be another under a new name.
 
     Raises:
@@ -154,9 +178,8 @@ def _forsaken(scene: Scene, look: Look) -> list[str]:
     """
     if look.head.seq:
         return []
-    found = orphans(scene)
     name = look.sensor.name
-    for one in found:
+    for one in left:
         if one.definition == look.definition:
             # What happened since the last look under the old name would be lost in a first look.
             raise JournalError(
@@ -166,7 +189,11 @@ def _forsaken(scene: Scene, look: Look) -> list[str]:
                 fix=f"If it is the same sensor, `flowproject move {one.name} {name}`; if it is "
                 f"not, or to give up what is left, `flowproject reset {one.name}`",
             )
-    return [one.in_words for one in found]
+    return [
+        one.in_doubt
+        for one in likely_orphans(scene)
+        if one.journal.sensor == name and one.definition == look.definition
+    ]
 
 
 def _with_history(seen: Tick, head: Head) -> Tick:

@@ -26,9 +26,8 @@ class Tick:
     how many recorded changes the bus has not taken (at least: nobody counts on), `held` why they
     are held back, `late` what the bus has and no run has started for in time, `queued` what waits
     for its turn with a flow that takes changes in order, `undelivered` why something could not be
-    delivered, `abandoned` what nobody will deliver any more, which no other tick says again,
-    `overdue` what has had to wait for so long that the tick is to fail for it, and `exit_code` the
-    kind of failure.
+    delivered, `abandoned` what nobody will deliver any more, `overdue` what has had to wait for so
+    long that the tick is to fail for it, and `exit_code` the kind of failure.
     """
 
     sensor: str

@@ -334,6 +334,7 @@ def skip(scene: Scene, found: Found, by: str, *, bus: str = "") -> Skip:
         UsageError: if no flow takes it in order, or has its turn still to end.
         JournalError: if the journal can't be read or written.
     """
+    found.require_sensor()
     told, journal = found.chain, found.journal
     entry, mark = told.entry, told.mark
     flows = told.in_order

@@ -14,7 +14,7 @@ from flowproject.changes.difference import Difference
 from flowproject.changes.encoding import decode
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
-from flowproject.journal import Store, prune
+from flowproject.journal import DamagedEntryError, Store, prune
 from flowproject.listeners import bring_back
 from tests.journals import CountingStore, WaitedFor
 from tests.world import MINUTE, START, Bus, World
@@ -131,7 +131,7 @@ def test_what_is_given_up_takes_no_watch_from_what_follows(world: World, bus: Bu
     counting = CountingStore(world.store)
     quiet = replace(world, store=counting)
     assert quiet.later(1).undelivered
-    assert len(counting.requests) == 5, "the same as with one"
+    assert len(counting.requests) == 6, "the same as with one"
     world.sensor = quiet.sensor = replace(world.sensor, max_attempts=2)
     world.tick()
     world.change("lost.csv")
@@ -246,7 +246,9 @@ def test_who_waits_for_another_sensor_too_is_not_overdue_before_that_has_changed
     assert world.journal.head().unsettled == (2,), "it is not settled either"
     counting.requests.clear()
     quiet.tick()
-    assert len(counting.requests) == 6, "one more, which tells that the other has not changed"
+    assert len(counting.requests) == 9, (
+        "of the other three: it has not changed, and no sensor has it"
+    )
     told = sensing.find_change(world.scene, "files/2").chain
     assert told.in_words == "sent, awaits JoinFlow (which waits for others too)"
 
@@ -470,7 +472,49 @@ def test_a_listener_that_is_gone_is_named_beside_one_that_never_starts(
     assert world.journal.head().unsettled == ()
 
 
-def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name(
+def test_many_changes_whose_listener_is_gone_are_told_in_one_sentence(
+    world: World, bus: Bus
+) -> None:
+    world.listen("OldFlow")
+    for _ in range(3):
+        world.change()
+    world.listen("NewFlow")
+    told = world.later(16).abandoned
+    assert told.count("does not listen any more") == 1
+    assert "Changes 2 to 4 were sent to OldFlow, which did not take them" in told
+    assert (
+        "`flowproject replay files/2-4` sends them to NewFlow; a flow that has run for them "
+        "already does not run again" in told
+    )
+    assert numbers(bus) == [2, 3, 4]
+
+
+def test_what_was_given_up_is_told_by_every_tick_also_when_its_listener_is_renamed(
+    world: World, bus: Bus
+) -> None:
+    world.sensor = replace(world.sensor, max_attempts=1)
+    world.listen("OldFlow", "Other")
+    for _ in range(2):
+        world.change()
+        world.take(bus.payloads[-1], "Other")
+    assert "2 changes (2 to 3)" in world.later(16).undelivered
+    world.listen("NewFlow", "Other")
+    for _ in range(3):
+        told = world.later(1)
+        assert "OldFlow, which does not listen any more, has not started for them" in (
+            told.undelivered
+        )
+        assert "`flowproject replay files/2-3` sends them to NewFlow, Other;" in told.undelivered
+    for number in ("files/2", "files/3"):
+        lost = sensing.find_change(world.scene, number)
+        sensing.replay(world.scene, lost, by="a person")
+        assert world.take(bus.payloads[-1], "NewFlow") == "NewFlow/1"
+        assert world.take(bus.payloads[-1], "Other", run="2") == "Other/1", "it has it"
+    assert world.later(1).undelivered == ""
+    assert world.journal.head().unsettled == ()
+
+
+def test_what_a_renamed_sensor_left_is_told_by_every_tick_until_it_is_seen_to(
     world: World, bus: Bus
 ) -> None:
     bus.answer = lambda _: 400
@@ -478,15 +522,53 @@ def test_what_a_renamed_sensor_left_is_told_at_the_first_look_under_its_new_name
     world.change()
     edited = FilesData(path="data", include=("*",))
     renamed = replace(world, sensor=replace(world.sensor, name="days", data=edited))
+    for _ in range(3):
+        told = renamed.tick()
+        assert "No sensor is called 'files' any more, and changes 2 to 3" in told.abandoned
+        assert "`flowproject reset files`" in told.delivery
+        with pytest.raises(TickError, match="No sensor is called 'files'"):
+            sensing.raise_for_failures([told])
+    [looked] = sensing.preview(renamed.scene)
+    assert "changes 2 to 3 of it are not delivered" in looked.abandoned
+
+
+def test_so_it_is_under_a_name_that_has_a_journal_already(world: World, bus: Bus) -> None:
+    crate = replace(world, sensor=replace(world.sensor, name="crate"))
+    world.tick()
+    crate.tick()
+    bus.answer = lambda _: 400
+    world.change()
+    assert "change 2 of it is not delivered" in crate.tick().abandoned
+    world.journal.note_damage(DamagedEntryError(world.journal.entry_key(2), 2, "torn"))
+    world.store.put(world.journal.entry_key(2), b"torn")
+    assert crate.tick().abandoned == "", "nobody can send what can't be read"
+
+
+def test_what_arrived_under_the_old_name_is_no_loss_although_no_tick_has_noted_it(
+    world: World, bus: Bus
+) -> None:
+    world.listen("StarterFlow")
+    world.change()
+    world.change()
+    renamed = replace(world, sensor=replace(world.sensor, name="days"))
+    world.take(bus.payloads[0])
+    assert sensing.orphans(renamed.scene)[0].unsettled == (3,)
+    assert renamed.tick().outcome == "failed"
+    world.take(bus.payloads[1])
     told = renamed.tick()
-    assert "No sensor is called 'files' any more, and changes 2 to 3" in told.abandoned
-    assert "`flowproject reset files`" in told.delivery
-    with pytest.raises(TickError, match="No sensor is called 'files'"):
-        sensing.raise_for_failures([told])
-    assert renamed.tick().abandoned == "", "once"
-    counting = CountingStore(world.store)
-    replace(renamed, store=counting).tick()
-    assert len(counting.requests) == 3, "and costs nothing later"
+    assert (told.outcome, told.abandoned) == ("baseline", "")
+    sensing.raise_for_failures([told])
+
+
+def test_a_damaged_entry_hides_nothing_that_is_left_under_an_old_name(
+    world: World, bus: Bus
+) -> None:
+    bus.answer = lambda _: 400
+    world.change()
+    world.change()
+    world.store.put(world.journal.entry_key(3), b"torn")
+    renamed = replace(world, sensor=replace(world.sensor, name="days"))
+    assert "change 2 of it is not delivered" in renamed.tick().abandoned
 
 
 def test_a_listener_that_is_gone_is_told_of_also_when_the_same_tick_has_more_to_deliver(

@@ -97,7 +97,7 @@ def test_it_is_told_of_one_change_after_the_other_and_others_of_all_at_once(
     assert world.journal.head().unsettled == ()
     counting = CountingStore(world.store)
     replace(world, store=counting).tick()
-    assert len(counting.requests) == 3
+    assert len(counting.requests) == 4
 
 
 def test_what_no_run_told_a_tick_tells(world: World, bus: Bus) -> None:

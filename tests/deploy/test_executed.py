@@ -17,10 +17,6 @@ from typing import Any
 
 import pytest
 
-from flowproject import sensing
-from flowproject.config import load
-from flowproject.journal import open_store
-from flowproject.sensing import Scene
 from tests.conftest import ROOT
 from tests.deploy.cluster import NAMESPACE
 from tests.deploy.conftest import Argo, Repository
@@ -47,22 +43,6 @@ class Story:
         self.argo.controller.submit_cron(SENSOR)
         *_, looked = self.argo.runs(SENSOR)
         assert looked["status"]["phase"] == "Succeeded", self.argo.told(looked)
-
-    def remember(self) -> None:
-        """A first look as a deployed sensor's, if there was none: here it costs no pods."""
-        if self.history():
-            return
-        with pytest.MonkeyPatch.context() as patch:
-            self.repository.enter(patch)
-            scene = Scene(
-                project=load(self.repository.root),
-                root=self.repository.root,
-                store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),
-                branch="prod",
-                run="SensorFlow/1",
-            )
-            [seen] = sensing.observe(scene)
-        assert seen.outcome == "baseline"
 
     @property
     def bucket(self) -> str:
@@ -105,7 +85,6 @@ def story(
     return Story(repository, argo, data)
 
 
-@pytest.mark.thorough
 def test_the_first_look_of_a_deployed_sensor_is_its_baseline(story: Story) -> None:
     story.look()
     assert [entry["outcome"] for entry in story.history()] == ["baseline"]
@@ -113,7 +92,6 @@ def test_the_first_look_of_a_deployed_sensor_is_its_baseline(story: Story) -> No
 
 
 def test_a_change_starts_its_listener_which_takes_it(story: Story, moto: Moto) -> None:
-    story.remember()
     last = max(story.data.glob("*.csv"))
     last.write_text(last.read_text() + DAY)
     story.look()

@@ -14,15 +14,11 @@ from typing import Any
 import pytest
 
 from tests.deploy.cluster import SECONDS
-from tests.deploy.conftest import ON_ARGO, Argo, Repository
+from tests.deploy.conftest import Argo, Repository
 from tests.servers import Moto
 
 FLOWS = Path(__file__).parent / "shop"
-# Two dozen pods: on the emulator they say more of what test_executed.py says in fewer.
-pytestmark = [
-    pytest.mark.timeout(1200),  # pods are slow where much else runs
-    *([] if ON_ARGO else [pytest.mark.thorough]),
-]
+pytestmark = pytest.mark.timeout(1200)  # pods are slow where much else runs
 TOLD = re.compile(r"^(?:\[MFLOG.*?\])?TOLD (.*)$", re.MULTILINE)
 
 

@@ -212,6 +212,17 @@ def test_a_marker_finishes_its_folder_and_those_below(
         assert "'_SUCCESS'" in reason
 
 
+def test_what_has_waited_longest_is_what_the_reason_tells_of():
+    late, early = file("a/new"), file("z/old", age=5 * 3600)
+    assert waiting(Hold(marker="_SUCCESS"), [], [late, early]) == (
+        "waiting for '_SUCCESS' in 'z', where 'z/old' arrived"
+    )
+    held = {"a/new": late, "z/old": file("z/old")}
+    since = {"z/old": (NOW - dt.timedelta(hours=5)).isoformat()}
+    told = hold_back(Hold(settle=60), diff({}, held), held, now=NOW, since=since)
+    assert told.reason.startswith("'z/old' was written"), "it is written again and again"
+
+
 def test_a_marker_may_come_together_with_its_files():
     assert not waiting(Hold(marker="_SUCCESS"), [], [file("a/x"), file("a/_SUCCESS")])
 

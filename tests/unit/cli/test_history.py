@@ -96,6 +96,40 @@ def test_an_entry_that_ticks_pass_over_is_listed_too(
     ]
 
 
+def test_what_a_sensor_that_is_gone_left_is_listed_and_named_and_can_be_asked_for(
+    flowproject: Any, grown: Path
+) -> None:
+    project = grown / "flowproject.toml"
+    project.write_text(project.read_text().replace("[sensors.days]", "[sensors.dates]"))
+    all_of_it = flowproject("history")
+    assert [line.split("\t")[:2] for line in all_of_it.out.splitlines()[1:]] == [
+        ["months", "1"],
+        *(["days", seq] for seq in "4321"),
+    ]
+    assert "changes 2 to 4 of it are not delivered" in all_of_it.err
+    assert len(entries(flowproject("history", "days", "--json"))) == 4
+    told = flowproject("why", "days/3")
+    assert (told.code, "Change 3 of sensor 'days':" in told.out) == (0, True)
+    change = json.loads(flowproject("why", "days/3", "--json").out)
+    assert flowproject("why", change["id"]).out == told.out
+    for command in ("replay", "skip"):
+        refused = flowproject(command, "days/3")
+        assert refused.code == 64
+        assert "`flowproject move days NEW-NAME`, and then NEW-NAME/3" in refused.err
+    assert flowproject("move", "days", "dates", "--yes").code == 0
+    assert "Change 3 of sensor 'dates':" in flowproject("why", "days/3").out, "it went there"
+    assert flowproject("history").err == ""
+    assert flowproject("why", "day/3").code == 64
+
+
+def test_so_it_is_of_a_project_that_has_another_name_now(flowproject: Any, grown: Path) -> None:
+    project = grown / "flowproject.toml"
+    project.write_text(project.read_text().replace('"demo"', '"other"'))
+    assert "of it are not delivered" in flowproject("history").err
+    assert len(entries(flowproject("history", "demo/days", "--json"))) == 4
+    assert "Change 3 of sensor 'days':" in flowproject("why", "demo/days/3").out
+
+
 def test_an_empty_journal_is_an_empty_list(flowproject: Any, root: Path) -> None:
     assert root.is_dir()
     assert entries(flowproject("history", "--json")) == []

@@ -29,6 +29,24 @@ def test_it_sends_the_change_as_a_new_attempt_and_says_so(flowproject: Any, sent
     assert [payload["change"]["attempt"] for payload in sent.payloads] == [1, 2]
 
 
+def test_several_changes_and_ranges_of_them_are_sent_in_order(
+    flowproject: Any, sent: Any, root: Path, tick: Any
+) -> None:
+    for name in "cde":
+        (root / "data" / f"{name}.csv").write_text("x")
+        tick()
+    answer = flowproject("replay", "days/5", "days/2-4")
+    assert answer.code == 0
+    assert [payload["change"]["seq"] for payload in sent.payloads[4:]] == [5, 2, 3, 4]
+    assert [line.count("was sent as attempt 2") for line in answer.out.splitlines()].count(1) == 4
+    told = json.loads(flowproject("replay", "days/2-3", "--json").out)
+    assert [one["seq"] for one in told] == [2, 3]
+    before = len(sent.payloads)
+    for wrong in ("days/4-2", "days/1-3", "days/2-9999"):
+        assert flowproject("replay", wrong).code == 64
+    assert len(sent.payloads) == before, "nothing is sent if one of them is wrong"
+
+
 def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Scene) -> None:
     scene.journal("days").outbox.record_listeners(["AFlow"], by="test")
     told = json.loads(flowproject("replay", sent.payloads[0]["id"][:8], "--json").out)

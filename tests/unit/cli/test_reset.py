@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from flowproject.sensing import Scene
+from flowproject.cli.place import open_scene
+from flowproject.errors import TickError
+from flowproject.sensing import Scene, observe, raise_for_failures
 
 
 class Person(io.StringIO):
@@ -127,6 +129,31 @@ def test_what_a_sensor_left_that_is_not_configured_any_more_is_told_and_given_up
         "days: 2 given up; nothing of it is left to deliver.\n",
     )
     assert "days" not in flowproject("check").out.replace("data", "")
+
+
+def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_doubt(
+    flowproject: Any, root: Path
+) -> None:
+    """Metaflow takes the `.metaflow` of any folder above, and there other projects have theirs."""
+    (root / ".metaflow").rename(root.parent / ".metaflow")
+    scene = open_scene()
+    observe(scene)
+    (root / "data" / "new.csv").write_text("x")
+    observe(scene)
+    project = root / "flowproject.toml"
+    before = project.read_text()
+    project.write_text(before.replace('"demo"', '"other"'))
+    told = " ".join(flowproject("check").out.split())
+    assert "change 2 of sensor 'days' of a project 'demo', not delivered. If that is" in told
+    ticks = observe(open_scene())
+    assert "`flowproject move demo/days days`" in ticks[0].abandoned
+    with pytest.raises(TickError, match="of a project 'demo', not delivered"):
+        raise_for_failures(ticks)
+    assert observe(open_scene())[0].abandoned == "", "nobody can tell whose it is: it is said once"
+    sibling = root.parent / "sibling"
+    sibling.mkdir()
+    (sibling / "flowproject.toml").write_text(before)
+    assert "'demo'" not in flowproject("check").out, "it is that project's"
 
 
 def test_what_a_project_left_under_another_name_is_told_in_its_own_folder(
