@@ -29,6 +29,9 @@ _NICKNAMES: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_EXAMPLE: Final = "For example '0 6 1-31 1-12 1-5': at six from Monday to Friday"
+"""Without a star: Metaflow drops each one of the messages that it prints."""
+
 _EVERY: Final = re.compile(r"@every ((?:[0-9]+(?:ns|us|µs|ms|s|m|h))+)")
 _LENGTH: Final = re.compile(r"([0-9]+)(ns|us|µs|ms|s|m|h)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
@@ -140,7 +143,7 @@ def parse(expression: str, timezone: str = "", *, nicknames: bool = True) -> Cro
     fields = expression.split()
     if len(fields) != len(_FIELDS):
         count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        raise CronError(f"it has {count}. Use five: {FIELDS}, for example '*/5 * * * *'")
+        raise CronError(f"it has {count}. Use five: {FIELDS}. {_EXAMPLE}")
     sets = [_numbers(text, field) for text, field in zip(fields, _FIELDS, strict=True)]
     (minutes, _), (hours, _), (days, star_of_days), (months, _), (weekdays, star_of_week) = sets
     return _Times(

@@ -252,7 +252,8 @@ def _is_fresh(item: Item, settle: float, now: dt.datetime) -> str:
     age = _age(item, now) if settle else None
     if age is None or not -settle <= age < settle:
         return ""
-    return f"{item.key!r} was written {max(age, 0):.0f} s ago; a change settles after {settle:g} s"
+    # Rounded down: what was written 3 s ago has settled after 3 s.
+    return f"{item.key!r} was written {max(int(age), 0)} s ago; a change settles after {settle:g} s"
 
 
 def finished(difference: Difference, held: Held) -> Difference:

@@ -32,6 +32,10 @@ _INDENT: Final = " " * 10
 _PREFIX: Final = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/(\S+) \(pid \d+\)\] )?")
 """What Metaflow puts before each line of a run's output: time, run, step and task, process."""
 
+_NAME: Final = 200
+_REASON: Final = 600
+"""Characters of what others send that are printed: the name of an event, and what is said of it."""
+
 _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -100,18 +104,20 @@ def _(started: Started) -> Words:
 
 @_words.register
 def _(event: EventReceived) -> Words:
-    return Words("event", event.event, f"id {event.id}" if event.id else "")
+    return Words("event", _brief(event.event), f"id {_brief(event.id)}" if event.id else "")
 
 
 @_words.register
 def _(dropped: Dropped) -> Words:
     target = f"did not start {dropped.flow}: " if dropped.flow else "started nothing: "
-    return Words("dropped", dropped.event, target + dropped.reason)
+    return Words("dropped", _brief(dropped.event), target + _brief(dropped.reason, _REASON))
 
 
 @_words.register
 def _(waiting: Waiting) -> Words:
-    return Words("waiting", waiting.flow, f"has {waiting.event}, needs {_list(waiting.missing)}")
+    return Words(
+        "waiting", waiting.flow, f"has {_brief(waiting.event)}, needs {_list(waiting.missing)}"
+    )
 
 
 @_words.register
@@ -185,6 +191,11 @@ def _(stopping: Stopping) -> Words:
 def _(stopped: Stopped) -> Words:
     failed = f", {stopped.failed} failed" if stopped.failed else ""
     return Words("stopped", stopped.reason, f"{_number(stopped.runs, 'run')}{failed}")
+
+
+def _brief(said: str, most: int = _NAME) -> str:
+    """What anybody may have sent, as long as the names and reasons of honest events are."""
+    return said if len(said) <= most else f"{said[:most]}… ({len(said):,} characters)"
 
 
 def _shorten(text: str) -> str:

@@ -5,9 +5,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from flowproject.errors import FlowError
@@ -64,7 +65,7 @@ def describe_flows(
         elif answer is not None:
             flows.append(answer)
     if problems:
-        raise FlowError("\n".join(problems))
+        raise FlowError("\n".join([*problems, *_hiding(root)]))
     return tuple(flows)
 
 
@@ -85,6 +86,31 @@ def _refuse_shadows(root: Path) -> None:
                 allowed="Flows are files *flow.py in the project's root, of any other name",
                 fix=f"`mv {first} my{first}`",
             )
+
+
+def _hiding(root: Path) -> Iterator[str]:
+    """What to do about files that hide a module which every flow imports before its own steps.
+
+    Said only where flows fail: a file may have such a name and do no harm.
+    """
+    hidden = {
+        name
+        for name, module in sys.modules.items()
+        if "." not in name and getattr(module, "__file__", None) and not _is_inside(module, root)
+    }
+    for name in sorted(hidden | sys.stdlib_module_names):
+        for path in (root / f"{name}.py", root / name / "__init__.py"):
+            if path.is_file():
+                first = path.relative_to(root).parts[0]
+                yield (
+                    f"{first}: it has the name of the module {name!r}, which Python or Metaflow "
+                    f"imports, and is imported in its place. `mv {first} my{first}`, and import it "
+                    "by that name"
+                )
+
+
+def _is_inside(module: ModuleType, root: Path) -> bool:
+    return Path(str(module.__file__)).resolve().is_relative_to(root.resolve())
 
 
 def _stamp(root: Path) -> _Stamp:

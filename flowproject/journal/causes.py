@@ -65,4 +65,5 @@ def _said(text: str) -> str:
         return f"the server answered {status[1]}"
     first = _PREAMBLE.sub("", text.partition("\n")[0]).partition("<")[0].strip()
     cause = _SYSTEM_ERROR.search(text)
-    return ": ".join([first[:_LONGEST], *filter(None, cause.groups() if cause else ())])
+    causes = filter(None, cause.groups() if cause else ())
+    return ": ".join([first[:_LONGEST], *(one for one in causes if one not in first)])

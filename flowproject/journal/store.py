@@ -265,8 +265,8 @@ def prove_atomic(store: Store, folder: str) -> None:
             "The store overwrites an object that it is asked to create only if there is none",
             where=f"Object {key!r}",
             allowed="Two ticks or two runs at once would both go on, so nothing is recorded here",
-            fix="Keep the journal in a store that honours `If-None-Match: *`, such as S3, MinIO, "
-            "Azure or Google; `rclone serve s3` and older servers that speak S3 do not",
+            fix="Keep the journal in a store that honours the header If-None-Match, such as S3, "
+            "MinIO, Azure or Google; `rclone serve s3` and older servers that speak S3 do not",
         )
 
 

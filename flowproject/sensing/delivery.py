@@ -676,6 +676,10 @@ def _undelivered(
         yield _undelivered_to(sensor, flows, gone_flows, events, listeners)
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _undelivered_to(
     sensor: Sensor, flows: str, gone: str, events: Sequence[Awaited], listeners: Listeners
 ) -> str:
@@ -684,7 +688,7 @@ def _undelivered_to(
     one, is_one = events[0], len(numbers) == 1
     it = "it" if is_one else "them"
     what = (
-        f"Change {one.mark.seq} was sent {one.sendings.count} times"
+        f"Change {one.mark.seq} was sent {_times(one.sendings.count)}"
         if is_one
         else f"{len(numbers)} changes ({in_ranges(numbers)}) were sent as often as "
         "max_attempts allows"

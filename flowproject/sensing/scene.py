@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from flowproject.changes.progress import Report, say_nothing
 from flowproject.config.model import Project, Sensor
@@ -11,6 +12,9 @@ from flowproject.errors import UsageError, closest
 from flowproject.journal import Journal, Store
 
 __all__ = ["Scene"]
+
+
+_LONGEST: Final = 100
 
 
 def _now() -> dt.datetime:
@@ -32,6 +36,22 @@ class Scene:
     datastore: str = ""
     clock: Callable[[], dt.datetime] = field(default=_now)
     report: Report = say_nothing
+
+    def __post_init__(self) -> None:
+        """Refuse a branch that can't be a folder of the datastore.
+
+        Metaflow lets `--branch` be nothing else, but takes a user's name as it is.
+
+        Raises:
+            UsageError: if it can't.
+        """
+        if not self.branch.isprintable() or set("/\\") & set(self.branch):
+            raise UsageError(
+                f"{self.branch[:_LONGEST]!r} is no branch that journals can be kept under",
+                where="The user's name, of which Metaflow makes the branch `user.NAME`",
+                allowed="It has no slash, no backslash, and nothing that can't be printed",
+                fix="Set METAFLOW_USER to another name, or name a branch with `--branch`",
+            )
 
     def journal(self, sensor: str) -> Journal:
         """The journal of one sensor."""

@@ -13,6 +13,8 @@ from flowproject.secrecy import safe
 __all__ = ["Tick", "failed_tick"]
 
 _FORMAT: Final = 1
+_BUG: Final = 70
+"""The exit code of a failure that nobody has foreseen, as the commands have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +86,22 @@ class Tick:
 
 def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
     """The tick of a sensor whose source or journal failed."""
-    expected = isinstance(error, FlowprojectError)
     return Tick(
         sensor=sensor.name,
         event_name=sensor.event_name,
         outcome="failed",
-        reason=str(error) if expected else safe(f"unexpected {type(error).__name__}: {error}"),
+        reason=str(error) if isinstance(error, FlowprojectError) else _unexpected(sensor, error),
         source=sensor.data.type,
         at=now.isoformat(),
-        exit_code=error.exit_code if isinstance(error, FlowprojectError) else 1,
+        exit_code=error.exit_code if isinstance(error, FlowprojectError) else _BUG,
+    )
+
+
+def _unexpected(sensor: Sensor, error: BaseException) -> str:
+    """What to tell of a failure that nobody has foreseen, which may have no words of its own."""
+    said = ": ".join(filter(None, (type(error).__name__, str(error).strip())))
+    return safe(
+        f"unexpected {said.rstrip('.')}. Sensor {sensor.name!r}. The next tick goes on from what "
+        f"is recorded. If it fails again, see `flowproject preview {sensor.name}`, and report what "
+        "it says as a bug of flowproject"
     )

@@ -700,8 +700,12 @@ def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
     assert len(bus.events) == 1
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [("in the engine", "unexpected Panic: in the engine."), ("", "unexpected Panic.")],
+)
 def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
     """An engine's panic is no `Exception`: who died of one was waited for, for ever."""
 
@@ -709,8 +713,10 @@ def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
         pass
 
     def look(*_: object, **__: object) -> None:
-        raise Panic("in the engine")
+        raise Panic(words)
 
     monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
     [seen] = sensing.observe(scene)
-    assert (seen.outcome, seen.reason) == ("failed", "unexpected Panic: in the engine")
+    assert (seen.outcome, seen.exit_code) == ("failed", 70)
+    assert seen.reason.startswith(f"{said} Sensor {seen.sensor!r}.")
+    assert f"see `flowproject preview {seen.sensor}`" in seen.reason

@@ -60,3 +60,13 @@ def test_a_file_that_every_flow_would_import_for_its_package_is_named_with_what_
     assert repr(name) in told
     first = Path(name).parts[0]
     assert f"`mv {first} my{first}`" in told
+
+
+def test_a_file_that_hides_a_module_of_python_is_named_where_flows_fail_for_it(tmp_path: Path):
+    (tmp_path / "aflow.py").write_text("from metaflow import step\n")
+    (tmp_path / "json.py").write_text("from metaflow import step\n")
+    with pytest.raises(FlowError) as caught:
+        describe_flows(tmp_path)
+    told = str(caught.value)
+    assert "json.py: it has the name of the module 'json'" in told
+    assert "`mv json.py myjson.py`" in told

@@ -165,6 +165,11 @@ def test_a_removed_file_does_not_wait():
     assert not waiting(Hold(settle=60, marker="_SUCCESS"), [file("a", age=1)], [])
 
 
+def test_the_age_that_is_told_is_below_what_it_must_reach():
+    reason = waiting(Hold(settle=3), [], [file("a", age=2.9)])
+    assert "was written 2 s ago; a change settles after 3 s" in reason
+
+
 def test_a_clock_may_be_ahead_by_as_much_as_a_change_settles():
     assert "0 s ago" in waiting(Hold(settle=60), [], [file("a", age=-60)])
 

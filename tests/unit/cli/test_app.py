@@ -143,3 +143,15 @@ def test_a_folder_inside_the_project_will_do(
     monkeypatch.chdir(root / "data")
     assert "first look" in flowproject("history", "days").out
     assert not (root / "data" / ".metaflow").exists()
+
+
+@pytest.mark.parametrize("user", ["a/../b", "a/b", "a\\b", "a\nb"])
+@pytest.mark.parametrize("command", ["history", "preview"])
+def test_a_user_whose_branch_is_no_folder_is_refused(
+    flowproject: Any, root: Path, monkeypatch: pytest.MonkeyPatch, user: str, command: str
+) -> None:
+    assert root.is_dir()
+    monkeypatch.setenv("METAFLOW_USER", user)
+    monkeypatch.setattr("metaflow.util.get_username", lambda: user)
+    answer = flowproject(command)
+    assert (answer.code, "METAFLOW_USER" in answer.err) == (64, True), answer.err

@@ -38,7 +38,10 @@ POLICY = (
 )
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
 OWN_KEYS = f"Use one of: data, {POLICY}."
-FIVE = "Use five: minute, hour, day of month, month, day of week, for example '*/5 * * * *'."
+FIVE = (
+    "Use five: minute, hour, day of month, month, day of week. For example '0 6 1-31 1-12 1-5': at "
+    "six from Monday to Friday."
+)
 
 
 def project(text: str) -> Project:

@@ -155,3 +155,15 @@ def test_the_name_of_an_event_makes_no_line_and_no_colour_of_its_own(sign: str):
     told = line(happenings.EventReceived(at=AT, event=forged, id="1", flows=[]))
     assert len(told.splitlines()) == 1
     assert sign[0] not in told
+
+
+def test_what_strangers_send_is_printed_in_short() -> None:
+    name = "x" * 200_000
+    for happening in (
+        happenings.EventReceived(at=AT, event=name, id=name, flows=[]),
+        happenings.Dropped(at=AT, event=name, id=name, flow="", reason=f"nobody waits for {name}"),
+        happenings.Waiting(at=AT, event=name, id=name, flow="G", missing=["b"]),
+    ):
+        told = line(happening)
+        assert len(told) < 1_200
+        assert "x… (200,000 characters)" in told
