@@ -13,7 +13,7 @@ from flowproject.journal.failures import (
     UnreadableError,
 )
 from flowproject.journal.heads import Head
-from flowproject.journal.journal import Journal
+from flowproject.journal.journal import Journal, check_branch
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.location import datastore_root
 from flowproject.journal.moving import Moved, move
@@ -45,6 +45,7 @@ __all__ = [
     "Survey",
     "Tellings",
     "UnreadableError",
+    "check_branch",
     "datastore_root",
     "entry_numbers",
     "move",

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Items, Memo
-from flowproject.errors import JournalError
+from flowproject.errors import JournalError, UsageError
 from flowproject.journal.documents import opened, sealed
 from flowproject.journal.failures import (
     ClosedJournalError,
@@ -27,11 +27,29 @@ from flowproject.journal.store import Store, prove_atomic
 from flowproject.journal.survey import Survey
 from flowproject.journal.turns import Turns
 
-__all__ = ["Head", "Journal", "entry_numbers"]
+__all__ = ["Head", "Journal", "check_branch", "entry_numbers"]
 
+_LONGEST: Final = 100
 _PROBES: Final = 16
 _READ_AT_ONCE: Final = 32
 _T = TypeVar("_T")
+
+
+def check_branch(branch: str) -> None:
+    """Refuse a branch that can't be a folder of the datastore.
+
+    Metaflow lets `--branch` be nothing else, but takes a user's name as it is.
+
+    Raises:
+        UsageError: if it can't.
+    """
+    if not branch.isprintable() or set("/\\") & set(branch):
+        raise UsageError(
+            f"{branch[:_LONGEST]!r} is no branch that journals can be kept under",
+            where="Metaflow makes the branch user.NAME of the user's name",
+            allowed="It has no slash, no backslash, and nothing that can't be printed",
+            fix="Set METAFLOW_USER to another name, or name a branch with --branch",
+        )
 
 
 class Journal:
@@ -41,6 +59,7 @@ class Journal:
     """
 
     def __init__(self, store: Store, *, project: str, branch: str, sensor: str) -> None:
+        check_branch(branch)
         self.project = project
         self.branch = branch
         self.sensor = sensor

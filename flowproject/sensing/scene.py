@@ -4,17 +4,13 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from flowproject.changes.progress import Report, say_nothing
 from flowproject.config.model import Project, Sensor
 from flowproject.errors import UsageError, closest
-from flowproject.journal import Journal, Store
+from flowproject.journal import Journal, Store, check_branch
 
 __all__ = ["Scene"]
-
-
-_LONGEST: Final = 100
 
 
 def _now() -> dt.datetime:
@@ -38,20 +34,12 @@ class Scene:
     report: Report = say_nothing
 
     def __post_init__(self) -> None:
-        """Refuse a branch that can't be a folder of the datastore.
-
-        Metaflow lets `--branch` be nothing else, but takes a user's name as it is.
+        """Refuse a branch that no journal can be kept under.
 
         Raises:
-            UsageError: if it can't.
+            UsageError: if it is one.
         """
-        if not self.branch.isprintable() or set("/\\") & set(self.branch):
-            raise UsageError(
-                f"{self.branch[:_LONGEST]!r} is no branch that journals can be kept under",
-                where="The user's name, of which Metaflow makes the branch `user.NAME`",
-                allowed="It has no slash, no backslash, and nothing that can't be printed",
-                fix="Set METAFLOW_USER to another name, or name a branch with `--branch`",
-            )
+        check_branch(self.branch)
 
     def journal(self, sensor: str) -> Journal:
         """The journal of one sensor."""

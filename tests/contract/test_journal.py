@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.item import Item, item
-from flowproject.errors import JournalError
+from flowproject.errors import JournalError, UsageError
 from flowproject.journal import (
     DamagedEntryError,
     DamagedTableError,
@@ -277,3 +277,12 @@ def test_a_store_that_fails_is_an_error_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(JournalError, match="Datastore"):
         journal_on(open_store(str(tmp_path / "file"))).record(entry(1), None, Difference())
+
+
+@pytest.mark.parametrize("branch", ["user.a/../b", "user.a/b", "user.a\\b", "user.a\nb"])
+def test_a_branch_that_is_no_folder_is_refused_wherever_a_journal_is_opened(
+    store: Store, branch: str
+) -> None:
+    """As in the loop, which records who listens before anything else."""
+    with pytest.raises(UsageError, match="METAFLOW_USER"):
+        Journal(store, project="p", branch=branch, sensor="s")
