@@ -91,7 +91,10 @@ def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
     assert page.next_look("days") is None
 
 
-def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(tmp_path: Path):
+def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)  # the records lie below the folder of the project
     page = known(tmp_path, "days")
     log = work_folder(page.flows[0].local_root) / "logs" / "1.log"
     log.parent.mkdir(parents=True)
