@@ -93,6 +93,7 @@ def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
 
 def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(tmp_path: Path):
     page = known(tmp_path, "days")
+    page = replace(page, flows=tuple(replace(f, local_root=str(tmp_path)) for f in page.flows))
     log = work_folder(page.flows[0].local_root) / "logs" / "1.log"
     log.parent.mkdir(parents=True)
     record = RunRecord(
