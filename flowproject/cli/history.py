@@ -24,6 +24,7 @@ _SHOWN: Final = 24
 _ASKED: Final = 50
 """Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each."""
 
+_UNDELIVERED: Final = ("waiting", "sent", "undelivered")
 _HEADERS: Final = (
     "sensor",
     "no.",
@@ -53,14 +54,19 @@ def history(
     scene = open_scene(branch, production=production)
     found: list[dict[str, Any]] = []
     chains: list[Chain | None] = []
+    lost: list[dict[str, Any]] = []
     with working("Reading the journal"):
         left = orphans(scene)
         for place, known in _asked(scene, sensor, left):
             for entry, told in _entries(place, known, limit):
                 found.append(entry)
                 chains.append(told)
+                if place is not scene and told and told.state in _UNDELIVERED:
+                    lost.append(entry)
     with working("Asking how runs ended"):
         notes = _tell_runs(scene, found, chains, options_of(branch, production=production))
+    for entry in lost:
+        entry["delivery"]["in_words"] += ", and no sensor is left that delivers it"
     if as_json:
         print_json(found)
         return 0

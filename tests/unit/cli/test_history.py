@@ -107,7 +107,9 @@ def test_what_a_sensor_that_is_gone_left_is_listed_and_named_and_can_be_asked_fo
         *(["days", seq] for seq in "4321"),
     ]
     assert "changes 2 to 4 of it are not delivered" in all_of_it.err
-    assert len(entries(flowproject("history", "days", "--json"))) == 4
+    found = entries(flowproject("history", "days", "--json"))
+    assert len(found) == 4
+    assert found[0]["delivery"]["in_words"] == "waiting, and no sensor is left that delivers it"
     told = flowproject("why", "days/3")
     assert (told.code, "Change 3 of sensor 'days':" in told.out) == (0, True)
     change = json.loads(flowproject("why", "days/3", "--json").out)
