@@ -96,6 +96,7 @@ def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(
 ):
     monkeypatch.chdir(tmp_path)  # the records lie below the folder of the project
     page = known(tmp_path, "days")
+    page = replace(page, flows=tuple(replace(f, local_root=str(tmp_path)) for f in page.flows))
     log = work_folder(page.flows[0].local_root) / "logs" / "1.log"
     log.parent.mkdir(parents=True)
     record = RunRecord(
