@@ -24,9 +24,10 @@ _IN_A_CHAPTER: Final = 10
 _MINUTES: Final = 6
 """After which a look sends again what a deployment may have dropped."""
 
-_LOOKS: Final = 5
-"""In which every change arrives: a flow that waits for three sensors is sent the one's newest again
-first, then the other's, each a receipt timeout after the one before."""
+_LOOKS: Final = 15
+"""In which every change arrives: each sending is awaited twice as long as the one before, and a flow
+that waits for three sensors is sent one's newest after the other's. Their clock is ahead of that of
+deployments, so what one of these makes the bus forget is sent again no sooner than that."""
 
 _LISTS: Final = (("prices", "orders"), ("prices", "orders", "stock"), ("orders", "stock"))
 
