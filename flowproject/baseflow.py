@@ -298,6 +298,12 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
                 allowed=f"{HOLD!r}: the next changes wait; {GO_ON!r}: they do not",
                 fix=closest(self._after_failure, (HOLD, GO_ON)),
             )
+        if self._after_failure != HOLD and not self._in_order:
+            raise ConfigError(
+                f"@on_change({names}, after_failure={self._after_failure!r}) has no in_order=True",
+                allowed="Only changes that are taken in order wait for a run that failed",
+                fix="Add `in_order=True`, or take `after_failure` away",
+            )
 
 
 class on_schedule(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 __all__ = [
+    "covered",
     "guard_logs",
     "guard_output",
     "hide",
@@ -113,6 +114,21 @@ def safe(text: str) -> str:
     return _LOOKS_SECRET.sub(_hidden, hide(text))
 
 
+def covered(text: str) -> str:
+    """The text as long as it was, with a `*` for each sign of what `safe` takes out of it.
+
+    For who shows a part of it: of a secret that is cut, nobody could say that it is one.
+    """
+    with _lock:
+        known = [*_known]
+    spans = [one.span() for secret in known for one in re.finditer(re.escape(secret), text)]
+    spans += [_secret_part(found) for found in _LOOKS_SECRET.finditer(text)]
+    signs = list(text)
+    for start, end in spans:
+        signs[start:end] = ["\n" if sign == "\n" else "*" for sign in signs[start:end]]
+    return "".join(signs)
+
+
 def scrub(error: BaseException) -> BaseException:
     """The error, after secrets were taken out of it and of every error behind it."""
     seen: set[int] = set()
@@ -192,6 +208,12 @@ def _hidden(found: re.Match[str]) -> str:
     value = found["value"] or found["literal"]
     quote = value[0] if value[0] in "'\"" else ""
     return f"{kept}{quote}{_HIDDEN}{quote}"
+
+
+def _secret_part(found: re.Match[str]) -> tuple[int, int]:
+    """Where what looks like a secret begins and ends, without its name."""
+    name = "value" if found["key"] else "literal" if found["clause"] else 0
+    return found.span(name)
 
 
 def _scrub_one(error: BaseException) -> None:

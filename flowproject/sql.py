@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from flowproject.errors import QueryError, closest
+from flowproject.secrecy import covered
 
 __all__ = [
     "Parameter",
@@ -72,19 +73,26 @@ class Query:
 
     def error(self, what: str, *, at: int, allowed: str = "", fix: str = "") -> QueryError:
         """An error at a place in the text: its line and column, and the line with a caret below."""
-        before, broken, left = self.text[:at].rpartition("\n")
+        text = covered(self.text)
+        before, broken, left = text[:at].rpartition("\n")
         number = before.count("\n") + len(broken) + 1
-        line = left + self.text[at:].partition("\n")[0]
+        right = text[at:].partition("\n")[0]
         # A long line is cut from the left, so that the caret stays on the screen.
-        cut = max(0, len(left) - _SHOWN_WIDTH // 2)
-        shown = line[cut : cut + _SHOWN_WIDTH].replace("\t", " ").rstrip()
-        caret = " " * (len(left) - cut) + "^ here"
+        near = _short(left[max(0, len(left) - _SHOWN_WIDTH // 2) :])
+        shown = (near + _short(right[:_SHOWN_WIDTH])).replace("\t", " ").rstrip()
+        shown = shown[:_SHOWN_WIDTH]
+        caret = " " * len(near) + "^ here"
         return QueryError(
             what,
             where=f"{self.file}, line {number}, column {len(left) + 1}",
             allowed=allowed.strip(),
             fix=f"{fix or 'This line'}:\n    {shown}\n    {caret}",
         )
+
+
+def _short(covered_line: str) -> str:
+    """The same without a word on how long a secret is."""
+    return re.sub(r"\*{4,}", "***", covered_line)
 
 
 def find_query(root: Path, name: str) -> Query:

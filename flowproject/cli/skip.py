@@ -1,6 +1,6 @@
 """`flowproject skip`: let the changes behind one pass, with flows that take them in order."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -9,6 +9,11 @@ from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, bus_here, open_scene
 
 __all__ = ["skip"]
+
+_LATER: Final = (
+    "The next one is told by a tick, when every turn before it is over: `flowproject history "
+    "{sensor}` says which is not."
+)
 
 
 def skip(
@@ -50,7 +55,7 @@ def skip(
                 f"{turn.flow} was told of the next one, change {turn.event.mark.seq}."
                 for turn in skipped.next
             ),
-            *([] if skipped.next else ["The next one, if there is one, is told by the next tick."]),
+            *([] if skipped.next else [_LATER.format(sensor=entry.sensor)]),
             *([f"For now it could not be told: {skipped.problem}"] if skipped.problem else []),
         ]
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from flowproject.errors import closest
+from flowproject.secrecy import safe
 
 __all__ = [
     "Choice",
@@ -215,7 +216,8 @@ class Choices:
 
 def shown(value: object) -> str:
     """The value as a message shows it: its repr, cut where it gets long."""
-    text = repr(value)
+    # Of a secret that is cut, nobody could say that it is one.
+    text = safe(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 

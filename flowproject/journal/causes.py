@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from flowproject.errors import JournalError
+from flowproject.secrecy import safe
 
 __all__ = ["explained"]
 
@@ -66,4 +67,4 @@ def _said(text: str) -> str:
     first = _PREAMBLE.sub("", text.partition("\n")[0]).partition("<")[0].strip()
     cause = _SYSTEM_ERROR.search(text)
     causes = filter(None, cause.groups() if cause else ())
-    return ": ".join([first[:_LONGEST], *(one for one in causes if one not in first)])
+    return ": ".join([safe(first)[:_LONGEST], *(one for one in causes if one not in first)])

@@ -16,7 +16,7 @@ from flowproject.journal import Mark, Receipt, Sending, Survey
 
 __all__ = ["Chain", "State", "chain", "likely_causes", "patience_of"]
 
-State = Literal["", "waiting", "sent", "undelivered", "delivered", "no listener"]
+State = Literal["", "waiting", "sent", "undelivered", "delivered", "skipped", "no listener"]
 """Where a change is: nothing to be sent; not on the bus yet; sent, and receipts are awaited; sent
 as often as allowed, and receipts lack; every listener has its receipt; nobody was known to listen.
 """
@@ -35,7 +35,8 @@ class Chain:
     `gone` flows that it was sent to, that did not take it and do not listen any more. `in_order`
     are the flows that take changes in order and whose turn to take this one is not over: those that
     wait for theirs are in `behind`, with the change before it whose turn it is. `holds` are the
-    changes that wait until the turn of this one is over. `of_several` are the flows that took it
+    changes that wait until the turn of this one is over. `skipped` are those whose turn was ended
+    by hand before they took it. `of_several` are the flows that took it
     and wait for other sensors too: a run of theirs took changes of those as well.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
@@ -52,6 +53,7 @@ class Chain:
     in_order: tuple[str, ...] = ()
     behind: Mapping[str, int] = field(default_factory=dict)
     holds: tuple[int, ...] = ()
+    skipped: tuple[str, ...] = ()
     of_several: tuple[str, ...] = ()
     due: str = ""
     late_since: str = ""
@@ -76,6 +78,7 @@ class Chain:
         told = {
             "sent": sent,
             "undelivered": f"undelivered, {' and '.join(filter(None, (lacks, gone)))}",
+            "skipped": f"skipped, so that {', '.join(self.skipped)} does not take it",
         }.get(self.state, self.state)
         attempt = f", attempt {self.attempt}" if self.attempt > 1 else ""
         together = f", sent with change {self.carried_by}" if self.carried_by else ""
@@ -111,6 +114,7 @@ class Chain:
             "in_order": [*self.in_order],
             "behind": {**self.behind},
             "holds": [*self.holds],
+            "skipped": [*self.skipped],
             "of_several": [*self.of_several],
             "due": self.due,
             "late_since": self.late_since,
@@ -136,6 +140,13 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     to = sendings[-1].to or mark.listeners
     receivers = {flow for number, flow in survey.receivers(mark) if number == attempt}
     missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
+    # By hand alone a turn ends that was not taken.
+    skipped = tuple(
+        flow
+        for flow in sorted({*to} & survey.in_order)
+        if flow not in receivers and survey.is_over(mark, flow, attempt)
+    )
+    missing = tuple(flow for flow in missing if flow not in skipped)
     receipts = survey.receipts(mark)
     waiting = tuple(flow for flow in missing if flow in survey.waits)
     in_order = tuple(
@@ -157,6 +168,8 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     )
     if by_turn and not others:
         state, due = _turn_state(survey, mark, attempt, {*by_turn} - {*behind}, patience, now)
+    if state == "no listener" and skipped:
+        state = "skipped"
     if gone and not missing:
         state, due = "undelivered", ""
     is_late = current and others != waiting and _is_late(current[0], patience, now)
@@ -173,6 +186,7 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
         in_order=in_order,
         behind=behind,
         holds=_held_by(mark, lines),
+        skipped=skipped,
         of_several=tuple(sorted(receivers & survey.waits.keys())),
         due=due,
         late_since=current[0].at if is_late else "",

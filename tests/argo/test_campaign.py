@@ -25,9 +25,9 @@ _MINUTES: Final = 6
 """After which a look sends again what a deployment may have dropped."""
 
 _LOOKS: Final = 15
-"""In which every change arrives: each sending is awaited twice as long as the one before, and a flow
-that waits for three sensors is sent one's newest after the other's. Their clock is ahead of that of
-deployments, so what one of these makes the bus forget is sent again no sooner than that."""
+"""In which every change arrives: each sending is awaited twice as long as the one before, and a
+flow that waits for three sensors is sent one's newest after the other's. Their clock is ahead of
+that of deployments, so what one of these makes the bus forget is sent again no sooner."""
 
 _LISTS: Final = (("prices", "orders"), ("prices", "orders", "stock"), ("orders", "stock"))
 

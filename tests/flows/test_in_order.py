@@ -172,6 +172,9 @@ def test_the_changes_of_several_sensors_have_no_order(new_place: Callable[..., P
     flow = FLOW.format(name="LedgerFlow", options='"nights", in_order=True')
     place.write("ledgerflow.py", flow)
     place.write("wordflow.py", FLOW.format(name="WordFlow", options='after_failure="go"'))
+    vain = FLOW.format(name="VainFlow", options='after_failure="go on"')
+    place.write("vainflow.py", vain)
     told = " ".join(place.command("check").text.split())
+    assert "@on_change('days', after_failure='go on') has no in_order=True" in told
     assert "@on_change('days', 'nights', in_order=True) names 2 sensors" in told
     assert "after_failure='go' of @on_change('days') says nothing known" in told

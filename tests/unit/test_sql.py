@@ -171,3 +171,26 @@ def test_a_folder_in_the_place_of_a_file_is_an_error(tmp_path: Path):
     (tmp_path / "sql" / "it.sql").mkdir(parents=True)
     with pytest.raises(QueryError, match="can't be read"):
         find_query(tmp_path, "it")
+
+
+@pytest.mark.parametrize(
+    "text, at",
+    [
+        ("SELECT 'postgresql://bob:LONG@db/x' AS u, 1 AS aaaaaaaaaaaaaaa FROM FROM x", "FROM x"),
+        ("SELECT * FROM x WHERE password = 'LONG_0123456789' FROM FROM x", "FROM x"),
+        (
+            "SELECT 1 AS aaaaaaaaaaaaaaaaaaaa FROM FROM x WHERE u = 'postgresql://b:LONG@db/x'",
+            "FROM FROM",
+        ),
+        ("SELECT 'postgresql://bob:LONG@db/x' AS u", "LONG"),
+    ],
+)
+def test_no_part_of_a_secret_stands_in_a_line_that_is_cut(text: str, at: str):
+    secret = "8f3a9c1e7b5d2046" * 4
+    text = text.replace("LONG", secret)
+    told = str(query(text).error("It broke", at=text.index(at.replace("LONG", secret[9:]))))
+    assert not any(secret[i : i + 4] in told for i in range(len(secret) - 3))
+    *_, line, caret = told.split("\n")
+    assert "****" not in line
+    if at.startswith("FROM"):
+        assert line[caret.index("^") :].startswith(at)

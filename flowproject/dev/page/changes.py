@@ -43,8 +43,8 @@ class ChangeRow:
     delivery: str
     """What became of it, in words; empty for what is never sent."""
     state: str
-    """`waiting`, `sent`, `undelivered`, `delivered`, `no listener`, or empty; `failed` if a run
-    that took it was, or was killed, and `running` if one has not finished.
+    """`waiting`, `sent`, `undelivered`, `delivered`, `skipped`, `no listener`, or empty; `failed`
+    if a run that took it was, or was killed, and `running` if one has not finished.
     """
     takers: tuple[Link, ...]
     id: str

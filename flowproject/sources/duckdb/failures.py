@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from flowproject.dialect import NO_TRANSLATION, NO_VALUE
 from flowproject.errors import FlowprojectError, QueryError, SourceError
+from flowproject.secrecy import safe
 from flowproject.sources import stopped
 from flowproject.sources.duckdb.reach import READERS
 from flowproject.sql import Query
@@ -155,11 +156,12 @@ def _advice(text: str) -> str:
     points = [line for line in lines if line.startswith("* ")][:_MOST_POINTS]
     others = [line for line in lines if not line.startswith("* ")]
     sentences = [*others, *(point.removeprefix("* ") for point in points)]
-    return " ".join(f"{one.rstrip('. ')}." for one in sentences)[:_MOST_CHARACTERS]
+    # Of a secret that is cut, nobody could say that it is one.
+    return safe(" ".join(f"{one.rstrip('. ')}." for one in sentences))[:_MOST_CHARACTERS]
 
 
 def _in_one_line(text: str) -> str:
-    return " ".join(text.split())[:_MOST_CHARACTERS]
+    return safe(" ".join(text.split()))[:_MOST_CHARACTERS]
 
 
 def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -> FlowprojectError:

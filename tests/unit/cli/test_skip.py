@@ -48,7 +48,7 @@ def test_without_a_bus_the_next_tick_tells(
     monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)
     before = len(waiting.payloads)
     assert (
-        "The next one, if there is one, is told by the next tick."
+        "The next one is told by a tick, when every turn before it is over"
         in flowproject("skip", "days/2").out
     )
     assert len(waiting.payloads) == before
@@ -60,3 +60,13 @@ def test_what_is_skipped_twice_or_has_no_turn_is_refused(flowproject: Any, waiti
     assert answer.code == 64
     assert "No flow has a turn for change 2 of sensor 'days' that is to end" in answer.err
     assert len(waiting.payloads) > 0
+
+
+@pytest.mark.usefixtures("waiting")
+def test_history_says_of_a_change_that_it_was_skipped(flowproject: Any) -> None:
+    told = flowproject("skip", "days/3").out
+    assert "when every turn before it is over: `flowproject history days` says" in told
+    [newest, *_] = json.loads(flowproject("history", "--json").out)
+    delivery = newest["delivery"]
+    assert (newest["seq"], delivery["state"], delivery["skipped"]) == (3, "skipped", ["AFlow"])
+    assert delivery["in_words"] == "skipped, so that AFlow does not take it"
