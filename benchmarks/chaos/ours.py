@@ -135,7 +135,8 @@ class Ours:
             self._has_failed = False
         self._last = {seen.sensor: seen for seen in ticks}
         for seen in ticks:
-            gone = {int(seq) for seq in re.findall(r"Change (\d+) was sent to", seen.abandoned)}
+            words = re.findall(r"Changes? (\d.*?) (?:was|were) sent to", seen.abandoned)
+            gone = set[int]().union(*map(_numbers, words))
             if "does not listen any more" in seen.undelivered:
                 self._told |= self._undelivered(seen.sensor)
             self._told |= gone if self._has_failed else set()
@@ -227,6 +228,7 @@ class Ours:
         left = [chains[seq] for seq in numbers if seq in chains]
         for_others = [one for one in left if one.missing == (BOTH_FLOW,) == one.waiting]
         deaf = [one for one in left if one.missing == (DEAF_FLOW,) and one.entry.seq in named]
+        deaf += [one for one in left if one.gone and not one.missing and one.entry.seq in named]
         if len(for_others) + len(deaf) < len(left) or named != {one.entry.seq for one in deaf}:
             return None
         return bool(for_others)
@@ -258,10 +260,9 @@ class Ours:
     def _undelivered(self, sensor: str) -> set[int]:
         """The numbers that the last tick names as undelivered."""
         told = self._last[sensor].undelivered if sensor in self._last else ""
-        named = {int(seq) for seq in re.findall(r"Change (\d+) was sent \d", told)}
+        named = {int(seq) for seq in re.findall(r"Change (\d+) was sent (?:once|\d)", told)}
         for words in re.findall(r"\d+ changes \(([^)]*)\) were sent", told):
-            for first, last in re.findall(r"(\d+)(?: to (\d+))?", words):
-                named |= {*range(int(first), int(last or first) + 1)}
+            named |= _numbers(words)
         return named
 
     def rescue(self, store: Any) -> None:
@@ -433,3 +434,9 @@ class Ours:
         for (flow, change, _), who in runs.items():
             workers[flow, change] |= who
         return workers
+
+
+def _numbers(words: str) -> set[int]:
+    """What is meant by `2 to 5, 7`."""
+    ranges = re.findall(r"(\d+)(?: to (\d+))?", words)
+    return {one for first, last in ranges for one in range(int(first), int(last or first) + 1)}

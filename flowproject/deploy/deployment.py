@@ -175,7 +175,8 @@ class Deployment:
         if forbidden := rehearsal.forbidden:
             # What a user may not do is the same for every flow: one reason says it.
             reason = next(iter(forbidden.values()))
-            notes = [f"Whether the cluster takes {', '.join(forbidden)} can't be asked. {reason}"]
+            flows = ", ".join(one.flow for one in actions if one.flow in forbidden)
+            notes = [f"Whether the cluster takes {flows} can't be asked. {reason}"]
         return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
 
     def _abandoned(self, actions: Sequence[Action]) -> list[str]:

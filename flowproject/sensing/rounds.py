@@ -5,7 +5,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from queue import Queue
@@ -47,19 +46,17 @@ def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> 
     Whatever fails is in the ticks; nothing is raised for it here. What no sensor delivers any more,
     because it was renamed or removed, is told by the first of them.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # Beside the looks: no tick is longer for it.
-        left = pool.submit(_left_behind, scene).result
+    left = _left_behind(scene)
 
-        def guarded(sensor: Sensor) -> Tick:
-            journal = scene.journal(sensor.name)
-            try:
-                return _look_and_record(scene, sensor, journal, left, force=force)
-            except DamagedEntryError as damage:
-                journal.note_damage(damage)
-                raise
+    def guarded(sensor: Sensor) -> Tick:
+        journal = scene.journal(sensor.name)
+        try:
+            return _look_and_record(scene, sensor, journal, left, force=force)
+        except DamagedEntryError as damage:
+            journal.note_damage(damage)
+            raise
 
-        return _with_left(_side_by_side(scene, names, guarded), left())
+    return _with_left(_side_by_side(scene, names, guarded), left)
 
 
 def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
@@ -153,7 +150,7 @@ def _look_and_record(
     scene: Scene,
     sensor: Sensor,
     journal: Journal,
-    left_behind: Callable[[], Sequence[Orphan]],
+    left_behind: Sequence[Orphan],
     *,
     force: bool,
 ) -> Tick:
@@ -178,7 +175,7 @@ def _look_and_record(
     )
 
 
-def _forsaken(scene: Scene, look: Look, left_behind: Callable[[], Sequence[Orphan]]) -> list[str]:
+def _forsaken(scene: Scene, look: Look, left_behind: Sequence[Orphan]) -> list[str]:
     """What else is to be said at the first look of a sensor: it may be another under a new name.
 
     Raises:
@@ -187,7 +184,7 @@ def _forsaken(scene: Scene, look: Look, left_behind: Callable[[], Sequence[Orpha
     if look.head.seq:
         return []
     name = look.sensor.name
-    for one in left_behind():
+    for one in left_behind:
         if one.definition == look.definition:
             # What happened since the last look under the old name would be lost in a first look.
             raise JournalError(

@@ -26,8 +26,12 @@ class CardFlow(FlowSpec):
         """Append each story to its card."""
         current.card["changed"].extend(sensor_card(STORIES["changed"]))
         current.card["hostile"].extend(sensor_card(STORIES["hostile"]))
-        current.card["hostile"].extend(change_card(SimpleNamespace(**STORIES["hostile_start"])))
-        current.card["starter"].extend(change_card(SimpleNamespace(**STORIES["started"])))
+        current.card["hostile"].extend(
+            change_card(SimpleNamespace(columns={}, **STORIES["hostile_start"]))
+        )
+        current.card["starter"].extend(
+            change_card(SimpleNamespace(columns={}, **STORIES["started"]))
+        )
         current.card["by_hand"].extend(change_card(None))
         points, evil = STORIES["points"], STORIES["evil"]
         chart = line_chart(points, x="day", y="t", series="line", title=evil, y_title=evil)
