@@ -130,12 +130,8 @@ def known_flow(
             prints: dict[str, str] = dict(known["objects"])
             schedule = {known["schedule_field"]: ()}
             files = dict(json.loads(template.annotations.get("flowproject/files", "{}")))
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # another version wrote it, or somebody
+        # Another version wrote it, or somebody.
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
         objects = [
             one for one in ours if one.flow == flow.name and prints.get(one.kind) == one.fingerprint

@@ -21,7 +21,7 @@ HEAD: Final = ("flow", "state", "what")
 _PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
 _NOTHING: Final = "Nothing was deployed."
 _PART_FAILED: Final = "What failed was not deployed; the rest is live."
-_ALL_FAILED: Final = "Nothing of this project is live on the branch that was not before."
+_ALL_FAILED: Final = "No flow was deployed whole; the next plan names what is half-done."
 _AGAIN: Final = "When what the reasons name is mended, deploy again: it completes what is missing."
 
 

@@ -82,6 +82,10 @@ class Survey:
             return True
         return flow not in mark.in_order and (attempt, flow) in self.receivers(mark)
 
+    def is_ended(self, mark: Mark, flow: str, attempt: int) -> bool:
+        """Whether the turn of a flow was ended in this very attempt; no request."""
+        return (attempt, flow) in self._inside["ended"].get((mark.seq, mark.id), ())
+
     def line(self, flow: str) -> list[Mark]:
         """The events that a flow is to take in order, the one whose turn it is first.
 

@@ -35,9 +35,9 @@ class Chain:
     `gone` flows that it was sent to, that did not take it and do not listen any more. `in_order`
     are the flows that take changes in order and whose turn to take this one is not over: those that
     wait for theirs are in `behind`, with the change before it whose turn it is. `holds` are the
-    changes that wait until the turn of this one is over. `skipped` are those whose turn was ended
-    by hand before they took it. `of_several` are the flows that took it
-    and wait for other sensors too: a run of theirs took changes of those as well.
+    changes that wait until the turn of this one is over. `skipped` are those whose turn was ended,
+    by hand or because the change can't be read, before they took it. `of_several` are the flows
+    that took it and wait for other sensors too: a run of theirs took changes of those as well.
     `late_since` is when it was sent first, if a run should have started by now and none has.
     """
 
@@ -140,11 +140,11 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     to = sendings[-1].to or mark.listeners
     receivers = {flow for number, flow in survey.receivers(mark) if number == attempt}
     missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
-    # By hand alone a turn ends that was not taken.
+    # A run ends only what it took. What is over since an earlier attempt may still be replayed.
     skipped = tuple(
         flow
         for flow in sorted({*to} & survey.in_order)
-        if flow not in receivers and survey.is_over(mark, flow, attempt)
+        if flow not in receivers and survey.is_ended(mark, flow, attempt)
     )
     missing = tuple(flow for flow in missing if flow not in skipped)
     receipts = survey.receipts(mark)

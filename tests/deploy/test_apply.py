@@ -110,7 +110,7 @@ def test_when_nothing_could_be_written_nothing_is_called_live(cluster: Cluster, 
     cluster.fail(Fault(status=500))
     report = of_outcomes("p", TARGET, deploy(argo, flows()))
     assert {row.state for row in report.rows} == {"failed", "not tried"}
-    assert report.notes[0].startswith("Nothing of this project is live on the branch")
+    assert report.notes[0].startswith("No flow was deployed whole")
     assert cluster.names == {}
 
 

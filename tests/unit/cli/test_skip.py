@@ -70,3 +70,15 @@ def test_history_says_of_a_change_that_it_was_skipped(flowproject: Any) -> None:
     delivery = newest["delivery"]
     assert (newest["seq"], delivery["state"], delivery["skipped"]) == (3, "skipped", ["AFlow"])
     assert delivery["in_words"] == "skipped, so that AFlow does not take it"
+
+
+def test_what_is_replayed_after_it_was_skipped_is_awaited_again(
+    flowproject: Any, waiting: Any
+) -> None:
+    before = len(waiting.payloads)
+    flowproject("skip", "days/3")
+    assert flowproject("replay", "days/3").code == 0
+    assert len(waiting.payloads) > before
+    [newest, *_] = json.loads(flowproject("history", "--json").out)
+    delivery = newest["delivery"]
+    assert (delivery["attempt"], delivery["state"], delivery["skipped"]) == (2, "sent", [])
