@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowproject.cards.wording import amount, cost, side_by_side, value_text
 from flowproject.changes.columns import ColumnsChange
 from flowproject.dev.page.archive import Damage
 from flowproject.dev.page.items import Items
@@ -12,6 +11,7 @@ from flowproject.dev.page.parts import Action, Fact, Link, action
 from flowproject.dev.page.words import change_address, run_address, sensor_address
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain
+from flowproject.wording import amount, cost, side_by_side, value_text
 
 if TYPE_CHECKING:
     from flowproject.journal import Sending

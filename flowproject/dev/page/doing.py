@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flowproject.cards.wording import duration, outcome, printable
 from flowproject.dev.happenings import Acted, Listener
 from flowproject.dev.launcher import Order, child_environment
 from flowproject.dev.page.actions import plan, wanted_flow, wanted_looker, wanted_run, wanted_sensor
@@ -19,6 +18,7 @@ from flowproject.dev.page.parts import Link
 from flowproject.dev.page.words import sensor_address
 from flowproject.errors import UsageError
 from flowproject.flowfiles import FlowFile
+from flowproject.wording import duration, outcome, printable
 
 __all__ = ["PAGE", "Doer", "Result"]
 

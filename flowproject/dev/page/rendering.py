@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from flowproject.cards.wording import amount, duration
 from flowproject.dev.page.words import clock
+from flowproject.wording import amount, duration
 
 __all__ = ["STATIC", "Frame", "Renderer", "to_json", "wants_json"]
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flowproject.cards.wording import amount, value_text
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
 from flowproject.dev.happenings import Tick
@@ -19,6 +18,7 @@ from flowproject.dev.page.words import (
     run_address,
     sensor_address,
 )
+from flowproject.wording import amount, value_text
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
 

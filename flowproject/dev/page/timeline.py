@@ -8,7 +8,6 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from flowproject.cards.wording import duration, one_line
 from flowproject.dev.happenings import EventReceived, Tick
 from flowproject.dev.page.board import Board, Run
 from flowproject.dev.page.knowledge import Knowledge
@@ -20,6 +19,7 @@ from flowproject.dev.page.words import (
     sensor_address,
     urgency,
 )
+from flowproject.wording import duration, one_line
 
 __all__ = ["SPANS", "Label", "Lane", "Mark", "Tie", "Timeline", "timeline"]
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from flowproject.cards.wording import OUTCOMES
+from flowproject.wording import OUTCOMES
 
 __all__ = [
     "address",
