@@ -175,6 +175,8 @@ class Tick(Happening):
     value: Json = None
     trouble: str = ""
     """What could not be delivered."""
+    queued: str = ""
+    """What waits behind a change that a flow takes in order."""
     looked: datetime | None = None
     """When it looked; `at` is when that was told, which is at the end of the run."""
 

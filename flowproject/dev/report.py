@@ -171,7 +171,8 @@ def _ways_on(run: LeftRun) -> Iterator[str]:
 
 @_words.register
 def _(tick: Tick) -> Words:
-    return Words("tick", tick.sensor, ": ".join(t for t in (tick.outcome, tick.reason) if t))
+    told = ": ".join(filter(None, (tick.outcome, tick.reason)))
+    return Words("tick", tick.sensor, "; ".join(filter(None, (told, tick.queued))))
 
 
 @_words.register
