@@ -11,10 +11,10 @@ from typing import Final, Literal
 
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
 
-# Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
-from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComponent
-
 from flowproject.cards.wording import clip, one_line, printable, unbroken
+
+# Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
+from flowproject.metaflow_internals.cards import SectionComponent, TextComponent
 
 __all__ = [
     "MetaflowCardComponent",

@@ -21,13 +21,13 @@ from typing import Any, Final
 from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _LONGEST_LINE: Final = 64 * 1024
 _TAIL: Final = 15
 _CHUNK: Final = 64 * 1024
@@ -264,7 +264,7 @@ def child_environment(url: str) -> dict[str, str]:
     environment = {
         name: text
         for name, text in os.environ.items()
-        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+        if not name.startswith(EVENT_VARIABLE) and name != SENSORS_ONLY
     }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")

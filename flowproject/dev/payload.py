@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, Final, NoReturn, Self
 
 from flowproject.flowfiles import Dependency, FlowParameter
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 
 __all__ = ["Argument", "Event", "NotPassable", "argument", "variable", "workflow_text"]
 
@@ -131,7 +132,7 @@ def argument(parameter: FlowParameter, value: object) -> Argument:
 
 def variable(dependency: Dependency, event: Event) -> tuple[str, str]:
     """Name and value of the environment variable that carries an event into every step."""
-    return f"METAFLOW_ARGO_EVENT_PAYLOAD_{dependency.type}_{dependency.alias}", event.text
+    return f"{EVENT_VARIABLE}{dependency.type}_{dependency.alias}", event.text
 
 
 def workflow_text(parameter: FlowParameter, value: object) -> str | None:

@@ -14,6 +14,7 @@ from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.errors import closest
 from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile
+from flowproject.metaflow_internals.argo import end_event
 
 __all__ = [
     "NOTHING_WAITS",
@@ -99,7 +100,7 @@ def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> E
     user_branch = flow.branch.startswith("user.")
     production = flow.branch == "prod" or flow.branch.startswith("prod.")
     pathspec = f"{flow.name}/{run_id}/{flow.end_step}/{task_id}"
-    name = f"metaflow.{flow.full_name}.end"
+    name = end_event(flow.full_name)
     payload = {
         "name": name,
         "id": pathspec,
