@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from flowproject.dev.happenings import Acted, Listener
 from flowproject.dev.launcher import Order, child_environment
+from flowproject.dev.messages import Acted, Listener
 from flowproject.dev.page.components import Link, sensor_address
 from flowproject.dev.page.context import FORCE, Knowledge, can_force
 from flowproject.errors import UsageError, closest

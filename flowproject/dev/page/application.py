@@ -24,8 +24,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from flowproject.dev.dispatcher import Dispatcher
-from flowproject.dev.happenings import Listener
 from flowproject.dev.launcher import plain_text
+from flowproject.dev.messages import Listener
 from flowproject.dev.page.actions import Doer, Result, plan
 from flowproject.dev.page.changes import ItemsQuery
 from flowproject.dev.page.components import clock
@@ -35,8 +35,7 @@ from flowproject.dev.page.runs import run_rows
 from flowproject.dev.page.security import CARD_HEADERS, Guard
 from flowproject.dev.page.state import Board, Run
 from flowproject.dev.page.views import Views
-from flowproject.dev.serving import serve
-from flowproject.dev.settings import PageSettings
+from flowproject.dev.server import serve
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
 from flowproject.wording import amount, duration
@@ -403,8 +402,8 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
 
 
 def happened(board: Board, since: int) -> StreamingResponse:
-    """`happened` whenever something has, from the `since`-th happening on; `over` at the end."""
-    return _stream(_happenings(board, since))
+    """`happened` whenever something has, from the `since`-th message on; `over` at the end."""
+    return _stream(_news_stream(board, since))
 
 
 def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
@@ -415,7 +414,7 @@ def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
     return _stream(_log_lines(board, run, start))
 
 
-async def _happenings(board: Board, since: int) -> AsyncIterator[str]:
+async def _news_stream(board: Board, since: int) -> AsyncIterator[str]:
     told = since
     with board.watching() as moved:
         yield "retry: 1000\n\n"
@@ -496,8 +495,10 @@ def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
 @asynccontextmanager
 async def open_page(
     known: Knowledge,
-    settings: PageSettings,
     *,
+    host: str,
+    port: int,
+    token: str,
     dispatcher: Dispatcher,
     reading: Executor,
     tell: Listener,
@@ -518,6 +519,6 @@ async def open_page(
         tell=tell,
     )
     async with serve_page(
-        Views(known, reading), doer, host=settings.host, port=settings.port, token=settings.token
+        Views(known, reading), doer, host=host, port=port, token=token
     ) as address:
         yield address

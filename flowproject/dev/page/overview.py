@@ -8,15 +8,16 @@ from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from flowproject.dev.happenings import (
-    Dropped,
+from flowproject.dev.messages import (
+    EventDropped,
     EventReceived,
-    Happening,
     LeftRun,
+    Message,
     RunFinished,
     RunStarted,
-    Tick,
+    TickFinished,
     Warned,
+    in_words,
 )
 from flowproject.dev.page.components import (
     Action,
@@ -31,7 +32,6 @@ from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.runs import RunRow, run_row
 from flowproject.dev.page.sensors import SensorRow
 from flowproject.dev.page.state import Board, Run
-from flowproject.dev.report import in_words
 from flowproject.flowfiles import FlowFile
 from flowproject.wording import duration, one_line
 
@@ -77,7 +77,7 @@ class TimeWindow:
 
     start: datetime
     end: datetime
-    ticks: Mapping[str, list[Tick]] = field(default_factory=dict)
+    ticks: Mapping[str, list[TickFinished]] = field(default_factory=dict)
     events: list[EventReceived] = field(default_factory=list)
     runs: Mapping[str, list[Run]] = field(default_factory=dict)
 
@@ -269,7 +269,7 @@ def _mark_of(
     return replace(mark, count=len(things), words=words)
 
 
-def _outcome(tick: Tick) -> str:
+def _outcome(tick: TickFinished) -> str:
     return tick.outcome
 
 
@@ -277,7 +277,7 @@ def _state(run: Run) -> str:
     return run.state
 
 
-def _tick_mark(window: TimeWindow, tick: Tick) -> TimelineMark:
+def _tick_mark(window: TimeWindow, tick: TickFinished) -> TimelineMark:
     run = run_address(f"{tick.flow}/{tick.run_id}")
     return _mark(
         window.x(tick.at),
@@ -443,38 +443,38 @@ def _starts(known: Knowledge, flow: FlowFile) -> str:
 
 def _news(known: Knowledge) -> Iterator[News]:
     """What the terminal has said, newest first."""
-    for happening in reversed(known.board.news):
-        if words := in_words(happening):
+    for message in reversed(known.board.news):
+        if words := in_words(message):
             yield News(
-                at=happening.at.isoformat(),
+                at=message.at.isoformat(),
                 kind=words.kind,
-                subject=Link(text=words.subject, href=_href(happening)),
+                subject=Link(text=words.subject, href=_href(message)),
                 text=words.rest,
-                more=words.more if isinstance(happening, RunFinished | LeftRun) else (),
-                bad=_is_bad(happening),
+                more=words.more if isinstance(message, RunFinished | LeftRun) else (),
+                bad=_is_bad(message),
             )
 
 
-def _href(happening: Happening) -> str:
+def _href(message: Message) -> str:
     """Where more about it is shown."""
-    match happening:
-        case Tick(seq=seq, sensor=sensor) if seq:
+    match message:
+        case TickFinished(seq=seq, sensor=sensor) if seq:
             return change_address(sensor, seq)
-        case Tick() | RunStarted() | RunFinished() | LeftRun():
-            return run_address(f"{happening.flow}/{happening.run_id}") if happening.run_id else ""
+        case TickFinished() | RunStarted() | RunFinished() | LeftRun():
+            return run_address(f"{message.flow}/{message.run_id}") if message.run_id else ""
         case _:
             return ""
 
 
-def _is_bad(happening: Happening) -> bool:
-    match happening:
+def _is_bad(message: Message) -> bool:
+    match message:
         case RunFinished(ok=ok):
             return not ok
         case LeftRun(state=state):
             return state in ("failed", "unfinished")
-        case Tick(outcome=outcome, trouble=trouble):
+        case TickFinished(outcome=outcome, trouble=trouble):
             return outcome == "failed" or bool(trouble)
-        case Dropped() | Warned():
+        case EventDropped() | Warned():
             return True
         case _:
             return False

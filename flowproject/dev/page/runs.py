@@ -6,8 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.dev.happenings import Tick
 from flowproject.dev.launcher import plain_text
+from flowproject.dev.messages import TickFinished
+from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page.changes import CardFrame
 from flowproject.dev.page.components import (
     Action,
@@ -21,7 +22,6 @@ from flowproject.dev.page.components import (
 from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.sensors import TickRow, tick_row
 from flowproject.dev.page.state import Run
-from flowproject.dev.runs import PastRun
 from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
@@ -172,8 +172,8 @@ def _facts(started: datetime, seconds: float | None, exit_code: int | None) -> t
     return tuple(facts)
 
 
-def _told(flow: str, run_id: str, tick: Mapping[str, Any]) -> Tick:
-    return Tick(
+def _told(flow: str, run_id: str, tick: Mapping[str, Any]) -> TickFinished:
+    return TickFinished(
         at=datetime.fromisoformat(tick["at"]).astimezone(),
         flow=flow,
         run_id=run_id,

@@ -7,7 +7,7 @@ from typing import Final
 
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
-from flowproject.dev.happenings import Tick
+from flowproject.dev.messages import TickFinished
 from flowproject.dev.page.changes import (
     NO_CHANGES,
     ChangeRow,
@@ -150,7 +150,7 @@ def sensor_view(
     )
 
 
-def tick_row(tick: Tick) -> TickRow:
+def tick_row(tick: TickFinished) -> TickRow:
     """One tick, its run, and the change that it recorded."""
     run = f"{tick.flow}/{tick.run_id}"
     return TickRow(
@@ -164,7 +164,7 @@ def tick_row(tick: Tick) -> TickRow:
     )
 
 
-def _holds(tick: Tick | None, entry: Entry | None) -> str:
+def _holds(tick: TickFinished | None, entry: Entry | None) -> str:
     if tick and tick.outcome != "failed":
         return amount(tick.total, "item") if tick.total is not None else value_text(tick.value)
     if entry is None:
@@ -172,7 +172,7 @@ def _holds(tick: Tick | None, entry: Entry | None) -> str:
     return amount(entry.total, "item") if entry.total is not None else value_text(entry.value)
 
 
-def _trouble(tick: Tick | None) -> str:
+def _trouble(tick: TickFinished | None) -> str:
     if tick is None:
         return ""
     return tick.reason if tick.outcome == "failed" else tick.trouble
@@ -192,7 +192,7 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     ]
 
 
-def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
+def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
     """The recorded looks; and the newest one, if it found what was recorded last."""
     trail = _trail(entry)
     if not trail:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
+from flowproject.dev.metaflow_client import card_html, read_cards, read_outcomes, read_past
 from flowproject.dev.page.changes import (
     KINDS,
     CardFrame,
@@ -29,7 +30,6 @@ from flowproject.dev.page.overview import Overview, overview
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from flowproject.dev.runs import card_html, read_cards, read_outcomes, read_past
 from flowproject.errors import UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
