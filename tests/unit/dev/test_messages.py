@@ -147,7 +147,7 @@ KINDS = {
     "Waiting",
     "Warned",
 }
-"""What scripts that read `flowproject dev --json` compare: a class may get another name, these not."""
+"""What scripts that read `flowproject dev --json` compare: it stays, whatever a class is called."""
 
 
 @pytest.mark.parametrize("message,text", ALL)
