@@ -17,9 +17,9 @@ from benchmarks.pairs import Comparison, in_turn
 from benchmarks.scratch import BRANCH, add_files, copy_project, run, scene
 from benchmarks.served import Served, served
 from flowproject.changes.entry import Entry, change_id
-from flowproject.dev.happenings import EventReceived, RunFinished, RunStarted, Tick
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.messages import EventReceived, RunFinished, RunStarted, TickFinished
+from flowproject.dev.page.context import Knowledge
+from flowproject.dev.page.state import Board
 from flowproject.flowfiles import Cron, FlowFile
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.columns import object_rows
@@ -196,7 +196,7 @@ class _History:
             event = EventReceived(at=self.now, event="e", id=run_id, flows=["StarterFlow"])
             self.board.hear(event)
             self._run("StarterFlow", run_id, "e", [run_id])
-        self.board.hear(Tick(at=self.now, **told, **found))
+        self.board.hear(TickFinished(at=self.now, **told, **found))
 
     def _run(self, flow: str, run_id: str, cause: str, events: list[str]) -> None:
         named: dict[str, Any] = {

@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from flowproject.cron import DEADLINE
-from flowproject.dev.happenings import (
-    Dropped,
+from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.messages import (
+    EventDropped,
     EventReceived,
+    EventWaiting,
     LeftRun,
     Listener,
     RunFinished,
-    Skipped,
-    Tick,
-    Waiting,
+    RunSkipped,
+    TickFinished,
     Warned,
 )
-from flowproject.dev.launcher import Launcher, Order
-from flowproject.dev.payload import Event
+from flowproject.dev.metaflow_client import end_task_id, read_state, read_ticks
 from flowproject.dev.records import KeptWaits, RunRecord
-from flowproject.dev.runs import end_task_id, read_state, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
+    Event,
     Start,
     Wait,
     WaitingEvents,
@@ -131,7 +131,7 @@ class Dispatcher:
             if due:
                 self._missed[flow.path] = due
                 reason += f"; what was due at {_clock(due)} is made up when it is"
-            self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+            self._tell(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
         self._missed.pop(flow.path, None)
@@ -154,7 +154,7 @@ class Dispatcher:
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
         """Tell that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
-        self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+        self._tell(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
@@ -181,7 +181,7 @@ class Dispatcher:
             case Wait(waiting=waiting, missing=missing):
                 self._keep(flow.path, waiting)
                 self._tell(
-                    Waiting(
+                    EventWaiting(
                         at=self._now(),
                         event=event.name,
                         id=event.id,
@@ -229,7 +229,7 @@ class Dispatcher:
                 self._make_up(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
-            self._tell(Skipped(at=self._now(), flow=order.flow.name, reason=reason))
+            self._tell(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
             return
         self.runs += 1
         self.failed += not finished.ok
@@ -299,7 +299,7 @@ class Dispatcher:
             return
         for tick in await self._read(flow, read_ticks, run_id) or ():
             self._tell(
-                Tick(
+                TickFinished(
                     at=self._now(),
                     looked=_moment(tick),
                     flow=flow.name,
@@ -346,7 +346,9 @@ class Dispatcher:
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:
-        self._tell(Dropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason))
+        self._tell(
+            EventDropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason)
+        )
 
     def _warn(self, flow: FlowFile, message: str) -> None:
         self._tell(Warned(at=self._now(), flow=flow.name, message=message))

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
+from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
 from flowproject.metaflow_internals.argo import EVENT_VARIABLE

@@ -47,7 +47,7 @@ INNER = frozenset(
 
 @cache
 def is_submodule(dotted: str) -> bool:
-    """Whether the name is a module of Metaflow's or something in one, not a name of its public API."""
+    """Whether the name is a module of Metaflow's or in one, not one of its public names."""
     first = dotted.split(".")[1]
     return dotted.count(".") > 1 or isinstance(getattr(metaflow, first, None), ModuleType)
 

@@ -5,20 +5,30 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flowproject.cards.wording import amount, value_text
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
-from flowproject.dev.happenings import Tick
-from flowproject.dev.page.archive import NOTHING, Newest, Told
-from flowproject.dev.page.changes import ChangeRow, Outcomes, change_rows
-from flowproject.dev.page.knowledge import Knowledge, can_force
-from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
-from flowproject.dev.page.words import (
+from flowproject.dev.messages import TickFinished
+from flowproject.dev.page.changes import (
+    NO_CHANGES,
+    ChangeRow,
+    ChangesPage,
+    JournalEnd,
+    Outcomes,
+    change_rows,
+)
+from flowproject.dev.page.components import (
+    Action,
+    Fact,
+    Sparkline,
+    action,
     address,
     change_address,
     run_address,
     sensor_address,
+    sparkline,
 )
+from flowproject.dev.page.context import Knowledge, can_force
+from flowproject.wording import amount, value_text
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
 
@@ -94,7 +104,7 @@ class SensorView:
     ticks: tuple[TickRow, ...]
 
 
-def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
+def sensor_row(known: Knowledge, sensor: Sensor, newest: JournalEnd) -> SensorRow:
     """The sensor as its newest tick found it; before the first one, as its journal has it."""
     name, tick, entry = sensor.name, known.board.latest(sensor.name), newest.entry
     outcome = tick.outcome if tick else entry.outcome if entry else ""
@@ -121,8 +131,8 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
 def sensor_view(
     known: Knowledge,
     sensor: Sensor,
-    newest: Newest,
-    told: Told = NOTHING,
+    newest: JournalEnd,
+    told: ChangesPage = NO_CHANGES,
     outcomes: Outcomes | None = None,
 ) -> SensorView:
     """The sensor, one page of its journal with what became of the runs, and its newest ticks."""
@@ -140,7 +150,7 @@ def sensor_view(
     )
 
 
-def tick_row(tick: Tick) -> TickRow:
+def tick_row(tick: TickFinished) -> TickRow:
     """One tick, its run, and the change that it recorded."""
     run = f"{tick.flow}/{tick.run_id}"
     return TickRow(
@@ -154,7 +164,7 @@ def tick_row(tick: Tick) -> TickRow:
     )
 
 
-def _holds(tick: Tick | None, entry: Entry | None) -> str:
+def _holds(tick: TickFinished | None, entry: Entry | None) -> str:
     if tick and tick.outcome != "failed":
         return amount(tick.total, "item") if tick.total is not None else value_text(tick.value)
     if entry is None:
@@ -162,7 +172,7 @@ def _holds(tick: Tick | None, entry: Entry | None) -> str:
     return amount(entry.total, "item") if entry.total is not None else value_text(entry.value)
 
 
-def _trouble(tick: Tick | None) -> str:
+def _trouble(tick: TickFinished | None) -> str:
     if tick is None:
         return ""
     return tick.reason if tick.outcome == "failed" else tick.trouble
@@ -182,7 +192,7 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     ]
 
 
-def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
+def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
     """The recorded looks; and the newest one, if it found what was recorded last."""
     trail = _trail(entry)
     if not trail:

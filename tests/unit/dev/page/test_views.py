@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev.happenings import Acted
+from flowproject.dev.messages import Acted
+from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page import views as viewing
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.views import Views
 from flowproject.dev.records import RunRecord, work_folder
-from flowproject.dev.runs import PastRun
 from tests.journals import CountingStore
 from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from flowproject.dev import happenings
-from flowproject.dev.happenings import RunPrinted, Stopping
-from flowproject.dev.page import board as boards
-from flowproject.dev.page.board import Board
+from flowproject.dev import messages
+from flowproject.dev.messages import LoopStopping, RunPrinted
+from flowproject.dev.page import state as boards
+from flowproject.dev.page.state import Board
 from tests.unit.dev.page.known import NOW, ROOT, event, finished, started, tick
 
 
@@ -121,7 +121,7 @@ def test_the_end_wakes_everybody():
     watcher, reader = asyncio.Event(), asyncio.Event()
     board.watchers.add(watcher)
     board.readers["F/1"] = {reader}
-    board.hear(Stopping(at=NOW, runs=1, grace=5))
+    board.hear(LoopStopping(at=NOW, runs=1, grace=5))
     assert (board.stopping, board.over) == (True, False)
     reader.clear()
     board.close()
@@ -132,10 +132,10 @@ def test_the_end_wakes_everybody():
 
 def test_every_kind_of_happening_can_be_heard():
     board = Board()
-    board.hear(happenings.Acted(at=NOW, action="tick", target="days", text=""))
-    board.hear(happenings.Warned(at=NOW, flow="F", message="careful"))
+    board.hear(messages.Acted(at=NOW, action="tick", target="days", text=""))
+    board.hear(messages.Warned(at=NOW, flow="F", message="careful"))
     board.hear(
-        happenings.Started(at=NOW, url="http://127.0.0.1:1/event", logs=ROOT, page="http://x/")
+        messages.LoopStarted(at=NOW, url="http://127.0.0.1:1/event", logs=ROOT, page="http://x/")
     )
     assert board.number == 3
     assert board.acts == 1
