@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.happenings import Listener
 from flowproject.dev.page.application import serve_page
