@@ -110,7 +110,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     flowconfig = Config(
         "flowconfig",
         default=_config_file(),
-        parser="flowproject.config.parse_config",
+        parser="flowproject.config.parse.parse_config",
         help="The project's configuration",
     )
 

@@ -65,13 +65,13 @@ class Dispatcher:
         launcher: Launcher,
         reading: Executor,
         waits: KeptWaits,
-        tell: Listener,
+        emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._flows = flows
         self._launcher = launcher
         self._reading = reading
-        self._tell = tell
+        self._emit = emit
         self._now = now
         self._waits = waits
         self._waiting = waits.load(flows, now())
@@ -113,7 +113,7 @@ class Dispatcher:
             for flow in self._flows
             if any(dependency.event == event.name for dependency in flow.dependencies)
         ]
-        self._tell(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
+        self._emit(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
         if not names:
             self._drop(event, "", unheard(event, self._flows))
         for flow in self._flows:
@@ -131,7 +131,7 @@ class Dispatcher:
             if due:
                 self._missed[flow.path] = due
                 reason += f"; what was due at {_clock(due)} is made up when it is"
-            self._tell(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
         self._missed.pop(flow.path, None)
@@ -142,7 +142,7 @@ class Dispatcher:
         for run in left:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
-                self._tell_left(flow, run, "running")
+                self._emit_left(flow, run, "running")
                 if run.cause == SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
@@ -154,7 +154,7 @@ class Dispatcher:
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
         """Tell that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
-        self._tell(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
+        self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
@@ -180,7 +180,7 @@ class Dispatcher:
                 self._drop(event, flow.name, reason)
             case Wait(waiting=waiting, missing=missing):
                 self._keep(flow.path, waiting)
-                self._tell(
+                self._emit(
                     EventWaiting(
                         at=self._now(),
                         event=event.name,
@@ -229,13 +229,13 @@ class Dispatcher:
                 self._make_up(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
-            self._tell(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
             return
         self.runs += 1
         self.failed += not finished.ok
         self.finished.append(finished)
         if finished.run_id:
-            await self._tell_ticks(order.flow, finished.run_id)
+            await self._emit_ticks(order.flow, finished.run_id)
             if finished.ok:
                 await self._publish_end(order.flow, finished.run_id)
 
@@ -252,19 +252,19 @@ class Dispatcher:
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
         run.end(state)
-        self._tell_left(flow, run, state)
+        self._emit_left(flow, run, state)
         if run_id:
-            await self._tell_ticks(flow, run_id)
+            await self._emit_ticks(flow, run_id)
             if state == "succeeded":
                 await self._publish_end(flow, run_id)
 
-    def _tell_left(
+    def _emit_left(
         self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]
     ) -> None:
         failed = state not in ("running", "succeeded") and run.run_id
         options = run.options if flow.project else ()
         resume = ["python", flow.path.name, *options, "resume", "--origin-run-id", run.run_id]
-        self._tell(
+        self._emit(
             LeftRun(
                 at=self._now(),
                 flow=flow.name,
@@ -294,11 +294,11 @@ class Dispatcher:
         else:
             self.pass_by(flow, missed)
 
-    async def _tell_ticks(self, flow: FlowFile, run_id: str) -> None:
+    async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
             return
         for tick in await self._read(flow, read_ticks, run_id) or ():
-            self._tell(
+            self._emit(
                 TickFinished(
                     at=self._now(),
                     looked=_moment(tick),
@@ -346,12 +346,12 @@ class Dispatcher:
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:
-        self._tell(
+        self._emit(
             EventDropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason)
         )
 
     def _warn(self, flow: FlowFile, message: str) -> None:
-        self._tell(Warned(at=self._now(), flow=flow.name, message=message))
+        self._emit(Warned(at=self._now(), flow=flow.name, message=message))
 
 
 def _clock(when: datetime) -> str:

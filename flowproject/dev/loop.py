@@ -29,7 +29,7 @@ from flowproject.dev.messages import (
     RunFinished,
     Warned,
 )
-from flowproject.dev.page import Board, Knowledge, open_page, scene_of
+from flowproject.dev.page import LoopState, PageContext, open_page, scene_of
 from flowproject.dev.records import (
     KeptWaits,
     LoopRecord,
@@ -143,7 +143,7 @@ class Loop:
         self._clock = clock or SystemClock()
         self._reason: Reason = "stopped"
         self._deaf: Exception | None = None
-        self._hear: Listener = lambda _: None
+        self._update_page: Listener = lambda _: None
 
     def run(self) -> Result:
         """How it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
@@ -202,7 +202,7 @@ class Loop:
     ) -> None:
         if self._stop.is_set():
             return
-        self._tell(started)
+        self._emit(started)
         await dispatcher.take_over(left)
         if not (self._settings.every or self._settings.until_idle):
             self._warn_of_schedules(flows)
@@ -259,7 +259,7 @@ class Loop:
         for flow in flows:
             for found in check_schedules([flow], now):
                 message = found.message.removeprefix(f"{flow.name} ")
-                self._tell(Warned(at=now, flow=flow.name, message=message))
+                self._emit(Warned(at=now, flow=flow.name, message=message))
 
     async def _wind_down(self, dispatcher: Dispatcher) -> None:
         """Wait for the runs, then end them, so that none is left behind."""
@@ -267,7 +267,7 @@ class Loop:
         if not dispatcher.tasks:
             return
         grace = self._settings.grace
-        self._tell(LoopStopping(at=self._clock.now(), runs=len(dispatcher.tasks), grace=grace))
+        self._emit(LoopStopping(at=self._clock.now(), runs=len(dispatcher.tasks), grace=grace))
         runs = asyncio.create_task(_all_over(dispatcher))
         hurrying = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({runs, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -279,7 +279,7 @@ class Loop:
         await runs
 
     def _conclude(self, dispatcher: Dispatcher) -> Result:
-        self._tell(
+        self._emit(
             LoopStopped(
                 at=self._clock.now(),
                 reason=self._reason,
@@ -326,7 +326,7 @@ class Loop:
             loop=name,
             options=self._settings.options,
             limit=self._settings.max_parallel,
-            tell=self._tell,
+            emit=self._emit,
             now=self._clock.now,
         )
         root = flows[0].local_root if flows else self._root
@@ -337,7 +337,7 @@ class Loop:
             waits=KeptWaits(
                 work_folder(root), project=str(self._root), options=self._settings.options
             ),
-            tell=self._tell,
+            emit=self._emit,
             now=self._clock.now,
         )
 
@@ -355,8 +355,8 @@ class Loop:
         if settings is None:
             yield ""
             return
-        known = Knowledge(
-            board=Board(),
+        context = PageContext(
+            loop=LoopState(),
             flows=flows,
             scene=await asyncio.to_thread(scene_of, self._root, flows),
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
@@ -366,15 +366,15 @@ class Loop:
             bus=bus,
             options=self._settings.options,
         )
-        self._hear = known.board.hear
+        self._update_page = context.loop.update
         async with open_page(
-            known,
+            context,
             host=settings.host,
             port=settings.port,
             token=settings.token,
             dispatcher=dispatcher,
             reading=reading,
-            tell=self._tell,
+            emit=self._emit,
         ) as address:
             yield address
 
@@ -422,11 +422,11 @@ class Loop:
             for number in _SIGNALS:
                 self._running.remove_signal_handler(number)
 
-    def _tell(self, message: Message) -> None:
+    def _emit(self, message: Message) -> None:
         """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
         if self._deaf:
             return
-        self._hear(message)
+        self._update_page(message)
         try:
             self._listener(message)
         except Exception as error:  # noqa: BLE001  # raised again when no process is left

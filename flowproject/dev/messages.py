@@ -369,13 +369,13 @@ def _(run: RunFinished) -> Words:
 @_words.register
 def _(run: LeftRun) -> Words:
     name = f"{run.flow}/{run.run_id}" if run.run_id else run.flow
-    told = {
+    ending = {
         "running": f"goes on (process {run.pid}), although its loop was killed",
         "succeeded": "succeeded; its loop was killed meanwhile",
         "failed": "FAILED; its loop was killed meanwhile",
         "unfinished": "was KILLED, as its loop was",
     }[run.state]
-    return Words("run", name, f"{told}; its log is {run.log}", tuple(_ways_on(run)))
+    return Words("run", name, f"{ending}; its log is {run.log}", tuple(_ways_on(run)))
 
 
 def _ways_on(run: LeftRun) -> Iterator[str]:

@@ -28,7 +28,7 @@ from flowproject.dev.messages import (
     TickFinished,
 )
 
-__all__ = ["Board", "Run", "RunState"]
+__all__ = ["LoopState", "Run", "RunState"]
 
 RunState = Literal["running", "succeeded", "failed", "unfinished"]
 """`unfinished` is a run that was killed together with another loop."""
@@ -71,7 +71,7 @@ class Run:
 
 
 @dataclass(kw_only=True)
-class Board:
+class LoopState:
     """The state of the loop as far as it was told."""
 
     ticks: dict[str, deque[TickFinished]] = field(default_factory=dict)
@@ -103,12 +103,12 @@ class Board:
     _newest: dict[str, str] = field(default_factory=dict)
     """Flow -> name of the run that started last."""
 
-    def hear(self, message: Message) -> None:
+    def update(self, message: Message) -> None:
         """Take note of what happened."""
         if isinstance(message, RunPrinted):  # its log has what it says
             self._wake(self.readers.get(f"{message.flow}/{message.run_id}", ()))
             return
-        self._note(message)
+        self._apply(message)
         self.news.append(message)
         self.number += 1
         self._wake(self.watchers)
@@ -162,14 +162,14 @@ class Board:
             del self.runs[next(name for name in self.runs if name not in self.running)]
 
     @singledispatchmethod
-    def _note(self, message: Message) -> None:
+    def _apply(self, message: Message) -> None:
         """Nothing: it is news, and changes nothing here."""
 
-    @_note.register
+    @_apply.register
     def _(self, started: LoopStarted) -> None:
         self.started = started
 
-    @_note.register
+    @_apply.register
     def _(self, tick: TickFinished) -> None:
         # On the page causes come before their effects, which are told while the run goes on.
         seen = replace(tick, at=tick.looked or tick.at)
@@ -182,11 +182,11 @@ class Board:
         if run := self.runs.get(name := f"{tick.flow}/{tick.run_id}"):
             self.runs[name] = replace(run, ticks=(*run.ticks, tick))
 
-    @_note.register
+    @_apply.register
     def _(self, event: EventReceived) -> None:
         self.events.append(event)
 
-    @_note.register
+    @_apply.register
     def _(self, start: RunStarted) -> None:
         run = Run(
             flow=start.flow,
@@ -200,7 +200,7 @@ class Board:
         self.running.add(run.name)
         self._keep(run)
 
-    @_note.register
+    @_apply.register
     def _(self, left: LeftRun) -> None:
         if left.state == "running" and not left.run_id:
             return  # as of any run, its start is told as soon as it has an id
@@ -221,7 +221,7 @@ class Board:
         self._keep(run)
         self._wake(self.readers.get(run.name, ()))
 
-    @_note.register
+    @_apply.register
     def _(self, end: RunFinished) -> None:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
@@ -237,11 +237,11 @@ class Board:
             )
         self._wake(self.readers.get(name, ()))
 
-    @_note.register
+    @_apply.register
     def _(self, _: Acted) -> None:
         self.acts += 1
 
-    @_note.register(LoopStopping | LoopStopped)
+    @_apply.register(LoopStopping | LoopStopped)
     def _(self, _: Message) -> None:
         self.stopping = True
 

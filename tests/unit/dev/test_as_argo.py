@@ -67,7 +67,7 @@ class Loops:
             launcher=self.launcher,  # type: ignore[arg-type]
             reading=reading,
             waits=KeptWaits(self._folder, project="/project", options=()),
-            tell=self.told.append,
+            emit=self.told.append,
             now=lambda: self.now,
         )
 

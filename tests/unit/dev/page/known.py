@@ -14,8 +14,8 @@ from flowproject.dev.messages import (
     RunStarted,
     TickFinished,
 )
-from flowproject.dev.page.context import FORCE, Knowledge
-from flowproject.dev.page.state import Board
+from flowproject.dev.page.context import FORCE, PageContext
+from flowproject.dev.page.state import LoopState
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 from flowproject.journal import open_store
@@ -115,10 +115,10 @@ def known(
     *sensors: str,
     flows: tuple[FlowFile, ...] = (LOOKER, TAKER),
     due: Mapping[str, dt.datetime] | None = None,
-) -> Knowledge:
+) -> PageContext:
     """What the page of such a project knows before anything has happened."""
-    return Knowledge(
-        board=Board(),
+    return PageContext(
+        loop=LoopState(),
         flows=flows,
         scene=scene(root, *(sensors or ("days",))),
         due=lambda: due or {},
