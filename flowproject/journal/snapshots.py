@@ -16,11 +16,14 @@ from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
-from flowproject.tables.compact import compact, is_wasteful
-from flowproject.tables.differences import read_difference, write_difference
-from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.serialization import (
+    read_difference,
+    read_items,
+    write_difference,
+    write_items,
+)
 from flowproject.tables.spans import NEW, Manifest
-from flowproject.tables.table import ObjectTable
+from flowproject.tables.table import ObjectTable, compact, needs_compaction
 
 __all__ = ["DIFFERENCE", "MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
 
@@ -177,7 +180,7 @@ def read_manifest(store: Store, key: str) -> Manifest:
 
 def _thrifty(items: ObjectTable) -> ObjectTable:
     """The same table, written anew if its files hold more than it needs."""
-    if not is_wasteful(items.manifest):
+    if not needs_compaction(items.manifest):
         return items
     try:
         return compact(items)

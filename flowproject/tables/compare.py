@@ -9,11 +9,11 @@ from flowproject.tables.columns import COLUMNS, no_rows, object_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Moves", "after", "before", "compare", "edit_schema", "edits"]
+__all__ = ["RowDifference", "after", "before", "compare", "edit_schema", "edits"]
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class RowDifference:
     """Rows that were added, modified (old and new side by side) and removed."""
 
     added: "pa.Table"
@@ -42,16 +42,16 @@ def edit_schema() -> "pa.Schema":
     )
 
 
-def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> RowDifference:
     """What must happen to `old` to become `new`; both have each key once, in the same order.
 
     What no column of `identity` shows is no change.
     """
     if not (len(old) and len(new)):
-        return Moves(new, edit_schema().empty_table(), old)
+        return RowDifference(new, edit_schema().empty_table(), old)
     if old["key"].equals(new["key"]):
         places = _modified(old, new, identity)
-        return Moves(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+        return RowDifference(no_rows(), edits(old.take(places), new.take(places)), no_rows())
     return _compare_keys(old, new, identity)
 
 
@@ -80,7 +80,7 @@ def _side(rows: "pa.Table", when: str) -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=object_schema())
 
 
-def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> RowDifference:
     import pyarrow.compute as pc
 
     found = pc.index_in(new["key"], value_set=old["key"]).combine_chunks()
@@ -90,7 +90,7 @@ def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -
     places = _modified(
         old.select(columns).take(old_places), new.select(columns).take(new_places), identity
     )
-    return Moves(
+    return RowDifference(
         added=new.filter(pc.invert(is_known)),
         modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
         removed=old.take(_missing(old_places, len(old))),

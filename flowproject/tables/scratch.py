@@ -16,16 +16,16 @@ from flowproject.errors import SourceError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scratch", "Slot", "Spool", "native", "room"]
+__all__ = ["ScratchFile", "Slot", "SpilledTables", "arrow_file", "full_disk_explained"]
 
 _CODEC: Final = "zstd"
 
 
-class Scratch:
+class ScratchFile:
     """A temporary file that several threads read and write, each with a place of its own."""
 
     def __init__(self) -> None:
-        with room():
+        with full_disk_explained():
             # Not a `with`: the file lives as long as this object.
             self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
         self._lock = Lock()
@@ -33,7 +33,7 @@ class Scratch:
 
     def open(self) -> BinaryIO:
         """The file from its start, to read and to write."""
-        return cast("BinaryIO", _ScratchFile(self))
+        return cast("BinaryIO", _Handle(self))
 
     def fileno(self) -> int:
         """The number that the system knows the file by."""
@@ -45,7 +45,7 @@ class Scratch:
         Raises:
             SourceError: if there is no room for it.
         """
-        with self._lock, room():
+        with self._lock, full_disk_explained():
             offset = self._file.seek(0, io.SEEK_END)
             self._file.write(content)
             self._file.flush()
@@ -63,7 +63,7 @@ class Scratch:
         Raises:
             SourceError: if there is no room for them.
         """
-        with self._lock, room():
+        with self._lock, full_disk_explained():
             self._file.seek(offset)
             written = self._file.write(content)
             self._file.flush()
@@ -75,10 +75,10 @@ class Scratch:
             return self._file.seek(0, io.SEEK_END)
 
 
-class _ScratchFile(io.RawIOBase):
+class _Handle(io.RawIOBase):
     """One place in a scratch file; closing it leaves the file to its other users."""
 
-    def __init__(self, scratch: Scratch) -> None:
+    def __init__(self, scratch: ScratchFile) -> None:
         super().__init__()
         self._scratch = scratch
         self._place = 0
@@ -120,7 +120,7 @@ class _ScratchFile(io.RawIOBase):
         return written
 
 
-def native(file: BinaryIO, mode: str) -> "pa.NativeFile":
+def arrow_file(file: BinaryIO, mode: str) -> "pa.NativeFile":
     """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself.
 
     Through Python it would wait for its turn among busy threads again and again for each page.
@@ -141,12 +141,12 @@ class Slot(NamedTuple):
     raw_size: int
 
 
-class Spool:
+class SpilledTables:
     """Tables of one schema that wait to be read again."""
 
     def __init__(self, schema: "pa.Schema") -> None:
         self._schema = schema
-        self._scratch = Scratch()
+        self._scratch = ScratchFile()
 
     def add(self, table: "pa.Table") -> Slot:
         """What `read` needs to give the table, which has rows, again."""
@@ -167,7 +167,7 @@ class Spool:
 
 
 @contextmanager
-def room() -> Iterator[None]:
+def full_disk_explained() -> Iterator[None]:
     """Turns the error of a disk that is full into one that says what to do."""
     try:
         yield

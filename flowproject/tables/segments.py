@@ -1,5 +1,6 @@
 """Parquet files of rows in groups: each group is written and read by itself, by any thread."""
 
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.errors import SourceError
 from flowproject.tables.columns import one_line
-from flowproject.tables.places import Far, Near, is_near
-from flowproject.tables.scratch import Scratch, native, room
+from flowproject.tables.scratch import ScratchFile, arrow_file, full_disk_explained
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +18,13 @@ __all__ = ["Damaged", "Segment", "SegmentWriter", "parquet_options", "reading"]
 
 Damaged = Callable[[str], Exception]
 """Makes the error for a table that can't be read, out of the reason."""
+
+_COPY_BYTES: Final = 4 << 20
+
+# A group costs a round trip, and the whole file its bytes. Once single groups have cost about as
+# much as the whole file would, the whole file is fetched.
+_SINGLE_GROUPS: Final = 4
+_GROUPS_PER_SINGLE: Final = 25
 
 _ENCODINGS: Final = {
     "key": "DELTA_BYTE_ARRAY",
@@ -34,9 +41,9 @@ class SegmentWriter:
 
         self.rows = 0
         self.groups = 0
-        self._scratch = Scratch()
-        self._sink = native(self._scratch.open(), "wb")
-        with room():
+        self._scratch = ScratchFile()
+        self._sink = arrow_file(self._scratch.open(), "wb")
+        with full_disk_explained():
             self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
 
     def write(self, rows: "pa.Table") -> int:
@@ -45,7 +52,7 @@ class SegmentWriter:
         Raises:
             SourceError: if there is no room for them.
         """
-        with room():
+        with full_disk_explained():
             self._parquet.write_table(rows, row_group_size=max(len(rows), 1))
         self.rows += len(rows)
         self.groups += 1
@@ -57,10 +64,56 @@ class SegmentWriter:
         Raises:
             SourceError: if there is no room for its footer.
         """
-        with room():
+        with full_disk_explained():
             self._parquet.close()
             self._sink.close()
         return self._scratch.open
+
+
+class _LocalFile:
+    """A Parquet file on this machine."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.parquet = _parse(arrow_file(file, "rb"))
+
+    def to_read(self) -> Any:
+        """The file to read one more group of."""
+        return self.parquet
+
+
+class _RemoteFile:
+    """A Parquet file elsewhere: some groups are read there, and more than some from a copy."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.parquet = _parse(file)
+        self._left = _SINGLE_GROUPS + self.parquet.num_row_groups // _GROUPS_PER_SINGLE
+
+    def to_read(self) -> Any:
+        """The file to read one more group of."""
+        if self._left == 0:
+            copy = ScratchFile().open()
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, copy, _COPY_BYTES)
+            self.parquet = _parse(arrow_file(copy, "rb"))
+        self._left -= 1
+        return self.parquet
+
+
+def _is_local(file: BinaryIO) -> bool:
+    """Whether a file is on this machine."""
+    try:
+        file.fileno()
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _parse(source: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    # Without `pre_buffer`, which has groups read by other threads: those wait for busy Python.
+    return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
 
 
 class Segment:
@@ -71,7 +124,7 @@ class Segment:
         self._name = name
         self._damaged = damaged
         self._lock = Lock()
-        self._source: Near | Far | None = None
+        self._source: _LocalFile | _RemoteFile | None = None
 
     def read(self, group: int, schema: "pa.Schema") -> "pa.Table":
         """The rows of one group, in these columns of the file.
@@ -129,11 +182,11 @@ class Segment:
             raise ValueError(f"it has no row group {group}")
         return parquet
 
-    def _ready(self) -> Near | Far:
+    def _ready(self) -> _LocalFile | _RemoteFile:
         if self._source is None:
             file = self._open_file()
             weakref.finalize(self, file.close)
-            self._source = Near(file) if is_near(file) else Far(file)
+            self._source = _LocalFile(file) if _is_local(file) else _RemoteFile(file)
         return self._source
 
 

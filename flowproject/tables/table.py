@@ -1,21 +1,25 @@
 """A large table of objects that stays where it is: its spans are read when they are asked for."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from flowproject.changes.item import Item
 from flowproject.tables.columns import between, no_rows, object_items, object_schema
 from flowproject.tables.lazy import as_text
-from flowproject.tables.segments import Damaged, Segment
-from flowproject.tables.spans import NEW, Manifest, Span, key_bytes
+from flowproject.tables.segments import Damaged, Segment, SegmentWriter
+from flowproject.tables.spans import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ObjectTable", "successor"]
+__all__ = ["ObjectTable", "compact", "needs_compaction", "successor"]
+
+_MOST_SEGMENTS: Final = 32
+_SMALL_SPAN: Final = SPAN_ROWS // 2
 
 
 class ObjectTable:
@@ -74,7 +78,7 @@ class ObjectTable:
             raise self.damaged(f"{name!r} has {len(rows):,} rows where {span.count:,} belong")
         return rows
 
-    def window(self, low: str | None, high: str | None) -> "pa.Table":
+    def between(self, low: str | None, high: str | None) -> "pa.Table":
         """The rows with low < key <= high, in the order of keys; None stands for no bound."""
         import pyarrow as pa
 
@@ -142,3 +146,45 @@ def successor(
     if past is None:
         return ObjectTable(manifest, open_segment)
     return ObjectTable(manifest, open_segment, damaged=past.damaged, opened=past.opened)
+
+
+def needs_compaction(manifest: Manifest) -> bool:
+    """Whether more rows are kept in vain than are needed, or in too many files."""
+    in_vain = sum(manifest.rows) - manifest.count
+    return in_vain > manifest.count or len(manifest.segments) > _MOST_SEGMENTS
+
+
+def compact(table: ObjectTable) -> ObjectTable:
+    """The same table in one new segment, a span at a time; small neighbours become one span."""
+    writer = SegmentWriter(object_schema())
+    spans = tuple(_rewrite(run, table, writer) for run in _runs(table.manifest.spans))
+    names, rows = ((NEW,), (writer.rows,)) if writer.rows else ((), ())
+    manifest = replace(table.manifest, spans=spans, segments=names, rows=rows)
+    return successor(None, manifest, writer.finish())
+
+
+def _runs(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Neighbours that are small enough to be one span."""
+    run: list[Span] = []
+    for span in spans:
+        if run and sum(known.listed for known in run) + span.listed > _SMALL_SPAN:
+            yield run
+            run = []
+        run.append(span)
+    if run:
+        yield run
+
+
+def _rewrite(run: list[Span], table: ObjectTable, writer: SegmentWriter) -> Span:
+    """One span with the rows of several. What the server sends for it was not seen in one piece."""
+    import pyarrow as pa
+
+    rows = pa.concat_tables([table.rows(span) for span in run])
+    return Span(
+        last=run[-1].last,
+        listed=sum(span.listed for span in run),
+        count=len(rows),
+        digest=run[0].digest if len(run) == 1 else "",
+        segment=0 if len(rows) else NO_ROWS,
+        group=writer.write(rows) if len(rows) else NO_ROWS,
+    )

@@ -23,8 +23,12 @@ from flowproject.journal import (
     open_store,
     prune,
 )
-from flowproject.tables.differences import read_difference, write_difference
-from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.serialization import (
+    read_difference,
+    read_items,
+    write_difference,
+    write_items,
+)
 from tests.journals import CountingStore, entry, fill, journal_on, mark, settle
 
 

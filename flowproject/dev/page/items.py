@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from flowproject.cards.wording import side_by_side, value_text
 from flowproject.changes.item import Item
 from flowproject.dev.page.words import address
-from flowproject.tables.excerpt import Excerpt, excerpt, matching
+from flowproject.tables.lazy import Excerpt, excerpt, matching
 
 if TYPE_CHECKING:
     from flowproject.changes.difference import Difference

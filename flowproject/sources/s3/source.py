@@ -31,8 +31,8 @@ from flowproject.sources.s3.single import read_headers
 from flowproject.sources.s3.transport import Bucket
 from flowproject.sources.s3.versions import find_versions
 from flowproject.tables.builder import Built
+from flowproject.tables.lazy import with_versions
 from flowproject.tables.spans import key_bytes
-from flowproject.tables.versions import with_versions
 
 __all__ = ["BucketLike", "S3Source"]
 

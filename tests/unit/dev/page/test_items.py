@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.item import Item, item
 from flowproject.dev.page.items import KINDS, Asked, Items, items_view
-from flowproject.tables.differences import read_difference, write_difference
+from flowproject.tables.serialization import read_difference, write_difference
 from tests.unit.tables.objects import CUTS, TABLES, Objects, look, numbered
 
 ASKED = Asked(sensor="days", seq=7)

@@ -7,31 +7,34 @@ of one kind; the file itself says how many there are of each.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.changes.canonical import Json, digest_value, dumps
 from flowproject.changes.difference import Difference
+from flowproject.changes.item import Item
 from flowproject.tables.columns import COLUMNS
 from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
-from flowproject.tables.rows import edits_of_rows, pack_edits, pack_items, rows
 from flowproject.tables.segments import Damaged, Segment, parquet_options, reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_difference", "write_difference"]
+__all__ = ["read_difference", "read_items", "write_difference", "write_items"]
 
 _GROUP_ROWS: Final = 16_384
 _NOTE: Final = b"flowproject"
 _FORMAT: Final = 1
 _KIND: Final = "kind"
 _ADDED, _MODIFIED, _REMOVED = "added", "modified", "removed"
+_OLD: Final = "old_"
+_NEW: Final = "new_"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class _RowKind:
     """Rows of one kind: how they are read, and the columns of the file that they stand in."""
 
     name: str
@@ -125,7 +128,7 @@ def read_difference(open_file: Callable[[], BinaryIO], damaged: Damaged = ValueE
     return Difference(added=added, modified=modified, removed=removed)
 
 
-def _layout(segment: Segment, damaged: Damaged) -> list[tuple[_Kind, dict[int, int]]]:
+def _layout(segment: Segment, damaged: Damaged) -> list[tuple[_RowKind, dict[int, int]]]:
     """The kinds, and for each how many rows which groups have of it."""
     note, groups = segment.metadata.get(_NOTE), segment.groups
     if note is None:  # written before there were large differences
@@ -170,7 +173,7 @@ def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
 
 
 def _read(
-    kind: _Kind, segment: Segment, groups: Sequence[int], passed: int = 0, rows: int = 0
+    kind: _RowKind, segment: Segment, groups: Sequence[int], passed: int = 0, rows: int = 0
 ) -> "Iterator[pa.Table]":
     """The groups that are not passed over, whole or in pieces of so many rows."""
     for group in groups[passed:]:
@@ -203,31 +206,121 @@ def _identity(difference: Difference) -> tuple[str, ...] | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _kinds(identity: tuple[str, ...] | None) -> tuple[_Kind, _Kind, _Kind]:
+def _kinds(identity: tuple[str, ...] | None) -> tuple[_RowKind, _RowKind, _RowKind]:
     """What was added, modified and removed: objects with this identity, or other items."""
     if identity is None:
         return _kinds_of_rows()
     one, two = objects(identity), edits_of_objects(identity)
     return (
-        _Kind(name=_ADDED, form=one, columns=("key", *(f"new_{name}" for name in COLUMNS))),
-        _Kind(name=_MODIFIED, form=two, columns=tuple(two.schema.names)),
-        _Kind(name=_REMOVED, form=one, columns=("key", *(f"old_{name}" for name in COLUMNS))),
+        _RowKind(name=_ADDED, form=one, columns=("key", *(f"new_{name}" for name in COLUMNS))),
+        _RowKind(name=_MODIFIED, form=two, columns=tuple(two.schema.names)),
+        _RowKind(name=_REMOVED, form=one, columns=("key", *(f"old_{name}" for name in COLUMNS))),
     )
 
 
-def _kinds_of_rows() -> tuple[_Kind, _Kind, _Kind]:
-    one, two = rows(), edits_of_rows()
+def _kinds_of_rows() -> tuple[_RowKind, _RowKind, _RowKind]:
+    one, two = _item_form(), _item_edits_form()
     new, old = (tuple(f"{when}_{name}" for name in one.schema.names) for when in ("new", "old"))
     return (
-        _Kind(name=_ADDED, form=one, columns=new, pack=pack_items),
-        _Kind(name=_MODIFIED, form=two, columns=tuple(two.schema.names), pack=pack_edits),
-        _Kind(name=_REMOVED, form=one, columns=old, pack=pack_items),
+        _RowKind(name=_ADDED, form=one, columns=new, pack=_pack_items),
+        _RowKind(name=_MODIFIED, form=two, columns=tuple(two.schema.names), pack=_pack_edits),
+        _RowKind(name=_REMOVED, form=one, columns=old, pack=_pack_items),
     )
 
 
-def _schema(modified: _Kind, note: bytes) -> "pa.Schema":
+def _schema(modified: _RowKind, note: bytes) -> "pa.Schema":
     """All columns of the file: those of modified rows, which are old and new at once."""
     import pyarrow as pa
 
     columns = [pa.field(_KIND, pa.string()), *modified.form.schema]
     return pa.schema(columns, metadata={_NOTE: note})
+
+
+def write_items(items: Mapping[str, Item]) -> bytes:
+    """The items as Parquet, sorted by key."""
+    import pyarrow.parquet as pq
+
+    table = _pack_items(items[key] for key in sorted(items))
+    buffer = BytesIO()
+    pq.write_table(table, buffer, **parquet_options(table.schema))
+    return buffer.getvalue()
+
+
+def read_items(content: bytes) -> dict[str, Item]:
+    """The items that `write_items` wrote, by key.
+
+    Raises:
+        ValueError: if the content is not such a table.
+    """
+    import pyarrow.parquet as pq
+
+    with reading(ValueError):
+        table = pq.read_table(BytesIO(content))
+    if not table.schema.equals(_item_schema("")):
+        raise ValueError(f"its columns are {table.schema.names}")
+    return {item.key: item for item in _unpack(table, "")}
+
+
+def _item_form() -> Form[Item]:
+    """The form of items whose data is JSON."""
+    return Form(schema=_item_schema(""), decode=lambda table: _unpack(table, ""))
+
+
+def _item_edits_form() -> Form[tuple[Item, Item]]:
+    """The form of modified items whose data is JSON, old and new."""
+
+    def decode(table: "pa.Table") -> Iterator[tuple[Item, Item]]:
+        return zip(_unpack(table, _OLD), _unpack(table, _NEW), strict=True)
+
+    return Form(schema=_item_schema(_OLD, _NEW), decode=decode)
+
+
+def _pack_items(items: Iterable[Item]) -> "pa.Table":
+    """The items as columns: key, version, data."""
+    return _pack([*items], "")
+
+
+def _pack_edits(edits: Iterable[tuple[Item, Item]]) -> "pa.Table":
+    """Modified items as columns: what they were, what they are."""
+    import pyarrow as pa
+
+    pairs = [*edits]
+    old, new = _pack([old for old, _ in pairs], _OLD), _pack([new for _, new in pairs], _NEW)
+    return pa.Table.from_arrays([*old.columns, *new.columns], schema=_item_schema(_OLD, _NEW))
+
+
+@cache
+def _item_schema(*prefixes: str) -> "pa.Schema":
+    import pyarrow as pa
+
+    kinds = {"key": pa.binary(), "version": pa.binary(16), "data": pa.binary()}
+    return pa.schema({prefix + name: kind for prefix in prefixes for name, kind in kinds.items()})
+
+
+def _pack(items: list[Item], prefix: str) -> "pa.Table":
+    import pyarrow as pa
+
+    columns = [
+        [_raw(item.key) for item in items],
+        [bytes.fromhex(item.version) for item in items],
+        [_raw(dumps({**item.data})) for item in items],
+    ]
+    schema = _item_schema(prefix)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _unpack(table: "pa.Table", prefix: str) -> Iterator[Item]:
+    columns = (table[field.name].to_pylist() for field in _item_schema(prefix))
+    for key, version, data in zip(*columns, strict=True):
+        parsed: dict[str, Json] = json.loads(_text(data))
+        yield Item(key=_text(key), version=version.hex(), data=parsed)
+
+
+def _raw(text: str) -> bytes:
+    # File names that are no UTF-8 reach Python as lone surrogates; they must survive.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
