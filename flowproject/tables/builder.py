@@ -1,4 +1,4 @@
-"""A new table out of what was listed: what moved is compared and written, the rest stays."""
+"""Builds a new table out of a listing: ranges of keys that moved are compared and written anew."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,12 +71,14 @@ class TableBuilder:
     def __init__(
         self, past: ObjectTable | None, *, view: str, identity: tuple[str, ...] = IDENTITY
     ) -> None:
+        # Two segments would have the same empty name: that of the past, and the one written here.
         if past is not None and NEW in past.manifest.segments:
             raise RuntimeError("the past has a segment without a name: record it first")
         self._past = past
         self._known = None if past is None else past.manifest
         self._view = view
         self._identity = identity
+        # Digests and totals of another view say nothing here; rows can be compared all the same.
         self._same_view = _is_same_view(self._known, view, identity)
         self._total = self._known.total if self._known and self._same_view else 0
         self._ordered = True
@@ -94,6 +96,7 @@ class TableBuilder:
         """
         known = self._known
         place = bisect_left(known.bounds, key_bytes(span.last)) if known else 0
+        # Compared whole, and not by its last key: a digest that another tick took is of other rows.
         if known is None or not self._same_view or known.spans[place : place + 1] != (span,):
             raise RuntimeError(f"no span of the past under this view ends with {span.last!r}")
         key_range = _KeyRange(known.low(place), span)
@@ -118,6 +121,8 @@ class TableBuilder:
             RuntimeError: if the rows are not in order, or not in the range.
             Exception: what `rows` raises, or what the past makes of rows that it can't read.
         """
+        # The threads that list wait here. Arrow keeps memory for each thread that works in it, and
+        # these are as many as there are requests at once.
         self._workers.submit(self._put, low, high, listed, digest, rows).result()
 
     def put_all(self, rows: "pa.Table", *, listed: int, ordered: bool = True) -> None:
@@ -128,6 +133,8 @@ class TableBuilder:
         """
         self._ordered = ordered
         rows = _sorted_by_key(rows)
+        # In which range the keys lie that are no items is not known any more; only their number is,
+        # so the first range that is put has them all.
         beside = listed - len(rows)
         for low, high, piece in _cut_at_bounds(rows, self._known):
             digest = content_digest(piece, self._identity)
@@ -145,6 +152,7 @@ class TableBuilder:
             RuntimeError: if they leave a gap, overlap, or end before the past does.
         """
         self._workers.shutdown()
+        # They came in the order in which workers were done.
         ranges = sorted(self._ranges, key=lambda key_range: key_bytes(key_range.span.last))
         _check_cover(ranges, self._known)
         items = self._table(ranges)
@@ -165,14 +173,18 @@ class TableBuilder:
     ) -> None:
         rows = make_rows() if callable(make_rows) else make_rows
         _check_rows(rows, low, high)
+        # Compared outside of the lock, because reading and comparing take nearly all of the time.
         old = no_rows() if self._past is None else self._past.between(low, high)
         found = compare(old, rows, self._identity)
         change = self._change(found, rows)
+        # A digest may move without a row that does, such as when a server sends another element:
+        # then the rows stay where they are, and no file is written.
         known = None if found else self._holder(low, high, len(rows))
         span = Span(last=high, listed=listed, count=len(rows), digest=digest)
         if known is not None:
             span = replace(span, segment=known.segment, group=known.group)
         with self._lock:
+            # The file and the total have room for one thread at a time.
             self._total += change
             self._spill(high, found)
             if is_new := len(rows) > 0 and known is None:
@@ -185,6 +197,7 @@ class TableBuilder:
 
         if not self._same_view:
             return total(rows, self._identity)
+        # The total is a sum, so what came and what went suffice: no row that stayed is digested.
         came = pa.concat_tables([found.added, after(found.modified)])
         went = pa.concat_tables([found.removed, before(found.modified)])
         return total(came, self._identity) - total(went, self._identity)
@@ -194,6 +207,7 @@ class TableBuilder:
         if self._known is None:
             return None
         near = [self._known.spans[place] for place in self._known.covering(low, high)]
+        # Only a span whose rows are all in the range, and no others, can be named for them.
         holders = [span for span in near if span.count]
         return holders[0] if len(holders) == 1 and holders[0].count == count else None
 
@@ -209,8 +223,10 @@ class TableBuilder:
         return span if (span.last, span.digest) == (high, digest) else None
 
     def _spill(self, high: str, found: RowDifference) -> None:
-        if self._past is None or not found:  # without a past, what was added is what there is
+        # Without a past what was added is what there is, and that is in the table already.
+        if self._past is None or not found:
             return
+        # Made when it is needed: a tick that finds nothing opens no temporary file.
         if self._spilled is None:
             self._spilled = _SpilledDifference(self._identity)
         self._spilled.add(key_bytes(high), found)
@@ -270,10 +286,12 @@ def _arranged(
 ) -> tuple[tuple[Span, ...], tuple[str, ...], tuple[int, ...]]:
     """Spans, the segments that they still need, and how many rows each of these has.
 
-    `rows` is how many the new segment has. Where nothing is listed, there is no span: the keys
-    belong to the next one, and its digest stays right.
+    `rows` is how many the new segment has.
     """
+    # Where nothing is listed there is no span: its keys belong to the next one, whose digest is of
+    # what the server sent, and stays right.
     kept = [key_range for key_range in ranges if key_range.span.listed or key_range.span.count]
+    # A segment that no span needs any more is dropped from the manifest, and pruned in time.
     needed = sorted({w.span.segment for w in kept if w.span.count and not w.is_new})
     places = {segment: place for place, segment in enumerate(needed)}
     spans = tuple(_moved(w, len(needed) if w.is_new else places.get(w.span.segment)) for w in kept)
@@ -296,6 +314,7 @@ def _moved(key_range: _KeyRange, segment: int | None) -> Span:
 
 def _size(past: Manifest, segment: int) -> int:
     """How many rows a segment has; if nobody wrote that down, those that are still needed."""
+    # Manifests of early versions do not say it.
     if past.rows:
         return past.rows[segment]
     return sum(span.count for span in past.spans if span.segment == segment)
@@ -307,9 +326,12 @@ def _sorted_by_key(rows: "pa.Table") -> "pa.Table":
     import pyarrow.compute as pc
 
     rows = rows.combine_chunks()
+    # Nearly every listing is in order, and sorting would copy it.
     if _is_rising(rows["key"]):
         return rows
-    rows = rows.take(pc.sort_indices(rows, sort_keys=[("key", "ascending")]))  # stable
+    rows = rows.take(pc.sort_indices(rows, sort_keys=[("key", "ascending")]))
+    # Of equal keys the last one counts, because a server that repeats a key sends the newer state
+    # later; the sort is stable.
     keys = rows["key"].combine_chunks()
     others = pc.not_equal(keys[:-1], keys[1:])
     return rows.filter(pa.concat_arrays([others, pa.array([True])]))
@@ -345,12 +367,15 @@ def _cut_at_bounds(
 def _bounds(rows: "pa.Table", past: Manifest | None) -> list[bytes]:
     """The past's bounds, the last of them moved so far that every row comes before it."""
     known = past.bounds if past else []
+    # A range must reach as far as the past did, or keys that are gone would not be seen to be.
     last = [*known[-1:], *([rows["key"][-1].as_py()] if len(rows) else [])]
     return [*known[:-1], max(last)] if last else []
 
 
 def _pieces(rows: "pa.Table", bound: bytes) -> "Iterator[tuple[str, pa.Table]]":
     """Parts of about equal size, each with its last key; that of the last one is `bound`."""
+    # Up to twice the size it stays one: a key that comes and goes would cut a span and join it
+    # again and again.
     number = ceil(len(rows) / SPAN_ROWS) if len(rows) > 2 * SPAN_ROWS else 1
     places = [len(rows) * part // number for part in range(number + 1)]
     for start, end in pairwise(places):
@@ -397,4 +422,5 @@ class _SpilledRows(Generic[T]):
         return LazyRows(self._count, self._read, self._form)
 
     def _read(self) -> "Iterator[pa.Table]":
+        # Ranges come in any order, and a difference is in the order of keys.
         return (self._spool.read(slot) for _, slot in sorted(self._slots))

@@ -1,4 +1,7 @@
-"""Collections of items that are read, a group of rows at a time, whenever they are iterated."""
+"""Collections of items that are read from disk, a group of rows at a time, when iterated.
+
+Also what is made of one without reading all of it: a page of its rows, a search, other columns.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,12 +86,14 @@ class LazyRows(Collection[T], Generic[T]):
 
     def tables_from(self, start: int) -> "Iterator[pa.Table]":
         """The rows from the `start`-th on, counted from 0, some at a time."""
+        # Groups before the start are not even unpacked: the sizes say how many rows they have.
         passed, skipped = 0, 0
         for size in self._sizes:
             if skipped + size > start:
                 break
             passed, skipped = passed + 1, skipped + size
         ahead = start - skipped
+        # In pieces, because a page of a hundred rows needs no group of sixteen thousand.
         for table in self._read(passed, _PIECE) if self._sizes else self._read():
             if ahead < len(table):
                 yield table.slice(ahead)
@@ -134,6 +139,7 @@ def as_text(schema: "pa.Schema", tables: "Iterable[pa.Table]") -> "pa.RecordBatc
     """
     import pyarrow as pa
 
+    # Digests say nothing to a reader.
     fields = [field for field in schema if not pa.types.is_fixed_size_binary(field.type)]
     shown = pa.schema(
         [f.with_type(pa.string()) if pa.types.is_binary(f.type) else f for f in fields]
@@ -154,6 +160,7 @@ def _text(column: Any) -> Any:
     if not pa.types.is_binary(column.type):
         return column
     try:
+        # Keys that are no UTF-8 are rare: only their column goes through Python.
         return column.cast(pa.string())
     except pa.ArrowInvalid:
         decoded = (raw and raw.decode("utf-8", "backslashreplace") for raw in column.to_pylist())
@@ -171,6 +178,7 @@ class Excerpt(Generic[T]):
 def excerpt(collection: Collection[T], start: int, limit: int) -> Excerpt[T]:
     """At most `limit` rows from the `start`-th on, counted from 0. Only their groups are read."""
     found: list[T] = []
+    # Decoded by the slice: JSON of the other rows would be parsed in vain.
     for table, form in _tables_from(collection, start):
         found += form.decode(table.slice(0, limit - len(found)))
         if len(found) == limit:
@@ -188,10 +196,13 @@ def matching(collection: Collection[T], text: str, start: int, limit: int) -> Ex
     place = start
     for table, form in _tables_from(collection, start):
         for hit in _hits(table, text):
+            # The search goes on at the first hit that was not shown, and not after the last one
+            # shown: so its end is known without another look.
             if len(found) == limit:
                 return Excerpt(rows=tuple(found), following=place + hit)
             found += form.decode(table.slice(hit, 1))
         place += len(table)
+        # A search that finds little would read a table of millions before it answers.
         if place - start >= _SEARCHED:
             break
     return Excerpt(rows=tuple(found), following=place if place < len(collection) else 0)
@@ -212,8 +223,11 @@ def _hits(rows: "pa.Table", text: str) -> list[int]:
 
     found = pa.repeat(False, len(rows))  # noqa: FBT003  # a value, not a switch
     for field in rows.schema:
+        # Old and new sides of modified rows are searched alike: `old_key`, `new_data`.
         if field.name.rpartition("_")[2] in {"key", "data"}:
             options = {"pattern": text.encode(), "ignore_case": True}
+            # Bytes are compared: text in other encodings is there, too, and lowering letters beyond
+            # ASCII would need it decoded.
             hits = pc.match_substring(rows[field.name].combine_chunks(), **options)
             found = pc.or_(found, pc.fill_null(hits, False))  # noqa: FBT003
     return [int(place) for place in pc.indices_nonzero(found).to_pylist()]
@@ -240,6 +254,7 @@ def _tables_with_versions(
     import pyarrow as pa
 
     for table in rows.tables():
+        # Put in while rows are read: a difference on disk is not written a second time.
         ids = [versions.get(key_text(key)) for key in table["key"].to_pylist()]
         place = table.schema.get_field_index(column)
         yield table.set_column(place, table.schema.field(place), pa.array(ids, pa.string()))

@@ -1,4 +1,4 @@
-"""Temporary files that end with whoever uses them, and tables that wait in one.
+"""Holds temporary files that end with whoever uses them, and tables that were spilled into one.
 
 Nothing stays behind: the files have no name, and are closed when their last user is forgotten.
 """
@@ -26,9 +26,11 @@ class ScratchFile:
 
     def __init__(self) -> None:
         with full_disk_explained():
-            # Not a `with`: the file lives as long as this object.
+            # Not a `with`: the file lives as long as this object. It has no name, so nothing stays
+            # behind when the process is killed.
             self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
         self._lock = Lock()
+        # Handles hold this object, so the file is closed after the last of them is forgotten.
         weakref.finalize(self, self._file.close)
 
     def open(self) -> BinaryIO:
@@ -46,6 +48,7 @@ class ScratchFile:
             SourceError: if there is no room for it.
         """
         with self._lock, full_disk_explained():
+            # One cursor is shared by all, so it is moved and used under the lock.
             offset = self._file.seek(0, io.SEEK_END)
             self._file.write(content)
             self._file.flush()
@@ -121,15 +124,14 @@ class _Handle(io.RawIOBase):
 
 
 def arrow_file(file: BinaryIO, mode: str) -> "pa.NativeFile":
-    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself.
-
-    Through Python it would wait for its turn among busy threads again and again for each page.
-    """
+    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself."""
+    # A file of Python would make Arrow wait for its turn among busy threads for each page. The file
+    # has no name to be opened by, but Linux and macOS give each open one a path.
     import pyarrow as pa
 
     try:
         return pa.OSFile(f"/dev/fd/{file.fileno()}", mode)
-    except OSError:  # a system without such names
+    except OSError:  # Windows has no such names
         return pa.PythonFile(file, mode[0])
 
 
@@ -152,6 +154,7 @@ class SpilledTables:
         """What `read` needs to give the table, which has rows, again."""
         import pyarrow as pa
 
+        # A slice would be written with all of the table that it is a slice of.
         (batch,) = table.combine_chunks().to_batches()
         raw = batch.serialize()
         packed = pa.compress(raw, codec=_CODEC)

@@ -1,4 +1,7 @@
-"""Parquet files of rows in groups: each group is written and read by itself, by any thread."""
+"""Writes and reads Parquet files a group of rows at a time, from any thread.
+
+A table names them segments. They lie on this machine, or elsewhere and come here when that pays.
+"""
 
 import shutil
 import weakref
@@ -42,6 +45,7 @@ class SegmentWriter:
         self.rows = 0
         self.groups = 0
         self._scratch = ScratchFile()
+        # Arrow writes by itself, so the listing threads go on meanwhile.
         self._sink = arrow_file(self._scratch.open(), "wb")
         with full_disk_explained():
             self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
@@ -53,6 +57,7 @@ class SegmentWriter:
             SourceError: if there is no room for them.
         """
         with full_disk_explained():
+            # A group is what is read at once, so rows of one span make one, however few they are.
             self._parquet.write_table(rows, row_group_size=max(len(rows), 1))
         self.rows += len(rows)
         self.groups += 1
@@ -67,6 +72,7 @@ class SegmentWriter:
         with full_disk_explained():
             self._parquet.close()
             self._sink.close()
+        # What is returned keeps the temporary file alive; the writer may be forgotten.
         return self._scratch.open
 
 
@@ -132,6 +138,7 @@ class Segment:
         Raises:
             Exception: what `damaged` makes, if the file has no such rows or can't be read.
         """
+        # Arrow's reader has one cursor, and threads of its own would wait for busy Python.
         with self._lock, reading(self._explained):
             parquet = self._parquet_with(group)
             rows = parquet.read_row_group(group, columns=schema.names, use_threads=False)
@@ -148,6 +155,7 @@ class Segment:
         with self._lock, reading(self._explained):
             parquet = self._parquet_with(group)
             batches = parquet.iter_batches(rows, [group], schema.names, use_threads=False)
+        # The lock is not held between two pieces, because whoever asked may never ask for the next.
         while True:
             with self._lock, reading(self._explained):
                 batch = next(batches, None)
@@ -172,6 +180,7 @@ class Segment:
         return self._damaged(f"{self._name!r} can't be read: {reason}" if self._name else reason)
 
     def _checked(self, rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+        # Columns of another type would be compared as if every row had changed.
         if not rows.schema.equals(schema):
             raise self._explained("its columns have other types")
         return rows
@@ -184,6 +193,7 @@ class Segment:
 
     def _ready(self) -> _LocalFile | _RemoteFile:
         if self._source is None:
+            # Not opened before the first read: most ticks read no row of the past.
             file = self._open_file()
             weakref.finalize(self, file.close)
             self._source = _LocalFile(file) if _is_local(file) else _RemoteFile(file)
@@ -191,11 +201,7 @@ class Segment:
 
 
 def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
-    """How tables of this schema are written: small, quickly, and so that damage shows.
-
-    Nobody looks for a row by its values, so there are no statistics. Keys in order share most of
-    their bytes with the key before.
-    """
+    """How tables of this schema are written: small, quickly, and so that damage shows."""
     encodings = {
         name: encoding
         for name in schema.names
@@ -205,9 +211,13 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 1,
+        # Keys and ETags hardly ever repeat: a dictionary would be as large as the column.
         "use_dictionary": False,
+        # Keys in order share most of their bytes with the key before.
         "column_encoding": encodings,
+        # Nobody looks for a row by its values.
         "write_statistics": False,
+        # Parquet has no checksum otherwise, and a flipped bit in a key would be a change.
         "write_page_checksum": True,
     }
 
@@ -216,17 +226,19 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
 def reading(damaged: Damaged) -> Iterator[None]:
     """Turns whatever Arrow says of a damaged file into the error that `damaged` makes.
 
-    What this machine lacks (memory, files that may be open) is no damage: a tick that took it for
-    one would find everything new.
+    What this machine lacks (memory, files that may be open) is no damage.
     """
     import pyarrow as pa
 
     try:
         yield
     except MemoryError:
+        # Not damage, although Arrow says it in an error of its own: a tick that took it for damage
+        # would find everything new.
         raise
     except OSError as error:
-        if error.errno is not None:  # Arrow's own errors have none
+        # Arrow raises OSError for a page whose checksum is wrong, too, but without a number.
+        if error.errno is not None:
             raise SourceError(
                 f"What is recorded could not be read: {error.strerror or error}",
                 fix="The next tick tries again; should it go on, look at the limits of this "

@@ -1,4 +1,4 @@
-"""Differences as Parquet: objects in columns of their own, other items as JSON.
+"""Writes items and differences as Parquet: objects in columns of their own, other items as JSON.
 
 Whatever its size, a difference is written and read a group of rows at a time. A group holds rows
 of one kind; the file itself says how many there are of each.
@@ -46,6 +46,7 @@ class _RowKind:
         """The rows of a collection, in the columns of the form."""
         if not collection:
             return
+        # Objects are in columns already; turned into items and back they would take minutes.
         if self.pack is None:
             yield from collection.tables()  # type: ignore[attr-defined]  # these are lazy rows
             return
@@ -58,6 +59,7 @@ class _RowKind:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        # Read without the other columns, which are most of the file.
         column = pa.schema([(_KIND, pa.string())])
         found = {
             group: pc.sum(pc.equal(segment.read(group, column)[_KIND], self.name)).as_py()
@@ -96,10 +98,13 @@ def write_difference(file: BinaryIO, difference: Difference) -> None:
     """Write the difference to the file, a group of rows at a time."""
     import pyarrow.parquet as pq
 
+    # Objects keep columns of their own only if all of them have the same: then a reader makes the
+    # very same versions of them.
     identity = _identity(difference)
     kinds = _kinds(identity)
     schema = _schema(kinds[1], _note(identity, difference.counts))
     collections = (difference.added, difference.modified, difference.removed)
+    # One file for all kinds: three would be three requests more for each change.
     with pq.ParquetWriter(file, schema, **parquet_options(schema)) as parquet:
         for kind, collection in zip(kinds, collections, strict=True):
             for table in _groups(kind.tables(collection)):
@@ -131,7 +136,8 @@ def read_difference(open_file: Callable[[], BinaryIO], damaged: Damaged = ValueE
 def _layout(segment: Segment, damaged: Damaged) -> list[tuple[_RowKind, dict[int, int]]]:
     """The kinds, and for each how many rows which groups have of it."""
     note, groups = segment.metadata.get(_NOTE), segment.groups
-    if note is None:  # written before there were large differences
+    # Files from before there were large differences have no note, and few rows.
+    if note is None:
         kinds = _kinds(None)
         return [(kind, kind.counts(segment, range(len(groups)))) for kind in kinds]
     with reading(damaged):
@@ -141,7 +147,8 @@ def _layout(segment: Segment, damaged: Damaged) -> list[tuple[_RowKind, dict[int
 
 
 def _note(identity: tuple[str, ...] | None, counts: Mapping[str, int]) -> bytes:
-    """What the file says of its rows, with a digest, because Parquet has none for this."""
+    """What the file says of its rows."""
+    # With a digest, because Parquet has checksums for pages and none for its footer.
     body: dict[str, Json] = {
         "v": _FORMAT,
         "identity": None if identity is None else [*identity],
@@ -162,6 +169,8 @@ def _noted(note: bytes) -> tuple[tuple[str, ...] | None, dict[str, int]]:
 def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
     """The next groups that have `count` rows in all, and how many each has."""
     taken: dict[int, int] = {}
+    # Groups stand in the order of kinds, so counting them off tells whose they are without a look
+    # at their rows.
     left = count
     while left > 0:
         group, rows = next(groups, (0, 0))
@@ -187,6 +196,8 @@ def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
     """The same rows in tables that are worth a group of their own."""
     import pyarrow as pa
 
+    # A tick spills a table for each range that moved: a group for each of them would be mostly
+    # headers.
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -200,6 +211,7 @@ def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
 def _identity(difference: Difference) -> tuple[str, ...] | None:
     """The identity of the objects that changed; None if they are others than these, or mixed."""
     collections = (difference.added, difference.modified, difference.removed)
+    # Collections without a row have no say: they may be plain tuples.
     found = {
         some.form.identity if isinstance(some, LazyRows) else None for some in collections if some
     }
@@ -240,6 +252,7 @@ def write_items(items: Mapping[str, Item]) -> bytes:
     """The items as Parquet, sorted by key."""
     import pyarrow.parquet as pq
 
+    # Sorted, so that the same items make the same file.
     table = _pack_items(items[key] for key in sorted(items))
     buffer = BytesIO()
     pq.write_table(table, buffer, **parquet_options(table.schema))
@@ -256,6 +269,7 @@ def read_items(content: bytes) -> dict[str, Item]:
 
     with reading(ValueError):
         table = pq.read_table(BytesIO(content))
+    # Read whole and checked here: what it lacks would show as a KeyError far away.
     if not table.schema.equals(_item_schema("")):
         raise ValueError(f"its columns are {table.schema.names}")
     return {item.key: item for item in _unpack(table, "")}
@@ -293,6 +307,7 @@ def _pack_edits(edits: Iterable[tuple[Item, Item]]) -> "pa.Table":
 def _item_schema(*prefixes: str) -> "pa.Schema":
     import pyarrow as pa
 
+    # Bytes, because names of files and texts in data need not be UTF-8.
     kinds = {"key": pa.binary(), "version": pa.binary(16), "data": pa.binary()}
     return pa.schema({prefix + name: kind for prefix in prefixes for name, kind in kinds.items()})
 
