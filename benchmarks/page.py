@@ -18,8 +18,8 @@ from benchmarks.scratch import BRANCH, add_files, copy_project, run, scene
 from benchmarks.served import Served, served
 from flowproject.changes.entry import Entry, change_id
 from flowproject.dev.happenings import EventReceived, RunFinished, RunStarted, Tick
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import Knowledge
+from flowproject.dev.page.state import Board
 from flowproject.flowfiles import Cron, FlowFile
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.columns import object_rows

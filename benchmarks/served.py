@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from flowproject.dev.page.actions import Doer
 from flowproject.dev.page.application import serve_page
-from flowproject.dev.page.doing import Doer
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.views import Views
 
 __all__ = ["Served", "served"]

@@ -1,38 +1,146 @@
-"""The web application of the page: addresses, and what each answers."""
+"""The web application of the page: addresses, what each answers, and live streams."""
 
+import asyncio
+import hashlib
+import json
+import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flowproject.dev.page.actions import plan
-from flowproject.dev.page.doing import Doer, Result
+from flowproject.dev.dispatcher import Dispatcher
+from flowproject.dev.happenings import Listener
+from flowproject.dev.launcher import plain_text
+from flowproject.dev.page.actions import Doer, Result, plan
+from flowproject.dev.page.changes import ItemsQuery
+from flowproject.dev.page.components import clock
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.graph import graph
-from flowproject.dev.page.items import Asked
-from flowproject.dev.page.live import follow_log, happened
-from flowproject.dev.page.rendering import STATIC, Frame, Renderer, to_json, wants_json
 from flowproject.dev.page.runs import run_rows
-from flowproject.dev.page.safety import CARD_HEADERS, Guard
+from flowproject.dev.page.security import CARD_HEADERS, Guard
+from flowproject.dev.page.state import Board, Run
 from flowproject.dev.page.views import Views
 from flowproject.dev.serving import serve
+from flowproject.dev.settings import PageSettings
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
+from flowproject.wording import amount, duration
 
-__all__ = ["Page", "application", "serve_page"]
+__all__ = [
+    "STATIC",
+    "Frame",
+    "Page",
+    "Renderer",
+    "application",
+    "follow_log",
+    "happened",
+    "open_page",
+    "serve_page",
+    "to_json",
+    "wants_json",
+]
 
+STATIC: Final = Path(__file__).parent / "static"
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""
 _DIGITS: Final = 15
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
 """View -> the one of the navigation that it belongs to."""
+_STREAM_PAUSE: Final = 0.33
+"""Seconds between two messages: what happens meanwhile is told with the next one."""
+_HEARTBEAT: Final = 20.0
+"""Seconds after which a silent line says that it is open: so a lost browser is noticed."""
+_CHUNK: Final = 64 * 1024
+_LONGEST_LINE: Final = 64 * 1024
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What every view has around it."""
+
+    project: str
+    branch: str
+    path: str
+    """Path and query of this view."""
+    active: str
+    """`overview`, `runs`, `graph`, or empty."""
+    title: str
+    token: str
+    """What a form must post to be heard."""
+    live: str
+    """Address of the stream that tells what happens from now on."""
+    bus: str
+    stopping: bool
+
+    def part_url(self, name: str) -> str:
+        """The address of a piece of this view."""
+        return f"{self.path}{'&' if '?' in self.path else '?'}part={name}"
+
+
+class Renderer:
+    """The templates, with the filters that they use."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("flowproject.dev.page"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals["static"] = _static_address
+        self._templates.filters |= {
+            "amount": amount,
+            "clock": clock,
+            "duration": duration,
+        }
+
+    def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
+        """The template, filled in."""
+        filled = self._templates.get_template(template)
+        html = filled.render(frame=frame, status=status, **context)
+        return HTMLResponse(_encodable(html), status_code=status)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a machine asks."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def to_json(view: Any, status: int = 200) -> Response:
+    """The view as JSON."""
+    plain = [asdict(one) for one in view] if isinstance(view, tuple) else asdict(view)
+    text = json.dumps({"v": 1, "view": plain})
+    return Response(text, status_code=status, media_type="application/json")
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of surrogate pairs, which other people's errors may quote."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@cache
+def _static_address(name: str) -> str:
+    """The address of an asset, which changes with its content."""
+    content = (STATIC / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class Page:
@@ -65,7 +173,7 @@ class Page:
     async def change(self, request: Request) -> Response:
         """One change."""
         part = self._piece(request, "chain", "items", "cards")
-        asked = Asked(
+        asked = ItemsQuery(
             sensor=request.path_params["name"],
             seq=_whole(request.path_params["seq"], "The number of the change"),
             kind=request.query_params.get("kind", ""),
@@ -292,3 +400,124 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, error.headline, tuple(str(error).splitlines())
         case _:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
+
+
+def happened(board: Board, since: int) -> StreamingResponse:
+    """`happened` whenever something has, from the `since`-th happening on; `over` at the end."""
+    return _stream(_happenings(board, since))
+
+
+def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
+    """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
+
+    The id of each is the byte after it: who lost the line goes on from there.
+    """
+    return _stream(_log_lines(board, run, start))
+
+
+async def _happenings(board: Board, since: int) -> AsyncIterator[str]:
+    told = since
+    with board.watching() as moved:
+        yield "retry: 1000\n\n"
+        while not board.over:
+            if board.number == told:
+                if not await _moved(moved):
+                    yield ": open\n\n"
+                continue
+            told = board.number
+            yield _message("happened", json.dumps({"number": told}), id=str(told))
+            await asyncio.sleep(_STREAM_PAUSE)
+    yield _message("over", "{}")
+
+
+async def _log_lines(board: Board, run: Run, start: int) -> AsyncIterator[str]:
+    rest, told = b"", start
+    with board.reading(run.name) as moved:
+        while True:
+            moved.clear()
+            over = board.over or run.name not in board.running
+            content = await asyncio.to_thread(_read_log, run.log, start)
+            start += len(content)
+            lines, rest = _split(rest + content)
+            for line in lines:
+                told += len(line)
+                yield _message("line", _log_line(line), id=str(told))
+            if over and not content:
+                break
+            if not content and not await _moved(moved):
+                yield ": open\n\n"
+    if rest:
+        yield _message("line", _log_line(rest))
+    yield _message("end", "{}")
+
+
+async def _moved(moved: asyncio.Event) -> bool:
+    """Whether something moved before it was time for a sign of life."""
+    try:
+        await asyncio.wait_for(moved.wait(), _HEARTBEAT)
+    except TimeoutError:
+        return False
+    moved.clear()
+    return True
+
+
+def _read_log(log: Path, start: int) -> bytes:
+    try:
+        with log.open("rb") as file:
+            file.seek(min(start, file.seek(0, os.SEEK_END)))
+            return file.read(_CHUNK)
+    except FileNotFoundError:  # pruned: the newest logs are kept
+        return b""
+
+
+def _split(content: bytes) -> tuple[list[bytes], bytes]:
+    """Lines with their ends, and what has none yet. What never ends is cut."""
+    lines = content.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < _LONGEST_LINE:
+        return lines[:-1], lines[-1]
+    return lines, b""
+
+
+def _log_line(line: bytes) -> str:
+    return plain_text(line.decode(errors="replace")).rstrip("\r\n")
+
+
+def _message(event: str, data: str, **fields: str) -> str:
+    """One message. A line break inside the data would end it: such text goes in several lines."""
+    names = "".join(f"{name}: {text}\n" for name, text in fields.items())
+    body = "".join(f"data: {line}\n" for line in _BREAK.split(data))
+    return f"event: {event}\n{names}{body}\n"
+
+
+def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(messages, media_type="text/event-stream", headers=_LIVE_HEADERS)
+
+
+@asynccontextmanager
+async def open_page(
+    known: Knowledge,
+    settings: PageSettings,
+    *,
+    dispatcher: Dispatcher,
+    reading: Executor,
+    tell: Listener,
+) -> AsyncIterator[str]:
+    """The address of the page, for as long as it is open.
+
+    Raises:
+        UsageError: if it can't be served there.
+    """
+
+    def keep_awake(sensors: tuple[str, ...] | None) -> None:
+        dispatcher.awake = sensors
+
+    doer = Doer(
+        known,
+        start=dispatcher.start,
+        keep_awake=keep_awake,
+        tell=tell,
+    )
+    async with serve_page(
+        Views(known, reading), doer, host=settings.host, port=settings.port, token=settings.token
+    ) as address:
+        yield address

@@ -1,33 +1,284 @@
-"""What the page shows of changes: the row of each, and the view of one."""
+"""What the page shows of changes: a journal's entries, one change, its items a page at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
-from flowproject.cards.wording import amount, cost, side_by_side, value_text
 from flowproject.changes.columns import ColumnsChange
-from flowproject.dev.page.archive import Damage
-from flowproject.dev.page.items import Items
-from flowproject.dev.page.parts import Action, Fact, Link, action
-from flowproject.dev.page.words import change_address, run_address, sensor_address
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry
+from flowproject.changes.item import Item
+from flowproject.dev.page.components import (
+    Action,
+    Fact,
+    Link,
+    action,
+    address,
+    change_address,
+    run_address,
+    sensor_address,
+)
+from flowproject.errors import FlowprojectError, UsageError
+from flowproject.journal import Journal, Sending, Survey, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain
-
-if TYPE_CHECKING:
-    from flowproject.journal import Sending
+from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
+from flowproject.tables.lazy import Excerpt, excerpt, matching
+from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [
+    "KINDS",
+    "NO_CHANGES",
     "CardFrame",
     "ChangeRow",
     "ChangeView",
+    "ChangesPage",
+    "DamagedEntry",
+    "ItemsQuery",
+    "ItemsTab",
+    "ItemsView",
+    "JournalEnd",
     "Outcomes",
     "Step",
     "change_rows",
     "change_view",
+    "items_view",
+    "journal_end",
+    "list_changes",
+    "place_of",
+    "read_change",
 ]
 
+_LISTED: Final = 25
+"""On one page."""
+KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
+_ITEM_ROWS: Final = 50
+_ITEM_COLUMNS: Final = 12
+_ITEM_CELL: Final = 200
 Outcomes = Mapping[str, Sequence[RunOutcome]]
 """Id of a change -> what became of the runs that took it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalEnd:
+    """The end of a journal: its newest entry, how many changes the bus lacks, or why not."""
+
+    entry: Entry | None = None
+    waiting: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedEntry:
+    """An entry that can't be read, and why."""
+
+    seq: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage:
+    """Some entries, newest first, and the numbers before which older and newer pages begin."""
+
+    chains: tuple[Chain | DamagedEntry, ...] = ()
+    older: int = 0
+    newer: int = 0
+
+
+NO_CHANGES: Final = ChangesPage()
+
+
+def journal_end(scene: Scene, sensor: str) -> JournalEnd:
+    """The end of the journal of a sensor; of one that can't be read, why."""
+    journal = scene.journal(sensor)
+    try:
+        head = journal.head()
+        return JournalEnd(entry=head.entry, waiting=sum(1 for _ in journal.waiting(head)))
+    except FlowprojectError as error:
+        return JournalEnd(trouble=str(error))
+
+
+def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
+    """One page of the entries with smaller numbers than `before`; 0: the newest.
+
+    Raises:
+        JournalError: if the journal can't be read.
+    """
+    journal = scene.journal(sensor)
+    survey = journal.survey()
+    numbers = survey.numbers
+    start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
+    start = start if before else 0
+    end = start + _LISTED
+    return ChangesPage(
+        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
+        older=numbers[end - 1] if end < len(numbers) else 0,
+        newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
+    )
+
+
+def read_change(scene: Scene, sensor: str, seq: int) -> Found:
+    """One change, its journal, and what became of it.
+
+    Raises:
+        UsageError: if there is no such sensor or number.
+        JournalError: if it can't be read.
+    """
+    return find_change(scene, f"{sensor}/{seq}")
+
+
+def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
+    """Sensor and number of the change with this id; None if no journal has it.
+
+    Raises:
+        JournalError: if a journal can't be read.
+    """
+    try:
+        entry = find_change(scene, change_id).chain.entry
+    except UsageError:
+        return None
+    return entry.sensor, entry.seq
+
+
+def _chains(
+    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+) -> Iterator[Chain | DamagedEntry]:
+    patience = patience_of(scene.project.sensors[journal.sensor])
+    for seq in numbers:
+        try:
+            entry = journal.get(seq)
+            if entry:  # not pruned since it was listed
+                yield chain(survey, entry, patience, scene.clock())
+        except UnreadableError as damage:
+            yield DamagedEntry(seq=seq, reason=str(damage))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsTab:
+    """One kind of difference, and the address that shows its rows."""
+
+    name: str
+    """`added`, `modified` or `removed`."""
+    mark: str
+    """`+`, `~` or `−`."""  # noqa: RUF001  # a minus sign
+    count: int
+    href: str
+    current: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsView:
+    """A page of the items of one kind.
+
+    `columns` and `rows` are texts. For modified items there are the columns `key`, `from` and `to`.
+    """
+
+    kinds: tuple[ItemsTab, ...]
+    search: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    first: int
+    """The number of the first row, from 1; 0 if there is none, or if a search found these."""
+    note: str
+    """What is worth saying of the rows: how many of how many, how far a search has looked."""
+    previous: str
+    next: str
+    """Addresses of the pages before and after; empty if there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsQuery:
+    """Which items of which change a person wants to see."""
+
+    sensor: str
+    seq: int
+    kind: str = ""
+    """One of `KINDS`; empty: the first that there are any of."""
+    search: str = ""
+    start: int = 0
+
+    def address(self, **other: object) -> str:
+        """The view of the change with these items, or with other ones."""
+        query = {"kind": self.kind, "q": self.search, "start": self.start or "", **other}
+        return address("sensors", self.sensor, "changes", self.seq, **query)
+
+
+def items_view(difference: "Difference", asked: ItemsQuery) -> ItemsView | None:
+    """One page of the items that were added, modified or removed; None if there are none.
+
+    Raises:
+        JournalError: if their table can't be read.
+    """
+    counts = difference.counts
+    if not any(counts.values()):
+        return None
+    kind = asked.kind or next(name for name in KINDS if counts[name])
+    rows = getattr(difference, kind)
+    if asked.search:
+        found = matching(rows, asked.search, asked.start, _ITEM_ROWS)
+    else:
+        found = excerpt(rows, asked.start, _ITEM_ROWS)
+    columns, cells = _edit_rows(found.rows) if kind == "modified" else _plain_rows(found.rows)
+    return ItemsView(
+        kinds=tuple(_tab(name, counts[name], kind, asked) for name in KINDS),
+        search=asked.search,
+        columns=columns,
+        rows=cells,
+        first=0 if asked.search or not cells else asked.start + 1,
+        note=_items_note(found, asked, counts[kind]),
+        previous=_previous_items(asked, kind),
+        next=asked.address(kind=kind, start=found.following) if found.following else "",
+    )
+
+
+def _tab(name: str, count: int, current: str, asked: ItemsQuery) -> ItemsTab:
+    href = asked.address(kind=name, start="")
+    return ItemsTab(name=name, mark=KINDS[name], count=count, href=href, current=name == current)
+
+
+def _previous_items(asked: ItemsQuery, kind: str) -> str:
+    """The page before; of a search only its first page is known."""
+    if not asked.start:
+        return ""
+    start = 0 if asked.search else max(0, asked.start - _ITEM_ROWS)
+    return asked.address(kind=kind, start=start or "")
+
+
+def _items_note(found: "Excerpt[object]", asked: ItemsQuery, count: int) -> str:
+    if not asked.search:
+        end = asked.start + len(found.rows)
+        return f"{asked.start + 1:,} to {end:,} of {count:,}" if found.rows else "none"
+    searched = found.following or count
+    many = f"{len(found.rows):,} found"
+    if found.following:
+        return f"{many} among rows {asked.start + 1:,} to {searched:,} of {count:,}"
+    return f"{many}; that is all of {count:,}"
+
+
+def _plain_rows(items: Iterable[Item]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    shown = [item.shown for item in items]
+    names = tuple(dict.fromkeys(name for row in shown for name in row))[:_ITEM_COLUMNS]
+    return names, tuple(
+        tuple(value_text(row[name], _ITEM_CELL) if name in row else "" for name in names)
+        for row in shown
+    )
+
+
+def _edit_rows(
+    pairs: Iterable[tuple[Item, Item]],
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    return ("key", "from", "to"), tuple(map(_edit_row, pairs))
+
+
+def _edit_row(pair: tuple[Item, Item]) -> tuple[str, ...]:
+    """The key, and those columns that differ, as they were and as they are."""
+    old, new = (item.shown for item in pair)
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    cells = {name: side_by_side(old.get(name), new.get(name), _ITEM_CELL) for name in names}
+    before, after = (
+        ", ".join(f"{name}: {both[side]}" for name, both in cells.items() if name in row)
+        for side, row in enumerate((old, new))
+    )
+    return value_text(pair[1].key, _ITEM_CELL), before, after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,24 +335,28 @@ class ChangeView:
     in_words: str
     due: str
     """When it is sent again if nothing takes it; empty if it is not awaited."""
-    items: Items | None
+    items: ItemsView | None
     """None if the source has no items."""
     cards: tuple[CardFrame, ...]
     actions: tuple[Action, ...]
     query: str
 
 
-def change_rows(chains: Iterable[Chain | Damage], outcomes: Outcomes) -> tuple[ChangeRow, ...]:
+def change_rows(
+    chains: Iterable[Chain | DamagedEntry], outcomes: Outcomes
+) -> tuple[ChangeRow, ...]:
     """The rows of some entries of a sensor's journal."""
     return tuple(
-        _damaged(told) if isinstance(told, Damage) else _row(told, outcomes.get(told.entry.id, ()))
+        _damaged(told)
+        if isinstance(told, DamagedEntry)
+        else _row(told, outcomes.get(told.entry.id, ()))
         for told in chains
     )
 
 
 def change_view(
     told: Chain,
-    items: Items | None,
+    items: ItemsView | None,
     cards: Sequence[CardFrame],
     outcomes: Sequence[RunOutcome] = (),
 ) -> ChangeView:
@@ -147,7 +402,7 @@ def _state(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
     return "running" if told.state == "delivered" and unfinished else told.state
 
 
-def _damaged(damage: Damage) -> ChangeRow:
+def _damaged(damage: DamagedEntry) -> ChangeRow:
     return ChangeRow(
         seq=damage.seq,
         href="",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.config import Sensor
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.words import run_address, sensor_address
+from flowproject.dev.page.components import run_address, sensor_address
+from flowproject.dev.page.context import Knowledge
 from flowproject.events import full_name, turn_event
 
 __all__ = ["Edge", "Graph", "Node", "graph"]

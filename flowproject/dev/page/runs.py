@@ -6,16 +6,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.cards.wording import duration
 from flowproject.dev.happenings import Tick
 from flowproject.dev.launcher import plain_text
-from flowproject.dev.page.board import Run
 from flowproject.dev.page.changes import CardFrame
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.parts import Action, Fact, Link, action
+from flowproject.dev.page.components import (
+    Action,
+    Fact,
+    Link,
+    action,
+    address,
+    change_address,
+    run_address,
+)
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.sensors import TickRow, tick_row
-from flowproject.dev.page.words import address, change_address, run_address
+from flowproject.dev.page.state import Run
 from flowproject.dev.runs import PastRun
+from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 

@@ -5,20 +5,30 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flowproject.cards.wording import amount, value_text
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
 from flowproject.dev.happenings import Tick
-from flowproject.dev.page.archive import NOTHING, Newest, Told
-from flowproject.dev.page.changes import ChangeRow, Outcomes, change_rows
-from flowproject.dev.page.knowledge import Knowledge, can_force
-from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
-from flowproject.dev.page.words import (
+from flowproject.dev.page.changes import (
+    NO_CHANGES,
+    ChangeRow,
+    ChangesPage,
+    JournalEnd,
+    Outcomes,
+    change_rows,
+)
+from flowproject.dev.page.components import (
+    Action,
+    Fact,
+    Sparkline,
+    action,
     address,
     change_address,
     run_address,
     sensor_address,
+    sparkline,
 )
+from flowproject.dev.page.context import Knowledge, can_force
+from flowproject.wording import amount, value_text
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
 
@@ -94,7 +104,7 @@ class SensorView:
     ticks: tuple[TickRow, ...]
 
 
-def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
+def sensor_row(known: Knowledge, sensor: Sensor, newest: JournalEnd) -> SensorRow:
     """The sensor as its newest tick found it; before the first one, as its journal has it."""
     name, tick, entry = sensor.name, known.board.latest(sensor.name), newest.entry
     outcome = tick.outcome if tick else entry.outcome if entry else ""
@@ -121,8 +131,8 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
 def sensor_view(
     known: Knowledge,
     sensor: Sensor,
-    newest: Newest,
-    told: Told = NOTHING,
+    newest: JournalEnd,
+    told: ChangesPage = NO_CHANGES,
     outcomes: Outcomes | None = None,
 ) -> SensorView:
     """The sensor, one page of its journal with what became of the runs, and its newest ticks."""

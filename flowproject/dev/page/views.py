@@ -9,15 +9,25 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
-from flowproject.dev.page import archive
-from flowproject.dev.page.changes import CardFrame, ChangeView, change_view
-from flowproject.dev.page.items import KINDS, Asked, Items, items_view
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.changes import (
+    KINDS,
+    CardFrame,
+    ChangeView,
+    ItemsQuery,
+    ItemsView,
+    JournalEnd,
+    change_view,
+    items_view,
+    journal_end,
+    list_changes,
+    place_of,
+    read_change,
+)
+from flowproject.dev.page.components import Link, address, run_address
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.overview import Overview, overview
-from flowproject.dev.page.parts import Link
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
-from flowproject.dev.page.words import address, run_address
 from flowproject.dev.records import known_here, runs_recorded, work_folder
 from flowproject.dev.runs import card_html, read_cards, read_outcomes, read_past
 from flowproject.errors import UsageError
@@ -41,7 +51,7 @@ _FRESH: Final = 10.0
 class _End:
     """The end of a journal as it was read, at which sign of the loop and when."""
 
-    newest: archive.Newest
+    newest: JournalEnd
     sign: object
     read: float
 
@@ -73,11 +83,11 @@ class Views:
         [newest] = await self._newest(scene, [sensor])
         if not with_changes:
             return sensor_view(self.known, sensor, newest)
-        told = await asyncio.to_thread(archive.changes, scene, name, before)
+        told = await asyncio.to_thread(list_changes, scene, name, before)
         chains = [one for one in told.chains if isinstance(one, Chain)]
         return sensor_view(self.known, sensor, newest, told, await self._outcomes(chains))
 
-    async def change(self, asked: Asked, *, with_items: bool, with_cards: bool) -> ChangeView:
+    async def change(self, asked: ItemsQuery, *, with_items: bool, with_cards: bool) -> ChangeView:
         """One change, with some of its items.
 
         Raises:
@@ -86,7 +96,7 @@ class Views:
         """
         if asked.kind and asked.kind not in KINDS:
             raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
-        found = await asyncio.to_thread(archive.find, self._scene(), asked.sensor, asked.seq)
+        found = await asyncio.to_thread(read_change, self._scene(), asked.sensor, asked.seq)
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
@@ -127,7 +137,7 @@ class Views:
             sensor_row(self.known, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
 
-    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
+    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
         stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
@@ -182,7 +192,7 @@ class Views:
         known, scene = self.known.board.changes, self.known.scene
         for one in ids:
             if scene and one and one not in known:
-                place = await asyncio.to_thread(archive.place_of, scene, one)
+                place = await asyncio.to_thread(place_of, scene, one)
                 if place:
                     known[one] = place
 
@@ -198,14 +208,14 @@ class Views:
         return self.known.scene
 
 
-async def _ends(scene: Scene, sensors: Sequence[str]) -> list[archive.Newest]:
+async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
     """The ends of the journals, all in one thread."""
     if not sensors:
         return []
-    return await asyncio.to_thread(lambda: [archive.newest(scene, name) for name in sensors])
+    return await asyncio.to_thread(lambda: [journal_end(scene, name) for name in sensors])
 
 
-def _items(found: Found, asked: Asked) -> Items | None:
+def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
     return items_view(found.journal.difference(entry), asked)
 

@@ -8,8 +8,8 @@ from typing import Any
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.config.data import FilesData
 from flowproject.dev.happenings import EventReceived, RunFinished, RunStarted, Started, Tick
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import FORCE, Knowledge
+from flowproject.dev.page.context import FORCE, Knowledge
+from flowproject.dev.page.state import Board
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 from flowproject.journal import open_store

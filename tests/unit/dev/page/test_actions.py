@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowproject.dev.page.actions import Field, plan
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import Knowledge
 from flowproject.errors import UsageError
 from tests.unit.dev.page.known import LOOKER, TAKER, known, tick
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.graph import Graph, Node, graph
-from flowproject.dev.page.knowledge import Knowledge
 from tests.unit.dev.page.known import EVENT, TAKER, event, finished, known, started, tick
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from flowproject.dev.happenings import Acted
 from flowproject.dev.page import views as viewing
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import Knowledge
 from flowproject.dev.page.views import Views
 from flowproject.dev.records import RunRecord, work_folder
 from flowproject.dev.runs import PastRun

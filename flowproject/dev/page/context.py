@@ -1,16 +1,18 @@
 """All that views are worked out of: the loop's board, its flows, its journals, what is paused."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from flowproject.config import load
 from flowproject.cron import DEADLINE
-from flowproject.dev.page.board import Board
+from flowproject.dev.page.state import Board
 from flowproject.flowfiles import FlowFile
+from flowproject.journal import open_store
 from flowproject.sensing import Scene
 
-__all__ = ["FORCE", "Knowledge", "can_force"]
+__all__ = ["FORCE", "Knowledge", "can_force", "scene_of"]
 
 FORCE = "force-trigger"
 """The parameter of a flow that makes its sensors tell of what has not changed."""
@@ -87,3 +89,17 @@ class Knowledge:
 def can_force(flow: FlowFile) -> bool:
     """Whether the flow takes the parameter that `SensorFlow` has for it."""
     return any(parameter.name == FORCE for parameter in flow.parameters)
+
+
+def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
+    """Where the journals of these flows are; None if none of them tells its branch.
+
+    Raises:
+        ConfigError: if the configuration can't be read.
+        JournalError: if the datastore can't be opened.
+    """
+    ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
+    if ours is None:
+        return None
+    store = open_store(ours.datastore)
+    return Scene(project=load(root), root=root, store=store, branch=ours.branch)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.timeline import SPANS, Lane, Timeline, timeline
-from flowproject.dev.page.words import urgency
+from flowproject.dev.page.components import urgency
+from flowproject.dev.page.context import Knowledge
+from flowproject.dev.page.overview import SPANS, Lane, Timeline, timeline
 from tests.unit.dev.page.known import (
     NOW,
     event,

@@ -7,8 +7,8 @@ import pytest
 
 from flowproject.dev import happenings
 from flowproject.dev.happenings import RunPrinted, Stopping
-from flowproject.dev.page import board as boards
-from flowproject.dev.page.board import Board
+from flowproject.dev.page import state as boards
+from flowproject.dev.page.state import Board
 from tests.unit.dev.page.known import NOW, ROOT, event, finished, started, tick
 
 
