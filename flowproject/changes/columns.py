@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Self
 
 from flowproject.changes.canonical import Json, canonical, dumps
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 
 __all__ = ["ColumnsChange", "columns_before", "columns_change", "table_of"]
 

@@ -4,6 +4,7 @@ Also the words for it: every outcome carries a reason that a person can read.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,10 +13,8 @@ from typing import Final, Generic, TypeVar
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change, table_of
-from flowproject.changes.contrast import contrast
-from flowproject.changes.difference import Difference, diff
+from flowproject.changes.difference import Difference, Item, diff, shortened_pair
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.changes.observation import Items, Observation, fingerprint_items
 
 __all__ = [
@@ -27,9 +26,14 @@ __all__ = [
     "decide",
     "finished",
     "hold_back",
+    "what_differs",
 ]
 
 _SHOWN_CHARACTERS: Final = 60
+_MOST_COLUMNS: Final = 5
+_SHORT_CHARACTERS: Final = 40
+
+_Row = dict[str, Json]
 
 _NOTED: Final = 100
 """Items that wait of which it is noted since when: the memo that says so stays small."""
@@ -363,7 +367,7 @@ def _what_happened(head: Entry, seen: Observation, difference: Difference) -> st
     counts = {kind: number for kind, number in difference.counts.items() if number}
     if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-    return " → ".join(contrast(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
+    return " → ".join(shortened_pair(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
 
 
 def _count(number: int) -> str:
@@ -373,3 +377,67 @@ def _count(number: int) -> str:
 def _short(value: Json) -> str:
     text = dumps(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def what_differs(one: Observation, other: Observation) -> str:
+    """The columns whose values differ, or how many rows came and went; both if both happened."""
+    if one.items is None or other.items is None:
+        return _in_whole(one, other)
+    difference = compare(one.items, other)
+    columns = dict.fromkeys(
+        column for old, new in difference.modified for column in _differing(old.data, new.data)
+    )
+    told = [f"{_columns([*columns])} of {_rows(len(difference.modified))}"] if columns else []
+    return " and ".join([*told, *_came_and_went(len(difference.added), len(difference.removed))])
+
+
+def _in_whole(one: Observation, other: Observation) -> str:
+    """The same of results that have no key, where a row is told from another by all its values."""
+    old, new = (table_of(seen.value, seen.cost.rows, seen.columns) for seen in (one, other))
+    if len(old) == len(new) == 1:
+        columns = _differing(old[0], new[0])
+        texts = [dumps(rows[0].get(columns[0])) for rows in (old, new)]
+        before, after = shortened_pair(texts[0], texts[1], _SHORT_CHARACTERS)
+        return f"{_columns(columns)} ({before}, then {after})"
+    if columns := _responsible(old, new):
+        return _columns(columns)
+    added, removed = _counted(new) - _counted(old), _counted(old) - _counted(new)
+    return " and ".join(_came_and_went(added.total(), removed.total()))
+
+
+def _differing(old: _Row, new: _Row) -> list[str]:
+    return [column for column in {**old, **new} if old.get(column) != new.get(column)]
+
+
+def _responsible(old: Sequence[_Row], new: Sequence[_Row]) -> list[str]:
+    """The columns of which each alone makes all the difference."""
+    columns = dict.fromkeys(column for row in (*old, *new) for column in row)
+    return [
+        column
+        for column in columns
+        if _counted(_without(old, column)) == _counted(_without(new, column))
+    ]
+
+
+def _without(rows: Sequence[_Row], left_out: str) -> list[_Row]:
+    return [{key: value for key, value in row.items() if key != left_out} for row in rows]
+
+
+def _counted(rows: Sequence[_Row]) -> Counter[str]:
+    return Counter(map(dumps, rows))
+
+
+def _columns(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_MOST_COLUMNS]))
+    more = f" and {len(names) - _MOST_COLUMNS} more" if len(names) > _MOST_COLUMNS else ""
+    return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"
+
+
+def _came_and_went(added: int, removed: int) -> list[str]:
+    if not added and not removed:
+        return []
+    return [f"{_rows(added)} came, {removed:,} went"]

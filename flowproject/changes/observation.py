@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.canonical import Json, digest, digest_value
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item
-from flowproject.changes.once import once
+from flowproject.changes.difference import Difference, Item
 
 __all__ = [
     "Cost",
@@ -15,8 +14,11 @@ __all__ = [
     "Memo",
     "Observation",
     "Past",
+    "Progress",
+    "Report",
     "fingerprint_items",
     "fingerprint_value",
+    "ignore_progress",
 ]
 
 _MODULUS: Final = 2**128
@@ -88,12 +90,12 @@ class Past:
         self._load_items = load_items
         self._load_memo = load_memo
 
-    @once
+    @cached_property
     def items(self) -> Items | None:
         """The items that it had; read from the journal when first asked for, which may fail."""
         return self._load_items()
 
-    @once
+    @cached_property
     def memo(self) -> Memo:
         """What the source noted of that state; read from the journal when first asked for."""
         return self._load_memo()
@@ -168,3 +170,19 @@ def fingerprint_items(items: Iterable[Item]) -> str:
         count += 1
         total += int(digest(item.key, item.version), 16)
     return digest("items", str(count), f"{total % _MODULUS:032x}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a look is: items seen, and about how many there are (0: nobody knows)."""
+
+    seen: int
+    expected: int = 0
+
+
+Report = Callable[[str, Progress], None]
+"""Told how far the look of a sensor is, about twice a second while it lasts."""
+
+
+def ignore_progress(sensor: str, progress: Progress) -> None:
+    """The report of a look that nobody watches."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
+from flowproject.changes.payload import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
 from flowproject.dev.payload import Event, NotPassable, argument, variable
 from flowproject.errors import closest
 from flowproject.events import turn_event

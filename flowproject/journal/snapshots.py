@@ -8,9 +8,8 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final, cast
 
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.changes.observation import Items
 from flowproject.errors import JournalError
 from flowproject.journal.failures import DamagedTableError

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.tables.spans import MODULUS, key_bytes, key_text
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Difference, Item
 from flowproject.tables.columns import object_items, object_schema
 from flowproject.tables.compare import after, before, edit_schema
 from flowproject.tables.spans import key_text

@@ -13,8 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.changes.canonical import Json, digest_value, dumps
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Difference, Item
 from flowproject.tables.columns import COLUMNS
 from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
 from flowproject.tables.segments import Damaged, Segment, parquet_options, reading

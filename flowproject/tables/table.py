@@ -7,7 +7,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.tables.columns import between, no_rows, object_items, object_schema
 from flowproject.tables.lazy import as_text
 from flowproject.tables.segments import Damaged, Segment, SegmentWriter

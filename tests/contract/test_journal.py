@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.difference import Difference, diff
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, diff, item
 from flowproject.errors import JournalError, UsageError
 from flowproject.journal import (
     DamagedEntryError,

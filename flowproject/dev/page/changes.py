@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.columns import ColumnsChange
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.dev.page.components import (
     Action,
     Fact,

@@ -8,8 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 
-from flowproject.changes.observation import Cost, Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import Rows, not_queryable, stopped

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.difference import Difference, diff
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, diff, item
 from flowproject.tables import serialization
 from flowproject.tables.lazy import LazyRows
 from flowproject.tables.serialization import (

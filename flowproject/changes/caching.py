@@ -1,14 +1,14 @@
-"""A property that is worked out once, without a lock."""
+"""Caches a property on its object, without a lock."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-__all__ = ["once"]
+__all__ = ["cached_property"]
 
 _T = TypeVar("_T")
 
 
-class once(Generic[_T]):  # noqa: N801  # used as a decorator
+class cached_property(Generic[_T]):  # noqa: N801  # used as a decorator
     """What `functools.cached_property` is from Python 3.12 on.
 
     Before, it holds one lock for all instances while one of them works its value out: the sensors
@@ -23,12 +23,12 @@ class once(Generic[_T]):  # noqa: N801  # used as a decorator
         self._name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> "once[_T]": ...
+    def __get__(self, instance: None, owner: type) -> "cached_property[_T]": ...
 
     @overload
     def __get__(self, instance: object, owner: type) -> _T: ...
 
-    def __get__(self, instance: object | None, owner: type) -> "_T | once[_T]":
+    def __get__(self, instance: object | None, owner: type) -> "_T | cached_property[_T]":
         if instance is None:
             return self
         value = self._work_out(instance)
