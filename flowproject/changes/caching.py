@@ -9,11 +9,10 @@ _T = TypeVar("_T")
 
 
 class cached_property(Generic[_T]):  # noqa: N801  # used as a decorator
-    """What `functools.cached_property` is from Python 3.12 on.
+    """What `functools.cached_property` is from Python 3.12 on."""
 
-    Before, it holds one lock for all instances while one of them works its value out: the sensors
-    of a tick, side by side, would read their tables one after the other.
-    """
+    # Before, that holds one lock for all objects while one of them works its value out: the sensors
+    # of a tick, side by side, would read their tables one after the other.
 
     def __init__(self, work_out: Callable[[Any], _T]) -> None:
         self._work_out = work_out

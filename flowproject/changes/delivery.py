@@ -1,4 +1,4 @@
-"""When an event is sent again, and when nobody tries any more: pure rules, no clock and no bus."""
+"""Says when an event is sent again and when nobody tries any more, without a clock or a bus."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -36,7 +36,10 @@ class RetryPolicy:
 
 def wait_after(sendings: int, policy: RetryPolicy) -> dt.timedelta:
     """How long receipts are awaited after that many sendings: doubled each time, a day at most."""
+    # Doubled, so that a listener which is broken for a day is not called every quarter of an hour.
+    # The exponent has a bound because floats do, and people count attempts in thousands.
     seconds = policy.receipt_timeout * 2.0 ** (min(sendings, 32) - 1)
+    # Never shorter than the first wait, which a person chose.
     return min(dt.timedelta(seconds=min(seconds, 1e9)), max(_LONGEST_WAIT, _first(policy)))
 
 
@@ -49,6 +52,7 @@ def next_step(sendings: int, last: dt.datetime, policy: RetryPolicy, now: dt.dat
     if sendings == 0:
         return "send"
     waited, wait = now - last, wait_after(sendings, policy)
+    # Also backwards: else a clock that is behind would send at every tick.
     if -wait <= waited < wait:
         return "wait"
     return "send" if sendings < policy.max_attempts else "give up"
@@ -56,6 +60,7 @@ def next_step(sendings: int, last: dt.datetime, policy: RetryPolicy, now: dt.dat
 
 def heard_from(deployed: dt.datetime, policy: RetryPolicy) -> dt.datetime:
     """From when on a listener that was deployed at that moment hears whatever is sent."""
+    # With a short `receipt_timeout` a second sending comes soon anyway.
     return deployed + min(_DEAF_FOR, _first(policy))
 
 

@@ -1,4 +1,7 @@
-"""The difference between two tables of items, whatever source they came from."""
+"""Items and the difference between two tables of them, whatever source they came from.
+
+Also several differences in a row as one, and two texts so that their first difference is seen.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +89,8 @@ def diff(
 
     Where versions differ, `differ` may say that the items do not.
     """
+    # In the order of keys, so that differences can be merged side by side, and samples are the same
+    # each time.
     kept = sorted(old.keys() & new.keys())
     return Difference(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
@@ -109,14 +114,17 @@ def combine(differences: Sequence[Difference]) -> Difference:
     An item that came and went is in none of its collections, and neither is one that is again what
     it was. They are read side by side when they are iterated, and not held in memory.
     """
+    # One needs no work, and stays what it is: rows in columns can be searched where they lie.
     if len(differences) == 1:
         return differences[0]
 
     def folded() -> Iterator[tuple[Item | None, Item | None]]:
+        # Each is in the order of keys already, so a merge holds one item of each in memory.
         rows = (_steps(number, one) for number, one in enumerate(differences))
         steps = merge(*rows, key=itemgetter(0, 1))
         for _, same_key in groupby(steps, key=itemgetter(0)):
             few = list(same_key)
+            # What happened in between is of no use to a run that sees only the ends.
             yield few[0][2], few[-1][3]
 
     return Difference(
@@ -169,8 +177,10 @@ def shortened_pair(old: str, new: str, limit: int) -> tuple[str, str]:
     same = next(
         (at for at, (one, other) in enumerate(pairs) if one != other), min(len(old), len(new))
     )
+    # Where they differ within the room anyway, their beginnings say more.
     if old == new or same < limit - 1 or max(len(old), len(new)) <= limit:
         return _clipped(old, limit), _clipped(new, limit)
+    # A third of the room for what comes before, by which a reader finds the place.
     start = same - limit // 3
     return "…" + _clipped(old[start:], limit - 1), "…" + _clipped(new[start:], limit - 1)
 

@@ -1,4 +1,4 @@
-"""What a source looks like at one moment, and what was known of it before."""
+"""Describes what a source looks like at one moment, what was known, and how far a look is."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -90,6 +90,7 @@ class Past:
         self._load_items = load_items
         self._load_memo = load_memo
 
+    # Read only when asked for: most ticks find the same fingerprint and need no item.
     @cached_property
     def items(self) -> Items | None:
         """The items that it had; read from the journal when first asked for, which may fail."""
@@ -105,6 +106,7 @@ class Past:
         return Observation(
             value=self.value,
             fingerprint=self.fingerprint,
+            # Whoever only counts them must not make the journal read its table.
             items=None if self.total is None else _Remembered(self),
             cost=cost,
             query=query,

@@ -94,12 +94,15 @@ def payload(
     change = facts(entry, location=location, attempt=attempt, first_seq=first_seq)
     change |= {"turn_of": turn_of} if turn_of else {}
     value = encode_whole(entry.value)
+    # The value stands twice: under its own key for flows that map it, and in the change.
     if _size(value) > VALUE_LIMIT:
         value = encode_whole(_left_out(entry.value))
+    # One at a time, so that no more is left out than must be.
     for name in _OPTIONAL:
         message = {"id": entry.id, payload_key: value, "change": encode(change)}
         if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
             return message
+        # Its size is given in its place, which takes some room as well.
         if _size(encode(change[name])) > _SMALL:
             change[name] = _left_out(change[name])
     return {"id": entry.id, payload_key: value, "change": encode(change)}
@@ -144,6 +147,7 @@ def ascii_json(value: Json) -> str:
     It is ASCII, and inside strings `{`, `$` and U+007F are escaped: Argo and Kubernetes would
     replace `{{...}}` and `$(...)` in it, and refuse U+007F.
     """
+    # `json.dumps` writes ASCII. Braces and dollars outside of strings are JSON's own.
     return _STRING.sub(lambda found: found[0].translate(_ACTIVE), json.dumps(value))
 
 
@@ -159,10 +163,8 @@ def encode(value: Json) -> Json:
 
 
 def encode_whole(value: Json) -> Json:
-    """The value as one text or number: a list or an object has signs that a shell reads.
-
-    Null is a text as well: a `Parameter` could not tell it from the text "null".
-    """
+    """The value as one text or number: a list or an object has signs that a shell reads."""
+    # A `Parameter` gets a text, and could not tell null from the text "null".
     return _as_text(value) if isinstance(value, dict | list | None) else _encode_scalar(value)
 
 
@@ -184,6 +186,7 @@ def decode_text(text: str) -> Json:
     if not text.startswith(PREFIX):
         return text
     try:
+        # Strictly: a text of a user's that only looks encoded stays what it is.
         raw = b64decode(text.removeprefix(PREFIX), altchars=b"-_", validate=True)
         value: Json = json.loads(raw.decode("utf-8", "surrogatepass"))
     except (binascii.Error, ValueError, RecursionError):
@@ -205,10 +208,13 @@ def _is_plain(value: Json) -> bool:
         case bool() | None:
             return True
         case int():
+            # Go reads every number of JSON as a float of 64 bits.
             return abs(value) <= _EXACT
         case float():
+            # A whole float would arrive as an integer.
             return math.isfinite(value) and not value.is_integer()
         case str():
+            # Else a text from data that begins like an encoded one would be decoded.
             return not value.startswith(PREFIX) and _PLAIN.fullmatch(value) is not None
         case _:
             return False

@@ -71,7 +71,7 @@ def test_the_first_of_each_kind_are_the_smallest_keys():
 
 
 @given(st.lists(TABLES, min_size=2, max_size=5))
-def test_combined_it_is_the_difference_between_the_first_and_the_last_state(tables: list[dict[str, int]]):
+def test_combined_they_lead_from_the_first_state_to_the_last(tables: list[dict[str, int]]):
     states = [items(table) for table in tables]
     combined = combine([diff(old, new) for old, new in pairwise(states)])
     expected = diff(states[0], states[-1])
