@@ -39,7 +39,7 @@ from flowproject.starting import (
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
-    from flowproject.changes.progress import Progress
+    from flowproject.changes.observation import Progress
     from flowproject.journal import Store
     from flowproject.sources import Source
 

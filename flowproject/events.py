@@ -17,7 +17,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from uuid import uuid4
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.encoding import ascii_json
+from flowproject.changes.payload import ascii_json
 from flowproject.errors import DeliveryError
 from flowproject.metaflow_internals import argo
 from flowproject.metaflow_internals.settings import setting

@@ -10,7 +10,7 @@ from typing import Any
 from metaflow import JSONTypeClass
 
 from flowproject.changes.canonical import dumps
-from flowproject.changes.encoding import decode, decode_text
+from flowproject.changes.payload import decode, decode_text
 from flowproject.metaflow_internals.flows import convert_parameter, is_plain_parameter
 
 __all__ = ["decode_parameter"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from metaflow import current
 
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.errors import FlowError
 from flowproject.metaflow_internals import metadata
 from flowproject.metaflow_internals.argo import EVENT_VARIABLE
