@@ -35,6 +35,7 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         if not events:
             return None
         set_trigger(events)
+        # Once for each run: every step has the variables, and the record is the run's.
         if step_name == start_step(flow):
             note_triggers(events)
         return None
