@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from flowproject.cron import DEADLINE
-from flowproject.dev.happenings import (
-    Dropped,
+from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.messages import (
+    EventDropped,
     EventReceived,
+    EventWaiting,
     LeftRun,
     Listener,
     RunFinished,
-    Skipped,
-    Tick,
-    Waiting,
+    RunSkipped,
+    TickFinished,
     Warned,
 )
-from flowproject.dev.launcher import Launcher, Order
-from flowproject.dev.payload import Event
+from flowproject.dev.metaflow_client import end_task_id, read_state, read_ticks
 from flowproject.dev.records import KeptWaits, RunRecord
-from flowproject.dev.runs import end_task_id, read_state, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
+    Event,
     Start,
     Wait,
     WaitingEvents,
@@ -42,15 +42,17 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import end_event
 from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
 __all__ = ["SCHEDULE", "Dispatcher"]
 
 SCHEDULE: Final = "schedule"
+# A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
+# The id of an event that is a sensor's change.
 _CHANGE: Final = re.compile(r"[0-9a-f]{32}")
-"""The id of an event that is a sensor's change."""
 _T = TypeVar("_T")
 
 
@@ -64,15 +66,16 @@ class Dispatcher:
         launcher: Launcher,
         reading: Executor,
         waits: KeptWaits,
-        tell: Listener,
+        emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._flows = flows
         self._launcher = launcher
         self._reading = reading
-        self._tell = tell
+        self._emit = emit
         self._now = now
         self._waits = waits
+        # On a cluster what waits outlives the pod of the Sensor, so here it outlives the loop.
         self._waiting = waits.load(flows, now())
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
@@ -96,6 +99,8 @@ class Dispatcher:
         """Take no more events, and start none of the runs that still wait for a slot."""
         self._closed = True
         self._launcher.close()
+        # Runs of an earlier loop are not this one's children: it stops looking at them, and the
+        # next loop sees to them.
         for watch in self._watches:
             watch.cancel()
 
@@ -112,7 +117,8 @@ class Dispatcher:
             for flow in self._flows
             if any(dependency.event == event.name for dependency in flow.dependencies)
         ]
-        self._tell(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
+        # Told before what follows from it, so that causes stand above effects.
+        self._emit(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
         if not names:
             self._drop(event, "", unheard(event, self._flows))
         for flow in self._flows:
@@ -130,9 +136,10 @@ class Dispatcher:
             if due:
                 self._missed[flow.path] = due
                 reason += f"; what was due at {_clock(due)} is made up when it is"
-            self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
+        # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
         self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
 
@@ -141,7 +148,9 @@ class Dispatcher:
         for run in left:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
-                self._tell_left(flow, run, "running")
+                self._emit_left(flow, run, "running")
+                # Its flow must not be started a second time by this loop's schedule while it goes
+                # on.
                 if run.cause == SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
@@ -153,12 +162,14 @@ class Dispatcher:
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
         """Tell that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
-        self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+        self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
         task = asyncio.create_task(self._follow(order))
         self._tasks.add(task)
+        # asyncio keeps no reference to a task: what is not in the set may be collected while it
+        # runs.
         task.add_done_callback(self._over)
 
     def forget(self, path: Path) -> None:
@@ -174,13 +185,15 @@ class Dispatcher:
         verdict = offer(flow, self._waiting.get(flow.path, NOTHING_WAITS), event)
         match verdict:
             case Drop(reason=reason, clears=clears):
+                # Argo Events forgets what waited after each attempt to start, whether it came to a
+                # run or not.
                 if clears:
                     self._keep(flow.path, NOTHING_WAITS)
                 self._drop(event, flow.name, reason)
             case Wait(waiting=waiting, missing=missing):
                 self._keep(flow.path, waiting)
-                self._tell(
-                    Waiting(
+                self._emit(
+                    EventWaiting(
                         at=self._now(),
                         event=event.name,
                         id=event.id,
@@ -195,6 +208,8 @@ class Dispatcher:
                 return
 
     def _keep(self, path: Path, waiting: WaitingEvents) -> None:
+        # Most events start a flow at once and change nothing that waits: no file is written for
+        # those.
         if self._waiting.get(path, NOTHING_WAITS) != waiting:
             self._waiting[path] = waiting
             self._waits.save(self._flows, self._waiting, self._now())
@@ -223,18 +238,20 @@ class Dispatcher:
         try:
             finished = await self._launcher.run(order)
         finally:
+            # Whatever becomes of the run, its schedule goes on.
             if order.cause == SCHEDULE:
                 self._scheduled.discard(order.flow.path)
                 self._make_up(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
-            self._tell(Skipped(at=self._now(), flow=order.flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
             return
         self.runs += 1
         self.failed += not finished.ok
         self.finished.append(finished)
+        # Ticks before the run's end: what a sensor saw is the reason for what the end may start.
         if finished.run_id:
-            await self._tell_ticks(order.flow, finished.run_id)
+            await self._emit_ticks(order.flow, finished.run_id)
             if finished.ok:
                 await self._publish_end(order.flow, finished.run_id)
 
@@ -250,20 +267,23 @@ class Dispatcher:
         """Make of a run that has ended without its loop what follows."""
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
+        # Noted before it is told: a loop that is killed in between tells of it once too often, and
+        # never not at all.
         run.end(state)
-        self._tell_left(flow, run, state)
+        self._emit_left(flow, run, state)
         if run_id:
-            await self._tell_ticks(flow, run_id)
+            await self._emit_ticks(flow, run_id)
             if state == "succeeded":
                 await self._publish_end(flow, run_id)
 
-    def _tell_left(
+    def _emit_left(
         self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]
     ) -> None:
+        # Without an id there is nothing to resume, and with success no reason.
         failed = state not in ("running", "succeeded") and run.run_id
         options = run.options if flow.project else ()
         resume = ["python", flow.path.name, *options, "resume", "--origin-run-id", run.run_id]
-        self._tell(
+        self._emit(
             LeftRun(
                 at=self._now(),
                 flow=flow.name,
@@ -293,12 +313,14 @@ class Dispatcher:
         else:
             self.pass_by(flow, missed)
 
-    async def _tell_ticks(self, flow: FlowFile, run_id: str) -> None:
+    async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
             return
+        # Artifacts of a run are plain JSON that any version of flowproject has written: each field
+        # may be missing.
         for tick in await self._read(flow, read_ticks, run_id) or ():
-            self._tell(
-                Tick(
+            self._emit(
+                TickFinished(
                     at=self._now(),
                     looked=_moment(tick),
                     flow=flow.name,
@@ -324,7 +346,9 @@ class Dispatcher:
 
     async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
         """Tell the flows that wait for this one to succeed, as a cluster does."""
-        name = f"metaflow.{flow.full_name}.end"
+        name = end_event(flow.full_name)
+        # A cluster publishes it in any case; here nobody else could hear it, and reading the task's
+        # id costs time.
         if not any(d.event == name for other in self._flows for d in other.dependencies):
             return
         task_id = await self._read(flow, end_task_id, run_id)
@@ -339,6 +363,8 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._reading, read, flow, run_id)
+        # The run itself is over, so the loop goes on: what could not be read is not told, and that
+        # is said.
         except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
             self._warn(
                 flow, safe(f"run {run_id} could not be read: {type(error).__name__}: {error}")
@@ -346,10 +372,12 @@ class Dispatcher:
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:
-        self._tell(Dropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason))
+        self._emit(
+            EventDropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason)
+        )
 
     def _warn(self, flow: FlowFile, message: str) -> None:
-        self._tell(Warned(at=self._now(), flow=flow.name, message=message))
+        self._emit(Warned(at=self._now(), flow=flow.name, message=message))
 
 
 def _clock(when: datetime) -> str:

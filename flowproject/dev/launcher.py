@@ -18,21 +18,23 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
+from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
+# Bytes of a line that are told: a progress bar that never ends its line would fill the memory.
 _LONGEST_LINE: Final = 64 * 1024
+# Lines of a failed run that are shown: a traceback of a step, and what came just before it.
 _TAIL: Final = 15
 _CHUNK: Final = 64 * 1024
+# Seconds between two looks at the output of a run: no system tells everywhere that a file grew.
 _PAUSE: Final = 0.1
-"""Seconds between two looks at the output of a run: no system tells everywhere that a file grew."""
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -56,7 +58,7 @@ class Order:
 
 
 @dataclass(kw_only=True)
-class _Output:
+class _RunOutput:
     """What a run has printed so far."""
 
     run_id: str = ""
@@ -75,7 +77,7 @@ class Launcher:
         loop: str,
         options: tuple[str, ...],
         limit: int,
-        tell: Listener,
+        emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._url = url
@@ -83,7 +85,7 @@ class Launcher:
         self._loop = loop
         self._options = options
         self._slots = asyncio.Semaphore(limit)
-        self._tell = tell
+        self._emit = emit
         self._now = now
         self._numbers = count(1)
         self._groups: set[int] = set()
@@ -96,9 +98,10 @@ class Launcher:
                 return None
             begun = time.monotonic()
             record = self._record(order)
-            output = _Output()
+            output = _RunOutput()
             try:
                 code = await self._execute(order, record, output)
+            # 127 is what a shell says of a command that it could not start.
             except (OSError, ValueError) as error:  # no room for a process; a NUL in an argument
                 output.tail.append(f"The run could not be started: {error}")
                 code = 127
@@ -113,15 +116,16 @@ class Launcher:
                 log=record.log,
                 tail=output.tail if code else [],
             )
-            self._tell(finished)
+            self._emit(finished)
             return finished
 
     async def watch(self, record: RunRecord) -> None:
         """Tell what a run prints that another loop has started, until it has ended."""
+        # What it printed before was told by the loop that started it.
         size = record.log.stat().st_size
         ending = asyncio.create_task(_gone(record))
         try:
-            await self._follow(record, _Output(run_id=record.run_id), ending, start=size)
+            await self._follow(record, _RunOutput(run_id=record.run_id), ending, start=size)
         finally:
             ending.cancel()
 
@@ -134,19 +138,28 @@ class Launcher:
         for group in self._groups:
             _signal(group, number)
 
-    async def _execute(self, order: Order, record: RunRecord, output: _Output) -> int:
+    async def _execute(self, order: Order, record: RunRecord, output: _RunOutput) -> int:
         logs = record.log.parent
         logs.mkdir(parents=True, exist_ok=True)
+        # Before the new log is there, so that it is not among those that are counted.
         prune(logs.parent)
+        # The record is written while the log is locked: a loop that starts at this moment must not
+        # find a run that nobody seems to execute.
         with locked_log(record.log) as log:
             record.write()
             child = await asyncio.create_subprocess_exec(
                 *_command(order, self._options, record.id_file),
+                # Flows read files beside themselves, and on a cluster the code package is the
+                # working directory.
                 cwd=order.flow.path.parent,
                 env=_environment(order, self._url),
+                # A prompt (a debugger's, a password's) would wait for a terminal that shows other
+                # things.
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
+                # A group of its own: Ctrl-C in the terminal reaches the loop alone, which lets runs
+                # end in good order, and a run is ended with all that it has started.
                 start_new_session=True,
             )
         self._groups.add(child.pid)
@@ -165,7 +178,7 @@ class Launcher:
         return code
 
     async def _follow(
-        self, record: RunRecord, output: _Output, ending: "asyncio.Task[Any]", start: int = 0
+        self, record: RunRecord, output: _RunOutput, ending: "asyncio.Task[Any]", start: int = 0
     ) -> None:
         """Tell what a run prints, from this byte of its log on, until it has ended."""
         with record.log.open("rb") as log:
@@ -182,13 +195,14 @@ class Launcher:
                     output.rest = rest[-_LONGEST_LINE:]
                     for line in lines:
                         self._print(record, output, line[-_LONGEST_LINE:])
+                    # A run that prints a lot must not keep the bus and the page from answering.
                     await asyncio.sleep(0)
         self._print(record, output, output.rest)
 
-    def _notice_run_id(self, record: RunRecord, output: _Output) -> None:
+    def _notice_run_id(self, record: RunRecord, output: _RunOutput) -> None:
         output.run_id = record.run_id
         if output.run_id:
-            self._tell(
+            self._emit(
                 RunStarted(
                     at=self._now(),
                     flow=record.flow,
@@ -201,12 +215,12 @@ class Launcher:
                 )
             )
 
-    def _print(self, record: RunRecord, output: _Output, line: bytes) -> None:
+    def _print(self, record: RunRecord, output: _RunOutput, line: bytes) -> None:
         text = plain_text(line.decode(errors="replace")).rstrip()
         if not text:
             return
         output.tail = [*output.tail[1 - _TAIL :], text]
-        self._tell(RunPrinted(at=self._now(), flow=record.flow, run_id=output.run_id, line=text))
+        self._emit(RunPrinted(at=self._now(), flow=record.flow, run_id=output.run_id, line=text))
 
     def _record(self, order: Order) -> RunRecord:
         now = self._now()
@@ -236,14 +250,17 @@ def logs_folder(flow: FlowFile) -> Path:
 
 async def _gone(record: RunRecord) -> None:
     # Nobody but its own loop, which is gone, would be told of its end.
+    # Its lock is all that another loop can see: only its own parent could wait for its exit code.
     while record.is_alive:  # noqa: ASYNC110
         await asyncio.sleep(_PAUSE)
 
 
 def _command(order: Order, options: tuple[str, ...], id_file: Path) -> list[str]:
     flow = order.flow
+    # Only where an event started it: without one, `current.trigger` is None on a cluster, too.
     trigger = ["--with", _TRIGGERED] if order.environment else []
     return [
+        # The loop's own interpreter: `python` on the PATH may be another, without flowproject.
         sys.executable,
         str(flow.path),
         *(options if flow.project else ()),
@@ -265,7 +282,9 @@ def child_environment(url: str) -> dict[str, str]:
     environment = {
         name: text
         for name, text in os.environ.items()
-        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+        # A loop may itself be started in a step, or by a test of one: its events and its choice of
+        # sensors are not those of its runs.
+        if not name.startswith(EVENT_VARIABLE) and name != SENSORS_ONLY
     }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")

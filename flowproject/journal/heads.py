@@ -104,7 +104,11 @@ class HeadMemo:
                 **({"held": {**head.held}} if head.held else {}),
                 "no_orphans": [head.no_orphans_of, head.orphans_until],
                 "takers": [[seq, *runs] for seq, runs in head.takers.items()],
-                **({"untaken": [*head.untaken.items()]} if head.untaken else {}),
+                **(
+                    {"untaken": [[seq, word] for seq, word in head.untaken.items()]}
+                    if head.untaken
+                    else {}
+                ),
             }
         )
         try:

@@ -24,19 +24,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from flowproject.dev.dispatcher import Dispatcher
-from flowproject.dev.happenings import Listener
 from flowproject.dev.launcher import plain_text
-from flowproject.dev.page.actions import Doer, Result, plan
+from flowproject.dev.messages import Listener
+from flowproject.dev.page.actions import ActionResult, ActionRunner, plan
 from flowproject.dev.page.changes import ItemsQuery
 from flowproject.dev.page.components import clock
-from flowproject.dev.page.context import Knowledge
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import graph
 from flowproject.dev.page.runs import run_rows
 from flowproject.dev.page.security import CARD_HEADERS, Guard
-from flowproject.dev.page.state import Board, Run
+from flowproject.dev.page.state import LoopState, Run
 from flowproject.dev.page.views import Views
-from flowproject.dev.serving import serve
-from flowproject.dev.settings import PageSettings
+from flowproject.dev.server import serve
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
 from flowproject.wording import amount, duration
@@ -44,7 +43,7 @@ from flowproject.wording import amount, duration
 __all__ = [
     "STATIC",
     "Frame",
-    "Page",
+    "PageHandler",
     "Renderer",
     "application",
     "follow_log",
@@ -56,15 +55,15 @@ __all__ = [
 ]
 
 STATIC: Final = Path(__file__).parent / "static"
+# Bytes of a form.
 _LARGEST: Final = 64 * 1024
-"""Bytes of a form."""
 _DIGITS: Final = 15
+# View -> the one of the navigation that it belongs to.
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
-"""View -> the one of the navigation that it belongs to."""
+# Seconds between two messages: what happens meanwhile is told with the next one.
 _STREAM_PAUSE: Final = 0.33
-"""Seconds between two messages: what happens meanwhile is told with the next one."""
+# Seconds after which a silent line says that it is open: so a lost browser is noticed.
 _HEARTBEAT: Final = 20.0
-"""Seconds after which a silent line says that it is open: so a lost browser is noticed."""
 _CHUNK: Final = 64 * 1024
 _LONGEST_LINE: Final = 64 * 1024
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
@@ -143,13 +142,13 @@ def _static_address(name: str) -> str:
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
-class Page:
+class PageHandler:
     """Answers requests. `token` is what a form must post: only this page's own has it."""
 
-    def __init__(self, views: Views, doer: Doer) -> None:
+    def __init__(self, views: Views, runner: ActionRunner) -> None:
         self._views = views
-        self._known = views.known
-        self._doer = doer
+        self._context = views.context
+        self._runner = runner
         self._renderer = Renderer()
         self.token = secrets.token_urlsafe(24)
 
@@ -189,7 +188,7 @@ class Page:
     async def runs(self, request: Request) -> Response:
         """The newest runs."""
         part = self._piece(request, "runs")
-        return self._answer(request, "runs", run_rows(self._known), part, title="Runs")
+        return self._answer(request, "runs", run_rows(self._context), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
         """One run."""
@@ -203,7 +202,7 @@ class Page:
     async def graph(self, request: Request) -> Response:
         """The project as a graph."""
         part = self._piece(request, "graph")
-        return self._answer(request, "graph", graph(self._known), part, title="Graph")
+        return self._answer(request, "graph", graph(self._context), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
         """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
@@ -221,22 +220,22 @@ class Page:
 
     async def live(self, request: Request) -> Response:
         """What happens, as it happens."""
-        return happened(self._known.board, _place(request, "since"))
+        return happened(self._context.loop, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
         """What a run prints, as it prints it."""
         name = f"{request.path_params['flow']}/{request.path_params['run_id']}"
-        run = self._known.board.runs.get(name)
+        run = self._context.loop.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._known.board, run, _place(request, "start"))
+        return follow_log(self._context.loop, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
         """What an action would do."""
         part = self._piece(request, "plan")
-        intended = plan(self._known, request.path_params["name"], request.query_params)
+        intended = plan(self._context, request.path_params["name"], request.query_params)
         context = {"plan": intended}
         return self._answer(
             request, "action", intended, part, title=intended.title, context=context
@@ -248,7 +247,7 @@ class Page:
         values = await _form(request)
         if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
-        result = await self._doer.do(request.path_params["name"], values)
+        result = await self._runner.do(request.path_params["name"], values)
         status = 200 if result.ok else 400
         context = {"result": result}
         return self._answer(
@@ -280,7 +279,7 @@ class Page:
         """What went wrong, in words."""
         status, title, lines = _problem(error, request.method)
         if wants_json(request):
-            return to_json(Result(ok=False, title=title, lines=lines), status)
+            return to_json(ActionResult(ok=False, title=title, lines=lines), status)
         frame = self._frame(request, "", title)
         return self._renderer.page(
             "parts/problem.html" if "part" in request.query_params else "problem.html",
@@ -290,50 +289,50 @@ class Page:
             lines=lines,
         )
 
-    def _piece(self, request: Request, *known: str) -> str:
+    def _piece(self, request: Request, *pieces: str) -> str:
         """The piece of a view that is asked for; empty for all of it, which JSON always is.
 
         What happens from here on is told to the view when it is shown: it may not be in it.
         """
-        request.state.number = self._known.board.number
+        request.state.number = self._context.loop.number
         part = request.query_params.get("part", "")
-        if part and part not in known:
-            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
+        if part and part not in pieces:
+            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(pieces))
         return "" if wants_json(request) else part
 
     def _frame(self, request: Request, name: str, title: str) -> Frame:
         query = request.url.remove_query_params("part").query
-        board = self._known.board
-        number = getattr(request.state, "number", board.number)
+        loop = self._context.loop
+        number = getattr(request.state, "number", loop.number)
         return Frame(
-            project=self._known.project,
-            branch=self._known.scene.branch if self._known.scene else "",
+            project=self._context.project,
+            branch=self._context.scene.branch if self._context.scene else "",
             path=request.url.path + (f"?{query}" if query else ""),
             active=_TABS.get(name, name),
             title=title,
             token=self.token,
             live=f"/live?since={number}",
-            bus=self._known.bus,
-            stopping=board.stopping,
+            bus=self._context.bus,
+            stopping=loop.stopping,
         )
 
 
 @asynccontextmanager
 async def serve_page(
-    views: Views, doer: Doer, *, host: str, port: int, token: str
+    views: Views, runner: ActionRunner, *, host: str, port: int, token: str
 ) -> AsyncIterator[str]:
     """The address of the page, for as long as it is served."""
-    page = Page(views, doer)
+    page = PageHandler(views, runner)
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
-            doer.close()
-            views.known.board.close()
+            runner.close()
+            views.context.loop.close()
 
 
-def application(page: Page, token: str = "") -> Guard:
+def application(page: PageHandler, token: str = "") -> Guard:
     """The web application; with a token, only for who shows it."""
     inside = Starlette(
         routes=[
@@ -402,46 +401,46 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
 
 
-def happened(board: Board, since: int) -> StreamingResponse:
-    """`happened` whenever something has, from the `since`-th happening on; `over` at the end."""
-    return _stream(_happenings(board, since))
+def happened(loop: LoopState, since: int) -> StreamingResponse:
+    """`happened` whenever something has, from the `since`-th message on; `over` at the end."""
+    return _stream(_news_stream(loop, since))
 
 
-def follow_log(board: Board, run: Run, start: int) -> StreamingResponse:
+def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
     """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
 
     The id of each is the byte after it: who lost the line goes on from there.
     """
-    return _stream(_log_lines(board, run, start))
+    return _stream(_log_lines(loop, run, start))
 
 
-async def _happenings(board: Board, since: int) -> AsyncIterator[str]:
-    told = since
-    with board.watching() as moved:
+async def _news_stream(loop: LoopState, since: int) -> AsyncIterator[str]:
+    sent = since
+    with loop.watching() as moved:
         yield "retry: 1000\n\n"
-        while not board.over:
-            if board.number == told:
+        while not loop.over:
+            if loop.number == sent:
                 if not await _moved(moved):
                     yield ": open\n\n"
                 continue
-            told = board.number
-            yield _message("happened", json.dumps({"number": told}), id=str(told))
+            sent = loop.number
+            yield _message("happened", json.dumps({"number": sent}), id=str(sent))
             await asyncio.sleep(_STREAM_PAUSE)
     yield _message("over", "{}")
 
 
-async def _log_lines(board: Board, run: Run, start: int) -> AsyncIterator[str]:
-    rest, told = b"", start
-    with board.reading(run.name) as moved:
+async def _log_lines(loop: LoopState, run: Run, start: int) -> AsyncIterator[str]:
+    rest, sent = b"", start
+    with loop.reading(run.name) as moved:
         while True:
             moved.clear()
-            over = board.over or run.name not in board.running
+            over = loop.over or run.name not in loop.running
             content = await asyncio.to_thread(_read_log, run.log, start)
             start += len(content)
             lines, rest = _split(rest + content)
             for line in lines:
-                told += len(line)
-                yield _message("line", _log_line(line), id=str(told))
+                sent += len(line)
+                yield _message("line", _log_line(line), id=str(sent))
             if over and not content:
                 break
             if not content and not await _moved(moved):
@@ -495,12 +494,14 @@ def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
 
 @asynccontextmanager
 async def open_page(
-    known: Knowledge,
-    settings: PageSettings,
+    context: PageContext,
     *,
+    host: str,
+    port: int,
+    token: str,
     dispatcher: Dispatcher,
     reading: Executor,
-    tell: Listener,
+    emit: Listener,
 ) -> AsyncIterator[str]:
     """The address of the page, for as long as it is open.
 
@@ -511,13 +512,13 @@ async def open_page(
     def keep_awake(sensors: tuple[str, ...] | None) -> None:
         dispatcher.awake = sensors
 
-    doer = Doer(
-        known,
+    runner = ActionRunner(
+        context,
         start=dispatcher.start,
         keep_awake=keep_awake,
-        tell=tell,
+        emit=emit,
     )
     async with serve_page(
-        Views(known, reading), doer, host=settings.host, port=settings.port, token=settings.token
+        Views(context, reading), runner, host=host, port=port, token=token
     ) as address:
         yield address

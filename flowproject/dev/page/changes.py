@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.columns import ColumnsChange
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.dev.page.components import (
-    Action,
+    ActionLink,
     Fact,
     Link,
     action,
@@ -22,7 +21,7 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, Sending, Survey, UnreadableError
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
-from flowproject.tables.excerpt import Excerpt, excerpt, matching
+from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [
@@ -48,8 +47,8 @@ __all__ = [
     "read_change",
 ]
 
+# On one page.
 _LISTED: Final = 25
-"""On one page."""
 KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
 _ITEM_ROWS: Final = 50
 _ITEM_COLUMNS: Final = 12
@@ -338,7 +337,7 @@ class ChangeView:
     items: ItemsView | None
     """None if the source has no items."""
     cards: tuple[CardFrame, ...]
-    actions: tuple[Action, ...]
+    actions: tuple[ActionLink, ...]
     query: str
 
 
@@ -347,40 +346,40 @@ def change_rows(
 ) -> tuple[ChangeRow, ...]:
     """The rows of some entries of a sensor's journal."""
     return tuple(
-        _damaged(told)
-        if isinstance(told, DamagedEntry)
-        else _row(told, outcomes.get(told.entry.id, ()))
-        for told in chains
+        _damaged(chain)
+        if isinstance(chain, DamagedEntry)
+        else _row(chain, outcomes.get(chain.entry.id, ()))
+        for chain in chains
     )
 
 
 def change_view(
-    told: Chain,
+    chain: Chain,
     items: ItemsView | None,
     cards: Sequence[CardFrame],
     outcomes: Sequence[RunOutcome] = (),
 ) -> ChangeView:
     """The view of a change, with some of its items, and the runs that took it and their cards."""
-    entry = told.entry
+    entry = chain.entry
     before, now = side_by_side(entry.previous, entry.value, 500)
     return ChangeView(
         sensor=Link(text=entry.sensor, href=sensor_address(entry.sensor)),
-        row=_row(told, outcomes),
+        row=_row(chain, outcomes),
         before=before,
         now=now,
-        facts=tuple(_facts(told)),
-        steps=tuple(_steps(told, outcomes)),
-        in_words=in_words(told, outcomes),
-        due=told.due,
+        facts=tuple(_facts(chain)),
+        steps=tuple(_steps(chain, outcomes)),
+        in_words=in_words(chain, outcomes),
+        due=chain.due,
         items=items,
         cards=tuple(cards),
-        actions=_actions(told, outcomes),
+        actions=_actions(chain, outcomes),
         query=entry.query,
     )
 
 
-def _row(told: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
-    entry = told.entry
+def _row(chain: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
+    entry = chain.entry
     return ChangeRow(
         seq=entry.seq,
         href=change_address(entry.sensor, entry.seq),
@@ -388,18 +387,18 @@ def _row(told: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
         outcome=entry.outcome,
         reason=entry.reason,
         value=value_text(entry.value),
-        delivery=in_words(told, outcomes),
-        state=_state(told, outcomes),
-        takers=tuple(_takers(told)),
+        delivery=in_words(chain, outcomes),
+        state=_state(chain, outcomes),
+        takers=tuple(_takers(chain)),
         id=entry.id,
     )
 
 
-def _state(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
+def _state(chain: Chain, outcomes: Sequence[RunOutcome]) -> str:
     if any(one.is_over_and_failed for one in outcomes):
         return "failed"
     unfinished = any(one.state in ("running", "unfinished") for one in outcomes)
-    return "running" if told.state == "delivered" and unfinished else told.state
+    return "running" if chain.state == "delivered" and unfinished else chain.state
 
 
 def _damaged(damage: DamagedEntry) -> ChangeRow:
@@ -417,16 +416,16 @@ def _damaged(damage: DamagedEntry) -> ChangeRow:
     )
 
 
-def _takers(told: Chain) -> Iterator[Link]:
+def _takers(chain: Chain) -> Iterator[Link]:
     """The runs that took it, each once, with the attempt if it was replayed."""
-    newest = {receipt.run: receipt.attempt for receipt in told.receipts}
+    newest = {receipt.run: receipt.attempt for receipt in chain.receipts}
     for run, attempt in newest.items():
         again = f" (attempt {attempt})" if attempt > 1 else ""
         yield Link(text=run + again, href=run_address(run))
 
 
-def _facts(told: Chain) -> Iterator[Fact]:
-    entry = told.entry
+def _facts(chain: Chain) -> Iterator[Fact]:
+    entry = chain.entry
     yield Fact(name="recorded", text=entry.recorded_at, moment=entry.recorded_at)
     yield Fact(name="id", text=entry.id)
     yield Fact(name="counts", text=", ".join(f"{n:,} {kind}" for kind, n in entry.counts.items()))
@@ -439,17 +438,17 @@ def _facts(told: Chain) -> Iterator[Fact]:
         yield Fact(name="query id", text=str(entry.cost["query_id"]))
 
 
-def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
+def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
     """From the tick that recorded it to the receipts that are still awaited."""
-    entry, mark = told.entry, told.mark
+    entry, mark = chain.entry, chain.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
-    if mark and told.carried_by:
-        text = f"sent with change {told.carried_by}, whose id the event has"
-        carrier = Link(text=text, href=change_address(entry.sensor, told.carried_by))
+    if mark and chain.carried_by:
+        text = f"sent with change {chain.carried_by}, whose id the event has"
+        carrier = Link(text=text, href=change_address(entry.sensor, chain.carried_by))
         yield Step(kind="sent", text=mark.event_name, at=mark.published_at, by=carrier)
-    for sending in told.sendings:
+    for sending in chain.sendings:
         yield _sending(sending, mark.event_name if mark else "")
-    for receipt in told.receipts:
+    for receipt in chain.receipts:
         yield Step(
             kind="taken",
             text=receipt.flow,
@@ -462,10 +461,10 @@ def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
             yield Step(kind="resumed", text=one.run, at="", by=_by(one.resumed_by))
         if one.is_over_and_failed:
             yield Step(kind="failed", text=one.in_words, at="", by=_by(one.newest))
-    for flow in told.missing:
-        seq = told.behind.get(flow)
+    for flow in chain.missing:
+        seq = chain.behind.get(flow)
         text = f"{flow}, in its turn, behind change {seq}" if seq else flow
-        yield Step(kind="awaited", text=text, at="", attempt=told.attempt)
+        yield Step(kind="awaited", text=text, at="", attempt=chain.attempt)
 
 
 def _sending(sending: "Sending", event: str) -> Step:
@@ -484,13 +483,13 @@ def _by(run: str) -> Link | None:
     return Link(text=run, href=run_address(run)) if run else None
 
 
-def _actions(told: Chain, outcomes: Sequence[RunOutcome]) -> tuple[Action, ...]:
-    if told.mark is None:
+def _actions(chain: Chain, outcomes: Sequence[RunOutcome]) -> tuple[ActionLink, ...]:
+    if chain.mark is None:
         return ()
-    entry = told.entry
+    entry = chain.entry
     bad = [one for one in outcomes if one.is_over_and_failed]
     return (
         *(action("resume-run", f"Resume {one.newest}", run=one.newest) for one in bad),
         action("replay", "Replay", change=f"{entry.sensor}/{entry.seq}"),
-        *([action("skip", "Skip", change=f"{entry.sensor}/{entry.seq}")] if told.in_order else []),
+        *([action("skip", "Skip", change=f"{entry.sensor}/{entry.seq}")] if chain.in_order else []),
     )

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from flowproject.wording import OUTCOMES
 
 __all__ = [
-    "Action",
+    "ActionLink",
     "Fact",
     "Link",
     "Sparkline",
@@ -85,7 +85,7 @@ class Fact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Action:
+class ActionLink:
     """Something that a person may do; its address shows what it will do, before it is done."""
 
     name: str
@@ -102,9 +102,9 @@ class Sparkline:
     words: str
 
 
-def action(name: str, label: str, **target: str) -> Action:
+def action(name: str, label: str, **target: str) -> ActionLink:
     """The action of this name on a `sensor`, a `change`, a `run` or a `flow`."""
-    return Action(name=name, label=label, href=address("actions", name, **target))
+    return ActionLink(name=name, label=label, href=address("actions", name, **target))
 
 
 def sparkline(numbers: Sequence[float], what: str) -> Sparkline | None:

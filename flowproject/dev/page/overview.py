@@ -8,18 +8,19 @@ from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from flowproject.dev.happenings import (
-    Dropped,
+from flowproject.dev.messages import (
+    EventDropped,
     EventReceived,
-    Happening,
     LeftRun,
+    Message,
     RunFinished,
     RunStarted,
-    Tick,
+    TickFinished,
     Warned,
+    in_words,
 )
 from flowproject.dev.page.components import (
-    Action,
+    ActionLink,
     Link,
     action,
     change_address,
@@ -27,11 +28,10 @@ from flowproject.dev.page.components import (
     sensor_address,
     urgency,
 )
-from flowproject.dev.page.context import Knowledge
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.runs import RunRow, run_row
 from flowproject.dev.page.sensors import SensorRow
-from flowproject.dev.page.state import Board, Run
-from flowproject.dev.report import in_words
+from flowproject.dev.page.state import LoopState, Run
 from flowproject.flowfiles import FlowFile
 from flowproject.wording import duration, one_line
 
@@ -77,7 +77,7 @@ class TimeWindow:
 
     start: datetime
     end: datetime
-    ticks: Mapping[str, list[Tick]] = field(default_factory=dict)
+    ticks: Mapping[str, list[TickFinished]] = field(default_factory=dict)
     events: list[EventReceived] = field(default_factory=list)
     runs: Mapping[str, list[Run]] = field(default_factory=dict)
 
@@ -94,24 +94,24 @@ class TimeWindow:
         return found.values()
 
 
-def window_of(known: Knowledge, start: datetime, end: datetime) -> TimeWindow:
+def window_of(context: PageContext, start: datetime, end: datetime) -> TimeWindow:
     """What lies between the two moments: the work grows with that, not with what came before."""
-    board = known.board
-    ticks = {name: _since(board.ticks.get(name, ()), start) for name in known.sensors}
-    runs: dict[str, list[Run]] = {flow.name: [] for flow in known.flows}
-    for run in _runs_within(board, start, end):
+    loop = context.loop
+    ticks = {name: _since(loop.ticks.get(name, ()), start) for name in context.sensors}
+    runs: dict[str, list[Run]] = {flow.name: [] for flow in context.flows}
+    for run in _runs_within(loop, start, end):
         runs.setdefault(run.flow, []).append(run)
     return TimeWindow(
-        start=start, end=end, ticks=ticks, events=_since(board.events, start), runs=runs
+        start=start, end=end, ticks=ticks, events=_since(loop.events, start), runs=runs
     )
 
 
-def _runs_within(board: Board, start: datetime, end: datetime) -> list[Run]:
+def _runs_within(loop: LoopState, start: datetime, end: datetime) -> list[Run]:
     """The runs that went on at any moment of the window, in the order of their starts."""
-    known = board.runs
-    running = {name: known[name] for name in board.running if name in known}
+    runs = loop.runs
+    running = {name: runs[name] for name in loop.running if name in runs}
     # A run that ended in the window began at most the longest run's time before it.
-    recent = _since(known.values(), start - timedelta(seconds=board.longest))
+    recent = _since(runs.values(), start - timedelta(seconds=loop.longest))
     found = running | {run.name: run for run in recent}
     return sorted((run for run in found.values() if ended(run, end) >= start), key=_started)
 
@@ -195,14 +195,14 @@ class Timeline:
     """Other stretches to look at; the present one has no address."""
 
 
-def timeline(known: Knowledge, span: str) -> Timeline:
+def timeline(context: PageContext, span: str) -> Timeline:
     """What has happened in the last 5 minutes, hour, ...; an unknown or empty span: what fits.
 
     The work grows with what lies in the span, and the number of marks is bounded.
     """
-    now = known.now()
-    span = span if span in SPANS else _fitting(known.board, now)
-    window = window_of(known, now - timedelta(seconds=SPANS[span]), now)
+    now = context.now()
+    span = span if span in SPANS else _fitting(context.loop, now)
+    window = window_of(context, now - timedelta(seconds=SPANS[span]), now)
     lanes = [*_tick_lanes(window), _event_lane(window), *_run_lanes(window)]
     return Timeline(
         start=window.start.isoformat(),
@@ -216,9 +216,9 @@ def timeline(known: Knowledge, span: str) -> Timeline:
     )
 
 
-def _fitting(board: Board, now: datetime) -> str:
+def _fitting(loop: LoopState, now: datetime) -> str:
     """The shortest span that has all of the loop so far, up to an hour."""
-    began = board.started.at if board.started else now
+    began = loop.started.at if loop.started else now
     seconds = (now - began).total_seconds()
     return next((name for name in ("5m", "15m") if seconds < SPANS[name]), "1h")
 
@@ -269,7 +269,7 @@ def _mark_of(
     return replace(mark, count=len(things), words=words)
 
 
-def _outcome(tick: Tick) -> str:
+def _outcome(tick: TickFinished) -> str:
     return tick.outcome
 
 
@@ -277,7 +277,7 @@ def _state(run: Run) -> str:
     return run.state
 
 
-def _tick_mark(window: TimeWindow, tick: Tick) -> TimelineMark:
+def _tick_mark(window: TimeWindow, tick: TickFinished) -> TimelineMark:
     run = run_address(f"{tick.flow}/{tick.run_id}")
     return _mark(
         window.x(tick.at),
@@ -383,7 +383,7 @@ class FlowRow:
     """What starts it, in words: `every 10 s`, `waits for weather_changed`."""
     next_at: str
     latest: RunRow | None
-    actions: tuple[Action, ...]
+    actions: tuple[ActionLink, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,30 +410,34 @@ class Overview:
     news: tuple[News, ...]
 
 
-def overview(known: Knowledge, sensors: Sequence[SensorRow], span: str, part: str = "") -> Overview:
+def overview(
+    context: PageContext, sensors: Sequence[SensorRow], span: str, part: str = ""
+) -> Overview:
     """The overview, or a piece of it: these rows of sensors, the timeline of this span."""
     return Overview(
         sensors=tuple(sensors),
-        timeline=timeline(known, span) if part in ("", "timeline") else None,
-        flows=tuple(_flow(known, flow) for flow in known.flows) if part in ("", "flows") else (),
-        news=tuple(islice(_news(known), _NEWS)) if part in ("", "news") else (),
+        timeline=timeline(context, span) if part in ("", "timeline") else None,
+        flows=tuple(_flow(context, flow) for flow in context.flows)
+        if part in ("", "flows")
+        else (),
+        news=tuple(islice(_news(context), _NEWS)) if part in ("", "news") else (),
     )
 
 
-def _flow(known: Knowledge, flow: FlowFile) -> FlowRow:
-    due = known.due().get(flow.name)
-    latest = known.board.newest_run(flow.name)
+def _flow(context: PageContext, flow: FlowFile) -> FlowRow:
+    due = context.due().get(flow.name)
+    latest = context.loop.newest_run(flow.name)
     return FlowRow(
         name=flow.name,
-        starts=_starts(known, flow),
+        starts=_starts(context, flow),
         next_at=due.isoformat() if due else "",
-        latest=run_row(known, latest) if latest else None,
+        latest=run_row(context, latest) if latest else None,
         actions=(action("run", "Run", flow=flow.name),),
     )
 
 
-def _starts(known: Knowledge, flow: FlowFile) -> str:
-    started = known.board.started
+def _starts(context: PageContext, flow: FlowFile) -> str:
+    started = context.loop.started
     ways = [f"runs {started.schedules[flow.name]}"] if started and flow.schedule else []
     if flow.dependencies:
         events = (flow.name_of(event) for event in flow.dependencies)
@@ -441,40 +445,40 @@ def _starts(known: Knowledge, flow: FlowFile) -> str:
     return "; ".join(ways) or "by hand"
 
 
-def _news(known: Knowledge) -> Iterator[News]:
+def _news(context: PageContext) -> Iterator[News]:
     """What the terminal has said, newest first."""
-    for happening in reversed(known.board.news):
-        if words := in_words(happening):
+    for message in reversed(context.loop.news):
+        if words := in_words(message):
             yield News(
-                at=happening.at.isoformat(),
+                at=message.at.isoformat(),
                 kind=words.kind,
-                subject=Link(text=words.subject, href=_href(happening)),
+                subject=Link(text=words.subject, href=_href(message)),
                 text=words.rest,
-                more=words.more if isinstance(happening, RunFinished | LeftRun) else (),
-                bad=_is_bad(happening),
+                more=words.more if isinstance(message, RunFinished | LeftRun) else (),
+                bad=_is_bad(message),
             )
 
 
-def _href(happening: Happening) -> str:
+def _href(message: Message) -> str:
     """Where more about it is shown."""
-    match happening:
-        case Tick(seq=seq, sensor=sensor) if seq:
+    match message:
+        case TickFinished(seq=seq, sensor=sensor) if seq:
             return change_address(sensor, seq)
-        case Tick() | RunStarted() | RunFinished() | LeftRun():
-            return run_address(f"{happening.flow}/{happening.run_id}") if happening.run_id else ""
+        case TickFinished() | RunStarted() | RunFinished() | LeftRun():
+            return run_address(f"{message.flow}/{message.run_id}") if message.run_id else ""
         case _:
             return ""
 
 
-def _is_bad(happening: Happening) -> bool:
-    match happening:
+def _is_bad(message: Message) -> bool:
+    match message:
         case RunFinished(ok=ok):
             return not ok
         case LeftRun(state=state):
             return state in ("failed", "unfinished")
-        case Tick(outcome=outcome, trouble=trouble):
+        case TickFinished(outcome=outcome, trouble=trouble):
             return outcome == "failed" or bool(trouble)
-        case Dropped() | Warned():
+        case EventDropped() | Warned():
             return True
         case _:
             return False

@@ -1,0 +1,89 @@
+"""Where the file is looked for, and what is said if it can't be read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowproject.config import FILE, project_root
+from flowproject.config.parse import load
+from flowproject.errors import ConfigError
+
+TEXT = 'project_name = "w"\n[data]\ntype = "files"\npath = "x"\n'
+
+
+def test_the_project_of_a_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(TEXT)
+    assert load(tmp_path).project_name == "w"
+
+
+def test_a_missing_file_names_the_folder_and_a_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    said, _, command = str(caught.value).partition("`")
+    assert said == (
+        f"There is no flowproject.toml in {tmp_path}. "
+        "Change into your project's folder, or start a project here: "
+    )
+    subprocess.run(["sh", "-c", command.rstrip("`")], cwd=tmp_path, check=True)
+    assert load(tmp_path).project_name == "my_project"
+
+
+def test_a_file_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b'# fine\nproject_name = "\xe9"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / FILE} is not UTF-8: byte 0xe9 on line 2. Save the file as UTF-8."
+    )
+
+
+def test_what_can_not_be_opened_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(ConfigError, match=r"flowproject\.toml can't be read: Is a directory\."):
+        load(tmp_path)
+
+
+def test_the_nearest_folder_upwards_is_the_project(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / FILE).write_text(TEXT)
+    (tmp_path / "a" / FILE).write_text(TEXT)
+    assert project_root(inner) == tmp_path / "a"
+
+
+def test_a_folder_without_a_project_above_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"in {tmp_path} or a folder above"):
+        project_root(tmp_path)
+
+
+def test_a_script_finds_its_own_project_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, elsewhere = tmp_path / "here" / "flow.py", tmp_path / "elsewhere"
+    for folder in (flow.parent, elsewhere):
+        folder.mkdir()
+        (folder / FILE).write_text(TEXT)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(flow), raising=False)
+    monkeypatch.chdir(elsewhere)
+    assert project_root() == flow.parent
+
+
+def test_a_script_outside_any_project_works_in_the_one_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / FILE).write_text(TEXT)
+    script = str(tmp_path / "script.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", script, raising=False)
+    monkeypatch.chdir(tmp_path / "here")
+    assert project_root() == tmp_path / "here"
+
+
+def test_a_command_installed_with_python_finds_the_project_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert project_root() == tmp_path  # pytest is such a command
