@@ -554,7 +554,7 @@ def test_a_run_that_is_killed_beside_a_loop_that_goes_on_is_not_called_failed(ro
         os.killpg(record.pid, signal.SIGKILL)
         (finished,) = loop.wait(RunFinished)
     assert (finished.ok, finished.exit_code) == (False, -signal.SIGKILL)
-    assert known_here(work_folder(root / ".metaflow")) == {f"LongFlow/{record.run_id}": "killed"}
+    assert known_here(work_folder(root / ".metaflow")) == {f"Long/{record.run_id}": "killed"}
 
 
 def alive(process: int) -> bool:
