@@ -211,7 +211,7 @@ class Change:
 
         Otherwise the run itself took several: a flow that waits for others has not seen them yet.
         """
-        # It stands with the first of its changes. One that ends at another change is not this event's.
+        # It stands with its first change. One that ends at another change is not this event's.
         first = self._journal.get(self.first_seq) if self.first_seq < self.seq else None
         decision = self._journal.outbox.combination(first) if first else None
         return decision if decision and decision.last == self.seq else None
