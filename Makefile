@@ -6,7 +6,7 @@ RUNTIME ?= requirements.lock
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test argo environments check bench chaos docs lock clean
+.PHONY: help demo demo-snowflake dev test argo environments check bench chaos figures docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -63,6 +63,9 @@ bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes ben
 
 chaos: $(VENV)/.dev ## inject thousands of faults: is a change lost, or run twice? (ARGS=--mutants)
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+figures: $(VENV)/.dev ## count what makes the code easy or hard to find one's way in
+	@$(BIN)/python -m benchmarks.structure
 
 docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
 	$(BIN)/flowproject schema
