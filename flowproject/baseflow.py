@@ -110,7 +110,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     flowconfig = Config(
         "flowconfig",
         default=_config_file(),
-        parser="flowproject.config.parse_config",
+        parser="flowproject.config.parse.parse_config",
         help="The project's configuration",
     )
 

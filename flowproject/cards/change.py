@@ -103,16 +103,16 @@ def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
 
 def _facts(change: ShownChange) -> MetaflowCardComponent:
     before, now = side_by_side(change.previous, change.value)
-    told = {"before": before, "now": now}
+    named = {"before": before, "now": now}
     if counted := [f"{count:,} {kind}" for kind, count in change.counts.items() if count]:
-        told["items"] = ", ".join(counted)
+        named["items"] = ", ".join(counted)
     if moved := ColumnsChange.from_json(change.columns).in_words:
-        told["columns"] = one_line(moved, 300)
+        named["columns"] = one_line(moved, 300)
     if change.recorded_at:
         by = f" by {one_line(change.run, 80)}" if change.run else ""
-        told["recorded"] = moment(change.recorded_at) + by
+        named["recorded"] = moment(change.recorded_at) + by
     if change.first_seq != change.seq:
-        told["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
+        named["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
     if change.attempt > 1:
-        told["attempt"] = f"{change.attempt:,}: it was replayed"
-    return facts(told)
+        named["attempt"] = f"{change.attempt:,}: it was replayed"
+    return facts(named)

@@ -50,18 +50,18 @@ def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
     ordered = sorted(ticks, key=lambda tick: (not _has_news(tick), _urgency(tick)))
     news = [tick for tick in ordered if _has_news(tick)]
     apart = len(ordered) > _MANY and bool(news)
-    told = ordered if len(ordered) <= _FEW else news
+    in_sections = ordered if len(ordered) <= _FEW else news
     card = [style(), _headline(ordered)]
     if len(ordered) > 1:  # one sensor's section says all that its row would
         card += _summary(news if apart else ordered)
-    card += [_story(tick) for tick in told[:_SECTIONS]]
-    card += _left_out(len(told) - _SECTIONS, "told in the table above")
+    card += [_story(tick) for tick in in_sections[:_SECTIONS]]
+    card += _left_out(len(in_sections) - _SECTIONS, "told in the table above")
     return card + (_others(ordered[len(news) :]) if apart else [])
 
 
 def _has_news(tick: Tick) -> bool:
-    told = tick.get("undelivered") or tick.get("late") or tick.get("queued")
-    waits = _waiting(tick) > 0 or bool(told)
+    undelivered = tick.get("undelivered") or tick.get("late") or tick.get("queued")
+    waits = _waiting(tick) > 0 or bool(undelivered)
     return tick["outcome"] != "unchanged" or waits
 
 
@@ -170,36 +170,36 @@ def _story(tick: Tick) -> MetaflowCardComponent:
 
 def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
     """What still waits of earlier changes, and why; nothing if nothing does."""
-    told: list[MetaflowCardComponent] = []
+    parts: list[MetaflowCardComponent] = []
     if (waiting := _waiting(tick)) > 0:
         held = f" Held back: {one_line(tick['held'], 300)}." if tick.get("held") else ""
-        told.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
+        parts.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
     if tick.get("late"):
-        told.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
+        parts.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
     if tick.get("queued"):
-        told.append(paragraph(f"In order: {one_line(tick['queued'], 600)}."))
+        parts.append(paragraph(f"In order: {one_line(tick['queued'], 600)}."))
     if tick.get("undelivered"):
-        told.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
-    return told
+        parts.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
+    return parts
 
 
 def _facts(tick: Tick) -> list[MetaflowCardComponent]:
-    told = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
+    named = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
     if tick.get("total") is not None and tick.get("value") != tick["total"]:
-        told["value"] = transition(tick.get("previous"), tick.get("value"))
+        named["value"] = transition(tick.get("previous"), tick.get("value"))
     if moved := ColumnsChange.from_json(tick.get("columns_change") or {}).in_words:
-        told["columns"] = one_line(moved, 300)
+        named["columns"] = one_line(moved, 300)
     if _is_change(tick):
-        told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
-        told["event"] = one_line(tick["event_name"], 60)
+        named["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
+        named["event"] = one_line(tick["event_name"], 60)
     elif last := _last_change(tick):
-        told["last change"] = last
+        named["last change"] = last
     spent = tick.get("cost") or {}
     if spent:
-        told["read"] = f"{cost(spent)}, in {_took(tick)}"
+        named["read"] = f"{cost(spent)}, in {_took(tick)}"
     if spent.get("query_id"):
-        told["query id"] = one_line(spent["query_id"], 60)
-    return [facts(told)] if told else []
+        named["query id"] = one_line(spent["query_id"], 60)
+    return [facts(named)] if named else []
 
 
 def _difference(tick: Tick) -> list[MetaflowCardComponent]:

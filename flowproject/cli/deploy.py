@@ -13,7 +13,8 @@ from flowproject.changes.progress import Progress
 from flowproject.changes.progress import Report as Look
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root
-from flowproject.config import Environment, load
+from flowproject.config import Environment
+from flowproject.config.parse import load
 from flowproject.errors import UsageError
 
 if TYPE_CHECKING:
