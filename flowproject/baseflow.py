@@ -38,7 +38,7 @@ from flowproject.user import name_user
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
-    from flowproject.changes.progress import Progress
+    from flowproject.changes.observation import Progress
     from flowproject.journal import Store
     from flowproject.sources import Source
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Cost, Memo, Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
 from flowproject.sources import Rows, not_queryable
 from flowproject.sources.containers.container import Container

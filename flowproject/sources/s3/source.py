@@ -8,8 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 
-from flowproject.changes.observation import Cost, Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import Rows, not_queryable, stopped
@@ -31,8 +30,8 @@ from flowproject.sources.s3.single import read_headers
 from flowproject.sources.s3.transport import Bucket
 from flowproject.sources.s3.versions import find_versions
 from flowproject.tables.builder import Built
+from flowproject.tables.lazy import with_versions
 from flowproject.tables.spans import key_bytes
-from flowproject.tables.versions import with_versions
 
 __all__ = ["BucketLike", "S3Source"]
 
