@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowproject.config import FILE
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 
 __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 

@@ -23,8 +23,8 @@ from flowproject.changes.item import Item, item
 from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
+from flowproject.globs import Globs
 from flowproject.sources import Rows, not_queryable, stopped
-from flowproject.sources.globs import Globs
 
 __all__ = ["FilesSource"]
 

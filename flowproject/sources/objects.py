@@ -20,12 +20,12 @@ from flowproject.changes.observation import (
 )
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 from flowproject.tables.builder import Built
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
-    "Found",
+    "StoredObject",
     "Watch",
     "identity",
     "is_folder",
@@ -45,7 +45,7 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class StoredObject:
     """An object that is there, as its store describes it without sending its content.
 
     What the store does not say is None, or an empty text.
@@ -143,7 +143,7 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
     )
 
 
-def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
+def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
     """One object as an observation of its property `mode`; the value is None if it is missing.
 
     Raises:

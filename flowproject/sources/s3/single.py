@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from flowproject.errors import SourceError
-from flowproject.sources.objects import Found
+from flowproject.sources.objects import StoredObject
 
 __all__ = ["read_headers"]
 
 
-def read_headers(key: str, headers: Mapping[str, str]) -> Found:
+def read_headers(key: str, headers: Mapping[str, str]) -> StoredObject:
     """The object that the headers of an answer to HEAD describe; their names in lower case.
 
     Raises:
@@ -18,7 +18,7 @@ def read_headers(key: str, headers: Mapping[str, str]) -> Found:
     version = headers.get("x-amz-version-id", "null")
     size, modified = headers.get("content-length"), headers.get("last-modified")
     try:
-        return Found(
+        return StoredObject(
             key=key,
             size=None if size is None else int(size),
             etag=headers.get("etag", "").removeprefix("W/").strip('"'),
