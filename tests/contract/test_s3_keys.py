@@ -20,7 +20,7 @@ from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import open_source
 from flowproject.sources.s3 import source
-from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.proxy import Proxy, proxied
 from tests.remembering import remembered, table
 from tests.servers import Moto, S3Server
@@ -108,16 +108,16 @@ STATES: Final = st.dictionaries(
     max_size=30,
 )
 PACES: Final = {
-    "one after the other": Pace(at_once=1, page_size=7, span_rows=10),
-    "many at once": Pace(at_once=8, page_size=7, span_rows=10),
+    "one after the other": ListingOptions(at_once=1, page_size=7, span_rows=10),
+    "many at once": ListingOptions(at_once=8, page_size=7, span_rows=10),
 }
 
 
 @pytest.fixture(params=PACES)
-def pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pace:
+def pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ListingOptions:
     """Seven keys on a page and ten to a span, so that even these few are many of both."""
     chosen = PACES[request.param]
-    monkeypatch.setattr(source, "Pace", lambda: chosen)
+    monkeypatch.setattr(source, "ListingOptions", lambda: chosen)
     return chosen
 
 
@@ -138,7 +138,7 @@ def test_every_key_is_seen_as_boto3_lists_it(filled: Filled):
     assert seen.value == len(filled.truth())
 
 
-def test_many_short_pages_say_the_same_as_boto3(filled: Filled, pace: Pace):
+def test_many_short_pages_say_the_same_as_boto3(filled: Filled, pace: ListingOptions):
     seen = filled.look()
     assert told(seen) == filled.truth()
     assert seen.cost.requests >= pace.pages(len(filled.truth()))
@@ -179,7 +179,7 @@ def test_whatever_happens_is_what_boto3_says_happened(
     moto: Moto, chosen: str, states: list[dict[str, str]]
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "Pace", lambda: PACES[chosen])
+        patch.setattr(source, "ListingOptions", lambda: PACES[chosen])
         filled = Filled(moto, keys=())
         before, seen = filled.truth(), filled.look()
         for state in states:

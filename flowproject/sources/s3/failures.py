@@ -9,13 +9,13 @@ from html import unescape
 from typing import Final
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3.answer import Answer
-from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.responses import HttpResponse
+from flowproject.sources.s3.scope import BucketLocation
 
 __all__ = ["Refusal", "not_s3", "refused", "unreachable", "untrusted"]
 
-_PASSING_STATUS: Final = {408, 429, 500, 502, 503, 504}
-_PASSING_CODES: Final = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
+_TRANSIENT_STATUS: Final = {408, 429, 500, 502, 503, 504}
+_TRANSIENT_CODES: Final = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
 _BAD_CREDENTIALS: Final = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired"}
 _MISPLACED: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS: Final = 300
 
 _CODE: Final = re.compile(rb"<Code>\s*(\w{1,80})\s*</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
-_REGION: Final = re.compile(rb"<Region>\s*([\w-]{1,40})\s*</Region>")
+_REGION: Final = re.compile(rb"<KeyRange>\s*([\w-]{1,40})\s*</KeyRange>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Refusal:
     """Seconds for which the server asks to be left alone."""
 
     @classmethod
-    def read(cls, answer: Answer, *, hide: Iterable[str] = ()) -> "Refusal":
+    def read(cls, answer: HttpResponse, *, hide: Iterable[str] = ()) -> "Refusal":
         """What an answer says; `hide` must not be repeated, even if the server does."""
         message = _found(_MESSAGE, answer.body)
         for secret in filter(None, hide):
@@ -60,9 +60,9 @@ class Refusal:
         )
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may well succeed a little later."""
-        return self.status in _PASSING_STATUS or self.code in _PASSING_CODES
+        return self.status in _TRANSIENT_STATUS or self.code in _TRANSIENT_CODES
 
     @property
     def is_skewed(self) -> bool:
@@ -87,7 +87,9 @@ class Refusal:
         return f"{self.status} {self.code}".strip()
 
 
-def refused(refusal: Refusal, location: Location, action: str, tries: str = "") -> SourceError:
+def refused(
+    refusal: Refusal, location: BucketLocation, action: str, tries: str = ""
+) -> SourceError:
     """The error for an answer that will not get better by itself.
 
     `action` is the permission that the request needs, such as `s3:ListBucket`; `tries` says how
@@ -127,7 +129,7 @@ def refused(refusal: Refusal, location: Location, action: str, tries: str = "") 
     )
 
 
-def _forbidden(refusal: Refusal, location: Location, action: str) -> SourceError:
+def _forbidden(refusal: Refusal, location: BucketLocation, action: str) -> SourceError:
     is_arn = location.bucket.startswith("arn:")
     resource = location.bucket if is_arn else f"arn:aws:s3:::{location.bucket}"
     if action == "s3:GetObject":

@@ -18,7 +18,7 @@ from flowproject.errors import SourceError
 from flowproject.sources.s3.signing import Query
 from flowproject.tables.spans import key_bytes
 
-__all__ = ["MOST_OBJECTS", "Asked", "find_versions"]
+__all__ = ["MOST_OBJECTS", "BucketQueries", "find_versions"]
 
 MOST_OBJECTS: Final = 10_000
 """Objects of one kind for which ids are looked up; a larger change goes without."""
@@ -29,7 +29,7 @@ _MOST_PAGES: Final = 100
 _PAGE: Final = "1000"
 
 
-class Asked(Protocol):
+class BucketQueries(Protocol):
     """Whoever answers questions about a bucket."""
 
     def get(self, query: Query) -> bytes:
@@ -51,7 +51,7 @@ class _Version:
         return same and self.etag == item.data["etag"]
 
 
-def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[str, str]:
+def find_versions(bucket: BucketQueries, prefix: str, difference: Difference) -> dict[str, str]:
     """The version ids of what arrived, by key; of an object that is another one by now, none.
 
     Empty if the bucket keeps no versions, does not let us see them, or very much arrived.
@@ -69,7 +69,7 @@ def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[st
         return {}
 
 
-def _found(bucket: Asked, prefix: str, arrived: Iterable[Item]) -> dict[str, str]:
+def _found(bucket: BucketQueries, prefix: str, arrived: Iterable[Item]) -> dict[str, str]:
     wanted = {item.key: item for item in arrived}
     left = deque(sorted(wanted, key=key_bytes))
     found: dict[str, str] = {}
@@ -96,7 +96,7 @@ def _ids(page: Sequence[_Version], wanted: Mapping[str, Item]) -> dict[str, str]
     }
 
 
-def _page(bucket: Asked, query: Query) -> tuple[list[_Version], bytes | None]:
+def _page(bucket: BucketQueries, query: Query) -> tuple[list[_Version], bytes | None]:
     """Versions, and the key from which on some are missing; None if none are."""
     body = bucket.get({"versions": "", "encoding-type": "url", "max-keys": _PAGE, **query})
     root = [(_name(element), element) for element in ET.fromstring(body)]  # noqa: S314  # S3's own
