@@ -17,8 +17,8 @@ from metaflow.integrations import ArgoEvent
 from benchmarks.pairs import Comparison, in_turn
 from benchmarks.scratch import BRANCH, add_files, copy_project, scene
 from flowproject.changes.payload import payload
-from flowproject.dev.happenings import Happening, RunFinished, RunPrinted, Started
 from flowproject.dev.loop import Loop
+from flowproject.dev.messages import LoopStarted, Message, RunFinished, RunPrinted
 from flowproject.events import full_name
 from flowproject.sensing import observe
 
@@ -100,13 +100,13 @@ class _Loop:
     def __init__(self, root: Path) -> None:
         self._loop = Loop(root, listener=self._hear)
         self._thread = threading.Thread(target=self._loop.run, daemon=True)
-        self._told: list[tuple[float, Happening]] = []
+        self._told: list[tuple[float, Message]] = []
         self._news = threading.Condition()
 
     def start(self) -> None:
         """Return when the bus listens."""
         self._thread.start()
-        _, started = self._await(lambda told: isinstance(told, Started))
+        _, started = self._await(lambda told: isinstance(told, LoopStarted))
         self._url = started.url
 
     def stop(self) -> None:
@@ -127,13 +127,13 @@ class _Loop:
         time.sleep(_LOOKING_BACK)
         return at - begun
 
-    def _hear(self, happening: Happening) -> None:
+    def _hear(self, happening: Message) -> None:
         with self._news:
             self._told.append((perf_counter(), happening))
             self._news.notify_all()
 
-    def _await(self, wanted: Callable[[Happening], bool]) -> tuple[float, Any]:
-        def found() -> tuple[float, Happening] | None:
+    def _await(self, wanted: Callable[[Message], bool]) -> tuple[float, Any]:
+        def found() -> tuple[float, Message] | None:
             return next(((at, told) for at, told in self._told if wanted(told)), None)
 
         with self._news:

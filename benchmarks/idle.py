@@ -10,19 +10,18 @@ import time
 from pathlib import Path
 from typing import Final
 
-from flowproject.dev.happenings import Happening, RunFinished, Started, Tick
-from flowproject.dev.loop import Loop
-from flowproject.dev.settings import PageSettings, Settings
+from flowproject.dev.loop import Loop, PageSettings, Settings
+from flowproject.dev.messages import LoopStarted, Message, RunFinished, TickFinished
 
 _PATIENCE: Final = 300
 
 
-def main(seconds: float, first: type[Happening]) -> None:
+def main(seconds: float, first: type[Message]) -> None:
     """Run the loop here; from the first such happening on, count for so many seconds."""
     begun = threading.Event()
     runs: list[RunFinished] = []
 
-    def hear(happening: Happening) -> None:
+    def hear(happening: Message) -> None:
         if isinstance(happening, first):
             begun.set()
         if isinstance(happening, RunFinished):
@@ -43,4 +42,4 @@ def main(seconds: float, first: type[Happening]) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), Started if sys.argv[2:] else Tick)
+    main(float(sys.argv[1]), LoopStarted if sys.argv[2:] else TickFinished)

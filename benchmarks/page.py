@@ -17,9 +17,9 @@ from benchmarks.pairs import Comparison, in_turn
 from benchmarks.scratch import BRANCH, add_files, copy_project, run, scene
 from benchmarks.served import Served, served
 from flowproject.changes.entry import Entry, change_id
-from flowproject.dev.happenings import EventReceived, RunFinished, RunStarted, Tick
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.messages import EventReceived, RunFinished, RunStarted, TickFinished
+from flowproject.dev.page.context import PageContext
+from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import Cron, FlowFile
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.columns import object_rows
@@ -76,7 +76,7 @@ def _views(root: Path, *, quick: bool) -> Iterator[Comparison]:
     items, history = (_MANY_IF_QUICK, _LONG_IF_QUICK) if quick else (_MANY, _LONG)
     for sensor, number in (("few", _FEW), ("many", items)):
         _record(root, sensor, number)
-    with served(_known(root, _History())) as page:
+    with served(_context(root, _History())) as page:
         many, few = in_turn(
             lambda: page.get("/sensors/many/changes/1"),
             lambda: page.get("/sensors/few/changes/1"),
@@ -148,7 +148,7 @@ def _objects(number: int) -> Built:
     return builder.finish()
 
 
-def _known(root: Path, history: "_History") -> Knowledge:
+def _context(root: Path, history: "_History") -> PageContext:
     looker = FlowFile(
         name="SensorFlow",
         path=root / "sensorflow.py",
@@ -157,8 +157,8 @@ def _known(root: Path, history: "_History") -> Knowledge:
         schedule=Cron(expression="* * * * *"),
         inherits_ours=True,
     )
-    return Knowledge(
-        board=history.board,
+    return PageContext(
+        loop=history.loop,
         flows=(looker, FlowFile(name="StarterFlow", path=root / "starterflow.py")),
         scene=scene(root),
         due=dict,
@@ -172,7 +172,7 @@ def _known(root: Path, history: "_History") -> Knowledge:
 class _History:
     """A board, and a clock that goes on with each tick that it hears."""
 
-    board: Board = field(default_factory=Board)
+    loop: LoopState = field(default_factory=LoopState)
     now: dt.datetime = _START
     number: int = 0
 
@@ -194,9 +194,9 @@ class _History:
         }
         if changed:
             event = EventReceived(at=self.now, event="e", id=run_id, flows=["StarterFlow"])
-            self.board.hear(event)
+            self.loop.update(event)
             self._run("StarterFlow", run_id, "e", [run_id])
-        self.board.hear(Tick(at=self.now, **told, **found))
+        self.loop.update(TickFinished(at=self.now, **told, **found))
 
     def _run(self, flow: str, run_id: str, cause: str, events: list[str]) -> None:
         named: dict[str, Any] = {
@@ -206,8 +206,8 @@ class _History:
             "cause": cause,
             "log": Path("log"),
         }
-        self.board.hear(RunStarted(**named, events=events, pid=1))
-        self.board.hear(RunFinished(**named, ok=True, seconds=3.0, exit_code=0))
+        self.loop.update(RunStarted(**named, events=events, pid=1))
+        self.loop.update(RunFinished(**named, ok=True, seconds=3.0, exit_code=0))
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def _followed(root: Path, ticks: int) -> Iterator[Callable[[], float]]:
     history = _History()
     for _ in range(ticks):
         history.tick()
-    with served(_known(root, history)) as page, page.followed() as renewed:
+    with served(_context(root, history)) as page, page.followed() as renewed:
         renewed()  # what had happened before it was opened
         yield lambda: _cpu_of_ticks(page, history, renewed)
 
@@ -238,11 +238,11 @@ def _watching(folder: Path) -> Iterator[list[str]]:
     asked: list[str] = []
     watched = [True]
 
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def update(event: str, arguments: tuple[Any, ...]) -> None:
         if watched and event in {"open", "os.listdir", "os.scandir"} and _is_in(folder, arguments):
             asked.append(event)
 
-    sys.addaudithook(hear)
+    sys.addaudithook(update)
     yield asked
     watched.clear()
 

@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from flowproject.dev.page.actions import ActionRunner
 from flowproject.dev.page.application import serve_page
-from flowproject.dev.page.doing import Doer
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.views import Views
 
 __all__ = ["Served", "served"]
@@ -72,20 +72,20 @@ class Served:
 
 
 @contextmanager
-def served(known: Knowledge) -> Iterator[Served]:
+def served(context: PageContext) -> Iterator[Served]:
     """The page of what is known, served in a thread of its own."""
     ready: list[Served] = []
     news, over = threading.Event(), asyncio.Event()
 
     async def serve(reading: ThreadPoolExecutor) -> None:
-        doer = Doer(
-            known,
+        runner = ActionRunner(
+            context,
             start=lambda _: None,
             keep_awake=lambda _: None,
-            tell=known.board.hear,
+            emit=context.loop.update,
         )
-        views = Views(known, reading)
-        async with serve_page(views, doer, host="127.0.0.1", port=0, token="") as address:
+        views = Views(context, reading)
+        async with serve_page(views, runner, host="127.0.0.1", port=0, token="") as address:
             ready.append(Served(address, asyncio.get_running_loop()))
             news.set()
             await over.wait()

@@ -212,12 +212,12 @@ class Change:
     def _journal(self) -> Journal:
         return journal_of(self._event, self._open_store())
 
-    def _small(self, told: Json, name: str) -> Json:
-        """What the event told, or what the journal keeps if it was too large to tell."""
-        if isinstance(told, dict) and told.keys() == {"left_out_bytes"}:
+    def _small(self, sent: Json, name: str) -> Json:
+        """What the event has, or what the journal keeps if it was too large for the event."""
+        if isinstance(sent, dict) and sent.keys() == {"left_out_bytes"}:
             kept: Json = getattr(self._entry, name)
             return kept
-        return told
+        return sent
 
 
 class Changes(tuple[Change, ...]):

@@ -7,28 +7,27 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
-from flowproject.dev.happenings import Happening, RunPrinted, Started
-from flowproject.dev.loop import Loop
-from flowproject.dev.settings import Result
+from flowproject.dev.loop import Loop, Result
+from flowproject.dev.messages import LoopStarted, Message, RunPrinted
 
 __all__ = ["PATIENCE", "Watched", "wait_for"]
 
-Kind = TypeVar("Kind", bound=Happening)
+Kind = TypeVar("Kind", bound=Message)
 PATIENCE = 60.0
 
 
 class Watched:
     """A loop in a thread of its own, with all that it told."""
 
-    def __init__(self, loop: Callable[[Callable[[Happening], None]], Loop]) -> None:
-        self.told: list[Happening] = []
+    def __init__(self, loop: Callable[[Callable[[Message], None]], Loop]) -> None:
+        self.told: list[Message] = []
         self._news = threading.Condition()
         self._loop = loop(self._hear)
         self._result: list[Result] = []
         self._thread = threading.Thread(target=lambda: self._result.append(self._loop.run()))
         self._thread.start()
 
-    def _hear(self, happening: Happening) -> None:
+    def _hear(self, happening: Message) -> None:
         with self._news:
             self.told.append(happening)
             self._news.notify_all()
@@ -44,7 +43,7 @@ class Watched:
         return self.all(kind)
 
     def post(self, event: str, **payload: Any) -> None:
-        (started,) = self.wait(Started)
+        (started,) = self.wait(LoopStarted)
         body = {"name": event, "payload": {"name": event, "id": f"id-{event}", **payload}}
         kind = {"Content-Type": "application/json"}
         urlopen(Request(started.url, json.dumps(body).encode(), kind)).close()  # noqa: S310
@@ -60,7 +59,7 @@ class Watched:
         return self._result[0]
 
     def stop(self) -> Result:
-        self.wait(Started)
+        self.wait(LoopStarted)
         if not self._result:
             self._loop.stop()
         return self.end()

@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from flowproject.cards.layout import MetaflowCardComponent, banner, facts, paragraph, style
-from flowproject.cards.tables import difference_tables
-from flowproject.cards.wording import moment, one_line, side_by_side
+from flowproject.cards.layout import (
+    MetaflowCardComponent,
+    banner,
+    difference_tables,
+    facts,
+    paragraph,
+    style,
+)
 from flowproject.changes.columns import ColumnsChange
+from flowproject.wording import moment, one_line, side_by_side
 
-__all__ = ["Started", "change_card", "idle_card"]
+__all__ = ["ShownChange", "change_card", "idle_card"]
 
 _ROWS: Final = 5  # of each kind: what the flow makes of the change is on the card, too
 
 
-class Started(Protocol):
+class ShownChange(Protocol):
     """What a card reads of the change that started a run: what came with the event."""
 
     @property
@@ -69,7 +75,7 @@ class Started(Protocol):
         """Above 1 if a person had it replayed."""
 
 
-def change_card(change: Started | None) -> list[MetaflowCardComponent]:
+def change_card(change: ShownChange | None) -> list[MetaflowCardComponent]:
     """Which change started the run, from what to what, with a sample of what is different.
 
     Or that no change started it.
@@ -95,18 +101,18 @@ def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
     return [style(), headline, *map(paragraph, reasons)]
 
 
-def _facts(change: Started) -> MetaflowCardComponent:
+def _facts(change: ShownChange) -> MetaflowCardComponent:
     before, now = side_by_side(change.previous, change.value)
-    told = {"before": before, "now": now}
+    named = {"before": before, "now": now}
     if counted := [f"{count:,} {kind}" for kind, count in change.counts.items() if count]:
-        told["items"] = ", ".join(counted)
+        named["items"] = ", ".join(counted)
     if moved := ColumnsChange.from_json(change.columns).in_words:
-        told["columns"] = one_line(moved, 300)
+        named["columns"] = one_line(moved, 300)
     if change.recorded_at:
         by = f" by {one_line(change.run, 80)}" if change.run else ""
-        told["recorded"] = moment(change.recorded_at) + by
+        named["recorded"] = moment(change.recorded_at) + by
     if change.first_seq != change.seq:
-        told["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
+        named["together"] = f"changes {change.first_seq:,} to {change.seq:,}, sent as one"
     if change.attempt > 1:
-        told["attempt"] = f"{change.attempt:,}: it was replayed"
-    return facts(told)
+        named["attempt"] = f"{change.attempt:,}: it was replayed"
+    return facts(named)

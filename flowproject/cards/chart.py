@@ -7,7 +7,7 @@ from typing import Any, Final, SupportsFloat
 
 from metaflow.cards import MetaflowCardComponent, VegaChart
 
-from flowproject.cards.wording import one_line, value_text
+from flowproject.wording import one_line, value_text
 
 __all__ = ["line_chart", "step_chart"]
 

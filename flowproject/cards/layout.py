@@ -7,19 +7,20 @@ and table cells, which are text nodes, or into a fence that is longer than any r
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
 
 # Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
 from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComponent
 
-from flowproject.cards.wording import clip, one_line, printable, unbroken
+from flowproject.wording import clip, one_line, printable, side_by_side, unbroken, value_text
 
 __all__ = [
     "MetaflowCardComponent",
     "banner",
     "block",
+    "difference_tables",
     "facts",
     "paragraph",
     "section",
@@ -53,6 +54,11 @@ _STYLE: Final = """<style>
   .mf-card td, .mf-card th { padding: .4rem .6rem; }
 }
 </style>"""
+_SAMPLE_ROWS: Final = 10
+_SAMPLE_COLUMNS: Final = 8
+_CELL: Final = 60
+
+Row = Mapping[str, Any]
 
 
 def style() -> MetaflowCardComponent:
@@ -102,3 +108,68 @@ def block(text: str, kind: Literal["sql", "error"], limit: int = 4000) -> Metafl
     body = clip(printable(text[: limit + 1]), limit)
     fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", body))]))
     return Markdown(f"{fence}language-{kind}\n{body}\n{fence}")
+
+
+def difference_tables(
+    counts: Mapping[str, int], sample: Mapping[str, Any], most: int = _SAMPLE_ROWS
+) -> list[MetaflowCardComponent]:
+    """One table for each kind of difference, of at most so many rows of the sample."""
+    few = {kind: rows[:most] for kind, rows in sample.items()}
+    tables = [
+        _items("+", "added", counts.get("added", 0), few.get("added", [])),
+        _modified(counts.get("modified", 0), few.get("modified", [])),
+        _items("−", "removed", counts.get("removed", 0), few.get("removed", [])),  # noqa: RUF001  # a minus sign
+    ]
+    return [shown for shown in tables if shown is not None]
+
+
+def _items(mark: str, kind: str, count: int, rows: Sequence[Row]) -> MetaflowCardComponent | None:
+    count = max(count, len(rows))
+    if not count:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns, hidden = names[:_SAMPLE_COLUMNS], len(names) - _SAMPLE_COLUMNS
+    body = [[mark, *(_cell(row, name) for name in columns)] for row in rows]
+    headers = [f"{count:,} {kind}", *columns]
+    if hidden > 0:
+        headers.append(f"and {hidden:,} more columns")
+        body = [[*row, "…"] for row in body]
+    return table(headers, body + _rest(count - len(rows), len(headers)))
+
+
+def _modified(count: int, pairs: Sequence[Row]) -> MetaflowCardComponent | None:
+    count = max(count, len(pairs))
+    if not count:
+        return None
+    headers = [f"{count:,} modified", "what", "from", "to"]
+    body = [["~", *_edit(pair)] for pair in pairs]
+    return table(headers, body + _rest(count - len(pairs), len(headers)))
+
+
+def _edit(pair: Row) -> list[str]:
+    old, new = pair.get("old") or {}, pair.get("new") or {}
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    key = value_text(pair.get("key"), _CELL)
+    cells = {name: _cells(old, new, name) for name in names[:_SAMPLE_COLUMNS]}
+    more = ", …" if len(names) > _SAMPLE_COLUMNS else ""
+    sides = [
+        ", ".join(f"{one_line(name, 30)}: {both[side]}" for name, both in cells.items()) + more
+        for side in (0, 1)
+    ]
+    return [key, *sides]
+
+
+def _cells(old: Row, new: Row, name: str) -> tuple[str, str]:
+    if name in old and name in new:
+        return side_by_side(old[name], new[name], _CELL)
+    return _cell(old, name), _cell(new, name)
+
+
+def _cell(row: Row, name: str) -> str:
+    return value_text(row[name], _CELL) if name in row else ""
+
+
+def _rest(left: int, width: int) -> list[list[str]]:
+    if left <= 0:
+        return []
+    return [["…", f"and {left:,} more", *[""] * width][:width]]

@@ -4,19 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flowproject.cards.history import history, last_change
+from flowproject.cards.chart import step_chart
 from flowproject.cards.layout import (
     MetaflowCardComponent,
     banner,
     block,
+    difference_tables,
     facts,
     paragraph,
     section,
     style,
     table,
 )
-from flowproject.cards.tables import difference_tables
-from flowproject.cards.wording import (
+from flowproject.changes.columns import ColumnsChange
+from flowproject.wording import (
     OUTCOMES,
     amount,
     cost,
@@ -26,8 +27,8 @@ from flowproject.cards.wording import (
     outcome,
     phrase,
     transition,
+    value_text,
 )
-from flowproject.changes.columns import ColumnsChange
 
 __all__ = ["sensor_card"]
 
@@ -37,6 +38,8 @@ _MANY: Final = 20  # above this the unchanged ones would push the news off the f
 _ROWS: Final = 200  # of a table; a card stays well under a megabyte
 
 Tick = Mapping[str, Any]
+_MINUTES: Final = len("2026-11-22 12:00")
+_HISTORY_COLUMNS: Final = ("no.", "recorded (UTC)", "outcome", "reason", "value", "delivery")
 
 
 def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
@@ -47,18 +50,18 @@ def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
     ordered = sorted(ticks, key=lambda tick: (not _has_news(tick), _urgency(tick)))
     news = [tick for tick in ordered if _has_news(tick)]
     apart = len(ordered) > _MANY and bool(news)
-    told = ordered if len(ordered) <= _FEW else news
+    in_sections = ordered if len(ordered) <= _FEW else news
     card = [style(), _headline(ordered)]
     if len(ordered) > 1:  # one sensor's section says all that its row would
         card += _summary(news if apart else ordered)
-    card += [_story(tick) for tick in told[:_SECTIONS]]
-    card += _left_out(len(told) - _SECTIONS, "told in the table above")
+    card += [_story(tick) for tick in in_sections[:_SECTIONS]]
+    card += _left_out(len(in_sections) - _SECTIONS, "told in the table above")
     return card + (_others(ordered[len(news) :]) if apart else [])
 
 
 def _has_news(tick: Tick) -> bool:
-    told = tick.get("undelivered") or tick.get("late") or tick.get("queued")
-    waits = _waiting(tick) > 0 or bool(told)
+    undelivered = tick.get("undelivered") or tick.get("late") or tick.get("queued")
+    waits = _waiting(tick) > 0 or bool(undelivered)
     return tick["outcome"] != "unchanged" or waits
 
 
@@ -86,7 +89,7 @@ def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
     if stuck := [tick for tick in ordered if tick.get("undelivered")]:
         detail = f"{one_line(stuck[0]['sensor'], 60)}: {_first_line(stuck[0]['undelivered'])}"
         return banner(looked, f"{_sentence(ordered)}; not delivered", detail, "danger")
-    if len(ordered) == 1 and not _has_news(first) and (last := last_change(first)):
+    if len(ordered) == 1 and not _has_news(first) and (last := _last_change(first)):
         detail = f"{detail}. Last change: {last}"
     elif len(ordered) > 1 and not _has_news(first):
         detail = f"{amount(len(ordered), 'sensor')} looked at, nothing to publish."
@@ -123,7 +126,7 @@ def _summary(ordered: Sequence[Tick]) -> list[MetaflowCardComponent]:
             outcome(tick["outcome"]),
             _first_line(tick["reason"]),
             _holds(tick),
-            last_change(tick) or "—",
+            _last_change(tick) or "—",
             _took(tick),
         ]
         for tick in ordered[:_ROWS]
@@ -159,7 +162,7 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
     contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else []
-    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *history(tick)]
+    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *_history(tick)]
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
@@ -167,36 +170,36 @@ def _story(tick: Tick) -> MetaflowCardComponent:
 
 def _delivery(tick: Tick) -> list[MetaflowCardComponent]:
     """What still waits of earlier changes, and why; nothing if nothing does."""
-    told: list[MetaflowCardComponent] = []
+    parts: list[MetaflowCardComponent] = []
     if (waiting := _waiting(tick)) > 0:
         held = f" Held back: {one_line(tick['held'], 300)}." if tick.get("held") else ""
-        told.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
+        parts.append(paragraph(f"{amount(waiting, 'earlier change')} still to be sent.{held}"))
     if tick.get("late"):
-        told.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
+        parts.append(paragraph(f"Not started: {one_line(tick['late'], 600)}."))
     if tick.get("queued"):
-        told.append(paragraph(f"In order: {one_line(tick['queued'], 600)}."))
+        parts.append(paragraph(f"In order: {one_line(tick['queued'], 600)}."))
     if tick.get("undelivered"):
-        told.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
-    return told
+        parts.append(block(f"Not delivered: {tick['undelivered']}", "error", limit=2000))
+    return parts
 
 
 def _facts(tick: Tick) -> list[MetaflowCardComponent]:
-    told = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
+    named = {} if tick["outcome"] == "failed" else {"holds": _holds(tick)}
     if tick.get("total") is not None and tick.get("value") != tick["total"]:
-        told["value"] = transition(tick.get("previous"), tick.get("value"))
+        named["value"] = transition(tick.get("previous"), tick.get("value"))
     if moved := ColumnsChange.from_json(tick.get("columns_change") or {}).in_words:
-        told["columns"] = one_line(moved, 300)
+        named["columns"] = one_line(moved, 300)
     if _is_change(tick):
-        told["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
-        told["event"] = one_line(tick["event_name"], 60)
-    elif last := last_change(tick):
-        told["last change"] = last
+        named["change"] = f"number {tick['seq']}, id {one_line(tick['id'], 32)}"
+        named["event"] = one_line(tick["event_name"], 60)
+    elif last := _last_change(tick):
+        named["last change"] = last
     spent = tick.get("cost") or {}
     if spent:
-        told["read"] = f"{cost(spent)}, in {_took(tick)}"
+        named["read"] = f"{cost(spent)}, in {_took(tick)}"
     if spent.get("query_id"):
-        told["query id"] = one_line(spent["query_id"], 60)
-    return [facts(told)] if told else []
+        named["query id"] = one_line(spent["query_id"], 60)
+    return [facts(named)] if named else []
 
 
 def _difference(tick: Tick) -> list[MetaflowCardComponent]:
@@ -205,3 +208,60 @@ def _difference(tick: Tick) -> list[MetaflowCardComponent]:
 
 def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:
     return [paragraph(f"And {amount(count, 'more sensor')}, {what}.")] if count > 0 else []
+
+
+def _history(tick: Tick) -> list[MetaflowCardComponent]:
+    """The chart and the table; nothing where there is nothing to compare with."""
+    rows = tick.get("history") or [tick]
+    chart = step_chart(_trail(tick), "value" if rows[0].get("total") is None else "items")
+    listed = (
+        [table(_HISTORY_COLUMNS, [_history_row(tick, row) for row in rows])]
+        if len(rows) > 1
+        else []
+    )
+    return ([chart] if chart else []) + listed
+
+
+def _last_change(tick: Tick) -> str:
+    """When the last change before this tick was, and what it was; empty if nothing is recorded."""
+    rows = [row for row in tick.get("history") or [] if not _is_new(tick, row)]
+    for row in rows:
+        if row["outcome"] in {"changed", "forced"}:
+            return f"{_minute(row)} UTC: {one_line(row['reason'], 80)}"
+    return f"none since {_minute(rows[-1])} UTC" if rows else ""
+
+
+def _trail(tick: Tick) -> list[Sequence[object]]:
+    """What was recorded; and what was found unchanged is the same until now."""
+    trail = [*(tick.get("trail") or [])]
+    if trail and tick["outcome"] == "unchanged":
+        trail.append([tick["at"], trail[-1][-1]])
+    return trail
+
+
+def _history_row(tick: Tick, row: Tick) -> list[str]:
+    total = row.get("total")
+    return [
+        str(row["seq"]),
+        _minute(row),
+        outcome(row["outcome"]),
+        one_line(row["reason"], 80),
+        value_text(row.get("value"), 24) if total is None else amount(total, "item"),
+        _row_delivery(tick, row),
+    ]
+
+
+def _minute(row: Tick) -> str:
+    return moment(row["recorded_at"])[:_MINUTES]
+
+
+def _is_new(tick: Tick, row: Tick) -> bool:
+    return bool(tick.get("seq")) and row["seq"] == tick["seq"]
+
+
+def _row_delivery(tick: Tick, row: Tick) -> str:
+    if _is_new(tick, row) and tick.get("id"):
+        return "to be sent by the next step"
+    if runs := row.get("taken_by"):
+        return f"taken by {one_line(', '.join(runs), 120)}"
+    return one_line(row.get("state") or "—", 40)

@@ -1,4 +1,4 @@
-"""`flowproject dev`: the local loop of bus, scheduler and launcher, one line for each happening."""
+"""`flowproject dev`: the local loop of bus, scheduler and launcher, one line for each message."""
 
 import json
 import re
@@ -6,17 +6,15 @@ import secrets
 import threading
 import webbrowser
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flowproject.cli.output import AsJson, plain
 from flowproject.cli.place import find_root
 from flowproject.config import load
+from flowproject.dev.messages import LoopStarted, Message, line, to_json
 from flowproject.errors import UsageError
-
-if TYPE_CHECKING:
-    from flowproject.dev.happenings import Happening
 
 __all__ = ["dev"]
 
@@ -62,9 +60,8 @@ def dev(
     cluster.
     """
     # The web server is imported for this command only: the others start in half the time.
-    from flowproject.dev.loop import Loop, Settings
-    from flowproject.dev.serving import LOOPBACK
-    from flowproject.dev.settings import PageSettings
+    from flowproject.dev.loop import Loop, PageSettings, Settings
+    from flowproject.dev.server import LOOPBACK
 
     root = find_root()
     load(root)
@@ -85,14 +82,11 @@ def dev(
     return Loop(root, listener=listener, settings=settings).run().exit_code
 
 
-def _listener(as_json: bool, *, open_browser: bool) -> Callable[["Happening"], None]:
-    from flowproject.dev.happenings import Started
-    from flowproject.dev.report import line, to_json
-
-    def show(happening: "Happening") -> None:
-        if open_browser and isinstance(happening, Started):
-            threading.Thread(target=webbrowser.open, args=(happening.page,), daemon=True).start()
-        text = json.dumps(to_json(happening)) if as_json else plain(line(happening))
+def _listener(as_json: bool, *, open_browser: bool) -> Callable[[Message], None]:
+    def show(message: Message) -> None:
+        if open_browser and isinstance(message, LoopStarted):
+            threading.Thread(target=webbrowser.open, args=(message.page,), daemon=True).start()
+        text = json.dumps(to_json(message)) if as_json else plain(line(message))
         if text:
             print(text, flush=True)
 

@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from flowproject.changes.limits import EVENT_LIMIT
-from flowproject.dev.payload import Event
-from flowproject.dev.serving import HOST, serve
+from flowproject.dev.server import HOST, serve
+from flowproject.dev.triggers import Event
 
 __all__ = ["PATH", "RefusedEvent", "application", "parse_event", "serve_bus"]
 

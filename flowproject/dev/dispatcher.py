@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from flowproject.cron import DEADLINE
-from flowproject.dev.happenings import (
-    Dropped,
+from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.messages import (
+    EventDropped,
     EventReceived,
+    EventWaiting,
     LeftRun,
     Listener,
     RunFinished,
-    Skipped,
-    Tick,
-    Waiting,
+    RunSkipped,
+    TickFinished,
     Warned,
 )
-from flowproject.dev.launcher import Launcher, Order
-from flowproject.dev.payload import Event
+from flowproject.dev.metaflow_client import end_task_id, read_state, read_ticks
 from flowproject.dev.records import KeptWaits, RunRecord
-from flowproject.dev.runs import end_task_id, read_state, read_ticks
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
+    Event,
     Start,
     Wait,
     WaitingEvents,
@@ -64,13 +64,13 @@ class Dispatcher:
         launcher: Launcher,
         reading: Executor,
         waits: KeptWaits,
-        tell: Listener,
+        emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._flows = flows
         self._launcher = launcher
         self._reading = reading
-        self._tell = tell
+        self._emit = emit
         self._now = now
         self._waits = waits
         self._waiting = waits.load(flows, now())
@@ -112,7 +112,7 @@ class Dispatcher:
             for flow in self._flows
             if any(dependency.event == event.name for dependency in flow.dependencies)
         ]
-        self._tell(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
+        self._emit(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
         if not names:
             self._drop(event, "", unheard(event, self._flows))
         for flow in self._flows:
@@ -130,7 +130,7 @@ class Dispatcher:
             if due:
                 self._missed[flow.path] = due
                 reason += f"; what was due at {_clock(due)} is made up when it is"
-            self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
         self._missed.pop(flow.path, None)
@@ -141,7 +141,7 @@ class Dispatcher:
         for run in left:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
-                self._tell_left(flow, run, "running")
+                self._emit_left(flow, run, "running")
                 if run.cause == SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
@@ -153,7 +153,7 @@ class Dispatcher:
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
         """Tell that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
-        self._tell(Skipped(at=self._now(), flow=flow.name, reason=reason))
+        self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
@@ -179,8 +179,8 @@ class Dispatcher:
                 self._drop(event, flow.name, reason)
             case Wait(waiting=waiting, missing=missing):
                 self._keep(flow.path, waiting)
-                self._tell(
-                    Waiting(
+                self._emit(
+                    EventWaiting(
                         at=self._now(),
                         event=event.name,
                         id=event.id,
@@ -228,13 +228,13 @@ class Dispatcher:
                 self._make_up(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
-            self._tell(Skipped(at=self._now(), flow=order.flow.name, reason=reason))
+            self._emit(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
             return
         self.runs += 1
         self.failed += not finished.ok
         self.finished.append(finished)
         if finished.run_id:
-            await self._tell_ticks(order.flow, finished.run_id)
+            await self._emit_ticks(order.flow, finished.run_id)
             if finished.ok:
                 await self._publish_end(order.flow, finished.run_id)
 
@@ -251,19 +251,19 @@ class Dispatcher:
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
         run.end(state)
-        self._tell_left(flow, run, state)
+        self._emit_left(flow, run, state)
         if run_id:
-            await self._tell_ticks(flow, run_id)
+            await self._emit_ticks(flow, run_id)
             if state == "succeeded":
                 await self._publish_end(flow, run_id)
 
-    def _tell_left(
+    def _emit_left(
         self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]
     ) -> None:
         failed = state not in ("running", "succeeded") and run.run_id
         options = run.options if flow.project else ()
         resume = ["python", flow.path.name, *options, "resume", "--origin-run-id", run.run_id]
-        self._tell(
+        self._emit(
             LeftRun(
                 at=self._now(),
                 flow=flow.name,
@@ -293,12 +293,12 @@ class Dispatcher:
         else:
             self.pass_by(flow, missed)
 
-    async def _tell_ticks(self, flow: FlowFile, run_id: str) -> None:
+    async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
             return
         for tick in await self._read(flow, read_ticks, run_id) or ():
-            self._tell(
-                Tick(
+            self._emit(
+                TickFinished(
                     at=self._now(),
                     looked=_moment(tick),
                     flow=flow.name,
@@ -345,10 +345,12 @@ class Dispatcher:
             return None
 
     def _drop(self, event: Event, flow: str, reason: str) -> None:
-        self._tell(Dropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason))
+        self._emit(
+            EventDropped(at=self._now(), event=event.name, id=event.id, flow=flow, reason=reason)
+        )
 
     def _warn(self, flow: FlowFile, message: str) -> None:
-        self._tell(Warned(at=self._now(), flow=flow.name, message=message))
+        self._emit(Warned(at=self._now(), flow=flow.name, message=message))
 
 
 def _clock(when: datetime) -> str:

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.dev.happenings import Listener, RunFinished, RunPrinted, RunStarted
+from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
@@ -56,7 +56,7 @@ class Order:
 
 
 @dataclass(kw_only=True)
-class _Output:
+class _RunOutput:
     """What a run has printed so far."""
 
     run_id: str = ""
@@ -75,7 +75,7 @@ class Launcher:
         loop: str,
         options: tuple[str, ...],
         limit: int,
-        tell: Listener,
+        emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
         self._url = url
@@ -83,7 +83,7 @@ class Launcher:
         self._loop = loop
         self._options = options
         self._slots = asyncio.Semaphore(limit)
-        self._tell = tell
+        self._emit = emit
         self._now = now
         self._numbers = count(1)
         self._groups: set[int] = set()
@@ -96,7 +96,7 @@ class Launcher:
                 return None
             begun = time.monotonic()
             record = self._record(order)
-            output = _Output()
+            output = _RunOutput()
             try:
                 code = await self._execute(order, record, output)
             except (OSError, ValueError) as error:  # no room for a process; a NUL in an argument
@@ -113,7 +113,7 @@ class Launcher:
                 log=record.log,
                 tail=output.tail if code else [],
             )
-            self._tell(finished)
+            self._emit(finished)
             return finished
 
     async def watch(self, record: RunRecord) -> None:
@@ -121,7 +121,7 @@ class Launcher:
         size = record.log.stat().st_size
         ending = asyncio.create_task(_gone(record))
         try:
-            await self._follow(record, _Output(run_id=record.run_id), ending, start=size)
+            await self._follow(record, _RunOutput(run_id=record.run_id), ending, start=size)
         finally:
             ending.cancel()
 
@@ -134,7 +134,7 @@ class Launcher:
         for group in self._groups:
             _signal(group, number)
 
-    async def _execute(self, order: Order, record: RunRecord, output: _Output) -> int:
+    async def _execute(self, order: Order, record: RunRecord, output: _RunOutput) -> int:
         logs = record.log.parent
         logs.mkdir(parents=True, exist_ok=True)
         prune(logs.parent)
@@ -164,7 +164,7 @@ class Launcher:
         return code
 
     async def _follow(
-        self, record: RunRecord, output: _Output, ending: "asyncio.Task[Any]", start: int = 0
+        self, record: RunRecord, output: _RunOutput, ending: "asyncio.Task[Any]", start: int = 0
     ) -> None:
         """Tell what a run prints, from this byte of its log on, until it has ended."""
         with record.log.open("rb") as log:
@@ -184,10 +184,10 @@ class Launcher:
                     await asyncio.sleep(0)
         self._print(record, output, output.rest)
 
-    def _notice_run_id(self, record: RunRecord, output: _Output) -> None:
+    def _notice_run_id(self, record: RunRecord, output: _RunOutput) -> None:
         output.run_id = record.run_id
         if output.run_id:
-            self._tell(
+            self._emit(
                 RunStarted(
                     at=self._now(),
                     flow=record.flow,
@@ -200,12 +200,12 @@ class Launcher:
                 )
             )
 
-    def _print(self, record: RunRecord, output: _Output, line: bytes) -> None:
+    def _print(self, record: RunRecord, output: _RunOutput, line: bytes) -> None:
         text = plain_text(line.decode(errors="replace")).rstrip()
         if not text:
             return
         output.tail = [*output.tail[1 - _TAIL :], text]
-        self._tell(RunPrinted(at=self._now(), flow=record.flow, run_id=output.run_id, line=text))
+        self._emit(RunPrinted(at=self._now(), flow=record.flow, run_id=output.run_id, line=text))
 
     def _record(self, order: Order) -> RunRecord:
         now = self._now()

@@ -11,16 +11,25 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from flowproject.contract import check_schedules
 from flowproject.cron import DEADLINE
 from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
-from flowproject.dev.happenings import Happening, Listener, Started, Stopped, Stopping, Warned
 from flowproject.dev.launcher import Launcher, logs_folder
-from flowproject.dev.payload import Event
+from flowproject.dev.messages import (
+    Listener,
+    LoopStarted,
+    LoopStopped,
+    LoopStopping,
+    Message,
+    RunFinished,
+    Warned,
+)
+from flowproject.dev.page import LoopState, PageContext, open_page, scene_of
 from flowproject.dev.records import (
     KeptWaits,
     LoopRecord,
@@ -29,18 +38,92 @@ from flowproject.dev.records import (
     register_loop,
     work_folder,
 )
-from flowproject.dev.scheduler import Clock, SystemClock, Timetable
-from flowproject.dev.schedules import Entry, due_times, in_words, last_times, rules_of
-from flowproject.dev.settings import Reason, Result, Settings
+from flowproject.dev.scheduler import (
+    Clock,
+    Entry,
+    SystemClock,
+    Timetable,
+    due_times,
+    last_times,
+    rules_of,
+    schedule_in_words,
+)
+from flowproject.dev.server import HOST
+from flowproject.dev.triggers import Event
+from flowproject.errors import FlowError
 from flowproject.flowfiles import FlowFile, describe_flows
 from flowproject.listeners import record_listeners
 
-__all__ = ["Loop", "Result", "Settings"]
+__all__ = ["Loop", "PageSettings", "Reason", "Result", "Settings"]
 
+_INTERRUPTED: Final = 130
+Reason = Literal["idle", "interrupted", "stopped"]
 _LAST_WORDS: Final = 3.0
 """Seconds between asking a process group to end and ending it."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSettings:
+    """Where the page of the loop is served."""
+
+    host: str = HOST
+    port: int = 0
+    """0 is any free one."""
+    token: str = ""
+    """Who wants to see the page must know it; empty: whoever is on this machine may see it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the loop is to run."""
+
+    branch: str = ""
+    """Metaflow's `--branch`, for flows with a project."""
+    production: bool = False
+    """Metaflow's `--production`, for flows with a project."""
+    every: float = 0.0
+    """Seconds between two runs of each scheduled flow, in place of its schedule; 0 keeps that."""
+    until_idle: bool = False
+    """Run each scheduled flow once, then what follows from it, and end."""
+    port: int = 0
+    """Port of the bus; 0 is any free one."""
+    max_parallel: int = 4
+    """Runs at the same time: each is several processes."""
+    grace: float = 5.0
+    """Seconds that runs may go on after the loop was told to stop."""
+    page: PageSettings | None = None
+    """Where the page is served; None: nowhere."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The branch, as the command lines of flows and ours take it."""
+        branch = ("--branch", self.branch) if self.branch else ()
+        return (*branch, *(("--production",) if self.production else ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How the loop ended."""
+
+    reason: Reason
+    runs: tuple[RunFinished, ...]
+    """The runs that ended, at most the last thousand."""
+    failed: int
+    until_idle: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run succeeded."""
+        return not self.failed
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that ran the loop."""
+        if self.reason == "interrupted":
+            return _INTERRUPTED
+        return FlowError.exit_code if self.until_idle and self.failed else 0
 
 
 class Loop:
@@ -60,7 +143,7 @@ class Loop:
         self._clock = clock or SystemClock()
         self._reason: Reason = "stopped"
         self._deaf: Exception | None = None
-        self._hear: Listener = lambda _: None
+        self._update_page: Listener = lambda _: None
 
     def run(self) -> Result:
         """How it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
@@ -78,7 +161,7 @@ class Loop:
                 branch=self._settings.branch,
                 production=self._settings.production,
             )
-            rules = rules_of(flows, self._settings)
+            rules = rules_of(flows, self._settings.every)
             await asyncio.to_thread(record_listeners, self._root, flows, by="flowproject dev")
             dispatcher: Dispatcher | None = None
 
@@ -114,12 +197,12 @@ class Loop:
         dispatcher: Dispatcher,
         flows: tuple[FlowFile, ...],
         timetable: Timetable[Entry],
-        started: Started,
+        started: LoopStarted,
         left: Sequence[RunRecord],
     ) -> None:
         if self._stop.is_set():
             return
-        self._tell(started)
+        self._emit(started)
         await dispatcher.take_over(left)
         if not (self._settings.every or self._settings.until_idle):
             self._warn_of_schedules(flows)
@@ -176,7 +259,7 @@ class Loop:
         for flow in flows:
             for found in check_schedules([flow], now):
                 message = found.message.removeprefix(f"{flow.name} ")
-                self._tell(Warned(at=now, flow=flow.name, message=message))
+                self._emit(Warned(at=now, flow=flow.name, message=message))
 
     async def _wind_down(self, dispatcher: Dispatcher) -> None:
         """Wait for the runs, then end them, so that none is left behind."""
@@ -184,7 +267,7 @@ class Loop:
         if not dispatcher.tasks:
             return
         grace = self._settings.grace
-        self._tell(Stopping(at=self._clock.now(), runs=len(dispatcher.tasks), grace=grace))
+        self._emit(LoopStopping(at=self._clock.now(), runs=len(dispatcher.tasks), grace=grace))
         runs = asyncio.create_task(_all_over(dispatcher))
         hurrying = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({runs, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -196,8 +279,8 @@ class Loop:
         await runs
 
     def _conclude(self, dispatcher: Dispatcher) -> Result:
-        self._tell(
-            Stopped(
+        self._emit(
+            LoopStopped(
                 at=self._clock.now(),
                 reason=self._reason,
                 runs=dispatcher.runs,
@@ -243,7 +326,7 @@ class Loop:
             loop=name,
             options=self._settings.options,
             limit=self._settings.max_parallel,
-            tell=self._tell,
+            emit=self._emit,
             now=self._clock.now,
         )
         root = flows[0].local_root if flows else self._root
@@ -254,7 +337,7 @@ class Loop:
             waits=KeptWaits(
                 work_folder(root), project=str(self._root), options=self._settings.options
             ),
-            tell=self._tell,
+            emit=self._emit,
             now=self._clock.now,
         )
 
@@ -272,13 +355,10 @@ class Loop:
         if settings is None:
             yield ""
             return
-        # Templates take a while to import, and loops without a page need none.
-        from flowproject.dev import page
-
-        known = page.Knowledge(
-            board=page.Board(),
+        context = PageContext(
+            loop=LoopState(),
             flows=flows,
-            scene=await asyncio.to_thread(page.scene_of, self._root, flows),
+            scene=await asyncio.to_thread(scene_of, self._root, flows),
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
             last_due=lambda: last_times(flows, timetable),
             now=self._clock.now,
@@ -286,13 +366,15 @@ class Loop:
             bus=bus,
             options=self._settings.options,
         )
-        self._hear = known.board.hear
-        async with page.open_page(
-            known,
-            settings,
+        self._update_page = context.loop.update
+        async with open_page(
+            context,
+            host=settings.host,
+            port=settings.port,
+            token=settings.token,
             dispatcher=dispatcher,
             reading=reading,
-            tell=self._tell,
+            emit=self._emit,
         ) as address:
             yield address
 
@@ -302,14 +384,19 @@ class Loop:
 
     def _started(
         self, url: str, page: str, flows: tuple[FlowFile, ...], timetable: Timetable[Entry]
-    ) -> Started:
-        return Started(
+    ) -> LoopStarted:
+        return LoopStarted(
             at=self._clock.now(),
             url=url,
             page=page,
             logs=logs_folder(flows[0]) if flows else self._root,
             schedules={
-                flow.name: in_words(flow, timetable.due.get(("run", flow.path)), self._settings)
+                flow.name: schedule_in_words(
+                    flow,
+                    timetable.due.get(("run", flow.path)),
+                    every=self._settings.every,
+                    until_idle=self._settings.until_idle,
+                )
                 for flow in flows
                 if flow.schedule
             },
@@ -335,13 +422,13 @@ class Loop:
             for number in _SIGNALS:
                 self._running.remove_signal_handler(number)
 
-    def _tell(self, happening: Happening) -> None:
+    def _emit(self, message: Message) -> None:
         """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
         if self._deaf:
             return
-        self._hear(happening)
+        self._update_page(message)
         try:
-            self._listener(happening)
+            self._listener(message)
         except Exception as error:  # noqa: BLE001  # raised again when no process is left
             self._deaf = error
             self._stop.set()

@@ -15,8 +15,7 @@ from typing import Any, Final, Literal
 
 from flowproject.changes.canonical import digest
 from flowproject.cron import parse
-from flowproject.dev.payload import Event
-from flowproject.dev.triggers import WaitingEvents
+from flowproject.dev.triggers import Event, WaitingEvents
 from flowproject.flowfiles import FlowFile
 
 __all__ = [

@@ -4,24 +4,36 @@ The clock is passed in, so that tests do not wait.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from flowproject.cron import DEADLINE, CronError, parse
-from flowproject.errors import FlowError, UsageError
-from flowproject.flowfiles import Cron
+from flowproject.errors import FlowError
+from flowproject.flowfiles import Cron, FlowFile
 
-__all__ = ["Clock", "Rule", "SystemClock", "Timetable", "cron_rule", "duration", "every_rule"]
+__all__ = [
+    "Clock",
+    "Entry",
+    "Rule",
+    "SystemClock",
+    "Timetable",
+    "cron_rule",
+    "due_times",
+    "every_rule",
+    "last_times",
+    "rules_of",
+    "schedule_in_words",
+]
 
 Key = TypeVar("Key", bound=Hashable)
 Rule = Callable[[datetime], datetime | None]
 """The first due time after a given one; None if there is none."""
 
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_PIECE: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_SLEEP: Final = 60.0
+Entry = tuple[Literal["run", "reset"], Path]
+"""What is due: a run of the flow in a file, or that it forgets the events that wait for others."""
 
 
 class Clock(Protocol):
@@ -117,12 +129,45 @@ def every_rule(seconds: float) -> Rule:
     return lambda after: after + step
 
 
-def duration(text: str) -> float:
-    """The seconds in a text such as `10s`, `1m30s` or `2h`."""
-    pieces = _PIECE.findall(text)
-    if not pieces or "".join(number + unit for number, unit in pieces) != text.strip():
-        raise UsageError(f"{text!r} is not a duration", allowed="Write 10s, 1m30s or 2h")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in pieces)
-    if seconds <= 0:
-        raise UsageError(f"{text!r} is no time at all", allowed="A duration is longer than zero")
-    return seconds
+def rules_of(flows: tuple[FlowFile, ...], every: float) -> dict[Entry, Rule]:
+    """What is due, and by which rule. Raises `FlowError` for a schedule a cluster would refuse."""
+    rules: dict[Entry, Rule] = {}
+    for flow in flows:
+        if flow.reset:
+            rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name, nicknames=False)
+        if flow.schedule:
+            rule = cron_rule(flow.schedule, where=flow.path.name)
+            rules["run", flow.path] = every_rule(every) if every else rule
+    return rules
+
+
+def due_times(flows: tuple[FlowFile, ...], timetable: Timetable[Entry]) -> dict[str, datetime]:
+    """Flow -> when its next scheduled run is due."""
+    due: Mapping[Entry, datetime] = timetable.due
+    return {flow.name: due["run", flow.path] for flow in flows if ("run", flow.path) in due}
+
+
+def last_times(flows: tuple[FlowFile, ...], timetable: Timetable[Entry]) -> dict[str, datetime]:
+    """Flow -> when its scheduled run was due last."""
+    last: Mapping[Entry, datetime] = timetable.last
+    return {flow.name: last["run", flow.path] for flow in flows if ("run", flow.path) in last}
+
+
+def schedule_in_words(
+    flow: FlowFile, due: datetime | None, *, every: float, until_idle: bool
+) -> str:
+    """When the flow runs."""
+    if until_idle:
+        return "once"
+    if every:
+        return f"every {_length(every)}"
+    cron = flow.schedule.expression if flow.schedule else ""
+    return f"by {cron!r}, " + (f"next at {due.astimezone():%Y-%m-%d %H:%M}" if due else "never")
+
+
+def _length(seconds: float) -> str:
+    """The time in the largest unit that divides it: `10 s`, `5 min`, `1 h`."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if not seconds % size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"

@@ -26,8 +26,7 @@ from flowproject.changes.payload import payload
 from flowproject.config import load
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import compile_flows
-from flowproject.dev.payload import Event
-from flowproject.dev.triggers import NOTHING_WAITS, Start, offer
+from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, offer
 from flowproject.events import publish
 from flowproject.starting import decode_parameter
 from flowproject.starting.told import told_changes

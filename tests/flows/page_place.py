@@ -12,10 +12,9 @@ from typing import Any
 
 import httpx
 
-from flowproject.dev.happenings import Started
-from flowproject.dev.loop import Loop
+from flowproject.dev.loop import Loop, PageSettings, Settings
+from flowproject.dev.messages import LoopStarted
 from flowproject.dev.scheduler import SystemClock
-from flowproject.dev.settings import PageSettings, Settings
 from tests.loops import PATIENCE, Watched
 
 __all__ = ["Asker", "Jumping", "Message", "asking", "messages", "number_in", "paged", "token_of"]
@@ -96,7 +95,7 @@ def token_of(client: httpx.Client) -> str:
 @contextmanager
 def asking(loop: Watched) -> Iterator[Asker]:
     """Somebody who asks the page of this loop, and has shown its token if there is one."""
-    (started,) = loop.wait(Started)
+    (started,) = loop.wait(LoopStarted)
     address = httpx.URL(started.page)
     base = address.copy_with(query=None, host="127.0.0.1")
     with httpx.Client(base_url=base, trust_env=False, timeout=PATIENCE) as client:

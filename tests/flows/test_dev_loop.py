@@ -14,24 +14,23 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev.happenings import (
-    Dropped,
-    Happening,
+from flowproject.dev.loop import Loop, Result, Settings
+from flowproject.dev.messages import (
+    EventDropped,
+    EventWaiting,
     LeftRun,
+    LoopStarted,
+    LoopStopped,
+    Message,
     RunFinished,
     RunPrinted,
+    RunSkipped,
     RunStarted,
-    Skipped,
-    Started,
-    Stopped,
-    Tick,
-    Waiting,
+    TickFinished,
     Warned,
+    line,
 )
-from flowproject.dev.loop import Loop
 from flowproject.dev.records import runs_recorded, work_folder
-from flowproject.dev.report import line
-from flowproject.dev.settings import Result, Settings
 from tests.loops import PATIENCE, Watched, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
@@ -150,7 +149,7 @@ def test_a_missing_required_value_is_explained_where_a_cluster_says_nothing(root
     with running(root) as loop:
         loop.post("e", beta=1)
         loop.post("f")
-        missing, unheard = loop.wait(Dropped, many=2)
+        missing, unheard = loop.wait(EventDropped, many=2)
     assert (missing.flow, missing.event) == ("Needy", "e")
     assert "no 'alpha' for the required parameter 'alpha'" in missing.reason
     assert (unheard.flow, unheard.event) == ("", "f")
@@ -171,12 +170,12 @@ def test_several_events_start_one_run_with_the_latest_of_each_over_a_restart(roo
     with running(root) as loop:
         loop.post("a", value="old")
         loop.post("a", value="new")
-        assert [waiting.missing for waiting in loop.wait(Waiting, many=2)] == [["b"], ["b"]]
+        assert [waiting.missing for waiting in loop.wait(EventWaiting, many=2)] == [["b"], ["b"]]
     with running(root) as loop:
         loop.post("b")
         assert loop.wait(RunFinished)[0].ok
         loop.post("b")
-        assert loop.wait(Waiting)[0].missing == ["a"]
+        assert loop.wait(EventWaiting)[0].missing == ["a"]
     assert loop.said() == [["new", ["a", "b"]]]
 
 
@@ -311,7 +310,7 @@ def test_a_failed_run_shows_its_last_words_and_starts_nothing(root: Path):
 def test_a_project_with_nothing_to_do_is_idle_at_once(root: Path):
     result, loop = until_idle(root)
     assert (result.reason, result.ok, result.exit_code) == ("idle", True, 0)
-    assert [type(item) for item in loop.told] == [Started, Stopped]
+    assert [type(item) for item in loop.told] == [LoopStarted, LoopStopped]
 
 
 def test_sensors_tell_their_ticks(root: Path):
@@ -325,7 +324,7 @@ def test_sensors_tell_their_ticks(root: Path):
     ticks = f"self.ticks = [{tick!r}]"
     write(root, "Sensors", header, ticks)
     _, loop = until_idle(root)
-    (told,) = loop.all(Tick)
+    (told,) = loop.all(TickFinished)
     assert (told.sensor, told.outcome, told.reason) == ("s", "changed", "3 rows")
 
 
@@ -360,7 +359,7 @@ def test_a_flow_that_is_still_running_is_not_started_again_but_makes_up_the_last
     watched = Watched(
         lambda tell: Loop(root, listener=tell, settings=Settings(grace=30), clock=clock)
     )
-    skipped = watched.wait(Skipped, many=2)
+    skipped = watched.wait(RunSkipped, many=2)
     assert "is made up when it is" in skipped[-1].reason
     watched.wait(RunStarted, many=2)
     result = watched.stop()
@@ -372,7 +371,7 @@ def test_what_was_due_while_the_machine_slept_is_made_up_within_an_hour_and_told
     root: Path,
 ):
     write(root, "Hourly", "@schedule(cron='0 */12 * * *')\nclass Hourly(FlowSpec):")
-    for past, told in ((timedelta(minutes=58), RunStarted), (timedelta(hours=3), Skipped)):
+    for past, told in ((timedelta(minutes=58), RunStarted), (timedelta(hours=3), RunSkipped)):
         clock = Clock(jumps=1, past=past)
         watched = Watched(
             lambda tell, clock=clock: Loop(
@@ -382,7 +381,7 @@ def test_what_was_due_while_the_machine_slept_is_made_up_within_an_hour_and_told
         assert len(watched.wait(told)) == 1
         result = watched.stop()
         assert len(result.runs) == (told is RunStarted)
-    [skipped] = watched.all(Skipped)
+    [skipped] = watched.all(RunSkipped)
     assert skipped.reason.endswith("is more than 59 minutes ago")
 
 
@@ -391,14 +390,14 @@ def test_a_schedule_that_is_never_due_is_warned_of_and_hinders_nothing(root: Pat
     with running(root) as loop:
         [warned] = loop.wait(Warned)
         assert (warned.flow, "is never due" in warned.message) == ("Never", True)
-        [started] = loop.all(Started)
+        [started] = loop.all(LoopStarted)
         assert started.schedules == {"Never": "by '0 0 30 2 *', never"}
 
 
 def test_an_interval_takes_the_place_of_the_schedule_and_begins_at_once(root: Path):
     write(root, "Quick", "@schedule(daily=True)\nclass Quick(FlowSpec):")
     with running(root, every=1.0) as loop:
-        (started,) = loop.wait(Started)
+        (started,) = loop.wait(LoopStarted)
         assert started.schedules == {"Quick": "every 1 s"}
         loop.wait(RunFinished, many=2)
 
@@ -423,9 +422,9 @@ import sys
 from pathlib import Path
 from flowproject.dev.loop import Loop
 from flowproject.dev.records import runs_recorded, work_folder
-from flowproject.dev.report import line
-from flowproject.dev.settings import Settings
-from flowproject.dev.report import line
+from flowproject.dev.messages import line
+from flowproject.dev.loop import Settings
+from flowproject.dev.messages import line
 loop = Loop(Path.cwd(), listener=lambda h: print(line(h) or ".", flush=True),
             settings=Settings(every=100.0, grace=float(sys.argv[1])))
 sys.exit(loop.run().exit_code)
@@ -462,7 +461,7 @@ def test_a_listener_that_fails_ends_the_loop_in_good_order(root: Path):
     sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); print('hi'); time.sleep(60)"
     write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", sleep)
 
-    def closed(happening: Happening) -> None:
+    def closed(happening: Message) -> None:
         if isinstance(happening, RunPrinted) and happening.line.endswith(" hi"):
             raise BrokenPipeError
 
@@ -495,7 +494,7 @@ def test_a_run_outlives_its_loop_and_the_next_loop_sees_to_it(root: Path):
         (left,) = loop.wait(LeftRun)
         assert (left.flow, left.state, left.cause) == ("Long", "running", "schedule")
         assert alive(left.pid)
-        (skipped,) = loop.wait(Skipped)
+        (skipped,) = loop.wait(RunSkipped)
         assert "its previous scheduled run is not over" in skipped.reason
         go.touch()
         assert loop.wait(LeftRun, many=2)[1].state == "succeeded"
@@ -521,7 +520,7 @@ def test_a_run_that_ended_while_no_loop_was_there_is_named_once_by_the_next(root
         with running(root) as loop:
             (left,) = loop.wait(LeftRun)
         with running(root) as another:
-            another.wait(Started)
+            another.wait(LoopStarted)
     assert (left.state, left.run_id) == ("failed", record.run_id)
     assert left.resume == f"python longflow.py resume --origin-run-id {record.run_id}"
     assert "ValueError: boom" in left.log.read_text()

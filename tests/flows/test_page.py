@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev.happenings import Acted, EventReceived, RunFinished, RunStarted, Tick
+from flowproject.dev.messages import Acted, EventReceived, RunFinished, RunStarted, TickFinished
 from tests.conftest import ROOT
 from tests.flows.page_place import JSON, Asker, Jumping, messages, paged
 from tests.loops import wait_for
@@ -114,18 +114,18 @@ def page(
 ) -> Iterator[Asker]:
     """The loop whose story this is. Its first run has set the baselines."""
     with paged(root, clock=clock, every=60.0) as asker:
-        assert [tick.outcome for tick in asker.loop.wait(Tick, many=2)] == ["baseline"] * 2
+        assert [tick.outcome for tick in asker.loop.wait(TickFinished, many=2)] == ["baseline"] * 2
         yield asker
 
 
-def looks(page: Asker, start: Callable[[], object], many: int) -> list[Tick]:
+def looks(page: Asker, start: Callable[[], object], many: int) -> list[TickFinished]:
     """The ticks, so many of them, of the next run of SensorFlow, which `start` starts."""
-    runs, ticks = len(runs_of(page, "SensorFlow")), len(page.loop.all(Tick))
+    runs, ticks = len(runs_of(page, "SensorFlow")), len(page.loop.all(TickFinished))
     start()
     wait_for(lambda: len(runs_of(page, "SensorFlow")) > runs)
-    page.loop.wait(Tick, many=ticks + many)
+    page.loop.wait(TickFinished, many=ticks + many)
     settled(page)
-    return page.loop.all(Tick)[ticks:]
+    return page.loop.all(TickFinished)[ticks:]
 
 
 def settled(page: Asker) -> None:

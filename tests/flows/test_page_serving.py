@@ -15,9 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flowproject.dev.happenings import Dropped
-from flowproject.dev.loop import Loop
-from flowproject.dev.settings import PageSettings, Settings
+from flowproject.dev.loop import Loop, PageSettings, Settings
+from flowproject.dev.messages import EventDropped
 from flowproject.errors import UsageError
 from tests.flows.page_place import Asker, Message, messages, number_in, paged
 from tests.loops import PATIENCE
@@ -160,9 +159,9 @@ def test_with_a_token_only_who_shows_it_sees_the_page(guarded: Asker):
 
 
 def test_the_address_that_the_terminal_shows_opens_the_page(guarded: Asker):
-    from flowproject.dev.happenings import Started
+    from flowproject.dev.messages import LoopStarted
 
-    (started,) = guarded.loop.all(Started)
+    (started,) = guarded.loop.all(LoopStarted)
     address = started.page.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
     with httpx.Client(trust_env=False, follow_redirects=True, timeout=PATIENCE) as client:
         answer = client.get(address)
@@ -196,7 +195,7 @@ def test_what_happens_is_told_within_a_second(page: Asker):
     for number in range(5):
         begun = time.monotonic()
         page.loop.post(f"event{number}")
-        page.loop.wait(Dropped, many=number + 1)
+        page.loop.wait(EventDropped, many=number + 1)
         at, message = stream.came.get(timeout=PATIENCE)
         assert message
         assert message.event == "happened"
@@ -241,7 +240,7 @@ def test_a_thousand_happenings_at_once_are_few_messages_and_the_last_one_is_told
 
 def test_a_browser_that_comes_back_hears_only_what_it_has_missed(page: Asker):
     page.loop.post("first")
-    page.loop.wait(Dropped)
+    page.loop.wait(EventDropped)
     newest = str(number_in(page.html("/").text))
     behind = Stream(page.client, "/live?since=0", **{"last-event-id": "1"})
     even = Stream(page.client, "/live?since=0", **{"last-event-id": newest})
@@ -262,11 +261,11 @@ def test_a_browser_that_comes_back_hears_only_what_it_has_missed(page: Asker):
 PROGRAM = """
 import sys
 from pathlib import Path
-from flowproject.dev.happenings import Started
+from flowproject.dev.messages import LoopStarted
 from flowproject.dev.loop import Loop
-from flowproject.dev.settings import PageSettings, Settings
+from flowproject.dev.loop import PageSettings, Settings
 def tell(happening):
-    if isinstance(happening, Started):
+    if isinstance(happening, LoopStarted):
         print(happening.page, flush=True)
 loop = Loop(Path.cwd(), listener=tell, settings=Settings(page=PageSettings()))
 sys.exit(loop.run().exit_code)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowproject.dev.happenings import RunFinished
+from flowproject.dev.messages import RunFinished
 from tests.flows.page_place import JSON, paged
 from tests.place import Place, Ran
 

@@ -4,8 +4,8 @@
 that a template or a machine reads; `application` serves them.
 """
 
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.opening import open_page, scene_of
+from flowproject.dev.page.application import open_page
+from flowproject.dev.page.context import PageContext, scene_of
+from flowproject.dev.page.state import LoopState
 
-__all__ = ["Board", "Knowledge", "open_page", "scene_of"]
+__all__ = ["LoopState", "PageContext", "open_page", "scene_of"]

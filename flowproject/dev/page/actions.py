@@ -1,22 +1,49 @@
-"""What a person may do on the page: each says what it will do before it does it."""
+"""What a person may do on the page: each action says what it will do, and then does it."""
 
+import asyncio
+import json
+import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from flowproject.dev.page.knowledge import FORCE, Knowledge, can_force
+from flowproject.dev.launcher import Order, child_environment
+from flowproject.dev.messages import Acted, Listener
+from flowproject.dev.page.components import Link, sensor_address
+from flowproject.dev.page.context import FORCE, PageContext, can_force
 from flowproject.errors import UsageError, closest
 from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
+from flowproject.wording import duration, outcome, printable
 
-__all__ = ["Field", "Plan", "plan", "wanted_flow", "wanted_looker", "wanted_run", "wanted_sensor"]
-
+__all__ = [
+    "PAGE",
+    "ActionPlan",
+    "ActionResult",
+    "ActionRunner",
+    "Field",
+    "plan",
+    "wanted_flow",
+    "wanted_looker",
+    "wanted_run",
+    "wanted_sensor",
+]
 
 _RUN_ID: Final = re.compile(r"\w[\w.-]*")
 """Nothing that a command line could take for an option."""
+PAGE: Final = "page"
+"""The cause of a run that was started here."""
+
+_FIELD: Final = "p-"
+_COMMANDS: Final = 2
+"""At the same time: each is a process."""
+_Values = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +56,7 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ActionPlan:
     """What an action will do; the form that does it posts `hidden` and the fields."""
 
     name: str
@@ -50,7 +77,7 @@ Target = Mapping[str, str]
 """`sensor`, `change`, `run` or `flow`, and which one."""
 
 
-def plan(known: Knowledge, name: str, target: Target) -> Plan:
+def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
     """What the action will do to this target.
 
     Raises:
@@ -62,41 +89,41 @@ def plan(known: Knowledge, name: str, target: Target) -> Plan:
             allowed=f"Actions: {', '.join(_PLANS)}",
             fix=closest(name, _PLANS),
         )
-    return _PLANS[name](known, target)
+    return _PLANS[name](context, target)
 
 
-def wanted_sensor(known: Knowledge, target: Target) -> str:
+def wanted_sensor(context: PageContext, target: Target) -> str:
     """The sensor that is meant.
 
     Raises:
         UsageError: if there is none of this name.
     """
-    if known.scene is None:
+    if context.scene is None:
         raise UsageError("No flow of this project inherits BaseFlow, so no sensor is looked at")
-    [sensor] = known.scene.sensors([target.get("sensor", "")])
+    [sensor] = context.scene.sensors([target.get("sensor", "")])
     return sensor.name
 
 
-def wanted_flow(known: Knowledge, target: Target) -> FlowFile:
+def wanted_flow(context: PageContext, target: Target) -> FlowFile:
     """The flow that is meant.
 
     Raises:
         UsageError: if there is none of this name.
     """
     name = target.get("flow", "")
-    flow = known.flow(name)
+    flow = context.flow(name)
     if flow is None:
-        names = [one.name for one in known.flows]
+        names = [one.name for one in context.flows]
         raise UsageError(
             f"There is no flow {name!r}",
-            where=f"Files *flow.py of {known.project}",
+            where=f"Files *flow.py of {context.project}",
             allowed=f"Flows: {', '.join(names)}",
             fix=closest(name, names),
         )
     return flow
 
 
-def wanted_run(known: Knowledge, target: Target) -> tuple[FlowFile, str]:
+def wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
     """The run that is to be resumed: its flow and its id.
 
     Raises:
@@ -104,21 +131,21 @@ def wanted_run(known: Knowledge, target: Target) -> tuple[FlowFile, str]:
     """
     name = target.get("run", "")
     flow, _, run_id = name.partition("/")
-    found = wanted_flow(known, {"flow": flow})
+    found = wanted_flow(context, {"flow": flow})
     if not _RUN_ID.fullmatch(run_id):
         raise UsageError(f"{name!r} is no run", allowed="A run is written as Flow/id")
-    if name in known.board.running:
+    if name in context.loop.running:
         raise UsageError(f"The run {name} goes on", fix="Wait for its end")
     return found, run_id
 
 
-def wanted_looker(known: Knowledge, sensor: str) -> FlowFile:
+def wanted_looker(context: PageContext, sensor: str) -> FlowFile:
     """The flow that looks at a sensor.
 
     Raises:
         UsageError: if none does.
     """
-    flow = known.looker(sensor)
+    flow = context.looker(sensor)
     if flow is None:
         raise UsageError(
             f"No flow looks at the sensor {sensor!r}",
@@ -128,33 +155,33 @@ def wanted_looker(known: Knowledge, sensor: str) -> FlowFile:
     return flow
 
 
-def _tick(known: Knowledge, target: Target) -> Plan:
-    sensor = wanted_sensor(known, target)
-    flow = wanted_looker(known, sensor)
-    paused = " It stays paused." if sensor in known.paused else ""
-    return Plan(
+def _tick(context: PageContext, target: Target) -> ActionPlan:
+    sensor = wanted_sensor(context, target)
+    flow = wanted_looker(context, sensor)
+    paused = " It stays paused." if sensor in context.paused else ""
+    return ActionPlan(
         name="tick",
         title=f"Tick {sensor} now",
         says=(
             f"One run of {flow.name} looks at {sensor}, and at no other sensor.",
             f"If it has changed, the change is recorded and its event is sent.{paused}",
         ),
-        command=_published(known, f"{SENSORS_ONLY}={sensor} {_run_command(known, flow)}"),
+        command=_published(context, f"{SENSORS_ONLY}={sensor} {_run_command(context, flow)}"),
         label="Tick now",
         hidden={"sensor": sensor},
     )
 
 
-def _force(known: Knowledge, target: Target) -> Plan:
-    sensor = wanted_sensor(known, target)
-    flow = wanted_looker(known, sensor)
+def _force(context: PageContext, target: Target) -> ActionPlan:
+    sensor = wanted_sensor(context, target)
+    flow = wanted_looker(context, sensor)
     if not can_force(flow):
         raise UsageError(
             f"{flow.name} can't be told to force a tick",
             where=flow.path.name,
             allowed=f"SensorFlow and its subclasses have the parameter {FORCE!r}",
         )
-    return Plan(
+    return ActionPlan(
         name="force",
         title=f"Force {sensor}",
         says=(
@@ -163,28 +190,28 @@ def _force(known: Knowledge, target: Target) -> Plan:
             "The flows that wait for it start.",
         ),
         command=_published(
-            known, f"{SENSORS_ONLY}={sensor} {_run_command(known, flow)} --{FORCE} True"
+            context, f"{SENSORS_ONLY}={sensor} {_run_command(context, flow)} --{FORCE} True"
         ),
         label="Force",
         hidden={"sensor": sensor},
     )
 
 
-def _preview(known: Knowledge, target: Target) -> Plan:
-    sensor = wanted_sensor(known, target)
-    return Plan(
+def _preview(context: PageContext, target: Target) -> ActionPlan:
+    sensor = wanted_sensor(context, target)
+    return ActionPlan(
         name="preview",
         title=f"Preview {sensor}",
         says=("Its source is asked once. Nothing is written, and nothing is sent.",),
-        command=shlex.join(["flowproject", "preview", *known.options, sensor]),
+        command=shlex.join(["flowproject", "preview", *context.options, sensor]),
         label="Preview",
         hidden={"sensor": sensor},
     )
 
 
-def _replay(known: Knowledge, target: Target) -> Plan:
+def _replay(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
-    return Plan(
+    return ActionPlan(
         name="replay",
         title=f"Replay change {change}",
         says=(
@@ -192,30 +219,32 @@ def _replay(known: Knowledge, target: Target) -> Plan:
             "Flows that have run for it run again, as a new attempt.",
             "But if a flow that listens has not started yet, only that one starts.",
         ),
-        command=_published(known, shlex.join(["flowproject", "replay", *known.options, change])),
+        command=_published(
+            context, shlex.join(["flowproject", "replay", *context.options, change])
+        ),
         label="Replay",
         hidden={"change": change},
     )
 
 
-def _skip(known: Knowledge, target: Target) -> Plan:
+def _skip(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
-    return Plan(
+    return ActionPlan(
         name="skip",
         title=f"Let the changes after {change} pass",
         says=(
             "Flows that take changes in order wait for its end no more.",
             "The next change is sent to them. What the run of this one has done stays as it is.",
         ),
-        command=_published(known, shlex.join(["flowproject", "skip", *known.options, change])),
+        command=_published(context, shlex.join(["flowproject", "skip", *context.options, change])),
         label="Skip",
         hidden={"change": change},
     )
 
 
-def _pause(known: Knowledge, target: Target) -> Plan:
-    sensor = wanted_sensor(known, target)
-    return Plan(
+def _pause(context: PageContext, target: Target) -> ActionPlan:
+    sensor = wanted_sensor(context, target)
+    return ActionPlan(
         name="pause",
         title=f"Pause {sensor}",
         says=(
@@ -228,10 +257,10 @@ def _pause(known: Knowledge, target: Target) -> Plan:
     )
 
 
-def _resume(known: Knowledge, target: Target) -> Plan:
-    sensor = wanted_sensor(known, target)
-    missed = known.missed_look(sensor) if sensor in known.paused else None
-    return Plan(
+def _resume(context: PageContext, target: Target) -> ActionPlan:
+    sensor = wanted_sensor(context, target)
+    missed = context.missed_look(sensor) if sensor in context.paused else None
+    return ActionPlan(
         name="resume",
         title=f"Resume {sensor}",
         says=(
@@ -248,16 +277,16 @@ def _resume(known: Knowledge, target: Target) -> Plan:
     )
 
 
-def _run(known: Knowledge, target: Target) -> Plan:
-    flow = wanted_flow(known, target)
-    return Plan(
+def _run(context: PageContext, target: Target) -> ActionPlan:
+    flow = wanted_flow(context, target)
+    return ActionPlan(
         name="run",
         title=f"Run {flow.name}",
         says=(
             "A run starts by hand. No change starts it, so self.change is None.",
             *(("A parameter that is left empty has its default.",) if flow.parameters else ()),
         ),
-        command=_published(known, _run_command(known, flow)),
+        command=_published(context, _run_command(context, flow)),
         label="Run",
         hidden={"flow": flow.name},
         fields=tuple(
@@ -271,25 +300,25 @@ def _run(known: Knowledge, target: Target) -> Plan:
     )
 
 
-def _resume_run(known: Knowledge, target: Target) -> Plan:
-    flow, run_id = wanted_run(known, target)
+def _resume_run(context: PageContext, target: Target) -> ActionPlan:
+    flow, run_id = wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
-    options = known.options if flow.project else ()
+    options = context.options if flow.project else ()
     command = ["python", flow.path.name, *options, "resume", "--origin-run-id", run_id]
-    return Plan(
+    return ActionPlan(
         name="resume-run",
         title=f"Resume {name}",
         says=(
             "A new run takes over what this one has finished, and does the rest, with its changes.",
         ),
-        command=_published(known, shlex.join(command)),
+        command=_published(context, shlex.join(command)),
         label="Resume",
         hidden={"run": name},
     )
 
 
-def _run_command(known: Knowledge, flow: FlowFile) -> str:
-    options = known.options if flow.project else ()
+def _run_command(context: PageContext, flow: FlowFile) -> str:
+    options = context.options if flow.project else ()
     return shlex.join(["python", flow.path.name, *options, "run"])
 
 
@@ -297,12 +326,12 @@ def _clock(when: datetime) -> str:
     return f"{when.astimezone():%H:%M}"
 
 
-def _published(known: Knowledge, command: str) -> str:
+def _published(context: PageContext, command: str) -> str:
     """The command, and before it where its events go, so that it is this loop that hears them."""
-    return f"export METAFLOW_ARGO_EVENTS_WEBHOOK_URL={known.bus}\n{command}"
+    return f"export METAFLOW_ARGO_EVENTS_WEBHOOK_URL={context.bus}\n{command}"
 
 
-_PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {
+_PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
     "tick": _tick,
     "force": _force,
     "preview": _preview,
@@ -313,3 +342,221 @@ _PLANS: Final[Mapping[str, Callable[[Knowledge, Target], Plan]]] = {
     "run": _run,
     "resume-run": _resume_run,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionResult:
+    """What came of it."""
+
+    ok: bool
+    title: str
+    lines: tuple[str, ...]
+    """May be many, as a command prints them."""
+    links: tuple[Link, ...] = ()
+
+
+class ActionRunner:
+    """Does what a person asks for, and tells the loop's listeners.
+
+    `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
+    all).
+    """
+
+    def __init__(
+        self,
+        context: PageContext,
+        *,
+        start: Callable[[Order], None],
+        keep_awake: Callable[[tuple[str, ...] | None], None],
+        emit: Listener,
+    ) -> None:
+        self._context = context
+        self._start = start
+        self._keep_awake = keep_awake
+        self._emit = emit
+        self._turns = asyncio.Semaphore(_COMMANDS)
+        self._children: set[int] = set()
+
+    def close(self) -> None:
+        """End the commands under way."""
+        for child in self._children:
+            _kill(child)
+
+    async def do(self, name: str, values: _Values) -> ActionResult:
+        """What came of the action with the values of its form.
+
+        Raises:
+            UsageError: if there is no such action, it does not go with its target, or the loop is
+                about to end.
+        """
+        _refuse_nul(values)
+        intended = plan(self._context, name, values)
+        if self._context.loop.stopping:
+            raise UsageError(f"The loop is ending: {intended.title!r} is not done any more")
+        deeds: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
+            "tick": self._tick,
+            "force": self._force,
+            "preview": self._preview,
+            "replay": self._replay,
+            "skip": self._skip,
+            "pause": self._pause,
+            "resume": self._resume,
+            "run": self._run,
+            "resume-run": self._resume_run,
+        }
+        result = await deeds[name](values)
+        target = next(iter(intended.hidden.values()))
+        text = "" if result.ok else "failed: " + " ".join(result.lines)
+        self._emit(Acted(at=self._context.now(), action=name, target=target, text=text))
+        return result
+
+    async def _tick(self, values: _Values) -> ActionResult:
+        return self._look(wanted_sensor(self._context, values), {})
+
+    async def _force(self, values: _Values) -> ActionResult:
+        return self._look(wanted_sensor(self._context, values), {FORCE: "True"})
+
+    def _look(self, sensor: str, arguments: Mapping[str, str]) -> ActionResult:
+        flow = wanted_looker(self._context, sensor)
+        self._start(Order(flow=flow, cause=PAGE, arguments=arguments, sensors=(sensor,)))
+        return _started(flow, Link(text=sensor, href=sensor_address(sensor)))
+
+    async def _run(self, values: _Values) -> ActionResult:
+        flow = wanted_flow(self._context, values)
+        self._start(Order(flow=flow, cause=PAGE, arguments=_arguments(flow, values)))
+        return _started(flow)
+
+    async def _resume_run(self, values: _Values) -> ActionResult:
+        flow, run_id = wanted_run(self._context, values)
+        run = self._context.loop.runs.get(f"{flow.name}/{run_id}")
+        events = run.events if run else ()
+        self._start(Order(flow=flow, cause=PAGE, events=events, resumes=run_id))
+        return _started(flow)
+
+    async def _pause(self, values: _Values) -> ActionResult:
+        sensor = wanted_sensor(self._context, values)
+        self._context.paused.setdefault(sensor, self._context.now())
+        return self._settle(f"{sensor} is paused", "Scheduled runs pass it by.")
+
+    async def _resume(self, values: _Values) -> ActionResult:
+        sensor = wanted_sensor(self._context, values)
+        missed = self._context.missed_look(sensor) if sensor in self._context.paused else None
+        self._context.paused.pop(sensor, None)
+        settled = self._settle(f"{sensor} goes on", "The next scheduled run looks at it.")
+        if missed is None:
+            return settled
+        # As Argo does with a schedule that is no longer suspended.
+        started = self._look(sensor, {})
+        text = f"It was passed by at {missed.astimezone():%H:%M}, so it is looked at now."
+        return replace(settled, lines=(text, *started.lines), links=started.links)
+
+    def _settle(self, title: str, text: str) -> ActionResult:
+        paused = self._context.paused
+        awake = tuple(name for name in self._context.sensors if name not in paused)
+        self._keep_awake(awake if paused else None)
+        return ActionResult(ok=True, title=title, lines=(text,))
+
+    async def _preview(self, values: _Values) -> ActionResult:
+        sensor = wanted_sensor(self._context, values)
+        code, output, complaints = await self._command("preview", sensor, "--json")
+        try:
+            [tick] = json.loads(output)
+        except ValueError:
+            return _failed("The preview failed", complaints)
+        return ActionResult(
+            ok=not code,
+            title=f"{sensor}: {outcome(tick['outcome'])}",
+            lines=(
+                *printable(str(tick["reason"])).splitlines(),
+                *([f"Took {duration(tick['cost']['seconds'])}."] if tick["cost"] else []),
+                "Nothing was written, and nothing was sent.",
+                *(printable(complaints).splitlines() if code else ()),
+            ),
+        )
+
+    async def _replay(self, values: _Values) -> ActionResult:
+        code, output, complaints = await self._command("replay", values.get("change", ""))
+        if code:
+            return _failed("It was not replayed", complaints)
+        return ActionResult(
+            ok=True, title="It was sent once more", lines=tuple(output.splitlines())
+        )
+
+    async def _skip(self, values: _Values) -> ActionResult:
+        code, output, complaints = await self._command("skip", values.get("change", ""))
+        if code:
+            return _failed("It was not skipped", complaints)
+        return ActionResult(
+            ok=True, title="The next ones may pass", lines=tuple(output.splitlines())
+        )
+
+    async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
+        """Exit code and output of a command of ours, which sees the loop's bus."""
+        words = (command, *options, *self._context.options, "--", target)
+        async with self._turns:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "flowproject", *words),
+                cwd=self._context.root,
+                env=child_environment(self._context.bus),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._children.add(child.pid)
+            try:
+                output, complaints = await child.communicate()
+            finally:
+                self._children.discard(child.pid)
+                _kill(child.pid)
+        code = child.returncode or 0
+        return code, output.decode(errors="replace"), complaints.decode(errors="replace")
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _started(flow: FlowFile, *links: Link) -> ActionResult:
+    return ActionResult(
+        ok=True,
+        title=f"{flow.name} starts",
+        lines=("Its run is listed as soon as it has an id.",),
+        links=(*links, Link(text="Runs", href="/runs")),
+    )
+
+
+def _failed(title: str, complaints: str) -> ActionResult:
+    return ActionResult(ok=False, title=title, lines=tuple(printable(complaints).splitlines()))
+
+
+def _refuse_nul(values: _Values) -> None:
+    for name, text in values.items():
+        if "\0" in text:
+            raise UsageError(f"{name} has a NUL character, which no program can be given")
+
+
+def _arguments(flow: FlowFile, values: _Values) -> dict[str, str]:
+    """The parameters that were given; those left empty have their defaults."""
+    given = {
+        name.removeprefix(_FIELD): text
+        for name, text in values.items()
+        if name.startswith(_FIELD) and text
+    }
+    names = [parameter.name for parameter in flow.parameters]
+    for name in given:
+        if name not in names:
+            raise UsageError(
+                f"{flow.name} has no parameter {name!r}",
+                where=flow.path.name,
+                allowed=f"Parameters: {', '.join(names)}" if names else "It has none",
+            )
+    for parameter in flow.parameters:
+        if parameter.required and not parameter.has_default and parameter.name not in given:
+            raise UsageError(
+                f"The parameter {parameter.name!r} of {flow.name} is required",
+                where=flow.path.name,
+                fix="Fill it in",
+            )
+    return given

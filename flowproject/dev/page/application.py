@@ -1,47 +1,154 @@
-"""The web application of the page: addresses, and what each answers."""
+"""The web application of the page: addresses, what each answers, and live streams."""
 
+import asyncio
+import hashlib
+import json
+import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flowproject.dev.page.actions import plan
-from flowproject.dev.page.doing import Doer, Result
+from flowproject.dev.dispatcher import Dispatcher
+from flowproject.dev.launcher import plain_text
+from flowproject.dev.messages import Listener
+from flowproject.dev.page.actions import ActionResult, ActionRunner, plan
+from flowproject.dev.page.changes import ItemsQuery
+from flowproject.dev.page.components import clock
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import graph
-from flowproject.dev.page.items import Asked
-from flowproject.dev.page.live import follow_log, happened
-from flowproject.dev.page.rendering import STATIC, Frame, Renderer, to_json, wants_json
 from flowproject.dev.page.runs import run_rows
-from flowproject.dev.page.safety import CARD_HEADERS, Guard
+from flowproject.dev.page.security import CARD_HEADERS, Guard
+from flowproject.dev.page.state import LoopState, Run
 from flowproject.dev.page.views import Views
-from flowproject.dev.serving import serve
+from flowproject.dev.server import serve
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
+from flowproject.wording import amount, duration
 
-__all__ = ["Page", "application", "serve_page"]
+__all__ = [
+    "STATIC",
+    "Frame",
+    "PageHandler",
+    "Renderer",
+    "application",
+    "follow_log",
+    "happened",
+    "open_page",
+    "serve_page",
+    "to_json",
+    "wants_json",
+]
 
+STATIC: Final = Path(__file__).parent / "static"
 _LARGEST: Final = 64 * 1024
 """Bytes of a form."""
 _DIGITS: Final = 15
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
 """View -> the one of the navigation that it belongs to."""
+_STREAM_PAUSE: Final = 0.33
+"""Seconds between two messages: what happens meanwhile is told with the next one."""
+_HEARTBEAT: Final = 20.0
+"""Seconds after which a silent line says that it is open: so a lost browser is noticed."""
+_CHUNK: Final = 64 * 1024
+_LONGEST_LINE: Final = 64 * 1024
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
-class Page:
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What every view has around it."""
+
+    project: str
+    branch: str
+    path: str
+    """Path and query of this view."""
+    active: str
+    """`overview`, `runs`, `graph`, or empty."""
+    title: str
+    token: str
+    """What a form must post to be heard."""
+    live: str
+    """Address of the stream that tells what happens from now on."""
+    bus: str
+    stopping: bool
+
+    def part_url(self, name: str) -> str:
+        """The address of a piece of this view."""
+        return f"{self.path}{'&' if '?' in self.path else '?'}part={name}"
+
+
+class Renderer:
+    """The templates, with the filters that they use."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("flowproject.dev.page"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals["static"] = _static_address
+        self._templates.filters |= {
+            "amount": amount,
+            "clock": clock,
+            "duration": duration,
+        }
+
+    def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
+        """The template, filled in."""
+        filled = self._templates.get_template(template)
+        html = filled.render(frame=frame, status=status, **context)
+        return HTMLResponse(_encodable(html), status_code=status)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a machine asks."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def to_json(view: Any, status: int = 200) -> Response:
+    """The view as JSON."""
+    plain = [asdict(one) for one in view] if isinstance(view, tuple) else asdict(view)
+    text = json.dumps({"v": 1, "view": plain})
+    return Response(text, status_code=status, media_type="application/json")
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of surrogate pairs, which other people's errors may quote."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@cache
+def _static_address(name: str) -> str:
+    """The address of an asset, which changes with its content."""
+    content = (STATIC / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+class PageHandler:
     """Answers requests. `token` is what a form must post: only this page's own has it."""
 
-    def __init__(self, views: Views, doer: Doer) -> None:
+    def __init__(self, views: Views, runner: ActionRunner) -> None:
         self._views = views
-        self._known = views.known
-        self._doer = doer
+        self._context = views.context
+        self._runner = runner
         self._renderer = Renderer()
         self.token = secrets.token_urlsafe(24)
 
@@ -65,7 +172,7 @@ class Page:
     async def change(self, request: Request) -> Response:
         """One change."""
         part = self._piece(request, "chain", "items", "cards")
-        asked = Asked(
+        asked = ItemsQuery(
             sensor=request.path_params["name"],
             seq=_whole(request.path_params["seq"], "The number of the change"),
             kind=request.query_params.get("kind", ""),
@@ -81,7 +188,7 @@ class Page:
     async def runs(self, request: Request) -> Response:
         """The newest runs."""
         part = self._piece(request, "runs")
-        return self._answer(request, "runs", run_rows(self._known), part, title="Runs")
+        return self._answer(request, "runs", run_rows(self._context), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
         """One run."""
@@ -95,7 +202,7 @@ class Page:
     async def graph(self, request: Request) -> Response:
         """The project as a graph."""
         part = self._piece(request, "graph")
-        return self._answer(request, "graph", graph(self._known), part, title="Graph")
+        return self._answer(request, "graph", graph(self._context), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
         """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
@@ -113,22 +220,22 @@ class Page:
 
     async def live(self, request: Request) -> Response:
         """What happens, as it happens."""
-        return happened(self._known.board, _place(request, "since"))
+        return happened(self._context.loop, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
         """What a run prints, as it prints it."""
         name = f"{request.path_params['flow']}/{request.path_params['run_id']}"
-        run = self._known.board.runs.get(name)
+        run = self._context.loop.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._known.board, run, _place(request, "start"))
+        return follow_log(self._context.loop, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
         """What an action would do."""
         part = self._piece(request, "plan")
-        intended = plan(self._known, request.path_params["name"], request.query_params)
+        intended = plan(self._context, request.path_params["name"], request.query_params)
         context = {"plan": intended}
         return self._answer(
             request, "action", intended, part, title=intended.title, context=context
@@ -140,7 +247,7 @@ class Page:
         values = await _form(request)
         if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
-        result = await self._doer.do(request.path_params["name"], values)
+        result = await self._runner.do(request.path_params["name"], values)
         status = 200 if result.ok else 400
         context = {"result": result}
         return self._answer(
@@ -172,7 +279,7 @@ class Page:
         """What went wrong, in words."""
         status, title, lines = _problem(error, request.method)
         if wants_json(request):
-            return to_json(Result(ok=False, title=title, lines=lines), status)
+            return to_json(ActionResult(ok=False, title=title, lines=lines), status)
         frame = self._frame(request, "", title)
         return self._renderer.page(
             "parts/problem.html" if "part" in request.query_params else "problem.html",
@@ -182,50 +289,50 @@ class Page:
             lines=lines,
         )
 
-    def _piece(self, request: Request, *known: str) -> str:
+    def _piece(self, request: Request, *pieces: str) -> str:
         """The piece of a view that is asked for; empty for all of it, which JSON always is.
 
         What happens from here on is told to the view when it is shown: it may not be in it.
         """
-        request.state.number = self._known.board.number
+        request.state.number = self._context.loop.number
         part = request.query_params.get("part", "")
-        if part and part not in known:
-            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(known))
+        if part and part not in pieces:
+            raise UsageError(f"There is no piece {part!r}", allowed=", ".join(pieces))
         return "" if wants_json(request) else part
 
     def _frame(self, request: Request, name: str, title: str) -> Frame:
         query = request.url.remove_query_params("part").query
-        board = self._known.board
-        number = getattr(request.state, "number", board.number)
+        loop = self._context.loop
+        number = getattr(request.state, "number", loop.number)
         return Frame(
-            project=self._known.project,
-            branch=self._known.scene.branch if self._known.scene else "",
+            project=self._context.project,
+            branch=self._context.scene.branch if self._context.scene else "",
             path=request.url.path + (f"?{query}" if query else ""),
             active=_TABS.get(name, name),
             title=title,
             token=self.token,
             live=f"/live?since={number}",
-            bus=self._known.bus,
-            stopping=board.stopping,
+            bus=self._context.bus,
+            stopping=loop.stopping,
         )
 
 
 @asynccontextmanager
 async def serve_page(
-    views: Views, doer: Doer, *, host: str, port: int, token: str
+    views: Views, runner: ActionRunner, *, host: str, port: int, token: str
 ) -> AsyncIterator[str]:
     """The address of the page, for as long as it is served."""
-    page = Page(views, doer)
+    page = PageHandler(views, runner)
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
-            doer.close()
-            views.known.board.close()
+            runner.close()
+            views.context.loop.close()
 
 
-def application(page: Page, token: str = "") -> Guard:
+def application(page: PageHandler, token: str = "") -> Guard:
     """The web application; with a token, only for who shows it."""
     inside = Starlette(
         routes=[
@@ -292,3 +399,126 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, error.headline, tuple(str(error).splitlines())
         case _:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
+
+
+def happened(loop: LoopState, since: int) -> StreamingResponse:
+    """`happened` whenever something has, from the `since`-th message on; `over` at the end."""
+    return _stream(_news_stream(loop, since))
+
+
+def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
+    """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
+
+    The id of each is the byte after it: who lost the line goes on from there.
+    """
+    return _stream(_log_lines(loop, run, start))
+
+
+async def _news_stream(loop: LoopState, since: int) -> AsyncIterator[str]:
+    sent = since
+    with loop.watching() as moved:
+        yield "retry: 1000\n\n"
+        while not loop.over:
+            if loop.number == sent:
+                if not await _moved(moved):
+                    yield ": open\n\n"
+                continue
+            sent = loop.number
+            yield _message("happened", json.dumps({"number": sent}), id=str(sent))
+            await asyncio.sleep(_STREAM_PAUSE)
+    yield _message("over", "{}")
+
+
+async def _log_lines(loop: LoopState, run: Run, start: int) -> AsyncIterator[str]:
+    rest, sent = b"", start
+    with loop.reading(run.name) as moved:
+        while True:
+            moved.clear()
+            over = loop.over or run.name not in loop.running
+            content = await asyncio.to_thread(_read_log, run.log, start)
+            start += len(content)
+            lines, rest = _split(rest + content)
+            for line in lines:
+                sent += len(line)
+                yield _message("line", _log_line(line), id=str(sent))
+            if over and not content:
+                break
+            if not content and not await _moved(moved):
+                yield ": open\n\n"
+    if rest:
+        yield _message("line", _log_line(rest))
+    yield _message("end", "{}")
+
+
+async def _moved(moved: asyncio.Event) -> bool:
+    """Whether something moved before it was time for a sign of life."""
+    try:
+        await asyncio.wait_for(moved.wait(), _HEARTBEAT)
+    except TimeoutError:
+        return False
+    moved.clear()
+    return True
+
+
+def _read_log(log: Path, start: int) -> bytes:
+    try:
+        with log.open("rb") as file:
+            file.seek(min(start, file.seek(0, os.SEEK_END)))
+            return file.read(_CHUNK)
+    except FileNotFoundError:  # pruned: the newest logs are kept
+        return b""
+
+
+def _split(content: bytes) -> tuple[list[bytes], bytes]:
+    """Lines with their ends, and what has none yet. What never ends is cut."""
+    lines = content.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < _LONGEST_LINE:
+        return lines[:-1], lines[-1]
+    return lines, b""
+
+
+def _log_line(line: bytes) -> str:
+    return plain_text(line.decode(errors="replace")).rstrip("\r\n")
+
+
+def _message(event: str, data: str, **fields: str) -> str:
+    """One message. A line break inside the data would end it: such text goes in several lines."""
+    names = "".join(f"{name}: {text}\n" for name, text in fields.items())
+    body = "".join(f"data: {line}\n" for line in _BREAK.split(data))
+    return f"event: {event}\n{names}{body}\n"
+
+
+def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(messages, media_type="text/event-stream", headers=_LIVE_HEADERS)
+
+
+@asynccontextmanager
+async def open_page(
+    context: PageContext,
+    *,
+    host: str,
+    port: int,
+    token: str,
+    dispatcher: Dispatcher,
+    reading: Executor,
+    emit: Listener,
+) -> AsyncIterator[str]:
+    """The address of the page, for as long as it is open.
+
+    Raises:
+        UsageError: if it can't be served there.
+    """
+
+    def keep_awake(sensors: tuple[str, ...] | None) -> None:
+        dispatcher.awake = sensors
+
+    runner = ActionRunner(
+        context,
+        start=dispatcher.start,
+        keep_awake=keep_awake,
+        emit=emit,
+    )
+    async with serve_page(
+        Views(context, reading), runner, host=host, port=port, token=token
+    ) as address:
+        yield address

@@ -1,33 +1,284 @@
-"""What the page shows of changes: the row of each, and the view of one."""
+"""What the page shows of changes: a journal's entries, one change, its items a page at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Final
 
-from flowproject.cards.wording import amount, cost, side_by_side, value_text
 from flowproject.changes.columns import ColumnsChange
-from flowproject.dev.page.archive import Damage
-from flowproject.dev.page.items import Items
-from flowproject.dev.page.parts import Action, Fact, Link, action
-from flowproject.dev.page.words import change_address, run_address, sensor_address
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry
+from flowproject.changes.item import Item
+from flowproject.dev.page.components import (
+    ActionLink,
+    Fact,
+    Link,
+    action,
+    address,
+    change_address,
+    run_address,
+    sensor_address,
+)
+from flowproject.errors import FlowprojectError, UsageError
+from flowproject.journal import Journal, Sending, Survey, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain
-
-if TYPE_CHECKING:
-    from flowproject.journal import Sending
+from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
+from flowproject.tables.excerpt import Excerpt, excerpt, matching
+from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [
+    "KINDS",
+    "NO_CHANGES",
     "CardFrame",
     "ChangeRow",
     "ChangeView",
+    "ChangesPage",
+    "DamagedEntry",
+    "ItemsQuery",
+    "ItemsTab",
+    "ItemsView",
+    "JournalEnd",
     "Outcomes",
     "Step",
     "change_rows",
     "change_view",
+    "items_view",
+    "journal_end",
+    "list_changes",
+    "place_of",
+    "read_change",
 ]
 
+_LISTED: Final = 25
+"""On one page."""
+KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
+_ITEM_ROWS: Final = 50
+_ITEM_COLUMNS: Final = 12
+_ITEM_CELL: Final = 200
 Outcomes = Mapping[str, Sequence[RunOutcome]]
 """Id of a change -> what became of the runs that took it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalEnd:
+    """The end of a journal: its newest entry, how many changes the bus lacks, or why not."""
+
+    entry: Entry | None = None
+    waiting: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedEntry:
+    """An entry that can't be read, and why."""
+
+    seq: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage:
+    """Some entries, newest first, and the numbers before which older and newer pages begin."""
+
+    chains: tuple[Chain | DamagedEntry, ...] = ()
+    older: int = 0
+    newer: int = 0
+
+
+NO_CHANGES: Final = ChangesPage()
+
+
+def journal_end(scene: Scene, sensor: str) -> JournalEnd:
+    """The end of the journal of a sensor; of one that can't be read, why."""
+    journal = scene.journal(sensor)
+    try:
+        head = journal.head()
+        return JournalEnd(entry=head.entry, waiting=sum(1 for _ in journal.waiting(head)))
+    except FlowprojectError as error:
+        return JournalEnd(trouble=str(error))
+
+
+def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
+    """One page of the entries with smaller numbers than `before`; 0: the newest.
+
+    Raises:
+        JournalError: if the journal can't be read.
+    """
+    journal = scene.journal(sensor)
+    survey = journal.survey()
+    numbers = survey.numbers
+    start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
+    start = start if before else 0
+    end = start + _LISTED
+    return ChangesPage(
+        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
+        older=numbers[end - 1] if end < len(numbers) else 0,
+        newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
+    )
+
+
+def read_change(scene: Scene, sensor: str, seq: int) -> Found:
+    """One change, its journal, and what became of it.
+
+    Raises:
+        UsageError: if there is no such sensor or number.
+        JournalError: if it can't be read.
+    """
+    return find_change(scene, f"{sensor}/{seq}")
+
+
+def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
+    """Sensor and number of the change with this id; None if no journal has it.
+
+    Raises:
+        JournalError: if a journal can't be read.
+    """
+    try:
+        entry = find_change(scene, change_id).chain.entry
+    except UsageError:
+        return None
+    return entry.sensor, entry.seq
+
+
+def _chains(
+    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+) -> Iterator[Chain | DamagedEntry]:
+    patience = patience_of(scene.project.sensors[journal.sensor])
+    for seq in numbers:
+        try:
+            entry = journal.get(seq)
+            if entry:  # not pruned since it was listed
+                yield chain(survey, entry, patience, scene.clock())
+        except UnreadableError as damage:
+            yield DamagedEntry(seq=seq, reason=str(damage))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsTab:
+    """One kind of difference, and the address that shows its rows."""
+
+    name: str
+    """`added`, `modified` or `removed`."""
+    mark: str
+    """`+`, `~` or `−`."""  # noqa: RUF001  # a minus sign
+    count: int
+    href: str
+    current: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsView:
+    """A page of the items of one kind.
+
+    `columns` and `rows` are texts. For modified items there are the columns `key`, `from` and `to`.
+    """
+
+    kinds: tuple[ItemsTab, ...]
+    search: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    first: int
+    """The number of the first row, from 1; 0 if there is none, or if a search found these."""
+    note: str
+    """What is worth saying of the rows: how many of how many, how far a search has looked."""
+    previous: str
+    next: str
+    """Addresses of the pages before and after; empty if there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsQuery:
+    """Which items of which change a person wants to see."""
+
+    sensor: str
+    seq: int
+    kind: str = ""
+    """One of `KINDS`; empty: the first that there are any of."""
+    search: str = ""
+    start: int = 0
+
+    def address(self, **other: object) -> str:
+        """The view of the change with these items, or with other ones."""
+        query = {"kind": self.kind, "q": self.search, "start": self.start or "", **other}
+        return address("sensors", self.sensor, "changes", self.seq, **query)
+
+
+def items_view(difference: "Difference", asked: ItemsQuery) -> ItemsView | None:
+    """One page of the items that were added, modified or removed; None if there are none.
+
+    Raises:
+        JournalError: if their table can't be read.
+    """
+    counts = difference.counts
+    if not any(counts.values()):
+        return None
+    kind = asked.kind or next(name for name in KINDS if counts[name])
+    rows = getattr(difference, kind)
+    if asked.search:
+        found = matching(rows, asked.search, asked.start, _ITEM_ROWS)
+    else:
+        found = excerpt(rows, asked.start, _ITEM_ROWS)
+    columns, cells = _edit_rows(found.rows) if kind == "modified" else _plain_rows(found.rows)
+    return ItemsView(
+        kinds=tuple(_tab(name, counts[name], kind, asked) for name in KINDS),
+        search=asked.search,
+        columns=columns,
+        rows=cells,
+        first=0 if asked.search or not cells else asked.start + 1,
+        note=_items_note(found, asked, counts[kind]),
+        previous=_previous_items(asked, kind),
+        next=asked.address(kind=kind, start=found.following) if found.following else "",
+    )
+
+
+def _tab(name: str, count: int, current: str, asked: ItemsQuery) -> ItemsTab:
+    href = asked.address(kind=name, start="")
+    return ItemsTab(name=name, mark=KINDS[name], count=count, href=href, current=name == current)
+
+
+def _previous_items(asked: ItemsQuery, kind: str) -> str:
+    """The page before; of a search only its first page is known."""
+    if not asked.start:
+        return ""
+    start = 0 if asked.search else max(0, asked.start - _ITEM_ROWS)
+    return asked.address(kind=kind, start=start or "")
+
+
+def _items_note(found: "Excerpt[object]", asked: ItemsQuery, count: int) -> str:
+    if not asked.search:
+        end = asked.start + len(found.rows)
+        return f"{asked.start + 1:,} to {end:,} of {count:,}" if found.rows else "none"
+    searched = found.following or count
+    many = f"{len(found.rows):,} found"
+    if found.following:
+        return f"{many} among rows {asked.start + 1:,} to {searched:,} of {count:,}"
+    return f"{many}; that is all of {count:,}"
+
+
+def _plain_rows(items: Iterable[Item]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    shown = [item.shown for item in items]
+    names = tuple(dict.fromkeys(name for row in shown for name in row))[:_ITEM_COLUMNS]
+    return names, tuple(
+        tuple(value_text(row[name], _ITEM_CELL) if name in row else "" for name in names)
+        for row in shown
+    )
+
+
+def _edit_rows(
+    pairs: Iterable[tuple[Item, Item]],
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    return ("key", "from", "to"), tuple(map(_edit_row, pairs))
+
+
+def _edit_row(pair: tuple[Item, Item]) -> tuple[str, ...]:
+    """The key, and those columns that differ, as they were and as they are."""
+    old, new = (item.shown for item in pair)
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    cells = {name: side_by_side(old.get(name), new.get(name), _ITEM_CELL) for name in names}
+    before, after = (
+        ", ".join(f"{name}: {both[side]}" for name, both in cells.items() if name in row)
+        for side, row in enumerate((old, new))
+    )
+    return value_text(pair[1].key, _ITEM_CELL), before, after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,48 +335,52 @@ class ChangeView:
     in_words: str
     due: str
     """When it is sent again if nothing takes it; empty if it is not awaited."""
-    items: Items | None
+    items: ItemsView | None
     """None if the source has no items."""
     cards: tuple[CardFrame, ...]
-    actions: tuple[Action, ...]
+    actions: tuple[ActionLink, ...]
     query: str
 
 
-def change_rows(chains: Iterable[Chain | Damage], outcomes: Outcomes) -> tuple[ChangeRow, ...]:
+def change_rows(
+    chains: Iterable[Chain | DamagedEntry], outcomes: Outcomes
+) -> tuple[ChangeRow, ...]:
     """The rows of some entries of a sensor's journal."""
     return tuple(
-        _damaged(told) if isinstance(told, Damage) else _row(told, outcomes.get(told.entry.id, ()))
-        for told in chains
+        _damaged(chain)
+        if isinstance(chain, DamagedEntry)
+        else _row(chain, outcomes.get(chain.entry.id, ()))
+        for chain in chains
     )
 
 
 def change_view(
-    told: Chain,
-    items: Items | None,
+    chain: Chain,
+    items: ItemsView | None,
     cards: Sequence[CardFrame],
     outcomes: Sequence[RunOutcome] = (),
 ) -> ChangeView:
     """The view of a change, with some of its items, and the runs that took it and their cards."""
-    entry = told.entry
+    entry = chain.entry
     before, now = side_by_side(entry.previous, entry.value, 500)
     return ChangeView(
         sensor=Link(text=entry.sensor, href=sensor_address(entry.sensor)),
-        row=_row(told, outcomes),
+        row=_row(chain, outcomes),
         before=before,
         now=now,
-        facts=tuple(_facts(told)),
-        steps=tuple(_steps(told, outcomes)),
-        in_words=in_words(told, outcomes),
-        due=told.due,
+        facts=tuple(_facts(chain)),
+        steps=tuple(_steps(chain, outcomes)),
+        in_words=in_words(chain, outcomes),
+        due=chain.due,
         items=items,
         cards=tuple(cards),
-        actions=_actions(told, outcomes),
+        actions=_actions(chain, outcomes),
         query=entry.query,
     )
 
 
-def _row(told: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
-    entry = told.entry
+def _row(chain: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
+    entry = chain.entry
     return ChangeRow(
         seq=entry.seq,
         href=change_address(entry.sensor, entry.seq),
@@ -133,21 +388,21 @@ def _row(told: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
         outcome=entry.outcome,
         reason=entry.reason,
         value=value_text(entry.value),
-        delivery=in_words(told, outcomes),
-        state=_state(told, outcomes),
-        takers=tuple(_takers(told)),
+        delivery=in_words(chain, outcomes),
+        state=_state(chain, outcomes),
+        takers=tuple(_takers(chain)),
         id=entry.id,
     )
 
 
-def _state(told: Chain, outcomes: Sequence[RunOutcome]) -> str:
+def _state(chain: Chain, outcomes: Sequence[RunOutcome]) -> str:
     if any(one.is_over_and_failed for one in outcomes):
         return "failed"
     unfinished = any(one.state in ("running", "unfinished") for one in outcomes)
-    return "running" if told.state == "delivered" and unfinished else told.state
+    return "running" if chain.state == "delivered" and unfinished else chain.state
 
 
-def _damaged(damage: Damage) -> ChangeRow:
+def _damaged(damage: DamagedEntry) -> ChangeRow:
     return ChangeRow(
         seq=damage.seq,
         href="",
@@ -162,16 +417,16 @@ def _damaged(damage: Damage) -> ChangeRow:
     )
 
 
-def _takers(told: Chain) -> Iterator[Link]:
+def _takers(chain: Chain) -> Iterator[Link]:
     """The runs that took it, each once, with the attempt if it was replayed."""
-    newest = {receipt.run: receipt.attempt for receipt in told.receipts}
+    newest = {receipt.run: receipt.attempt for receipt in chain.receipts}
     for run, attempt in newest.items():
         again = f" (attempt {attempt})" if attempt > 1 else ""
         yield Link(text=run + again, href=run_address(run))
 
 
-def _facts(told: Chain) -> Iterator[Fact]:
-    entry = told.entry
+def _facts(chain: Chain) -> Iterator[Fact]:
+    entry = chain.entry
     yield Fact(name="recorded", text=entry.recorded_at, moment=entry.recorded_at)
     yield Fact(name="id", text=entry.id)
     yield Fact(name="counts", text=", ".join(f"{n:,} {kind}" for kind, n in entry.counts.items()))
@@ -184,17 +439,17 @@ def _facts(told: Chain) -> Iterator[Fact]:
         yield Fact(name="query id", text=str(entry.cost["query_id"]))
 
 
-def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
+def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
     """From the tick that recorded it to the receipts that are still awaited."""
-    entry, mark = told.entry, told.mark
+    entry, mark = chain.entry, chain.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
-    if mark and told.carried_by:
-        text = f"sent with change {told.carried_by}, whose id the event has"
-        carrier = Link(text=text, href=change_address(entry.sensor, told.carried_by))
+    if mark and chain.carried_by:
+        text = f"sent with change {chain.carried_by}, whose id the event has"
+        carrier = Link(text=text, href=change_address(entry.sensor, chain.carried_by))
         yield Step(kind="sent", text=mark.event_name, at=mark.published_at, by=carrier)
-    for sending in told.sendings:
+    for sending in chain.sendings:
         yield _sending(sending, mark.event_name if mark else "")
-    for receipt in told.receipts:
+    for receipt in chain.receipts:
         yield Step(
             kind="taken",
             text=receipt.flow,
@@ -207,10 +462,10 @@ def _steps(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
             yield Step(kind="resumed", text=one.run, at="", by=_by(one.resumed_by))
         if one.is_over_and_failed:
             yield Step(kind="failed", text=one.in_words, at="", by=_by(one.newest))
-    for flow in told.missing:
-        seq = told.behind.get(flow)
+    for flow in chain.missing:
+        seq = chain.behind.get(flow)
         text = f"{flow}, in its turn, behind change {seq}" if seq else flow
-        yield Step(kind="awaited", text=text, at="", attempt=told.attempt)
+        yield Step(kind="awaited", text=text, at="", attempt=chain.attempt)
 
 
 def _sending(sending: "Sending", event: str) -> Step:
@@ -229,13 +484,13 @@ def _by(run: str) -> Link | None:
     return Link(text=run, href=run_address(run)) if run else None
 
 
-def _actions(told: Chain, outcomes: Sequence[RunOutcome]) -> tuple[Action, ...]:
-    if told.mark is None:
+def _actions(chain: Chain, outcomes: Sequence[RunOutcome]) -> tuple[ActionLink, ...]:
+    if chain.mark is None:
         return ()
-    entry = told.entry
+    entry = chain.entry
     bad = [one for one in outcomes if one.is_over_and_failed]
     return (
         *(action("resume-run", f"Resume {one.newest}", run=one.newest) for one in bad),
         action("replay", "Replay", change=f"{entry.sensor}/{entry.seq}"),
-        *([action("skip", "Skip", change=f"{entry.sensor}/{entry.seq}")] if told.in_order else []),
+        *([action("skip", "Skip", change=f"{entry.sensor}/{entry.seq}")] if chain.in_order else []),
     )

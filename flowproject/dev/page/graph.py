@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.config import Sensor
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.words import run_address, sensor_address
+from flowproject.dev.page.components import run_address, sensor_address
+from flowproject.dev.page.context import PageContext
 from flowproject.events import full_name, turn_event
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
@@ -76,11 +76,11 @@ class _Box:
 _Arrow = tuple[tuple[str, str], tuple[str, str], str]
 
 
-def graph(known: Knowledge) -> Graph:
+def graph(context: PageContext) -> Graph:
     """The project as four columns, in the order of the configuration and of the flow files."""
-    boxes = [*_sources(known), *_sensors(known), *_events(known), *_flows(known)]
+    boxes = [*_sources(context), *_sensors(context), *_events(context), *_flows(context)]
     nodes = _placed(boxes)
-    arrows = [*_watching(known), *_listening(known)]
+    arrows = [*_watching(context), *_listening(context)]
     return Graph(
         width=2 * _MARGIN + len(_COLUMNS) * _WIDTH + (len(_COLUMNS) - 1) * _BETWEEN,
         height=max((node.y + node.height for node in nodes.values()), default=0.0) + _MARGIN,
@@ -89,8 +89,8 @@ def graph(known: Knowledge) -> Graph:
     )
 
 
-def _configured(known: Knowledge) -> Sequence[Sensor]:
-    return list(known.scene.project.sensors.values()) if known.scene else []
+def _configured(context: PageContext) -> Sequence[Sensor]:
+    return list(context.scene.project.sensors.values()) if context.scene else []
 
 
 def _source(sensor: Sensor) -> tuple[str, str]:
@@ -101,51 +101,51 @@ def _source(sensor: Sensor) -> tuple[str, str]:
     return data.type, place
 
 
-def _sources(known: Knowledge) -> Iterator[_Box]:
-    for kind, place in dict.fromkeys(map(_source, _configured(known))):
+def _sources(context: PageContext) -> Iterator[_Box]:
+    for kind, place in dict.fromkeys(map(_source, _configured(context))):
         yield _Box(key=("source", f"{kind} {place}"), title=kind, subtitle=place)
 
 
-def _sensors(known: Knowledge) -> Iterator[_Box]:
-    for sensor in _configured(known):
-        tick = known.board.latest(sensor.name)
-        state = "paused" if sensor.name in known.paused else tick.outcome if tick else ""
+def _sensors(context: PageContext) -> Iterator[_Box]:
+    for sensor in _configured(context):
+        tick = context.loop.latest(sensor.name)
+        state = "paused" if sensor.name in context.paused else tick.outcome if tick else ""
         yield _Box(
             key=("sensor", sensor.name),
             title=sensor.name,
             subtitle=state or "not looked at yet",
             href=sensor_address(sensor.name),
             state=state,
-            live=known.is_looking(sensor.name),
+            live=context.is_looking(sensor.name),
         )
 
 
-def _event_names(known: Knowledge) -> Mapping[str, Sensor | None]:
+def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
     """Every event that is sent or waited for, by its full name, and the sensor that sends it."""
-    scene = known.scene
+    scene = context.scene
     sent: dict[str, Sensor | None] = {
         full_name(
             sensor.event_name, project=scene.project.project_name, branch=scene.branch
         ): sensor
-        for sensor in _configured(known)
+        for sensor in _configured(context)
         if scene
     }
     # That by which a flow is told that it is its turn is sent by the same sensor.
     turns = {
         turn_event(name, flow.name): sensor
-        for flow in known.flows
+        for flow in context.flows
         for name, sensor in sent.items()
         if turn_event(name, flow.name) in {event.event for event in flow.dependencies}
     }
-    awaited = {event.event: None for flow in known.flows for event in flow.dependencies}
+    awaited = {event.event: None for flow in context.flows for event in flow.dependencies}
     return {**awaited, **sent, **turns}
 
 
-def _events(known: Knowledge) -> Iterator[_Box]:
+def _events(context: PageContext) -> Iterator[_Box]:
     counts: dict[str, int] = {}
-    for event in known.board.events:
+    for event in context.loop.events:
         counts[event.event] = counts.get(event.event, 0) + 1
-    for name, sensor in sorted(_event_names(known).items(), key=lambda pair: pair[1] is None):
+    for name, sensor in sorted(_event_names(context).items(), key=lambda pair: pair[1] is None):
         seen = counts.get(name, 0)
         yield _Box(
             key=("event", name),
@@ -154,9 +154,9 @@ def _events(known: Knowledge) -> Iterator[_Box]:
         )
 
 
-def _flows(known: Knowledge) -> Iterator[_Box]:
-    for flow in known.flows:
-        latest = known.board.newest_run(flow.name)
+def _flows(context: PageContext) -> Iterator[_Box]:
+    for flow in context.flows:
+        latest = context.loop.newest_run(flow.name)
         yield _Box(
             key=("flow", flow.name),
             title=flow.name,
@@ -167,26 +167,26 @@ def _flows(known: Knowledge) -> Iterator[_Box]:
         )
 
 
-def _watching(known: Knowledge) -> Iterator[_Arrow]:
-    for sensor in _configured(known):
+def _watching(context: PageContext) -> Iterator[_Arrow]:
+    for sensor in _configured(context):
         kind, place = _source(sensor)
         words = f"sensor {sensor.name} looks at {kind} {place}".rstrip()
         yield ("source", f"{kind} {place}"), ("sensor", sensor.name), words
-    for name, sender in _event_names(known).items():
+    for name, sender in _event_names(context).items():
         if sender:
             words = f"sensor {sender.name} sends {_title(name, sender)}"
             yield ("sensor", sender.name), ("event", name), words
 
 
-def _listening(known: Knowledge) -> Iterator[_Arrow]:
-    for flow in known.flows:
+def _listening(context: PageContext) -> Iterator[_Arrow]:
+    for flow in context.flows:
         for event in flow.dependencies:
-            words = f"{_short(known, event.event)} starts {flow.name}"
+            words = f"{_short(context, event.event)} starts {flow.name}"
             yield ("event", event.event), ("flow", flow.name), words
 
 
-def _short(known: Knowledge, event: str) -> str:
-    return _title(event, _event_names(known).get(event))
+def _short(context: PageContext, event: str) -> str:
+    return _title(event, _event_names(context).get(event))
 
 
 def _title(event: str, sensor: Sensor | None) -> str:

@@ -6,16 +6,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.cards.wording import duration
-from flowproject.dev.happenings import Tick
 from flowproject.dev.launcher import plain_text
-from flowproject.dev.page.board import Run
+from flowproject.dev.messages import TickFinished
+from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page.changes import CardFrame
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.parts import Action, Fact, Link, action
+from flowproject.dev.page.components import (
+    ActionLink,
+    Fact,
+    Link,
+    action,
+    address,
+    change_address,
+    run_address,
+)
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.sensors import TickRow, tick_row
-from flowproject.dev.page.words import address, change_address, run_address
-from flowproject.dev.runs import PastRun
+from flowproject.dev.page.state import Run
+from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 
@@ -56,16 +63,16 @@ class RunView:
     """What it has printed so far, at most the last 256 KiB."""
     follow: str
     """Address of the rest as it comes (events `line` and `end`); empty if the run is over."""
-    actions: tuple[Action, ...]
+    actions: tuple[ActionLink, ...]
 
 
-def run_rows(known: Knowledge) -> tuple[RunRow, ...]:
+def run_rows(context: PageContext) -> tuple[RunRow, ...]:
     """The newest runs that the loop has started, newest first."""
-    newest = zip(reversed(known.board.runs.values()), range(_LISTED), strict=False)
-    return tuple(run_row(known, run) for run, _ in newest)
+    newest = zip(reversed(context.loop.runs.values()), range(_LISTED), strict=False)
+    return tuple(run_row(context, run) for run, _ in newest)
 
 
-def run_row(known: Knowledge, run: Run) -> RunRow:
+def run_row(context: PageContext, run: Run) -> RunRow:
     """A run that the loop has started."""
     return RunRow(
         name=run.name,
@@ -74,25 +81,25 @@ def run_row(known: Knowledge, run: Run) -> RunRow:
         started_at=run.started.isoformat(),
         seconds=run.seconds,
         cause=run.cause,
-        changes=tuple(_change(known, id) for id in run.events),  # noqa: A001  # what it is
+        changes=tuple(_change(context, id) for id in run.events),  # noqa: A001  # what it is
     )
 
 
 def run_view(
-    known: Knowledge, run: Run, cards: Sequence[CardFrame], log: str, size: int
+    context: PageContext, run: Run, cards: Sequence[CardFrame], log: str, size: int
 ) -> RunView:
     """A run that the loop has started, and what it has printed up to this size of its log."""
     running = run.state == "running"
     follow = address("runs", run.flow, run.run_id, "log", start=size) if running else ""
     return RunView(
-        row=run_row(known, run),
+        row=run_row(context, run),
         flow=run.flow,
         facts=_facts(run.started, run.seconds, run.exit_code),
         ticks=tuple(map(tick_row, run.ticks)),
         cards=tuple(cards),
         log=log,
         follow=follow,
-        actions=_actions(run.flow, run.name, run.state, _changes_of(known, run)),
+        actions=_actions(run.flow, run.name, run.state, _changes_of(context, run)),
     )
 
 
@@ -124,7 +131,7 @@ def past_view(
             *_facts(past.started, seconds, None),
             *(Fact(name="did nothing", text=reason) for reason in past.nothing_because),
         ),
-        ticks=tuple(tick_row(_told(flow, run_id, tick)) for tick in past.ticks),
+        ticks=tuple(tick_row(_tick_message(flow, run_id, tick)) for tick in past.ticks),
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
         follow="",
@@ -132,13 +139,13 @@ def past_view(
     )
 
 
-def _changes_of(known: Knowledge, run: Run) -> list[str]:
+def _changes_of(context: PageContext, run: Run) -> list[str]:
     """The changes that started the run, as `sensor/number`."""
-    places = (known.board.changes.get(one) for one in run.events)
+    places = (context.loop.changes.get(one) for one in run.events)
     return [f"{place[0]}/{place[1]}" for place in places if place]
 
 
-def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[Action, ...]:
+def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[ActionLink, ...]:
     """Going on with what failed; again, with the changes if it had any: without, it is another."""
     failed = state in ("failed", "unfinished") and "/" in name
     again = [action("replay", f"Replay {change}", change=change) for change in changes]
@@ -148,11 +155,11 @@ def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[
     )
 
 
-def _change(known: Knowledge, event_id: str) -> Link:
+def _change(context: PageContext, event_id: str) -> Link:
     """The change with this id, if a tick of this loop has told of it."""
-    if event_id not in known.board.changes:
+    if event_id not in context.loop.changes:
         return Link(text=event_id)
-    sensor, seq = known.board.changes[event_id]
+    sensor, seq = context.loop.changes[event_id]
     return Link(text=f"{sensor}/{seq}", href=change_address(sensor, seq))
 
 
@@ -165,8 +172,8 @@ def _facts(started: datetime, seconds: float | None, exit_code: int | None) -> t
     return tuple(facts)
 
 
-def _told(flow: str, run_id: str, tick: Mapping[str, Any]) -> Tick:
-    return Tick(
+def _tick_message(flow: str, run_id: str, tick: Mapping[str, Any]) -> TickFinished:
+    return TickFinished(
         at=datetime.fromisoformat(tick["at"]).astimezone(),
         flow=flow,
         run_id=run_id,

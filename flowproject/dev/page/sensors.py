@@ -5,20 +5,30 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from flowproject.cards.wording import amount, value_text
 from flowproject.changes.entry import Entry
 from flowproject.config import Sensor
-from flowproject.dev.happenings import Tick
-from flowproject.dev.page.archive import NOTHING, Newest, Told
-from flowproject.dev.page.changes import ChangeRow, Outcomes, change_rows
-from flowproject.dev.page.knowledge import Knowledge, can_force
-from flowproject.dev.page.parts import Action, Fact, Sparkline, action, sparkline
-from flowproject.dev.page.words import (
+from flowproject.dev.messages import TickFinished
+from flowproject.dev.page.changes import (
+    NO_CHANGES,
+    ChangeRow,
+    ChangesPage,
+    JournalEnd,
+    Outcomes,
+    change_rows,
+)
+from flowproject.dev.page.components import (
+    ActionLink,
+    Fact,
+    Sparkline,
+    action,
     address,
     change_address,
     run_address,
     sensor_address,
+    sparkline,
 )
+from flowproject.dev.page.context import PageContext, can_force
+from flowproject.wording import amount, value_text
 
 __all__ = ["SensorRow", "SensorView", "Series", "TickRow", "sensor_row", "sensor_view", "tick_row"]
 
@@ -51,7 +61,7 @@ class SensorRow:
     """Changes that the bus has not taken."""
     trouble: str
     """What could not be delivered, or the error of a failed look; empty if all is well."""
-    actions: tuple[Action, ...]
+    actions: tuple[ActionLink, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +104,11 @@ class SensorView:
     ticks: tuple[TickRow, ...]
 
 
-def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
+def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> SensorRow:
     """The sensor as its newest tick found it; before the first one, as its journal has it."""
-    name, tick, entry = sensor.name, known.board.latest(sensor.name), newest.entry
+    name, tick, entry = sensor.name, context.loop.latest(sensor.name), newest.entry
     outcome = tick.outcome if tick else entry.outcome if entry else ""
-    due = known.next_look(name)
+    due = context.next_look(name)
     return SensorRow(
         name=name,
         href=sensor_address(name),
@@ -108,39 +118,39 @@ def sensor_row(known: Knowledge, sensor: Sensor, newest: Newest) -> SensorRow:
         reason=tick.reason if tick else entry.reason if entry else "",
         at=tick.at.isoformat() if tick else entry.recorded_at if entry else "",
         next_at=due.isoformat() if due else "",
-        paused=name in known.paused,
-        looking=known.is_looking(name),
+        paused=name in context.paused,
+        looking=context.is_looking(name),
         holds=_holds(tick, entry),
         trail=sparkline([number for _, number in _trail(entry)], _what(entry)),
         waiting=newest.waiting,
         trouble=newest.trouble or _trouble(tick),
-        actions=_actions(known, name),
+        actions=_actions(context, name),
     )
 
 
 def sensor_view(
-    known: Knowledge,
+    context: PageContext,
     sensor: Sensor,
-    newest: Newest,
-    told: Told = NOTHING,
+    newest: JournalEnd,
+    page: ChangesPage = NO_CHANGES,
     outcomes: Outcomes | None = None,
 ) -> SensorView:
     """The sensor, one page of its journal with what became of the runs, and its newest ticks."""
     name, entry = sensor.name, newest.entry
-    ticks = islice(reversed(known.board.ticks.get(name, ())), _TICKS)
+    ticks = islice(reversed(context.loop.ticks.get(name, ())), _TICKS)
     return SensorView(
-        row=sensor_row(known, sensor, newest),
-        facts=_facts(known, sensor),
+        row=sensor_row(context, sensor, newest),
+        facts=_facts(context, sensor),
         query=entry.query if entry else "",
-        series=_series(entry, known.board.latest(name)),
-        changes=change_rows(told.chains, outcomes or {}),
-        older=address("sensors", name, before=told.older) if told.older else "",
-        newer=address("sensors", name, before=told.newer) if told.newer else "",
+        series=_series(entry, context.loop.latest(name)),
+        changes=change_rows(page.chains, outcomes or {}),
+        older=address("sensors", name, before=page.older) if page.older else "",
+        newer=address("sensors", name, before=page.newer) if page.newer else "",
         ticks=tuple(map(tick_row, ticks)),
     )
 
 
-def tick_row(tick: Tick) -> TickRow:
+def tick_row(tick: TickFinished) -> TickRow:
     """One tick, its run, and the change that it recorded."""
     run = f"{tick.flow}/{tick.run_id}"
     return TickRow(
@@ -154,7 +164,7 @@ def tick_row(tick: Tick) -> TickRow:
     )
 
 
-def _holds(tick: Tick | None, entry: Entry | None) -> str:
+def _holds(tick: TickFinished | None, entry: Entry | None) -> str:
     if tick and tick.outcome != "failed":
         return amount(tick.total, "item") if tick.total is not None else value_text(tick.value)
     if entry is None:
@@ -162,7 +172,7 @@ def _holds(tick: Tick | None, entry: Entry | None) -> str:
     return amount(entry.total, "item") if entry.total is not None else value_text(entry.value)
 
 
-def _trouble(tick: Tick | None) -> str:
+def _trouble(tick: TickFinished | None) -> str:
     if tick is None:
         return ""
     return tick.reason if tick.outcome == "failed" else tick.trouble
@@ -182,7 +192,7 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     ]
 
 
-def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
+def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
     """The recorded looks; and the newest one, if it found what was recorded last."""
     trail = _trail(entry)
     if not trail:
@@ -196,9 +206,9 @@ def _series(entry: Entry | None, tick: Tick | None) -> Series | None:
     )
 
 
-def _facts(known: Knowledge, sensor: Sensor) -> tuple[Fact, ...]:
-    looker = known.looker(sensor.name)
-    started = known.board.started
+def _facts(context: PageContext, sensor: Sensor) -> tuple[Fact, ...]:
+    looker = context.looker(sensor.name)
+    started = context.loop.started
     schedule = started.schedules.get(looker.name, "") if started and looker else ""
     facts = {
         "source": sensor.data.type,
@@ -210,13 +220,13 @@ def _facts(known: Knowledge, sensor: Sensor) -> tuple[Fact, ...]:
     return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
 
 
-def _actions(known: Knowledge, name: str) -> tuple[Action, ...]:
-    looker = known.looker(name)
+def _actions(context: PageContext, name: str) -> tuple[ActionLink, ...]:
+    looker = context.looker(name)
     found = [action("tick", "Tick now", sensor=name)] if looker else []
     found.append(action("preview", "Preview", sensor=name))
     if looker and can_force(looker):
         found.append(action("force", "Force", sensor=name))
-    paused = name in known.paused
+    paused = name in context.paused
     found.append(
         action("resume", "Resume", sensor=name) if paused else action("pause", "Pause", sensor=name)
     )

@@ -9,17 +9,27 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
-from flowproject.dev.page import archive
-from flowproject.dev.page.changes import CardFrame, ChangeView, change_view
-from flowproject.dev.page.items import KINDS, Asked, Items, items_view
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.metaflow_client import card_html, read_cards, read_outcomes, read_past
+from flowproject.dev.page.changes import (
+    KINDS,
+    CardFrame,
+    ChangeView,
+    ItemsQuery,
+    ItemsView,
+    JournalEnd,
+    change_view,
+    items_view,
+    journal_end,
+    list_changes,
+    place_of,
+    read_change,
+)
+from flowproject.dev.page.components import Link, address, run_address
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.overview import Overview, overview
-from flowproject.dev.page.parts import Link
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
-from flowproject.dev.page.words import address, run_address
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from flowproject.dev.runs import card_html, read_cards, read_outcomes, read_past
 from flowproject.errors import UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
@@ -38,10 +48,10 @@ _FRESH: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _End:
+class _CachedEnd:
     """The end of a journal as it was read, at which sign of the loop and when."""
 
-    newest: archive.Newest
+    newest: JournalEnd
     sign: object
     read: float
 
@@ -49,17 +59,17 @@ class _End:
 class Views:
     """The views. Journals are read in any thread, Metaflow's client in the one of `reading`."""
 
-    def __init__(self, known: Knowledge, reading: Executor) -> None:
-        self.known = known
+    def __init__(self, context: PageContext, reading: Executor) -> None:
+        self.context = context
         self._reading = reading
-        self._ends: dict[str, _End] = {}
+        self._ends: dict[str, _CachedEnd] = {}
         self._good: dict[str, tuple[Receipt, ...]] = {}
         """Id of a change -> its receipts, if all of their runs have succeeded: that stays so."""
 
     async def overview(self, span: str, part: str) -> Overview:
         """The overview, or a piece of it."""
         rows = await self._rows() if part in ("", "sensors") else ()
-        return overview(self.known, rows, span, part)
+        return overview(self.context, rows, span, part)
 
     async def sensor(self, name: str, before: int, *, with_changes: bool) -> SensorView:
         """One sensor, with the changes before this number (0: the newest).
@@ -72,12 +82,12 @@ class Views:
         [sensor] = scene.sensors([name])
         [newest] = await self._newest(scene, [sensor])
         if not with_changes:
-            return sensor_view(self.known, sensor, newest)
-        told = await asyncio.to_thread(archive.changes, scene, name, before)
-        chains = [one for one in told.chains if isinstance(one, Chain)]
-        return sensor_view(self.known, sensor, newest, told, await self._outcomes(chains))
+            return sensor_view(self.context, sensor, newest)
+        page = await asyncio.to_thread(list_changes, scene, name, before)
+        chains = [one for one in page.chains if isinstance(one, Chain)]
+        return sensor_view(self.context, sensor, newest, page, await self._outcomes(chains))
 
-    async def change(self, asked: Asked, *, with_items: bool, with_cards: bool) -> ChangeView:
+    async def change(self, asked: ItemsQuery, *, with_items: bool, with_cards: bool) -> ChangeView:
         """One change, with some of its items.
 
         Raises:
@@ -86,7 +96,7 @@ class Views:
         """
         if asked.kind and asked.kind not in KINDS:
             raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
-        found = await asyncio.to_thread(archive.find, self._scene(), asked.sensor, asked.seq)
+        found = await asyncio.to_thread(read_change, self._scene(), asked.sensor, asked.seq)
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
@@ -100,13 +110,13 @@ class Views:
             UsageError: if there is no such run.
         """
         name = f"{flow}/{run_id}"
-        known = self.known.flow(flow)
+        file = self.context.flow(flow)
         cards = await self._cards([name]) if with_cards else []
-        if run := self.known.board.runs.get(name):
+        if run := self.context.loop.runs.get(name):
             await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
-            return run_view(self.known, run, cards, log, size)
-        past = await self._read(read_past, known, run_id) if known else None
+            return run_view(self.context, run, cards, log, size)
+        past = await self._read(read_past, file, run_id) if file else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
         cause = await asyncio.to_thread(self._cause, flow, run_id)
@@ -114,98 +124,98 @@ class Views:
 
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
         """A card as a page of its own; None if there is no such card."""
-        known = self.known.flow(flow)
-        return await self._read(card_html, known, run_id, step, task, number) if known else None
+        file = self.context.flow(flow)
+        return await self._read(card_html, file, run_id, step, task, number) if file else None
 
     async def _rows(self) -> tuple[SensorRow, ...]:
-        scene = self.known.scene
+        scene = self.context.scene
         if scene is None:
             return ()
         sensors = list(scene.project.sensors.values())
         ends = await self._newest(scene, sensors)
         return tuple(
-            sensor_row(self.known, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
+            sensor_row(self.context, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
 
-    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[archive.Newest]:
+    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
         stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
         for name, end in zip(stale, await _ends(scene, stale), strict=True):
-            self._ends[name] = _End(newest=end, sign=signs[name], read=time.monotonic())
+            self._ends[name] = _CachedEnd(newest=end, sign=signs[name], read=time.monotonic())
         return [self._ends[sensor.name].newest for sensor in sensors]
 
     def _sign(self, sensor: str) -> object:
         """What differs as soon as this loop has looked at the sensor, or a person has acted."""
-        return self.known.board.latest(sensor), self.known.board.acts
+        return self.context.loop.latest(sensor), self.context.loop.acts
 
     def _is_known(self, sensor: str, sign: object) -> bool:
-        known = self._ends.get(sensor)
+        cached = self._ends.get(sensor)
         fresh = time.monotonic() - _FRESH
-        return known is not None and known.sign == sign and known.read > fresh
+        return cached is not None and cached.sign == sign and cached.read > fresh
 
     async def _cards(self, runs: Sequence[str]) -> list[CardFrame]:
         """The cards of some runs, written `Flow/id`."""
         frames: list[CardFrame] = []
         for name in runs:
             flow_name, _, run_id = name.partition("/")
-            if flow := self.known.flow(flow_name):
+            if flow := self.context.flow(flow_name):
                 frames += await self._read(_frames, flow, run_id)
         return frames
 
     async def _outcomes(self, chains: Sequence[Chain]) -> dict[str, list[RunOutcome]]:
         """Id of a change -> what became of the runs that took it, read where it may have moved."""
-        taken = [told for told in chains if told.receipts]
-        asked = [told for told in taken if self._good.get(told.entry.id) != told.receipts]
-        flow = next(iter(self.known.flows), None)
+        taken = [chain for chain in chains if chain.receipts]
+        asked = [chain for chain in taken if self._good.get(chain.entry.id) != chain.receipts]
+        flow = next(iter(self.context.flows), None)
         if not (asked and flow):
             return {}
         found = await self._read(read_outcomes, flow, asked, self._known_here)
-        for told, outcomes in zip(asked, found, strict=True):
+        for chain, outcomes in zip(asked, found, strict=True):
             if outcomes and all(one.state == "succeeded" for one in outcomes):
-                self._good[told.entry.id] = told.receipts
+                self._good[chain.entry.id] = chain.receipts
                 while len(self._good) > _KEPT_GOOD:
                     del self._good[next(iter(self._good))]
-        return {told.entry.id: one for told, one in zip(asked, found, strict=True)}
+        return {chain.entry.id: one for chain, one in zip(asked, found, strict=True)}
 
     def _cause(self, flow: str, run_id: str) -> str:
         """What started a run of an earlier loop, as that noted it; empty if none did."""
-        recorded = runs_recorded(work_folder(self.known.flows[0].local_root))
+        recorded = runs_recorded(work_folder(self.context.flows[0].local_root))
         found = (run.cause for run in recorded if run.flow == flow and run.run_id == run_id)
         return next(found, "")
 
     def _known_here(self) -> Mapping[str, str]:
-        return known_here(work_folder(self.known.flows[0].local_root))
+        return known_here(work_folder(self.context.flows[0].local_root))
 
     async def _place(self, ids: Sequence[str]) -> None:
         """Note where the changes with these ids are that were told of before this loop began."""
-        known, scene = self.known.board.changes, self.known.scene
+        places, scene = self.context.loop.changes, self.context.scene
         for one in ids:
-            if scene and one and one not in known:
-                place = await asyncio.to_thread(archive.place_of, scene, one)
+            if scene and one and one not in places:
+                place = await asyncio.to_thread(place_of, scene, one)
                 if place:
-                    known[one] = place
+                    places[one] = place
 
     async def _read(self, read: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
 
     def _scene(self) -> Scene:
-        if self.known.scene is None:
+        if self.context.scene is None:
             raise UsageError(
                 "This project has no sensors that could be shown",
                 allowed="A flow that inherits BaseFlow gives it a branch",
             )
-        return self.known.scene
+        return self.context.scene
 
 
-async def _ends(scene: Scene, sensors: Sequence[str]) -> list[archive.Newest]:
+async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
     """The ends of the journals, all in one thread."""
     if not sensors:
         return []
-    return await asyncio.to_thread(lambda: [archive.newest(scene, name) for name in sensors])
+    return await asyncio.to_thread(lambda: [journal_end(scene, name) for name in sensors])
 
 
-def _items(found: Found, asked: Asked) -> Items | None:
+def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
     return items_view(found.journal.difference(entry), asked)
 

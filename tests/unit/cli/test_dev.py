@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flowproject.dev import loop as flowproject_loop
-from flowproject.dev.happenings import Listener, Started
-from flowproject.dev.settings import PageSettings, Result, Settings
+from flowproject.dev.loop import PageSettings, Result, Settings
+from flowproject.dev.messages import Listener, LoopStarted
 
 
 @pytest.fixture
@@ -103,7 +103,9 @@ def test_the_page_is_opened_in_the_browser_if_that_is_wanted(
     class Loop:
         def __init__(self, _: Path, *, listener: Listener, **__: object) -> None:
             at = datetime(2026, 11, 28, tzinfo=UTC)
-            listener(Started(at=at, url="http://b/event", logs=Path(), page="http://p/?token=t"))
+            listener(
+                LoopStarted(at=at, url="http://b/event", logs=Path(), page="http://p/?token=t")
+            )
 
         def run(self) -> Result:
             assert done.wait(10)

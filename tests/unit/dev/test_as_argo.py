@@ -14,11 +14,11 @@ from flowproject.contract import check_contract, check_schedules
 from flowproject.cron import CronError
 from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
-from flowproject.dev.happenings import Dropped, Happening
 from flowproject.dev.launcher import Order
-from flowproject.dev.payload import Event, workflow_text
+from flowproject.dev.messages import EventDropped, Message
 from flowproject.dev.records import KeptWaits
 from flowproject.dev.scheduler import cron_rule
+from flowproject.dev.triggers import Event, workflow_text
 from flowproject.errors import FlowError
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 from tests.argo_rules import BODIES, EVENTS, RESETS, RESTART, BodyRow, EventRow, ResetRow
@@ -58,7 +58,7 @@ class Loops:
     def __init__(self, folder: Path, flow: FlowFile) -> None:
         self._folder, self._flow = folder, flow
         self.launcher = Noting()
-        self.told: list[Happening] = []
+        self.told: list[Message] = []
         self.now = NOW
 
     def start(self, reading: ThreadPoolExecutor) -> Dispatcher:
@@ -67,7 +67,7 @@ class Loops:
             launcher=self.launcher,  # type: ignore[arg-type]
             reading=reading,
             waits=KeptWaits(self._folder, project="/project", options=()),
-            tell=self.told.append,
+            emit=self.told.append,
             now=lambda: self.now,
         )
 
@@ -110,7 +110,7 @@ def test_the_loop_starts_what_argo_starts(row: EventRow, tmp_path: Path):
     loops = Loops(tmp_path, listener(row))
     loops.send(row)
     assert loops.started() == list(row.started), row.source
-    reasons = [one.reason for one in loops.told if isinstance(one, Dropped)]
+    reasons = [one.reason for one in loops.told if isinstance(one, EventDropped)]
     assert bool(reasons) == bool(row.told)
     assert all(row.told in reason for reason in reasons)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from flowproject.dev.bus import parse_event, serve_bus
-from flowproject.dev.payload import Event
+from flowproject.dev.triggers import Event
 from flowproject.errors import UsageError
 
 GOOD = {"name": "x", "payload": {"name": "x", "id": "1"}}

@@ -16,9 +16,8 @@ import httpx
 import pytest
 
 from flowproject.dev.bus import RefusedEvent, parse_event, serve_bus
-from flowproject.dev.payload import Event, workflow_text
 from flowproject.dev.records import KeptWaits
-from flowproject.dev.triggers import NOTHING_WAITS, Start, Wait, offer
+from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, Wait, offer, workflow_text
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
 
 RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text())

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowproject.dev.scheduler import SystemClock, Timetable, cron_rule, duration, every_rule
-from flowproject.errors import FlowError, UsageError
+from flowproject.dev.scheduler import SystemClock, Timetable, cron_rule, every_rule
+from flowproject.errors import FlowError
 from flowproject.flowfiles import Cron
 
 NOON = datetime(2024, 1, 1, 12, 0, tzinfo=UTC)  # a Monday
@@ -56,19 +56,6 @@ def test_what_argo_would_refuse_is_refused_with_the_file(expression: str):
 def test_an_unknown_time_zone_is_refused():
     with pytest.raises(FlowError, match="'Europe/Atlantis' is not a time zone"):
         cron_rule(Cron(expression="* * * * *", timezone="Europe/Atlantis"), where="f_flow.py")
-
-
-@pytest.mark.parametrize(
-    "text,seconds", [("10s", 10), ("1m30s", 90), ("2h", 7200), ("1.5s", 1.5), ("250ms", 0.25)]
-)
-def test_a_duration_is_read_with_its_unit(text: str, seconds: float):
-    assert duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["10", "", "s", "10 apples", "0s", "-5s"])
-def test_what_is_no_duration_is_refused(text: str):
-    with pytest.raises(UsageError):
-        duration(text)
 
 
 def test_a_timetable_gives_what_is_due_and_when_to_look_again():

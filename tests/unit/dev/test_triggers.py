@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.dev.payload import Event
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
+    Event,
     Start,
     Verdict,
     Wait,

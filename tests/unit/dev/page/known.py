@@ -7,9 +7,15 @@ from typing import Any
 
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.config.data import FilesData
-from flowproject.dev.happenings import EventReceived, RunFinished, RunStarted, Started, Tick
-from flowproject.dev.page.board import Board
-from flowproject.dev.page.knowledge import FORCE, Knowledge
+from flowproject.dev.messages import (
+    EventReceived,
+    LoopStarted,
+    RunFinished,
+    RunStarted,
+    TickFinished,
+)
+from flowproject.dev.page.context import FORCE, PageContext
+from flowproject.dev.page.state import LoopState
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 from flowproject.journal import open_store
@@ -44,10 +50,10 @@ def ago(seconds: float) -> dt.datetime:
     return NOW - dt.timedelta(seconds=seconds)
 
 
-def tick(seconds: float = 0, *, sensor: str = "days", **fields: Any) -> Tick:
+def tick(seconds: float = 0, *, sensor: str = "days", **fields: Any) -> TickFinished:
     """A tick so many seconds ago."""
     told = {"outcome": "unchanged", "reason": "the same", "flow": "SensorFlow", "run_id": "1"}
-    return Tick(at=ago(seconds), sensor=sensor, **{**told, **fields})
+    return TickFinished(at=ago(seconds), sensor=sensor, **{**told, **fields})
 
 
 def event(seconds: float = 0, *, id: str = "", **fields: Any) -> EventReceived:  # noqa: A002  # what it is
@@ -83,8 +89,8 @@ def finished(start: RunStarted, seconds: float, *, ok: bool = True) -> RunFinish
     )
 
 
-def loop_began(seconds: float) -> Started:
-    return Started(
+def loop_began(seconds: float) -> LoopStarted:
+    return LoopStarted(
         at=ago(seconds),
         url="http://127.0.0.1:1/event",
         logs=ROOT,
@@ -109,10 +115,10 @@ def known(
     *sensors: str,
     flows: tuple[FlowFile, ...] = (LOOKER, TAKER),
     due: Mapping[str, dt.datetime] | None = None,
-) -> Knowledge:
+) -> PageContext:
     """What the page of such a project knows before anything has happened."""
-    return Knowledge(
-        board=Board(),
+    return PageContext(
+        loop=LoopState(),
         flows=flows,
         scene=scene(root, *(sensors or ("days",))),
         due=lambda: due or {},

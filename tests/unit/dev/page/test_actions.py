@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from flowproject.dev.page.actions import Field, plan
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import PageContext
 from flowproject.errors import UsageError
 from tests.unit.dev.page.known import LOOKER, TAKER, known, tick
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Knowledge:
+def page(tmp_path: Path) -> PageContext:
     return known(tmp_path, "days", "months")
 
 
@@ -46,7 +46,7 @@ def page(tmp_path: Path) -> Knowledge:
     ],
 )
 def test_a_plan_says_what_it_does_and_how_to_do_it_in_a_terminal(
-    page: Knowledge, name: str, target: dict[str, str], title: str, command: str
+    page: PageContext, name: str, target: dict[str, str], title: str, command: str
 ):
     made = plan(page, name, target)
     assert (made.name, made.title) == (name, title)
@@ -61,7 +61,7 @@ def test_a_plan_says_what_it_does_and_how_to_do_it_in_a_terminal(
     assert all(sentence.endswith(".") for sentence in made.says)
 
 
-def test_commands_are_of_the_branch_of_the_loop(page: Knowledge):
+def test_commands_are_of_the_branch_of_the_loop(page: PageContext):
     page = replace(page, options=("--branch", "x y"))
     told = [
         plan(page, name, target).command.splitlines()[-1]
@@ -78,17 +78,17 @@ def test_commands_are_of_the_branch_of_the_loop(page: Knowledge):
     ]
 
 
-def test_a_tick_by_hand_says_that_it_looks_at_one_sensor_and_that_a_pause_stays(page: Knowledge):
+def test_a_tick_by_hand_says_that_it_looks_at_one_sensor_and_that_a_pause_stays(page: PageContext):
     assert "no other sensor" in plan(page, "tick", {"sensor": "days"}).says[0]
     page.paused["days"] = page.now()
     assert plan(page, "tick", {"sensor": "days"}).says[-1].endswith("It stays paused.")
 
 
-def test_a_preview_says_that_it_writes_nothing(page: Knowledge):
+def test_a_preview_says_that_it_writes_nothing(page: PageContext):
     assert "Nothing is written" in plan(page, "preview", {"sensor": "days"}).says[0]
 
 
-def test_a_run_asks_for_the_parameters_of_its_flow(page: Knowledge):
+def test_a_run_asks_for_the_parameters_of_its_flow(page: PageContext):
     assert plan(page, "run", {"flow": "TakerFlow"}).fields == (
         Field(name="town", type="str", required=True),
         Field(name="limit", type="int", required=False),
@@ -107,7 +107,7 @@ def test_a_run_asks_for_the_parameters_of_its_flow(page: Knowledge):
     ],
 )
 def test_what_is_not_there_is_refused_with_what_was_meant(
-    page: Knowledge, name: str, target: dict[str, str], words: list[str]
+    page: PageContext, name: str, target: dict[str, str], words: list[str]
 ):
     with pytest.raises(UsageError) as refused:
         plan(page, name, target)
@@ -132,6 +132,6 @@ def test_the_flow_that_looked_last_is_the_one_that_looks_again(tmp_path: Path):
     own = replace(LOOKER, name="OwnFlow", path=Path("/project/ownflow.py"), sensors=("months",))
     page = known(tmp_path, "days", "months", flows=(LOOKER, own))
     assert plan(page, "tick", {"sensor": "months"}).command.endswith("python sensorflow.py run")
-    page.board.hear(tick(sensor="months", flow="OwnFlow"))
+    page.loop.update(tick(sensor="months", flow="OwnFlow"))
     assert plan(page, "tick", {"sensor": "months"}).command.endswith("python ownflow.py run")
     assert plan(page, "tick", {"sensor": "days"}).command.endswith("python sensorflow.py run")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import Graph, Node, graph
-from flowproject.dev.page.knowledge import Knowledge
 from tests.unit.dev.page.known import EVENT, TAKER, event, finished, known, started, tick
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Knowledge:
+def page(tmp_path: Path) -> PageContext:
     return known(tmp_path, "days", "months")
 
 
@@ -18,7 +18,7 @@ def box(drawn: Graph, kind: str, title: str) -> Node:
     return next(node for node in drawn.nodes if (node.kind, node.title) == (kind, title))
 
 
-def test_sources_sensors_events_and_flows_are_four_columns(page: Knowledge):
+def test_sources_sensors_events_and_flows_are_four_columns(page: PageContext):
     drawn = graph(page)
     assert [(node.kind, node.title) for node in drawn.nodes] == [
         ("source", "files"),
@@ -38,7 +38,7 @@ def test_sources_sensors_events_and_flows_are_four_columns(page: Knowledge):
     assert len({(node.x, node.y) for node in drawn.nodes}) == len(drawn.nodes)
 
 
-def test_each_arrow_goes_from_the_side_of_a_box_to_the_next_one_and_says_so(page: Knowledge):
+def test_each_arrow_goes_from_the_side_of_a_box_to_the_next_one_and_says_so(page: PageContext):
     drawn = graph(page)
     assert sorted(edge.words for edge in drawn.edges) == [
         "days_changed starts TakerFlow",
@@ -59,9 +59,9 @@ def test_an_event_that_nobody_sends_is_there_under_its_whole_name(tmp_path: Path
     assert f"{EVENT} starts TakerFlow" in [edge.words for edge in drawn.edges]
 
 
-def test_what_is_under_way_is_live(page: Knowledge):
-    page.board.hear(started(3, "SensorFlow/1"))
-    page.board.hear(event(2))
+def test_what_is_under_way_is_live(page: PageContext):
+    page.loop.update(started(3, "SensorFlow/1"))
+    page.loop.update(event(2))
     drawn = graph(page)
     assert box(drawn, "flow", "SensorFlow").live
     assert box(drawn, "flow", "SensorFlow").state == "running"
@@ -71,11 +71,11 @@ def test_what_is_under_way_is_live(page: Knowledge):
     assert box(drawn, "event", "days_changed").subtitle == "1 since the loop began"
 
 
-def test_boxes_say_how_it_went_and_lead_there(page: Knowledge):
+def test_boxes_say_how_it_went_and_lead_there(page: PageContext):
     start = started(9, "TakerFlow/7")
-    page.board.hear(start)
-    page.board.hear(finished(start, 1, ok=False))
-    page.board.hear(tick(2, outcome="changed", seq=1, id="c"))
+    page.loop.update(start)
+    page.loop.update(finished(start, 1, ok=False))
+    page.loop.update(tick(2, outcome="changed", seq=1, id="c"))
     page.paused["months"] = page.now()
     drawn = graph(page)
     assert box(drawn, "flow", "TakerFlow").href == "/runs/TakerFlow/7"

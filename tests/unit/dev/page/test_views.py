@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev.happenings import Acted
+from flowproject.dev.messages import Acted
+from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page import views as viewing
-from flowproject.dev.page.knowledge import Knowledge
+from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.views import Views
 from flowproject.dev.records import RunRecord, work_folder
-from flowproject.dev.runs import PastRun
 from tests.journals import CountingStore
 from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
 
@@ -22,7 +22,7 @@ from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
 class Counted:
     """A page, and how often its journals were asked for what a view shows."""
 
-    def __init__(self, page: Knowledge) -> None:
+    def __init__(self, page: PageContext) -> None:
         assert page.scene
         self.store = CountingStore(page.scene.store)
         self.page = replace(page, scene=replace(page.scene, store=self.store))
@@ -51,9 +51,9 @@ def test_the_ends_of_journals_are_read_again_only_where_a_tick_was_told(counted:
     both = counted.requests(overview("sensors"))
     assert both > 0
     assert counted.requests(overview("sensors")) == 0
-    counted.page.board.hear(tick(sensor="days"))
+    counted.page.loop.update(tick(sensor="days"))
     assert 0 < counted.requests(overview("sensors")) < both
-    counted.page.board.hear(started(1, "SensorFlow/1"))
+    counted.page.loop.update(started(1, "SensorFlow/1"))
     assert counted.requests(overview("")) == 0
 
 
@@ -61,7 +61,7 @@ def test_they_are_read_again_when_a_person_has_acted_and_after_a_while(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ):
     both = counted.requests(overview("sensors"))
-    counted.page.board.hear(Acted(at=NOW, action="replay", target="days/1", text=""))
+    counted.page.loop.update(Acted(at=NOW, action="replay", target="days/1", text=""))
     assert counted.requests(overview("sensors")) == both
     monkeypatch.setattr(viewing, "_FRESH", 0.0)
     assert counted.requests(overview("sensors")) == both
@@ -80,7 +80,7 @@ def test_only_the_changes_of_a_sensor_list_its_journal(counted: Counted):
 
 def test_a_sensor_is_being_looked_at_while_a_run_that_may_look_at_it_goes_on(tmp_path: Path):
     page = known(tmp_path, "days", "months")
-    page.board.hear(replace(started(1, "SensorFlow/1"), sensors=["days"]))
+    page.loop.update(replace(started(1, "SensorFlow/1"), sensors=["days"]))
     assert (page.is_looking("days"), page.is_looking("months")) == (True, False)
 
 

@@ -44,7 +44,7 @@ async def serve(
     bound = _bind(host, port)
     config = uvicorn.Config(
         application,
-        http=_Connection,
+        http=_LimitedConnection,
         limit_concurrency=_most_connections(),
         backlog=_BACKLOG,
         log_config=None,
@@ -70,7 +70,7 @@ async def serve(
         await serving
 
 
-class _Connection(H11Protocol):
+class _LimitedConnection(H11Protocol):
     """Uvicorn's, but refused where there are too many, and ended if nothing is asked in time."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -131,7 +131,7 @@ def read_outcomes(
 
     metaflow.metadata(flow.metadata)
     metaflow.namespace(None)
-    return [outcomes_of(told, known_here) for told in chains]
+    return [outcomes_of(chain, known_here) for chain in chains]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:

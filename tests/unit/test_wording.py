@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowproject.cards import wording
+from flowproject import wording
 
 
 @pytest.mark.parametrize(

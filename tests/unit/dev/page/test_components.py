@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.dev.page.parts import action, sparkline
-from flowproject.dev.page.words import (
+from flowproject.dev.page.components import (
+    action,
     address,
     change_address,
     clock,
     run_address,
     sensor_address,
+    sparkline,
     urgency,
 )
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flowproject.dev.serving import LOOPBACK
+from flowproject.dev.server import LOOPBACK
 
 __all__ = ["CARD_HEADERS", "Guard"]
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from starlette.responses import PlainTextResponse
 
-from flowproject.dev.page.safety import Guard
+from flowproject.dev.page.security import Guard
 
 SESAME = "sesame"
 OWN = "127.0.0.1:4711"

@@ -14,21 +14,21 @@ from functools import singledispatchmethod
 from pathlib import Path
 from typing import Final, Literal
 
-from flowproject.dev.happenings import (
+from flowproject.dev.messages import (
     Acted,
     EventReceived,
-    Happening,
     LeftRun,
+    LoopStarted,
+    LoopStopped,
+    LoopStopping,
+    Message,
     RunFinished,
     RunPrinted,
     RunStarted,
-    Started,
-    Stopped,
-    Stopping,
-    Tick,
+    TickFinished,
 )
 
-__all__ = ["Board", "Run", "RunState"]
+__all__ = ["LoopState", "Run", "RunState"]
 
 RunState = Literal["running", "succeeded", "failed", "unfinished"]
 """`unfinished` is a run that was killed together with another loop."""
@@ -57,7 +57,7 @@ class Run:
     state: RunState = "running"
     seconds: float | None = None
     exit_code: int | None = None
-    ticks: tuple[Tick, ...] = ()
+    ticks: tuple[TickFinished, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,20 +66,20 @@ class Run:
 
     @property
     def at(self) -> datetime:
-        """When it started: what a happening has under this name."""
+        """When it started: what a message has under this name."""
         return self.started
 
 
 @dataclass(kw_only=True)
-class Board:
+class LoopState:
     """The state of the loop as far as it was told."""
 
-    ticks: dict[str, deque[Tick]] = field(default_factory=dict)
+    ticks: dict[str, deque[TickFinished]] = field(default_factory=dict)
     """Sensor -> its ticks, oldest first."""
     events: deque[EventReceived] = field(default_factory=lambda: deque(maxlen=_KEPT_EVENTS))
     runs: OrderedDict[str, Run] = field(default_factory=OrderedDict)
     """Name -> run, oldest first."""
-    news: deque[Happening] = field(default_factory=lambda: deque(maxlen=_KEPT_NEWS))
+    news: deque[Message] = field(default_factory=lambda: deque(maxlen=_KEPT_NEWS))
     lookers: dict[str, str] = field(default_factory=dict)
     """Sensor -> the flow whose run looked at it last."""
     running: set[str] = field(default_factory=set)
@@ -90,7 +90,7 @@ class Board:
     """How many things people have done."""
     longest: float = 0.0
     """Seconds of the longest run that has ended."""
-    started: Started | None = None
+    started: LoopStarted | None = None
     stopping: bool = False
     over: bool = False
     """Whether the loop tells no more."""
@@ -103,13 +103,13 @@ class Board:
     _newest: dict[str, str] = field(default_factory=dict)
     """Flow -> name of the run that started last."""
 
-    def hear(self, happening: Happening) -> None:
+    def update(self, message: Message) -> None:
         """Take note of what happened."""
-        if isinstance(happening, RunPrinted):  # its log has what it says
-            self._wake(self.readers.get(f"{happening.flow}/{happening.run_id}", ()))
+        if isinstance(message, RunPrinted):  # its log has what it says
+            self._wake(self.readers.get(f"{message.flow}/{message.run_id}", ()))
             return
-        self._note(happening)
-        self.news.append(happening)
+        self._apply(message)
+        self.news.append(message)
         self.number += 1
         self._wake(self.watchers)
 
@@ -144,7 +144,7 @@ class Board:
         """The run of a flow that started last."""
         return self.runs.get(self._newest.get(flow, ""))
 
-    def latest(self, sensor: str) -> Tick | None:
+    def latest(self, sensor: str) -> TickFinished | None:
         """The newest tick of a sensor."""
         ticks = self.ticks.get(sensor)
         return ticks[-1] if ticks else None
@@ -162,15 +162,15 @@ class Board:
             del self.runs[next(name for name in self.runs if name not in self.running)]
 
     @singledispatchmethod
-    def _note(self, happening: Happening) -> None:
+    def _apply(self, message: Message) -> None:
         """Nothing: it is news, and changes nothing here."""
 
-    @_note.register
-    def _(self, started: Started) -> None:
+    @_apply.register
+    def _(self, started: LoopStarted) -> None:
         self.started = started
 
-    @_note.register
-    def _(self, tick: Tick) -> None:
+    @_apply.register
+    def _(self, tick: TickFinished) -> None:
         # On the page causes come before their effects, which are told while the run goes on.
         seen = replace(tick, at=tick.looked or tick.at)
         self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(seen)
@@ -182,11 +182,11 @@ class Board:
         if run := self.runs.get(name := f"{tick.flow}/{tick.run_id}"):
             self.runs[name] = replace(run, ticks=(*run.ticks, tick))
 
-    @_note.register
+    @_apply.register
     def _(self, event: EventReceived) -> None:
         self.events.append(event)
 
-    @_note.register
+    @_apply.register
     def _(self, start: RunStarted) -> None:
         run = Run(
             flow=start.flow,
@@ -200,7 +200,7 @@ class Board:
         self.running.add(run.name)
         self._keep(run)
 
-    @_note.register
+    @_apply.register
     def _(self, left: LeftRun) -> None:
         if left.state == "running" and not left.run_id:
             return  # as of any run, its start is told as soon as it has an id
@@ -221,7 +221,7 @@ class Board:
         self._keep(run)
         self._wake(self.readers.get(run.name, ()))
 
-    @_note.register
+    @_apply.register
     def _(self, end: RunFinished) -> None:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
@@ -237,12 +237,12 @@ class Board:
             )
         self._wake(self.readers.get(name, ()))
 
-    @_note.register
+    @_apply.register
     def _(self, _: Acted) -> None:
         self.acts += 1
 
-    @_note.register(Stopping | Stopped)
-    def _(self, _: Happening) -> None:
+    @_apply.register(LoopStopping | LoopStopped)
+    def _(self, _: Message) -> None:
         self.stopping = True
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from metaflow.plugins.argo.set_parameters import export_parameters
 
-from flowproject.dev.payload import Event, NotPassable, argument, variable
+from flowproject.dev.triggers import Event, NotPassable, argument, variable
 from flowproject.flowfiles import Dependency, FlowParameter
 
 TEXT = FlowParameter(name="x", required=False, type="str", has_default=False)

@@ -16,15 +16,15 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from flowproject.dev import serving
-serving._REQUEST = float(sys.argv[1])
+from flowproject.dev import server
+server._REQUEST = float(sys.argv[1])
 
 async def told(request):
     await request.body()
     return PlainTextResponse("here")
 
 async def main():
-    async with serving.serve(Starlette(routes=[Route("/", told, methods=["POST"])]), port=0) as at:
+    async with server.serve(Starlette(routes=[Route("/", told, methods=["POST"])]), port=0) as at:
         print(at[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.item import Item, item
-from flowproject.dev.page.items import KINDS, Asked, Items, items_view
+from flowproject.dev.page.changes import KINDS, ItemsQuery, ItemsView, items_view
 from flowproject.tables.differences import read_difference, write_difference
 from tests.unit.tables.objects import CUTS, TABLES, Objects, look, numbered
 
-ASKED = Asked(sensor="days", seq=7)
+ASKED = ItemsQuery(sensor="days", seq=7)
 WORDS = st.text("abcAB ", max_size=4)
 ROWS = st.dictionaries(
     st.text("abcxyz", min_size=1, max_size=4),
@@ -29,7 +29,7 @@ def recorded(difference: Difference) -> Difference:
     return read_difference(lambda: BytesIO(file.getvalue()))
 
 
-def pages(difference: Difference, asked: Asked) -> list[Items]:
+def pages(difference: Difference, asked: ItemsQuery) -> list[ItemsView]:
     """Each page that `next` leads to, from the one that was asked for."""
     found = []
     while True:
@@ -41,12 +41,12 @@ def pages(difference: Difference, asked: Asked) -> list[Items]:
         asked = followed(view.next)
 
 
-def followed(address: str) -> Asked:
+def followed(address: str) -> ItemsQuery:
     """What the address of another page asks for."""
     path, query = urlsplit(address).path, dict(parse_qsl(urlsplit(address).query))
     assert path == "/sensors/days/changes/7"
     start = int(query.get("start", "0"))
-    return Asked(
+    return ItemsQuery(
         sensor="days", seq=7, kind=query.get("kind", ""), search=query.get("q", ""), start=start
     )
 
@@ -58,12 +58,12 @@ def test_all_pages_together_are_the_difference(
     difference = diff(old, new)
     again = recorded(difference)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowproject.dev.page.items._ROWS", size)
+        patch.setattr("flowproject.dev.page.changes._ITEM_ROWS", size)
         for kind in KINDS:
             if not any(difference.counts.values()):
                 assert items_view(again, ASKED) is None
                 continue
-            shown = pages(again, Asked(sensor="days", seq=7, kind=kind))
+            shown = pages(again, ItemsQuery(sensor="days", seq=7, kind=kind))
             rows = [row for view in shown for row in view.rows]
             assert len(rows) == difference.counts[kind]
             if kind == "modified":
@@ -82,9 +82,9 @@ def test_all_pages_of_many_objects_together_are_the_difference(
     if not any(difference.counts.values()):
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowproject.dev.page.items._ROWS", size)
+        patch.setattr("flowproject.dev.page.changes._ITEM_ROWS", size)
         for kind in KINDS:
-            shown = pages(difference, Asked(sensor="days", seq=7, kind=kind))
+            shown = pages(difference, ItemsQuery(sensor="days", seq=7, kind=kind))
             assert sum(len(view.rows) for view in shown) == difference.counts[kind]
             for view in shown[1:]:
                 back = items_view(difference, followed(view.previous))
@@ -101,8 +101,8 @@ def test_a_search_finds_exactly_what_has_the_text_page_by_page(
     if not rows:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowproject.dev.page.items._ROWS", size)
-        shown = pages(difference, Asked(sensor="days", seq=7, kind="added", search=text))
+        patch.setattr("flowproject.dev.page.changes._ITEM_ROWS", size)
+        shown = pages(difference, ItemsQuery(sensor="days", seq=7, kind="added", search=text))
     assert sum(len(view.rows) for view in shown) == len(wanted)
     assert all(view.first == 0 for view in shown)
 
@@ -117,7 +117,7 @@ def has(one: Item, text: str) -> bool:
 def test_a_search_goes_on_where_it_stopped():
     past = look(None, {}).items.recorded("first")
     difference = recorded(look(past, numbered(5000)).difference)
-    shown = pages(difference, Asked(sensor="days", seq=7, kind="added", search="KEY-0049"))
+    shown = pages(difference, ItemsQuery(sensor="days", seq=7, kind="added", search="KEY-0049"))
     keys = [row[0] for view in shown for row in view.rows]
     assert keys == [f"key-{number:06d}" for number in range(4900, 5000)]
     assert shown[0].note == "50 found among rows 1 to 4,950 of 5,000"
@@ -156,7 +156,7 @@ def test_of_what_was_modified_the_columns_that_differ_are_shown_before_and_after
 
 def test_a_start_beyond_the_end_is_an_empty_page():
     difference = recorded(diff({}, {"a": item("a", {})}))
-    view = items_view(difference, Asked(sensor="days", seq=7, start=10**14))
+    view = items_view(difference, ItemsQuery(sensor="days", seq=7, start=10**14))
     assert view
     assert (view.rows, view.note, view.next) == ((), "none", "")
     assert view.previous

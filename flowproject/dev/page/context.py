@@ -1,26 +1,28 @@
 """All that views are worked out of: the loop's board, its flows, its journals, what is paused."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from flowproject.config import load
 from flowproject.cron import DEADLINE
-from flowproject.dev.page.board import Board
+from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import FlowFile
+from flowproject.journal import open_store
 from flowproject.sensing import Scene
 
-__all__ = ["FORCE", "Knowledge", "can_force"]
+__all__ = ["FORCE", "PageContext", "can_force", "scene_of"]
 
 FORCE = "force-trigger"
 """The parameter of a flow that makes its sensors tell of what has not changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knowledge:
+class PageContext:
     """What the page knows. `scene` is None in a project of which no flow has a branch."""
 
-    board: Board
+    loop: LoopState
     flows: tuple[FlowFile, ...]
     scene: Scene | None
     due: Callable[[], Mapping[str, datetime]]
@@ -52,7 +54,7 @@ class Knowledge:
 
     def looker(self, sensor: str) -> FlowFile | None:
         """The flow that looks at a sensor: the one that did so last, or else that may."""
-        last = self.flow(self.board.lookers.get(sensor, ""))
+        last = self.flow(self.loop.lookers.get(sensor, ""))
         return last or next(self._candidates(sensor), None)
 
     def next_look(self, sensor: str) -> datetime | None:
@@ -71,7 +73,7 @@ class Knowledge:
     def is_looking(self, sensor: str) -> bool:
         """Whether a run that looks at it is under way."""
         flow = self.looker(sensor)
-        running = (self.board.runs[name] for name in self.board.running)
+        running = (self.loop.runs[name] for name in self.loop.running)
         return flow is not None and any(
             run.flow == flow.name and (run.sensors is None or sensor in run.sensors)
             for run in running
@@ -87,3 +89,17 @@ class Knowledge:
 def can_force(flow: FlowFile) -> bool:
     """Whether the flow takes the parameter that `SensorFlow` has for it."""
     return any(parameter.name == FORCE for parameter in flow.parameters)
+
+
+def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
+    """Where the journals of these flows are; None if none of them tells its branch.
+
+    Raises:
+        ConfigError: if the configuration can't be read.
+        JournalError: if the datastore can't be opened.
+    """
+    ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
+    if ours is None:
+        return None
+    store = open_store(ours.datastore)
+    return Scene(project=load(root), root=root, store=store, branch=ours.branch)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.dev.page.knowledge import Knowledge
-from flowproject.dev.page.timeline import SPANS, Lane, Timeline, timeline
-from flowproject.dev.page.words import urgency
+from flowproject.dev.page.components import urgency
+from flowproject.dev.page.context import PageContext
+from flowproject.dev.page.overview import SPANS, Lane, Timeline, timeline
 from tests.unit.dev.page.known import (
     NOW,
     event,
@@ -26,7 +26,7 @@ AGO = st.integers(0, 2 * 86_400) | st.floats(0, 600)
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Knowledge:
+def page(tmp_path: Path) -> PageContext:
     return known(tmp_path, "days", "months")
 
 
@@ -44,16 +44,16 @@ def test_whatever_happened_it_is_bounded_and_within_the_drawing(
     tmp_path_factory: Any, ticks: Any, events: Any, runs: Any, span: str
 ):
     page = known(tmp_path_factory.mktemp("p"), "days")
-    board = page.board
+    loop = page.loop
     for seconds, outcome in sorted(ticks, reverse=True):
-        board.hear(tick(seconds, outcome=outcome))
+        loop.update(tick(seconds, outcome=outcome))
     for seconds in sorted(events, reverse=True):
-        board.hear(event(seconds))
+        loop.update(event(seconds))
     for number, (seconds, took) in enumerate(sorted(runs, key=lambda run: run[0], reverse=True)):
         start = started(seconds, f"TakerFlow/{number}")
-        board.hear(start)
+        loop.update(start)
         if took is not None and took <= seconds:
-            board.hear(finished(start, took))
+            loop.update(finished(start, took))
     drawn = timeline(page, span)
     start = dt.datetime.fromisoformat(drawn.start)
     for row in drawn.lanes:
@@ -68,9 +68,9 @@ def test_whatever_happened_it_is_bounded_and_within_the_drawing(
     assert all(0 <= label.x <= 100 for label in drawn.labels)
 
 
-def test_ten_thousand_ticks_are_at_most_120_marks_a_lane(page: Knowledge):
+def test_ten_thousand_ticks_are_at_most_120_marks_a_lane(page: PageContext):
     for number in range(10_000):
-        page.board.hear(tick((10_000 - number) * 0.3))
+        page.loop.update(tick((10_000 - number) * 0.3))
     [days, months, *_] = timeline(page, "1h").lanes
     assert len(days.marks) == 100  # 3,000 seconds of 3,600
     assert sum(mark.count for mark in days.marks) == 10_000
@@ -78,11 +78,11 @@ def test_ten_thousand_ticks_are_at_most_120_marks_a_lane(page: Knowledge):
 
 
 def test_of_what_is_close_together_the_most_pressing_is_shown_and_the_others_counted(
-    page: Knowledge,
+    page: PageContext,
 ):
-    page.board.hear(tick(20.2, outcome="unchanged"))
-    page.board.hear(tick(20.1, outcome="failed", reason="boom\nand more"))
-    page.board.hear(tick(20.0, outcome="changed", seq=3, id="c"))
+    page.loop.update(tick(20.2, outcome="unchanged"))
+    page.loop.update(tick(20.1, outcome="failed", reason="boom\nand more"))
+    page.loop.update(tick(20.0, outcome="changed", seq=3, id="c"))
     [mark] = lane(timeline(page, "1h"), "days").marks
     assert (mark.outcome, mark.count) == ("failed", 3)
     assert "boom" in mark.words
@@ -90,13 +90,13 @@ def test_of_what_is_close_together_the_most_pressing_is_shown_and_the_others_cou
     assert "\n" not in mark.words
 
 
-def test_a_change_its_event_and_its_run_are_tied_and_share_their_chain(page: Knowledge):
-    board = page.board
-    board.hear(tick(40, sensor="months", outcome="changed", seq=7, id="c7"))
-    board.hear(event(38, id="c7"))
+def test_a_change_its_event_and_its_run_are_tied_and_share_their_chain(page: PageContext):
+    loop = page.loop
+    loop.update(tick(40, sensor="months", outcome="changed", seq=7, id="c7"))
+    loop.update(event(38, id="c7"))
     start = started(36, "TakerFlow/1", "c7")
-    board.hear(start)
-    board.hear(finished(start, 6))
+    loop.update(start)
+    loop.update(finished(start, 6))
     drawn = timeline(page, "5m")
     names = [row.name for row in drawn.lanes]
     assert names == ["days", "months", "event bus", "SensorFlow", "TakerFlow"]
@@ -125,13 +125,13 @@ def test_ties_are_only_between_what_one_change_caused(
     tmp_path_factory: Any, ticks: Any, events: Any, runs: Any
 ):
     page = known(tmp_path_factory.mktemp("p"), "days")
-    board = page.board
+    loop = page.loop
     for seconds, chain in sorted(ticks, reverse=True):
-        board.hear(tick(seconds, id=chain, seq=1 if chain else 0))
+        loop.update(tick(seconds, id=chain, seq=1 if chain else 0))
     for seconds, chain in sorted(events, reverse=True):
-        board.hear(event(seconds, id=chain))
+        loop.update(event(seconds, id=chain))
     for number, (seconds, chains) in enumerate(sorted(runs, key=lambda r: r[0], reverse=True)):
-        board.hear(started(seconds, f"TakerFlow/{number}", *chains))
+        loop.update(started(seconds, f"TakerFlow/{number}", *chains))
     drawn = timeline(page, "5m")
     assert len(drawn.ties) <= 200
     for tie in drawn.ties:
@@ -145,28 +145,28 @@ def test_ties_are_only_between_what_one_change_caused(
         assert tie.chain in {one for _, one in events}
 
 
-def test_there_are_at_most_two_hundred_ties(page: Knowledge):
+def test_there_are_at_most_two_hundred_ties(page: PageContext):
     for number in range(300):
-        page.board.hear(tick(250 - number / 2, id=str(number), seq=number + 1))
-        page.board.hear(event(250 - number / 2, id=str(number)))
+        page.loop.update(tick(250 - number / 2, id=str(number), seq=number + 1))
+        page.loop.update(event(250 - number / 2, id=str(number)))
     ties = timeline(page, "5m").ties
     assert len(ties) == 200
     assert ties[0].chain == "299"
 
 
 def test_a_run_that_began_long_ago_is_there_while_it_runs_and_when_it_ended_in_the_span(
-    page: Knowledge,
+    page: PageContext,
 ):
-    board = page.board
+    loop = page.loop
     goes_on, ended, long_over = (
         started(5000, "TakerFlow/1"),
         started(4000, "TakerFlow/2"),
         started(3900, "TakerFlow/3"),
     )
     for run in (goes_on, ended, long_over):
-        board.hear(run)
-    board.hear(finished(ended, 3900))  # 100 seconds ago
-    board.hear(finished(long_over, 1))
+        loop.update(run)
+    loop.update(finished(ended, 3900))  # 100 seconds ago
+    loop.update(finished(long_over, 1))
     marks = lane(timeline(page, "5m"), "TakerFlow").marks
     assert sum(mark.count for mark in marks) == 2
     assert marks[0].outcome == "running"
@@ -174,7 +174,7 @@ def test_a_run_that_began_long_ago_is_there_while_it_runs_and_when_it_ended_in_t
 
 
 @pytest.mark.parametrize("span, seconds", SPANS.items())
-def test_labels_are_round_moments_and_few(page: Knowledge, span: str, seconds: int):
+def test_labels_are_round_moments_and_few(page: PageContext, span: str, seconds: int):
     drawn = timeline(page, span)
     assert 1 <= len(drawn.labels) <= 8
     places = [label.x for label in drawn.labels]
@@ -206,8 +206,10 @@ def test_labels_of_days_are_midnights_of_the_loops_own_zone(tmp_path: Path):
 @pytest.mark.parametrize(
     "seconds, span", [(0, "5m"), (299, "5m"), (301, "15m"), (901, "1h"), (90_000, "1h")]
 )
-def test_without_a_span_it_shows_what_fits_up_to_an_hour(page: Knowledge, seconds: int, span: str):
-    page.board.hear(loop_began(seconds))
+def test_without_a_span_it_shows_what_fits_up_to_an_hour(
+    page: PageContext, seconds: int, span: str
+):
+    page.loop.update(loop_began(seconds))
     for wish in ("", "5 parsecs"):
         drawn = timeline(page, wish)
         assert [link.text for link in drawn.spans if not link.href] == [span]
