@@ -73,6 +73,7 @@ class _SourceClass:
     speaks_sql: bool
 
 
+# By name, so that a project of files never imports DuckDB, and a step without an extra still runs.
 _SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers", name="AzureSource", speaks_sql=False

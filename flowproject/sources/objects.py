@@ -37,6 +37,7 @@ __all__ = [
     "view",
 ]
 
+# `last_modified` is what S3 calls it; in tables it is `modified`, as it is of files.
 _COLUMNS: Final[dict[ObjectProperty, str]] = {
     "size": "size",
     "etag": "etag",
@@ -80,6 +81,7 @@ class Watch:
 
     def match(self, key: str) -> bool:
         """Whether the object with this whole key, which begins with the prefix, is watched."""
+        # For a million keys without `include` this one question is all that is asked.
         if self._everything:
             return True
         path = key[self._below :]
@@ -93,6 +95,7 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
 
     Its key ends with a slash, or with `_$folder$`.
     """
+    # The size as it comes, which is bytes from S3: most of a million numbers would be for nothing.
     return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
 
 
@@ -103,6 +106,7 @@ def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
 
 def view(*place: str, include: Sequence[str], marker: str, columns: Sequence[str]) -> str:
     """A digest of what is listed and how it is compared: tables of one view can be compared."""
+    # As JSON, because texts put one after the other could mean two things.
     described: Json = [[*place], [*include], marker, [*columns]]
     return digest("view 1", dumps(described))
 

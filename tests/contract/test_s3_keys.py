@@ -114,7 +114,7 @@ PACES: Final = {
 
 
 @pytest.fixture(params=PACES)
-def pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ListingOptions:
+def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ListingOptions:
     """Seven keys on a page and ten to a span, so that even these few are many of both."""
     chosen = PACES[request.param]
     monkeypatch.setattr(source, "ListingOptions", lambda: chosen)
@@ -138,13 +138,13 @@ def test_every_key_is_seen_as_boto3_lists_it(filled: Filled):
     assert seen.value == len(filled.truth())
 
 
-def test_many_short_pages_say_the_same_as_boto3(filled: Filled, pace: ListingOptions):
+def test_many_short_pages_say_the_same_as_boto3(filled: Filled, options: ListingOptions):
     seen = filled.look()
     assert told(seen) == filled.truth()
-    assert seen.cost.requests >= pace.pages(len(filled.truth()))
+    assert seen.cost.requests >= options.pages(len(filled.truth()))
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 def test_what_stays_the_same_stays_the_same(filled: Filled):
     before = filled.look()
     after = filled.look(past=before)
@@ -153,7 +153,7 @@ def test_what_stays_the_same_stays_the_same(filled: Filled):
     assert (after.difference or Difference()).counts == {"added": 0, "modified": 0, "removed": 0}
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 def test_a_change_of_any_key_is_that_change(server: S3Server):
     filled = Filled(server)
     before = filled.look()
@@ -308,7 +308,7 @@ def test_what_only_stands_for_a_folder_is_no_object(server: S3Server):
     assert told(seen) == told(before)
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 @pytest.mark.parametrize("early, late", [("raw-", "raw/"), ("raw/", "raw-"), ("b/", "b!/")])
 def test_a_server_that_turns_out_to_have_no_order_is_seen_whole(
     weed: S3Server, early: str, late: str

@@ -41,8 +41,8 @@ def bucket(moto: Moto) -> str:
 
 @pytest.fixture
 def proxy(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    pace = ListingOptions(at_once=4, page_size=PAGE, span_rows=2 * PAGE)
-    monkeypatch.setattr(source, "ListingOptions", lambda: pace)
+    options = ListingOptions(at_once=4, page_size=PAGE, span_rows=2 * PAGE)
+    monkeypatch.setattr(source, "ListingOptions", lambda: options)
     with proxied(moto.endpoint_url) as proxy:
         yield proxy
 

@@ -46,8 +46,8 @@ def scene(tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         bucket_module, "RetryLimits", partial(bucket_module.RetryLimits, first_pause=0.001)
     )
-    pace = ListingOptions(at_once=4, page_size=10, span_rows=20)
-    monkeypatch.setattr(source, "ListingOptions", lambda: pace)
+    options = ListingOptions(at_once=4, page_size=10, span_rows=20)
+    monkeypatch.setattr(source, "ListingOptions", lambda: options)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
     objects = S3Data(bucket=bucket, key="raw", endpoint_url=proxy.endpoint_url)

@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 _ESCAPED: Final = re.compile("%EF%BF%B[EF]", re.IGNORECASE)
+# obstore's exceptions are a few classes; status and code of the answer stand in their text only.
 _STATUS: Final = re.compile(r"status code: ([0-9]{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 _NO_CREDENTIALS: Final = re.compile("credential provider: |performing token request")
@@ -45,6 +46,8 @@ def explain(error: Exception, place: ContainerLocation) -> SourceError:
 
     # What follows are pages of obstore's insides, in which all of the patterns might be found.
     text = str(error).partition("Debug source:")[0]
+    # From the surest to the vaguest: a missing container has the class of any failure in obstore,
+    # and so have credentials that can't be had.
     status, code = _found(_STATUS, text), _found(_CODE, text)
     if isinstance(error, InvalidPathError):
         return odd_key(_found(_PATH, text) or text, place)

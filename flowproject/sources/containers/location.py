@@ -8,6 +8,7 @@ from flowproject.errors import SourceError
 
 __all__ = ["AZURE", "GCS", "ContainerLocation", "Service"]
 
+# Azure's `$web` and `$root`, and Google's names with dots in them, which are up to 222 long.
 _NAME: Final = re.compile(r"[a-z0-9$][a-z0-9._-]{2,221}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -69,6 +70,7 @@ class ContainerLocation:
         Raises:
             SourceError: if no container has such a name, or obstore can't ask for such a key.
         """
+        # From the right, so that a second "://" is part of the scheme, which then is none.
         scheme, found, rest = container.rpartition("://")
         name, _, path = rest.partition("/")
         if (found and scheme not in service.schemes) or not _NAME.fullmatch(name):

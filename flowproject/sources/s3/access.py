@@ -94,6 +94,7 @@ class SharedAccess:
 
         `access` and `credentials` are those that were refused.
         """
+        # In the order of what costs least: a clock is corrected without asking anybody.
         if refusal.is_skewed and refusal.clock:
             self.ahead = (refusal.clock - datetime.now(UTC)).total_seconds()
             return _CLOCK
@@ -136,6 +137,8 @@ def open_access(location: BucketLocation, *, role: str, region: str, endpoint_ur
     url = urlsplit(sample.url)
     port = url.port or _PORTS[url.scheme]
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    # The region is read off the signature: botocore may choose another one than it was told, for an
+    # access point by its ARN.
     scope = _SCOPE.match(_text(sample.headers.get("Authorization", "")))
     if scope is None:
         raise _unusual(location)

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _FOUND: Final = 200
 _FORBIDDEN: Final = 403
 _MISSING: Final = 404
+# With these a server answers HEAD for reasons that it tells only in a body, which HEAD has none of.
 _WORDLESS: Final = (400, _FORBIDDEN)
 _ACTIONS: Final = {"versioning": "s3:GetBucketVersioning", "versions": "s3:ListBucketVersions"}
 
@@ -67,11 +68,10 @@ class _TransientError(Exception):
 
 
 class Bucket:
-    """One bucket that answers. Threads may share it; close it in the end.
+    """One bucket that answers. Threads may share it; close it in the end."""
 
-    Trying again is written by hand, because no library for it can be told to stop in the middle of
-    a pause, or listens when the server says how long to stay away.
-    """
+    # Tries are counted here and not by stamina: it sleeps with `time.sleep`, and whoever cancels a
+    # look would wait for up to a minute that the server asked for (ADR 0039).
 
     requests: int
     """How many requests were answered."""
@@ -144,6 +144,7 @@ class Bucket:
 
     def cancel(self) -> None:
         """End running requests, from another thread, and all later ones with `stopped`."""
+        # First the word, then the cut: an error that the cut causes is told as `stopped` then.
         self._stopped.set()
         self._connections.cut()
 
@@ -176,9 +177,11 @@ class Bucket:
     def _pause(self, failure: _TransientError, tried: int, passed: float) -> None:
         """Wait until it is time to try again, or raise the failure that was the last allowed."""
         limits = self._limits
+        # Any part of it, so that workers that were refused at once do not all come back at once.
         limit = limits.first_pause * 2 ** (tried - 1)
         pause = max(failure.after, random.uniform(0, limit))  # noqa: S311  # it protects nothing
         tries = limits.tries if self.requests else limits.first_tries
+        # A pause that would end too late is not begun: nobody would hear what comes after it.
         if tried >= tries or passed + pause > limits.seconds:
             many = f"{tried} time{'s' if tried > 1 else ''}"
             raise failure.explain(f"Tried {many} in {passed:.0f} s") from failure.__cause__
@@ -194,6 +197,7 @@ class Bucket:
         """What one request brings; `recovered` is what was put right for its sake before."""
         access = self._shared.access
         credentials = access.frozen()
+        # Both are held on to: what another thread puts right meanwhile is not what is refused here.
         answer = self._exchange(access, request, credentials)
         if answer.status in request.expected:
             return _read(answer, read, access.address.server)
@@ -203,6 +207,7 @@ class Bucket:
         if refusal.is_transient:
             raise _TransientError(partial(self._refused, request, refusal), refusal.retry_after)
         recovery = self._shared.recover(refusal, access, credentials)
+        # Each of them once: a server that goes on refusing for the same reason has another one.
         if recovery and recovery not in recovered:
             return self._try(request, read, recovered | {recovery})
         raise self._refused(request, refusal)
@@ -225,7 +230,7 @@ class Bucket:
         server = access.address.server
         try:
             answer = self._connections.ask(access.address, text, to_head=request.method == "HEAD")
-        except SSLCertVerificationError as error:
+        except SSLCertVerificationError as error:  # an OSError too, but none that will pass
             raise untrusted(error, server) from error
         except OSError as error:
             if self._stopped.is_set():
@@ -257,6 +262,8 @@ def _listing(query: Query) -> _Request:
 
 
 def _read(answer: HttpResponse, read: Callable[[HttpResponse], T], server: str) -> T:
+    # With status 200 an answer may still end early, or be the page of a proxy. The next one to the
+    # same question is right, as a rule.
     try:
         return read(answer)
     except ValueError as error:

@@ -14,16 +14,19 @@ from flowproject.sources.s3.scope import BucketLocation
 
 __all__ = ["Refusal", "not_s3", "refused", "unreachable", "untrusted"]
 
+# Either is enough: a load balancer has no code, and not every server the status that fits.
 _TRANSIENT_STATUS: Final = {408, 429, 500, 502, 503, 504}
 _TRANSIENT_CODES: Final = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
 _BAD_CREDENTIALS: Final = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired"}
+# What Amazon answers where the bucket is not; it depends on the region which of both.
 _MISPLACED: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _REDIRECTS: Final = {301, 302, 307, 308}
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 _SHOWN_CHARACTERS: Final = 300
 
+# By expression: what a proxy answers is HTML, which no parser of XML takes.
 _CODE: Final = re.compile(rb"<Code>\s*(\w{1,80})\s*</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
 _REGION: Final = re.compile(rb"<KeyRange>\s*([\w-]{1,40})\s*</KeyRange>")
@@ -47,6 +50,7 @@ class Refusal:
     @classmethod
     def read(cls, answer: HttpResponse, *, hide: Iterable[str] = ()) -> "Refusal":
         """What an answer says; `hide` must not be repeated, even if the server does."""
+        # A server may repeat what it was sent; Amazon's answers have the access key in them.
         message = _found(_MESSAGE, answer.body)
         for secret in filter(None, hide):
             message = message.replace(secret, "***")
@@ -80,6 +84,7 @@ class Refusal:
         return bool(self.region) and (
             self.status in _REDIRECTS
             or self.code in _MISPLACED
+            # An answer to HEAD: the region stands in a header, and the reason nowhere.
             or (self.status == _BAD_REQUEST and not self.code)
         )
 
@@ -130,6 +135,7 @@ def refused(
 
 
 def _forbidden(refusal: Refusal, location: BucketLocation, action: str) -> SourceError:
+    # As a policy has it, to be copied; objects of an access point have a path of their own there.
     is_arn = location.bucket.startswith("arn:")
     resource = location.bucket if is_arn else f"arn:aws:s3:::{location.bucket}"
     if action == "s3:GetObject":
@@ -187,5 +193,6 @@ def _seconds(text: str) -> float:
     """What `Retry-After` asks for: seconds, or a moment."""
     if text.isascii() and text.isdigit():
         return float(text)
+    # RFC 9110 allows a date, too, and proxies send one.
     moment = _moment(text)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment else 0.0

@@ -76,6 +76,7 @@ class Lister:
             SourceError: if a page can't be had or read; the first such error ends everything.
             UnorderedError: if keys have no order, so that nothing can be said to come after one.
         """
+        # A server that had no order the last time has none now, and two looks would be for nothing.
         for _ in range(_TRIES if self._past is None or self._past.manifest.ordered else 0):
             with suppress(UnorderedError):
                 return self._list_at_once()
@@ -162,6 +163,7 @@ class Workers:
         asked = unit.position
         with closing(PendingRows(asked)) as pending:
             page = self._client.after(asked)
+            # Two units meet at a bound: what each saw there must be the same key.
             self._boundaries.begin(asked, page)
             while self._is_left(unit, page, asked, pending) and not self._queue.stopped:
                 asked = page.last
@@ -177,6 +179,7 @@ class Workers:
         for key_range, following in zip(done, [*done[1:], at_hand], strict=False):
             if following is not None and not (key_range.recorded or following.recorded):
                 continue  # they are listed as one: nothing is known of either
+            # A page hardly ever ends where a range does: its rows are shared out at the bounds.
             end = page.after(rows, key_range.high) if key_range.high is not None else len(rows)
             pending.add(page, rows[:end], spill=False)
             self._comparer.compare_range(pending, key_range)
@@ -233,7 +236,7 @@ class BoundaryCheck:
         """See that both sides fit together; to be called when everything is listed.
 
         What came or went between the two looks does no harm. So both sides are looked at again
-        before they are judged.
+        before anything is said.
 
         Raises:
             UnorderedError: if they do not fit.
@@ -247,6 +250,7 @@ class BoundaryCheck:
 
 def _beyond(page: ListingPage, bound: bytes) -> bytes:
     """The first key of a page that is greater than the bound; empty if there is none."""
+    # Of one row only: the rest of the page is the neighbour's to read.
     rows = bytes(page.rows[page.after(page.rows, bound) :])
     keys, *_ = parse_rows(rows[: rows.find(_ROW_STOP) + len(_ROW_STOP)], encoded=page.encoded)
     return keys[0] if keys else b""

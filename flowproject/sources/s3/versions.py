@@ -23,8 +23,8 @@ __all__ = ["MOST_OBJECTS", "BucketQueries", "find_versions"]
 MOST_OBJECTS: Final = 10_000
 """Objects of one kind for which ids are looked up; a larger change goes without."""
 
+# They come one after the other: a look must not take minutes for ids that nobody may need.
 _MOST_PAGES: Final = 100
-"""They come one after the other: a look must not take minutes for ids that nobody may need."""
 
 _PAGE: Final = "1000"
 
@@ -60,6 +60,7 @@ def find_versions(bucket: BucketQueries, prefix: str, difference: Difference) ->
     if not any(map(len, new)) or max(map(len, new)) > MOST_OBJECTS:
         return {}
     try:
+        # A bucket that never had versions has no status: one request, and no others after it.
         if b"<Status>" not in bucket.get({"versioning": ""}):
             return {}
         return _found(bucket, prefix, difference.arrived)
@@ -83,6 +84,7 @@ def _found(bucket: BucketQueries, prefix: str, arrived: Iterable[Item]) -> dict[
         if key not in found:
             # More than a few, or a server that leaves out the first version, as moto's does.
             found |= _ids(_page(bucket, {"prefix": key_bytes(key)})[0], wanted)
+        # What the page reached is decided, also for objects that are gone or other ones by now.
         while left and (end is None or key_bytes(left[0]) < end):
             left.popleft()
     return found
@@ -98,6 +100,7 @@ def _ids(page: Sequence[_Version], wanted: Mapping[str, Item]) -> dict[str, str]
 
 def _page(bucket: BucketQueries, query: Query) -> tuple[list[_Version], bytes | None]:
     """Versions, and the key from which on some are missing; None if none are."""
+    # A real parser here: a hundred pages at most, and elements that differ from server to server.
     body = bucket.get({"versions": "", "encoding-type": "url", "max-keys": _PAGE, **query})
     root = [(_name(element), element) for element in ET.fromstring(body)]  # noqa: S314  # S3's own
     about = {name: element.text for name, element in root}

@@ -132,7 +132,7 @@ def test_patience_ends_and_the_error_says_how_much_there_was(lake: Lake):
 
 
 def test_a_connection_that_was_closed_while_idle_is_no_failure(lake: Lake):
-    lake.bucket._patience = RetryLimits(tries=1, first_tries=1)
+    lake.bucket._limits = RetryLimits(tries=1, first_tries=1)
     lake.answers(PAGE, DROP, PAGE)
     lake.keys()
     assert lake.keys() == b"raw/a"

@@ -51,9 +51,11 @@ def numbered(count: int) -> MemoryBucket:
     return MemoryBucket({b"raw/%06d" % number: Stored() for number in range(count)})
 
 
-def look(bucket: MemoryBucket, past: Built | None = None, *, pace: ListingOptions = QUICK) -> Built:
+def look(
+    bucket: MemoryBucket, past: Built | None = None, *, options: ListingOptions = QUICK
+) -> Built:
     known = None if past is None else Archive().record(past)
-    return Lister(bucket, LAKE, known, options=pace).run()
+    return Lister(bucket, LAKE, known, options=options).run()
 
 
 @given(
@@ -61,7 +63,7 @@ def look(bucket: MemoryBucket, past: Built | None = None, *, pace: ListingOption
     shape=st.sampled_from(sorted(SHAPES)),
     row=st.sampled_from([amazon, seaweed]),
     count=st.sampled_from([0, 1, 30, 300]),
-    paces=st.lists(PACES, min_size=4, max_size=4),
+    option_sets=st.lists(PACES, min_size=4, max_size=4),
     mutations=st.lists(st.sampled_from(MUTATIONS), min_size=3, max_size=3),
     seed=st.integers(0, 2**32),
 )
@@ -71,7 +73,7 @@ def test_each_look_finds_exactly_what_happened(
     shape: str,
     row: Callable[[str, Stored], str],
     count: int,
-    paces: list[ListingOptions],
+    option_sets: list[ListingOptions],
     mutations: list[Callable[[Objects, Random], object]],
     seed: int,
 ):
@@ -79,14 +81,14 @@ def test_each_look_finds_exactly_what_happened(
     bucket = MemoryBucket({b"ra": Stored(), b"raw2/x": Stored()}, row=row)
     fill(bucket, chance, scope.prefix, shape, count)
     past, before = None, {}
-    for pace, mutate in zip(paces, [*mutations, MUTATIONS[0]], strict=True):
+    for options, mutate in zip(option_sets, [*mutations, MUTATIONS[0]], strict=True):
         now, bucket.requests = in_scope(bucket.objects, scope), 0
-        built = Lister(bucket, scope, past, options=pace).run()
+        built = Lister(bucket, scope, past, options=options).run()
         assert keys_of(built.difference) == brute_force(before, now, scope)
         assert keys_of(built.difference)[0] | now.keys() == now.keys()
         assert len(built.items) == len(now)
         assert built.fingerprint == from_scratch(bucket, scope)
-        assert bucket.requests <= most_requests(bucket, scope, pace)
+        assert bucket.requests <= most_requests(bucket, scope, options)
         past, before = archive.record(built), now
         mutate(bucket.objects, chance)
 
@@ -96,10 +98,10 @@ def from_scratch(bucket: MemoryBucket, scope: Scope) -> str:
     return Lister(MemoryBucket(bucket.objects), scope, options=one_by_one).run().fingerprint
 
 
-def most_requests(bucket: MemoryBucket, scope: Scope, pace: ListingOptions) -> float:
+def most_requests(bucket: MemoryBucket, scope: Scope, options: ListingOptions) -> float:
     """A page for so many keys, a twentieth more, and four for each worker."""
     listed = sum(key.startswith(scope.prefix) for key in bucket.objects)
-    return listed / pace.page_size * 1.05 + 4 * pace.at_once + 2
+    return listed / options.page_size * 1.05 + 4 * options.at_once + 2
 
 
 def test_an_unchanged_look_reads_nothing_that_was_recorded():
@@ -324,7 +326,7 @@ def by_folder(key: bytes) -> list[bytes]:
 
 @given(seed=st.integers(0, 2**32), options=PACES)
 @settings(max_examples=20)
-def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, pace: ListingOptions):
+def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, options: ListingOptions):
     chance = Random(seed)
     bucket = MemoryBucket(order=by_folder)
     past, before, archive = None, {}, Archive()
@@ -332,7 +334,7 @@ def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, pace: List
         for _ in range(60):
             key = "/".join(chance.choice(["a", "a-", "a.b", "b", "b c"]) for _ in range(3))
             bucket.objects[b"raw/" + key.encode()] = Stored(generation=chance.randrange(99))
-        built = Lister(bucket, LAKE, past, options=pace).run()
+        built = Lister(bucket, LAKE, past, options=options).run()
         assert keys_of(built.difference) == brute_force(before, bucket.objects, LAKE)
         past, before = archive.record(built), dict(bucket.objects)
 
@@ -342,11 +344,11 @@ def test_a_key_that_two_workers_would_both_miss_is_found():
     names = [b"raw/%02d" % number for number in range(20)] + [b"raw/x-5"]
     names += [b"raw/y%02d" % number for number in range(40)]
     bucket = MemoryBucket(dict.fromkeys(names, Stored()), order=by_folder)
-    pace = ListingOptions(at_once=2, page_size=21, span_rows=21)
+    options = ListingOptions(at_once=2, page_size=21, span_rows=21)
     past = look(bucket, options=ListingOptions(at_once=1, page_size=21, span_rows=21))
     del bucket.objects[b"raw/x-5"]
     bucket.objects[b"raw/x/1"] = Stored()
-    built = look(bucket, past, options=pace)
+    built = look(bucket, past, options=options)
     assert keys_of(built.difference) == ({b"raw/x/1"}, set(), {b"raw/x-5"})
 
 
@@ -372,12 +374,12 @@ def test_a_server_that_does_not_know_where_to_start_is_listed_in_turn():
 @given(seed=st.integers(0, 2**32), options=PACES, shape=st.sampled_from(sorted(SHAPES)))
 @settings(max_examples=20)
 def test_objects_that_change_meanwhile_are_right_the_next_time(
-    seed: int, pace: ListingOptions, shape: str
+    seed: int, options: ListingOptions, shape: str
 ):
     chance, archive = Random(seed), Archive()
     bucket = MemoryBucket()
     fill(bucket, chance, b"raw/", shape, 200)
-    past = archive.record(Lister(bucket, LAKE, options=pace).run())
+    past = archive.record(Lister(bucket, LAKE, options=options).run())
 
     def hears(query: Query) -> Query:
         fill(bucket, chance, b"raw/", shape, 3)
@@ -386,11 +388,11 @@ def test_objects_that_change_meanwhile_are_right_the_next_time(
         return query
 
     bucket.hears = hears
-    meanwhile = Lister(bucket, LAKE, past, options=pace).run()
+    meanwhile = Lister(bucket, LAKE, past, options=options).run()
     bucket.hears = lambda query: query
     seen = archive.record(meanwhile)
     before = {item.key.encode(): item for item in seen.values()}
-    built = Lister(bucket, LAKE, seen, options=pace).run()
+    built = Lister(bucket, LAKE, seen, options=options).run()
     added, _, removed = keys_of(built.difference)
     there = in_scope(bucket.objects, LAKE)
     assert (added, removed) == (
