@@ -112,7 +112,7 @@ def tick(flow: Path) -> float:
 
 def scene(root: Path) -> "Scene":
     """The project in that folder, for ticks inside this process, as the flows of a run see it."""
-    from flowproject.config import load
+    from flowproject.config.parse import load
     from flowproject.journal import open_store
     from flowproject.sensing import Scene
 

@@ -38,7 +38,7 @@ from flowproject.user import name_user
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
-    from flowproject.changes.progress import Progress
+    from flowproject.changes.observation import Progress
     from flowproject.journal import Store
     from flowproject.sources import Source
 
@@ -110,7 +110,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     flowconfig = Config(
         "flowconfig",
         default=_config_file(),
-        parser="flowproject.config.parse_config",
+        parser="flowproject.config.parse.parse_config",
         help="The project's configuration",
     )
 

@@ -7,8 +7,7 @@ from itertools import islice
 from typing import Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.combining import combine
-from flowproject.changes.difference import Difference, edit
+from flowproject.changes.difference import Difference, combine, edit
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowError, JournalError, closest
 from flowproject.journal import Combination, Head, Journal, Store

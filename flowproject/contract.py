@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-from flowproject.changes.limits import (
+from flowproject.changes.payload import (
+    METAFLOW_KEYS,
     PARAMETERS_LIMIT,
     PAYLOAD_LIMIT,
     VALUE_LIMIT,
     WORKFLOW_LIMIT,
 )
-from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
 from flowproject.cron import CronError, doubts, parse
 from flowproject.errors import FlowError, closest

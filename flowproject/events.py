@@ -17,7 +17,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from uuid import uuid4
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.encoding import ascii_json
+from flowproject.changes.payload import ascii_json
 from flowproject.errors import DeliveryError
 
 __all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.contract import listeners_of
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Journal, open_store

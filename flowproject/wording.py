@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from flowproject.changes.contrast import contrast
+from flowproject.changes.difference import shortened_pair
 
 __all__ = [
     "OUTCOMES",
@@ -92,7 +92,7 @@ def value_text(value: object, limit: int = 60) -> str:
 def side_by_side(previous: object, value: object, limit: int = 60) -> tuple[str, str]:
     """Two values, each on one line, from a little before the first place where they differ."""
     whole = [value_text(one, _COMPARED) for one in (previous, value)]
-    return contrast(whole[0], whole[1], limit)
+    return shortened_pair(whole[0], whole[1], limit)
 
 
 def transition(previous: object, value: object, limit: int = 40) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowproject.changes.payload import payload
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
 from tests.conftest import ROOT

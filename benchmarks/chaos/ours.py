@@ -14,7 +14,7 @@ from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.story import BOTH_FLOW, DEAF_FLOW, OTHER, SENSOR, Start, Story, sensor_of
 from benchmarks.chaos.world import MARKER
 from flowproject import sensing
-from flowproject.changes.delivery import Patience
+from flowproject.changes.delivery import RetryPolicy
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.config import FilesData, Project, Schedule, Sensor
@@ -238,7 +238,7 @@ class Ours:
         journal = self._journal(sensor)
         survey = journal.survey()
         scene = self._scene(self._story.place.store)
-        patience = Patience(
+        patience = RetryPolicy(
             receipt_timeout=scene.project.sensors[sensor].receipt_timeout,
             max_attempts=self._story.most_sendings,
         )

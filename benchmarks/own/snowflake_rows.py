@@ -11,7 +11,7 @@ import snowflake.connector  # noqa: F401
 
 import flowproject.sources.snowflake  # noqa: F401
 from benchmarks.probe import report
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.sources import open_source
 
 ROOT = Path(sys.argv[1])

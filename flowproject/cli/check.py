@@ -10,11 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
-from flowproject.changes.observation import Observation
-from flowproject.changes.progress import Report
+from flowproject.changes.observation import Observation, Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import find_root, open_scene
-from flowproject.config import FILE, Project, Sensor, load
+from flowproject.config import FILE, Project, Sensor
+from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files

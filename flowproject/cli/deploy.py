@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from flowproject.changes.progress import Progress
-from flowproject.changes.progress import Report as Look
+from flowproject.changes.observation import Progress
+from flowproject.changes.observation import Report as Look
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root
-from flowproject.config import Environment, load
+from flowproject.config import Environment
+from flowproject.config.parse import load
 from flowproject.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 
 from flowproject.cli.output import AsJson, plain
 from flowproject.cli.place import find_root
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.dev.messages import LoopStarted, Message, line, to_json
 from flowproject.errors import UsageError
 

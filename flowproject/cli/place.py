@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flowproject.config import load, project_root
+from flowproject.config import project_root
+from flowproject.config.parse import load
 from flowproject.dev.records import loops_alive, work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
 from flowproject.journal import datastore_root, open_store

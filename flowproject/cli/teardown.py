@@ -9,7 +9,7 @@ import typer
 from flowproject.cli.deploy import GitBranch
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root, open_scene
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.errors import UsageError
 
 if TYPE_CHECKING:

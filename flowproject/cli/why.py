@@ -25,7 +25,8 @@ from flowproject.cli.chains import (
 )
 from flowproject.cli.output import AsJson, print_json, print_lines, working
 from flowproject.cli.place import Branch, Production, find_root, open_scene
-from flowproject.config import Project, Sensor, load
+from flowproject.config import Project, Sensor
+from flowproject.config.parse import load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
 from flowproject.runs import RunOutcome, delivery_of, ending_of, kept_of, outcome_of

@@ -1,8 +1,11 @@
-"""From `flowproject.toml` to typed values: the model, the parser, and what is generated from them.
+"""Holds `flowproject.toml`: its model, its parser, and what is generated from the model.
 
 Belongs here: every key that a person can set, its check, its message and its documentation. Does
 not belong here: anything that opens a source, reads SQL or knows a flow.
 """
+
+# Nothing of the parser is named here: every step of every run imports this package for the model,
+# and needs no TOML, time zones or messages. Who reads the file imports `flowproject.config.parse`.
 
 from flowproject.config.data import (
     DATA_TYPES,
@@ -17,9 +20,16 @@ from flowproject.config.data import (
     S3Data,
     SnowflakeData,
 )
-from flowproject.config.deploy import Deploy, Environment
-from flowproject.config.load import load, parse_config, project_root
-from flowproject.config.model import FILE, First, Project, Schedule, Sensor
+from flowproject.config.model import (
+    FILE,
+    Deploy,
+    Environment,
+    First,
+    Project,
+    Schedule,
+    Sensor,
+)
+from flowproject.config.root import project_root
 
 __all__ = [
     "DATA_TYPES",
@@ -40,7 +50,5 @@ __all__ = [
     "Schedule",
     "Sensor",
     "SnowflakeData",
-    "load",
-    "parse_config",
     "project_root",
 ]

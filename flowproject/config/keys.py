@@ -1,6 +1,6 @@
-"""Which keys a section has, and of which kind each is, worked out from the model's dataclasses.
+"""Works out which keys a section has, and the type of each value, from the model's dataclasses.
 
-A field's type says its kind (`str`, `int`, a list of texts, one of a few words); where that is not
+A field's annotation says it (`str`, `int`, a list of texts, one of a few words); where that is not
 enough, the field is `Annotated` with a name, and what the name means stands here.
 """
 
@@ -8,13 +8,25 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from flowproject.config.deploy import key_of
-from flowproject.config.kinds import Choice, Choices, Duration, Kind, Text, Texts, Truth, Whole
-from flowproject.config.times import CronFields, Zone
+from flowproject.config.model import key_of
+from flowproject.config.values import (
+    Boolean,
+    Choice,
+    ChoiceList,
+    CronExpression,
+    Duration,
+    Integer,
+    Text,
+    TextList,
+    ValueType,
+    ZoneName,
+)
 
 __all__ = ["Key", "keys_of"]
 
-_NAMED: Final[dict[str, Kind]] = {
+# Patterns are what the strictest reader of a name takes: Metaflow, Argo Events, the paths of a
+# datastore.
+_NAMED: Final[dict[str, ValueType]] = {
     "project name": Text(
         pattern=r"[a-z0-9_]{1,128}",
         words="lowercase letters, digits and underscores, at most 128",
@@ -42,11 +54,11 @@ _NAMED: Final[dict[str, Kind]] = {
         why=". A secret never stands in this file",
         hidden=True,
     ),
-    "cron": CronFields(),
-    "time zone": Zone(),
+    "cron": CronExpression(),
+    "time zone": ZoneName(),
     "duration": Duration(),
     "duration above 0": Duration(zero=False),
-    "events in an hour": Whole(least=0),
+    "events in an hour": Integer(least=0),
 }
 
 
@@ -55,39 +67,41 @@ class Key:
     """One key of a section."""
 
     name: str
-    kind: Kind
+    type: ValueType
     required: bool
     default: Any = None
 
 
 def keys_of(section: type) -> dict[str, Key]:
     """The keys of a section by name; fields that are sections themselves are left out."""
+    # With its extras, because the name in `Annotated` says what a bare `str` can't.
     hints = get_type_hints(section, include_extras=True)
     return {
         key_of(field.name): Key(
             name=key_of(field.name),
-            kind=kind,
+            type=found,
             required=field.default is MISSING,
             default=None if field.default is MISSING else field.default,
         )
         for field in fields(section)
-        if (kind := _kind(hints[field.name])) is not None
+        if (found := _value_type(hints[field.name])) is not None
     }
 
 
-def _kind(hint: Any) -> Kind | None:
-    """The kind that an annotation stands for, or None for a section."""
+def _value_type(hint: Any) -> ValueType | None:
+    """The type of value that an annotation stands for, or None for a section."""
     if get_origin(hint) is Annotated:
         return _NAMED[get_args(hint)[1]]
     if get_origin(hint) is Literal:
         # Empty means not set, for every key: it is no word of its own.
         return Choice(options=tuple(option for option in get_args(hint) if option))
     if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
-        return Choices(options=get_args(get_args(hint)[0]))
-    plain: Mapping[Any, Kind] = {
+        return ChoiceList(options=get_args(get_args(hint)[0]))
+    # What is none of these is a section: a dataclass, or a dict of them.
+    plain: Mapping[Any, ValueType] = {
         str: Text(),
-        bool: Truth(),
-        int: Whole(),
-        tuple[str, ...]: Texts(),
+        bool: Boolean(),
+        int: Integer(),
+        tuple[str, ...]: TextList(),
     }
     return plain.get(hint)

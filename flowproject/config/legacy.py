@@ -1,4 +1,4 @@
-"""The file of the scaffold that this project replaces: recognised, refused, and translated.
+"""Recognises the file of the scaffold that this project replaces, refuses it, and translates it.
 
 Nothing of it is read silently: its keys meant other things (an empty `payload_key` was a key).
 """
@@ -13,6 +13,7 @@ from flowproject.errors import ConfigError
 __all__ = ["refuse_old_scaffold"]
 
 _RENAMED: Final = {"storage_type": "type", "template": "query"}
+# The scaffold split what is [data] now in two, and each half named some keys otherwise.
 _MOVED: Final = "data_kwargs"
 
 
@@ -29,6 +30,7 @@ def refuse_old_scaffold(raw: Mapping[str, Any], file: str) -> None:
         edits.append(f"Move the keys of [{_MOVED}] into [data], and remove [{_MOVED}].")
     if not edits:
         return
+    # A person copies what the message shows: all else that the file says stays in it.
     tables = {"data": {}, **raw} | {"data": _new_data({**data, **moved})}
     tables.pop(_MOVED, None)
     raise ConfigError(
@@ -47,6 +49,7 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _new_data(old: Mapping[str, Any]) -> dict[str, Any]:
     """`[data]` in today's words, the type first."""
     new = {_RENAMED.get(key, key): value for key, value in old.items()}
+    # The old sensor took S3 for granted where nothing spoke for Snowflake.
     kind = new.pop("type", "snowflake" if "integration" in new or "query" in new else "s3")
     if kind == "snowflake":
         new.setdefault("query", "sensor")  # what the old sensor ran without a template
@@ -86,7 +89,10 @@ def _value(value: Any) -> str:
     """A value as TOML writes it."""
     match value:
         case str():
+            # JSON's strings are TOML's basic strings, but for the sign DEL, which TOML wants
+            # escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        # Before int, of which bool is one in Python.
         case bool():
             return str(value).lower()
         case list():

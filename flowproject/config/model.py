@@ -1,4 +1,4 @@
-"""The configuration as plain frozen dataclasses, with the documentation of every key.
+"""Models the configuration as plain frozen dataclasses, with the documentation of every key.
 
 Nothing third-party may be imported here: a remote task reads its configuration with
 `Project.from_dict(flowconfig)`. Checking what a person wrote is the business of `parse`.
@@ -8,28 +8,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from flowproject.config.data import DATA_TYPES, Data
-from flowproject.config.deploy import Deploy, key_of
-from flowproject.config.source import SomeSeconds
+from flowproject.config.data import DATA_TYPES, Data, SomeSeconds
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
     "FILE",
+    "Deploy",
+    "Environment",
     "First",
     "Project",
     "Schedule",
     "SchemaChange",
     "Sensor",
+    "key_of",
 ]
 
 FILE: Final = "flowproject.toml"
 """Name of the file that all of this is read from, in the project's folder."""
 
+# `dataclasses.fields` takes instances and classes of dataclasses, and typeshed has a name for
+# these.
 _T = TypeVar("_T", bound="DataclassInstance")
 
-# What a value must look like is named here and said in `kinds`, which steps need not import.
+# What a value must look like is named here and said in `keys`, which steps need not import.
 ProjectName = Annotated[str, "project name"]
 SensorName = Annotated[str, "sensor name"]
 EventName = Annotated[str, "event name"]
@@ -37,6 +40,7 @@ PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
 EventCount = Annotated[int, "events in an hour"]
+VariableName = Annotated[str, "variable name"]
 
 First = Literal["baseline", "fire"]
 """What the first tick of a sensor does."""
@@ -44,6 +48,10 @@ First = Literal["baseline", "fire"]
 
 SchemaChange = Literal["change", "compare", "fail"]
 """What it means if the columns of a query's result change, and nobody edited the query."""
+
+
+Environment = Literal["", "fast-bakery", "pypi"]
+"""What makes the environments of remote steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +118,66 @@ class Sensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """Which git branch is production, and what every deployed flow is compiled with."""
+
+    production_branch: str = "main"
+    """The git branch that is deployed to production. Every other one gets a deployment of its own,
+    in which nothing reaches production's flows, events or journal."""
+
+    schedule_branches: tuple[str, ...] = ()
+    """Patterns (globs) of the git branches, beside production's, whose sensors run on schedule,
+    such as `"release/*"`; a `*` stops at a slash, `**` does not. Elsewhere sensors are deployed
+    without their schedule, so that a branch costs nothing while nobody starts it."""
+
+    foreign_event_branches: tuple[str, ...] = ("**",)
+    """Patterns (globs) of the git branches, beside production's, whose flows start on events that
+    come from elsewhere: those of `@trigger` and `@trigger_on_finish` that carry the name of no
+    project and branch, or another's. Such an event starts the flow on every branch at once. Where
+    they are left out, a flow that waits for one is deployed without its trigger, whatever else it
+    waits for, and is started by hand."""
+
+    environment: Environment = ""
+    """What makes the environments of remote steps: `fast-bakery` on Outerbounds, `pypi` elsewhere;
+    either gives each step the packages that the configured sources need. Empty: steps run in the
+    image as it is, and `image_has_packages` must say that it has them."""
+
+    image_has_packages: bool = False
+    """Whether the image that steps run in has what the configured sources need, so that no
+    `environment` must make it. `flowproject check --deploy` lists the packages."""
+
+    with_: tuple[str, ...] = ()
+    """Decorators for every step, as Metaflow's `--with` takes them, such as
+    `"kubernetes:memory=8000"`. Empty: steps are as the flows say."""
+
+    notify_on: tuple[Literal["error", "success"], ...] = ("error",)
+    """Which ends of a run are told to the services below, on production and on the branches whose
+    sensors run on schedule."""
+
+    notify_slack: VariableName = ""
+    """Name of the environment variable that has the address of a Slack webhook when you deploy. The
+    address itself is a secret, and stands in no file of the project."""
+
+    notify_pager_duty: VariableName = ""
+    """Name of the environment variable that has an integration key of PagerDuty (Events API 2)."""
+
+    notify_incident_io: VariableName = ""
+    """Name of the environment variable that has an API key of Incident.io (API 2)."""
+
+    notify_incident_io_source: str = ""
+    """Identifier of the alert source of Incident.io. It is no secret."""
+
+    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
+    """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,
+    and a change in them is no change of a flow. Metaflow takes all other Python files of the
+    folder; the files of other flows go along only if something that does names them."""
+
+    max_parallel: int = 4
+    """How many flows are compiled and deployed at once. The default keeps a CI machine with two
+    cores busy without filling its memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """All of `flowproject.toml`."""
 
@@ -138,6 +206,8 @@ class Project:
         return cls(
             project_name=config["project_name"],
             data=None if data is None else _data(data),
+            # Also the only sensor's own keys stand in "sensor" (see `to_dict`): `_build` leaves
+            # them out.
             sensor=_build(Schedule, config["sensor"]),
             sensors={name: _sensor(sensor) for name, sensor in config["sensors"].items()},
             deploy=_build(Deploy, config.get("deploy", {})),
@@ -156,6 +226,11 @@ class Project:
         return plain
 
 
+def key_of(field: str) -> str:
+    """The key that a field stands for: it has an underscore more if the key is a word of Python."""
+    return field.removesuffix("_")
+
+
 def _sensor(values: Mapping[str, Any]) -> Sensor:
     return _build(Sensor, {**values, "data": _data(values["data"])})
 
@@ -167,6 +242,7 @@ def _data(values: Mapping[str, Any]) -> Data:
 def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """An instance of `cls`; foreign keys are left out, and those not given keep their default."""
     keys = {one.name: key_of(one.name) for one in fields(cls)}
+    # A run may read what another version of flowproject wrote, which had other keys.
     return cls(**{name: _frozen(values[key]) for name, key in keys.items() if key in values})
 
 
@@ -177,6 +253,7 @@ def _frozen(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """The same value in JSON types."""
     if is_dataclass(value):
+        # Not `dataclasses.asdict`: it would keep tuples, and the underscore of `with_`.
         return {key_of(one.name): _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -1,21 +1,23 @@
-"""The reference page of `flowproject.toml`, and whether what is generated from the model is fresh.
+"""Generates the JSON Schema and the reference page of `flowproject.toml` from the model.
 
-The words about a key stand in `model`, below the key; here is only how the page is laid out.
+The words about a key stand in `model` and `data`, below the key. What no schema can say (two
+sensors with one event, a time zone that exists) is left to the parser.
 """
 
+import ast
 import inspect
 import json
+import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from flowproject.config.data import DATA_TYPES
-from flowproject.config.deploy import Deploy
+from flowproject.config.data import DATA_TYPES, Data
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.model import FILE, Project, Schedule, Sensor
+from flowproject.config.model import FILE, Deploy, Project, Schedule, Sensor, key_of
 from flowproject.config.parse import DEFAULT_SENSOR
-from flowproject.config.schema import documentation, plain_default, schema
 
-__all__ = ["PAGE_FILE", "SCHEMA_FILE", "generated", "page", "stale"]
+__all__ = ["PAGE_FILE", "SCHEMA_FILE", "documentation", "generated", "page", "schema", "stale"]
 
 SCHEMA_FILE: Final = "flowproject.schema.json"
 PAGE_FILE: Final = "docs/configuration.md"
@@ -152,7 +154,7 @@ def _keys(section: type, defaults: dict[str, str] | None = None, without: str = 
     rows = [
         (
             f"`{name}`",
-            key.kind.words,
+            key.type.words,
             (defaults or {}).get(name) or _default(key),
             notes[name],
         )
@@ -174,3 +176,105 @@ def _default(key: Key) -> str:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def schema() -> str:
+    """The schema as JSON text, in the draft that TOML editors know."""
+    tree = {
+        # The newest draft that editors of TOML understand.
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "flowproject.toml",
+        "description": _sentence(inspect.getdoc(Project)),
+        **_table(Project, required=True),
+        "if": {"properties": {"sensors": {"minProperties": 1}}, "required": ["sensors"]},
+        "then": {"properties": {"sensor": {"propertyNames": {"enum": list(keys_of(Schedule))}}}},
+        "else": {"properties": {"data": {"anyOf": _complete_sources()}}, "required": ["data"]},
+        "definitions": {kind: _source(kind, cls) for kind, cls in DATA_TYPES.items()},
+    }
+    tree["properties"] |= _sections()
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+
+
+def documentation(section: type) -> dict[str, str]:
+    """What stands below each field of a dataclass, on one line, by the field's key."""
+    # Python forgets strings below fields: they are read from the source.
+    [cls] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    body = cls.body if isinstance(cls, ast.ClassDef) else []
+    return {
+        key_of(field.target.id): _sentence(ast.literal_eval(below.value))
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+    }
+
+
+def plain_default(key: Key) -> Any:
+    """The default as the file would spell it, or None if there is none to spell."""
+    default = key.default
+    # Durations are floats in the model, and nobody writes 300.0 seconds.
+    if isinstance(default, float) and default.is_integer():
+        return int(default)
+    return default or None
+
+
+def _sections() -> dict[str, Any]:
+    notes = documentation(Project)
+    data = {"type": "object", "anyOf": [{"$ref": f"#/definitions/{kind}"} for kind in DATA_TYPES]}
+    own = _table(Sensor, without=("name",))
+    own["properties"]["data"] = {"description": documentation(Sensor)["data"], **data}
+    name = keys_of(Sensor)["name"].type.schema()["pattern"]
+    sensor = _table(Sensor)
+    sensor["properties"] |= _table(Schedule)["properties"]
+    return {
+        "data": {"description": notes["data"], "required": ["type"], **data},
+        "sensor": {"description": notes["sensor"], **sensor},
+        "sensors": {
+            "description": notes["sensors"],
+            "type": "object",
+            "propertyNames": {"pattern": name, "minLength": 1},
+            "additionalProperties": own,
+        },
+        "deploy": {"description": notes["deploy"], **_table(Deploy)},
+    }
+
+
+def _table(
+    section: type, *, required: bool = False, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A section whose keys are those of a dataclass, and no others."""
+    notes = documentation(section)
+    keys = {name: key for name, key in keys_of(section).items() if name not in without}
+    needed = [name for name, key in keys.items() if key.required] if required else []
+    properties = {name: _property(key, notes[name]) for name, key in keys.items()}
+    for name in needed:
+        # Empty means not set, which a required key can't be.
+        properties[name]["minLength"] = 1
+    table = {"type": "object", "additionalProperties": False, "properties": properties}
+    return table | ({"required": needed} if needed else {})
+
+
+def _property(key: Key, note: str) -> dict[str, Any]:
+    default = plain_default(key)
+    known = {} if default is None else {"default": default}
+    return {"description": note, **key.type.schema(), **known}
+
+
+def _source(kind: str, cls: type[Data]) -> dict[str, Any]:
+    table = _table(cls)
+    table["properties"]["type"] = {"description": documentation(cls)["type"], "const": kind}
+    return {"title": kind, "description": _sentence(inspect.getdoc(cls)), **table}
+
+
+def _complete_sources() -> list[dict[str, Any]]:
+    """For each type what `[data]` must have if no sensor can add it."""
+    found = []
+    for kind, cls in DATA_TYPES.items():
+        needed = [name for name, key in keys_of(cls).items() if key.required]
+        filled: dict[str, Any] = {name: {"minLength": 1} for name in needed}
+        found.append({"required": needed, "properties": {"type": {"const": kind}, **filled}})
+    return found
+
+
+def _sentence(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from flowproject.changes.limits import EVENT_LIMIT
+from flowproject.changes.payload import EVENT_LIMIT
 from flowproject.dev.server import HOST, serve
 from flowproject.dev.triggers import Event
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, Self
 
-from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
+from flowproject.changes.payload import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
 from flowproject.errors import closest
 from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter

@@ -13,16 +13,16 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.delivery import (
-    Move,
+    NextStep,
     as_arguments,
     heard_from,
     in_ranges,
-    next_move,
+    next_step,
     room_at,
 )
 from flowproject.changes.entry import Entry
-from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -156,7 +156,7 @@ class _Delivery:
             ),
         )
 
-    @once
+    @cached_property
     def _listeners(self) -> Listeners:
         return self._outbox.listeners()
 
@@ -423,11 +423,11 @@ class _Delivery:
     def _is_given_up(self, one: Awaited) -> bool:
         return self._next_move(one) == "give up"
 
-    def _next_move(self, one: Awaited) -> Move:
+    def _next_move(self, one: Awaited) -> NextStep:
         patience = patience_of(self._sensor)
-        return next_move(one.sendings.count, one.sendings.last, patience, self._now)
+        return next_step(one.sendings.count, one.sendings.last, patience, self._now)
 
-    def _move(self, one: Awaited, flow: str) -> Move:
+    def _move(self, one: Awaited, flow: str) -> NextStep:
         """What to do for a flow that lacks an event."""
         patience = patience_of(self._sensor)
         if flow not in self._listeners.waits:
@@ -438,7 +438,7 @@ class _Delivery:
         # A run has all since the last one, so what it lacks is sent again by the newest event.
         newest = self._lacked_by(flow)[-1]
         last = max(newest.sendings.last, since)
-        move = next_move(newest.sendings.count, last, patience, self._now)
+        move = next_step(newest.sendings.count, last, patience, self._now)
         return move if one.mark.id == newest.mark.id or move == "give up" else "wait"
 
     def _has_all(self, flow: str) -> bool:

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.columns import ColumnsChange, columns_before, columns_change
-from flowproject.changes.combining import combine
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, combine
 from flowproject.changes.entry import Entry
 from flowproject.journal import Combination, Journal
 from flowproject.sensing.look import sample

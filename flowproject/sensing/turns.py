@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flowproject.changes.delivery import Move, Patience, heard_from, in_ranges, next_move
+from flowproject.changes.delivery import NextStep, RetryPolicy, heard_from, in_ranges, next_step
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, FlowprojectError, UsageError
 from flowproject.events import bus_address
@@ -47,7 +47,7 @@ class Turn:
     event: Awaited
     is_taken: bool
     told: Tellings
-    move: Move
+    move: NextStep
     behind: tuple[int, ...]
 
 
@@ -195,13 +195,13 @@ class Queue:
         move = self._move(told, flow, patience_of(self._sensor))
         return Turn(flow=flow, event=event, is_taken=False, told=told, move=move, behind=behind)
 
-    def _move(self, told: Tellings, flow: str, patience: Patience) -> Move:
+    def _move(self, told: Tellings, flow: str, patience: RetryPolicy) -> NextStep:
         if told.last is None:
             return "send"
         deployed = self._listeners.deployed.get(flow)
         if deployed and told.last < heard_from(deployed, patience) <= self._now:
             return "send"  # the bus forgot what waited for it
-        return next_move(told.count, told.last, patience, self._now)
+        return next_step(told.count, told.last, patience, self._now)
 
     def _known_in_full(self, head: Head, events: Sequence[Awaited]) -> list[Awaited]:
         """Those before the first change of which it is not known who is to take it."""

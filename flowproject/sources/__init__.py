@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Observation, Past, Progress
 from flowproject.config.data import (
     DATA_TYPES,
     AzureData,

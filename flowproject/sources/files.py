@@ -19,7 +19,7 @@ from threading import Event
 from typing import Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Item, item
 from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest

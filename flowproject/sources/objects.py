@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, item
 from flowproject.changes.observation import (
     Cost,
     Observation,

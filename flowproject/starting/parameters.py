@@ -14,7 +14,7 @@ from metaflow._vendor import click
 from metaflow.parameters import JSONTypeClass
 
 from flowproject.changes.canonical import dumps
-from flowproject.changes.encoding import decode, decode_text
+from flowproject.changes.payload import decode, decode_text
 
 __all__ = ["decode_parameter"]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from metaflow import current
 
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.errors import FlowError
 
 __all__ = ["Told", "events", "note", "noted", "told", "told_changes", "told_to"]

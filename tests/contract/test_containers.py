@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowproject import sensing
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.changes.observation import Observation, Past
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError

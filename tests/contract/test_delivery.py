@@ -11,7 +11,7 @@ from flowproject import sensing
 from flowproject.cards import sensor_card
 from flowproject.change import Change
 from flowproject.changes.difference import Difference
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
 from flowproject.journal import DamagedEntryError, Store, prune

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.difference import Difference, diff
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, diff, item
 from flowproject.errors import JournalError, UsageError
 from flowproject.journal import (
     DamagedEntryError,
@@ -23,8 +22,12 @@ from flowproject.journal import (
     open_store,
     prune,
 )
-from flowproject.tables.differences import read_difference, write_difference
-from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.serialization import (
+    read_difference,
+    read_items,
+    write_difference,
+    write_items,
+)
 from tests.journals import CountingStore, entry, fill, journal_on, mark, settle
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, item
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedTableError, Journal, Store, Superseded, prune
 from flowproject.tables.builder import Built, TableBuilder
@@ -82,7 +81,7 @@ def test_objects_and_what_happened_to_them_are_read_back(journal: Journal) -> No
     assert [removed.key for removed in difference.removed] == ["c1"]
 
 
-def test_a_change_writes_only_what_moved(journal: Journal, store: Store) -> None:
+def test_a_change_writes_only_what_differs(journal: Journal, store: Store) -> None:
     first = record(journal, 1, look(FIRST), "baseline")
     second = record(journal, 2, look({**FIRST, "c2": 7}, first))
     assert second.manifest.segments[0] == first.manifest.segments[0]

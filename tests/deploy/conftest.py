@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.deploy.branches import Target, target_of
 from flowproject.packages import requirements
 from tests.argo.cluster import ArgoCluster

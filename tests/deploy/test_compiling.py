@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.deploy.branches import target_of
 from flowproject.deploy.compiled import Compiled, essence_of
 from flowproject.deploy.compiling import Refused, child_options, compile_flows

@@ -23,7 +23,7 @@ from metaflow._vendor import click
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.entry import Entry
 from flowproject.changes.payload import payload
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import compile_flows
 from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, offer

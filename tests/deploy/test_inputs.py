@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flowproject.config import Deploy, load
+from flowproject.config import Deploy
+from flowproject.config.parse import load
 from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.compiling import child_options, compile_flows
 from flowproject.deploy.inputs import Inputs, known_flow

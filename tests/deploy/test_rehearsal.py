@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.deploy.argo import Argo, RefusedError
 from flowproject.deploy.branches import target_of
 from flowproject.deploy.ci import CI

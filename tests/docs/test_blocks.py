@@ -12,7 +12,8 @@ from typer.main import get_command
 
 from flowproject import errors
 from flowproject.cli import app
-from flowproject.config import Project, parse_config
+from flowproject.config import Project
+from flowproject.config.parse import parse_config
 from flowproject.deploy.branches import target_of
 from flowproject.sql import bind, dollar, find_query, parameters
 from tests.docs.pages import PAGES, ROOT, Block, blocks, prose

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.config.kinds import RefusedError
-from flowproject.config.times import CronFields
+from flowproject.config.values import CronExpression, InvalidValueError
 from flowproject.contract import check_schedules
 from flowproject.cron import CronError, CronSchedule, doubts, parse
 from flowproject.dev.scheduler import cron_rule
@@ -96,13 +95,13 @@ def test_what_argo_never_runs_is_refused_by_the_loop_and_by_check_with_what_to_w
 @pytest.mark.parametrize("row", [row for row in SCHEDULES if row.zone == "UTC"], ids=named)
 def test_the_configuration_takes_the_same_and_five_fields_only(row: ScheduleRow):
     if row.expression.startswith("@"):
-        with pytest.raises(RefusedError, match="Use five fields"):
-            CronFields().read(row.expression)
+        with pytest.raises(InvalidValueError, match="Use five fields"):
+            CronExpression().read(row.expression)
     elif row.refused:
-        with pytest.raises(RefusedError, match=re.escape(row.refused)):
-            CronFields().read(row.expression)
+        with pytest.raises(InvalidValueError, match=re.escape(row.refused)):
+            CronExpression().read(row.expression)
     else:
-        assert CronFields().read(row.expression) == row.expression
+        assert CronExpression().read(row.expression) == row.expression
 
 
 @pytest.mark.parametrize("row", [row for row in SCHEDULES if row.expression[0] == "@"], ids=named)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.columns import ColumnsChange
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.dev.page.components import (
     ActionLink,
     Fact,
@@ -22,7 +21,7 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, Sending, Survey, UnreadableError
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
-from flowproject.tables.excerpt import Excerpt, excerpt, matching
+from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from flowproject.config import load
+from flowproject.config.parse import load
 from flowproject.cron import DEADLINE
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import FlowFile

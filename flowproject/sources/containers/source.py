@@ -11,8 +11,7 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Cost, Memo, Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
 from flowproject.sources import Rows, not_queryable, stopped
 from flowproject.sources.containers.container import Container

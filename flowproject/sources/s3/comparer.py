@@ -22,7 +22,7 @@ from flowproject.sources.s3.pages import (
     unreadable,
 )
 from flowproject.sources.s3.scope import Scope
-from flowproject.sources.s3.work_queue import KeyRange, ListingOptions
+from flowproject.sources.s3.work_queue import ListingRange, ListingOptions
 from flowproject.tables.builder import TableBuilder
 from flowproject.tables.spans import Manifest, key_bytes, key_text
 
@@ -34,7 +34,7 @@ _DIGEST_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class SpilledRows:
+class RowsInFile:
     """Rows in a file."""
 
     file: IO[bytes]
@@ -63,7 +63,7 @@ class SpillFile:
         """Forget all rows."""
         self._end = 0
 
-    def write(self, raw: RawRows) -> SpilledRows:
+    def write(self, raw: RawRows) -> RowsInFile:
         """The rows, put aside.
 
         Raises:
@@ -82,11 +82,11 @@ class SpillFile:
         if self._file is not None:
             self._file.close()
 
-    def _write(self, raw: RawRows) -> SpilledRows:
+    def _write(self, raw: RawRows) -> RowsInFile:
         if self._file is None:
             # Not before there is something to wait: nearly all units of a small bucket end at once.
             self._file = TemporaryFile(buffering=0)  # noqa: SIM115  # `close` does it
-        spilled = SpilledRows(self._file, self._end, len(raw))
+        spilled = RowsInFile(self._file, self._end, len(raw))
         while raw:  # a system may write less than it was given
             written = os.pwrite(self._file.fileno(), raw, self._end)
             self._end += written
@@ -98,12 +98,12 @@ class SpillFile:
 class _PageRows:
     """Raw rows out of one page, and the last key of that page."""
 
-    raw: RawRows | SpilledRows
+    raw: RawRows | RowsInFile
     high: bytes
     encoded: bool
 
     def read(self) -> RawRows:
-        return self.raw.read() if isinstance(self.raw, SpilledRows) else self.raw
+        return self.raw.read() if isinstance(self.raw, RowsInFile) else self.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ class Comparer:
     def __exit__(self, *_: object) -> None:
         self._parsers.shutdown()
 
-    def ranges(self) -> list[KeyRange]:
+    def ranges(self) -> list[ListingRange]:
         """The ranges to list, one for each span that is known; the last one goes on to the end."""
         known = self._known
         spans = known.spans if known else ()
@@ -252,11 +252,11 @@ class Comparer:
         # The bounds of the spans are kept even if digests of another view say nothing: they share
         # the keys out evenly, which is half of what a known table is good for.
         return [
-            KeyRange(high, span=span if comparable else None, rows=span.listed, recorded=True)
+            ListingRange(high, span=span if comparable else None, rows=span.listed, recorded=True)
             for high, span in zip(highs, spans, strict=False)
-        ] or [KeyRange(None)]
+        ] or [ListingRange(None)]
 
-    def compare_full_spans(self, pending: PendingRows, key_range: KeyRange) -> None:
+    def compare_full_spans(self, pending: PendingRows, key_range: ListingRange) -> None:
         """Hand on full spans of a range that is still being listed, if it can't be the same."""
         keep = 0
         if key_range.recorded and pending.is_whole:
@@ -265,7 +265,7 @@ class Comparer:
         for batch in pending.take(self._span_pages, keep=keep):
             self._put(batch)
 
-    def compare_range(self, pending: PendingRows, key_range: KeyRange) -> None:
+    def compare_range(self, pending: PendingRows, key_range: ListingRange) -> None:
         """Keep or compare a range that is listed completely; `pending` begins anew behind it."""
         if (high := self._high(pending, key_range)) is None:
             return
@@ -279,7 +279,7 @@ class Comparer:
             self._put(pending.rest(high))
         pending.begin(high)
 
-    def _high(self, pending: PendingRows, key_range: KeyRange) -> bytes | None:
+    def _high(self, pending: PendingRows, key_range: ListingRange) -> bytes | None:
         """Up to where a complete range counts as listed; None if it has nothing to tell.
 
         Behind the last bound that is the last key that is there or was there.

@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS: Final = 300
 # By expression: what a proxy answers is HTML, which no parser of XML takes.
 _CODE: Final = re.compile(rb"<Code>\s*(\w{1,80})\s*</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
-_REGION: Final = re.compile(rb"<KeyRange>\s*([\w-]{1,40})\s*</KeyRange>")
+_REGION: Final = re.compile(rb"<ListingRange>\s*([\w-]{1,40})\s*</ListingRange>")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 
-from flowproject.changes.observation import Cost, Observation, Past
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import Rows, not_queryable, stopped
@@ -30,9 +29,9 @@ from flowproject.sources.s3.signing import Query
 from flowproject.sources.s3.versions import find_versions
 from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.builder import Built
+from flowproject.tables.lazy import with_versions
 from flowproject.tables.spans import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
-from flowproject.tables.versions import with_versions
 
 __all__ = ["BucketLike", "S3Source"]
 

@@ -12,8 +12,7 @@ from typing import Final, Protocol
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Difference, Item
 from flowproject.errors import SourceError
 from flowproject.sources.s3.signing import Query
 from flowproject.tables.spans import key_bytes

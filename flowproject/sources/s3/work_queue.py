@@ -14,7 +14,7 @@ from flowproject.sources.s3.pages import ListingClient, last_key, parse_rows
 from flowproject.tables.spans import SPAN_ROWS, Span
 
 __all__ = [
-    "KeyRange",
+    "ListingRange",
     "ListingOptions",
     "UnsplitRange",
     "WorkQueue",
@@ -47,7 +47,7 @@ class ListingOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KeyRange:
+class ListingRange:
     """The keys up to and including `high`, from where the range before ends (None: to the end).
 
     `span` is what was recorded of exactly these keys; None: there is nothing to compare with. If
@@ -77,7 +77,9 @@ class WorkUnit:
 
     __slots__ = ("_page_size", "ahead", "pages", "position", "ranges", "unsplittable")
 
-    def __init__(self, position: bytes | None, ranges: Iterable[KeyRange], page_size: int) -> None:
+    def __init__(
+        self, position: bytes | None, ranges: Iterable[ListingRange], page_size: int
+    ) -> None:
         self.position = position
         self.ranges = deque(ranges)
         self.pages = 0
@@ -96,7 +98,7 @@ class WorkUnit:
         pages = self.pages - 2 if expected else self.pages
         return not self.unsplittable and pages * self._page_size > 2 * expected
 
-    def advance(self, last: bytes | None) -> list[KeyRange]:
+    def advance(self, last: bytes | None) -> list[ListingRange]:
         """The ranges that are complete with a page up to `last`."""
         done = []
         while self.ranges and self.ranges[0].ends_by(last):
@@ -116,8 +118,8 @@ class WorkUnit:
         self.unsplittable = not inside
         if inside:
             # There may be more bounds at this level after the last one: an answer has its limits.
-            rest = KeyRange(key_range.high, level=key_range.level)
-            parts = [*(KeyRange(high, level=level) for high in inside), rest]
+            rest = ListingRange(key_range.high, level=key_range.level)
+            parts = [*(ListingRange(high, level=level) for high in inside), rest]
             self.ranges.popleft()
             self.ranges.extendleft(reversed(parts))
             self.ahead += len(inside) * self._page_size
@@ -125,7 +127,7 @@ class WorkUnit:
 
     def upper_half(self) -> Self:
         """A new unit of those ranges that have about half of what is left."""
-        taken: deque[KeyRange] = deque()
+        taken: deque[ListingRange] = deque()
         rows, half = 0, (self.ahead + self._weight(self.ranges[0])) / 2
         # Never the first range: its worker is in the middle of it. And at least one, or nothing
         # would come of it where a single range is larger than all others.
@@ -135,7 +137,7 @@ class WorkUnit:
         self.ahead -= rows
         return type(self)(self.ranges[-1].high, taken, self._page_size)
 
-    def _weight(self, key_range: KeyRange) -> int:
+    def _weight(self, key_range: ListingRange) -> int:
         return key_range.rows or self._page_size
 
     def _is_left(self, key: bytes, high: bytes | None) -> bool:
@@ -150,7 +152,7 @@ class UnsplitRange:
     """
 
     unit: WorkUnit
-    key_range: KeyRange
+    key_range: ListingRange
     after: bytes
 
 
@@ -189,7 +191,7 @@ class WorkQueue:
 
     def __init__(
         self,
-        ranges: Sequence[KeyRange],
+        ranges: Sequence[ListingRange],
         *,
         at_once: int,
         page_size: int,
@@ -225,7 +227,9 @@ class WorkQueue:
                 self._work.idle -= 1
             return None
 
-    def advance(self, unit: WorkUnit, last: bytes | None) -> tuple[list[KeyRange], KeyRange | None]:
+    def advance(
+        self, unit: WorkUnit, last: bytes | None
+    ) -> tuple[list[ListingRange], ListingRange | None]:
         """The ranges of a unit that are complete with a page up to `last` (None: the last page).
 
         From now on their bounds are final. Besides, the range that is at hand next, whose bound
@@ -303,12 +307,12 @@ class WorkQueue:
 
 
 def _share_out(
-    ranges: Sequence[KeyRange], at_once: int, page_size: int, after: bytes | None
+    ranges: Sequence[ListingRange], at_once: int, page_size: int, after: bytes | None
 ) -> list[WorkUnit]:
     """At most `at_once` units, with about equal numbers of rows, and a page or more each."""
     total = sum(key_range.rows for key_range in ranges)
     count = max(1, min(at_once, total // page_size))
-    runs: list[list[KeyRange]] = [[] for _ in range(count)]
+    runs: list[list[ListingRange]] = [[] for _ in range(count)]
     before = 0
     for key_range in ranges:
         # The middle of a range decides where it belongs.

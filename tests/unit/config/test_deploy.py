@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowproject.config import Deploy, Project, parse_config
+from flowproject.config import Deploy, Project
+from flowproject.config.parse import parse_config
 from flowproject.errors import ConfigError
 
 PLAIN = 'project_name = "weather"\n[data]\ntype = "files"\npath = "data"\n'

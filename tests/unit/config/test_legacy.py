@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from flowproject.config import parse_config
 from flowproject.config.legacy import refuse_old_scaffold
+from flowproject.config.parse import parse_config
 from flowproject.errors import ConfigError
 
 S3 = """\

@@ -9,18 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metaflow.user_configs.config_parameters import ConfigValue
 
-from flowproject.config import (
-    DATA_TYPES,
-    DuckDBData,
-    FilesData,
-    Project,
-    S3Data,
-    Schedule,
-    Sensor,
-    parse_config,
-)
+from flowproject.config import DATA_TYPES, DuckDBData, FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.config.keys import keys_of
-from flowproject.config.parse import check
+from flowproject.config.parse import check, parse_config
 from flowproject.errors import ConfigError
 
 NAME = 'project_name = "weather"\n'

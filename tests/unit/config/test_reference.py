@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.config import DATA_TYPES, Deploy, Project, Schedule, Sensor, parse_config
+from flowproject.config import DATA_TYPES, Deploy, Project, Schedule, Sensor
 from flowproject.config.keys import keys_of
-from flowproject.config.parse import check
-from flowproject.config.reference import generated, page, stale
-from flowproject.config.schema import documentation, schema
+from flowproject.config.parse import check, parse_config
+from flowproject.config.reference import documentation, generated, page, schema, stale
 from flowproject.errors import ConfigError
 
 SECTIONS = [Project, Schedule, Sensor, Deploy, *DATA_TYPES.values()]

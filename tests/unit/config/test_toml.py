@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowproject.config import parse_config
+from flowproject.config.parse import parse_config
 from flowproject.errors import ConfigError
 
 BROKEN = [

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from flowproject.config import Deploy, Project, parse_config
+from flowproject.config import Deploy, Project
+from flowproject.config.parse import parse_config
 from flowproject.deploy.equipment import check_equipment, check_reach
 from flowproject.flowfiles import FlowFile, FlowStep
 

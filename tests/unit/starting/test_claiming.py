@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from flowproject.change import Change
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.journal import Journal, Mark, Store, open_store
 from flowproject.starting.claiming import Taken, claim
 from flowproject.starting.told import Told

@@ -174,7 +174,7 @@ REDIRECTS = [
     failure(307, "TemporaryRedirect", **{"x-amz-bucket-region": "eu-west-1"}),
     Answer(
         status=400,
-        body=b"<Error><Code>AuthorizationHeaderMalformed</Code><KeyRange>eu-west-1</KeyRange></Error>",
+        body=b"<Error><Code>AuthorizationHeaderMalformed</Code><ListingRange>eu-west-1</ListingRange></Error>",
     ),
 ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.changes.item import item
+from flowproject.changes.difference import item
 from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowproject.sources.s3.pages import ListingClient
 from flowproject.sources.s3.work_queue import (
-    KeyRange,
+    ListingRange,
     UnsplitRange,
     WorkQueue,
     WorkUnit,
@@ -25,12 +25,12 @@ from tests.s3_pages import MemoryBucket, Stored
 PAGE = 10
 
 
-def ranges(*rows: int) -> list[KeyRange]:
+def ranges(*rows: int) -> list[ListingRange]:
     """Regions that end with 01, 02, ..., the last one open, with so many rows expected."""
     highs = [b"%02d" % (place + 1) for place in range(len(rows) - 1)]
     spans = [Span(last=str(count), listed=count, count=count, digest="x") for count in rows]
     return [
-        KeyRange(high, span=span, rows=count)
+        ListingRange(high, span=span, rows=count)
         for high, span, count in zip([*highs, None], spans, rows, strict=True)
     ]
 
@@ -69,7 +69,7 @@ def test_few_rows_are_one_unit():
 
 
 def test_what_nobody_knows_is_one_unit():
-    shared = WorkQueue([KeyRange(None)], at_once=8, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=8, page_size=PAGE)
     assert [key_range.high for key_range in taken(shared).ranges] == [None]
 
 
@@ -122,14 +122,14 @@ def test_a_range_much_larger_than_expected_is_offered_for_cutting():
 
 
 def test_a_small_range_whose_page_is_its_neighbours_for_the_most_part_is_not_cut():
-    shared = WorkQueue([KeyRange(None, rows=1)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None, rows=1)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     shared.advance(unit, b"a")
     assert not unit.needs_split
 
 
 def test_a_cut_range_can_be_shared():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     shared.advance(unit, b"c")
     shared.split(unsplit_of(shared), [b"a", b"m", b"t"], level=0)
@@ -138,7 +138,7 @@ def test_a_cut_range_can_be_shared():
 
 
 def test_bounds_that_were_passed_meanwhile_are_no_bounds():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     shared.advance(unit, b"c")
     unsplit = unsplit_of(shared)
@@ -148,7 +148,7 @@ def test_bounds_that_were_passed_meanwhile_are_no_bounds():
 
 
 def test_a_range_that_is_done_meanwhile_is_not_cut():
-    shared = WorkQueue([KeyRange(b"k"), KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(b"k"), ListingRange(None)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     shared.advance(unit, b"c")
     taken(shared)
@@ -159,7 +159,7 @@ def test_a_range_that_is_done_meanwhile_is_not_cut():
 
 
 def test_what_has_no_bounds_is_not_offered_again():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     shared.advance(unit, b"c")
     shared.split(unsplit_of(shared), [], level=0)
@@ -168,7 +168,7 @@ def test_what_has_no_bounds_is_not_offered_again():
 
 
 def test_an_idle_worker_gets_what_turns_up_later():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     unit = taken(shared)
     jobs: list[WorkUnit | UnsplitRange | None] = []
     idle = Thread(target=lambda: jobs.append(shared.take()))
@@ -179,7 +179,7 @@ def test_an_idle_worker_gets_what_turns_up_later():
 
 
 def test_stopping_sends_idle_workers_home():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     taken(shared)
     jobs: list[object] = [object()]
     idle = Thread(target=lambda: jobs.append(shared.take()))
@@ -191,7 +191,7 @@ def test_stopping_sends_idle_workers_home():
 
 
 def test_requests_that_only_help_are_limited():
-    shared = WorkQueue([KeyRange(None)], at_once=2, page_size=PAGE)
+    shared = WorkQueue([ListingRange(None)], at_once=2, page_size=PAGE)
     assert [shared.spend() for _ in range(4)] == [True, True, True, False]
 
 
@@ -270,7 +270,7 @@ def test_rows_ahead_stay_counted(at_once: int):
 
 def bounds(keys: list[bytes], after: bytes, high: bytes | None = None) -> list[bytes]:
     bucket = MemoryBucket(dict.fromkeys(keys, Stored()))
-    key_range = KeyRange(high)
+    key_range = ListingRange(high)
     unsplit = UnsplitRange(WorkUnit(after, deque([key_range]), 10), key_range, after)
     return find_bounds(ListingClient(bucket, b"raw/", 10), unsplit, spend=lambda: True)[0]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flowproject.config import FILE, load, project_root
+from flowproject.config import FILE, project_root
+from flowproject.config.parse import load
 from flowproject.errors import ConfigError
 
 TEXT = 'project_name = "w"\n[data]\ntype = "files"\npath = "x"\n'

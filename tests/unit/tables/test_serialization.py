@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.difference import Difference, diff
-from flowproject.changes.item import Item, item
-from flowproject.tables import differences
-from flowproject.tables.differences import read_difference, write_difference
+from flowproject.changes.difference import Difference, Item, diff, item
+from flowproject.tables import serialization
 from flowproject.tables.lazy import LazyRows
-from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.serialization import (
+    read_difference,
+    read_items,
+    write_difference,
+    write_items,
+)
 from tests.unit.tables.objects import CUTS, IDENTITIES, TABLES, Objects, look, numbered
 
 NAMES = st.text(st.characters(), min_size=1, max_size=6)
@@ -145,7 +148,7 @@ def test_a_difference_that_was_read_can_be_written_again(
 
 
 def test_it_is_written_in_groups_and_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(differences, "_GROUP_ROWS", 10)
+    monkeypatch.setattr(serialization, "_GROUP_ROWS", 10)
     cuts = [b"key-%06d" % number for number in range(0, 100, 4)]
     old, new = numbered(100), numbered(80, size=2)
     content = written(of_objects(old, new, cuts=cuts))

@@ -2,8 +2,8 @@
 
 import threading
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.observation import Items, Past
-from flowproject.changes.once import once
 
 
 class Counted:
@@ -11,7 +11,7 @@ class Counted:
         self.times = 0
         self.barrier = barrier
 
-    @once
+    @cached_property
     def value(self) -> int:
         """How often it was worked out."""
         if self.barrier:
