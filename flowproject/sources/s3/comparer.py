@@ -22,7 +22,7 @@ from flowproject.sources.s3.pages import (
     unreadable,
 )
 from flowproject.sources.s3.scope import Scope
-from flowproject.sources.s3.work_queue import ListingRange, ListingOptions
+from flowproject.sources.s3.work_queue import ListingOptions, ListingRange
 from flowproject.tables.builder import TableBuilder
 from flowproject.tables.spans import Manifest, key_bytes, key_text
 

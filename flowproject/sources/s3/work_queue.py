@@ -14,8 +14,8 @@ from flowproject.sources.s3.pages import ListingClient, last_key, parse_rows
 from flowproject.tables.spans import SPAN_ROWS, Span
 
 __all__ = [
-    "ListingRange",
     "ListingOptions",
+    "ListingRange",
     "UnsplitRange",
     "WorkQueue",
     "WorkUnit",
