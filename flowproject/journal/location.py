@@ -1,6 +1,8 @@
 """Where the journal lies: under the root of the datastore that Metaflow uses."""
 
 from flowproject.errors import JournalError
+from flowproject.metaflow_internals.datastore import configured_root
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["datastore_root"]
 
@@ -11,16 +13,11 @@ def datastore_root() -> str:
     Raises:
         JournalError: if Metaflow is set to a datastore that has no root.
     """
-    from metaflow.metaflow_config import DEFAULT_DATASTORE
-    from metaflow.plugins import DATASTORES
-
-    for storage in DATASTORES:
-        if storage.TYPE == DEFAULT_DATASTORE:
-            root = storage.get_datastore_root_from_config(lambda *_, **__: None)
-            if root:
-                return str(root)
+    datastore: str = setting("DEFAULT_DATASTORE")
+    if root := configured_root(datastore):
+        return root
     raise JournalError(
-        f"Metaflow's datastore {DEFAULT_DATASTORE!r} has no root",
+        f"Metaflow's datastore {datastore!r} has no root",
         where="Metaflow's configuration",
-        fix=f"Set METAFLOW_DATASTORE_SYSROOT_{DEFAULT_DATASTORE.upper()}",
+        fix=f"Set METAFLOW_DATASTORE_SYSROOT_{datastore.upper()}",
     )

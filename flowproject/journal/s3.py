@@ -13,6 +13,7 @@ from flowproject.aws import (
     trusted_certificates,
 )
 from flowproject.errors import JournalError
+from flowproject.metaflow_internals.settings import setting
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential, S3Store
@@ -74,8 +75,6 @@ class S3Place:
         return self.open()
 
     def _config(self, url: str) -> "S3Config":
-        from metaflow.metaflow_config import S3_SERVER_SIDE_ENCRYPTION
-
         config: S3Config = {
             # botocore says where the bucket is, in the one setting that no variable of the
             # environment goes before; "virtual hosted" tells obstore that the bucket is in it.
@@ -85,8 +84,8 @@ class S3Place:
             "skip_signature": False,
             "disable_bulk_delete": True,  # one object needs none, and not every server has it
         }
-        if S3_SERVER_SIDE_ENCRYPTION:
-            config["server_side_encryption"] = S3_SERVER_SIDE_ENCRYPTION
+        if encryption := setting("S3_SERVER_SIDE_ENCRYPTION"):
+            config["server_side_encryption"] = encryption
         return config
 
     def _client_options(self, url: str) -> "ClientConfig":

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from flowproject.config.data import AzureData, GcsData
 from flowproject.errors import SourceError
+from flowproject.metaflow_internals.datastore import azure_credential, google_credentials
+from flowproject.metaflow_internals.settings import setting
 from flowproject.sources.containers.container import RETRIES, Container
 from flowproject.sources.containers.failures import explain
 from flowproject.sources.containers.location import AZURE, GCS, ContainerLocation
@@ -80,9 +82,7 @@ def _open_azure(data: AzureData, place: ContainerLocation) -> Container:
 
 
 def _metaflow_endpoint() -> str:
-    from metaflow.metaflow_config import AZURE_STORAGE_BLOB_SERVICE_ENDPOINT
-
-    return (AZURE_STORAGE_BLOB_SERVICE_ENDPOINT or "").rstrip("/")
+    return (setting("AZURE_STORAGE_BLOB_SERVICE_ENDPOINT") or "").rstrip("/")
 
 
 def _account_of(endpoint: str) -> str:
@@ -97,9 +97,7 @@ def _azure_credentials() -> "Callable[[], AzureBearerToken] | None":
     if any(os.environ.get(name) for name in _AZURE_CREDENTIALS):
         return None
     try:
-        from metaflow.plugins.azure.azure_credential import create_cacheable_azure_credential
-
-        credential = create_cacheable_azure_credential()
+        credential = azure_credential()
     except ImportError:  # Metaflow asks for azure-identity only where it needs it
         return None
 
@@ -157,10 +155,9 @@ def _gcs_credentials() -> "GCSCredentialProvider | None":
     if any(os.environ.get(name) for name in _GCS_CREDENTIALS):
         return None
     try:
-        from metaflow.plugins.gcp.gs_storage_client_factory import get_credentials
         from obstore.auth.google import GoogleCredentialProvider
 
-        credentials, _ = get_credentials([_GCS_SCOPE])
+        credentials = google_credentials([_GCS_SCOPE])
     except ImportError:  # Metaflow asks for google-auth only where it needs it
         return None
     return GoogleCredentialProvider(credentials)
