@@ -60,6 +60,7 @@ class PastRun:
 
 def end_task_id(flow: FlowFile, run_id: str) -> str:
     """The id of the task that ended the run."""
+    # The event at a run's end names it, as on a cluster; who listens may look it up.
     return str(_run(flow, run_id)[flow.end_step].task.id)
 
 
@@ -69,6 +70,7 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
     A run that failed has them too: the sensors that worked are worth telling. They are looked for
     in the first task of each step, for a foreach has thousands.
     """
+    # Not only in the last step: a run that failed may have its ticks in the one before.
     for task in tasks_of(_run(flow, run_id)):
         ticks = task["ticks"].data if "ticks" in task else None
         if isinstance(ticks, list) and all(map(is_tick, ticks)):
@@ -142,6 +144,7 @@ def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) ->
         found = _cards(_run(flow, run_id)[step][task])
     except (KeyError, MetaflowNotFound):
         return None
+    # The number comes from an address: -1 would be a card, too.
     return str(found[number].get()) if 0 <= number < len(found) else None
 
 
@@ -151,6 +154,7 @@ def _cards(task: Any) -> Sequence[Any]:
 
     try:
         return list(get_cards(task))
+    # The client says in this way that a task has none.
     except CardNotPresentException:
         return ()
 

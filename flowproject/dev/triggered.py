@@ -13,6 +13,7 @@ from metaflow import UserStepDecorator, current
 
 __all__ = ["triggered"]
 
+# Metaflow's own name: its decorator on Argo reads the same variables.
 _PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 
 
@@ -32,9 +33,11 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         events = _events()
         if not events:
             return None
+        # Only where there are events: it is imported in every task of every run of a loop.
         from metaflow.events import Trigger
 
         current._update_env({"trigger": Trigger(events)})  # noqa: SLF001  # as Metaflow does it
+        # Once for each run: every step has the variables, and the record is the run's.
         if step_name == getattr(flow._graph, "start_step", "start"):  # noqa: SLF001
             _remember(events)
         return None
@@ -69,6 +72,7 @@ def _event(kind: str, text: str) -> dict[str, object]:
 
 def _remember(events: list[dict[str, object]]) -> None:
     """Record the events with the run, so that the client's `Run.trigger` has them."""
+    # As Metaflow's decorator for Argo writes it, under the same name, so that its client finds it.
     from metaflow.metadata_provider import MetaDatum
     from metaflow.system_context import system_context
 

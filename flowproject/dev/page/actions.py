@@ -35,14 +35,14 @@ __all__ = [
     "wanted_sensor",
 ]
 
+# Nothing that a command line could take for an option.
 _RUN_ID: Final = re.compile(r"\w[\w.-]*")
-"""Nothing that a command line could take for an option."""
 PAGE: Final = "page"
 """The cause of a run that was started here."""
 
 _FIELD: Final = "p-"
+# At the same time: each is a process.
 _COMMANDS: Final = 2
-"""At the same time: each is a process."""
 _Values = Mapping[str, str]
 
 

@@ -55,15 +55,15 @@ __all__ = [
 ]
 
 STATIC: Final = Path(__file__).parent / "static"
+# Bytes of a form.
 _LARGEST: Final = 64 * 1024
-"""Bytes of a form."""
 _DIGITS: Final = 15
+# View -> the one of the navigation that it belongs to.
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
-"""View -> the one of the navigation that it belongs to."""
+# Seconds between two messages: what happens meanwhile is told with the next one.
 _STREAM_PAUSE: Final = 0.33
-"""Seconds between two messages: what happens meanwhile is told with the next one."""
+# Seconds after which a silent line says that it is open: so a lost browser is noticed.
 _HEARTBEAT: Final = 20.0
-"""Seconds after which a silent line says that it is open: so a lost browser is noticed."""
 _CHUNK: Final = 64 * 1024
 _LONGEST_LINE: Final = 64 * 1024
 _BREAK: Final = re.compile(r"\r\n|\r|\n")

@@ -47,8 +47,8 @@ __all__ = [
     "read_change",
 ]
 
+# On one page.
 _LISTED: Final = 25
-"""On one page."""
 KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
 _ITEM_ROWS: Final = 50
 _ITEM_COLUMNS: Final = 12

@@ -33,8 +33,8 @@ __all__ = ["LoopState", "Run", "RunState"]
 RunState = Literal["running", "succeeded", "failed", "unfinished"]
 """`unfinished` is a run that was killed together with another loop."""
 
+# Of each sensor: one a minute for a week.
 _KEPT_TICKS: Final = 10_000
-"""Of each sensor: one a minute for a week."""
 _KEPT_RUNS: Final = 2_000
 _KEPT_EVENTS: Final = 2_000
 _KEPT_NEWS: Final = 200

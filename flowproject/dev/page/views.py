@@ -40,11 +40,11 @@ __all__ = ["Views"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+# Runs of a change whose cards are shown in place.
 _RUNS: Final = 4
-"""Runs of a change whose cards are shown in place."""
 _KEPT_GOOD: Final = 5_000
+# Seconds for which the end of a journal is taken for known: other processes may write there.
 _FRESH: Final = 10.0
-"""Seconds for which the end of a journal is taken for known: other processes may write there."""
 
 
 @dataclass(frozen=True, kw_only=True)
