@@ -11,6 +11,9 @@ from threading import Lock
 from typing import Any, Final, NoReturn
 
 from flowproject.errors import FlowprojectError, SourceError
+from flowproject.metaflow_internals.datastore import s3_client
+from flowproject.metaflow_internals.exceptions import MetaflowException
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = [
     "aws_client",
@@ -50,29 +53,18 @@ def aws_client(
 @lru_cache(maxsize=16)
 def _client(role: str, region: str, endpoint_url: str, settings: "_Settings") -> Any:
     """Shared by all who ask for the same: to make one takes longer than to list a small bucket."""
-    from metaflow.metaflow_config import (
-        DATATOOLS_CLIENT_PARAMS,
-        DATATOOLS_SESSION_VARS,
-        DEFAULT_AWS_CLIENT_PROVIDER,
-    )
-    from metaflow.plugins.aws.aws_client import get_aws_client
-
     del settings
     given = {"region_name": region, "endpoint_url": endpoint_url}
-    params = {**DATATOOLS_CLIENT_PARAMS, **{key: it for key, it in given.items() if it}}
+    params = {**setting("DATATOOLS_CLIENT_PARAMS"), **{key: it for key, it in given.items() if it}}
     try:
-        return get_aws_client(
-            "s3",
-            role_arn=role or None,
-            session_vars=DATATOOLS_SESSION_VARS,
-            client_params={**params, "config": _config(params.get("config"))},
-        )
+        return s3_client(role, {**params, "config": _config(params.get("config"))})
     except Exception as error:
-        if DEFAULT_AWS_CLIENT_PROVIDER == "boto3":
+        provider = setting("DEFAULT_AWS_CLIENT_PROVIDER")
+        if provider == "boto3":
             raise
         # A plugin may raise anything. That of Outerbounds, not configured: an AttributeError.
         raise ValueError(
-            f"Metaflow's client provider {DEFAULT_AWS_CLIENT_PROVIDER!r} gives none ({error}). "
+            f"Metaflow's client provider {provider!r} gives none ({error}). "
             "For Outerbounds' run `outerbounds configure` first"
         ) from error
 
@@ -82,9 +74,7 @@ _Settings = tuple[str, tuple[tuple[str, str], ...]]
 
 def _settings() -> _Settings:
     """What a client follows from, besides what is asked for."""
-    from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
-
-    return repr(DATATOOLS_CLIENT_PARAMS), tuple(sorted(os.environ.items()))
+    return repr(setting("DATATOOLS_CLIENT_PARAMS")), tuple(sorted(os.environ.items()))
 
 
 def forget_clients() -> None:
@@ -184,8 +174,6 @@ def _explained(failure: type[FlowprojectError]) -> Iterator[None]:
         raise failure(
             "S3 needs the package 'boto3', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
-    from metaflow.exception import MetaflowException
-
     try:
         yield
     except NoCredentialsError as error:

@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
 
 # Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
-from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComponent
-
+from flowproject.metaflow_internals.cards import SectionComponent, TextComponent
 from flowproject.wording import clip, one_line, printable, side_by_side, unbroken, value_text
 
 __all__ = [

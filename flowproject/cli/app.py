@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from metaflow.exception import MetaflowException
 
 from flowproject.cli.check import check
 from flowproject.cli.deploy import deploy
@@ -38,6 +37,7 @@ from flowproject.errors import (
     TickError,
     UsageError,
 )
+from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import safe
 
 __all__ = ["main"]

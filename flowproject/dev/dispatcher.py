@@ -42,6 +42,7 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import end_event
 from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
@@ -344,7 +345,7 @@ class Dispatcher:
 
     async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
         """Tell the flows that wait for this one to succeed, as a cluster does."""
-        name = f"metaflow.{flow.full_name}.end"
+        name = end_event(flow.full_name)
         # A cluster publishes it in any case; here nobody else could hear it, and reading the task's
         # id costs time.
         if not any(d.event == name for other in self._flows for d in other.dependencies):

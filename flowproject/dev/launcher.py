@@ -21,15 +21,13 @@ from typing import Any, Final
 from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
-# Metaflow's name for the variables that carry an event; a run must not inherit those of the run
-# that started the loop.
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 # Bytes of a line that are told: a progress bar that never ends its line would fill the memory.
 _LONGEST_LINE: Final = 64 * 1024
 # Lines of a failed run that are shown: a traceback of a step, and what came just before it.
@@ -285,7 +283,7 @@ def child_environment(url: str) -> dict[str, str]:
         for name, text in os.environ.items()
         # A loop may itself be started in a step, or by a test of one: its events and its choice of
         # sensors are not those of its runs.
-        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+        if not name.startswith(EVENT_VARIABLE) and name != SENSORS_ONLY
     }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")

@@ -16,6 +16,7 @@ from flowproject.changes.payload import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFL
 from flowproject.errors import closest
 from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE, end_event
 
 __all__ = [
     "NOTHING_WAITS",
@@ -159,7 +160,7 @@ def argument(parameter: FlowParameter, value: object) -> Argument:
 
 def variable(dependency: Dependency, event: Event) -> tuple[str, str]:
     """Name and value of the environment variable that carries an event into every step."""
-    return f"METAFLOW_ARGO_EVENT_PAYLOAD_{dependency.type}_{dependency.alias}", event.text
+    return f"{EVENT_VARIABLE}{dependency.type}_{dependency.alias}", event.text
 
 
 def workflow_text(parameter: FlowParameter, value: object) -> str | None:
@@ -355,7 +356,7 @@ def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> E
     user_branch = flow.branch.startswith("user.")
     production = flow.branch == "prod" or flow.branch.startswith("prod.")
     pathspec = f"{flow.name}/{run_id}/{flow.end_step}/{task_id}"
-    name = f"metaflow.{flow.full_name}.end"
+    name = end_event(flow.full_name)
     payload = {
         "name": name,
         "id": pathspec,

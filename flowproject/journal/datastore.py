@@ -17,6 +17,8 @@ from flowproject.aws import (
 )
 from flowproject.errors import JournalError
 from flowproject.journal.store import ObjectStore, Store
+from flowproject.metaflow_internals.datastore import configured_root
+from flowproject.metaflow_internals.settings import setting
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential, S3Store
@@ -47,18 +49,13 @@ def datastore_root() -> str:
     Raises:
         JournalError: if Metaflow is set to a datastore that has no root.
     """
-    from metaflow.metaflow_config import DEFAULT_DATASTORE
-    from metaflow.plugins import DATASTORES
-
-    for storage in DATASTORES:
-        if storage.TYPE == DEFAULT_DATASTORE:
-            root = storage.get_datastore_root_from_config(lambda *_, **__: None)
-            if root:
-                return str(root)
+    datastore: str = setting("DEFAULT_DATASTORE")
+    if root := configured_root(datastore):
+        return root
     raise JournalError(
-        f"Metaflow's datastore {DEFAULT_DATASTORE!r} has no root",
+        f"Metaflow's datastore {datastore!r} has no root",
         where="Metaflow's configuration",
-        fix=f"Set METAFLOW_DATASTORE_SYSROOT_{DEFAULT_DATASTORE.upper()}",
+        fix=f"Set METAFLOW_DATASTORE_SYSROOT_{datastore.upper()}",
     )
 
 
@@ -128,8 +125,6 @@ class _S3Bucket:
         return self.open()
 
     def _config(self, url: str) -> "S3Config":
-        from metaflow.metaflow_config import S3_SERVER_SIDE_ENCRYPTION
-
         config: S3Config = {
             # botocore says where the bucket is, in the one setting that no variable of the
             # environment goes before; "virtual hosted" tells obstore that the bucket is in it.
@@ -139,8 +134,8 @@ class _S3Bucket:
             "skip_signature": False,
             "disable_bulk_delete": True,  # one object needs none, and not every server has it
         }
-        if S3_SERVER_SIDE_ENCRYPTION:
-            config["server_side_encryption"] = S3_SERVER_SIDE_ENCRYPTION
+        if encryption := setting("S3_SERVER_SIDE_ENCRYPTION"):
+            config["server_side_encryption"] = encryption
         return config
 
     def _client_options(self, url: str) -> "ClientConfig":

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from flowproject.config.data import AzureData
 from flowproject.errors import SourceError
+from flowproject.metaflow_internals.datastore import azure_credential
+from flowproject.metaflow_internals.settings import setting
 from flowproject.sources.containers.container import PATIENCE, Container
 from flowproject.sources.containers.failures import explain
 from flowproject.sources.containers.location import Location
@@ -70,9 +72,7 @@ def _open(data: AzureData, place: Location) -> Container:
 
 
 def _metaflow_endpoint() -> str:
-    from metaflow.metaflow_config import AZURE_STORAGE_BLOB_SERVICE_ENDPOINT
-
-    return (AZURE_STORAGE_BLOB_SERVICE_ENDPOINT or "").rstrip("/")
+    return (setting("AZURE_STORAGE_BLOB_SERVICE_ENDPOINT") or "").rstrip("/")
 
 
 def _account_of(endpoint: str) -> str:
@@ -87,9 +87,7 @@ def _credentials() -> "Callable[[], AzureBearerToken] | None":
     if any(os.environ.get(name) for name in _OWN_CREDENTIALS):
         return None
     try:
-        from metaflow.plugins.azure.azure_credential import create_cacheable_azure_credential
-
-        credential = create_cacheable_azure_credential()
+        credential = azure_credential()
     except ImportError:  # Metaflow asks for azure-identity only where it needs it
         return None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flowproject.config.data import GcsData
+from flowproject.metaflow_internals.datastore import google_credentials
 from flowproject.sources.containers.container import PATIENCE, Container
 from flowproject.sources.containers.failures import explain
 from flowproject.sources.containers.location import Location
@@ -64,10 +65,9 @@ def _credentials() -> "GCSCredentialProvider | None":
     if any(os.environ.get(name) for name in _OWN_CREDENTIALS):
         return None
     try:
-        from metaflow.plugins.gcp.gs_storage_client_factory import get_credentials
         from obstore.auth.google import GoogleCredentialProvider
 
-        credentials, _ = get_credentials([_SCOPE])
+        credentials = google_credentials([_SCOPE])
     except ImportError:  # Metaflow asks for google-auth only where it needs it
         return None
     return GoogleCredentialProvider(credentials)

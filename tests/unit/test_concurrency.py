@@ -11,7 +11,7 @@ from metaflow.plugins.aws.step_functions import production_token
 from metaflow.plugins.datastores.local_storage import LocalStorage
 from metaflow.plugins.pypi.conda_environment import CondaEnvironment
 
-from flowproject.flowfiles.sharing import make_folder_once, own_tokens, resolve_in_turn
+from flowproject.metaflow_internals.concurrency import make_folder_once, own_tokens, resolve_in_turn
 
 PREFIX = "mfprj-abcdefghijklmnop"
 

@@ -1,7 +1,7 @@
-"""What Metaflow's processes share when several of them look at flow files side by side.
+"""Keeps Metaflow's processes from harming each other when several look at flow files at once.
 
-Metaflow is made for one command at a time: it makes a folder that it has just missed, rewrites the
-file of the production token in place, and builds environments by name in one folder of the user.
+Metaflow is made for one command at a time. Uses `LocalStorage.get_datastore_root_from_config`,
+`production_token._path`, `CondaEnvironment.init_environment` and METAFLOW_TOKEN_HOME.
 """
 
 import fcntl
@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from metaflow.plugins.datastores.local_storage import LocalStorage
+from metaflow.plugins.pypi.conda_environment import CondaEnvironment
+
 __all__ = ["make_folder_once", "own_tokens", "resolve_in_turn"]
 
 _LOCK: Final = "flowproject.lock"
@@ -21,12 +24,12 @@ _LOCK: Final = "flowproject.lock"
 
 def make_folder_once() -> None:
     """From here on it is no error that another process makes the local datastore's folder."""
-    from metaflow.plugins.datastores.local_storage import LocalStorage
-
     original = LocalStorage.get_datastore_root_from_config.__func__
 
     @functools.wraps(original)
     def root(cls: Any, *arguments: Any, **options: Any) -> Any:
+        # Metaflow looks for the folder, and then makes it without `exist_ok`: of two flows that are
+        # described side by side in a new project, one would fail.
         with suppress(FileExistsError):
             return original(cls, *arguments, **options)
         return original(cls, *arguments, **options)
@@ -38,12 +41,14 @@ def make_folder_once() -> None:
 def own_tokens() -> Iterator[None]:
     """Inside, production tokens are kept in files of this process; then the user gets them.
 
-    Metaflow reads and rewrites one file for all flows of a project and branch, in place, so that a
-    neighbour meets half of it. Here each file of the user's is replaced at once, or left as it is.
+    Each file of the user's is replaced at once, or left as it is.
     """
+    # Not at the top: `import metaflow` does not load it, and only a compiler needs it.
     from metaflow.plugins.aws.step_functions import production_token
 
-    shared = production_token._path  # noqa: SLF001  # Metaflow has no public way
+    # Metaflow reads and rewrites one file for all flows of a project and branch, in place, so that
+    # a neighbour meets half of it.
+    shared = production_token._path  # noqa: SLF001
 
     # Not METAFLOW_TOKEN_HOME: Metaflow would install its resolver of environments there, too.
     with tempfile.TemporaryDirectory() as folder:
@@ -64,13 +69,9 @@ def own_tokens() -> Iterator[None]:
 
 
 def resolve_in_turn() -> None:
-    """From here on environments are made while no other process of this user makes any.
-
-    Flows of a project share them: their folders are named after the packages. Metaflow tells its
-    resolver to lock nothing, and writes notes into these folders that a neighbour reads.
-    """
-    from metaflow.plugins.pypi.conda_environment import CondaEnvironment
-
+    """From here on environments are made while no other process of this user makes any."""
+    # Flows of a project share them: their folders are named after the packages. Metaflow tells its
+    # resolver to lock nothing, and writes notes into these folders that a neighbour reads.
     original = CondaEnvironment.init_environment
 
     @functools.wraps(original)
