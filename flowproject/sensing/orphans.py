@@ -133,7 +133,7 @@ class OrphanCheck:
         except JournalError:
             return head  # What can be looked at and delivered is, and the next tick asks again.
         if known != head and head.seq:
-            journal.remember_head(known)  # otherwise the first entry does it
+            journal.memos.write_head(known)  # otherwise the first entry does it
         return known
 
     def _noted(self, head: Head) -> Head:
@@ -166,9 +166,9 @@ class OrphanCheck:
             return self._listed
 
     def _forget(self, journal: Journal) -> None:
-        known = journal.remembered()
+        known = journal.memos.head()
         if known and known.no_orphans_of not in ("", self._sensors):
-            journal.remember_head(replace(known, no_orphans_of="", orphans_until=""))
+            journal.memos.write_head(replace(known, no_orphans_of="", orphans_until=""))
 
 
 def likely_orphans(scene: Scene) -> list[Orphan]:
@@ -285,7 +285,7 @@ def _end(journal: Journal) -> Head:
         return journal.head()
     except UnreadableError:
         # No tick will note it, and what waits before it is no less undelivered.
-        return journal.remembered() or Head()
+        return journal.memos.head() or Head()
 
 
 def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
