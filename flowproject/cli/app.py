@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final
 
 import typer
 import typer.main
-from metaflow.exception import MetaflowException
 from typer.core import MarkupMode, TyperGroup
 
 from flowproject.cli.output import plain
@@ -29,6 +28,7 @@ from flowproject.errors import (
     TickError,
     UsageError,
 )
+from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import safe
 
 __all__ = ["main"]

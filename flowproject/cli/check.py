@@ -10,8 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from flowproject.changes.observation import Observation
-from flowproject.changes.progress import Report
+from flowproject.changes.observation import Observation, Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import find_root, open_scene
 from flowproject.config import FILE, Project, Sensor

@@ -9,8 +9,8 @@ from typing import Annotated, cast
 
 import typer
 
-from flowproject.changes.progress import Progress
-from flowproject.changes.progress import Report as Look
+from flowproject.changes.observation import Progress
+from flowproject.changes.observation import Report as Look
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
 from flowproject.cli.place import find_root
 from flowproject.config import Environment

@@ -8,19 +8,21 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, Final, cast
 
-from flowproject.changes.difference import Difference
+from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.changes.observation import Items
 from flowproject.errors import JournalError
-from flowproject.journal.failures import DamagedTableError
+from flowproject.journal.errors import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
-from flowproject.tables.compact import compact, is_wasteful
-from flowproject.tables.differences import read_difference, write_difference
-from flowproject.tables.rows import read_items, write_items
+from flowproject.tables.serialization import (
+    read_difference,
+    read_items,
+    write_difference,
+    write_items,
+)
 from flowproject.tables.spans import NEW, Manifest
-from flowproject.tables.table import ObjectTable
+from flowproject.tables.table import ObjectTable, compact, needs_compaction
 
 __all__ = ["DIFFERENCE", "MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
 
@@ -177,7 +179,7 @@ def read_manifest(store: Store, key: str) -> Manifest:
 
 def _thrifty(items: ObjectTable) -> ObjectTable:
     """The same table, written anew if its files hold more than it needs."""
-    if not is_wasteful(items.manifest):
+    if not needs_compaction(items.manifest):
         return items
     try:
         return compact(items)

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.entry import Entry
-from flowproject.changes.once import once
-from flowproject.journal.heads import Head
 from flowproject.journal.layout import entry_numbers
+from flowproject.journal.memos import Head
 from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.turns import Tellings, Turns
@@ -101,7 +101,7 @@ class Survey:
         """How often a flow was told that it is its turn, and when last."""
         return self._turns.told(mark.seq, mark.id, attempt=attempt, flow=flow)
 
-    @once
+    @cached_property
     def _awaited(self) -> tuple[Awaited, ...]:
         known = self._remembered() if self.in_order else None
         return known.awaited if known else ()

@@ -26,6 +26,7 @@ from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 
+# A training run prints megabytes: a browser draws the end of it at once, and the file has all.
 _LOG_BYTES: Final = 256 * 1024
 _LISTED: Final = 100
 
@@ -68,6 +69,7 @@ class RunView:
 
 def run_rows(context: PageContext) -> tuple[RunRow, ...]:
     """The newest runs that the loop has started, newest first."""
+    # Only so many of them are looked at, however many the state keeps.
     newest = zip(reversed(context.loop.runs.values()), range(_LISTED), strict=False)
     return tuple(run_row(context, run) for run, _ in newest)
 
@@ -115,6 +117,7 @@ def past_view(
         state=past.state,
         started_at=past.started.isoformat(),
         seconds=seconds,
+        # Metaflow does not keep what started a run; the records of loops do, for the newest runs.
         cause=cause or ("an event" if past.changes else ""),
         changes=tuple(
             Link(
@@ -194,6 +197,7 @@ def tail(log: Path) -> tuple[str, int]:
             content = file.read(size - start)
     except FileNotFoundError:
         return "", 0
+    # What is read begins anywhere: half a line, or half a letter.
     if start:
         content = content.partition(b"\n")[2]
     return plain_text(content.decode(errors="replace")), size

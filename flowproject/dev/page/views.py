@@ -40,11 +40,13 @@ __all__ = ["Views"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+# Runs of a change whose cards are shown in place.
 _RUNS: Final = 4
-"""Runs of a change whose cards are shown in place."""
+# Ids of changes: their receipts are read from Metaflow's datastore, one request and more for each
+# run.
 _KEPT_GOOD: Final = 5_000
+# Seconds for which the end of a journal is taken for known: other processes may write there.
 _FRESH: Final = 10.0
-"""Seconds for which the end of a journal is taken for known: other processes may write there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ class Views:
         scene = self._scene()
         [sensor] = scene.sensors([name])
         [newest] = await self._newest(scene, [sensor])
+        # The pieces of the view renew themselves apart: a chart needs no list of changes.
         if not with_changes:
             return sensor_view(self.context, sensor, newest)
         page = await asyncio.to_thread(list_changes, scene, name, before)
@@ -98,6 +101,7 @@ class Views:
             raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
         found = await asyncio.to_thread(read_change, self._scene(), asked.sensor, asked.seq)
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
+        # The newest first, each once: a replay has a receipt for each attempt.
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
         outcomes = await self._outcomes([found.chain])
@@ -113,6 +117,8 @@ class Views:
         file = self.context.flow(flow)
         cards = await self._cards([name]) if with_cards else []
         if run := self.context.loop.runs.get(name):
+            # Before the view: it links the changes that started the run, and this loop may not have
+            # seen their ticks.
             await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
             return run_view(self.context, run, cards, log, size)
@@ -140,6 +146,8 @@ class Views:
     async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
+        # With a hundred sensors and a page that renews itself with each tick, reading all the
+        # journals each time would keep an object store busy.
         stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
         for name, end in zip(stale, await _ends(scene, stale), strict=True):
             self._ends[name] = _CachedEnd(newest=end, sign=signs[name], read=time.monotonic())
@@ -165,6 +173,8 @@ class Views:
 
     async def _outcomes(self, chains: Sequence[Chain]) -> dict[str, list[RunOutcome]]:
         """Id of a change -> what became of the runs that took it, read where it may have moved."""
+        # Only what has a receipt was taken by a run, and a run that has succeeded stays so: it is
+        # not asked again.
         taken = [chain for chain in chains if chain.receipts]
         asked = [chain for chain in taken if self._good.get(chain.entry.id) != chain.receipts]
         flow = next(iter(self.context.flows), None)
@@ -217,7 +227,7 @@ async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
 
 def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
-    return items_view(found.journal.difference(entry), asked)
+    return items_view(found.journal.snapshots.difference(entry), asked)
 
 
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:
