@@ -188,9 +188,11 @@ class Change:
     def _difference(self) -> Difference:
         # A decision of the outbox has its difference worked out over all of its changes already.
         if self._decision is not None or self.first_seq == self.seq:
-            return self._journal.difference(self._entry)
+            return self._journal.snapshots.difference(self._entry)
         earlier = self._journal.all_at(Head(), range(self.first_seq, self.seq))
-        return combine([self._journal.difference(entry) for entry in (*earlier, self._entry)])
+        return combine(
+            [self._journal.snapshots.difference(entry) for entry in (*earlier, self._entry)]
+        )
 
     @cached_property
     def _entry(self) -> Entry:

@@ -184,7 +184,7 @@ class Ours:
             journal = self._journal(now[_called(payload["change"]["sensor"])])
             for seq in self._told_or_taken(start, journal, payload["change"]):
                 entry = journal.get(seq)
-                receipts = journal.receipts(seq, entry.id) if entry else ()
+                receipts = journal.receipts.read(seq, entry.id) if entry else ()
                 if any(receipt.run == start.origin for receipt in receipts):
                     return True
         return False
@@ -321,7 +321,7 @@ class Ours:
             same = after.previous_fingerprint == before.fingerprint
             if not (follows or same) or after.seq != before.seq + 1:
                 books.wrong("unrecorded", f"change {after.seq} does not follow from {before.seq}")
-            difference = journal.difference(after)
+            difference = journal.snapshots.difference(after)
             arrived = [item.key for item in difference.arrived]
             found += arrived
             found += [item.key for item in difference.removed]

@@ -1,17 +1,28 @@
-"""The names of a journal's objects, and the numbers in them."""
+"""Names the objects of a journal, and gives the small ones their form: JSON that shows damage."""
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from flowproject.changes.canonical import Json, digest_value
 from flowproject.changes.entry import Entry
 
-__all__ = ["TOP", "Layout", "entry_numbers", "leading_numbers"]
+__all__ = [
+    "TOP",
+    "Layout",
+    "NewerFormatError",
+    "entry_numbers",
+    "leading_numbers",
+    "opened",
+    "sealed",
+]
 
 TOP: Final = 10**10
 """What the numbers of entries are taken from, so that the newest comes first by name."""
 
+_FORMAT: Final = 1
 _ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
 _LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*(?:/[^/]*)?$")
 
@@ -161,3 +172,31 @@ def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
 
 def _named(seq: int, change_id: str) -> str:
     return f"{seq:010d}-{change_id}"
+
+
+class NewerFormatError(ValueError):
+    """A later flowproject wrote the object: it is whole, and must stay as it is."""
+
+
+def sealed(facts: Mapping[str, Json]) -> bytes:
+    """The object that says this, with its format and a digest."""
+    body: dict[str, Json] = {"v": _FORMAT, **facts}
+    return json.dumps({**body, "digest": digest_value(body)}, indent=1).encode("ascii")
+
+
+def opened(content: bytes) -> dict[str, Any]:
+    """What `sealed` was given.
+
+    Raises:
+        NewerFormatError: if a later flowproject wrote it.
+        ValueError: if the object is damaged.
+    """
+    body = json.loads(content)
+    version = body.get("v") if isinstance(body, dict) else None
+    if isinstance(version, int) and version > _FORMAT:  # its digest may be of another kind
+        raise NewerFormatError(f"its format is {version}, and this is {_FORMAT}")
+    if not isinstance(body, dict) or body.pop("digest", None) != digest_value(body):
+        raise ValueError("its digest does not match what it says")
+    if (version := body.pop("v", None)) != _FORMAT:
+        raise ValueError(f"its format is {version!r}, and this is {_FORMAT}")
+    return body

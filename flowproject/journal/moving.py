@@ -15,11 +15,10 @@ from typing import Any, BinaryIO, Final, cast
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError, change_id
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.failures import ClosedJournalError, DamagedEntryError, Superseded
-from flowproject.journal.heads import Head
+from flowproject.journal.errors import ClosedJournalError, DamagedEntryError, Superseded
 from flowproject.journal.journal import Journal
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
+from flowproject.journal.memos import Head
 from flowproject.journal.snapshots import DIFFERENCE, MANIFEST, read_manifest
 from flowproject.journal.store import Store
 
@@ -84,7 +83,7 @@ class _Move:
             self._reserve(own + 1, own)
         self._copy_objects()
         closing = closing or self._close()
-        known = self._old.last_known() or Head()
+        known = self._old.memos.head() or Head()
         self._old.note_moved(self._new)
         # Whoever claimed before that note is copied now; who claims later finds it.
         self._copy_objects()
@@ -329,7 +328,7 @@ class _Move:
                 sample={},
                 columns_change={},
                 difference="",
-                memo=self._old.memo(last),
+                memo=self._old.memos.source(last),
             )
         return replace(
             entry,
@@ -347,7 +346,7 @@ class _Move:
         """Write the memo of the head, with what that of the old journal said."""
         unsettled = _numbers(_unsettled(self._new))
         awaited = tuple(one for one in known.awaited if any(map(one.tells_of, unsettled)))
-        self._new.remember_head(
+        self._new.memos.write_head(
             replace(known, seq=arrived.seq, entry=arrived, unsettled=unsettled, awaited=awaited)
         )
 
@@ -356,7 +355,7 @@ class _Move:
         settle = self._old.outbox.settle
         left = _unsettled(self._old)
         self._store.concurrently([partial(settle, one.seq, one.id, moved=True) for one in left])
-        self._old.remember_head(Head(seq=closing.seq, entry=closing))
+        self._old.memos.write_head(Head(seq=closing.seq, entry=closing))
 
     # --------------------------------------------------------------------------------------- names
 

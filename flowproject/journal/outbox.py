@@ -15,9 +15,8 @@ from uuid import uuid4
 from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
-from flowproject.journal.documents import NewerFormatError, opened, sealed
-from flowproject.journal.failures import NewerObjectError, UnreadableError
-from flowproject.journal.layout import Layout, leading_numbers
+from flowproject.journal.errors import NewerObjectError, UnreadableError
+from flowproject.journal.layout import Layout, NewerFormatError, leading_numbers, opened, sealed
 from flowproject.journal.store import Store
 
 __all__ = ["Awaited", "Combination", "Listeners", "Mark", "Outbox", "Sending", "Sendings"]

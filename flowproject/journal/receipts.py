@@ -12,8 +12,7 @@ from typing import Final
 
 from flowproject.changes.canonical import Json
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
 from flowproject.journal.store import Store
 
 __all__ = ["Receipt", "Receipts", "attempts_from"]
@@ -80,11 +79,15 @@ class Receipts:
         return attempts_from(self._store, self._layout.all_receipts, seq)
 
     def read(
-        self, seq: int, change_id: str, receivers: Collection[tuple[int, str]]
+        self, seq: int, change_id: str, receivers: Collection[tuple[int, str]] | None = None
     ) -> tuple[Receipt, ...]:
-        """The receipts of these for a change, in order; a damaged one is told in the log."""
+        """The receipts for a change, by attempt and flow; a damaged one is told in the log.
+
+        `receivers` are those whose receipts are known to be there, which spares a listing.
+        """
         found = []
-        for attempt, flow in sorted(receivers):
+        known = self.receivers(seq, change_id) if receivers is None else receivers
+        for attempt, flow in sorted(known):
             key = self._layout.receipt(seq, change_id, attempt, flow)
             try:
                 found.append(_parsed(key, change_id, self._store.get(key)))

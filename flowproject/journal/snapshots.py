@@ -12,7 +12,7 @@ from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
 from flowproject.changes.observation import Items
 from flowproject.errors import JournalError
-from flowproject.journal.failures import DamagedTableError
+from flowproject.journal.errors import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
 from flowproject.tables.serialization import (

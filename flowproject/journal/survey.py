@@ -10,8 +10,8 @@ from typing import Final
 
 from flowproject.changes.caching import cached_property
 from flowproject.changes.entry import Entry
-from flowproject.journal.heads import Head
 from flowproject.journal.layout import entry_numbers
+from flowproject.journal.memos import Head
 from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.turns import Tellings, Turns

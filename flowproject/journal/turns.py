@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
 from flowproject.journal.receipts import attempts_from
 from flowproject.journal.store import Store
 

@@ -136,7 +136,7 @@ class _Delivery:
         waiting, held = self._send_all(unsent, most)
         self._settle_closed()
         if self._head != self._before:
-            self._journal.remember_head(self._head)
+            self._journal.memos.write_head(self._head)
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
@@ -350,7 +350,7 @@ class _Delivery:
         """See whether every listener has started for these; those that are overdue, send again."""
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         if self._listeners.in_order:
             self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
@@ -470,8 +470,8 @@ class _Delivery:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
             journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.listeners]
-            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            events = [one for one in journal.memos.awaited() if flow in one.listeners]
+            receivers = journal.receipts.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
         return self._waiting[sensor, flow]
@@ -552,7 +552,7 @@ class _Delivery:
         if not self._listeners.in_order:
             return
         oldest = self._head.awaited[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         queue = self._queue
         for flow in self._listeners.in_order:
@@ -601,7 +601,7 @@ class _Delivery:
 
     def _runs(self, mark: Mark) -> tuple[str, ...]:
         """The runs that took an event; without a question if nobody was to."""
-        receipts = self._journal.receipts(mark.seq, mark.id) if mark.listeners else ()
+        receipts = self._journal.receipts.read(mark.seq, mark.id) if mark.listeners else ()
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 

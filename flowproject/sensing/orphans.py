@@ -189,7 +189,7 @@ def _end(journal: Journal) -> Head:
         return journal.head()
     except UnreadableError:
         # No tick will note it, and what waits before it is no less undelivered.
-        return journal.remembered() or Head()
+        return journal.memos.head() or Head()
 
 
 def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:

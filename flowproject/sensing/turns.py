@@ -162,7 +162,7 @@ class Queue:
         )
         if not turn.is_taken:
             return f"{start}, for which it is to start"
-        receipts = self._journal.receipts(mark.seq, mark.id)
+        receipts = self._journal.receipts.read(mark.seq, mark.id)
         runs = [one.run for one in receipts if one.flow == turn.flow]
         return (
             f"{start}, which {runs[-1] if runs else 'a run'} took and has not ended. If that run "
@@ -247,7 +247,7 @@ def give_next_turn(
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
-    head = journal.remembered()
+    head = journal.memos.head()
     if head is None:
         return []
     if also:
@@ -284,7 +284,7 @@ def waiting_in_order(scene: Scene) -> list[str]:
 
 def _waiting_at(scene: Scene, sensor: Sensor) -> Iterator[str]:
     journal = scene.journal(sensor.name)
-    head = journal.remembered()
+    head = journal.memos.head()
     listeners = journal.outbox.listeners() if head and head.awaited else Listeners()
     if not head or not listeners.in_order:
         return
@@ -309,7 +309,7 @@ def _queue(
         sensor,
         journal,
         listeners,
-        receivers=journal.receivers_from(oldest),
+        receivers=journal.receipts.receivers_from(oldest),
         endings=journal.turns.ended_from(oldest),
         now=now,
         run=run,

@@ -247,7 +247,7 @@ async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
 
 def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
-    return items_view(found.journal.difference(entry), asked)
+    return items_view(found.journal.snapshots.difference(entry), asked)
 
 
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:

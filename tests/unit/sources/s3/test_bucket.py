@@ -3,12 +3,13 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3.dialling import Address
-from flowproject.sources.s3.transport import Bucket, Patience
+from flowproject.sources.s3.bucket import Bucket, RetryLimits
+from flowproject.sources.s3.connections import Address
 from tests.proxy import DROP, HANG, Answer, failure
 from tests.unit.sources.s3.lake import (
     KEY_ID,
@@ -131,7 +132,7 @@ def test_patience_ends_and_the_error_says_how_much_there_was(lake: Lake):
 
 
 def test_a_connection_that_was_closed_while_idle_is_no_failure(lake: Lake):
-    lake.bucket._patience = Patience(tries=1, first_tries=1)
+    lake.bucket._limits = RetryLimits(tries=1, first_tries=1)
     lake.answers(PAGE, DROP, PAGE)
     lake.keys()
     assert lake.keys() == b"raw/a"
@@ -141,7 +142,7 @@ def test_a_server_that_never_answered_is_given_up_soon():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     refused = pytest.raises(SourceError, match="can't be reached: Connection refused")
-    with Bucket(LOCATION, lambda _: access(port), patience=QUICK) as bucket, refused as raised:
+    with Bucket(LOCATION, lambda _: access(port), limits=QUICK) as bucket, refused as raised:
         bucket.page(QUERY)
     assert f"http://127.0.0.1:{port}" in str(raised.value)
     assert f"Tried {QUICK.first_tries} times" in str(raised.value)
@@ -150,7 +151,7 @@ def test_a_server_that_never_answered_is_given_up_soon():
 def test_a_name_that_leads_nowhere_is_an_error():
     nowhere = Address(secure=False, host=f"{'x' * 64}.invalid", port=80)
     lost = pytest.raises(SourceError, match="can't be reached: .* has no address")
-    with Bucket(LOCATION, lambda _: access(1, address=nowhere), patience=QUICK) as bucket, lost:
+    with Bucket(LOCATION, lambda _: access(1, address=nowhere), limits=QUICK) as bucket, lost:
         bucket.page(QUERY)
 
 
@@ -159,5 +160,89 @@ def test_a_server_that_is_silent_is_asked_again(lake: Lake):
         secure=False, host="127.0.0.1", port=port_of(lake.server), seconds_to_read=0.1
     )
     lake.answers(HANG, PAGE)
-    with Bucket(LOCATION, lambda _: access(1, address=impatient), patience=QUICK) as bucket:
+    with Bucket(LOCATION, lambda _: access(1, address=impatient), limits=QUICK) as bucket:
         assert bucket.page(QUERY).first == b"raw/a"
+
+
+SECONDS = 25.0
+"""Less than a request, a connection or a pause takes that nobody stops."""
+
+
+def ends(bucket: Bucket, after: Callable[[], object]) -> bool:
+    """Whether a request ends that the bucket is told to stop, long before it would by itself."""
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            bucket.page(QUERY)
+        except SourceError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    after()
+    bucket.cancel()
+    thread.join(SECONDS)
+    return [str(error) for error in raised] == ["The source was told to stop before it was done."]
+
+
+def until(condition: Callable[[], object]) -> Callable[[], None]:
+    def wait() -> None:
+        while not condition():
+            time.sleep(0.005)
+
+    return wait
+
+
+def test_a_request_that_hangs_ends_when_told(lake: Lake):
+    lake.answers(HANG)
+    assert ends(lake.bucket, until(lambda: lake.server.asked))
+
+
+def test_a_body_that_trickles_ends_when_told():
+    silent = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            peer, _ = listening.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<List")
+                silent.set()
+                peer.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listening.getsockname()[1]
+        bucket = Bucket(LOCATION, lambda _: access(port), limits=QUICK)
+        assert ends(bucket, silent.wait)
+        thread.join()
+
+
+def test_a_connection_that_is_not_taken_ends_when_told():
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.settimeout(0)
+            filler.connect_ex(busy.getsockname())
+        port = busy.getsockname()[1]
+        bucket = Bucket(LOCATION, lambda _: access(port), limits=QUICK)
+        dialling = until(lambda: bucket._connections._sockets._handles)
+        assert ends(bucket, dialling)
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_pause_ends_when_told(lake: Lake):
+    lake.answers(failure(503, "SlowDown", **{"Retry-After": "50"}))
+    assert ends(lake.bucket, until(lambda: lake.bucket.requests))
+
+
+def test_nothing_is_asked_after_it_was_told_to_stop(lake: Lake):
+    lake.bucket.cancel()
+    assert "told to stop" in lake.message()
+    with pytest.raises(SourceError, match="told to stop"):
+        lake.bucket.head("x")
+    assert lake.server.asked == []

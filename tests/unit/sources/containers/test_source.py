@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flowproject.errors import SourceError
-from flowproject.sources.containers.stopping import Stoppable
+from flowproject.sources.containers.source import CancellableRunner
 
 
 async def answer() -> int:
@@ -14,7 +14,7 @@ async def answer() -> int:
 
 
 def test_work_that_nobody_stops_returns_what_it_found():
-    work = Stoppable()
+    work = CancellableRunner()
     assert [work.run(answer), work.run(answer)] == [42, 42]
 
 
@@ -23,11 +23,11 @@ def test_an_error_is_the_error_of_the_work():
         raise SourceError("no such thing")
 
     with pytest.raises(SourceError, match="no such thing"):
-        Stoppable().run(fail)
+        CancellableRunner().run(fail)
 
 
 def test_everything_that_runs_ends_when_it_is_stopped():
-    work, started = Stoppable(), threading.Barrier(4)
+    work, started = CancellableRunner(), threading.Barrier(4)
 
     async def hang() -> None:
         await asyncio.to_thread(started.wait)
@@ -36,15 +36,15 @@ def test_everything_that_runs_ends_when_it_is_stopped():
     with ThreadPoolExecutor(3) as threads:
         running = [threads.submit(work.run, hang) for _ in range(3)]
         started.wait()
-        work.stop()
+        work.cancel()
         for each in running:
             with pytest.raises(SourceError, match="told to stop"):
                 each.result()
 
 
 def test_nothing_starts_after_a_stop():
-    work = Stoppable()
-    work.stop()
-    work.stop()
+    work = CancellableRunner()
+    work.cancel()
+    work.cancel()
     with pytest.raises(SourceError, match="told to stop"):
         work.run(answer)

@@ -1,4 +1,4 @@
-"""Patterns of paths (globs), one meaning for every source that has files."""
+"""Patterns of paths (globs), with one meaning for sources, code packages and branches."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,9 @@ class Globs:
 
 def _pieces(pattern: str) -> list[_Piece]:
     return [
-        None if part == _ANY_DEPTH else re.compile(translate(part)) for part in pattern.split("/")
+        # fnmatch for one name only: for a whole path its `*` would go across slashes.
+        None if part == _ANY_DEPTH else re.compile(translate(part))
+        for part in pattern.split("/")
     ]
 
 

@@ -16,8 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from flowproject.sources.s3.connections import Connections
-from flowproject.sources.s3.dialling import Address
+from flowproject.sources.s3.connections import Address, ConnectionPool
 
 BODY = b"<ListBucketResult/>"
 REQUEST = b"GET /lake?list-type=2 HTTP/1.1\r\nhost:127.0.0.1\r\n\r\n"
@@ -133,14 +132,14 @@ def plain() -> Iterator[Server]:
 
 
 @pytest.fixture
-def connections() -> Iterator[Connections]:
-    connections = Connections()
+def connections() -> Iterator[ConnectionPool]:
+    connections = ConnectionPool()
     yield connections
     connections.cut()
 
 
 def test_tls_is_spoken_to_whom_the_bundle_vouches_for(
-    secure: Server, connections: Connections, certificate: Path
+    secure: Server, connections: ConnectionPool, certificate: Path
 ):
     address = secure.address(str(certificate), secure=True)
     for _ in range(3):
@@ -148,7 +147,7 @@ def test_tls_is_spoken_to_whom_the_bundle_vouches_for(
     assert len(secure.asked) == 3
 
 
-def test_a_server_that_nobody_vouches_for_is_refused(secure: Server, connections: Connections):
+def test_a_server_that_nobody_vouches_for_is_refused(secure: Server, connections: ConnectionPool):
     stranger = secure.address(ssl.get_default_verify_paths().cafile or "", secure=True)
     if not stranger.ca_bundle:
         pytest.skip("this machine has no certificates of its own")
@@ -157,25 +156,27 @@ def test_a_server_that_nobody_vouches_for_is_refused(secure: Server, connections
     assert secure.asked == []
 
 
-def test_a_certificate_is_for_one_name(secure: Server, connections: Connections, certificate: Path):
+def test_a_certificate_is_for_one_name(
+    secure: Server, connections: ConnectionPool, certificate: Path
+):
     address = replace(secure.address(str(certificate), secure=True), host="localhost")
     with pytest.raises(SSLCertVerificationError, match="localhost"):
         connections.ask(address, REQUEST)
 
 
 def test_certificates_are_not_checked_if_there_is_no_bundle(
-    secure: Server, connections: Connections
+    secure: Server, connections: ConnectionPool
 ):
     assert connections.ask(secure.address(secure=True), REQUEST).body == BODY
 
 
-def test_tls_to_a_server_that_speaks_none_is_an_error(plain: Server, connections: Connections):
+def test_tls_to_a_server_that_speaks_none_is_an_error(plain: Server, connections: ConnectionPool):
     with pytest.raises(OSError, match="SSL"):
         connections.ask(plain.address(secure=True), REQUEST)
 
 
 def test_a_proxy_is_a_tunnel_for_tls(
-    plain: Server, secure: Server, connections: Connections, certificate: Path
+    plain: Server, secure: Server, connections: ConnectionPool, certificate: Path
 ):
     proxy = f"http://me:hush@127.0.0.1:{plain.port}"
     address = secure.address(str(certificate), secure=True, proxy=proxy)
@@ -184,7 +185,7 @@ def test_a_proxy_is_a_tunnel_for_tls(
     assert not address.forwarded
 
 
-def test_a_proxy_reads_requests_that_are_not_secret(plain: Server, connections: Connections):
+def test_a_proxy_reads_requests_that_are_not_secret(plain: Server, connections: ConnectionPool):
     proxy = f"http://me:hush@127.0.0.1:{plain.port}"
     address = Address(secure=False, host="s3.invalid", port=80, proxy=proxy)
     assert address.forwarded
@@ -194,7 +195,7 @@ def test_a_proxy_reads_requests_that_are_not_secret(plain: Server, connections: 
 
 @pytest.mark.parametrize("phase", ["handshake", "tunnel"])
 def test_dialling_ends_when_all_connections_are_cut(phase: str):
-    connections = Connections()
+    connections = ConnectionPool()
     failures: list[OSError] = []
     with create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -220,7 +221,7 @@ def test_dialling_ends_when_all_connections_are_cut(phase: str):
 
 
 def test_nothing_is_dialled_any_more_after_the_cut(plain: Server):
-    connections = Connections()
+    connections = ConnectionPool()
     connections.cut()
     with pytest.raises(ConnectionAbortedError):
         connections.ask(plain.address(), REQUEST)

@@ -15,28 +15,28 @@ from typing import Any, Final, Self, TypeVar
 
 from flowproject.errors import SourceError
 from flowproject.sources import stopped
-from flowproject.sources.s3.access import Access, open_access
-from flowproject.sources.s3.answer import Answer
-from flowproject.sources.s3.approach import Approach
-from flowproject.sources.s3.connections import Connections
+from flowproject.sources.s3.access import Access, SharedAccess, open_access
+from flowproject.sources.s3.connections import ConnectionPool
 from flowproject.sources.s3.failures import Refusal, not_s3, refused, unreachable, untrusted
-from flowproject.sources.s3.location import Location
-from flowproject.sources.s3.page import Page
+from flowproject.sources.s3.pages import ListingPage
+from flowproject.sources.s3.responses import HttpResponse
+from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Query
 
-__all__ = ["Bucket", "Patience"]
+__all__ = ["Bucket", "RetryLimits"]
 
 T = TypeVar("T")
 
 _FOUND: Final = 200
 _FORBIDDEN: Final = 403
 _MISSING: Final = 404
+# With these a server answers HEAD for reasons that it tells only in a body, which HEAD has none of.
 _WORDLESS: Final = (400, _FORBIDDEN)
 _ACTIONS: Final = {"versioning": "s3:GetBucketVersioning", "versions": "s3:ListBucketVersions"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryLimits:
     """How often and how long a request is tried."""
 
     tries: int = 8
@@ -58,7 +58,7 @@ class _Request:
     expected: tuple[int, ...] = (_FOUND,)
 
 
-class _PassingError(Exception):
+class _TransientError(Exception):
     """A failure that may pass; `explain` makes an error of it, given how often it was tried."""
 
     def __init__(self, explain: Callable[[str], SourceError], after: float = 0.0) -> None:
@@ -68,11 +68,10 @@ class _PassingError(Exception):
 
 
 class Bucket:
-    """One bucket that answers. Threads may share it; close it in the end.
+    """One bucket that answers. Threads may share it; close it in the end."""
 
-    Trying again is written by hand, because no library for it can be told to stop in the middle of
-    a pause, or listens when the server says how long to stay away.
-    """
+    # Tries are counted here and not by stamina: it sleeps with `time.sleep`, and whoever cancels a
+    # look would wait for up to a minute that the server asked for (ADR 0039).
 
     requests: int
     """How many requests were answered."""
@@ -81,22 +80,22 @@ class Bucket:
 
     def __init__(
         self,
-        location: Location,
+        location: BucketLocation,
         reach: Callable[[str], Access],
         *,
-        patience: Patience | None = None,
+        limits: RetryLimits | None = None,
     ) -> None:
         """A bucket that `reach` opens, in a region ("" for the one that the settings say)."""
         self.requests = self.received = 0
         self._location = location
-        self._patience = patience or Patience()
-        self._approach = Approach(reach)
-        self._connections = Connections()
+        self._limits = limits or RetryLimits()
+        self._shared = SharedAccess(reach)
+        self._connections = ConnectionPool()
         self._stopped = Event()
         self._counting = Lock()
 
     @classmethod
-    def open(cls, location: Location, *, role: str, region: str, endpoint_url: str) -> Self:
+    def open(cls, location: BucketLocation, *, role: str, region: str, endpoint_url: str) -> Self:
         """The bucket as Metaflow's AWS client would reach it; no request is sent yet.
 
         Raises:
@@ -110,13 +109,13 @@ class Bucket:
 
         return cls(location, reach)
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query) -> ListingPage:
         """One page of a listing: `GET /bucket?query`.
 
         Raises:
             SourceError: if there is none, after all was tried that may help.
         """
-        return self._ask(_listing(query), lambda answer: Page(answer.body))
+        return self._ask(_listing(query), lambda answer: ListingPage(answer.body))
 
     def get(self, query: Query) -> bytes:
         """The body of the answer to `GET /bucket?query`; errors as for `page`."""
@@ -145,6 +144,7 @@ class Bucket:
 
     def cancel(self) -> None:
         """End running requests, from another thread, and all later ones with `stopped`."""
+        # First the word, then the cut: an error that the cut causes is told as `stopped` then.
         self._stopped.set()
         self._connections.cut()
 
@@ -163,53 +163,60 @@ class Bucket:
     ) -> None:
         self.close()
 
-    def _ask(self, request: _Request, read: Callable[[Answer], T]) -> T:
+    def _ask(self, request: _Request, read: Callable[[HttpResponse], T]) -> T:
         """What `read` makes of the answer; a ValueError of it is the answer's fault."""
         started = time.monotonic()
         tried = 0
         while True:
             try:
                 return self._try(request, read)
-            except _PassingError as failure:
+            except _TransientError as failure:
                 tried += 1
                 self._pause(failure, tried, time.monotonic() - started)
 
-    def _pause(self, failure: _PassingError, tried: int, passed: float) -> None:
-        """Wait until it is time to try again, or raise what there is no more patience for."""
-        patience = self._patience
-        limit = patience.first_pause * 2 ** (tried - 1)
+    def _pause(self, failure: _TransientError, tried: int, passed: float) -> None:
+        """Wait until it is time to try again, or raise the failure that was the last allowed."""
+        limits = self._limits
+        # Any part of it, so that workers that were refused at once do not all come back at once.
+        limit = limits.first_pause * 2 ** (tried - 1)
         pause = max(failure.after, random.uniform(0, limit))  # noqa: S311  # it protects nothing
-        tries = patience.tries if self.requests else patience.first_tries
-        if tried >= tries or passed + pause > patience.seconds:
+        tries = limits.tries if self.requests else limits.first_tries
+        # A pause that would end too late is not begun: nobody would hear what comes after it.
+        if tried >= tries or passed + pause > limits.seconds:
             many = f"{tried} time{'s' if tried > 1 else ''}"
             raise failure.explain(f"Tried {many} in {passed:.0f} s") from failure.__cause__
         if self._stopped.wait(pause):
             raise stopped()
 
     def _try(
-        self, request: _Request, read: Callable[[Answer], T], cured: frozenset[str] = frozenset()
+        self,
+        request: _Request,
+        read: Callable[[HttpResponse], T],
+        recovered: frozenset[str] = frozenset(),
     ) -> T:
-        """What one request brings; `cured` is what was put right for its sake before."""
-        access = self._approach.access
+        """What one request brings; `recovered` is what was put right for its sake before."""
+        access = self._shared.access
         credentials = access.frozen()
+        # Both are held on to: what another thread puts right meanwhile is not what is refused here.
         answer = self._exchange(access, request, credentials)
         if answer.status in request.expected:
             return _read(answer, read, access.address.server)
         refusal = self._refusal(answer, credentials)
         if not refusal.code and request.method == "HEAD" and refusal.status in _WORDLESS:
             refusal = self._in_words(access, request, credentials, refusal)
-        if refusal.is_passing:
-            raise _PassingError(partial(self._refused, request, refusal), refusal.retry_after)
-        cure = self._approach.put_right(refusal, access, credentials)
-        if cure and cure not in cured:
-            return self._try(request, read, cured | {cure})
+        if refusal.is_transient:
+            raise _TransientError(partial(self._refused, request, refusal), refusal.retry_after)
+        recovery = self._shared.recover(refusal, access, credentials)
+        # Each of them once: a server that goes on refusing for the same reason has another one.
+        if recovery and recovery not in recovered:
+            return self._try(request, read, recovered | {recovery})
         raise self._refused(request, refusal)
 
-    def _exchange(self, access: Access, request: _Request, credentials: Any) -> Answer:
+    def _exchange(self, access: Access, request: _Request, credentials: Any) -> HttpResponse:
         """The answer to one request.
 
         Raises:
-            _PassingError: if none came.
+            _TransientError: if none came.
         """
         if self._stopped.is_set():
             raise stopped()
@@ -218,17 +225,17 @@ class Bucket:
             request.key,
             request.query,
             credentials=credentials,
-            ahead=self._approach.ahead,
+            ahead=self._shared.ahead,
         )
         server = access.address.server
         try:
             answer = self._connections.ask(access.address, text, to_head=request.method == "HEAD")
-        except SSLCertVerificationError as error:
+        except SSLCertVerificationError as error:  # an OSError too, but none that will pass
             raise untrusted(error, server) from error
         except OSError as error:
             if self._stopped.is_set():
                 raise stopped() from None
-            raise _PassingError(partial(unreachable, error, server)) from error
+            raise _TransientError(partial(unreachable, error, server)) from error
         with self._counting:
             self.requests += 1
             self.received += len(answer.body)
@@ -241,7 +248,7 @@ class Bucket:
         answer = self._exchange(access, replace(request, method="GET"), credentials)
         return refusal if answer.status < _WORDLESS[0] else self._refusal(answer, credentials)
 
-    def _refusal(self, answer: Answer, credentials: Any) -> Refusal:
+    def _refusal(self, answer: HttpResponse, credentials: Any) -> Refusal:
         hide = (credentials.secret_key, credentials.token, credentials.access_key)
         return Refusal.read(answer, hide=hide)
 
@@ -254,8 +261,10 @@ def _listing(query: Query) -> _Request:
     return _Request(method="GET", action=action, query=query)
 
 
-def _read(answer: Answer, read: Callable[[Answer], T], server: str) -> T:
+def _read(answer: HttpResponse, read: Callable[[HttpResponse], T], server: str) -> T:
+    # With status 200 an answer may still end early, or be the page of a proxy. The next one to the
+    # same question is right, as a rule.
     try:
         return read(answer)
     except ValueError as error:
-        raise _PassingError(partial(not_s3, str(error), server)) from error
+        raise _TransientError(partial(not_s3, str(error), server)) from error

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 
 PARTS = st.sampled_from(["a", "b", "ab", ".h", "a.csv"])
 KEYS = st.lists(PARTS, min_size=1, max_size=5).map("/".join)

@@ -1,10 +1,12 @@
+"""Objects are read in ranges that grow, and a store's failure is told in words."""
+
 import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.journal.reader import open_reader
+from flowproject.journal.store import explained, open_reader
 
 CONTENT = bytes(range(251)) * 20_000  # 5 MB
 
@@ -74,3 +76,12 @@ def test_it_behaves_like_any_file(steps: list[tuple[int, int, int]]) -> None:
                 continue
             assert file.seek(place, whence) == like.seek(place, whence)
         assert file.read(count) == like.read(count)
+
+
+def test_a_cause_is_told_once() -> None:
+    error = OSError(
+        "Generic LocalFileSystem error: Unable to open file /x: Permission denied (os error 13)\n\n"
+        'Debug source: Os { code: 13, kind: PermissionDenied, message: "Permission denied" }'
+    )
+    told = str(explained(error, verb="read", key="k", root="/x"))
+    assert told.count("Permission denied") == 1

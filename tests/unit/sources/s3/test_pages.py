@@ -1,14 +1,19 @@
+"""The last key is found without listing what comes before it."""
+
 import random
 from collections.abc import Callable
+from random import Random
 from urllib.parse import quote, quote_plus
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.sources.s3.page import Page, parse_rows
+from flowproject.sources.s3.pages import ListingClient, ListingPage, last_key, parse_rows
+from tests.s3_pages import MemoryBucket, Stored
+from tests.unit.sources.s3.bucketfuls import SHAPES, fill
 
 LEGAL = st.characters(exclude_categories=("Cs",))
 IN_XML = st.characters(
@@ -148,7 +153,7 @@ def test_every_key_comes_back_whatever_encodes_it_and_stands_around_it(
         for size, key in enumerate(keys)
     ]
     body = listing("".join(rows))
-    page = Page(body)
+    page = ListingPage(body)
     found = columns(page.rows)
     assert [key for key, *_ in found] == keys
     assert [tuple(text.decode() for text in rest) for _, *rest in found] == [
@@ -167,7 +172,7 @@ def test_keys_in_plain_xml_are_what_an_xml_parser_reads(
     # A line break that is not escaped is the parser's to change, and ours to change alike.
     rows = "".join(row(escape(key), size, shuffle=shuffle) for size, key in enumerate(keys))
     body = listing(rows, encoded=False)
-    found = columns(Page(body).rows, encoded=False)
+    found = columns(ListingPage(body).rows, encoded=False)
     assert [tuple(text.decode() for text in row) for row in found] == independently(body)
 
 
@@ -182,7 +187,7 @@ def test_keys_in_plain_xml_are_what_an_xml_parser_reads(
     ],
 )
 def test_references_are_resolved_even_those_that_a_parser_refuses(written: str, key: bytes):
-    page = Page(listing(row(written, 1), encoded=False))
+    page = ListingPage(listing(row(written, 1), encoded=False))
     assert (page.first, columns(page.rows, encoded=False)[0][0]) == (key, key)
 
 
@@ -193,14 +198,14 @@ def test_no_part_of_an_answer_is_taken_for_the_whole(
     body = of(keys, encode)
     cut = data.draw(st.integers(0, len(body) - 1))
     with pytest.raises(ValueError, match="no complete listing"):
-        Page(body[:cut])
+        ListingPage(body[:cut])
 
 
 def test_an_answer_cut_anywhere_is_an_error():
     body = of([b"a", b"b c"])
     for cut in range(len(body)):
         with pytest.raises(ValueError, match="no complete listing"):
-            Page(body[:cut])
+            ListingPage(body[:cut])
 
 
 @pytest.mark.parametrize(
@@ -217,14 +222,14 @@ def test_an_answer_cut_anywhere_is_an_error():
 )
 def test_what_is_no_listing_is_an_error_that_shows_how_it_begins(body: bytes):
     with pytest.raises(ValueError, match="no complete listing; it begins with"):
-        Page(body)
+        ListingPage(body)
 
 
 @given(SOME_KEYS, ENCODINGS | st.just(plain), KEYS | ODD_KEYS)
 def test_rows_are_cut_where_a_key_ends(
     keys: list[bytes], encode: Callable[[bytes], str], other: bytes
 ):
-    page = Page(of(keys, encode))
+    page = ListingPage(of(keys, encode))
     for key in (*keys, other, b"", b"\xff"):
         offset = page.after(page.rows, key)
         below, above = page.rows[:offset], page.rows[offset:]
@@ -245,7 +250,7 @@ def test_prefixes_and_the_token_are_decoded(encode: Callable[[bytes], str]):
     )
     rest = "<NextContinuationToken>1/a+b&amp;=</NextContinuationToken>"
     more = f"<Delimiter>/</Delimiter>{folders}{rest}"
-    page = Page(listing(row("x", 1), more=more).replace(b"false", b"true"))
+    page = ListingPage(listing(row("x", 1), more=more).replace(b"false", b"true"))
     assert page.prefixes == sorted(names)
     assert (page.token, page.truncated) == ("1/a+b&=", True)
 
@@ -263,7 +268,7 @@ def test_prefixes_and_the_token_are_decoded(encode: Callable[[bytes], str]):
 )
 def test_unusual_xml_means_the_same(usual: bytes, unusual: bytes):
     keys = [b"a", "b&é \n".encode(), b"c"]
-    page = Page(of(keys).replace(usual, unusual))
+    page = ListingPage(of(keys).replace(usual, unusual))
     assert [key for key, *_ in columns(page.rows)] == keys
     assert not page.truncated
 
@@ -275,14 +280,14 @@ def test_names_with_a_namespace_mean_the_same():
         f"<s3:{part}" if part[:1].isalpha() and at else f"<{part}" if at else part
         for at, part in enumerate(body.replace("</", "</s3:").replace("s3:s3:", "s3:").split("<"))
     )
-    page = Page(body.encode())
+    page = ListingPage(body.encode())
     assert [key for key, *_ in columns(page.rows)] == [b"a b", b"c"]
 
 
 def test_prefixes_between_rows_are_found():
     between = "<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes>"
     rows = row("a", 1) + between + row("c", 2)
-    page = Page(listing(rows, more="<Delimiter>/</Delimiter>"))
+    page = ListingPage(listing(rows, more="<Delimiter>/</Delimiter>"))
     assert page.prefixes == [b"b/"]
     assert [key for key, *_ in columns(page.rows)] == [b"a", b"c"]
 
@@ -310,3 +315,50 @@ def test_an_object_without_an_etag_has_an_empty_one():
 
 def test_no_rows_have_no_columns():
     assert parse_rows(b"", encoded=True) == ([], [], [], [])
+
+
+@given(
+    shape=st.sampled_from(sorted(SHAPES)),
+    count=st.integers(0, 200),
+    page_size=st.sampled_from([1, 2, 10]),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=50)
+def test_it_is_the_greatest_of_all_keys(shape: str, count: int, page_size: int, seed: int):
+    bucket = MemoryBucket({b"raw2/x": Stored()})
+    fill(bucket, Random(seed), b"raw/", shape, count)
+    keys = [key for key in bucket.objects if key.startswith(b"raw/")]
+    assert last_key(ListingClient(bucket, b"raw/", page_size)) == max(keys, default=None)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["é", "日本", "😀", "z"],
+        ["a", "aa", "aaa", "aaaa"],
+        ["\ud7ff", "\ue000", "\uffff", "\U0010ffff"],
+        ["x" * length for length in range(1, 9)],
+    ],
+)
+def test_it_is_found_among_odd_ones(names: list[str]):
+    keys = [name.encode() for name in names]
+    bucket = MemoryBucket(dict.fromkeys(keys, Stored()))
+    assert last_key(ListingClient(bucket, b"", 1)) == max(keys)
+
+
+def test_it_is_found_behind_keys_of_full_length():
+    keys = [b"x" * 1023 + byte for byte in (b"1", b"2", b"3")]
+    bucket = MemoryBucket(dict.fromkeys(keys, Stored()))
+    assert last_key(ListingClient(bucket, b"", 1)) == keys[-1]
+
+
+def test_it_takes_few_requests():
+    names = [b"log/2026/%07d.gz" % number for number in range(20_000)]
+    bucket = MemoryBucket(dict.fromkeys(names, Stored()))
+    assert last_key(ListingClient(bucket, b"log/", 20)) == names[-1]
+    assert bucket.requests <= 60
+
+
+def test_who_may_not_ask_any_more_gets_the_greatest_that_was_seen():
+    bucket = MemoryBucket(dict.fromkeys([b"%03d" % n for n in range(100)], Stored()))
+    assert last_key(ListingClient(bucket, b"", 10), spend=lambda: False) == b"009"

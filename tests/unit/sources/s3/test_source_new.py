@@ -8,11 +8,11 @@ import pytest
 from flowproject.changes.observation import Past
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
-from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.source import S3Source
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.s3_pages import MemoryBucket, Stored
 
-QUICK = Pace(at_once=2, page_size=10, span_rows=20)
+QUICK = ListingOptions(at_once=2, page_size=10, span_rows=20)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def bucket() -> MemoryBucket:
 
 def source(bucket: MemoryBucket, **settings: Any) -> S3Source:
     data = S3Data(bucket="lake", key="raw", check_mode="files_new", **settings)
-    return S3Source(data, Path(), open_bucket=lambda *_: bucket, pace=QUICK)
+    return S3Source(data, Path(), open_bucket=lambda *_: bucket, options=QUICK)
 
 
 def after(value: Any) -> Past:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.sources.s3.answer import Answer, CutAnswerError, read_answer
+from flowproject.sources.s3.responses import BrokenResponseError, HttpResponse, read_response
 
 BODIES = st.binary(max_size=200)
 
@@ -13,8 +13,8 @@ def said(head: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*head.split("\n"), "", ""]).encode("latin-1") + body
 
 
-def read(raw: bytes, *, to_head: bool = False) -> Answer:
-    return read_answer(BytesIO(raw), to_head=to_head)
+def read(raw: bytes, *, to_head: bool = False) -> HttpResponse:
+    return read_response(BytesIO(raw), to_head=to_head)
 
 
 def chunked(body: bytes, sizes: list[int]) -> bytes:
@@ -28,7 +28,7 @@ def chunked(body: bytes, sizes: list[int]) -> bytes:
 
 def test_an_answer_is_its_status_its_headers_and_its_body():
     raw = said("HTTP/1.1 200 OK\nContent-Length: 3\nX-Amz-Id : \t é ", b"abcHTTP")
-    assert read(raw) == Answer(
+    assert read(raw) == HttpResponse(
         status=200, headers={"content-length": "3", "x-amz-id": "é"}, body=b"abc", keeps=True
     )
 
@@ -58,7 +58,7 @@ def test_an_answer_that_is_cut_off_is_never_taken_for_whole(
     else:
         raw = said(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)
     cut = data.draw(st.integers(0, len(raw) - 1))
-    with pytest.raises(CutAnswerError):
+    with pytest.raises(BrokenResponseError):
         read(raw[:cut])
 
 
@@ -106,5 +106,5 @@ def test_an_answer_may_be_announced():
     ],
 )
 def test_what_is_no_http_is_an_error(raw: bytes):
-    with pytest.raises(CutAnswerError):
+    with pytest.raises(BrokenResponseError):
         read(raw)

@@ -1,7 +1,7 @@
 import pytest
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.scope import BucketLocation
 
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
 
@@ -25,14 +25,14 @@ ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
     ],
 )
 def test_bucket_and_key_mean_one_place(bucket: str, key: str, name: str, path: str):
-    assert Location.parse(bucket, key) == Location(bucket=name, key=path)
+    assert BucketLocation.parse(bucket, key) == BucketLocation(bucket=name, key=path)
 
 
 @pytest.mark.parametrize(
     "key, prefix", [("", ""), ("raw", "raw/"), ("raw/", "raw/"), ("a//", "a//"), ("/", "/")]
 )
 def test_a_prefix_ends_where_a_folder_does(key: str, prefix: str):
-    assert Location.parse("lake", key).prefix == prefix
+    assert BucketLocation.parse("lake", key).prefix == prefix
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_a_prefix_ends_where_a_folder_does(key: str, prefix: str):
 )
 def test_what_no_bucket_can_be_called_is_an_error_that_says_how(bucket: str):
     with pytest.raises(SourceError, match="names no S3 bucket") as raised:
-        Location.parse(bucket)
+        BucketLocation.parse(bucket)
     assert "s3://my-bucket/some/path" in str(raised.value)
 
 
 def test_a_location_reads_as_people_write_it():
-    assert str(Location.parse("lake", "raw/x.csv")) == "s3://lake/raw/x.csv"
+    assert str(BucketLocation.parse("lake", "raw/x.csv")) == "s3://lake/raw/x.csv"

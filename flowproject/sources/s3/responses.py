@@ -7,7 +7,7 @@ a millisecond of a listing page's time against a tenth here, where 64 threads sh
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-__all__ = ["Answer", "CutAnswerError", "read_answer"]
+__all__ = ["BrokenResponseError", "HttpResponse", "read_response"]
 
 _LINE_BYTES: Final = 1 << 16
 _HEADERS: Final = 200
@@ -16,12 +16,12 @@ _WITHOUT_BODY: Final = (204, 304)
 _FIRST_FINAL_STATUS: Final = 200
 
 
-class CutAnswerError(ConnectionError):
+class BrokenResponseError(ConnectionError):
     """The connection ended before the answer did, or what came is no HTTP."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class HttpResponse:
     """What a server said; names of headers are in lower case."""
 
     status: int
@@ -31,11 +31,11 @@ class Answer:
     """Whether the connection can carry another request."""
 
 
-def read_answer(stream: BinaryIO, *, to_head: bool = False) -> Answer:
+def read_response(stream: BinaryIO, *, to_head: bool = False) -> HttpResponse:
     """The next answer; one to a HEAD request has no body, whatever its headers say.
 
     Raises:
-        CutAnswerError: if it is not there whole.
+        BrokenResponseError: if it is not there whole.
         OSError: whatever else befalls the connection, a timeout for one.
     """
     version, status = _read_status(stream)
@@ -47,7 +47,7 @@ def read_answer(stream: BinaryIO, *, to_head: bool = False) -> Answer:
         body, ends = b"", True
     else:
         body, ends = _read_body(stream, headers)
-    return Answer(
+    return HttpResponse(
         status=status, headers=headers, body=body, keeps=ends and _keeps(version, headers)
     )
 
@@ -58,7 +58,7 @@ def _read_status(stream: BinaryIO) -> tuple[bytes, int]:
     status = rest[:3]
     if not (version.startswith(b"HTTP/1.") and status.isdigit()):
         shown = line[:40].decode(errors="replace")
-        raise CutAnswerError(f"what came is no HTTP: {shown!r}" if line else "nothing came")
+        raise BrokenResponseError(f"what came is no HTTP: {shown!r}" if line else "nothing came")
     return version, int(status)
 
 
@@ -67,12 +67,12 @@ def _read_headers(stream: BinaryIO) -> dict[str, str]:
     for _ in range(_HEADERS):
         line = stream.readline(_LINE_BYTES)
         if not line.endswith(b"\n"):
-            raise CutAnswerError("the answer's headers are cut off")
+            raise BrokenResponseError("the answer's headers are cut off")
         name, _, value = line.decode("latin-1").partition(":")
         if not (name := name.strip().lower()):
             return headers
         headers[name] = value.strip()
-    raise CutAnswerError(f"the answer has more than {_HEADERS} headers")
+    raise BrokenResponseError(f"the answer has more than {_HEADERS} headers")
 
 
 def _read_body(stream: BinaryIO, headers: dict[str, str]) -> tuple[bytes, bool]:
@@ -100,7 +100,7 @@ def _read_exactly(stream: BinaryIO, size: int, before: int = 0) -> bytes:
         raise _too_large()
     data = stream.read(size)
     if len(data) != size:
-        raise CutAnswerError(f"{len(data)} of {size} bytes came")
+        raise BrokenResponseError(f"{len(data)} of {size} bytes came")
     return data
 
 
@@ -110,18 +110,18 @@ def _checked(body: bytes) -> bytes:
     return body
 
 
-def _too_large() -> CutAnswerError:
-    return CutAnswerError(f"the answer has more than {_BODY_BYTES} bytes")
+def _too_large() -> BrokenResponseError:
+    return BrokenResponseError(f"the answer has more than {_BODY_BYTES} bytes")
 
 
 def _number(text: str, base: int) -> int:
     digits = text.strip()
     if not digits.isalnum():  # int() would take "-1", "1_0" and nothing but a sign, too
-        raise CutAnswerError(f"the answer's length is {digits[:20]!r}")
+        raise BrokenResponseError(f"the answer's length is {digits[:20]!r}")
     try:
         return int(digits, base)
     except ValueError as error:
-        raise CutAnswerError(f"the answer's length is {digits[:20]!r}") from error
+        raise BrokenResponseError(f"the answer's length is {digits[:20]!r}") from error
 
 
 def _keeps(version: bytes, headers: dict[str, str]) -> bool:

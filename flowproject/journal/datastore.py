@@ -1,4 +1,7 @@
-"""A datastore on S3, reached as Metaflow reaches it: its endpoint, credentials and encryption."""
+"""Finds the datastore that Metaflow uses, and opens it as the store of journals.
+
+On S3 it is reached as Metaflow reaches it: with its endpoint, its credentials and its encryption.
+"""
 
 import datetime as dt
 from collections.abc import Callable
@@ -13,12 +16,16 @@ from flowproject.aws import (
     trusted_certificates,
 )
 from flowproject.errors import JournalError
+from flowproject.journal.store import ObjectStore, Store
+from flowproject.metaflow_internals.datastore import configured_root
 from flowproject.metaflow_internals.settings import setting
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential, S3Store
 
-__all__ = ["S3Place"]
+__all__ = ["datastore_root", "open_store"]
+
+_INSTALL: Final = "python -m pip install obstore"
 
 # A request fails within about 30 seconds, whatever the server does. It must say something within
 # _SILENCE, in which a slow line sends the parts of a file too.
@@ -36,7 +43,50 @@ and obstore asks again 5 minutes before the time that it is told."""
 _ELSEWHERE: Final = ("incorrectly configured region", "AuthorizationHeaderMalformed")
 
 
-class S3Place:
+def datastore_root() -> str:
+    """The root of Metaflow's default datastore: a folder or a URL.
+
+    Raises:
+        JournalError: if Metaflow is set to a datastore that has no root.
+    """
+    datastore: str = setting("DEFAULT_DATASTORE")
+    if root := configured_root(datastore):
+        return root
+    raise JournalError(
+        f"Metaflow's datastore {datastore!r} has no root",
+        where="Metaflow's configuration",
+        fix=f"Set METAFLOW_DATASTORE_SYSROOT_{datastore.upper()}",
+    )
+
+
+def open_store(root: str) -> Store:
+    """The store at `root`: a folder, or a URL such as `s3://bucket/prefix`.
+
+    Raises:
+        JournalError: if obstore is not installed or the root can't be opened.
+    """
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import LocalStore, from_url
+    except ImportError as error:
+        raise JournalError(
+            "The journal needs the package 'obstore', which is not installed", fix=f"`{_INSTALL}`"
+        ) from error
+    try:
+        if root.startswith("s3://"):
+            bucket = _S3Bucket(root)
+            return ObjectStore(bucket.open(), root, relocate=bucket.relocate)
+        if "://" in root:
+            return ObjectStore(from_url(root), root)
+        return ObjectStore(LocalStore(root, mkdir=True), root)
+    except (BaseError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise JournalError(
+            f"The journal can't be opened: {reason}", where=f"Datastore {root}"
+        ) from error
+
+
+class _S3Bucket:
     """A bucket and a prefix, from a root such as `s3://bucket/prefix`.
 
     Raises:
