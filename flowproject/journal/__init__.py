@@ -21,7 +21,7 @@ from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Se
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, prove_atomic
 from flowproject.journal.survey import Survey
-from flowproject.journal.turns import Tellings
+from flowproject.journal.turns import TurnNotices
 
 __all__ = [
     "PRUNE_EVERY",
@@ -42,7 +42,7 @@ __all__ = [
     "Store",
     "Superseded",
     "Survey",
-    "Tellings",
+    "TurnNotices",
     "UnreadableError",
     "check_branch",
     "datastore_root",

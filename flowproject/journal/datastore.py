@@ -33,7 +33,8 @@ _CONNECT: Final = dt.timedelta(seconds=5)
 _SILENCE: Final = dt.timedelta(seconds=20)
 _WHOLE: Final = dt.timedelta(hours=1)
 _RETRYING: Final = dt.timedelta(seconds=15)
-_RETRIES: Final = 100  # time alone ends them
+# So many that time alone ends them.
+_RETRIES: Final = 100
 _BACKOFF: Final = (dt.timedelta(milliseconds=100), dt.timedelta(seconds=3))
 
 _LIFETIME: Final = dt.timedelta(minutes=10)
@@ -66,6 +67,8 @@ def open_store(root: str) -> Store:
         JournalError: if obstore is not installed or the root can't be opened.
     """
     try:
+        # Loaded where it is used: every step of every flow imports the package, and most open no
+        # journal.
         from obstore.exceptions import BaseError
         from obstore.store import LocalStore, from_url
     except ImportError as error:
@@ -73,6 +76,8 @@ def open_store(root: str) -> Store:
             "The journal needs the package 'obstore', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
     try:
+        # obstore finds S3 by itself, too, but with settings of its own: not Metaflow's endpoint,
+        # role and encryption.
         if root.startswith("s3://"):
             bucket = _S3Bucket(root)
             return ObjectStore(bucket.open(), root, relocate=bucket.relocate)
@@ -87,7 +92,7 @@ def open_store(root: str) -> Store:
 
 
 class _S3Bucket:
-    """A bucket and a prefix, from a root such as `s3://bucket/prefix`.
+    """Makes stores of obstore for a root such as `s3://bucket/prefix`.
 
     Raises:
         JournalError: if boto3 is missing, there are no credentials or the settings are wrong.
@@ -103,6 +108,8 @@ class _S3Bucket:
         """A store of obstore for it."""
         from obstore.store import S3Store
 
+        # botocore knows which of two forms of address a bucket has, with dots in its name or an
+        # endpoint of its own.
         url = bucket_request(self._client, self._bucket, failure=JournalError).url.rstrip("/")
         return S3Store(
             self._bucket,
@@ -115,6 +122,7 @@ class _S3Bucket:
 
     def relocate(self, error: Exception) -> "S3Store | None":
         """The store in the bucket's own region, if that is what the error is about; else None."""
+        # Once only: a server that answers so for another reason would be asked for ever.
         if self._relocated or not any(sign in str(error) for sign in _ELSEWHERE):
             return None
         self._relocated = True
@@ -146,6 +154,7 @@ class _S3Bucket:
             "read_timeout": _SILENCE,
             "timeout": _WHOLE,
         }
+        # Metaflow's setting: a file of certificates, True, or False for none.
         if isinstance(trusted, str):
             options["root_certificate"] = Path(trusted).read_bytes()
         elif not trusted:
@@ -166,6 +175,7 @@ def _renewing(credentials: Any) -> "Callable[[], S3Credential]":
     """What obstore calls whenever it needs credentials: botocore's, renewed when they run out."""
 
     def provide() -> "S3Credential":
+        # Frozen, because the three belong together: botocore may renew them between two reads.
         frozen = credentials.get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,

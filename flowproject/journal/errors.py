@@ -1,4 +1,4 @@
-"""What can be wrong with a journal, apart from the store that it lies in."""
+"""Defines what can be wrong with a journal, apart from the store that it lies in."""
 
 from flowproject.errors import JournalError
 
@@ -20,6 +20,8 @@ class UnreadableError(JournalError):
     """One object of the journal can't be read; the rest can."""
 
 
+# Apart from damage, which the next deploy or tick may write anew: that would take from a newer
+# version what it knows.
 class NewerObjectError(UnreadableError):
     """A later flowproject wrote it: it is whole, and nobody may write it anew."""
 
@@ -35,6 +37,7 @@ class DamagedEntryError(UnreadableError):
     """An entry can't be read."""
 
     def __init__(self, key: str, seq: int, reason: str) -> None:
+        # Kept beside the words, because the tick that meets it notes it under this number.
         self.seq = seq
         super().__init__(
             f"The journal entry {key!r} is damaged: {reason}",

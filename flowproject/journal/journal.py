@@ -1,4 +1,7 @@
-"""One sensor's journal: entries by sequence number, their items, and their published marks."""
+"""Reads, writes and prunes the journal of one sensor: its entries, by sequence number.
+
+What lies beside the entries is a part of its own: snapshots, memos, outbox, receipts, turns.
+"""
 
 import json
 import logging
@@ -38,6 +41,7 @@ PRUNE_EVERY: Final = 50
 _SNAPSHOTS_KEPT: Final = 2
 
 _LONGEST: Final = 100
+# Beyond so many numbers a listing is cheaper than asking for one after the other.
 _PROBES: Final = 16
 _READ_AT_ONCE: Final = 32
 _T = TypeVar("_T")
@@ -92,7 +96,8 @@ class Journal:
         end, content = self._newest()
         entry = self._last_readable(end, content)
         if entry and entry.is_closed and (listed := self._listed()).seq > end.seq:
-            # The memo led to where a move began, and numbers are missing behind it.
+            # While a journal is moved here, numbers behind the first reservation are missing: what
+            # the memo leads to is not the end.
             end, entry = (
                 listed,
                 self._last_readable(listed, self._store.get(self.entry_key(listed.seq))),
@@ -160,10 +165,13 @@ class Journal:
         Raises:
             Superseded: if another tick has recorded under this number; nothing is left behind.
         """
+        # The tables first: whoever finds an entry finds all that it names. A death in between
+        # leaves tables that nobody names, and pruning removes them.
         entry = self.snapshots.write(entry, items, difference)
         if not self._create(entry):
             self.snapshots.discard(entry)
             raise Superseded
+        # After the entry: a memo that names a number which is not there would hide the end.
         end = head.followed_by(entry) if head else self._newest()[0]
         self.memos.write_head(end if entry.is_published else end.settled([entry.seq]))
         return entry
@@ -181,12 +189,14 @@ class Journal:
         prove_atomic(self._store, self.location)
         head = replace(head, is_proven=True)
         if head.seq:
-            self.memos.write_head(head)  # otherwise the first entry does it
+            # Of an empty journal it is written with the first entry.
+            self.memos.write_head(head)
         return head
 
     def put_back(self, mark: Mark) -> None:
         """Let ticks look after an event again that may be settled; what is noted is read anew."""
         head = self.head()
+        # What the memo knew of it is of the attempt before.
         awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
         unsettled = tuple(sorted({*head.unsettled, mark.seq}))
         self.memos.write_head(replace(head, unsettled=unsettled, awaited=awaited))
@@ -220,6 +230,7 @@ class Journal:
         Raises:
             DamagedEntryError: at an entry that can't be read and is not noted.
         """
+        # Read some at a time: after days without a bus, thousands wait.
         unsent = [seq for seq in head.unsettled if seq > head.sent]
         for start in range(0, len(unsent), _READ_AT_ONCE):
             entries = self.all_at(head, unsent[start : start + _READ_AT_ONCE])
@@ -230,6 +241,8 @@ class Journal:
 
     def is_waiting(self, head: Head) -> bool:
         """Whether the bus lacks a change: the newest tells, for they are sent in order."""
+        # One question in place of one for each: an unchanged tick must cost the same however much
+        # waits.
         found = (self.at(head, seq) for seq in reversed(head.unsettled))
         newest = next((entry for entry in found if entry and entry.is_published), None)
         return newest is not None and not self.outbox.is_marked(newest)
@@ -270,6 +283,7 @@ class Journal:
         known = self.memos.head()
         if known is None:
             return False
+        # Something is left to do, unless the journal goes on under another name.
         if known.unsettled:
             return self._store.exists(self._layout.moved)
         return not self._store.exists(self.entry_key(known.seq + 1))
@@ -284,6 +298,8 @@ class Journal:
 
     def _newest(self) -> tuple[Head, bytes | None]:
         """The end of the journal and what is there; the memo leads to it, or else the names."""
+        # A slow tick may have written an old memo over a newer one, so numbers behind it are asked
+        # for.
         known = self.memos.head()
         end = self._probed(known) if known else None
         content = self._store.get(self.entry_key(end.seq)) if end else None
@@ -306,6 +322,8 @@ class Journal:
         numbers = self.numbers()
         if not numbers:
             return Head()
+        # Without a memo all that is not known to be settled counts as open: that makes work, and
+        # hides nothing.
         settled = self.outbox.settled_numbers()
         return Head(seq=numbers[-1], unsettled=tuple(seq for seq in numbers if seq not in settled))
 
@@ -314,6 +332,8 @@ class Journal:
         try:
             return self._parsed(seq, content)
         except DamagedEntryError:
+            # The first tick that meets it fails and names it; once it is noted, the entry before it
+            # counts.
             if self._store.exists(self._layout.note(seq)):
                 return None
             raise
@@ -345,6 +365,7 @@ def prune(store: Store, journal: Journal, head: Head, *, keep: int = KEPT_ENTRIE
     of all items, which only the next comparison needs, the newest two stay, with every segment
     that they name: a slow tick may still be reading the older one.
     """
+    # Whoever sends or awaits a change again needs its entry, and those behind it to tell its place.
     oldest_kept = min([head.seq - keep + 1, *head.unsettled])
     newest_spare = head.seq - _SNAPSHOTS_KEPT
     keys = store.keys(journal.location)
@@ -360,6 +381,7 @@ def prune(store: Store, journal: Journal, head: Head, *, keep: int = KEPT_ENTRIE
 
 
 def _is_spare(path: str, oldest_kept: int, newest_spare: int) -> bool:
+    # Segments are looked at apart: newer manifests may name those of very old entries.
     if path.endswith(ROWS):
         return False
     if path.startswith("/entries/"):
@@ -375,6 +397,7 @@ def _is_of_spare_snapshot(path: str, newest_spare: int) -> bool:
 
 def _spare_segments(store: Store, keys: Sequence[str], newest_spare: int) -> list[str]:
     """The old segments that no manifest names which stays; none if one of these can't be read."""
+    # No manifest is read as long as there is no old segment, which is nearly always.
     old = [key for key in keys if key.endswith(ROWS) and _is_of_spare_snapshot(key, newest_spare)]
     if not old:
         return []

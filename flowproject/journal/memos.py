@@ -1,4 +1,7 @@
-"""The end of a journal, and the memo that leads to it in one request."""
+"""Keeps the memos of a journal: what is rewritten beside its entries, and safe to lose.
+
+One leads to the end of the journal in one request, the other holds what a source noted last.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -57,12 +60,13 @@ class Head:
 
     def followed_by(self, entry: Entry) -> Self:
         """The end of the journal after `entry` was recorded."""
+        # A baseline is nobody's event, so nothing is left to do for it.
         added = (entry.seq,) if entry.is_published else ()
         return replace(self, seq=entry.seq, entry=entry, unsettled=(*self.unsettled, *added))
 
 
 class Memos:
-    """What is known of the end of one journal without looking for it.
+    """The memos of one journal: of its end, which need not be looked for, and of its source.
 
     It may be old, because ticks write it side by side, and it may be lost: then it is found anew.
     It is sound when it is old. A number is left out only by who saw that nothing is left to do
@@ -77,6 +81,8 @@ class Memos:
         """What was known last, without an entry; None if that is lost or damaged."""
         content = self._store.get(self._layout.head_memo)
         try:
+            # A memo of a later version is one that can't be read, and no failure: the names of the
+            # objects say the same in two listings.
             return None if content is None else _head(opened(content))
         except (ValueError, TypeError, KeyError) as error:
             _log.info("The memo of the journal can't be read; it is not needed. %s", error)
@@ -112,6 +118,8 @@ class Memos:
         try:
             content = self._store.get(self._layout.source_memo)
             noted = opened(content) if content is not None else {}
+            # A memo is a claim about one entry. A slow tick may leave one for an entry that is not
+            # the newest any more, and after a reset numbers and ids may come again.
             if noted.get("entry") == _digest(entry):
                 return dict(noted["memo"])
         except (JournalError, ValueError, TypeError, KeyError) as error:
@@ -133,6 +141,7 @@ def _head(noted: Mapping[str, Any]) -> Head:
         seq=int(noted["seq"]),
         sent=int(noted["sent"]),
         unsettled=tuple(map(int, noted["unsettled"])),
+        # What later versions added is read with a default: memos of earlier ones have none.
         awaited=tuple(Awaited.from_json(one) for one in noted.get("awaited", ())),
         recent=tuple(map(str, noted["recent"])),
         is_proven=bool(noted.get("proven", False)),

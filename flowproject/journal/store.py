@@ -1,4 +1,7 @@
-"""The one home of obstore: objects by key, on any datastore that Metaflow uses."""
+"""Reads and writes objects by key, on any datastore that Metaflow uses: the one home of obstore.
+
+Failures are told in words that name the one thing to do, never with a key or a signature.
+"""
 
 import io
 import os
@@ -28,6 +31,8 @@ _AT_ONCE: Final = 4
 _REQUESTS_AT_ONCE: Final = 32
 """As many as one look at a bucket makes: stores answer them as fast as one."""
 
+# Who jumps about fetches a quarter of a megabyte at a time, who reads on and on four times as much
+# each time, up to 8 MB: a round trip costs as much as a megabyte or so.
 _FIRST_READ: Final = 1 << 18
 _MOST_READ: Final = 1 << 23
 
@@ -115,6 +120,8 @@ class ObjectStore:
         answer = self._ask(
             "write",
             key,
+            # On S3 this is If-None-Match, on a disk a file that is made only if there is none: the
+            # one atomic step on which the journal rests.
             lambda backend: obstore.put(backend, key, content, mode="create"),
             no=AlreadyExistsError,
         )
@@ -133,6 +140,7 @@ class ObjectStore:
         import obstore
 
         def write(backend: Any) -> object:
+            # A store that was relocated is asked a second time, with the whole file.
             file.seek(0)
             return obstore.put(backend, key, file, chunk_size=_PART, max_concurrency=_AT_ONCE)
 
@@ -176,6 +184,7 @@ class ObjectStore:
         def listed(backend: Any) -> list[str]:
             batches = obstore.list(backend, prefix, offset=after or None)
             found = {meta["path"] for batch in batches for meta in batch}
+            # Local folders list in no order.
             return sorted(found | {key for key in self._odd_folders(prefix) if key > after})
 
         return self._ask("list", prefix, listed) or []
@@ -203,6 +212,7 @@ class ObjectStore:
         """
         if len(questions) < 2:  # noqa: PLR2004  # nothing to wait for
             return [question() for question in questions]
+        # A pool for each call: ticks are short, and idle threads would keep a step from ending.
         with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, len(questions))) as pool:
             return [answer.result() for answer in [pool.submit(one) for one in questions]]
 
@@ -218,10 +228,8 @@ class ObjectStore:
         return answer
 
     def _refuse_folder(self, verb: str, key: str) -> None:
-        """Nothing, if there is no folder of this name on the disk.
-
-        Who reads would take it for nothing at all, and who writes for what another has written.
-        """
+        """Nothing, if there is no folder of this name on the disk."""
+        # Who reads would take it for nothing at all, and who writes for what another has written.
         if "://" not in self._root and Path(self._root, key).is_dir():
             raise UnreadableError(
                 f"The journal could not {verb} {key!r}: a folder is in its place",
@@ -234,6 +242,8 @@ class ObjectStore:
         """The folders on the disk that have the name of an object, which no listing tells."""
         if "://" in self._root:
             return
+        # A folder in the place of an entry would otherwise be seen by who asks for its number, and
+        # not by who lists: the journal would have two ends.
         for place, folders, _ in os.walk(Path(self._root, prefix)):
             for name in folders:
                 if name.endswith(".json"):
@@ -253,6 +263,8 @@ class ObjectStore:
         try:
             return question(self._backend)
         except (BaseError, OSError) as error:
+            # A bucket that is gone is answered with 404 as well, and must not look like a first
+            # look.
             if isinstance(error, no) and "NoSuchBucket" not in str(error):
                 return None
             if self._relocated(error):
@@ -298,11 +310,7 @@ def prove_atomic(store: Store, folder: str) -> None:
 
 
 def open_reader(read: Callable[[int, int], bytes], size: int) -> BinaryIO:
-    """A seekable reader of `size` bytes, of which `read(start, end)` fetches some.
-
-    Who jumps about fetches a quarter of a megabyte at a time, who reads on and on four times as
-    much each time, up to 8 MB: a round trip costs as much as a megabyte or so.
-    """
+    """A seekable reader of `size` bytes, of which `read(start, end)` fetches some."""
     return io.BufferedReader(_RangeReader(read, size))
 
 
@@ -330,6 +338,7 @@ class _RangeReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]  # typeshed: Buffer
+        # Never past the end, which some servers answer with an error.
         wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
@@ -352,6 +361,7 @@ class _RangeReader(io.RawIOBase):
         end = min(self._position + max(wanted, self._length), self._size)
         self._window = self._read(self._position, end)
         self._start = self._position
+        # The object shrank meanwhile. Nothing would be taken for the end of the file.
         if not self._window:
             raise OSError(f"no bytes from {self._position} to {end}")
 
@@ -359,6 +369,7 @@ class _RangeReader(io.RawIOBase):
 def explained(error: Exception, *, verb: str, key: str, root: str) -> JournalError:
     """What to tell of a failure of the store at `root`, when it was to `verb` the object `key`."""
     text = str(error)
+    # In this order: the more special sign stands before the status that it comes with.
     fixes = (fix for sign, fix in _FIXES.items() if re.search(sign, text))
     return JournalError(
         f"The journal could not {verb} {key!r}: {_reason(text)}",
@@ -379,10 +390,8 @@ def _reason(text: str) -> str:
 
 
 def _said(text: str) -> str:
-    """What the server said, or what obstore says of it, in one line.
-
-    A server's whole answer would show the id of an access key, and what was signed.
-    """
+    """What the server said, or what obstore says of it, in one line."""
+    # A server's whole answer would show the id of an access key, and what was signed.
     if answer := _ANSWER.search(text):
         return ": ".join(filter(None, answer.groups()))
     if status := _STATUS.search(text):

@@ -249,7 +249,7 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (survey.tellings(mark, flow, attempt) for flow in flows):
+    for told in (survey.notices(mark, flow, attempt) for flow in flows):
         if told.last is None:
             continue  # the next tick tells it
         if next_step(told.count, told.last, patience, now) == "give up":
