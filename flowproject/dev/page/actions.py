@@ -222,6 +222,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
             "Its event is sent once more, with the same id.",
             "Flows that have run for it run again, as a new attempt.",
             "But if a flow that listens has not started yet, only that one starts.",
+            "A flow that waits for several sensors starts when each of them has sent it something.",
         ),
         command=_published(
             context, shlex.join(["flowproject", "replay", *context.options, change])

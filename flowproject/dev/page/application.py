@@ -292,14 +292,19 @@ class PageHandler:
         status, title, lines = _problem(error, request.method)
         if wants_json(request):
             return to_json(ActionResult(ok=False, title=title, lines=lines), status)
-        frame = self._frame(request, "", title)
-        return self._renderer.page(
-            "parts/problem.html" if "part" in request.query_params else "problem.html",
-            frame,
+        in_frame = request.headers.get("sec-fetch-dest") == "iframe"
+        piece = in_frame or "part" in request.query_params
+        answer = self._renderer.page(
+            "parts/problem.html" if piece else "problem.html",
+            self._frame(request, "", title),
             status=status,
             title=title,
             lines=lines,
         )
+        # In place of a card: with the page's own policy a browser would show nothing in the frame.
+        if in_frame:
+            answer.headers.update(CARD_HEADERS)
+        return answer
 
     def _piece(self, request: Request, *pieces: str) -> str:
         """The piece of a view that is asked for; empty for all of it, which JSON always is.

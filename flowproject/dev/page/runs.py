@@ -101,7 +101,13 @@ def run_view(
         cards=tuple(cards),
         log=log,
         follow=follow,
-        actions=_actions(run.flow, run.name, run.state, _changes_of(context, run)),
+        actions=_actions(
+            run.flow,
+            run.name,
+            run.state,
+            _changes_of(context, run),
+            of_several=len(run.events) > 1,
+        ),
     )
 
 
@@ -138,7 +144,13 @@ def past_view(
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
         follow="",
-        actions=_actions(flow, name, past.state, [one.text for one in row.changes]),
+        actions=_actions(
+            flow,
+            name,
+            past.state,
+            [one.text for one in row.changes],
+            of_several=len(row.changes) > 1,
+        ),
     )
 
 
@@ -148,14 +160,19 @@ def _changes_of(context: PageContext, run: Run) -> list[str]:
     return [f"{place[0]}/{place[1]}" for place in places if place]
 
 
-def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[ActionLink, ...]:
+def _actions(
+    flow: str, name: str, state: str, changes: Sequence[str], *, of_several: bool
+) -> tuple[ActionLink, ...]:
     """Going on with what failed; again, with the changes if it had any: without, it is another."""
     failed = state in ("failed", "unfinished") and "/" in name
     again = [action("replay", f"Replay {change}", change=change) for change in changes]
-    return (
-        *((action("resume-run", "Resume", run=name),) if failed else ()),
-        *(again or [action("run", f"Run {flow} again", flow=flow)]),
-    )
+    # A flow that waits for several sensors starts when all of them have something for it: what is
+    # replayed of one starts nothing, and the resumption has all that the run had.
+    if of_several:
+        again = []
+    elif not again:
+        again = [action("run", f"Run {flow} again", flow=flow)]
+    return (*((action("resume-run", "Resume", run=name),) if failed else ()), *again)
 
 
 def _change(context: PageContext, event_id: str) -> Link:

@@ -30,7 +30,7 @@ from flowproject.dev.page.overview import Overview, overview
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from flowproject.errors import UsageError
+from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome
@@ -122,7 +122,7 @@ class Views:
             await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
             return run_view(self.context, run, cards, log, size)
-        past = await self._read(read_past, file, run_id) if file else None
+        past = await self._read(f"The run {name}", read_past, file, run_id) if file else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
         cause = await asyncio.to_thread(self._cause, flow, run_id)
@@ -131,7 +131,10 @@ class Views:
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
         """A card as a page of its own; None if there is no such card."""
         file = self.context.flow(flow)
-        return await self._read(card_html, file, run_id, step, task, number) if file else None
+        what = f"Card {number} of {flow}/{run_id}/{step}/{task}"
+        if file is None:
+            return None
+        return await self._read(what, card_html, file, run_id, step, task, number)
 
     async def _rows(self) -> tuple[SensorRow, ...]:
         scene = self.context.scene
@@ -168,7 +171,7 @@ class Views:
         for name in runs:
             flow_name, _, run_id = name.partition("/")
             if flow := self.context.flow(flow_name):
-                frames += await self._read(_frames, flow, run_id)
+                frames += await self._read(f"The run {name}", _frames, flow, run_id)
         return frames
 
     async def _outcomes(self, chains: Sequence[Chain]) -> dict[str, list[RunOutcome]]:
@@ -180,7 +183,9 @@ class Views:
         flow = next(iter(self.context.flows), None)
         if not (asked and flow):
             return {}
-        found = await self._read(read_outcomes, flow, asked, self._known_here)
+        found = await self._read(
+            "What became of its runs", read_outcomes, flow, asked, self._known_here
+        )
         for chain, outcomes in zip(asked, found, strict=True):
             if outcomes and all(one.state == "succeeded" for one in outcomes):
                 self._good[chain.entry.id] = chain.receipts
@@ -206,8 +211,23 @@ class Views:
                 if place:
                     places[one] = place
 
-    async def _read(self, read: Callable[..., _T], *arguments: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
+    async def _read(self, what: str, read: Callable[..., _T], *arguments: object) -> _T:
+        """What the Metaflow client says.
+
+        Raises:
+            FlowError: if it can't be read.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._reading, read, *arguments)
+        except Exception as error:
+            # The client raises whatever its storage and its parsers raise: none of that is a bug.
+            raise FlowError(
+                f"{what} can't be read: {type(error).__name__}: {error}",
+                where="Where Metaflow keeps the run",
+                allowed="Its files are as Metaflow has written them, and this machine reaches them",
+                fix="If they are damaged, run the flow again: each run keeps its own",
+            ) from error
 
     def _scene(self) -> Scene:
         if self.context.scene is None:
