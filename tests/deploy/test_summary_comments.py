@@ -7,8 +7,7 @@ import pytest
 
 from flowproject.deploy import comments
 from flowproject.deploy.ci import CI
-from flowproject.deploy.comments import Part
-from flowproject.deploy.summary import Summary
+from flowproject.deploy.summary import Part, Summary
 from tests.deploy.forum import TOKEN, Forum
 from tests.deploy.test_summary import revision
 
