@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.cli import history, replay
-from flowproject.cli.chains import on_branch
+from flowproject.cli.delivery import options_of_branch
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome, delivery_of, in_words
 from flowproject.sensing import Scene, find_change
@@ -57,6 +57,11 @@ def test_the_state_for_machines_says_what_the_words_say(
     assert (told == "delivered") == (document["in_words"] == "delivered")
 
 
+def test_a_step_that_was_killed_is_said_to_have_ended_without_a_word() -> None:
+    killed = RunOutcome(run="A/1", state="failed", step="end")
+    assert killed.in_words == "run failed in step 'end': it ended without a word"
+
+
 def test_what_goes_on_with_all_that_a_run_took_is_said_once_and_no_replay_of_a_part(
     taken: Scene, flowproject: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,4 +104,4 @@ def test_a_replay_says_of_a_failed_run_that_it_failed_and_what_goes_on_with_all_
     ],
 )
 def test_a_command_for_a_run_names_its_branch(branch: str, options: tuple[str, ...]) -> None:
-    assert on_branch(branch) == options
+    assert options_of_branch(branch) == options
