@@ -158,7 +158,7 @@ def chain(index: JournalIndex, entry: Entry, patience: RetryPolicy, now: dt.date
     behind = {flow: line[0].seq for flow, line in lines.items() if line and line[0].seq < mark.seq}
     by_turn = tuple(flow for flow in missing if flow in in_order)
     others = tuple(flow for flow in missing if flow not in in_order)
-    given_up = survey.given_up(mark) if waiting else frozenset()
+    given_up = index.given_up(mark) if waiting else frozenset()
     state, due = _state(
         current,
         missing=others,
