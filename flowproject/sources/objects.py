@@ -22,6 +22,7 @@ from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
 from flowproject.sources.globs import Globs
 from flowproject.tables.builder import Built
+from flowproject.tables.compare import FOLDER_ENDINGS
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
@@ -93,7 +94,7 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
 
     Its key ends with a slash, or with `_$folder$`.
     """
-    return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
+    return size in (0, b"0") and key.endswith(FOLDER_ENDINGS)
 
 
 def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:

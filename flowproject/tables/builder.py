@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.columns import between, content_digest, no_rows, object_schema, total
-from flowproject.tables.compare import Moves, after, before, compare
+from flowproject.tables.compare import Moves, after, before, compare, without_folders
 from flowproject.tables.cuts import cuts, in_order, is_rising
 from flowproject.tables.lazy import LazyRows, objects
 from flowproject.tables.moves import MovesSpool
@@ -150,7 +150,7 @@ class TableBuilder:
             span = replace(span, segment=known.segment, group=known.group)
         with self._lock:
             self._total += change
-            self._keep_moves(high, moves)
+            self._keep_moves(high, without_folders(moves))
             if is_new := len(rows) > 0 and known is None:
                 span = replace(span, group=self._write(rows))
             self._windows.append(Window(low, span, is_new=is_new))

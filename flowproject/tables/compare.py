@@ -1,15 +1,27 @@
 """What happened to the objects of one stretch of keys: old rows and new rows, column by column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.tables.columns import COLUMNS, no_rows, object_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Moves", "after", "before", "compare", "edit_schema", "edits"]
+__all__ = [
+    "FOLDER_ENDINGS",
+    "Moves",
+    "after",
+    "before",
+    "compare",
+    "edit_schema",
+    "edits",
+    "without_folders",
+]
+
+FOLDER_ENDINGS: Final = (b"/", b"_$folder$")
+"""What the keys of empty objects end with that only stand for a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,20 @@ def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Move
         places = _modified(old, new, identity)
         return Moves(no_rows(), edits(old.take(places), new.take(places)), no_rows())
     return _compare_keys(old, new, identity)
+
+
+def without_folders(moves: Moves) -> Moves:
+    """The moves without removed objects that only stood for a folder."""
+    import pyarrow.compute as pc
+
+    # Versions before listed them, so they are in tables of the past; of what is listed none is, so
+    # that one is missing says nothing of the store, and a new version must start no flow.
+    removed = moves.removed
+    ends = reduce(
+        pc.or_, (pc.ends_with(removed["key"], pattern=ending) for ending in FOLDER_ENDINGS)
+    )
+    is_folder = pc.and_(ends, pc.equal(removed["size"], 0))
+    return replace(moves, removed=removed.filter(pc.invert(is_folder)))
 
 
 def edits(old: "pa.Table", new: "pa.Table") -> "pa.Table":
