@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from flowproject.changes.item import Item
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.sources import stopped
-from flowproject.sources.duckdb.failures import report, told, with_extensions
+from flowproject.sources.duckdb.failures import report, with_extensions
 from flowproject.sources.duckdb.reach import Reach
 from flowproject.sql import Query
 
@@ -35,7 +35,9 @@ _QUIET_SECONDS: Final = 0.1
 _MOST_PAUSES: Final = 20
 _REMOTE: Final = re.compile(r"(?!file:)\w{2,}://")
 _DELIMITER: Final = re.compile(r"[,;\t|]")
-_UNEVEN: Final = "Number of Columns"
+_UNEVEN: Final = re.compile(
+    r"(?s)CSV Error on Line: (\d+)\n.*Expected Number of Columns: (\d+) Found: (\d+)"
+)
 _NANOSECONDS: Final = 1_000_000_000
 _MOST_PROBED: Final = 1000
 _SECONDS_TO_PROBE: Final = 5.0
@@ -136,7 +138,7 @@ class Files:
     def uneven_line(self, columns: Sequence[str]) -> str:
         """The line for which the columns of a CSV file were taken for a single one.
 
-        With the file and what is wrong with it; empty if a result is not of that kind.
+        With its file; empty if a result is not of that kind.
         """
         import duckdb
 
@@ -152,8 +154,9 @@ class Files:
                 while self._connection.fetchmany(_MOST_PROBED):
                     pass
             except duckdb.Error as error:
-                what, _ = told(report(error)["exception_message"])
-                return what if _UNEVEN in what else ""
+                found = _UNEVEN.search(report(error)["exception_message"])
+                if found:
+                    return f"{file!r}, line {found[1]}, has {found[3]} fields, and not {found[2]}"
         return ""
 
     def _at_rest(self) -> dict[str, State]:

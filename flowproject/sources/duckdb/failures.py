@@ -189,19 +189,19 @@ def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -
     if extension := _missing_extension(error):
         return _without_extension(query, extension)
     unreachable = duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException
-    if isinstance(error, unreachable) or (at is None and _is_of_a_file(error, culprit)):
+    if isinstance(error, unreachable) or (at is None and _is_of_a_file(error)):
         return SourceError(what, where=query.file, allowed=hint)
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
 
 
-def _is_of_a_file(error: "DuckDBError", culprit: str) -> bool:
+def _is_of_a_file(error: "DuckDBError") -> bool:
     """Whether it is a file that is damaged, and nothing in the query."""
     import duckdb
 
-    if type(error) is duckdb.Error:  # what no class of DuckDB's is raised for: Thrift's, for one
-        return bool(culprit)
+    if type(error) is duckdb.Error:  # of no class of its own is what readers of Parquet raise
+        return True
     message = report(error)["exception_message"]
     return isinstance(error, duckdb.InvalidInputException) and bool(
         _OF_A_FILE.search(message) or _CSV_ERROR.match(message)
