@@ -17,11 +17,13 @@ from metaflow import (
     project,
     user_step_decorator,
 )
-from metaflow.packaging_sys import ContentType
-from metaflow.system_context import system_context
 
 from flowproject.config import FILE, Project, Sensor, project_root
 from flowproject.errors import ConfigError, closest
+from flowproject.metaflow_internals.datastore import root_of_task
+from flowproject.metaflow_internals.flows import PreparedParameters, mutated_class
+from flowproject.metaflow_internals.packaging import project_file
+from flowproject.metaflow_internals.settings import name_user
 from flowproject.packages import equip
 from flowproject.secrecy import guard_output, scrub
 from flowproject.starting import (
@@ -34,11 +36,10 @@ from flowproject.starting import (
     take,
     tell,
 )
-from flowproject.user import name_user
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
-    from flowproject.changes.progress import Progress
+    from flowproject.changes.observation import Progress
     from flowproject.journal import Store
     from flowproject.sources import Source
 
@@ -92,19 +93,18 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
             step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
-    def add_to_package(self) -> Iterator[tuple[str, str, ContentType]]:
+    def add_to_package(self) -> Iterator[tuple[str, str, Any]]:
         from flowproject.codepackage import leave_out, read_by_steps
 
-        leave_out(system_context.package, self._exclude)
+        leave_out(self._exclude)
         root = project_root()
         for file in read_by_steps(root):
-            # Without a type Metaflow takes a file for a library's, and puts it into a folder apart.
-            yield str(file), file.relative_to(root).as_posix(), ContentType.USER_CONTENT
+            yield project_file(file, root)
 
 
 @_Equipped
 @project(name=config_expr("flowconfig.project_name"))
-class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
+class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     """What every flow of a project inherits: its configuration, its queries, its change."""
 
     flowconfig = Config(
@@ -201,11 +201,8 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         sensing.raise_for_failures(seen)
 
     @classmethod
-    def _get_parameters(cls) -> Iterator[tuple[str, Any]]:
-        # Here and not in `_Equipped`: mutators of others, which come later, may add parameters.
-        for name, parameter in super()._get_parameters():
-            decode_parameter(parameter)
-            yield name, parameter
+    def _prepare_parameter(cls, parameter: Any) -> None:
+        decode_parameter(parameter)
 
     @property
     def _project(self) -> Project:
@@ -230,15 +227,14 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             store=self._store(),
             branch=current.branch_name,
             run=f"{current.flow_name}/{current.run_id}",
-            datastore=str(self._datastore._storage_impl.datastore_root),  # noqa: SLF001  # as below
+            datastore=root_of_task(self),
             report=_Teller(),
         )
 
     def _store(self) -> "Store":
         from flowproject.journal import open_store
 
-        # The datastore of this very task: `--datastore` may differ from Metaflow's default.
-        return open_store(str(self._datastore._storage_impl.datastore_root))  # noqa: SLF001
+        return open_store(root_of_task(self))
 
 
 class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator
@@ -276,7 +272,7 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         if self._in_order:
             from flowproject.events import turn_event
 
-            flow = mutable_flow._flow_cls  # noqa: SLF001  # Metaflow has no other way
+            flow = mutated_class(mutable_flow)
             flow._in_order = self._after_failure  # noqa: SLF001  # it is ours
             events = [turn_event(event, flow.__name__) for event in events]
         mutable_flow.add_decorator(

@@ -8,10 +8,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from flowproject.config import FILE
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
+from flowproject.metaflow_internals.packaging import choose_files, takeable_files
 
 __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 
@@ -33,28 +34,15 @@ def read_by_steps(root: Path) -> list[Path]:
 
 def project_files(root: Path) -> dict[str, Path]:
     """Name → file of everything that Metaflow takes from the folder of a project, if it is let."""
-    from metaflow.package import DEFAULT_SUFFIXES_LIST
-    from metaflow.packaging_sys.utils import suffix_filter, walk
-
-    found = walk(f"{root}/", file_filter=suffix_filter(DEFAULT_SUFFIXES_LIST))
     more = {file.relative_to(root).as_posix(): file for file in read_by_steps(root)}
-    return {name: Path(path) for path, name in found} | more
+    return takeable_files(root) | more
 
 
-def leave_out(package: Any, exclude: Sequence[str]) -> None:
-    """Make Metaflow leave out what no step needs, in a code package that it is about to fill."""
-    found = package._user_code_tuples  # noqa: SLF001  # Metaflow can be told suffixes only
-
-    def kept() -> list[tuple[str, str]]:
-        files = {name: Path(path) for path, name in found()}
-        asked_for = set(package._user_content_from_addl)  # noqa: SLF001
-        script = Path(package._flow.script_name).name  # noqa: SLF001
-        return [(str(files[name]), name) for name in needed(files, script, exclude, asked_for)]
-
-    package._user_code_tuples = kept  # noqa: SLF001
-    modules = package._mfcontent._files_from_modules  # noqa: SLF001
-    for path in [path for path in modules if _is_command(Path(path))]:
-        del modules[path]
+def leave_out(exclude: Sequence[str]) -> None:
+    """Make Metaflow leave out what no step needs, in the code package that it is about to fill."""
+    choose_files(
+        lambda files, script, asked_for: needed(files, script, exclude, asked_for), _is_command
+    )
 
 
 def needed(

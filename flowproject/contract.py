@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-from flowproject.changes.limits import (
+from flowproject.changes.payload import (
+    METAFLOW_KEYS,
     PARAMETERS_LIMIT,
     PAYLOAD_LIMIT,
     VALUE_LIMIT,
     WORKFLOW_LIMIT,
 )
-from flowproject.changes.payload import METAFLOW_KEYS
 from flowproject.config import Project, Sensor
 from flowproject.cron import CronError, doubts, parse
 from flowproject.errors import FlowError, closest
 from flowproject.events import full_name, turn_event
 from flowproject.flowfiles import Cron, Dependency, FlowFile
+from flowproject.metaflow_internals.argo import end_event
 
 __all__ = [
     "Finding",
@@ -108,7 +109,8 @@ def foreign_events(flow: FlowFile) -> tuple[str, ...]:
     """
     own = {
         "event": full_name("", project=flow.project, branch=flow.branch),
-        "run": f"metaflow.{flow.project}.{flow.branch}.",
+        # Of any flow of this project and branch: the name of the flow comes last.
+        "run": end_event(f"{flow.project}.{flow.branch}.").removesuffix(".end"),
     }
     return tuple(one.event for one in flow.dependencies if not one.event.startswith(own[one.type]))
 
@@ -325,7 +327,7 @@ def _trust(dependency: Dependency) -> str:
 def _check_finish(flow: FlowFile, dependency: Dependency, flows: Sequence[FlowFile]) -> Finding:
     """Whether the flow that is waited for is in the folder."""
     names = [other.name for other in flows]
-    if dependency.event in {f"metaflow.{other.full_name}.end" for other in flows}:
+    if dependency.event in {end_event(other.full_name) for other in flows}:
         return _ok(flow, f"is started when {dependency.flow} has succeeded")
     if dependency.flow in names:
         return _note(

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
-from metaflow.exception import MetaflowException
-
+from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import keep_secrets_of_environment, safe, scrub
 
 __all__ = [

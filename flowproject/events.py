@@ -17,8 +17,10 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from uuid import uuid4
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.encoding import ascii_json
+from flowproject.changes.payload import ascii_json
 from flowproject.errors import DeliveryError
+from flowproject.metaflow_internals import argo
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]
 
@@ -45,22 +47,19 @@ def bus_address() -> str:
     Raises:
         DeliveryError: if none is configured inside a deployed workflow, which can't be meant.
     """
-    from metaflow.metaflow_config import ARGO_EVENTS_WEBHOOK_URL
-
-    if not ARGO_EVENTS_WEBHOOK_URL and os.environ.get("ARGO_WORKFLOW_TEMPLATE"):
+    address = str(setting("ARGO_EVENTS_WEBHOOK_URL") or "")
+    if not address and os.environ.get("ARGO_WORKFLOW_TEMPLATE"):
         raise DeliveryError(
             "No event bus is configured, so no change can be delivered",
             where="METAFLOW_ARGO_EVENTS_WEBHOOK_URL is empty in this workflow",
             fix="`metaflow configure kubernetes`, then deploy again",
         )
-    return str(ARGO_EVENTS_WEBHOOK_URL or "")
+    return address
 
 
 def full_name(event_name: str, *, project: str, branch: str) -> str:
     """The name that an event has on the bus: a branch never starts the flows of another."""
-    from metaflow.plugins.namespaced_events import _make_namespaced_event_name
-
-    return str(_make_namespaced_event_name(event_name, project, branch))
+    return argo.event_name(event_name, project=project, branch=branch)
 
 
 def turn_event(event_name: str, flow: str) -> str:
@@ -123,19 +122,18 @@ def _body(name: str, payload: Mapping[str, Json]) -> bytes:
 def _reach(address: str, body: bytes) -> None:
     """Post the event; a bus that can't be reached is asked as often as Metaflow would ask it."""
     import stamina
-    from metaflow.metaflow_config import SERVICE_RETRY_COUNT
 
+    attempts = max(1, setting("SERVICE_RETRY_COUNT"))
     for attempt in stamina.retry_context(
-        on=_is_unreachable, attempts=max(1, SERVICE_RETRY_COUNT), wait_initial=_FIRST_WAIT
+        on=_is_unreachable, attempts=attempts, wait_initial=_FIRST_WAIT
     ):
         with attempt:
             _post(address, body)
 
 
 def _post(address: str, body: bytes) -> None:
-    from metaflow.metaflow_config import ARGO_EVENTS_WEBHOOK_AUTH, SERVICE_HEADERS
-
-    service = SERVICE_HEADERS if ARGO_EVENTS_WEBHOOK_AUTH == "service" else {}
+    by_service = setting("ARGO_EVENTS_WEBHOOK_AUTH") == "service"
+    service = setting("SERVICE_HEADERS") if by_service else {}
     headers = {"Content-Type": "application/json", **service}
     request = Request(address, method="POST", headers=headers, data=body)  # noqa: S310  # it is configured
     try:

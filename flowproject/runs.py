@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from flowproject.changes.canonical import Json
+from flowproject.metaflow_internals.metadata import find_run, has_failed, step_name
 from flowproject.secrecy import safe
 from flowproject.sensing import Chain
 
@@ -134,10 +135,8 @@ def outcome_of(run: str, known_here: Callable[[], Mapping[str, str]]) -> RunOutc
 
     `known_here`: as in `outcomes_of`. None if Metaflow does not know the run.
     """
-    import metaflow
-
     try:
-        found = metaflow.Run(run, _namespace_check=False)
+        found = find_run(run)
         resumed = None if state_of(found) == "succeeded" else _resumption(found)
         if not resumed:
             return ending_of(found, known_here)
@@ -182,7 +181,7 @@ def _failure(run: Any) -> tuple[str, str]:
     for step_of_run in run:  # the newest first
         step = step or str(step_of_run.id)
         for task in step_of_run:
-            if "_success" in task and not task["_success"].data:
+            if has_failed(task):
                 return str(step_of_run.id), _error(task.exception)
     return step, ""
 
@@ -204,8 +203,7 @@ def state_of(run: Any) -> RunState:  # Metaflow has no types
     """
     if run.successful:
         return "succeeded"
-    tasks = (task for step in run for task in step)
-    failed = any("_success" in task and not task["_success"].data for task in tasks)
+    failed = any(has_failed(task) for step in run for task in step)
     return "failed" if failed else "unfinished"
 
 
@@ -246,7 +244,7 @@ def logs_of(run: Any) -> str:
     """What the first task of each step has printed, with the name of its step before each line."""
     tasks = [task for task, _ in zip(tasks_of(run), range(_LOGGED_TASKS), strict=False)]
     return "".join(
-        f"[{task.path_components[2]}] {line}\n"
+        f"[{step_name(task)}] {line}\n"
         for task in tasks
         for line in (task.stdout + task.stderr).splitlines()
     )

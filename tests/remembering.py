@@ -3,7 +3,7 @@
 import itertools
 from typing import Final
 
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.changes.observation import Observation, Past
 from flowproject.tables.table import ObjectTable
 

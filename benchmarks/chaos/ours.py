@@ -14,7 +14,7 @@ from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.story import BOTH_FLOW, DEAF_FLOW, OTHER, SENSOR, Start, Story, sensor_of
 from benchmarks.chaos.world import MARKER
 from flowproject import sensing
-from flowproject.changes.delivery import Patience
+from flowproject.changes.delivery import RetryPolicy
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.config import FilesData, Project, Schedule, Sensor
@@ -184,7 +184,7 @@ class Ours:
             journal = self._journal(now[_called(payload["change"]["sensor"])])
             for seq in self._told_or_taken(start, journal, payload["change"]):
                 entry = journal.get(seq)
-                receipts = journal.receipts(seq, entry.id) if entry else ()
+                receipts = journal.receipts.read(seq, entry.id) if entry else ()
                 if any(receipt.run == start.origin for receipt in receipts):
                     return True
         return False
@@ -238,7 +238,7 @@ class Ours:
         journal = self._journal(sensor)
         survey = journal.survey()
         scene = self._scene(self._story.place.store)
-        patience = Patience(
+        patience = RetryPolicy(
             receipt_timeout=scene.project.sensors[sensor].receipt_timeout,
             max_attempts=self._story.most_sendings,
         )
@@ -321,7 +321,7 @@ class Ours:
             same = after.previous_fingerprint == before.fingerprint
             if not (follows or same) or after.seq != before.seq + 1:
                 books.wrong("unrecorded", f"change {after.seq} does not follow from {before.seq}")
-            difference = journal.difference(after)
+            difference = journal.snapshots.difference(after)
             arrived = [item.key for item in difference.arrived]
             found += arrived
             found += [item.key for item in difference.removed]

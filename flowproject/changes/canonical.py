@@ -1,4 +1,4 @@
-"""One JSON form for every value a source can return, and digests of it.
+"""Gives every value that a source can return one JSON form, and digests it.
 
 The same data always has the same form, whatever engine, driver or row order it came through.
 """
@@ -30,9 +30,12 @@ __all__ = [
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _DIGEST_BYTES: Final = 16
+# One encoder for all values: `json.dumps` with these arguments makes one for each call, which took
+# half of the time.
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-_LONGEST_INTEGER: Final = 400  # digits; the largest float has 309
+# Digits. The largest float has 309, and Python refuses to read an integer of more than 4,300.
+_LONGEST_INTEGER: Final = 400
 _MARK: Final = re.compile(r"\$+(?:number|object)")
 
 
@@ -47,6 +50,7 @@ def canonical(value: object) -> Json:
     Raises:
         TypeError: if `value` is of a kind that no supported engine returns.
     """
+    # By the exact type, because a chain of `isinstance` for each of a million values is slow.
     form = _FORMS.get(type(value)) or _inherited(value)
     return form(value)
 
@@ -66,6 +70,7 @@ def parsed(text: str) -> Json:
 
 def marked_number(text: str) -> Json:
     """A number for which JSON has no word, where it could be taken for a text."""
+    # Marked, because inside JSON a text may stand where a number stood before, and must differ.
     return {"$number": text}
 
 
@@ -81,6 +86,7 @@ def dumps_rows(columns: Mapping[str, Sequence[Json]]) -> Iterator[str]:
     third of the time.
     """
     names = sorted(columns)
+    # A template for all rows: names are the same in each, and spelled once.
     fields = ",".join(dumps(name).replace("%", "%%") + ":%s" for name in names)
     spelled = [_spelled(columns[name]) for name in names]
     return map(f"{{{fields}}}".__mod__, zip(*spelled, strict=True))
@@ -93,6 +99,7 @@ def digest(*parts: bytes | str) -> str:
     """
     state = blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
+        # Names of files that are no UTF-8 have lone surrogates.
         raw = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         state.update(len(raw).to_bytes(8, "big"))
         state.update(raw)
@@ -106,6 +113,7 @@ def digest_value(value: Json) -> str:
 
 def _spelled(column: Sequence[Json]) -> list[str]:
     """What `dumps` says of each value."""
+    # `bool` is a kind of `int`, so types are compared and not asked for.
     kinds = {*map(type, column)} - {type(None)}
     spell: Callable[[Any], str] = dumps
     if kinds <= {str}:
@@ -123,6 +131,7 @@ def _same(value: Any) -> Json:
 
 def _float(value: float) -> Json:
     if math.isfinite(value):
+        # Engines differ in whether a whole number comes as an integer or as a float.
         return int(value) if value.is_integer() else value
     return "NaN" if math.isnan(value) else _infinity(positive=value > 0)
 
@@ -134,6 +143,8 @@ def _decimal(value: Decimal) -> Json:
     exact = value.normalize(_EXACT)
     if exact == exact.to_integral_value() and exact.adjusted() < _LONGEST_INTEGER:
         return int(exact)
+    # A float where it is exact, because readers of JSON expect numbers; else text, which loses
+    # nothing.
     number = float(exact)
     return number if math.isfinite(number) and Decimal(repr(number)) == exact else str(exact)
 
@@ -151,6 +162,7 @@ def _json_integer(text: str) -> Json:
 
 
 def _json_object(pairs: list[tuple[str, Json]]) -> Json:
+    # A name that stands twice would lose a member, and a change of it be missed.
     found = dict(sorted(pairs, key=itemgetter(0)))
     if len(found) < len(pairs):
         return {"$object": [[name, value] for name, value in pairs]}
@@ -166,6 +178,7 @@ def _infinity(*, positive: bool) -> str:
 def _mapping(value: Mapping[object, object]) -> Json:
     if all(isinstance(key, str) for key in value):
         return {str(key): canonical(value[key]) for key in sorted(value, key=str)}
+    # JSON has no keys but texts, and engines have maps with any.
     pairs: list[Json] = [[canonical(key), canonical(element)] for key, element in value.items()]
     return sorted(pairs, key=dumps)
 
@@ -175,6 +188,7 @@ def _sequence(value: Iterable[object]) -> Json:
 
 
 def _set(value: Iterable[object]) -> Json:
+    # Sets have no order, and Python gives them another one in each process.
     return sorted((canonical(element) for element in value), key=dumps)
 
 
@@ -186,6 +200,7 @@ def _moment(value: dt.datetime) -> str:
 
 
 def _duration(value: dt.timedelta) -> str:
+    # In seconds alone: days and months differ between engines.
     return f"PT{Decimal(value // dt.timedelta(microseconds=1)) / 1_000_000:f}S"
 
 

@@ -1,4 +1,4 @@
-"""The columns of a query's result, and what happened to them beneath the query."""
+"""Compares the columns of a query's result, and rows in the columns that both results have."""
 
 import datetime as dt
 from collections import Counter
@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Self
 
 from flowproject.changes.canonical import Json, canonical, dumps
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 
 __all__ = ["ColumnsChange", "columns_before", "columns_change", "table_of"]
 
@@ -70,6 +70,7 @@ class ColumnsChange:
 
     def is_seen_in(self, old: Item, new: Item) -> bool:
         """Whether a row differs in what both have, and not only because its columns changed."""
+        # Otherwise a column that was added would be every row modified.
         return self._common(old.data) != self._common(new.data)
 
     def key_of(self, row: Item, key: Sequence[str]) -> str:
@@ -80,6 +81,7 @@ class ColumnsChange:
     def is_seen_in_rows(self, old: Sequence[Row], new: Sequence[Row]) -> bool:
         """The same of results without a key, whose rows are told apart by all that both have."""
         common = [_count([self._common(row) for row in rows]) for rows in (old, new)]
+        # Results that have no column in common can't be said to be the same.
         return common[0] != common[1] or not any(map(self._common, [*old, *new]))
 
     def _common(self, row: Row) -> dict[str, Json]:
@@ -96,6 +98,7 @@ def columns_change(old: Columns, new: Columns) -> ColumnsChange:
 
     Their order is no difference.
     """
+    # Entries from before columns were kept have none, and that is no change of theirs.
     if not old or not new:
         return ColumnsChange()
     return ColumnsChange(
@@ -115,6 +118,8 @@ def columns_before(columns: Columns, change: ColumnsChange) -> Columns:
 
 def table_of(value: Json, rows: int, columns: Columns) -> list[dict[str, Json]]:
     """The rows of a result without a key; a single one, or its only value, stands by itself."""
+    # The value of a result without a key is what its reader wants: one row stands by itself, and of
+    # one row with one column only that.
     if rows != 1:
         found = value if isinstance(value, list) else []
     elif len(columns) == 1:
@@ -130,6 +135,7 @@ def _loose(value: Json) -> Json:
     The number 7 and the text "7.0" are the same, as are a date and a text that says it.
     """
     match value:
+        # Before numbers: Python takes a truth value for one.
         case bool():
             return str(value).lower()
         case int() | float():
@@ -148,6 +154,7 @@ def _loose(value: Json) -> Json:
 def _loose_text(text: str) -> str:
     if "_" in text:  # Python would take it for a number
         return text
+    # Numbers first, because "20240101" is a date to Python as well.
     read: Sequence[Callable[[str], str]] = (_number, _moment, _clock)
     for form in read:
         with suppress(ValueError, InvalidOperation):
@@ -157,6 +164,7 @@ def _loose_text(text: str) -> str:
 
 def _number(text: str) -> str:
     number = Decimal(text)
+    # A column of texts may have the word "NaN", or "Infinity".
     if not number.is_finite():
         raise ValueError(text)
     return dumps(canonical(number))
@@ -164,6 +172,7 @@ def _number(text: str) -> str:
 
 def _moment(text: str) -> str:
     moment = dt.datetime.fromisoformat(text)
+    # Engines write the same moment with a zone in one type and without it in the other.
     return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).isoformat()
 
 

@@ -1,9 +1,10 @@
-"""Whether an observation is a change: a pure function from what was known and what is seen.
+"""Decides whether an observation is a change, from what was known and what is seen.
 
 Also the words for it: every outcome carries a reason that a person can read.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,10 +13,8 @@ from typing import Final, Generic, TypeVar
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change, table_of
-from flowproject.changes.contrast import contrast
-from flowproject.changes.difference import Difference, diff
+from flowproject.changes.difference import Difference, Item, diff, shortened_pair
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item
 from flowproject.changes.observation import Items, Observation, fingerprint_items
 
 __all__ = [
@@ -27,9 +26,14 @@ __all__ = [
     "decide",
     "finished",
     "hold_back",
+    "what_differs",
 ]
 
 _SHOWN_CHARACTERS: Final = 60
+_MOST_COLUMNS: Final = 5
+_SHORT_CHARACTERS: Final = 40
+
+_Row = dict[str, Json]
 
 _NOTED: Final = 100
 """Items that wait of which it is noted since when: the memo that says so stays small."""
@@ -75,10 +79,12 @@ def compare(
     old, new = _by_key(known), _by_key(seen.items)
     if not columns:
         return diff(old, new)
+    # Engines do not agree on the case of names, nor do people who write them in `key`.
     names = [name for name in seen.columns if name.casefold() in {one.casefold() for one in key}]
     if columns.modified.keys() & set(names):
         alike = [{columns.key_of(item, names): item for item in it.values()} for it in (old, new)]
-        if (len(alike[0]), len(alike[1])) == (len(old), len(new)):  # else some would be lost
+        # Two rows whose keys are written alike in one of the types would become one.
+        if (len(alike[0]), len(alike[1])) == (len(old), len(new)):
             return _in_order(diff(alike[0], alike[1], columns.is_seen_in))
     return diff(old, new, columns.is_seen_in)
 
@@ -94,6 +100,7 @@ def _in_order(difference: Difference) -> Difference:
 def _by_key(items: Items | None) -> Mapping[str, Item]:
     if items is None or isinstance(items, Mapping):
         return items or {}
+    # A table that is too large for this comes with a difference of its own: its source compares.
     return {item.key: item for item in items.values()}
 
 
@@ -123,6 +130,7 @@ def decide(  # one return for each outcome reads better than nested branches
     """
     if head is None:
         return _first_look(seen, first=first, force=force, waiting=waiting)
+    # An edited query may have other columns on purpose: they are then no change beneath it.
     is_edited = definition != head.definition
     columns = columns_change(head.columns, seen.columns)
     beneath = ColumnsChange() if is_edited else columns
@@ -132,10 +140,12 @@ def decide(  # one return for each outcome reads better than nested branches
         or _same_rows(head, seen, beneath)
     )
     if same and not beneath and not force:
+        # Asked before what must wait: what is as it was need not wait for anything.
         since = head.moment.strftime("%Y-%m-%d %H:%M:%S")
         return Decision(outcome="unchanged", reason=f"still {_state(seen)}, since {since} UTC")
     if waiting and not force:
         return Decision(outcome="settling", reason=waiting)
+    # A forced change that is one says what changed, as if nobody had forced it.
     if same and force:
         told = str(beneath) or "nothing changed"
         return Decision(outcome="forced", reason=f"forced, {told}: {_state(seen)}")
@@ -143,6 +153,7 @@ def decide(  # one return for each outcome reads better than nested branches
         told = f"{beneath}; no row differs in the others"
         if schema_change == "change":
             return Decision(outcome="changed", reason=told)
+        # Recorded, because otherwise every later tick would compare with the old columns.
         return Decision(outcome="baseline", reason=f"{told}, remembered")
     words = [str(columns), _what_happened(head, seen, difference)]
     edited = "what is watched was edited: " if is_edited else ""
@@ -152,6 +163,7 @@ def decide(  # one return for each outcome reads better than nested branches
 def _first_look(seen: Observation, *, first: str, force: bool, waiting: str) -> Decision:
     if force:
         return Decision(outcome="forced", reason=f"forced on the first look: {_state(seen)}")
+    # Asked before what must wait: nothing is published, so nothing half there reaches a flow.
     if first == "baseline":
         return Decision(outcome="baseline", reason=f"first look, remembered: {_state(seen)}")
     if waiting:
@@ -193,6 +205,7 @@ def hold_back(
     """
     if not hold.marker and not hold.settle:
         return Held()
+    # Rows of a query do not say which file they stand in, so all wait for the newest file.
     if written is not None:
         return Held(reason=_is_fresh(written, hold.settle, now))
     waits = _marker_lacks(hold.marker, seen)
@@ -205,6 +218,8 @@ def hold_back(
         why = waits(new) or _is_fresh(new, hold.settle, now)
         if not why:
             continue
+        # What is written all the time has a new date at each look; the first look that saw it
+        # counts.
         moment = min(filter(None, (known.get(new.key), _moment(new), now)))
         if hold.releases and hold.longest and (now - moment).total_seconds() >= hold.longest:
             released, lacked = released + 1, lacked or why
@@ -213,6 +228,7 @@ def hold_back(
         if oldest is None or moment < oldest:
             # Of many it is the one that has waited longest which tells where to look.
             oldest, reason = moment, why
+        # What was noted stays noted, or an item could begin to wait anew again and again.
         if new.key in known or len(begun) < _NOTED:
             begun[new.key] = moment
     return Held(
@@ -228,6 +244,7 @@ def hold_back(
 def _marker_lacks(marker: str, seen: Items) -> Callable[[Item], str]:
     """What tells of an item why it waits for its marker, in its folder or one above."""
 
+    # Cached by folder: a million items lie in a few folders, and each would climb to the top.
     @cache
     def finished(folder: str) -> bool:
         above, _, _ = folder.rpartition("/")
@@ -244,11 +261,9 @@ def _marker_lacks(marker: str, seen: Items) -> Callable[[Item], str]:
 
 
 def _is_fresh(item: Item, settle: float, now: dt.datetime) -> str:
-    """Why an item must settle: it was written less than `settle` seconds ago.
-
-    A clock may be ahead of ours by as much; what is dated later than that is dated wrongly, and
-    must not hold a change back until then.
-    """
+    """Why an item must settle: it was written less than `settle` seconds ago."""
+    # A clock may be ahead of ours by as much. What is dated later than that is dated wrongly, and
+    # must not hold a change back until then.
     age = _age(item, now) if settle else None
     if age is None or not -settle <= age < settle:
         return ""
@@ -268,11 +283,9 @@ def finished(difference: Difference, held: Held) -> Difference:
 
 
 def as_if_finished(seen: Observation, held: Held, difference: Difference) -> Observation:
-    """What was seen, with the items that must wait as they were before they arrived.
-
-    It says no more of how it can be known again: what the source noted is true of all of it.
-    """
+    """What was seen, with the items that must wait as they were before they arrived."""
     items = _AsBefore(seen.items or {}, held.items)
+    # `value` of a source of items is how many there are, unless it has a better one.
     is_number = seen.items is not None and seen.value == len(seen.items)
     return replace(
         seen,
@@ -280,6 +293,7 @@ def as_if_finished(seen: Observation, held: Held, difference: Difference) -> Obs
         fingerprint=fingerprint_items(items.values()),
         items=items,
         difference=difference,
+        # What the source noted is a claim about all that it saw, which is not recorded here.
         memo={},
     )
 
@@ -338,10 +352,8 @@ def _moment(item: Item) -> dt.datetime | None:
 
 
 def _same_items(head: Entry, seen: Observation, difference: Difference) -> bool:
-    """Whether both have items and these are the same, compared by what counts today.
-
-    After `ignore` was edited the fingerprints differ, and no item need have changed.
-    """
+    """Whether both have items and these are the same, compared by what counts today."""
+    # After `ignore` was edited the fingerprints differ, and no item need have changed.
     both = head.total is not None and seen.items is not None
     return both and not any(difference.counts.values())
 
@@ -350,6 +362,7 @@ def _same_rows(head: Entry, seen: Observation, columns: ColumnsChange) -> bool:
     """Whether the rows of results without a key are the same in the columns that both have."""
     if not columns or head.total is not None or seen.items is not None:
         return False
+    # The number of rows is kept with the cost, and tells one row from a list.
     rows = head.cost.get("rows")
     old = table_of(head.value, rows if isinstance(rows, int) else 0, head.columns)
     return not columns.is_seen_in_rows(old, table_of(seen.value, seen.cost.rows, seen.columns))
@@ -363,7 +376,7 @@ def _what_happened(head: Entry, seen: Observation, difference: Difference) -> st
     counts = {kind: number for kind, number in difference.counts.items() if number}
     if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-    return " → ".join(contrast(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
+    return " → ".join(shortened_pair(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
 
 
 def _count(number: int) -> str:
@@ -373,3 +386,70 @@ def _count(number: int) -> str:
 def _short(value: Json) -> str:
     text = dumps(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def what_differs(one: Observation, other: Observation) -> str:
+    """The columns whose values differ, or how many rows came and went; both if both happened."""
+    if one.items is None or other.items is None:
+        return _in_whole(one, other)
+    difference = compare(one.items, other)
+    # A dict keeps the order of the columns, unlike a set.
+    columns = dict.fromkeys(
+        column for old, new in difference.modified for column in _differing(old.data, new.data)
+    )
+    told = [f"{_columns([*columns])} of {_rows(len(difference.modified))}"] if columns else []
+    return " and ".join([*told, *_came_and_went(len(difference.added), len(difference.removed))])
+
+
+def _in_whole(one: Observation, other: Observation) -> str:
+    """The same of results that have no key, where a row is told from another by all its values."""
+    old, new = (table_of(seen.value, seen.cost.rows, seen.columns) for seen in (one, other))
+    if len(old) == len(new) == 1:
+        columns = _differing(old[0], new[0])
+        texts = [dumps(rows[0].get(columns[0])) for rows in (old, new)]
+        before, after = shortened_pair(texts[0], texts[1], _SHORT_CHARACTERS)
+        return f"{_columns(columns)} ({before}, then {after})"
+    # Rows without a key can't be paired; but if leaving one column out makes the results equal, it
+    # is that column.
+    if columns := _responsible(old, new):
+        return _columns(columns)
+    added, removed = _counted(new) - _counted(old), _counted(old) - _counted(new)
+    return " and ".join(_came_and_went(added.total(), removed.total()))
+
+
+def _differing(old: _Row, new: _Row) -> list[str]:
+    return [column for column in {**old, **new} if old.get(column) != new.get(column)]
+
+
+def _responsible(old: Sequence[_Row], new: Sequence[_Row]) -> list[str]:
+    """The columns of which each alone makes all the difference."""
+    columns = dict.fromkeys(column for row in (*old, *new) for column in row)
+    return [
+        column
+        for column in columns
+        if _counted(_without(old, column)) == _counted(_without(new, column))
+    ]
+
+
+def _without(rows: Sequence[_Row], left_out: str) -> list[_Row]:
+    return [{key: value for key, value in row.items() if key != left_out} for row in rows]
+
+
+def _counted(rows: Sequence[_Row]) -> Counter[str]:
+    return Counter(map(dumps, rows))
+
+
+def _columns(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_MOST_COLUMNS]))
+    more = f" and {len(names) - _MOST_COLUMNS} more" if len(names) > _MOST_COLUMNS else ""
+    return f"column{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"
+
+
+def _came_and_went(added: int, removed: int) -> list[str]:
+    if not added and not removed:
+        return []
+    return [f"{_rows(added)} came, {removed:,} went"]

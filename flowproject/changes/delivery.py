@@ -1,4 +1,4 @@
-"""When an event is sent again, and when nobody tries any more: pure rules, no clock and no bus."""
+"""Says when an event is sent again and when nobody tries any more, without a clock or a bus."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 __all__ = [
-    "Move",
-    "Patience",
+    "NextStep",
+    "RetryPolicy",
     "as_arguments",
     "heard_from",
     "in_ranges",
-    "next_move",
+    "next_step",
     "room_at",
     "wait_after",
 ]
 
-Move = Literal["wait", "send", "give up"]
+NextStep = Literal["wait", "send", "give up"]
 """What to do for a change that was sent and lacks a receipt."""
 
 _HOUR: Final = dt.timedelta(hours=1)
@@ -27,20 +27,23 @@ seconds, but an image may have to be fetched first. And runs that it had started
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long receipts are awaited after the first sending, and how often an event is sent."""
 
     receipt_timeout: float
     max_attempts: int
 
 
-def wait_after(sendings: int, patience: Patience) -> dt.timedelta:
+def wait_after(sendings: int, policy: RetryPolicy) -> dt.timedelta:
     """How long receipts are awaited after that many sendings: doubled each time, a day at most."""
-    seconds = patience.receipt_timeout * 2.0 ** (min(sendings, 32) - 1)
-    return min(dt.timedelta(seconds=min(seconds, 1e9)), max(_LONGEST_WAIT, _first(patience)))
+    # Doubled, so that a listener which is broken for a day is not called every quarter of an hour.
+    # The exponent has a bound because floats do, and people count attempts in thousands.
+    seconds = policy.receipt_timeout * 2.0 ** (min(sendings, 32) - 1)
+    # Never shorter than the first wait, which a person chose.
+    return min(dt.timedelta(seconds=min(seconds, 1e9)), max(_LONGEST_WAIT, _first(policy)))
 
 
-def next_move(sendings: int, last: dt.datetime, patience: Patience, now: dt.datetime) -> Move:
+def next_step(sendings: int, last: dt.datetime, policy: RetryPolicy, now: dt.datetime) -> NextStep:
     """What to do now for a change without all its receipts, `last` sent at that moment.
 
     A moment in the future was noted by another machine's clock, or by this one's before it was set
@@ -48,15 +51,17 @@ def next_move(sendings: int, last: dt.datetime, patience: Patience, now: dt.date
     """
     if sendings == 0:
         return "send"
-    waited, wait = now - last, wait_after(sendings, patience)
+    waited, wait = now - last, wait_after(sendings, policy)
+    # Also backwards: else a clock that is behind would send at every tick.
     if -wait <= waited < wait:
         return "wait"
-    return "send" if sendings < patience.max_attempts else "give up"
+    return "send" if sendings < policy.max_attempts else "give up"
 
 
-def heard_from(deployed: dt.datetime, patience: Patience) -> dt.datetime:
+def heard_from(deployed: dt.datetime, policy: RetryPolicy) -> dt.datetime:
     """From when on a listener that was deployed at that moment hears whatever is sent."""
-    return deployed + min(_DEAF_FOR, _first(patience))
+    # With a short `receipt_timeout` a second sending comes soon anyway.
+    return deployed + min(_DEAF_FOR, _first(policy))
 
 
 def room_at(sent: Iterable[dt.datetime], most: int, now: dt.datetime) -> dt.datetime:
@@ -90,5 +95,5 @@ def _ranges(numbers: Iterable[int]) -> list[list[int]]:
     return ranges
 
 
-def _first(patience: Patience) -> dt.timedelta:
-    return dt.timedelta(seconds=patience.receipt_timeout)
+def _first(policy: RetryPolicy) -> dt.timedelta:
+    return dt.timedelta(seconds=policy.receipt_timeout)

@@ -1,4 +1,4 @@
-"""What the journal keeps of one change, and its JSON form."""
+"""Describes what the journal keeps of one change, and gives it a JSON form."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -85,6 +85,7 @@ class Entry:
     @property
     def recent(self) -> list[dict[str, Any]]:
         """The newest entries in short, this one first; the entry that follows carries them."""
+        # Carried from entry to entry: a card shows the last few, and each would be a request.
         short = {
             "seq": self.seq,
             "recorded_at": self.recorded_at,
@@ -110,11 +111,14 @@ class Entry:
         """
         body = {key: value for key, value in document.items() if key != "digest"}
         version = body.get("v")
-        is_newer = isinstance(version, int) and version > FORMAT  # its digest may be another kind
+        # The format before the digest: a later one may have a digest of another kind, and must not
+        # be called damaged.
+        is_newer = isinstance(version, int) and version > FORMAT
         if not is_newer and document.get("digest") != digest_value(body):
             raise ValueError("its digest does not match what it says")
         if version != FORMAT:
             raise UnknownFormatError(f"its format is {body.get('v')!r}, and this is {FORMAT}")
+        # Fields that a later version of this format adds are left out here, and not an error.
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in body.items() if key in known})
 
@@ -124,10 +128,10 @@ def change_id(
 ) -> str:
     """The id of a change: 32 hexadecimal digits.
 
-    It follows from where the change stands and what it leads from and to, so that a tick which
-    records the same change anew after a crash gives it the same id; the sequence number makes
-    A → B → A two changes.
+    It follows from where the change stands and what it leads from and to.
     """
+    # A tick that records the same change anew after a crash gives it the same id. The sequence
+    # number makes A → B → A two changes.
     return digest(project, branch, sensor, str(seq), previous, fingerprint)
 
 
@@ -136,4 +140,5 @@ def _brief(value: Json) -> Json:
     text = dumps(value)
     if len(text) <= _BRIEF:
         return value
+    # A query may return megabytes, and eight values travel in each entry.
     return {"left_out_bytes": len(text.encode("utf-8", "surrogatepass"))}

@@ -1,13 +1,12 @@
-"""What a source looks like at one moment, and what was known of it before."""
+"""Describes what a source looks like at one moment, what was known, and how far a look is."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.canonical import Json, digest, digest_value
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item
-from flowproject.changes.once import once
+from flowproject.changes.difference import Difference, Item
 
 __all__ = [
     "Cost",
@@ -15,8 +14,11 @@ __all__ = [
     "Memo",
     "Observation",
     "Past",
+    "Progress",
+    "Report",
     "fingerprint_items",
     "fingerprint_value",
+    "ignore_progress",
 ]
 
 _MODULUS: Final = 2**128
@@ -88,12 +90,13 @@ class Past:
         self._load_items = load_items
         self._load_memo = load_memo
 
-    @once
+    # Read only when asked for: most ticks find the same fingerprint and need no item.
+    @cached_property
     def items(self) -> Items | None:
         """The items that it had; read from the journal when first asked for, which may fail."""
         return self._load_items()
 
-    @once
+    @cached_property
     def memo(self) -> Memo:
         """What the source noted of that state; read from the journal when first asked for."""
         return self._load_memo()
@@ -103,6 +106,7 @@ class Past:
         return Observation(
             value=self.value,
             fingerprint=self.fingerprint,
+            # Whoever only counts them must not make the journal read its table.
             items=None if self.total is None else _Remembered(self),
             cost=cost,
             query=query,
@@ -168,3 +172,19 @@ def fingerprint_items(items: Iterable[Item]) -> str:
         count += 1
         total += int(digest(item.key, item.version), 16)
     return digest("items", str(count), f"{total % _MODULUS:032x}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a look is: items seen, and about how many there are (0: nobody knows)."""
+
+    seen: int
+    expected: int = 0
+
+
+Report = Callable[[str, Progress], None]
+"""Told how far the look of a sensor is, about twice a second while it lasts."""
+
+
+def ignore_progress(sensor: str, progress: Progress) -> None:
+    """The report of a look that nobody watches."""

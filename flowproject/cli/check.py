@@ -1,4 +1,4 @@
-"""`flowproject check`: everything that can be known to be wrong before anything runs."""
+"""Runs `flowproject check`: finds everything that can be known to be wrong before anything runs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +10,14 @@ from typing import Annotated, Final
 
 import typer
 
-from flowproject.changes.observation import Observation
-from flowproject.changes.progress import Report
+from flowproject.changes.observation import Observation, Report
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.cli.place import find_root, open_scene
 from flowproject.config import FILE, Project, Sensor
 from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
+from flowproject.deploy.equipment import check_equipment, check_reach
+from flowproject.deploy.preflight import check_deployment
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
@@ -160,9 +161,6 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
 
 def _check_deployment(project: Project, root: Path) -> list[Finding]:
-    from flowproject.deploy.equipment import check_equipment, check_reach
-    from flowproject.deploy.preflight import check_deployment
-
     try:
         flows = describe_flows(root)
     except FlowError:  # told already

@@ -1,4 +1,4 @@
-"""`flowproject dev`: the local loop of bus, scheduler and launcher, one line for each message."""
+"""Runs `flowproject dev`: the local loop of bus, scheduler and launcher, and a line per message."""
 
 import json
 import re
@@ -13,7 +13,9 @@ import typer
 from flowproject.cli.output import AsJson, plain
 from flowproject.cli.place import find_root
 from flowproject.config.parse import load
+from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import LoopStarted, Message, line, to_json
+from flowproject.dev.server import LOOPBACK
 from flowproject.errors import UsageError
 
 __all__ = ["dev"]
@@ -59,10 +61,6 @@ def dev(
     Sensors look on schedule, events go over a local bus, and flows start as they would on a
     cluster.
     """
-    # The web server is imported for this command only: the others start in half the time.
-    from flowproject.dev.loop import Loop, PageSettings, Settings
-    from flowproject.dev.server import LOOPBACK
-
     root = find_root()
     load(root)
     # On this machine alone whoever is here may see the page; elsewhere one has to know a token.

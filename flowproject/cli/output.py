@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from flowproject.changes.progress import Progress as Look
-from flowproject.changes.progress import Report, say_nothing
+from flowproject.changes.observation import Progress as Look
+from flowproject.changes.observation import Report, ignore_progress
 from flowproject.errors import UsageError
 from flowproject.secrecy import hide, keep_secrets_of_environment, safe
 
@@ -101,7 +101,7 @@ def working(what: str) -> Iterator[Report]:
     What it gives takes the word of looks that say how far they are, and draws a bar for each.
     """
     if not sys.stderr.isatty():
-        yield say_nothing
+        yield ignore_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

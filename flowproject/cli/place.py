@@ -11,6 +11,9 @@ from flowproject.config.parse import load
 from flowproject.dev.records import loops_alive, work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
 from flowproject.journal import datastore_root, open_store
+from flowproject.metaflow_internals.datastore import local_root
+from flowproject.metaflow_internals.exceptions import MetaflowException
+from flowproject.metaflow_internals.flows import branch_name
 from flowproject.sensing import Scene
 
 __all__ = [
@@ -65,10 +68,8 @@ def open_scene(branch: str = "", *, production: bool = False) -> Scene:
 
 def loops_folder(root: Path) -> Path:
     """Where the loops of the project in this folder keep their records and those of their runs."""
-    from metaflow.plugins.datastores.local_storage import LocalStorage
-
     with chdir(root):
-        return work_folder(LocalStorage.get_datastore_root_from_config(lambda *_, **__: None))
+        return work_folder(local_root())
 
 
 def complete_sensor(incomplete: str) -> list[str]:
@@ -96,17 +97,12 @@ def _datastore(root: Path) -> str:
 
 def _branch_name(project: str, branch: str, *, production: bool) -> str:
     """The branch as Metaflow spells it: `user.x`, `test.x`, `prod` or `prod.x`."""
-    from metaflow.exception import MetaflowException
-    from metaflow.plugins.project_decorator import format_name
-    from metaflow.util import get_username
-
     try:
-        _, name = format_name("Flow", project, production, branch or None, get_username())
+        return branch_name(project, branch, production=production)
     except MetaflowException as error:
         raise UsageError(
             f"--branch {branch!r} is no Metaflow branch: {error}", where="Command line"
         ) from error
-    return str(name)
 
 
 def bus_here(scene: Scene) -> str:

@@ -61,7 +61,7 @@ def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
     head = journal.head()
     for entry in journal.all_at(head, numbers):
         journal.outbox.settle(entry.seq, entry.id)
-    journal.remember_head(head.settled(numbers))
+    journal.memos.write_head(head.settled(numbers))
     if as_json:
         print_json({"v": 1, "sensor": orphan.name, "given_up": [*numbers]})
     else:

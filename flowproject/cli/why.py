@@ -29,6 +29,8 @@ from flowproject.config import Project, Sensor
 from flowproject.config.parse import load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
+from flowproject.metaflow_internals.exceptions import MetaflowNotFound
+from flowproject.metaflow_internals.metadata import find_run
 from flowproject.runs import RunOutcome, delivery_of, ending_of, kept_of, outcome_of
 from flowproject.sensing import Chain, chain, find_change, find_former, patience_of
 
@@ -182,9 +184,6 @@ def _document(known: _Known) -> dict[str, Any]:
 
 
 def _find(run: str) -> Any:  # Metaflow has no types
-    from metaflow import Run
-    from metaflow.exception import MetaflowNotFound
-
     if run.count("/") != 1 or not all(run.split("/")):
         raise UsageError(
             f"{run!r} names no run",
@@ -192,7 +191,7 @@ def _find(run: str) -> Any:  # Metaflow has no types
             fix="`flowproject history` lists changes and the runs that took them",
         )
     try:
-        return Run(run, _namespace_check=False)
+        return find_run(run)
     except MetaflowNotFound as error:
         raise UsageError(
             f"There is no run {run!r}",

@@ -13,6 +13,8 @@ from typing import Any, Final
 from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
 from flowproject.deploy.policies import ScheduleField
 from flowproject.errors import DeployError
+from flowproject.metaflow_internals.argo import kubernetes_client
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["Argo", "RefusedError", "StaleError", "connect"]
 
@@ -335,23 +337,20 @@ def connect() -> Argo:
     """
     try:
         from kubernetes.config.config_exception import ConfigException
-        from metaflow.plugins.kubernetes.kubernetes_client import KubernetesClient
     except ImportError as error:
         raise DeployError(
             "Deploying needs the package 'kubernetes', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
-    from metaflow.metaflow_config import ARGO_EVENTS_SENSOR_NAMESPACE, KUBERNETES_NAMESPACE
-
     try:
-        client = KubernetesClient().get()
+        client = kubernetes_client()
     except ConfigException as error:
         raise DeployError(
             f"No Kubernetes cluster is configured here: {error}",
             where="KUBECONFIG, or ~/.kube/config",
             fix="Put a kubeconfig there, or run `outerbounds configure` on Outerbounds",
         ) from error
-    workflows = KUBERNETES_NAMESPACE or "default"
-    return Argo(client, workflows, ARGO_EVENTS_SENSOR_NAMESPACE or workflows)
+    workflows = setting("KUBERNETES_NAMESPACE") or "default"
+    return Argo(client, workflows, setting("ARGO_EVENTS_SENSOR_NAMESPACE") or workflows)
 
 
 def _timeout() -> dict[str, Any]:

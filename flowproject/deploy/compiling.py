@@ -17,6 +17,7 @@ from flowproject.deploy.compiled import Compiled, compiled_from
 from flowproject.deploy.inputs import Inputs
 from flowproject.errors import ConfigError, closest
 from flowproject.flowfiles import ask_child, find_flow_files
+from flowproject.metaflow_internals.flows import known_step_decorators
 
 __all__ = ["Refused", "child_options", "compile_flows"]
 
@@ -105,9 +106,7 @@ def _refuse_unknown(decorators: Sequence[str], reason: str) -> None:
     """Raise `ConfigError` if a flow does not compile because of a name in `[deploy] with`."""
     if _UNKNOWN_DECORATOR not in reason:
         return
-    from metaflow.plugins import STEP_DECORATORS
-
-    known = sorted({one.name for one in STEP_DECORATORS if not one.name.endswith("_internal")})
+    known = known_step_decorators()
     for decorator in decorators:
         name = decorator.partition(":")[0]
         if name in reason and name not in known:

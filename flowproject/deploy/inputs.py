@@ -22,6 +22,7 @@ from flowproject.deploy.compiled import Compiled
 from flowproject.deploy.objects import CRON, TEMPLATE, Found, Object
 from flowproject.deploy.reads import Reads
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.settings import configuration
 
 __all__ = ["Inputs", "known_flow"]
 
@@ -87,8 +88,6 @@ class Inputs:
 
     @cached_property
     def _common(self) -> str:
-        from metaflow.metaflow_config_funcs import METAFLOW_CONFIG
-
         environment = {
             name: text
             for name, text in os.environ.items()
@@ -101,7 +100,7 @@ class Inputs:
                 "python": [sys.version, sys.platform],
                 "installed": _installed(),
                 "environment": environment,
-                "configuration": METAFLOW_CONFIG,
+                "configuration": configuration(),
                 "packages": [_digest_of_package(one) for one in (metaflow, flowproject)],
             }
         )

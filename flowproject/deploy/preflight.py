@@ -12,6 +12,7 @@ from flowproject.deploy.rehearsal import DEFAULT_BUS, hears_one_event_only
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.events import shown
 from flowproject.journal import datastore_root, open_store
+from flowproject.metaflow_internals.settings import Setting, setting
 
 __all__ = ["check_deployment", "check_webhook"]
 
@@ -43,9 +44,7 @@ def check_webhook() -> str:
     Metaflow writes the address into the templates when it compiles them.
     """
     # In pods it has the name of the other one, which is for what runs outside the cluster.
-    from metaflow.metaflow_config import ARGO_EVENTS_INTERNAL_WEBHOOK_URL
-
-    if ARGO_EVENTS_INTERNAL_WEBHOOK_URL:
+    if setting("ARGO_EVENTS_INTERNAL_WEBHOOK_URL"):
         return ""
     name = "ARGO_EVENTS_WEBHOOK_URL"
     return (
@@ -96,15 +95,11 @@ def _check_schedules(argo: Argo) -> Finding:
 
 
 def _metaflows_field() -> str:
-    from metaflow.metaflow_config import ARGO_WORKFLOWS_USE_SCHEDULES
-
-    return "schedules" if ARGO_WORKFLOWS_USE_SCHEDULES else "schedule"
+    return "schedules" if setting("ARGO_WORKFLOWS_USE_SCHEDULES") else "schedule"
 
 
 def _check_event_bus(argo: Argo) -> Finding:
-    from metaflow.metaflow_config import ARGO_EVENTS_EVENT_BUS
-
-    name, where = ARGO_EVENTS_EVENT_BUS or DEFAULT_BUS, argo.namespaces[SENSOR]
+    name, where = setting("ARGO_EVENTS_EVENT_BUS") or DEFAULT_BUS, argo.namespaces[SENSOR]
     try:
         bus = argo.event_bus(name)
     except RefusedError:
@@ -145,9 +140,7 @@ def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
 
 
 def _check_datastore() -> Iterator[Finding]:
-    from metaflow.metaflow_config import DEFAULT_DATASTORE
-
-    if DEFAULT_DATASTORE == "local":
+    if setting("DEFAULT_DATASTORE") == "local":
         yield _error(
             "datastore",
             "it is a folder of this machine, which a cluster can't reach. Set "
@@ -163,33 +156,30 @@ def _check_datastore() -> Iterator[Finding]:
 
 
 def _check_events() -> Iterator[Finding]:
-    from metaflow import metaflow_config
-
-    needed = {
+    needed: dict[Setting, str] = {
         "ARGO_EVENTS_EVENT": "the name of the event that the webhook's event source sends",
         "ARGO_EVENTS_EVENT_SOURCE": "the event source that has the webhook",
         "ARGO_EVENTS_SERVICE_ACCOUNT": "the service account that starts workflows",
     }
-    missing = [name for name in needed if not getattr(metaflow_config, name)]
+    missing = [name for name in needed if not setting(name)]
     for name in missing:
         yield _error("events", f"{name} is not set: {needed[name]}. {_CONFIGURE.format(name=name)}")
     if silent := check_webhook():
         yield _error("events", silent)
     elif not missing:
-        yield _ok("events", f"webhook {shown(metaflow_config.ARGO_EVENTS_INTERNAL_WEBHOOK_URL)}")
+        yield _ok("events", f"webhook {shown(setting('ARGO_EVENTS_INTERNAL_WEBHOOK_URL'))}")
 
 
 def _check_metadata() -> Iterator[Finding]:
-    from metaflow.metaflow_config import DEFAULT_METADATA
-
-    if DEFAULT_METADATA == "local":
+    metadata = setting("DEFAULT_METADATA")
+    if metadata == "local":
         yield _note(
             "metadata",
             "there is no metadata service, so runs on the cluster can't be looked up from "
             "here. Set METAFLOW_DEFAULT_METADATA=service and METAFLOW_SERVICE_URL",
         )
     else:
-        yield _ok("metadata", f"{DEFAULT_METADATA}")
+        yield _ok("metadata", f"{metadata}")
 
 
 def _places(argo: Argo) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 import flowproject
 from flowproject.flowfiles import child
+from flowproject.metaflow_internals.flows import deploy_time_values, function_of
 
 __all__ = ["Reads", "Recorder"]
 
@@ -187,13 +188,7 @@ def _places_of_others() -> Iterator[str]:
 
 def _asks_at_deploy_time(flow: Any) -> bool:
     """Whether a function of the user's is called meanwhile: its next answer may be another."""
-    parameters = [one.kwargs.get("default") for _, one in flow._get_parameters()]  # noqa: SLF001
-    triggers = [
-        one.attributes
-        for name in ("trigger", "trigger_on_finish")
-        for one in flow._flow_decorators.get(name, [])  # noqa: SLF001
-    ]
-    return any(map(_has_function, [*parameters, *triggers]))
+    return any(map(_has_function, deploy_time_values(flow)))
 
 
 def _has_function(value: Any) -> bool:
@@ -201,7 +196,7 @@ def _has_function(value: Any) -> bool:
         return any(map(_has_function, value.values()))
     if isinstance(value, list | tuple | set):
         return any(map(_has_function, value))
-    function = getattr(value, "fun", value)
+    function = function_of(value)
     while isinstance(function, functools.partial):  # as Metaflow's own `namespaced_event_name`
         function = function.func
     return callable(function) and not getattr(function, "__module__", "").startswith("metaflow.")

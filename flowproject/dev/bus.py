@@ -14,22 +14,24 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from flowproject.changes.limits import EVENT_LIMIT
+from flowproject.changes.payload import EVENT_LIMIT
 from flowproject.dev.server import HOST, serve
 from flowproject.dev.triggers import Event
 
 __all__ = ["PATH", "RefusedEvent", "application", "parse_event", "serve_bus"]
 
 PATH: Final = "/event"
+# Bytes of a body: the default of Argo Events' webhook.
 _LARGEST: Final = 1024 * 1024
-"""Bytes of a body: the default of Argo Events' webhook."""
 
+# All of them are routed, so that the answer to another method is Argo Events' own (400), not
+# Starlette's (405).
 _METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+# Headers that a browser adds to what a page posts elsewhere, and that no page can leave out.
 _FROM_A_PAGE: Final = ("origin", "sec-fetch-site")
-"""Headers that a browser adds to what a page posts elsewhere, and that no page can leave out."""
 
+# With anything behind it, Argo Events takes the body for JSON, as it does with all other types.
 _FORM: Final = "application/x-www-form-urlencoded"
-"""With anything behind it, Argo Events takes the body for JSON, as it does with all other types."""
 
 Accept = Callable[[Event], bool]
 """Takes an event, or answers False because the loop is stopping."""
@@ -59,6 +61,8 @@ def application(accept: Accept) -> Starlette:
     # A page in a browser may resolve its own name to this address: its Host gives it away.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     bus = Starlette(routes=[Route(PATH, receive, methods=_METHODS)], middleware=[hosts])
+    # A client that follows a redirect repeats the POST as a GET and takes the page it gets for
+    # success: the event would be lost without a word.
     bus.router.redirect_slashes = False
     return bus
 
@@ -66,6 +70,8 @@ def application(accept: Accept) -> Starlette:
 def parse_event(body: bytes) -> Event:
     """The event in the body of a POST, as `metaflow.integrations.ArgoEvent` sends it."""
     try:
+        # Nesting is a matter of Python's stack, not of JSON: it is the one input for which the
+        # parser raises something else.
         event = Event.received(body)
     except RecursionError as error:
         raise RefusedEvent(400, "the body is nested too deep") from error
@@ -108,10 +114,12 @@ def _check_sender(request: Request) -> None:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
+    # Counted while it comes: the length that a request declares is only what its sender says.
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST:
             raise RefusedEvent(400, f"the body is larger than {_LARGEST} bytes")
+    # 500 and these words are what a cluster answers: its bus refuses the message, not its webhook.
     if len(body) > EVENT_LIMIT:
         raise RefusedEvent(
             500,

@@ -42,15 +42,17 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import end_event
 from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
 __all__ = ["SCHEDULE", "Dispatcher"]
 
 SCHEDULE: Final = "schedule"
+# A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
+# The id of an event that is a sensor's change.
 _CHANGE: Final = re.compile(r"[0-9a-f]{32}")
-"""The id of an event that is a sensor's change."""
 _T = TypeVar("_T")
 
 
@@ -73,6 +75,7 @@ class Dispatcher:
         self._emit = emit
         self._now = now
         self._waits = waits
+        # On a cluster what waits outlives the pod of the Sensor, so here it outlives the loop.
         self._waiting = waits.load(flows, now())
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
@@ -96,6 +99,8 @@ class Dispatcher:
         """Take no more events, and start none of the runs that still wait for a slot."""
         self._closed = True
         self._launcher.close()
+        # Runs of an earlier loop are not this one's children: it stops looking at them, and the
+        # next loop sees to them.
         for watch in self._watches:
             watch.cancel()
 
@@ -112,6 +117,7 @@ class Dispatcher:
             for flow in self._flows
             if any(dependency.event == event.name for dependency in flow.dependencies)
         ]
+        # Told before what follows from it, so that causes stand above effects.
         self._emit(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
         if not names:
             self._drop(event, "", unheard(event, self._flows))
@@ -133,6 +139,7 @@ class Dispatcher:
             self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
             return
         self._scheduled.add(flow.path)
+        # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
         self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
 
@@ -142,6 +149,8 @@ class Dispatcher:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
                 self._emit_left(flow, run, "running")
+                # Its flow must not be started a second time by this loop's schedule while it goes
+                # on.
                 if run.cause == SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
@@ -159,6 +168,8 @@ class Dispatcher:
         """Start a run as soon as there is a free slot, and see to what follows from it."""
         task = asyncio.create_task(self._follow(order))
         self._tasks.add(task)
+        # asyncio keeps no reference to a task: what is not in the set may be collected while it
+        # runs.
         task.add_done_callback(self._over)
 
     def forget(self, path: Path) -> None:
@@ -174,6 +185,8 @@ class Dispatcher:
         verdict = offer(flow, self._waiting.get(flow.path, NOTHING_WAITS), event)
         match verdict:
             case Drop(reason=reason, clears=clears):
+                # Argo Events forgets what waited after each attempt to start, whether it came to a
+                # run or not.
                 if clears:
                     self._keep(flow.path, NOTHING_WAITS)
                 self._drop(event, flow.name, reason)
@@ -195,6 +208,8 @@ class Dispatcher:
                 return
 
     def _keep(self, path: Path, waiting: WaitingEvents) -> None:
+        # Most events start a flow at once and change nothing that waits: no file is written for
+        # those.
         if self._waiting.get(path, NOTHING_WAITS) != waiting:
             self._waiting[path] = waiting
             self._waits.save(self._flows, self._waiting, self._now())
@@ -223,6 +238,7 @@ class Dispatcher:
         try:
             finished = await self._launcher.run(order)
         finally:
+            # Whatever becomes of the run, its schedule goes on.
             if order.cause == SCHEDULE:
                 self._scheduled.discard(order.flow.path)
                 self._make_up(order.flow)
@@ -233,6 +249,7 @@ class Dispatcher:
         self.runs += 1
         self.failed += not finished.ok
         self.finished.append(finished)
+        # Ticks before the run's end: what a sensor saw is the reason for what the end may start.
         if finished.run_id:
             await self._emit_ticks(order.flow, finished.run_id)
             if finished.ok:
@@ -250,6 +267,8 @@ class Dispatcher:
         """Make of a run that has ended without its loop what follows."""
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
+        # Noted before it is told: a loop that is killed in between tells of it once too often, and
+        # never not at all.
         run.end(state)
         self._emit_left(flow, run, state)
         if run_id:
@@ -260,6 +279,7 @@ class Dispatcher:
     def _emit_left(
         self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]
     ) -> None:
+        # Without an id there is nothing to resume, and with success no reason.
         failed = state not in ("running", "succeeded") and run.run_id
         options = run.options if flow.project else ()
         resume = ["python", flow.path.name, *options, "resume", "--origin-run-id", run.run_id]
@@ -279,7 +299,11 @@ class Dispatcher:
                 replays=[
                     shlex.join(["flowproject", "replay", *run.options, change])
                     for change in run.events
-                    if failed and flow.inherits_ours and _CHANGE.fullmatch(change)
+                    if failed
+                    and flow.inherits_ours
+                    and _CHANGE.fullmatch(change)
+                    # Of several events one alone would start nothing: only a resumption has all.
+                    and len(run.events) == 1
                 ],
             )
         )
@@ -296,6 +320,8 @@ class Dispatcher:
     async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
             return
+        # Artifacts of a run are plain JSON that any version of flowproject has written: each field
+        # may be missing.
         for tick in await self._read(flow, read_ticks, run_id) or ():
             self._emit(
                 TickFinished(
@@ -323,7 +349,9 @@ class Dispatcher:
 
     async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
         """Tell the flows that wait for this one to succeed, as a cluster does."""
-        name = f"metaflow.{flow.full_name}.end"
+        name = end_event(flow.full_name)
+        # A cluster publishes it in any case; here nobody else could hear it, and reading the task's
+        # id costs time.
         if not any(d.event == name for other in self._flows for d in other.dependencies):
             return
         task_id = await self._read(flow, end_task_id, run_id)
@@ -338,6 +366,8 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._reading, read, flow, run_id)
+        # The run itself is over, so the loop goes on: what could not be read is not told, and that
+        # is said.
         except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
             self._warn(
                 flow, safe(f"run {run_id} could not be read: {type(error).__name__}: {error}")

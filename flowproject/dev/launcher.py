@@ -21,18 +21,20 @@ from typing import Any, Final
 from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
+# Bytes of a line that are told: a progress bar that never ends its line would fill the memory.
 _LONGEST_LINE: Final = 64 * 1024
+# Lines of a failed run that are shown: a traceback of a step, and what came just before it.
 _TAIL: Final = 15
 _CHUNK: Final = 64 * 1024
+# Seconds between two looks at the output of a run: no system tells everywhere that a file grew.
 _PAUSE: Final = 0.1
-"""Seconds between two looks at the output of a run: no system tells everywhere that a file grew."""
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -99,6 +101,7 @@ class Launcher:
             output = _RunOutput()
             try:
                 code = await self._execute(order, record, output)
+            # 127 is what a shell says of a command that it could not start.
             except (OSError, ValueError) as error:  # no room for a process; a NUL in an argument
                 output.tail.append(f"The run could not be started: {error}")
                 code = 127
@@ -118,6 +121,7 @@ class Launcher:
 
     async def watch(self, record: RunRecord) -> None:
         """Tell what a run prints that another loop has started, until it has ended."""
+        # What it printed before was told by the loop that started it.
         size = record.log.stat().st_size
         ending = asyncio.create_task(_gone(record))
         try:
@@ -137,16 +141,25 @@ class Launcher:
     async def _execute(self, order: Order, record: RunRecord, output: _RunOutput) -> int:
         logs = record.log.parent
         logs.mkdir(parents=True, exist_ok=True)
+        # Before the new log is there, so that it is not among those that are counted.
         prune(logs.parent)
+        # The record is written while the log is locked: a loop that starts at this moment must not
+        # find a run that nobody seems to execute.
         with locked_log(record.log) as log:
             record.write()
             child = await asyncio.create_subprocess_exec(
                 *_command(order, self._options, record.id_file),
+                # Flows read files beside themselves, and on a cluster the code package is the
+                # working directory.
                 cwd=order.flow.path.parent,
                 env=_environment(order, self._url),
+                # A prompt (a debugger's, a password's) would wait for a terminal that shows other
+                # things.
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
+                # A group of its own: Ctrl-C in the terminal reaches the loop alone, which lets runs
+                # end in good order, and a run is ended with all that it has started.
                 start_new_session=True,
             )
         self._groups.add(child.pid)
@@ -181,6 +194,7 @@ class Launcher:
                     output.rest = rest[-_LONGEST_LINE:]
                     for line in lines:
                         self._print(record, output, line[-_LONGEST_LINE:])
+                    # A run that prints a lot must not keep the bus and the page from answering.
                     await asyncio.sleep(0)
         self._print(record, output, output.rest)
 
@@ -235,14 +249,17 @@ def logs_folder(flow: FlowFile) -> Path:
 
 async def _gone(record: RunRecord) -> None:
     # Nobody but its own loop, which is gone, would be told of its end.
+    # Its lock is all that another loop can see: only its own parent could wait for its exit code.
     while record.is_alive:  # noqa: ASYNC110
         await asyncio.sleep(_PAUSE)
 
 
 def _command(order: Order, options: tuple[str, ...], id_file: Path) -> list[str]:
     flow = order.flow
+    # Only where an event started it: without one, `current.trigger` is None on a cluster, too.
     trigger = ["--with", _TRIGGERED] if order.environment else []
     return [
+        # The loop's own interpreter: `python` on the PATH may be another, without flowproject.
         sys.executable,
         str(flow.path),
         *(options if flow.project else ()),
@@ -264,7 +281,9 @@ def child_environment(url: str) -> dict[str, str]:
     environment = {
         name: text
         for name, text in os.environ.items()
-        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+        # A loop may itself be started in a step, or by a test of one: its events and its choice of
+        # sensors are not those of its runs.
+        if not name.startswith(EVENT_VARIABLE) and name != SENSORS_ONLY
     }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")

@@ -58,8 +58,8 @@ __all__ = ["Loop", "PageSettings", "Reason", "Result", "Settings"]
 
 _INTERRUPTED: Final = 130
 Reason = Literal["idle", "interrupted", "stopped"]
+# Seconds between asking a process group to end and ending it.
 _LAST_WORDS: Final = 3.0
-"""Seconds between asking a process group to end and ending it."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -154,6 +154,8 @@ class Loop:
         self._running = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        # One thread for Metaflow's client: it keeps its namespace and its provider of metadata in
+        # globals of the module, and a second thread would change them under the first.
         with self._signals(), ThreadPoolExecutor(max_workers=1) as reading:
             flows = await asyncio.to_thread(
                 describe_flows,
@@ -161,8 +163,12 @@ class Loop:
                 branch=self._settings.branch,
                 production=self._settings.production,
             )
+            # Before anything is served or recorded: a schedule that no cluster would run ends the
+            # loop here.
             rules = rules_of(flows, self._settings.every)
             await asyncio.to_thread(record_listeners, self._root, flows, by="flowproject dev")
+            # The launcher has to know the bus's address, and the bus whom to hand events to: so the
+            # bus is opened first, and refuses what comes before there is a dispatcher.
             dispatcher: Dispatcher | None = None
 
             def accept(event: Event) -> bool:
@@ -174,6 +180,8 @@ class Loop:
                     dispatcher.fail(error)
                     return False
 
+            # Nothing is due before the loop began: a cluster makes up for nothing that was due
+            # before its CronWorkflow was there.
             timetable = Timetable(rules, self._clock.now())
             async with serve_bus(accept, port=self._settings.port) as url:
                 with self._registered(flows, url) as (name, left):
@@ -202,8 +210,11 @@ class Loop:
     ) -> None:
         if self._stop.is_set():
             return
+        # Told before the first run: who listens wants the addresses above everything that happens
+        # there.
         self._emit(started)
         await dispatcher.take_over(left)
+        # With either of them no schedule is followed, and a warning of one would be wrong.
         if not (self._settings.every or self._settings.until_idle):
             self._warn_of_schedules(flows)
         scheduled = {flow.path: flow for flow in flows if flow.schedule}
@@ -219,6 +230,7 @@ class Loop:
         if not working.done():
             working.cancel()
         await self._wind_down(dispatcher)
+        # Only now, when no process is left, does an error of ours leave the loop.
         for end in (working, dispatcher.crash):
             if end.done() and not end.cancelled():
                 end.result()
@@ -272,6 +284,8 @@ class Loop:
         hurrying = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({runs, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
+        # Asked first: what a step does at its end, such as giving back a lock, is done after
+        # SIGTERM, and never after SIGKILL.
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not runs.done():
                 dispatcher.kill(number)
@@ -307,6 +321,7 @@ class Loop:
         folder = work_folder(flows[0].local_root)
         record = LoopRecord(
             project=str(self._root),
+            # Only BaseFlow's branch is that of journals: commands beside the loop compare it.
             branch=next((flow.branch for flow in flows if flow.inherits_ours), ""),
             options=self._settings.options,
             bus=url,
@@ -359,6 +374,7 @@ class Loop:
             loop=LoopState(),
             flows=flows,
             scene=await asyncio.to_thread(scene_of, self._root, flows),
+            # Asked anew for each view: the timetable moves on with each run.
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
             last_due=lambda: last_times(flows, timetable),
             now=self._clock.now,
@@ -366,6 +382,7 @@ class Loop:
             bus=bus,
             options=self._settings.options,
         )
+        # From here on, not from the loop's start: what was emitted before has no page to be on.
         self._update_page = context.loop.update
         async with open_page(
             context,
@@ -413,6 +430,8 @@ class Loop:
         try:
             for number in _SIGNALS:
                 self._running.add_signal_handler(number, self._interrupt)
+        # asyncio sets handlers in the main thread only. Tests and notebooks run the loop in
+        # another.
         except (RuntimeError, ValueError):  # not the main thread: somebody else handles signals
             yield
             return
@@ -426,6 +445,7 @@ class Loop:
         """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
         if self._deaf:
             return
+        # Before the listener: one that fails ends the loop, and the page should show of what.
         self._update_page(message)
         try:
             self._listener(message)

@@ -34,13 +34,16 @@ __all__ = [
 ]
 
 _INDENT: Final = " " * 10
+# What Metaflow puts before each line of a run's output: time, run, step and task, process.
 _PREFIX: Final = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/(\S+) \(pid \d+\)\] )?")
-"""What Metaflow puts before each line of a run's output: time, run, step and task, process."""
 
+# Names and reasons that flowproject makes are shorter; what is longer was sent by somebody else.
 _NAME: Final = 200
+# Characters of what others send that are printed: the name of an event, and what is said of it.
 _REASON: Final = 600
-"""Characters of what others send that are printed: the name of an event, and what is said of it."""
 
+# All that ends a line or moves the cursor: in C0 but for the tab, in C1, and Unicode's own line
+# ends.
 _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -305,6 +308,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
+# One function for each class: whoever adds a message and no line for it hears of it in a test.
 @singledispatch
 def _words(message: Message) -> Words | None:
     raise TypeError(f"{type(message).__name__} has no words")

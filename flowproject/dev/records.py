@@ -37,8 +37,9 @@ Ending = Literal["", "succeeded", "failed", "unfinished"]
 """How a run ended: empty while it goes on, `unfinished` if it was killed."""
 
 _FORMAT: Final = 1
+# Runs: a sensor that looks every ten seconds makes thousands a day.
+# Each has a log, which is all that is left of a run whose card or artifacts failed.
 _KEPT: Final = 500
-"""Runs: a sensor that looks every ten seconds makes thousands a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,7 @@ class RunRecord:
     @property
     def run_id(self) -> str:
         """Its id; empty if it has none yet."""
+        # Metaflow writes the file once the run has its id: some seconds after its start, or never.
         with contextlib.suppress(OSError):
             return self.id_file.read_text().strip()
         return ""
@@ -158,7 +160,11 @@ def register_loop(folder: Path, record: LoopRecord) -> Iterator[str]:
     place = folder / "loops"
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{record.started:.0f}-{record.pid}.json"
+    # Written aside and renamed: other processes read these files at any time, and a rename shows
+    # them all of it or nothing.
     new = path.with_suffix(".new")
+    # flock and not a lock of `fcntl.lockf`: that is given back as soon as the process closes any
+    # descriptor of the file, such as one that it has read the record with.
     with new.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps({"v": _FORMAT, **asdict(record)}))
@@ -172,6 +178,7 @@ def register_loop(folder: Path, record: LoopRecord) -> Iterator[str]:
 
 def loops_alive(folder: Path) -> list[LoopRecord]:
     """The loops that run, the one that started last first."""
+    # A record without a lock is what a loop left that was killed: it is cleared by the next one.
     found = [_read(path) for path in (folder / "loops").glob("*.json") if _is_locked(path)]
     return [
         LoopRecord(
@@ -188,6 +195,7 @@ def loops_alive(folder: Path) -> list[LoopRecord]:
 
 def runs_recorded(folder: Path) -> Iterator[RunRecord]:
     """The runs that loops have started, the newest first."""
+    # Names begin with the time of the start, so that their order is that of the runs.
     for path in sorted((folder / "logs").glob("*.json"), reverse=True):
         fields = _read(path)
         if fields:
@@ -223,9 +231,12 @@ def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> l
     with (folder / "loops" / "adopting").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # of two loops that start at once, one sees to a run
         for run in runs_recorded(folder):
+            # Several projects, and several branches of one, may share a datastore; each loop sees
+            # to its own.
             known = (run.project, run.options) == (project, tuple(options))
             if known and not run.ended and not _is_locked(folder / "loops" / run.loop):
                 mine.append(replace(run, loop=loop))
+                # At once: from here on another loop that starts finds the run taken.
                 mine[-1].write()
         for path in (folder / "loops").glob("*.json"):
             if not _is_locked(path):
@@ -236,6 +247,9 @@ def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> l
 @contextlib.contextmanager
 def locked_log(path: Path) -> Iterator[int]:
     """The log of a run to be started, open; the run that gets it has its lock."""
+    # Opened to append, so that nobody who writes to it, the run's own children too, overwrites
+    # another. The lock is the open file's, which the run inherits: it ends with the last process
+    # that has it.
     with path.open("ab", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
@@ -243,6 +257,7 @@ def locked_log(path: Path) -> Iterator[int]:
 
 def prune(folder: Path) -> None:
     """Keep the newest runs, and those that go on."""
+    # Sorted by name, which begins with the time: the first ones are the oldest.
     logs = sorted((folder / "logs").glob("*.log"))
     for log in logs[: -_KEPT or None]:
         if not _is_locked(log):
@@ -260,6 +275,8 @@ def _is_locked(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    # A shared lock is asked for, so that two who look at the same moment do not take each other for
+    # the owner.
     except BlockingIOError:
         return True
     except OSError:

@@ -31,6 +31,7 @@ Key = TypeVar("Key", bound=Hashable)
 Rule = Callable[[datetime], datetime | None]
 """The first due time after a given one; None if there is none."""
 
+# Seconds: so long after a laptop wakes up, its schedule is late at most.
 _LONGEST_SLEEP: Final = 60.0
 Entry = tuple[Literal["run", "reset"], Path]
 """What is due: a run of the flow in a file, or that it forgets the events that wait for others."""
@@ -59,6 +60,8 @@ class SystemClock:
         In slices: the timer stands still while a laptop sleeps, and the wall clock does not.
         """
         # A wall clock has no event to wait for.
+        # In slices: the timer of asyncio stands still while a laptop sleeps, and the clock on the
+        # wall does not.
         while (left := (when - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _LONGEST_SLEEP))
 
@@ -101,6 +104,8 @@ class Timetable(Generic[Key]):
 
     def _latest(self, key: Key, now: datetime) -> datetime:
         latest = self._due[key]
+        # Jump to the last hour first: after a weekend asleep a schedule of every minute has
+        # thousands of times behind it, and Argo makes up for the last one only.
         following = self._rules[key](max(latest, now - DEADLINE))
         while following and following <= now:
             latest = following
@@ -134,8 +139,12 @@ def rules_of(flows: tuple[FlowFile, ...], every: float) -> dict[Entry, Rule]:
     rules: dict[Entry, Rule] = {}
     for flow in flows:
         if flow.reset:
+            # Argo Events reads resets with the library that Argo Workflows has for schedules, but
+            # told to take five fields and nothing else.
             rules["reset", flow.path] = cron_rule(flow.reset, where=flow.path.name, nicknames=False)
         if flow.schedule:
+            # Read even where `--every` takes its place, so that a schedule that a cluster would
+            # refuse is refused here, too.
             rule = cron_rule(flow.schedule, where=flow.path.name)
             rules["run", flow.path] = every_rule(every) if every else rule
     return rules

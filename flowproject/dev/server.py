@@ -22,14 +22,14 @@ __all__ = ["HOST", "LOOPBACK", "serve"]
 HOST: Final = "127.0.0.1"
 LOOPBACK: Final = frozenset({HOST, "localhost", "::1"})
 """The names of this machine that no other machine reaches."""
+# Seconds that open connections get to end by themselves.
 _LAST_WORDS: Final = 2
-"""Seconds that open connections get to end by themselves."""
+# Seconds in which a request must have come, from the connection or the answer before it on.
 _REQUEST: Final = 15.0
-"""Seconds in which a request must have come, from the connection or the answer before it on."""
+# Connections to one server, where the system allows the process five times as many files.
 _MOST: Final = 100
-"""Connections to one server, where the system allows the process five times as many files."""
+# Connections that are taken at a time: none of them is counted before.
 _BACKLOG: Final = 32
-"""Connections that are taken at a time: none of them is counted before."""
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 26\r\n"
     b"Connection: close\r\nRetry-After: 15\r\n\r\ntoo many open connections\n"
@@ -41,21 +41,29 @@ async def serve(
     application: ASGIApp, *, port: int, host: str = HOST
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port at which the application is served meanwhile. Port 0 is any free one."""
+    # Bound here and not by uvicorn, which would end the process with sys.exit where the port is
+    # taken; and so the port is known before anything is served.
     bound = _bind(host, port)
     config = uvicorn.Config(
         application,
+        # A class of our own takes h11 for granted: with httptools installed, uvicorn's "auto" would
+        # choose that.
         http=_LimitedConnection,
         limit_concurrency=_most_connections(),
         backlog=_BACKLOG,
+        # uvicorn's own configuration of logging would replace that of whoever runs the loop.
         log_config=None,
         log_level="error",  # not what strangers send
         access_log=False,
+        # The applications have nothing to start or to end: the loop does that.
         lifespan="off",
         date_header=False,
         server_header=False,
+        # Nothing stands in front of these servers, so a header that names another client is a lie.
         proxy_headers=False,
         timeout_graceful_shutdown=_LAST_WORDS,
     )
+    # A server that fails to start never gets ready: whichever comes first is waited for.
     server = _QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     try:
@@ -80,6 +88,8 @@ class _LimitedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if self.limit_concurrency and len(self.connections) >= self.limit_concurrency - 1:
+            # Refused before a request is read: one that asks nothing would never be answered by
+            # uvicorn's own limit, which looks at requests only.
             self._refused = True
             transport.write(_FULL)
             transport.close()
@@ -88,6 +98,8 @@ class _LimitedConnection(H11Protocol):
         self.loop.call_later(_REQUEST, self._end_if_idle)
 
     def data_received(self, data: bytes) -> None:
+        # What was refused never became one of uvicorn's connections: its protocol has no state to
+        # call.
         if not self._refused:
             super().data_received(data)
 
@@ -107,6 +119,8 @@ class _LimitedConnection(H11Protocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle  # None at first, whatever its type says
+        # A stream of events is a response that is not complete: it may stay as long as it likes.
+        # What is closed is who sends nothing, or stops in the middle of a body.
         waits = cycle is None or cycle.response_complete or cycle.more_body
         left = self._waits_since + _REQUEST - self.loop.time() if waits else _REQUEST
         if left > 0:
@@ -124,9 +138,12 @@ class _QuietServer(uvicorn.Server):
         self.over = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        # Not `super().serve()`: that takes over Ctrl-C and SIGTERM, which are the loop's.
         await self._serve(sockets)
 
     async def main_loop(self) -> None:
+        # The first tick sets the headers that every answer has. uvicorn makes ten of them a second
+        # for limits and reloads that are not used here; an idle loop is to be idle.
         await self.on_tick(0)
         self.ready.set()
         await self.over.wait()
@@ -134,6 +151,8 @@ class _QuietServer(uvicorn.Server):
 
 def _most_connections() -> int:
     """One more than may be open at a time: uvicorn itself answers 503 from this number on."""
+    # The other four fifths are for logs of runs, journals and connections to object stores: where
+    # they fail, a change is late; where a browser waits, nothing is lost.
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 + (_MOST if files == resource.RLIM_INFINITY else min(_MOST, max(8, files // 5)))
 
@@ -149,6 +168,7 @@ def _bind(host: str, port: int) -> socket.socket:
             allowed="An address of this machine, such as 127.0.0.1 or 0.0.0.0",
         ) from error
     bound = socket.socket(family, kind, protocol)
+    # A loop that is started again at once finds its port in use by connections that linger.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(address)

@@ -7,13 +7,15 @@ Imported in every task of such a run: keep it light.
 import json
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from metaflow import UserStepDecorator, current
+from metaflow import UserStepDecorator
+
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
+from flowproject.metaflow_internals.flows import set_trigger, start_step
+from flowproject.metaflow_internals.metadata import note_triggers
 
 __all__ = ["triggered"]
-
-_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 
 
 class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaflow is untyped; it reads as a decorator
@@ -32,11 +34,10 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         events = _events()
         if not events:
             return None
-        from metaflow.events import Trigger
-
-        current._update_env({"trigger": Trigger(events)})  # noqa: SLF001  # as Metaflow does it
-        if step_name == getattr(flow._graph, "start_step", "start"):  # noqa: SLF001
-            _remember(events)
+        set_trigger(events)
+        # Once for each run: every step has the variables, and the record is the run's.
+        if step_name == start_step(flow):
+            note_triggers(events)
         return None
 
     def post_step(
@@ -51,9 +52,9 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
 
 def _events() -> list[dict[str, object]]:
     return [
-        _event(name.removeprefix(_PREFIX).partition("_")[0], text)
+        _event(name.removeprefix(EVENT_VARIABLE).partition("_")[0], text)
         for name, text in os.environ.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(EVENT_VARIABLE)
     ]
 
 
@@ -65,19 +66,3 @@ def _event(kind: str, text: str) -> dict[str, object]:
         "name": payload.get("name"),
         "type": kind,
     }
-
-
-def _remember(events: list[dict[str, object]]) -> None:
-    """Record the events with the run, so that the client's `Run.trigger` has them."""
-    from metaflow.metadata_provider import MetaDatum
-    from metaflow.system_context import system_context
-
-    datum = MetaDatum(
-        field="execution-triggers",
-        value=json.dumps(events),
-        type="execution-triggers",
-        tags=[f"attempt_id:{current.retry_count}"],
-    )
-    system_context.metadata.register_metadata(
-        current.run_id, current.step_name, current.task_id, [datum]
-    )

@@ -12,10 +12,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, Self
 
-from flowproject.changes.limits import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
+from flowproject.changes.payload import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFLOW_LIMIT
 from flowproject.errors import closest
 from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE, end_event
 
 __all__ = [
     "NOTHING_WAITS",
@@ -35,15 +36,19 @@ __all__ = [
     "workflow_text",
 ]
 
+# What a shell expands between double quotes: Metaflow writes parameters as `export NAME="..."`.
 _SHELL: Final = re.compile(r"\$[\w({@*#?$!-]|`")
+# Up to here each integer is a 64-bit float of its own; Go's JSON reads all numbers as floats.
 _EXACT: Final = 2**53
+# Between these Go writes a number without an exponent.
 _PLAIN: Final = (1e-6, 1e21)
-"""Between these Go writes a number without an exponent."""
 
+# Levels of a payload. The webhook takes 10,000, and the Python of a run can't read 1,000.
 _DEEPEST: Final = 200
-"""Levels of a payload. The webhook takes 10,000, and the Python of a run can't read 1,000."""
 
+# Spaces between tokens go, those inside of strings stay: so strings are matched first.
 _STRING_OR_SPACE: Final = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
+# Go's encoder escapes these inside strings, so that JSON can stand in HTML; the bus keeps them so.
 _ESCAPED_BY_GO: Final = str.maketrans(
     {
         "<": r"\u003c",
@@ -83,6 +88,8 @@ class Event:
         text = _SURROGATE.sub(_REPLACEMENT, body.decode("utf-8", "surrogateescape"))
         if not isinstance(_parsed(text), dict):
             return None
+        # Taken out as text: parsing and writing it again would change its numbers and its order,
+        # and a run has to get what a cluster would give it.
         payload = _member(_compact(text), "payload")
         return cls(text=payload) if payload.startswith("{") else None
 
@@ -132,10 +139,15 @@ def argument(parameter: FlowParameter, value: object) -> Argument:
             "a number that is out of the range of 64-bit floats. Send it as a text"
         )
         return Argument(text=None, warning=message)
+    # `set_parameters` reads the Workflow's parameter as JSON and writes it for a shell; `shlex` is
+    # that shell.
     exported = json.dumps(json.loads(text))
+    # Metaflow leaves out a parameter that is null and has no default.
     if exported == "null" and not parameter.has_default:
         return Argument(text=None)
     words = shlex.split(exported)
+    # Quotes of a list or an object end the quotes around them, and the shell sees several words:
+    # `export` fails, and so does the run.
     if len(words) > 1:
         kind = type(value).__name__
         message = (
@@ -148,7 +160,7 @@ def argument(parameter: FlowParameter, value: object) -> Argument:
 
 def variable(dependency: Dependency, event: Event) -> tuple[str, str]:
     """Name and value of the environment variable that carries an event into every step."""
-    return f"METAFLOW_ARGO_EVENT_PAYLOAD_{dependency.type}_{dependency.alias}", event.text
+    return f"{EVENT_VARIABLE}{dependency.type}_{dependency.alias}", event.text
 
 
 def workflow_text(parameter: FlowParameter, value: object) -> str | None:
@@ -160,6 +172,7 @@ def workflow_text(parameter: FlowParameter, value: object) -> str | None:
         text = _go_json(value)
     except _OutOfRange:
         return None
+    # A JSONType's value is quoted once more by the template, unless it is a text already.
     return _go_json(text) if parameter.is_json and not isinstance(value, str) else text
 
 
@@ -167,10 +180,12 @@ def _go_json(value: object) -> str:
     """The value as Go reads and writes it: numbers are 64-bit floats, keys are sorted."""
     match value:
         case dict():
+            # Go writes the keys of a map in order; Python keeps that of the payload.
             items = (f"{_go_json(key)}:{_go_json(value[key])}" for key in sorted(value))
             return f"{{{','.join(items)}}}"
         case list():
             return f"[{','.join(map(_go_json, value))}]"
+        # Before numbers: True is an integer to Python.
         case bool() | None:
             return json.dumps(value)
         case int() | float():
@@ -197,6 +212,7 @@ def _parsed(text: str) -> Any:
 
 def _readable(value: Any, deepest: int) -> Any:
     """The value without halves of surrogate pairs, which no template of Go has in a text."""
+    # Checked here and not by Python's recursion limit, which is another in each process.
     if deepest == 0:
         message = f"it is nested more than {_DEEPEST} deep, and no run could read it"
         raise ValueError(message)
@@ -212,11 +228,14 @@ def _readable(value: Any, deepest: int) -> Any:
 
 
 def _first_of_equal_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # gjson, with which Argo Events looks into payloads, takes the first of two equal keys; Python's
+    # parser the last.
     return dict(reversed(pairs))
 
 
 def _number(text: str) -> int | float:
     number = float(text)
+    # Python's own integers have no -0 and no end; Go reads both as floats.
     exact = math.isfinite(number) and text != "-0"
     return int(text) if exact else number
 
@@ -238,6 +257,7 @@ def _compact(text: str) -> str:
 
 def _member(text: str, key: str) -> str:
     """The text of the first member of that name in an object that is compact; empty if none is."""
+    # The text is compact JSON and known to be an object: the first member begins after its brace.
     at = 1
     while text[at] != "}":
         name, end = _DECODER.raw_decode(text, at)
@@ -311,6 +331,8 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
         if reason:
             verdict = Drop(reason=reason)
             continue
+        # A second event of one name takes the place of the first, as it does on a cluster: only the
+        # latest is kept.
         waiting = {**waiting, dependency.alias: event}
         missing = tuple(d.event for d in flow.dependencies if d.alias not in waiting)
         verdict = Wait(waiting=waiting, missing=missing) if missing else _start(flow, waiting)
@@ -330,10 +352,11 @@ def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
 
 def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> Event:
     """The event that Metaflow publishes on a cluster when a run of the flow has succeeded."""
+    # What Metaflow itself puts into the event at the end of a deployed run, field by field.
     user_branch = flow.branch.startswith("user.")
     production = flow.branch == "prod" or flow.branch.startswith("prod.")
     pathspec = f"{flow.name}/{run_id}/{flow.end_step}/{task_id}"
-    name = f"metaflow.{flow.full_name}.end"
+    name = end_event(flow.full_name)
     payload = {
         "name": name,
         "id": pathspec,
@@ -406,12 +429,14 @@ def _start(flow: FlowFile, waiting: WaitingEvents) -> Verdict:
 
 def _too_long(environment: Mapping[str, str], arguments: Mapping[str, str]) -> str:
     """What of the payloads would not reach a run; empty if all of it does."""
+    # MAX_ARG_STRLEN: Linux counts name, equals sign and value of each variable.
     for name, text in environment.items():
         if (size := len(f"{name}={text}".encode())) > VARIABLE_LIMIT:
             return (
                 f"{name} would have {size} bytes, and Linux allows {VARIABLE_LIMIT} for an "
                 f"environment variable, here as on a cluster. {_REFERENCE}"
             )
+    # As base64 they are one argument of the first pod (see `limits`).
     parameters = sum(len(text.encode()) for text in arguments.values())
     if parameters > PARAMETERS_LIMIT:
         return (

@@ -20,7 +20,7 @@ _PATTERN: Final = "*flow.py"
 _TIME_LIMIT: Final = 120.0
 """Seconds: importing even heavy libraries takes less; a file that waits for a network does not."""
 
-_CHILD: Final = "from flowproject.flowfiles.describe import main; main()"
+_CHILD: Final = "from flowproject.flowfiles.child import main; main()"
 """Not `-m`: our own file would be the main script then, and where it lies is not the project."""
 
 _SHADOWS: Final = ("metaflow.py", "metaflow/__init__.py", "flowproject.py")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from flowproject.metaflow_internals.argo import name_of_end_event, name_of_event
+
 __all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter", "FlowStep"]
 
 
@@ -117,11 +119,11 @@ class FlowFile:
 
         For a run it is the name of the flow that ends.
         """
-        own = f"{self.project}.{self.branch}."
         if dependency.type == "run":
-            ended = dependency.event.removeprefix("metaflow.").removesuffix(".end")
-            return ended.removeprefix(own)
-        return dependency.event.removeprefix(f"mfns.{own}")
+            return name_of_end_event(dependency.event).removeprefix(
+                f"{self.project}.{self.branch}."
+            )
+        return name_of_event(dependency.event, project=self.project, branch=self.branch)
 
     def parameter(self, name: str) -> FlowParameter:
         """The parameter of that name, in any case."""

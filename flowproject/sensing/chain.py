@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.delivery import Patience, in_ranges, next_move, wait_after
+from flowproject.changes.delivery import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.journal import Mark, Receipt, Sending, Survey
@@ -121,7 +121,7 @@ class Chain:
         }
 
 
-def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) -> Chain:
+def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
     """The chain of an entry.
 
     One request, and one for each receipt and each further sending; none if it was not sent.
@@ -193,9 +193,9 @@ def chain(survey: Survey, entry: Entry, patience: Patience, now: dt.datetime) ->
     )
 
 
-def patience_of(sensor: Sensor) -> Patience:
+def patience_of(sensor: Sensor) -> RetryPolicy:
     """How long the receipts of a sensor's changes are awaited, and how often they are sent."""
-    return Patience(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
+    return RetryPolicy(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
 
 
 def likely_causes(flows: str) -> str:
@@ -208,7 +208,7 @@ def likely_causes(flows: str) -> str:
     )
 
 
-def _is_late(first: Sending, patience: Patience, now: dt.datetime) -> bool:
+def _is_late(first: Sending, patience: RetryPolicy, now: dt.datetime) -> bool:
     waited = now - dt.datetime.fromisoformat(first.at)
     return waited >= dt.timedelta(seconds=patience.receipt_timeout)
 
@@ -241,7 +241,7 @@ def _turn_state(
     mark: Mark,
     attempt: int,
     flows: Iterable[str],
-    patience: Patience,
+    patience: RetryPolicy,
     now: dt.datetime,
 ) -> tuple[State, str]:
     """The state of what only flows lack that take it in order; `flows` are those whose turn it is.
@@ -249,10 +249,10 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (survey.tellings(mark, flow, attempt) for flow in flows):
+    for told in (survey.notices(mark, flow, attempt) for flow in flows):
         if told.last is None:
             continue  # the next tick tells it
-        if next_move(told.count, told.last, patience, now) == "give up":
+        if next_step(told.count, told.last, patience, now) == "give up":
             return "undelivered", ""
         due.append((told.last + wait_after(told.count, patience)).isoformat())
     return "sent", min(due, default="")
@@ -264,7 +264,7 @@ def _state(
     missing: tuple[str, ...],
     waiting: tuple[str, ...],
     taken: bool,
-    patience: Patience,
+    patience: RetryPolicy,
     now: dt.datetime,
 ) -> tuple[State, str]:
     if not sendings:
@@ -274,6 +274,6 @@ def _state(
     if waiting == missing and len(sendings) == 1:
         return "sent", ""  # it is sent again when what else they wait for has been sent
     last = dt.datetime.fromisoformat(sendings[-1].at)
-    if next_move(len(sendings), last, patience, now) == "give up":
+    if next_step(len(sendings), last, patience, now) == "give up":
         return "undelivered", ""
     return "sent", (last + wait_after(len(sendings), patience)).isoformat()

@@ -13,16 +13,16 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.delivery import (
-    Move,
+    NextStep,
     as_arguments,
     heard_from,
     in_ranges,
-    next_move,
+    next_step,
     room_at,
 )
 from flowproject.changes.entry import Entry
-from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -136,7 +136,7 @@ class _Delivery:
         waiting, held = self._send_all(unsent, most)
         self._settle_closed()
         if self._head != self._before:
-            self._journal.remember_head(self._head)
+            self._journal.memos.write_head(self._head)
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
@@ -156,7 +156,7 @@ class _Delivery:
             ),
         )
 
-    @once
+    @cached_property
     def _listeners(self) -> Listeners:
         return self._outbox.listeners()
 
@@ -350,7 +350,7 @@ class _Delivery:
         """See whether every listener has started for these; those that are overdue, send again."""
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         if self._listeners.in_order:
             self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
@@ -423,11 +423,11 @@ class _Delivery:
     def _is_given_up(self, one: Awaited) -> bool:
         return self._next_move(one) == "give up"
 
-    def _next_move(self, one: Awaited) -> Move:
+    def _next_move(self, one: Awaited) -> NextStep:
         patience = patience_of(self._sensor)
-        return next_move(one.sendings.count, one.sendings.last, patience, self._now)
+        return next_step(one.sendings.count, one.sendings.last, patience, self._now)
 
-    def _move(self, one: Awaited, flow: str) -> Move:
+    def _move(self, one: Awaited, flow: str) -> NextStep:
         """What to do for a flow that lacks an event."""
         patience = patience_of(self._sensor)
         if flow not in self._listeners.waits:
@@ -438,7 +438,7 @@ class _Delivery:
         # A run has all since the last one, so what it lacks is sent again by the newest event.
         newest = self._lacked_by(flow)[-1]
         last = max(newest.sendings.last, since)
-        move = next_move(newest.sendings.count, last, patience, self._now)
+        move = next_step(newest.sendings.count, last, patience, self._now)
         return move if one.mark.id == newest.mark.id or move == "give up" else "wait"
 
     def _has_all(self, flow: str) -> bool:
@@ -470,8 +470,8 @@ class _Delivery:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
             journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.listeners]
-            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            events = [one for one in journal.memos.awaited() if flow in one.listeners]
+            receivers = journal.receipts.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
         return self._waiting[sensor, flow]
@@ -552,7 +552,7 @@ class _Delivery:
         if not self._listeners.in_order:
             return
         oldest = self._head.awaited[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         queue = self._queue
         for flow in self._listeners.in_order:
@@ -601,7 +601,7 @@ class _Delivery:
 
     def _runs(self, mark: Mark) -> tuple[str, ...]:
         """The runs that took an event; without a question if nobody was to."""
-        receipts = self._journal.receipts(mark.seq, mark.id) if mark.listeners else ()
+        receipts = self._journal.receipts.read(mark.seq, mark.id) if mark.listeners else ()
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 

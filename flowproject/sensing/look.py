@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+from flowproject.changes.caching import cached_property
 from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change
 from flowproject.changes.decision import (
@@ -19,7 +20,6 @@ from flowproject.changes.decision import (
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import Entry, change_id
 from flowproject.changes.observation import Items, Observation, Past
-from flowproject.changes.once import once
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError
 from flowproject.journal import DamagedTableError, Head, Journal, Superseded
@@ -61,17 +61,17 @@ class Look:
         """The entry to compare with; None at the first look and after a reset."""
         return known(self.head)
 
-    @once
+    @cached_property
     def difference(self) -> Difference:
         """What happened to the items that need not wait."""
         return self._counted[1]
 
-    @once
+    @cached_property
     def state(self) -> Observation:
         """What is seen now, with what must wait as it was before: what the journal is to know."""
         return self._counted[0]
 
-    @once
+    @cached_property
     def _counted(self) -> tuple[Observation, Difference]:
         """What is seen and its difference; of what must wait neither says anything.
 
@@ -82,7 +82,7 @@ class Look:
             return self.seen, self._whole
         return as_if_finished(self.seen, self._held, ready), ready
 
-    @once
+    @cached_property
     def _whole(self) -> Difference:
         """What happened to the items; no snapshot is read if the fingerprint is the same."""
         if self.seen.difference is not None:
@@ -94,12 +94,12 @@ class Look:
         key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
         return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
 
-    @once
+    @cached_property
     def columns_change(self) -> ColumnsChange:
         """What happened to the columns of a query's result, as far as they are known."""
         return columns_change(self.known.columns if self.known else {}, self.seen.columns)
 
-    @once
+    @cached_property
     def _before(self) -> tuple[Items | None, str]:
         """The items to compare with, and a note if they are lost: no change is missed for it."""
         if self.past is None:
@@ -109,7 +109,7 @@ class Look:
         except DamagedTableError as damage:
             return None, _note(str(damage))
 
-    @once
+    @cached_property
     def decision(self) -> Decision:
         """The outcome, and its reason.
 
@@ -209,13 +209,13 @@ class Look:
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
         if self._held.since != self.head.held and self.known:
-            self.journal.remember_head(replace(self.head, held=self._held.since))
+            self.journal.memos.write_head(replace(self.head, held=self._held.since))
         if self.decision.outcome != "unchanged" or self.known is None or self.past is None:
             return
         if self.seen.difference is not None:
-            self.journal.remember_items(self.known, self.past.items, self.seen.items)
+            self.journal.snapshots.remember(self.known, self.past.items, self.seen.items)
         if self.seen.memo and self.seen.memo != self.past.memo:
-            self.journal.remember(self.known, self.seen.memo)
+            self.journal.memos.write_source(self.known, self.seen.memo)
 
     def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
         newest = entry or self.head.entry
@@ -291,7 +291,7 @@ class Look:
         point: list[Json] = [self.now.isoformat(timespec="seconds"), number]
         return [*before, point][-_TRAIL:]
 
-    @once
+    @cached_property
     def _held(self) -> Held:
         if self.force or (self.known is None and self.sensor.first == "baseline"):
             return Held()  # nothing is held back, and to look at every item could take minutes
@@ -334,7 +334,7 @@ class Look:
             "Whoever writes may have died"
         )
 
-    @once
+    @cached_property
     def definition(self) -> str:
         """The digest of what is watched, by which an edited query is told from changed data."""
         described: Json = {

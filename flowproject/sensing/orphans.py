@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from flowproject.changes.delivery import Patience, in_ranges
+from flowproject.changes.delivery import RetryPolicy, in_ranges
 from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError
@@ -189,7 +189,7 @@ def _end(journal: Journal) -> Head:
         return journal.head()
     except UnreadableError:
         # No tick will note it, and what waits before it is no less undelivered.
-        return journal.remembered() or Head()
+        return journal.memos.head() or Head()
 
 
 def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
@@ -197,7 +197,7 @@ def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
     if not head.unsettled:
         return
     survey = journal.survey()
-    patience = Patience(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
+    patience = RetryPolicy(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
 
     def state(seq: int) -> str:
         try:

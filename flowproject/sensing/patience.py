@@ -5,8 +5,7 @@ import time
 from queue import Empty, Queue
 from typing import Final
 
-from flowproject.changes.observation import Observation, Past
-from flowproject.changes.progress import Report, say_nothing
+from flowproject.changes.observation import Observation, Past, Report, ignore_progress
 from flowproject.config.model import Sensor
 from flowproject.errors import SourceError
 from flowproject.sources import Source
@@ -17,7 +16,7 @@ _REPORT_SECONDS: Final = 0.5
 
 
 def observe_within(
-    source: Source, sensor: Sensor, past: Past | None = None, report: Report = say_nothing
+    source: Source, sensor: Sensor, past: Past | None = None, report: Report = ignore_progress
 ) -> Observation:
     """What the source looks like, if it answers within the sensor's `timeout`.
 

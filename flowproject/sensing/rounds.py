@@ -249,10 +249,10 @@ def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
         return None
     return Past(
         state.value,
-        partial(journal.items, state),
+        partial(journal.snapshots.items, state),
         fingerprint=state.fingerprint,
         total=state.total,
-        load_memo=dict if asked_anew else partial(journal.memo, state),
+        load_memo=dict if asked_anew else partial(journal.memos.source, state),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowproject.changes.progress import Report, say_nothing
+from flowproject.changes.observation import Report, ignore_progress
 from flowproject.config.model import Project, Sensor
 from flowproject.errors import UsageError, closest
 from flowproject.journal import Journal, Store, check_branch
@@ -31,7 +31,7 @@ class Scene:
     run: str = ""
     datastore: str = ""
     clock: Callable[[], dt.datetime] = field(default=_now)
-    report: Report = say_nothing
+    report: Report = ignore_progress
 
     def __post_init__(self) -> None:
         """Refuse a branch that no journal can be kept under.

@@ -1,8 +1,7 @@
 """Whether a query gives the same result as long as its data stay the same, as far as looks tell."""
 
-from flowproject.changes.observation import Observation
-from flowproject.changes.progress import Report, say_nothing
-from flowproject.changes.wavering import what_moved
+from flowproject.changes.decision import what_differs
+from flowproject.changes.observation import Observation, Report, ignore_progress
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError
 from flowproject.sensing.patience import observe_within
@@ -12,7 +11,7 @@ __all__ = ["look_again"]
 
 
 def look_again(
-    source: Source, sensor: Sensor, seen: Observation, report: Report = say_nothing
+    source: Source, sensor: Sensor, seen: Observation, report: Report = ignore_progress
 ) -> str:
     """What a second look says of the first, in words.
 
@@ -26,7 +25,7 @@ def look_again(
     again = observe_within(source, sensor, report=report)
     if again.fingerprint == seen.fingerprint:
         return "twice the same"
-    moved = what_moved(seen, again)
+    moved = what_differs(seen, again)
     third = observe_within(source, sensor, report=report)
     if third.fingerprint == again.fingerprint:
         return f"another result at the second look ({moved}) and then the same: the data changed"

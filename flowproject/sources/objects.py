@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps
-from flowproject.changes.difference import Difference
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, item
 from flowproject.changes.observation import (
     Cost,
     Observation,
@@ -20,13 +19,13 @@ from flowproject.changes.observation import (
 )
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 from flowproject.tables.builder import Built
 from flowproject.tables.compare import FOLDER_ENDINGS
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
-    "Found",
+    "StoredObject",
     "Watch",
     "identity",
     "is_folder",
@@ -38,6 +37,7 @@ __all__ = [
     "view",
 ]
 
+# `last_modified` is what S3 calls it; in tables it is `modified`, as it is of files.
 _COLUMNS: Final[dict[ObjectProperty, str]] = {
     "size": "size",
     "etag": "etag",
@@ -46,7 +46,7 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class StoredObject:
     """An object that is there, as its store describes it without sending its content.
 
     What the store does not say is None, or an empty text.
@@ -81,6 +81,7 @@ class Watch:
 
     def match(self, key: str) -> bool:
         """Whether the object with this whole key, which begins with the prefix, is watched."""
+        # For a million keys without `include` this one question is all that is asked.
         if self._everything:
             return True
         path = key[self._below :]
@@ -94,6 +95,7 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
 
     Its key ends with a slash, or with `_$folder$`.
     """
+    # The size as it comes, which is bytes from S3: most of a million numbers would be for nothing.
     return size in (0, b"0") and key.endswith(FOLDER_ENDINGS)
 
 
@@ -104,6 +106,7 @@ def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
 
 def view(*place: str, include: Sequence[str], marker: str, columns: Sequence[str]) -> str:
     """A digest of what is listed and how it is compared: tables of one view can be compared."""
+    # As JSON, because texts put one after the other could mean two things.
     described: Json = [[*place], [*include], marker, [*columns]]
     return digest("view 1", dumps(described))
 
@@ -144,7 +147,7 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
     )
 
 
-def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
+def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
     """One object as an observation of its property `mode`; the value is None if it is missing.
 
     Raises:

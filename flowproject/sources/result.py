@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from flowproject.changes.canonical import Json, digest, dumps, dumps_rows
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.changes.observation import Observation, fingerprint_items, fingerprint_value
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows

@@ -5,16 +5,13 @@ loop as an argument. It is decoded before the declared type reads it, which then
 does with text that a person types.
 """
 
-from copy import copy
-from functools import partial
 from typing import Any
 
-from metaflow import IncludeFile, Parameter
-from metaflow._vendor import click
-from metaflow.parameters import JSONTypeClass
+from metaflow import JSONTypeClass
 
 from flowproject.changes.canonical import dumps
-from flowproject.changes.encoding import decode, decode_text
+from flowproject.changes.payload import decode, decode_text
+from flowproject.metaflow_internals.flows import convert_parameter, is_plain_parameter
 
 __all__ = ["decode_parameter"]
 
@@ -24,20 +21,8 @@ def decode_parameter(parameter: Any) -> None:
 
     What else a flow has for parameters is left alone: files, and configurations.
     """
-    plain = isinstance(parameter, Parameter) and not isinstance(parameter, IncludeFile)
-    if plain and not parameter.IS_CONFIG_PARAMETER:
-        # On the instance: Metaflow's compilers go by `parameter.kwargs`, and see it unchanged.
-        parameter.option_kwargs = partial(_option_kwargs, parameter)
-
-
-def _option_kwargs(parameter: Any, deploy_mode: bool) -> dict[str, Any]:  # noqa: FBT001  # Metaflow's
-    """What Metaflow gives `click` for the option, with a type that decodes first."""
-    options = type(parameter).option_kwargs(parameter, deploy_mode)
-    declared = click.types.convert_type(options["type"])
-    # A copy with another way to convert: Metaflow's Runner knows types by their very class.
-    decoding = copy(declared)
-    decoding.convert = partial(_convert, declared)
-    return {**options, "type": decoding}
+    if is_plain_parameter(parameter):
+        convert_parameter(parameter, _convert)
 
 
 def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:

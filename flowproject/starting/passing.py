@@ -8,6 +8,8 @@ from typing import Any
 
 from metaflow import current
 
+from flowproject.metaflow_internals.flows import go_straight_to, name_parallel_tasks, step_node
+
 __all__ = ["pass_by"]
 
 
@@ -19,14 +21,14 @@ def pass_by(step: str) -> Callable[..., None]:
     """
 
     def go_on(flow: Any, _inputs: object = None) -> None:
-        node = flow._graph[step]  # noqa: SLF001  # Metaflow has no other way
-        ways = [way for way in node.out_funcs if way != step]
-        if node.parallel_step:
-            _stand_for_all_nodes(flow)
+        node = step_node(flow, step)
+        ways = [way for way in node.ways if way != step]
+        if node.is_parallel:
+            # This task is the only one.
+            name_parallel_tasks(flow, [f"{current.run_id}/{current.step_name}/{current.task_id}"])
         if node.type == "split-switch":
-            # As `self.next` does it, which would ask for the variable of the condition.
-            flow._transition = (ways[:1], None)  # noqa: SLF001
-        elif node.parallel_foreach:
+            go_straight_to(flow, ways[:1])
+        elif node.starts_parallel:
             flow.next(getattr(flow, ways[0]), num_parallel=1)
         elif node.type == "foreach":
             # One element, for a join needs something to join. Not in the flow's own variable,
@@ -37,10 +39,3 @@ def pass_by(step: str) -> Callable[..., None]:
             flow.next(*(getattr(flow, way) for way in ways))
 
     return go_on
-
-
-def _stand_for_all_nodes(flow: Any) -> None:
-    """Name the tasks that a join after `@parallel` waits for: this one, which is the only one."""
-    flow._control_mapper_tasks = [  # noqa: SLF001
-        f"{current.run_id}/{current.step_name}/{current.task_id}"
-    ]

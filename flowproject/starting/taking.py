@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import current
 
+from flowproject.metaflow_internals.flows import start_step
+from flowproject.metaflow_internals.metadata import find_task
 from flowproject.secrecy import safe
 from flowproject.starting.told import Told, events, note, told
 from flowproject.starting.turns import out_of_turn
@@ -42,8 +44,7 @@ def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> list[str]
 
 
 def _begin(flow: Any, open_store: Callable[[], "Store"]) -> None:
-    first_step = getattr(flow._graph, "start_step", "start")  # noqa: SLF001  # Metaflow has no other way
-    this = told(first_step)
+    this = told(start_step(flow))
     flow.change_events = this.changes
     if this.changes:
         note(this)
@@ -71,11 +72,9 @@ def _reasons_of_runs_before() -> list[str]:
 
 
 def _reasons_of(pathspec: str) -> list[str]:
-    from metaflow import Task
-
     run = pathspec.rpartition("/")[0].rpartition("/")[0]
     try:
-        task = Task(pathspec, _namespace_check=False)
+        task = find_task(pathspec)
         claim = task["change_claim"].data if "change_claim" in task else {}
     except Exception as error:  # noqa: BLE001  # of whichever metadata service and datastore
         # Nobody sends this event again: to do the work is the lesser evil.

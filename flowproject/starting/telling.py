@@ -5,6 +5,8 @@ from typing import Any
 
 from metaflow import current
 
+from flowproject.metaflow_internals.flows import step_decorators
+
 __all__ = ["tell"]
 
 
@@ -16,7 +18,7 @@ def tell(flow: Any, step: str, reasons: Sequence[str]) -> None:
         print(f"This run does nothing: {reason}")
     types = {
         decorator.attributes["type"]
-        for decorator in getattr(flow, step).decorators
+        for decorator in step_decorators(flow, step)
         if decorator.name == "card"
     }
     for kind in sorted(types):

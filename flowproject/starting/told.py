@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from metaflow import current
 
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.errors import FlowError
+from flowproject.metaflow_internals import metadata
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
+from flowproject.metaflow_internals.exceptions import MetaflowNotFound
 
 __all__ = ["Told", "events", "note", "noted", "told", "told_changes", "told_to"]
 
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 _NOTE: Final = "flowproject-told"
 _FORMAT: Final = 1
 _LONGEST_SHOWN: Final = 120
@@ -58,25 +60,16 @@ def told_changes() -> list[dict[str, Any]]:
 
 def events(kind: str) -> list[dict[str, Any]]:
     """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
-    carried = (text for name, text in os.environ.items() if name.startswith(_CARRIER + kind + "_"))
+    carried = (
+        text for name, text in os.environ.items() if name.startswith(EVENT_VARIABLE + kind + "_")
+    )
     found = [payload for payload in map(_parsed, carried) if isinstance(payload, dict)]
     return sorted(found, key=_timestamp, reverse=True)
 
 
 def note(this: Told) -> None:
     """Note what this run was told, beside its task, for runs that resume it."""
-    from metaflow.metadata_provider import MetaDatum
-    from metaflow.system_context import system_context
-
-    datum = MetaDatum(
-        field=_NOTE,
-        value=json.dumps({"v": _FORMAT, "run": this.run, "changes": this.changes}),
-        type=_NOTE,
-        tags=[f"attempt_id:{current.retry_count}"],
-    )
-    system_context.metadata.register_metadata(
-        current.run_id, current.step_name, current.task_id, [datum]
-    )
+    metadata.note(_NOTE, json.dumps({"v": _FORMAT, "run": this.run, "changes": this.changes}))
 
 
 def told_to(run: str, first_step: str) -> Told:
@@ -166,10 +159,7 @@ _ANY_VALUE: Final = ("reason", "value", "previous")
 
 def _tasks(step: str) -> Iterator[Any]:
     """The tasks of a step; none if its run ended before there was one."""
-    from metaflow import Step
-    from metaflow.exception import MetaflowNotFound
-
     try:
-        yield from Step(step, _namespace_check=False)
+        yield from metadata.find_step(step)
     except MetaflowNotFound:
         return

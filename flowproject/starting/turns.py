@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from metaflow import current
 
+from flowproject.metaflow_internals.flows import AttachedDecorator, end_step, step_decorators
 from flowproject.secrecy import safe
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def end_turn(
     Raises:
         JournalError: if it can't be noted: the step is to be tried again.
     """
-    last = getattr(flow._graph, "end_step", "end")  # noqa: SLF001  # Metaflow has no other way
-    if step == last:
+    if step == end_step(flow):
         for change in filter(_is_mine, flow.change_events):
             _end(change, "succeeded", store())
             _tell_next(change, sensors, store)
@@ -71,7 +71,7 @@ def fail_turn(
     Nothing is raised here: the failure of the step is what counts.
     """
     mine = [one for one in getattr(flow, "change_events", ()) if _is_mine(one)]
-    if not mine or not _is_for_good(getattr(flow, step).decorators):
+    if not mine or not _is_for_good(step_decorators(flow, step)):
         return
     for change in mine:
         if getattr(flow, "_in_order", HOLD) != GO_ON:
@@ -94,7 +94,7 @@ def _is_mine(change: Mapping[str, Any]) -> bool:
     return bool(change.get("turn_of") == current.flow_name)
 
 
-def _is_for_good(decorators: Sequence[Any]) -> bool:
+def _is_for_good(decorators: Sequence[AttachedDecorator]) -> bool:
     """Whether nobody tries the step again, or catches its failure."""
     tries = [int(one.attributes.get("times") or 0) for one in decorators if one.name == "retry"]
     caught = any(one.name == "catch" for one in decorators)

@@ -14,6 +14,7 @@ def joined(tables: Sequence[Any]) -> Any:
     """One table of the rows of several, whose columns may be of narrower and wider types."""
     import pyarrow as pa
 
+    # Snowflake sends each batch in the narrowest type that holds its numbers.
     return pa.concat_tables(tables, promote_options="permissive")
 
 
@@ -31,6 +32,7 @@ def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
     """
     import pyarrow as pa
 
+    # By name, so that a source need not import pyarrow to say what a column without rows is.
     types = [(name, getattr(pa, make)(*given)) for name, (make, *given) in columns.items()]
     return pa.schema(types).empty_table()
 

@@ -1,4 +1,4 @@
-"""The rows of objects as Arrow columns: made from what a server sent, digested, read as items."""
+"""Makes the rows of objects as Arrow columns, digests them, and reads them as items."""
 
 import datetime as dt
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.tables.spans import MODULUS, key_bytes, key_text
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def object_schema() -> "pa.Schema":
 
     return pa.schema(
         {
+            # Not text: S3 and file systems have keys that are no UTF-8, and bytes sort as S3 lists.
             "key": pa.binary(),
             "size": pa.int64(),
             "etag": pa.string(),
@@ -94,6 +95,8 @@ def object_items(rows: "pa.Table", identity: tuple[str, ...]) -> Iterator[Item]:
 
     # Without a zone Arrow needs no time zone database, which a slim container does not have.
     moments = rows["modified"].cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
+    # Column by column, because a value that is taken out of a row by itself costs
+    # Python much more.
     columns = zip(
         rows["key"].to_pylist(),
         rows["size"].to_pylist(),
@@ -115,11 +118,13 @@ def total(rows: "pa.Table", identity: tuple[str, ...]) -> int:
     """The sum of the digests of all rows, modulo 2**128: of their keys and their identity."""
     if not len(rows):
         return 0
+    # A sum over digests follows from what came and went, however a listing was cut.
     return sum(map(int.from_bytes, _digests(_records(rows, identity)))) % MODULUS
 
 
 def content_digest(rows: "pa.Table", identity: tuple[str, ...]) -> str:
     """The digest of the rows in this order: of their keys and their identity."""
+    # Over the rows in their order, unlike `total`: it stands for one span, and is cheaper.
     state = blake2b(digest_size=_DIGEST_BYTES)
     for record in _records(rows, identity):
         state.update(record)
@@ -128,6 +133,8 @@ def content_digest(rows: "pa.Table", identity: tuple[str, ...]) -> str:
 
 def rank(rows: "pa.Table", key: bytes) -> int:
     """How many of these rows, which are in the order of keys, come no later than `key`."""
+    # Rows are looked at one by one: turning all keys into Python values costs more than twelve
+    # looks.
     keys = rows["key"]
     return bisect_right(range(len(keys)), key, key=lambda place: keys[place].as_py())
 
@@ -147,8 +154,10 @@ def one_line(error: Exception) -> str:
 def _column(values: Any, kind: "pa.DataType") -> "pa.Array":
     import pyarrow as pa
 
+    # Some sources have columns of Arrow already, in narrower types.
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values.cast(kind)
+    # XML has text for everything, and Arrow parses it faster than Python would.
     is_text = len(values) > 0 and isinstance(values[0], bytes | str)
     if not is_text or pa.types.is_binary(kind) or pa.types.is_string(kind):
         return pa.array(values, kind)
@@ -161,7 +170,8 @@ def _moments(text: "pa.Array", kind: "pa.DataType") -> "pa.Array":
 
     try:
         return text.cast(kind)
-    except pa.ArrowInvalid:  # some servers give nanoseconds
+    except pa.ArrowInvalid:
+        # Some servers that speak S3 give nanoseconds, which do not fit without a loss.
         return text.cast(pa.timestamp("ns", "UTC")).cast(kind, safe=False)
 
 
@@ -174,10 +184,9 @@ def _digests(records: Iterable[bytes]) -> list[bytes]:
 
 
 def _records(rows: "pa.Table", identity: tuple[str, ...]) -> list[bytes]:
-    """Each row's identity and key as bytes that no other row has.
-
-    What has no fixed form is preceded by its length, so that rows can be told apart end to end.
-    """
+    """Each row's identity and key as bytes that no other row has."""
+    # What has no fixed form is preceded by its length: without it, the end of an ETag could be
+    # taken for the beginning of a key.
     keys = rows["key"]
     return _joined([*_identities(rows, identity), *_measured(keys)], len(rows))
 
@@ -186,6 +195,7 @@ def _identities(rows: "pa.Table", identity: tuple[str, ...]) -> "list[pa.Chunked
     import pyarrow as pa
 
     columns: list[pa.ChunkedArray] = []
+    # Sizes and moments have no separator in them, so they need no length before them.
     if "size" in identity:
         columns.append(rows["size"].cast(pa.string()).cast(pa.binary()))
     if "modified" in identity:

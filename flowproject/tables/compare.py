@@ -1,4 +1,4 @@
-"""What happened to the objects of one stretch of keys: old rows and new rows, column by column."""
+"""Compares old and new rows of one range of keys, column by column."""
 
 from dataclasses import dataclass, replace
 from functools import cache, reduce
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER_ENDINGS",
-    "Moves",
+    "RowDifference",
     "after",
     "before",
     "compare",
@@ -25,7 +25,7 @@ FOLDER_ENDINGS: Final = (b"/", b"_$folder$")
 
 
 @dataclass(frozen=True, slots=True)
-class Moves:
+class RowDifference:
     """Rows that were added, modified (old and new side by side) and removed."""
 
     added: "pa.Table"
@@ -54,31 +54,34 @@ def edit_schema() -> "pa.Schema":
     )
 
 
-def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+def compare(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> RowDifference:
     """What must happen to `old` to become `new`; both have each key once, in the same order.
 
     What no column of `identity` shows is no change.
     """
+    # Without one side there is nothing to look up; a first look takes this way for each row.
     if not (len(old) and len(new)):
-        return Moves(new, edit_schema().empty_table(), old)
+        return RowDifference(new, edit_schema().empty_table(), old)
+    # The usual case: something was overwritten, and no key came or went. Then rows stand side by
+    # side already, and no index of keys is made.
     if old["key"].equals(new["key"]):
         places = _modified(old, new, identity)
-        return Moves(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+        return RowDifference(no_rows(), edits(old.take(places), new.take(places)), no_rows())
     return _compare_keys(old, new, identity)
 
 
-def without_folders(moves: Moves) -> Moves:
-    """The moves without removed objects that only stood for a folder."""
+def without_folders(found: RowDifference) -> RowDifference:
+    """The difference without removed objects that only stood for a folder."""
     import pyarrow.compute as pc
 
     # Versions before listed them, so they are in tables of the past; of what is listed none is, so
     # that one is missing says nothing of the store, and a new version must start no flow.
-    removed = moves.removed
+    removed = found.removed
     ends = reduce(
         pc.or_, (pc.ends_with(removed["key"], pattern=ending) for ending in FOLDER_ENDINGS)
     )
     is_folder = pc.and_(ends, pc.equal(removed["size"], 0))
-    return replace(moves, removed=removed.filter(pc.invert(is_folder)))
+    return replace(found, removed=removed.filter(pc.invert(is_folder)))
 
 
 def edits(old: "pa.Table", new: "pa.Table") -> "pa.Table":
@@ -106,17 +109,19 @@ def _side(rows: "pa.Table", when: str) -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=object_schema())
 
 
-def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> Moves:
+def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> RowDifference:
     import pyarrow.compute as pc
 
+    # `index_in` gives null for a key that was not there before.
     found = pc.index_in(new["key"], value_set=old["key"]).combine_chunks()
     is_known = found.is_valid()
     old_places, new_places = found.drop_null(), pc.indices_nonzero(is_known)
+    # Only what is compared is gathered; whole rows only of those that differ.
     columns = [*identity]
     places = _modified(
         old.select(columns).take(old_places), new.select(columns).take(new_places), identity
     )
-    return Moves(
+    return RowDifference(
         added=new.filter(pc.invert(is_known)),
         modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
         removed=old.take(_missing(old_places, len(old))),
@@ -124,7 +129,8 @@ def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -
 
 
 def _missing(places: "pa.Array", count: int) -> "pa.Array":
-    """The places below `count` that are not among these, which rise. Quick if few are missing."""
+    """The places below `count` that are not among these, which rise."""
+    # Gaps are looked for, and not all places counted off: of a span of thousands few are gone.
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -142,6 +148,7 @@ def _modified(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> "p
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    # Most columns are equal throughout, which Arrow sees at once.
     moved = [name for name in identity if not old[name].equals(new[name])]
     if not moved:
         return pa.array([], pa.int64())
@@ -152,5 +159,6 @@ def _different(old: Any, new: Any) -> Any:
     """Where two columns differ; a missing value equals only another one."""
     import pyarrow.compute as pc
 
+    # `not_equal` has null for an answer where either side is missing.
     unequal = pc.fill_null(pc.not_equal(old, new), fill_value=False)
     return pc.or_(unequal, pc.xor(old.is_null(), new.is_null()))

@@ -1,4 +1,4 @@
-"""Temporary files that end with whoever uses them, and tables that wait in one.
+"""Holds temporary files that end with whoever uses them, and tables that were spilled into one.
 
 Nothing stays behind: the files have no name, and are closed when their last user is forgotten.
 """
@@ -16,24 +16,26 @@ from flowproject.errors import SourceError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Scratch", "Slot", "Spool", "native", "room"]
+__all__ = ["ScratchFile", "Slot", "SpilledTables", "arrow_file", "full_disk_explained"]
 
 _CODEC: Final = "zstd"
 
 
-class Scratch:
+class ScratchFile:
     """A temporary file that several threads read and write, each with a place of its own."""
 
     def __init__(self) -> None:
-        with room():
-            # Not a `with`: the file lives as long as this object.
+        with full_disk_explained():
+            # Not a `with`: the file lives as long as this object. It has no name, so nothing stays
+            # behind when the process is killed.
             self._file = cast("BinaryIO", TemporaryFile(prefix="flowproject-"))  # noqa: SIM115
         self._lock = Lock()
+        # Handles hold this object, so the file is closed after the last of them is forgotten.
         weakref.finalize(self, self._file.close)
 
     def open(self) -> BinaryIO:
         """The file from its start, to read and to write."""
-        return cast("BinaryIO", _ScratchFile(self))
+        return cast("BinaryIO", _Handle(self))
 
     def fileno(self) -> int:
         """The number that the system knows the file by."""
@@ -45,7 +47,8 @@ class Scratch:
         Raises:
             SourceError: if there is no room for it.
         """
-        with self._lock, room():
+        with self._lock, full_disk_explained():
+            # One cursor is shared by all, so it is moved and used under the lock.
             offset = self._file.seek(0, io.SEEK_END)
             self._file.write(content)
             self._file.flush()
@@ -63,7 +66,7 @@ class Scratch:
         Raises:
             SourceError: if there is no room for them.
         """
-        with self._lock, room():
+        with self._lock, full_disk_explained():
             self._file.seek(offset)
             written = self._file.write(content)
             self._file.flush()
@@ -75,10 +78,10 @@ class Scratch:
             return self._file.seek(0, io.SEEK_END)
 
 
-class _ScratchFile(io.RawIOBase):
+class _Handle(io.RawIOBase):
     """One place in a scratch file; closing it leaves the file to its other users."""
 
-    def __init__(self, scratch: Scratch) -> None:
+    def __init__(self, scratch: ScratchFile) -> None:
         super().__init__()
         self._scratch = scratch
         self._place = 0
@@ -120,16 +123,15 @@ class _ScratchFile(io.RawIOBase):
         return written
 
 
-def native(file: BinaryIO, mode: str) -> "pa.NativeFile":
-    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself.
-
-    Through Python it would wait for its turn among busy threads again and again for each page.
-    """
+def arrow_file(file: BinaryIO, mode: str) -> "pa.NativeFile":
+    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself."""
+    # A file of Python would make Arrow wait for its turn among busy threads for each page. The file
+    # has no name to be opened by, but Linux and macOS give each open one a path.
     import pyarrow as pa
 
     try:
         return pa.OSFile(f"/dev/fd/{file.fileno()}", mode)
-    except OSError:  # a system without such names
+    except OSError:  # Windows has no such names
         return pa.PythonFile(file, mode[0])
 
 
@@ -141,17 +143,18 @@ class Slot(NamedTuple):
     raw_size: int
 
 
-class Spool:
+class SpilledTables:
     """Tables of one schema that wait to be read again."""
 
     def __init__(self, schema: "pa.Schema") -> None:
         self._schema = schema
-        self._scratch = Scratch()
+        self._scratch = ScratchFile()
 
     def add(self, table: "pa.Table") -> Slot:
         """What `read` needs to give the table, which has rows, again."""
         import pyarrow as pa
 
+        # A slice would be written with all of the table that it is a slice of.
         (batch,) = table.combine_chunks().to_batches()
         raw = batch.serialize()
         packed = pa.compress(raw, codec=_CODEC)
@@ -167,7 +170,7 @@ class Spool:
 
 
 @contextmanager
-def room() -> Iterator[None]:
+def full_disk_explained() -> Iterator[None]:
     """Turns the error of a disk that is full into one that says what to do."""
     try:
         yield

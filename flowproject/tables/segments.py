@@ -1,5 +1,9 @@
-"""Parquet files of rows in groups: each group is written and read by itself, by any thread."""
+"""Writes and reads Parquet files a group of rows at a time, from any thread.
 
+A table names them segments. They lie on this machine, or elsewhere and come here when that pays.
+"""
+
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.errors import SourceError
 from flowproject.tables.columns import one_line
-from flowproject.tables.places import Far, Near, is_near
-from flowproject.tables.scratch import Scratch, native, room
+from flowproject.tables.scratch import ScratchFile, arrow_file, full_disk_explained
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +21,13 @@ __all__ = ["Damaged", "Segment", "SegmentWriter", "parquet_options", "reading"]
 
 Damaged = Callable[[str], Exception]
 """Makes the error for a table that can't be read, out of the reason."""
+
+_COPY_BYTES: Final = 4 << 20
+
+# A group costs a round trip, and the whole file its bytes. Once single groups have cost about as
+# much as the whole file would, the whole file is fetched.
+_SINGLE_GROUPS: Final = 4
+_GROUPS_PER_SINGLE: Final = 25
 
 _ENCODINGS: Final = {
     "key": "DELTA_BYTE_ARRAY",
@@ -34,9 +44,10 @@ class SegmentWriter:
 
         self.rows = 0
         self.groups = 0
-        self._scratch = Scratch()
-        self._sink = native(self._scratch.open(), "wb")
-        with room():
+        self._scratch = ScratchFile()
+        # Arrow writes by itself, so the listing threads go on meanwhile.
+        self._sink = arrow_file(self._scratch.open(), "wb")
+        with full_disk_explained():
             self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
 
     def write(self, rows: "pa.Table") -> int:
@@ -45,7 +56,8 @@ class SegmentWriter:
         Raises:
             SourceError: if there is no room for them.
         """
-        with room():
+        with full_disk_explained():
+            # A group is what is read at once, so rows of one span make one, however few they are.
             self._parquet.write_table(rows, row_group_size=max(len(rows), 1))
         self.rows += len(rows)
         self.groups += 1
@@ -57,10 +69,57 @@ class SegmentWriter:
         Raises:
             SourceError: if there is no room for its footer.
         """
-        with room():
+        with full_disk_explained():
             self._parquet.close()
             self._sink.close()
+        # What is returned keeps the temporary file alive; the writer may be forgotten.
         return self._scratch.open
+
+
+class _LocalFile:
+    """A Parquet file on this machine."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.parquet = _parse(arrow_file(file, "rb"))
+
+    def to_read(self) -> Any:
+        """The file to read one more group of."""
+        return self.parquet
+
+
+class _RemoteFile:
+    """A Parquet file elsewhere: some groups are read there, and more than some from a copy."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.parquet = _parse(file)
+        self._left = _SINGLE_GROUPS + self.parquet.num_row_groups // _GROUPS_PER_SINGLE
+
+    def to_read(self) -> Any:
+        """The file to read one more group of."""
+        if self._left == 0:
+            copy = ScratchFile().open()
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, copy, _COPY_BYTES)
+            self.parquet = _parse(arrow_file(copy, "rb"))
+        self._left -= 1
+        return self.parquet
+
+
+def _is_local(file: BinaryIO) -> bool:
+    """Whether a file is on this machine."""
+    try:
+        file.fileno()
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _parse(source: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    # Without `pre_buffer`, which has groups read by other threads: those wait for busy Python.
+    return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
 
 
 class Segment:
@@ -71,7 +130,7 @@ class Segment:
         self._name = name
         self._damaged = damaged
         self._lock = Lock()
-        self._source: Near | Far | None = None
+        self._source: _LocalFile | _RemoteFile | None = None
 
     def read(self, group: int, schema: "pa.Schema") -> "pa.Table":
         """The rows of one group, in these columns of the file.
@@ -79,6 +138,7 @@ class Segment:
         Raises:
             Exception: what `damaged` makes, if the file has no such rows or can't be read.
         """
+        # Arrow's reader has one cursor, and threads of its own would wait for busy Python.
         with self._lock, reading(self._explained):
             parquet = self._parquet_with(group)
             rows = parquet.read_row_group(group, columns=schema.names, use_threads=False)
@@ -95,6 +155,7 @@ class Segment:
         with self._lock, reading(self._explained):
             parquet = self._parquet_with(group)
             batches = parquet.iter_batches(rows, [group], schema.names, use_threads=False)
+        # The lock is not held between two pieces, because whoever asked may never ask for the next.
         while True:
             with self._lock, reading(self._explained):
                 batch = next(batches, None)
@@ -119,6 +180,7 @@ class Segment:
         return self._damaged(f"{self._name!r} can't be read: {reason}" if self._name else reason)
 
     def _checked(self, rows: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+        # Columns of another type would be compared as if every row had changed.
         if not rows.schema.equals(schema):
             raise self._explained("its columns have other types")
         return rows
@@ -129,20 +191,17 @@ class Segment:
             raise ValueError(f"it has no row group {group}")
         return parquet
 
-    def _ready(self) -> Near | Far:
+    def _ready(self) -> _LocalFile | _RemoteFile:
         if self._source is None:
+            # Not opened before the first read: most ticks read no row of the past.
             file = self._open_file()
             weakref.finalize(self, file.close)
-            self._source = Near(file) if is_near(file) else Far(file)
+            self._source = _LocalFile(file) if _is_local(file) else _RemoteFile(file)
         return self._source
 
 
 def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
-    """How tables of this schema are written: small, quickly, and so that damage shows.
-
-    Nobody looks for a row by its values, so there are no statistics. Keys in order share most of
-    their bytes with the key before.
-    """
+    """How tables of this schema are written: small, quickly, and so that damage shows."""
     encodings = {
         name: encoding
         for name in schema.names
@@ -152,9 +211,13 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 1,
+        # Keys and ETags hardly ever repeat: a dictionary would be as large as the column.
         "use_dictionary": False,
+        # Keys in order share most of their bytes with the key before.
         "column_encoding": encodings,
+        # Nobody looks for a row by its values.
         "write_statistics": False,
+        # Parquet has no checksum otherwise, and a flipped bit in a key would be a change.
         "write_page_checksum": True,
     }
 
@@ -163,17 +226,19 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
 def reading(damaged: Damaged) -> Iterator[None]:
     """Turns whatever Arrow says of a damaged file into the error that `damaged` makes.
 
-    What this machine lacks (memory, files that may be open) is no damage: a tick that took it for
-    one would find everything new.
+    What this machine lacks (memory, files that may be open) is no damage.
     """
     import pyarrow as pa
 
     try:
         yield
     except MemoryError:
+        # Not damage, although Arrow says it in an error of its own: a tick that took it for damage
+        # would find everything new.
         raise
     except OSError as error:
-        if error.errno is not None:  # Arrow's own errors have none
+        # Arrow raises OSError for a page whose checksum is wrong, too, but without a number.
+        if error.errno is not None:
             raise SourceError(
                 f"What is recorded could not be read: {error.strerror or error}",
                 fix="The next tick tries again; should it go on, look at the limits of this "

@@ -1,4 +1,4 @@
-"""What is known of a large table without its rows: stretches of its keys, each with a digest."""
+"""Describes a large table without its rows: spans of its keys with their digests, and its files."""
 
 from base64 import b64decode, b64encode
 from bisect import bisect_left, bisect_right
@@ -95,6 +95,8 @@ class Manifest:
     @cached_property
     def bounds(self) -> list[bytes]:
         """The last key of every span, for bisection."""
+        # As bytes, because Python compares text by code points, which differ from UTF-8 at
+        # surrogates.
         return [key_bytes(span.last) for span in self.spans]
 
     def low(self, index: int) -> str | None:
@@ -114,6 +116,8 @@ class Manifest:
 
     def to_json(self) -> dict[str, Json]:
         """The manifest as JSON, with its format and a digest that shows damage."""
+        # Lists in place of objects: names of fields would be half of a manifest of thousands of
+        # spans.
         spans: list[Json] = [
             [_key_to_json(s.last), s.listed, s.count, s.digest, s.segment, s.group]
             for s in self.spans
@@ -153,6 +157,7 @@ class Manifest:
             ordered=body["ordered"],
             identity=tuple(body["identity"]),
         )
+        # Everything is found by bisection, which would miss keys if they were not in order.
         if not all(low < high for low, high in pairwise(manifest.bounds)):
             raise ValueError("its spans are not in order")
         return manifest
@@ -167,6 +172,7 @@ def _span(values: list[Any]) -> Span:
 
 def key_bytes(key: str) -> bytes:
     """The bytes of a key, whose order is the order of keys."""
+    # Sources hand on keys as Python has them, where bytes that are no UTF-8 are lone surrogates.
     return key.encode("utf-8", "surrogateescape")
 
 

@@ -1,21 +1,25 @@
-"""A large table of objects that stays where it is: its spans are read when they are asked for."""
+"""Reads a large table of objects where it lies, a span at a time, and compacts its files."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.tables.columns import between, no_rows, object_items, object_schema
 from flowproject.tables.lazy import as_text
-from flowproject.tables.segments import Damaged, Segment
-from flowproject.tables.spans import NEW, Manifest, Span, key_bytes
+from flowproject.tables.segments import Damaged, Segment, SegmentWriter
+from flowproject.tables.spans import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ObjectTable", "successor"]
+__all__ = ["ObjectTable", "compact", "needs_compaction", "successor"]
+
+_MOST_SEGMENTS: Final = 32
+_SMALL_SPAN: Final = SPAN_ROWS // 2
 
 
 class ObjectTable:
@@ -52,6 +56,7 @@ class ObjectTable:
 
         if not isinstance(key, str):
             return False
+        # Questions come for neighbours (a marker file beside each item), so one span serves many.
         rows = self._nearby(key)
         return bool(pc.index(rows["key"], pa.scalar(key_bytes(key), pa.binary())).as_py() >= 0)
 
@@ -70,11 +75,12 @@ class ObjectTable:
             return no_rows()
         name = self.manifest.segments[span.segment]
         rows = self._segment(name).read(span.group, object_schema())
+        # Parquet can be whole and of another table: a copy that was put back by hand.
         if len(rows) != span.count:
             raise self.damaged(f"{name!r} has {len(rows):,} rows where {span.count:,} belong")
         return rows
 
-    def window(self, low: str | None, high: str | None) -> "pa.Table":
+    def between(self, low: str | None, high: str | None) -> "pa.Table":
         """The rows with low < key <= high, in the order of keys; None stands for no bound."""
         import pyarrow as pa
 
@@ -99,6 +105,7 @@ class ObjectTable:
         """The same table, now that its new segment has the name `segment`."""
 
         def open_segment(name: str) -> BinaryIO:
+            # The new segment is still in its temporary file, which spares a request.
             return self.open_segment(NEW if name == segment else name)
 
         return ObjectTable(
@@ -117,6 +124,7 @@ class ObjectTable:
         return latest[1]
 
     def _segment(self, name: str) -> Segment:
+        # Two threads would otherwise open one file twice, and read its footer twice.
         with self._lock:
             if name not in self.opened:
                 opened = partial(self.open_segment, name)
@@ -141,4 +149,54 @@ def successor(
 
     if past is None:
         return ObjectTable(manifest, open_segment)
+    # Names of segments are never used again, so what is open under one stays right.
     return ObjectTable(manifest, open_segment, damaged=past.damaged, opened=past.opened)
+
+
+def needs_compaction(manifest: Manifest) -> bool:
+    """Whether more rows are kept in vain than are needed, or in too many files."""
+    # Half in vain is where writing everything anew costs as much as was written since the last
+    # time, so it stays a constant factor.
+    in_vain = sum(manifest.rows) - manifest.count
+    return in_vain > manifest.count or len(manifest.segments) > _MOST_SEGMENTS
+
+
+def compact(table: ObjectTable) -> ObjectTable:
+    """The same table in one new segment, a span at a time; small neighbours become one span."""
+    # A span at a time, because the whole table may be larger than memory.
+    writer = SegmentWriter(object_schema())
+    spans = tuple(_rewrite(run, table, writer) for run in _runs(table.manifest.spans))
+    names, rows = ((NEW,), (writer.rows,)) if writer.rows else ((), ())
+    manifest = replace(table.manifest, spans=spans, segments=names, rows=rows)
+    return successor(None, manifest, writer.finish())
+
+
+def _runs(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Neighbours that are small enough to be one span."""
+    run: list[Span] = []
+    for span in spans:
+        # Deletions leave spans of a few keys, each of which costs a group and a line of the
+        # manifest.
+        if run and sum(known.listed for known in run) + span.listed > _SMALL_SPAN:
+            yield run
+            run = []
+        run.append(span)
+    if run:
+        yield run
+
+
+def _rewrite(run: list[Span], table: ObjectTable, writer: SegmentWriter) -> Span:
+    """One span with the rows of several."""
+    # What the server sends for several was not seen in one piece, so there is no digest of it: the
+    # next look parses it, finds no change, and notes one.
+    import pyarrow as pa
+
+    rows = pa.concat_tables([table.rows(span) for span in run])
+    return Span(
+        last=run[-1].last,
+        listed=sum(span.listed for span in run),
+        count=len(rows),
+        digest=run[0].digest if len(run) == 1 else "",
+        segment=0 if len(rows) else NO_ROWS,
+        group=writer.write(rows) if len(rows) else NO_ROWS,
+    )

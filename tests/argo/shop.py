@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import pytest
 
 from flowproject import sensing
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.config.parse import load
 from flowproject.errors import TickError
 from flowproject.journal import open_store

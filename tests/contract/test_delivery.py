@@ -11,7 +11,7 @@ from flowproject import sensing
 from flowproject.cards import sensor_card
 from flowproject.change import Change
 from flowproject.changes.difference import Difference
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import JournalError, TickError
 from flowproject.journal import DamagedEntryError, Store, prune
@@ -150,7 +150,7 @@ def test_numbers_that_the_memo_forgot_are_looked_at_in_turn(world: World) -> Non
     pile_up(world, 60)
     world.tick()
     head = world.journal.head()
-    world.journal.remember_head(replace(head, awaited=()))
+    world.journal.memos.write_head(replace(head, awaited=()))
     assert "50 changes (2 to 51)" in world.later(16).undelivered
     assert "60 changes (2 to 61)" in world.later(1).undelivered
 
@@ -198,7 +198,7 @@ def test_on_a_store_that_overwrites_no_tick_records_or_sends(world: World, bus: 
 
 
 def test_a_journal_of_an_earlier_version_is_asked_once(world: World, bus: Bus) -> None:
-    world.journal.remember_head(replace(world.journal.head(), is_proven=False))
+    world.journal.memos.write_head(replace(world.journal.head(), is_proven=False))
     denied = replace(world, store=Overwrites(world.store))
     assert denied.change().outcome == "failed"
     assert bus.events == []

@@ -13,7 +13,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.change import Change
-from flowproject.changes.encoding import decode
+from flowproject.changes.payload import decode
 from flowproject.config import DuckDBData, FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.errors import JournalError, TickError, UsageError
 from flowproject.journal import Store, open_store, prune

@@ -266,12 +266,12 @@ def test_an_older_change_that_nobody_remembers_holds_the_newer_back(world: World
     world.take(turn(bus, 2), LEDGER)
     head = world.journal.head()
     forgotten = tuple(one for one in head.awaited if one.mark.seq != 3)
-    world.journal.remember_head(replace(head, awaited=forgotten))
+    world.journal.memos.write_head(replace(head, awaited=forgotten))
     end(world, turn(bus, 2))
     assert turns(bus) == [2]
     world.tick()
     assert turns(bus) == [2, 3]
-    world.journal.remember_head(replace(world.journal.head(), awaited=()))
+    world.journal.memos.write_head(replace(world.journal.head(), awaited=()))
     world.take(turn(bus, 3), LEDGER)
     end(world, turn(bus, 3))
     world.tick()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
-from flowproject.changes.encoding import encode_whole
+from flowproject.changes.payload import encode_whole
 
 CONFIG = """
 project_name = "demo"

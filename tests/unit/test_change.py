@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from flowproject.change import Change
-from flowproject.changes.difference import diff
-from flowproject.changes.encoding import decode
+from flowproject.changes.difference import Item, diff, item
 from flowproject.changes.entry import Entry
-from flowproject.changes.item import Item, item
-from flowproject.changes.payload import payload
+from flowproject.changes.payload import decode, payload
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store, open_store
 

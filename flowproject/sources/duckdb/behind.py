@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.sources import stopped
 from flowproject.sources.duckdb.failures import report, with_extensions

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical
 from flowproject.changes.columns import ColumnsChange, columns_before, columns_change
-from flowproject.changes.item import item
+from flowproject.changes.difference import item
 
 COLUMNS = st.dictionaries(st.sampled_from("abcde"), st.sampled_from(["BIGINT", "VARCHAR", "DATE"]))
 RETYPED = ColumnsChange(modified={"v": ("BIGINT", "VARCHAR")})

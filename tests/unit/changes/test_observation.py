@@ -6,7 +6,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.changes.item import item
+from flowproject.changes.difference import item
 from flowproject.changes.observation import Cost, fingerprint_items, fingerprint_value
 
 PAIRS = st.dictionaries(st.text("ab", max_size=3), st.text("ab", max_size=3), max_size=5)

@@ -8,6 +8,7 @@ import pytest
 
 from flowproject.cli import history, replay
 from flowproject.cli.chains import on_branch
+from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome, delivery_of, in_words
 from flowproject.sensing import Scene, find_change
 from tests.journals import mark
@@ -29,7 +30,9 @@ def taken(root: Path, tick: Any, scene: Scene) -> Scene:
         assert entry
         mark(journal, entry, listeners=("PairFlow",))
         at = "2026-01-01T00:00:00+00:00"
-        journal.claim(seq=seq, id=entry.id, attempt=1, flow="PairFlow", run="PairFlow/7", at=at)
+        journal.receipts.claim(
+            Receipt(seq=seq, id=entry.id, attempt=1, flow="PairFlow", run="PairFlow/7", at=at)
+        )
     return scene
 
 

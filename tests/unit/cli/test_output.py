@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Progress
 from flowproject.cli.output import plain, print_json, print_lines, print_table, working
 
 HEADERS = ["name", "state", "run"]

@@ -4,8 +4,7 @@ from threading import Event
 
 import pytest
 
-from flowproject.changes.observation import Observation, Past, fingerprint_value
-from flowproject.changes.progress import Progress
+from flowproject.changes.observation import Observation, Past, Progress, fingerprint_value
 from flowproject.config.data import FilesData
 from flowproject.config.model import Sensor
 from flowproject.errors import SourceError

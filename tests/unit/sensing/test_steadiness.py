@@ -53,7 +53,7 @@ def test_a_steady_query_is_looked_at_twice(tmp_path: Path):
         ("SELECT n FROM range(9999) AS t(n) USING SAMPLE 3", (), "column 'n'"),
     ],
 )
-def test_a_query_that_changes_by_itself_is_an_error_that_names_what_moved(
+def test_a_query_that_changes_by_itself_is_an_error_that_names_what_differs(
     tmp_path: Path, text: str, key: tuple[str, ...], moved: str
 ):
     source, sensor, seen = asked(tmp_path, text, *key)

@@ -9,7 +9,7 @@ from metaflow import Config, IncludeFile, JSONType, Parameter
 from metaflow._vendor import click
 
 from flowproject.changes.canonical import Json, dumps
-from flowproject.changes.encoding import PREFIX, encode, encode_whole
+from flowproject.changes.payload import PREFIX, encode, encode_whole
 from flowproject.starting import decode_parameter
 
 CONTEXT = click.Context(click.Command("run"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import digest
-from flowproject.changes.item import Item
+from flowproject.changes.difference import Item
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.columns import object_rows
 from flowproject.tables.spans import IDENTITY, Span, key_bytes, key_text

@@ -224,8 +224,8 @@ def test_windows_that_do_not_cover_the_past_exactly_are_refused(
     past = first_look(numbered(10), (b"key-000003",))
     builder = TableBuilder(past, view="view")
     for low, high in seen:
-        builder.put(low, high, listed=1, digest="", rows=past.window(low, high))
-    with pytest.raises(RuntimeError, match="window"):
+        builder.put(low, high, listed=1, digest="", rows=past.between(low, high))
+    with pytest.raises(RuntimeError, match="range"):
         builder.finish()
 
 
@@ -254,7 +254,7 @@ def test_only_spans_of_the_past_can_be_kept():
 def test_rows_that_do_not_belong_into_their_window_are_refused(keys: list[bytes]):
     objects = dict.fromkeys(keys, next(iter(numbered(1).values())))
     builder = TableBuilder(None, view="view")
-    with pytest.raises(RuntimeError, match="window"):
+    with pytest.raises(RuntimeError, match="range"):
         builder.put("", "c", listed=2, digest="", rows=rows_of(objects, keys))
 
 

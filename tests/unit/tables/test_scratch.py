@@ -14,7 +14,7 @@ from flowproject.errors import SourceError
 from flowproject.tables import scratch
 from flowproject.tables.builder import TableBuilder
 from flowproject.tables.columns import object_schema
-from flowproject.tables.scratch import Scratch, Spool
+from flowproject.tables.scratch import ScratchFile, SpilledTables
 from flowproject.tables.segments import SegmentWriter
 from tests.unit.tables.objects import numbered, rows_of
 
@@ -22,7 +22,7 @@ FULL = Path("/dev/full")
 
 
 def test_each_user_has_a_place_of_its_own():
-    shared = Scratch()
+    shared = ScratchFile()
     one, other = shared.open(), shared.open()
     one.write(b"0123456789")
     assert other.read(4) == b"0123"
@@ -36,7 +36,7 @@ def test_each_user_has_a_place_of_its_own():
 
 
 def test_closing_one_leaves_the_file_to_the_others():
-    shared = Scratch()
+    shared = ScratchFile()
     with shared.open() as one:
         one.write(b"kept")
     assert shared.open().read() == b"kept"
@@ -44,7 +44,7 @@ def test_closing_one_leaves_the_file_to_the_others():
 
 @pytest.mark.parametrize("size", [10, 9 << 20])
 def test_what_several_threads_add_is_all_there(size: int):
-    shared = Scratch()
+    shared = ScratchFile()
     with ThreadPoolExecutor(4) as pool:
         contents = [bytes([number]) * size for number in range(4)]
         offsets = list(pool.map(shared.append, contents))
@@ -52,14 +52,14 @@ def test_what_several_threads_add_is_all_there(size: int):
 
 
 def test_tables_wait_until_they_are_read():
-    spool = Spool(object_schema())
+    spool = SpilledTables(object_schema())
     tables = [rows_of(numbered(count)) for count in (1, 10, 3)]
     slots = [spool.add(table) for table in tables]
     assert [spool.read(slot) for slot in reversed(slots)] == list(reversed(tables))
 
 
 def test_a_part_of_a_table_waits_without_the_rest():
-    spool = Spool(object_schema())
+    spool = SpilledTables(object_schema())
     part = rows_of(numbered(2000)).slice(500, 2)
     slot = spool.add(part)
     assert spool.read(slot).equals(part)
@@ -67,7 +67,7 @@ def test_a_part_of_a_table_waits_without_the_rest():
 
 
 def test_the_file_is_closed_when_nobody_uses_it_any_more():
-    shared = Scratch()
+    shared = ScratchFile()
     inner, user = weakref.ref(shared), shared.open()
     del shared
     user.write(b"still there")
@@ -89,7 +89,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(SourceError, match=r"No space left on device.*TMPDIR"):
         TableBuilder(None, view="v").put(None, "z", listed=3, digest="", rows=rows_of(numbered(3)))
     with pytest.raises(SourceError, match=r"No space left on device.*TMPDIR"):
-        Spool(object_schema()).add(rows_of(numbered(3)))
+        SpilledTables(object_schema()).add(rows_of(numbered(3)))
     gc.collect()  # pytest is told to fail if anything is said here
 
 

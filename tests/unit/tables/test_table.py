@@ -3,6 +3,8 @@
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from random import Random
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -11,8 +13,19 @@ from hypothesis import strategies as st
 
 from flowproject.tables.builder import TableBuilder
 from flowproject.tables.spans import NEW, Manifest, key_bytes, key_text
-from flowproject.tables.table import ObjectTable
-from tests.unit.tables.objects import CUTS, KEYS, START, TABLES, Facts, Objects, look, numbered
+from flowproject.tables.table import ObjectTable, compact, needs_compaction
+from tests.unit.tables.objects import (
+    CUTS,
+    KEYS,
+    START,
+    TABLES,
+    Facts,
+    Objects,
+    look,
+    numbered,
+    objects_in,
+    rows_of,
+)
 
 
 class DamagedError(Exception):
@@ -49,7 +62,7 @@ def test_a_window_has_the_rows_between_its_bounds(
     objects: Objects, cuts: set[bytes], low: bytes | None, high: bytes | None
 ):
     table = look(None, objects, cuts).items
-    rows = table.window(
+    rows = table.between(
         None if low is None else key_text(low), None if high is None else key_text(high)
     )
     assert rows["key"].to_pylist() == sorted(
@@ -190,7 +203,7 @@ def test_a_damaged_past_stops_the_comparison():
     manifest, content = recorded(numbered(3))
     past = damaged_table(content[:-20], manifest)
     builder = TableBuilder(past, view="view")
-    rows = look(None, numbered(3)).items.window(None, None)
+    rows = look(None, numbered(3)).items.between(None, None)
     with pytest.raises(DamagedError):
         builder.put(None, "z", listed=3, digest="", rows=rows)
 
@@ -205,3 +218,65 @@ def test_what_opening_raises_for_reasons_of_its_own_is_passed_on():
     manifest, _ = recorded(numbered(3))
     with pytest.raises(RefusedError):
         list(ObjectTable(manifest, refused, damaged=DamagedError).values())
+
+
+@settings(deadline=None)
+@given(old=TABLES, new=TABLES, cuts=CUTS, order=st.randoms(use_true_random=False))
+def test_it_holds_every_row_there_was(old: Objects, new: Objects, cuts: set[bytes], order: Random):
+    past = look(None, old, cuts).items.recorded("first")
+    table = look(past, new, cuts, order=order).items
+    small = compact(table)
+    assert objects_in(small.values()) == new
+    assert small.manifest.fingerprint == table.manifest.fingerprint
+    assert small.manifest.listed == table.manifest.listed
+    assert small.manifest.segments == ((NEW,) if new else ())
+    assert sum(small.manifest.rows) == len(new)
+
+
+@settings(deadline=None)
+@given(old=TABLES, new=TABLES, cuts=CUTS)
+def test_the_next_look_compares_with_it_as_with_any_other(
+    old: Objects, new: Objects, cuts: set[bytes]
+):
+    past = look(None, old, cuts).items
+    small = compact(past).recorded("small")
+    expected = look(past.recorded("first"), new).difference
+    found = look(small, new, cuts).difference
+    assert list(found.added) == list(expected.added)
+    assert list(found.modified) == list(expected.modified)
+    assert list(found.removed) == list(expected.removed)
+
+
+def wide(count: int) -> ObjectTable:
+    """A table of many spans with more than half of what fits into one each."""
+    builder = TableBuilder(None, view="view")
+    for number in range(count):
+        low = f"{number - 1:03d}" if number else None
+        rows = rows_of({b"%03d" % number: next(iter(numbered(1).values()))})
+        builder.put(low, f"{number:03d}", listed=1500, digest=f"digest {number}", rows=rows)
+    return builder.finish().items
+
+
+def test_spans_of_the_usual_size_keep_their_digests():
+    table = wide(3)
+    assert [s.digest for s in compact(table).manifest.spans] == [
+        s.digest for s in table.manifest.spans
+    ]
+
+
+def test_small_neighbours_become_one_span_that_equals_no_digest():
+    table = look(None, numbered(10), (b"key-000002", b"key-000004")).items
+    (span,) = compact(table).manifest.spans
+    assert (span.last, span.listed, span.count, span.digest) == ("key-000009", 10, 10, "")
+
+
+def test_many_segments_are_too_many():
+    segments = tuple(f"segment-{number}" for number in range(33))
+    assert needs_compaction(Manifest(view="", total=0, spans=(), segments=segments))
+    assert not needs_compaction(Manifest(view="", total=0, spans=(), segments=segments[:32]))
+
+
+def test_more_rows_in_vain_than_needed_are_wasteful():
+    manifest = look(None, numbered(10)).items.manifest
+    assert not needs_compaction(replace(manifest, rows=(20,)))
+    assert needs_compaction(replace(manifest, rows=(21,)))

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.changes.difference import Difference, diff
-from flowproject.changes.item import Item, item
+from flowproject.changes.difference import Difference, Item, diff, item
 from flowproject.dev.page.changes import KINDS, ItemsQuery, ItemsView, items_view
-from flowproject.tables.differences import read_difference, write_difference
+from flowproject.tables.serialization import read_difference, write_difference
 from tests.unit.tables.objects import CUTS, TABLES, Objects, look, numbered
 
 ASKED = ItemsQuery(sensor="days", seq=7)
