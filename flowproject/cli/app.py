@@ -33,6 +33,8 @@ from flowproject.secrecy import safe
 
 __all__ = ["main"]
 
+# Codes of failures stand with their classes, in `errors`; these are of what is no failure of ours.
+# 70 is EX_SOFTWARE of sysexits.h; 130 and 141 are what shells report of SIGINT and SIGPIPE.
 REFUSED: Final = 1
 BUG: Final = 70
 INTERRUPTED: Final = 130
@@ -54,7 +56,7 @@ _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind i
 # Each command: the module that has it, as a function of the same name, and the first paragraph of
 # its docstring. That stands here too, because the list of all commands is printed, and completed by
 # a shell, without importing the modules: they bring the web server, git and the cluster.
-_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("check", "Check configuration, SQL and flow files."),
     "preview": ("preview", "Look at every source; write and send nothing."),
     "dev": ("dev", "Run the whole loop here, until Ctrl-C."),
@@ -84,6 +86,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+# Typer draws boxes whatever it writes to; in a pipe and in a log they are noise.
 _MARKUP: Final[MarkupMode] = "rich" if sys.stdout.isatty() else None
 
 
@@ -92,11 +95,13 @@ class _LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, _load_command(name) if name else None, rest
+        return name, load_command(name) if name else None, rest
 
 
-def _load_command(name: str) -> Any:  # a class of Click's, which typer keeps to itself
-    module, _ = _COMMANDS[name]
+def load_command(name: str) -> Any:  # a class of Click, which typer keeps to itself
+    """The command of this name, whose module is imported for it."""
+    module, _ = COMMANDS[name]
+    # Typer makes commands from an application only; one with a single command becomes that.
     alone = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP
     )
@@ -118,7 +123,7 @@ _app = typer.Typer(
     epilog=f"Exit codes: 0 done, {REFUSED} refused by you or by Metaflow, {_CODES}, {BUG} a bug of "
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
-for _name, (_, _short) in _COMMANDS.items():
+for _name, (_, _short) in COMMANDS.items():
     _app.command(_name, help=_short)(_not_loaded)
 
 
@@ -126,7 +131,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code of `flowproject` with these arguments (default: the command line's)."""
     _tolerate_narrow_encodings()
     try:
+        # Not standalone: typer would print failures its own way and exit, with 1 or 2 for all of
+        # them.
         result = _app(arguments, standalone_mode=False)
+        # Here and not when the interpreter ends: a reader that is gone is found out by this.
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # Typer makes the second of the first
         # Whoever read our output has enough; what is left in the buffer has no reader.
@@ -163,6 +171,7 @@ def _tell(error: Exception) -> int:
         case FlowprojectError():
             _say(f"{error.headline}: {error}")
             return error.exit_code
+        # After ours, which derive from it: Metaflow's own have no exit code.
         case MetaflowException():
             _say(f"{error.headline}: {error.message}")
             return REFUSED
@@ -192,6 +201,7 @@ def _report() -> Path:
             traceback.format_exc(),
         ]
     )
+    # Only its owner may read it, which is how a temporary file is made.
     with tempfile.NamedTemporaryFile(
         "w", prefix="flowproject-", suffix=".txt", encoding="utf-8", delete=False
     ) as file:

@@ -11,8 +11,8 @@ import typer
 
 from flowproject.changes.observation import Progress
 from flowproject.changes.observation import Report as Look
+from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
-from flowproject.cli.place import find_root
 from flowproject.config import Environment
 from flowproject.config.parse import load
 from flowproject.deploy.argo import connect
@@ -71,12 +71,15 @@ def deploy(
     """
     with working("Looking at git and the configuration"):
         revision = _revision(git_branch)
+        # A plan in a pull request's run tells reviewers what production will be, not what this
+        # branch is.
         merges = plan and bool(revision.ci.pull_request and revision.ci.target_branch)
         planned_for = revision.merged() if merges else revision
         deployment = _deployment(planned_for, environment, with_ or (), tag or ())
     report = _plan_and_apply(
         deployment, only_plan=plan, everything=everything, roll_back=roll_back or merges
     )
+    # After the work: doubts don't hold it up, and stand last, where they are read.
     report = replace(report, notes=(*report.notes, *_doubts(deployment)))
     if merges:
         _tell_merge(report, deployment, revision, comment=comment, as_json=as_json)
@@ -92,6 +95,7 @@ def deploy(
 def _revision(git_branch: str | None) -> Revision:
 
     revision = revision_of(find_root(), os.environ, git_branch)
+    # Before anything of the folder is imported: a fork's flow files are a stranger's code.
     revision.refuse_fork()
     return revision
 

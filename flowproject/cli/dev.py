@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, plain
-from flowproject.cli.place import find_root
 from flowproject.config.parse import load
 from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import LoopStarted, Message, line, to_json
@@ -83,6 +83,7 @@ def dev(
 def _listener(as_json: bool, *, open_browser: bool) -> Callable[[Message], None]:
     def show(message: Message) -> None:
         if open_browser and isinstance(message, LoopStarted):
+            # A browser that is the text kind would hold the loop up until it is closed.
             threading.Thread(target=webbrowser.open, args=(message.page,), daemon=True).start()
         text = json.dumps(to_json(message)) if as_json else plain(line(message))
         if text:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import find_root, open_context
 from flowproject.cli.deploy import GitBranch
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_table, working
-from flowproject.cli.place import find_root, open_scene
 from flowproject.config.parse import load
 from flowproject.deploy.apply import remove
 from flowproject.deploy.argo import connect
@@ -45,6 +45,8 @@ def teardown(
     root = find_root()
     project = load(root)
     target = _target(git_branch)
+    # A CI deletes a branch's deployment when its pull request is merged; a release branch that runs
+    # on schedule is to outlive that.
     if unless_scheduled and target.schedules:
         _tell([], f"{target.metaflow_name}, which runs on schedule,", 0, as_json=as_json)
         return 0
@@ -54,6 +56,7 @@ def teardown(
         argo.find(),
         project=project.project_name,
         branch=target.metaflow_name,
+        # Two git branches may meet in one Metaflow branch: only what this one deployed goes.
         git_branch="" if target.production else target.git_branch,
     )
     where = f"{target.metaflow_name} of project {project.project_name!r}"
@@ -127,7 +130,8 @@ def _refuse_production(target: Target, *, production: bool) -> None:
 
 def _purge(target: Target) -> int:
     """How many objects of the branch's journals were removed."""
-    scene = open_scene(target.branch, production=target.production)
+    scene = open_context(target.branch, production=target.production)
+    # Also those of sensors that are not configured any more.
     keys = scene.store.keys(f"flowproject/{scene.project.project_name}/{scene.branch}")
     for key in keys:
         scene.store.delete(key)

@@ -15,13 +15,13 @@ from flowproject.errors import JournalError
 from flowproject.journal.errors import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
+from flowproject.tables.manifest import NEW, Manifest
 from flowproject.tables.serialization import (
     read_difference,
     read_items,
     write_difference,
     write_items,
 )
-from flowproject.tables.spans import NEW, Manifest
 from flowproject.tables.table import ObjectTable, compact, needs_compaction
 
 __all__ = ["DIFFERENCE", "MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]

@@ -8,7 +8,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.cards import sensor_card
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.dev.page.changes import change_view
 from flowproject.errors import UsageError
@@ -138,7 +138,7 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
     assert told(world, 2).in_words == "delivered, 3 to 4 wait for its end"
     assert told(world, 3).in_words == "sent, awaits LedgerFlow (in its turn, behind change 2)"
     assert "LedgerFlow takes changes in order, and is at change 2" in "\n".join(
-        chain_lines(told(world, 4))
+        delivery_lines(told(world, 4))
     )
     assert told(world, 4).to_json()["behind"] == {LEDGER: 2}
     page = change_view(told(world, 4), None, ())

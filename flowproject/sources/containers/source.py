@@ -35,7 +35,7 @@ from flowproject.sources.objects import (
     view,
 )
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.spans import key_bytes, key_text
+from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["CancellableRunner", "ContainerSource"]

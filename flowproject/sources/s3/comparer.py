@@ -24,7 +24,7 @@ from flowproject.sources.s3.pages import (
 from flowproject.sources.s3.scope import Scope
 from flowproject.sources.s3.work_queue import ListingOptions, ListingRange
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.spans import Manifest, key_bytes, key_text
+from flowproject.tables.manifest import Manifest, key_bytes, key_text
 
 __all__ = ["Comparer", "PendingRows"]
 

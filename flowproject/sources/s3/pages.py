@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from flowproject.errors import SourceError
 from flowproject.sources.s3.signing import Query
-from flowproject.tables.spans import key_bytes, key_text
+from flowproject.tables.manifest import key_bytes, key_text
 
 __all__ = [
     "Columns",

@@ -11,7 +11,7 @@ from flowproject.errors import SourceError
 from flowproject.sources.objects import Watch, identity, is_folder, view
 from flowproject.sources.s3.pages import Columns
 from flowproject.tables.columns import object_rows
-from flowproject.tables.spans import key_text
+from flowproject.tables.manifest import key_text
 
 __all__ = ["BucketLocation", "Scope"]
 

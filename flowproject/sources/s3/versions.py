@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from flowproject.changes.difference import Difference, Item
 from flowproject.errors import SourceError
 from flowproject.sources.s3.signing import Query
-from flowproject.tables.spans import key_bytes
+from flowproject.tables.manifest import key_bytes
 
 __all__ = ["MOST_OBJECTS", "BucketQueries", "find_versions"]
 

@@ -11,7 +11,7 @@ from threading import Condition
 from typing import Final, Self
 
 from flowproject.sources.s3.pages import ListingClient, last_key, parse_rows
-from flowproject.tables.spans import SPAN_ROWS, Span
+from flowproject.tables.manifest import SPAN_ROWS, Span
 
 __all__ = [
     "ListingOptions",

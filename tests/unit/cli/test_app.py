@@ -11,7 +11,7 @@ import pytest
 from metaflow.exception import MetaflowException
 
 from flowproject import errors
-from flowproject.cli.app import _COMMANDS
+from flowproject.cli.app import COMMANDS
 from flowproject.errors import FlowprojectError
 
 KINDS = [
@@ -23,7 +23,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("name, module, short", [(name, *of) for name, of in _COMMANDS.items()])
+@pytest.mark.parametrize("name, module, short", [(name, *of) for name, of in COMMANDS.items()])
 def test_the_list_of_commands_says_of_each_what_it_says_of_itself(
     name: str, module: str, short: str
 ) -> None:
@@ -40,7 +40,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("flowproject.cli.preview.open_scene", fail)
+        monkeypatch.setattr("flowproject.cli.preview.open_context", fail)
 
     return arrange
 

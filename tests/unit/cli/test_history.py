@@ -194,7 +194,7 @@ def test_many_changes_are_read_side_by_side(
         )
     waited = WaitedFor(scene.store)
     module = sys.modules["flowproject.cli.history"]
-    monkeypatch.setattr(module, "open_scene", lambda *_, **__: replace(scene, store=waited))
+    monkeypatch.setattr(module, "open_context", lambda *_, **__: replace(scene, store=waited))
     told = flowproject("history", "days", "--limit", "200", "--json")
     assert [entry["delivery"]["state"] for entry in json.loads(told.out)] == ["delivered"] * 200
     assert len(waited.requests) < 200 * 2 / 10, len(waited.requests)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import loops_folder
+from flowproject.cli.context import loops_folder
 from flowproject.dev.records import LoopRecord, register_loop
 from flowproject.journal import Receipt
 from flowproject.sensing import Scene

@@ -19,7 +19,7 @@ from flowproject.sources.s3.work_queue import (
     find_bounds,
     guess_bounds,
 )
-from flowproject.tables.spans import Span
+from flowproject.tables.manifest import Span
 from tests.s3_pages import MemoryBucket, Stored
 
 PAGE = 10

@@ -1,4 +1,4 @@
-"""Where a command works: the project around the current folder, and the branch it means."""
+"""Finds what a command works on: the project around the current folder, and its branch."""
 
 from contextlib import chdir
 from pathlib import Path
@@ -19,11 +19,11 @@ from flowproject.sensing import Scene
 __all__ = [
     "Branch",
     "Production",
-    "bus_here",
     "complete_sensor",
     "find_root",
+    "local_bus",
     "loops_folder",
-    "open_scene",
+    "open_context",
 ]
 
 Branch = Annotated[
@@ -50,7 +50,7 @@ def find_root() -> Path:
     return project_root(here)
 
 
-def open_scene(branch: str = "", *, production: bool = False) -> Scene:
+def open_context(branch: str = "", *, production: bool = False) -> Scene:
     """The project around the current folder, on a branch of it.
 
     Raises:
@@ -68,6 +68,7 @@ def open_scene(branch: str = "", *, production: bool = False) -> Scene:
 
 def loops_folder(root: Path) -> Path:
     """Where the loops of the project in this folder keep their records and those of their runs."""
+    # Metaflow looks for a local datastore in the current folder and above.
     with chdir(root):
         return work_folder(local_root())
 
@@ -105,7 +106,7 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
         ) from error
 
 
-def bus_here(scene: Scene) -> str:
+def local_bus(scene: Scene) -> str:
     """The bus of the loop of this project and branch that runs here; empty if none does."""
     wanted = (str(scene.root), scene.branch)
     loops = loops_alive(loops_folder(scene.root))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowproject.cli import history, replay
-from flowproject.cli.chains import on_branch
+from flowproject.cli.delivery import options_of_branch
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome, delivery_of, in_words
 from flowproject.sensing import Scene, find_change
@@ -99,4 +99,4 @@ def test_a_replay_says_of_a_failed_run_that_it_failed_and_what_goes_on_with_all_
     ],
 )
 def test_a_command_for_a_run_names_its_branch(branch: str, options: tuple[str, ...]) -> None:
-    assert on_branch(branch) == options
+    assert options_of_branch(branch) == options

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import digest_value
-from flowproject.tables.spans import NEW, Manifest, Span, fingerprint, key_bytes, key_text
+from flowproject.tables.manifest import NEW, Manifest, Span, fingerprint, key_bytes, key_text
 from tests.unit.tables.objects import KEYS
 
 BOUNDS = st.sets(KEYS | st.binary(max_size=6), max_size=6).map(sorted)

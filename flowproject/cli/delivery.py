@@ -1,4 +1,4 @@
-"""The chain of a change in lines for a person: what it was, how it was sent, and who took it."""
+"""Tells a person how a change was delivered: how it was sent, who took it, what to do next."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowproject.changes.canonical import dumps
 from flowproject.changes.columns import ColumnsChange
-from flowproject.cli.place import loops_folder
+from flowproject.cli.context import loops_folder
 from flowproject.dev.records import known_here
 from flowproject.flowfiles import file_of
 from flowproject.journal import Sending
@@ -16,26 +16,27 @@ from flowproject.runs import RunOutcome, in_words, outcomes_of
 from flowproject.sensing import Chain, likely_causes
 
 __all__ = [
-    "chain_lines",
-    "here",
-    "on_branch",
+    "delivery_lines",
+    "known_runs",
+    "next_commands",
     "options_of",
+    "options_of_branch",
     "read_outcomes",
     "resume_command",
-    "ways_on",
 ]
 
 
 def read_outcomes(root: Path, chains: Sequence[Chain]) -> list[list[RunOutcome]]:
     """What became of the runs that took each of the changes, for the project in this folder."""
     # Metaflow looks for local runs in the current folder and above.
-    known = here(root)
+    known = known_runs(root)
     with chdir(root):
         return [outcomes_of(told, known) for told in chains]
 
 
-def here(root: Path) -> Callable[[], Mapping[str, str]]:
+def known_runs(root: Path) -> Callable[[], Mapping[str, str]]:
     """What this machine knows of unfinished runs of the project in this folder, read once."""
+    # Read when first asked for, and once: records of runs are a file each.
     return cache(lambda: known_here(loops_folder(root)))
 
 
@@ -44,8 +45,9 @@ def options_of(branch: str, *, production: bool) -> tuple[str, ...]:
     return (*(("--branch", branch) if branch else ()), *(("--production",) if production else ()))
 
 
-def on_branch(branch: str) -> tuple[str, ...]:
+def options_of_branch(branch: str) -> tuple[str, ...]:
     """The same of a branch with its prefix; `user.x` is the branch of whoever works here."""
+    # Metaflow puts the prefix before what --branch says, and --production is its own option.
     kind, _, name = branch.partition(".")
     return options_of(name if kind in ("test", "prod") else "", production=kind == "prod")
 
@@ -58,7 +60,7 @@ def resume_command(run: str, root: Path, options: Sequence[str]) -> str:
     )
 
 
-def ways_on(
+def next_commands(
     told: Chain, outcomes: Sequence[RunOutcome], root: Path, options: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """What goes on with a change whose run did not do its work: what it does, and the command."""
@@ -75,7 +77,7 @@ def ways_on(
         yield "to let the next ones pass", skip
 
 
-def chain_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
+def delivery_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
     """What there is to tell of a change, indented, each fact with its name."""
     return [f"  {name:<10}{text}" for name, text in _facts(told, outcomes) if text]
 
@@ -108,6 +110,7 @@ def _facts(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, s
     if told.state == "undelivered":
         yield "", f"`flowproject replay {entry.sensor}/{entry.seq}` sends it anew"
     if told.state == "waiting":
+        # On a laptop without a loop there is none, and then a change is right to wait.
         yield "", "the next tick with an event bus sends it"
 
 
