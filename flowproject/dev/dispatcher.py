@@ -336,6 +336,7 @@ class Dispatcher:
                     id=str(tick.get("id", "")),
                     total=tick.get("total"),
                     value=tick.get("value"),
+                    queued=str(tick.get("queued") or ""),
                     trouble=str(
                         tick.get("undelivered")
                         or tick.get("abandoned")

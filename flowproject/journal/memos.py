@@ -32,8 +32,11 @@ class Head:
     `awaited` is what is known of the events among them whose receipts are awaited, which nobody
     need read again for it. `recent` is when events were sent lately. `takers` are the runs that
     took the changes which were settled last, by the changes' numbers: for people, and gone with
-    the memo. `is_proven`: the store has shown that it creates atomically. `held` are items that
-    have to wait, each with the moment at which a tick first saw that.
+    the memo; `untaken` says why of those that nobody took, although somebody was to. `is_proven`:
+    the store has shown that it creates atomically. `held` are items that have to wait, each with
+    the moment at which a tick first saw that. `no_orphans_of` is the digest of the names of sensors
+    beside which a tick found no journal of others with something to deliver; ticks look again until
+    `orphans_until`.
     """
 
     seq: int = 0
@@ -43,8 +46,11 @@ class Head:
     awaited: tuple[Awaited, ...] = ()
     recent: tuple[str, ...] = ()
     takers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    untaken: Mapping[int, str] = field(default_factory=dict)
     is_proven: bool = False
     held: Mapping[str, str] = field(default_factory=dict)
+    no_orphans_of: str = ""
+    orphans_until: str = ""
 
     def settled(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
@@ -53,10 +59,14 @@ class Head:
         awaited = tuple(one for one in self.awaited if any(map(one.tells_of, left)))
         return replace(self, unsettled=left, awaited=awaited)
 
-    def taken(self, takers: Mapping[int, tuple[str, ...]]) -> Self:
+    def taken(
+        self, takers: Mapping[int, tuple[str, ...]], untaken: Mapping[int, str] | None = None
+    ) -> Self:
         """The same, with the runs that took these changes; those of old ones are forgotten."""
-        known = sorted({**self.takers, **takers}.items(), reverse=True)
-        return replace(self, takers=dict(islice(known, _TOLD)))
+        newest = dict(islice(sorted({**self.takers, **takers}.items(), reverse=True), _TOLD))
+        why = {seq: word for seq, word in self.untaken.items() if seq not in takers}
+        why = {seq: word for seq, word in {**why, **(untaken or {})}.items() if seq in newest}
+        return replace(self, takers=newest, untaken=why)
 
     def followed_by(self, entry: Entry) -> Self:
         """The end of the journal after `entry` was recorded."""
@@ -104,7 +114,13 @@ class Memos:
                 "recent": [*head.recent],
                 "proven": head.is_proven,
                 **({"held": {**head.held}} if head.held else {}),
+                "no_orphans": [head.no_orphans_of, head.orphans_until],
                 "takers": [[seq, *runs] for seq, runs in head.takers.items()],
+                **(
+                    {"untaken": [[seq, word] for seq, word in head.untaken.items()]}
+                    if head.untaken
+                    else {}
+                ),
             }
         )
         try:
@@ -137,6 +153,7 @@ class Memos:
 
 
 def _head(noted: Mapping[str, Any]) -> Head:
+    no_orphans_of, orphans_until = noted.get("no_orphans", ("", ""))
     return Head(
         seq=int(noted["seq"]),
         sent=int(noted["sent"]),
@@ -147,6 +164,9 @@ def _head(noted: Mapping[str, Any]) -> Head:
         is_proven=bool(noted.get("proven", False)),
         held={str(key): str(moment) for key, moment in noted.get("held", {}).items()},
         takers={int(seq): tuple(map(str, runs)) for seq, *runs in noted.get("takers", ())},
+        untaken={int(seq): str(word) for seq, word in noted.get("untaken", ())},
+        no_orphans_of=str(no_orphans_of),
+        orphans_until=str(orphans_until),
     )
 
 

@@ -85,10 +85,15 @@ class Sendings:
 
 @dataclass(frozen=True, kw_only=True)
 class Awaited:
-    """An event whose receipts are awaited: its mark, and how often it was sent."""
+    """An event whose receipts are awaited: its mark, and how often it was sent.
+
+    `given_up` are the flows that wait for several sensors, have all that they wait for, and were
+    sent it as often as allowed: of those the sendings of one event alone do not tell.
+    """
 
     mark: Mark
     sendings: Sendings
+    given_up: tuple[str, ...] = ()
 
     @property
     def listeners(self) -> tuple[str, ...]:
@@ -104,7 +109,8 @@ class Awaited:
         mark, sendings = self.mark, self.sendings
         # A list without names: a memo may hold hundreds of these, and each tick reads it.
         known: list[Json] = [mark.seq, mark.id, mark.first, mark.event_name, [*mark.listeners]]
-        in_order: list[Json] = [[*mark.in_order]] if mark.in_order else []
+        more: list[Json] = [[*mark.in_order]] if mark.in_order or self.given_up else []
+        more += [[*self.given_up]] if self.given_up else []
         return [
             *known,
             mark.published_at,
@@ -112,7 +118,7 @@ class Awaited:
             sendings.count,
             sendings.last.isoformat(),
             [*sendings.to],
-            *in_order,
+            *more,
         ]
 
     @classmethod
@@ -120,14 +126,15 @@ class Awaited:
         """What `to_json` wrote."""
         # The last part is there only for flows in order: memos of earlier versions have none.
         (seq, name, first, event_name, listeners, published_at), further = noted[:6], noted[6:]
-        attempt, count, last, to, *in_order = further
+        attempt, count, last, to, *more = further
+        in_order, given_up = [*more, (), ()][:2]
         mark = Mark(
             seq=int(seq),
             id=str(name),
             first=int(first),
             event_name=str(event_name),
             listeners=tuple(map(str, listeners)),
-            in_order=tuple(map(str, *in_order)) if in_order else (),
+            in_order=tuple(map(str, in_order)),
             published_at=str(published_at),
         )
         moment = dt.datetime.fromisoformat(last)
@@ -136,6 +143,7 @@ class Awaited:
             sendings=Sendings(
                 attempt=int(attempt), count=int(count), last=moment, to=tuple(map(str, to))
             ),
+            given_up=tuple(map(str, given_up)),
         )
 
 

@@ -30,7 +30,8 @@ class Survey:
 
     `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
     `listeners` are the flows that are expected to take changes; `waits` and `in_order`: see
-    `Listeners`. `remembered` is asked for what ticks await, once, and only for flows in order.
+    `Listeners`. `remembered` is asked for what ticks await, once, and only for flows in order and
+    for those that wait for several sensors.
     """
 
     def __init__(
@@ -99,14 +100,22 @@ class Survey:
             if flow in one.listeners and not self.is_over(one.mark, flow, one.sendings.attempt)
         ]
 
+    def given_up(self, mark: Mark) -> frozenset[str]:
+        """The flows that wait for several sensors and are not sent this event any more.
+
+        As ticks have it, which know what the other sensors have sent.
+        """
+        found = (one.given_up for one in self._awaited if one.mark.id == mark.id)
+        return frozenset(flow for flows in found for flow in flows)
+
     def notices(self, mark: Mark, flow: str, attempt: int) -> TurnNotices:
         """How often a flow was told that it is its turn, and when last."""
         return self._turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
 
     @cached_property
     def _awaited(self) -> tuple[Awaited, ...]:
-        # Only for flows in order: a sensor without them pays no request for it.
-        known = self._remembered() if self.in_order else None
+        # Only for flows in order and of several sensors: others pay no request for it.
+        known = self._remembered() if self.in_order or self.waits else None
         return known.awaited if known else ()
 
     def taken_by(self, flow: str) -> dict[int, str]:

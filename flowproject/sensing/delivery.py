@@ -387,6 +387,7 @@ class _Delivery:
             return self._send_again(one)
         moves = {flow: self._move(one, flow) for flow in missing}
         given_up = frozenset(flow for flow, move in moves.items() if move == "give up")
+        one = replace(one, given_up=tuple(sorted(given_up & self._listeners.waits.keys())))
         late = frozenset(flow for flow in missing if self._has_all(flow))
         is_sent = "send" in moves.values()
         if is_sent:
@@ -588,12 +589,20 @@ class _Delivery:
         for some in (alone, self._journal.all_at(self._before, grouped)):
             ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
         runs = ask([partial(self._runs, one.mark) for one in self._closed])
-        takers = {
-            seq: who
-            for one, who in zip(self._closed, runs, strict=True)
-            for seq in self._numbers(one.mark)
-        }
-        self._head = self._head.settled(takers).taken(takers)
+        takers: dict[int, tuple[str, ...]] = {}
+        untaken: dict[int, str] = {}
+        for one, who in zip(self._closed, runs, strict=True):
+            numbers = self._numbers(one.mark)
+            takers |= dict.fromkeys(numbers, who)
+            if one.listeners and not who:
+                untaken |= dict.fromkeys(numbers, self._why_nobody(one))
+        self._head = self._head.settled(takers).taken(takers, untaken)
+
+    def _why_nobody(self, one: Awaited) -> str:
+        """What became of an event that is settled although no listener has taken it."""
+        in_order = self._in_order(one)
+        is_skipped = in_order and all(self._queue.is_done(one, flow) for flow in in_order)
+        return "skipped" if is_skipped else "undelivered"
 
     def _numbers(self, mark: Mark) -> list[int]:
         """Those of the changes that an event told of which are not settled yet."""

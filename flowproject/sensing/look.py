@@ -324,10 +324,9 @@ class Look:
     @property
     def _long(self) -> str:
         """What has waited for so long that somebody should look."""
-        oldest, longest = self._held.oldest, self._longest
-        if oldest is None or not longest or (self.now - oldest).total_seconds() < longest:
+        oldest, many = self._held.oldest, self._held.overdue
+        if oldest is None or not many:
             return ""
-        many = len(self._held.items)
         return (
             f"{many:,} {'item waits' if many == 1 else 'items wait'}, the oldest since "
             f"{oldest:%Y-%m-%d %H:%M %Z}, which is longer than max_wait: {self._held.reason}. "

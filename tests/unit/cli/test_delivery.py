@@ -57,6 +57,11 @@ def test_the_state_for_machines_says_what_the_words_say(
     assert (told == "delivered") == (document["in_words"] == "delivered")
 
 
+def test_a_step_that_was_killed_is_said_to_have_ended_without_a_word() -> None:
+    killed = RunOutcome(run="A/1", state="failed", step="end")
+    assert killed.in_words == "run failed in step 'end': it ended without a word"
+
+
 def test_what_goes_on_with_all_that_a_run_took_is_said_once_and_no_replay_of_a_part(
     taken: Scene, flowproject: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
