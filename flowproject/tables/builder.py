@@ -282,7 +282,7 @@ class TableBuilder:
         return Difference()
 
 
-def _without_folders(found: RowDifference) -> RowDifference:
+def _without_folders(found: _RowDifference) -> _RowDifference:
     """The difference without removed objects that only stood for a folder."""
     import pyarrow.compute as pc
 
