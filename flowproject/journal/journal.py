@@ -21,13 +21,13 @@ from flowproject.journal.errors import (
     NewerObjectError,
     Superseded,
 )
+from flowproject.journal.index import JournalIndex
 from flowproject.journal.layout import Layout, entry_numbers, leading_numbers, opened, sealed
 from flowproject.journal.memos import Head, Memos
 from flowproject.journal.outbox import Mark, Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.snapshots import MANIFEST, ROWS, TABLE, Snapshots, read_manifest
 from flowproject.journal.store import Store, prove_atomic
-from flowproject.journal.survey import Survey
 from flowproject.journal.turns import Turns
 
 __all__ = ["KEPT_ENTRIES", "PRUNE_EVERY", "Journal", "check_branch", "prune"]
@@ -214,9 +214,9 @@ class Journal:
         """The answers to questions about this journal, which need not wait for each other."""
         return self._store.concurrently(questions)
 
-    def survey(self) -> Survey:
+    def index(self) -> JournalIndex:
         """What the journal holds of all its changes: one listing, and the listeners."""
-        return Survey(
+        return JournalIndex(
             self._store.keys(self.location),
             self.outbox,
             self.receipts,

@@ -18,7 +18,7 @@ from flowproject.dev.page.components import (
     sensor_address,
 )
 from flowproject.errors import FlowprojectError, UsageError
-from flowproject.journal import Journal, Sending, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
@@ -106,15 +106,15 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
         JournalError: if the journal can't be read.
     """
     journal = scene.journal(sensor)
-    survey = journal.survey()
-    numbers = survey.numbers
+    index = journal.index()
+    numbers = index.numbers
     # By number, not by place in the list: while somebody reads, changes come and old ones are
     # pruned.
     start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
     start = start if before else 0
     end = start + _LISTED
     return ChangesPage(
-        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
+        chains=tuple(_chains(scene, journal, index, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
     )
@@ -144,7 +144,7 @@ def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
 
 
 def _chains(
-    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+    scene: Scene, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
 ) -> Iterator[Chain | DamagedEntry]:
     patience = patience_of(scene.project.sensors[journal.sensor])
     for seq in numbers:
@@ -152,7 +152,7 @@ def _chains(
             entry = journal.get(seq)
             # Ticks in other processes prune it: what was listed may be gone by now.
             if entry:
-                yield chain(survey, entry, patience, scene.clock())
+                yield chain(index, entry, patience, scene.clock())
         # A damaged entry keeps its number (ADR 0009): it has a row, and the ones around it are
         # shown.
         except UnreadableError as damage:
