@@ -6,7 +6,7 @@ RUNTIME ?= requirements.lock
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test argo environments check bench chaos docs lock clean
+.PHONY: help demo demo-snowflake dev test argo environments check bench chaos figures docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
@@ -73,6 +73,9 @@ bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes ben
 chaos: $(VENV)/.dev ## inject thousands of faults: is a change lost, or run twice? (ARGS=--mutants)
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+figures: $(VENV)/.dev ## count what makes the code easy or hard to find one's way in
+	@$(BIN)/python -m benchmarks.structure
+
 docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
 	$(BIN)/flowproject schema
 	$(BIN)/flowproject docs
@@ -127,12 +130,13 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
 
 # The cluster of `make argo`, from released modules at the versions of go.mod. Compiling 2,500 packages
-# is most of what it costs, so nothing is optimized, and no compiler of C takes part.
+# is most of what it costs: nothing is optimized, nothing is written for debuggers, the compiler collects
+# its own garbage less often, and no compiler of C takes part.
 build/argo: $(wildcard tests/argo/*.go) tests/argo/go.mod tests/argo/go.sum
 	@command -v go >/dev/null || { echo "make argo needs Go 1.26 or newer, which is not installed" \
 	  "(https://go.dev/doc/install). make test needs none, and emulates the cluster." >&2; exit 1; }
 	@echo "Building $@ (once, in some minutes)"
-	@cd tests/argo && CGO_ENABLED=0 go build -gcflags "all=-N -l" -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@cd tests/argo && CGO_ENABLED=0 GOGC=400 go build -gcflags "all=-N -l -dwarf=false" -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 # The newest Metaflow is in .venv.
 $(OLDEST)/.installed: requirements-oldest.lock pyproject.toml

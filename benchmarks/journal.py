@@ -64,13 +64,13 @@ def _lengthen(root: Path, entries: int) -> None:
     baseline = journal.get(1)
     if baseline is None:
         raise RuntimeError(f"no baseline was recorded in {journal.location}")
-    items = journal.items(baseline)
+    items = journal.snapshots.items(baseline)
     common = replace(baseline, outcome="changed", snapshot="", difference="")
     for seq in range(2, entries + 1):
         entry = replace(common, seq=seq, id=f"{seq:032x}")
         kept = journal.record(entry, items if seq == entries else None, Difference())
         journal.outbox.settle(kept.seq, kept.id)
-        journal.remember_head(journal.head().settled([seq]))
+        journal.memos.write_head(journal.head().settled([seq]))
 
 
 def _in_process(root: Path) -> Callable[[], float]:

@@ -25,8 +25,10 @@ __all__ = [
 ]
 
 _INSTALL: Final = "python -m pip install boto3"
+# boto3's ten would make the threads of a look wait for each other.
 _CONNECTIONS: Final = 64
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 60}  # seconds
+# Two, because to make a client may take seconds, and to catch a request must not wait for that.
 _making, _catching = Lock(), Lock()
 
 
@@ -53,7 +55,7 @@ def aws_client(
 @lru_cache(maxsize=16)
 def _client(role: str, region: str, endpoint_url: str, settings: "_Settings") -> Any:
     """Shared by all who ask for the same: to make one takes longer than to list a small bucket."""
-    del settings
+    del settings  # it is there for the cache: other settings make another client
     given = {"region_name": region, "endpoint_url": endpoint_url}
     params = {**setting("DATATOOLS_CLIENT_PARAMS"), **{key: it for key, it in given.items() if it}}
     try:
@@ -74,6 +76,7 @@ _Settings = tuple[str, tuple[tuple[str, str], ...]]
 
 def _settings() -> _Settings:
     """What a client follows from, besides what is asked for."""
+    # The whole environment: which of its variables botocore and its plugins read, nobody can list.
     return repr(setting("DATATOOLS_CLIENT_PARAMS")), tuple(sorted(os.environ.items()))
 
 
@@ -100,6 +103,7 @@ def bucket_request(
     def catch(request: Any, **_: Any) -> NoReturn:
         raise _CaughtError(request)
 
+    # HEAD of a bucket, because nothing of it depends on a key.
     event = "before-send.s3.HeadBucket"
     with _explained(failure):
         # Not under the lock: another sensor's may take seconds to come.
@@ -121,6 +125,7 @@ def bucket_region(client: Any, bucket: str) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
+        # Else the handler of another thread could catch this request, which is to be sent.
         with _catching:
             answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
     except ClientError as error:

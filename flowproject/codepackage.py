@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from flowproject.config import FILE
+from flowproject.globs import Globs
 from flowproject.metaflow_internals.packaging import choose_files, takeable_files
-from flowproject.sources.globs import Globs
 
 __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 

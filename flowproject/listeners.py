@@ -62,6 +62,6 @@ def bring_back(journal: Journal, flows: Collection[str]) -> None:
     mark = journal.outbox.mark(newest) if newest else None
     if mark is None:
         return  # There is none, or the next tick sends it for the first time.
-    taken = {flow for _, flow in journal.receivers(mark.seq, mark.id)}
+    taken = {flow for _, flow in journal.receipts.receivers(mark.seq, mark.id)}
     if not taken.issuperset(flows):
         journal.put_back(mark)

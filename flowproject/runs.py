@@ -67,7 +67,8 @@ class RunOutcome:
         """Its state in a few words; empty if it succeeded or goes on."""
         step = f" in step {self.step!r}" if self.step else ""
         words = {
-            "failed": f"run failed{step}" + (f": {self.error}" if self.error else ""),
+            # The task of a step that was killed has no time to note an error.
+            "failed": f"run failed{step}: {self.error or 'it ended without a word'}",
             "killed": f"run was killed{step}",
             "unfinished": "run has not finished",
         }

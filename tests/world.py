@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from flowproject import sensing
 from flowproject.config import Project, Schedule, Sensor
-from flowproject.journal import Journal, Store
+from flowproject.journal import Journal, Receipt, Store
 from flowproject.sensing import Scene, Tick
 
 __all__ = ["MINUTE", "START", "Bus", "World"]
@@ -71,11 +71,13 @@ class World:
     def take(self, payload: dict[str, Any], flow: str = "StarterFlow", run: str = "1") -> str:
         """A run of a flow takes an event, or finds another that has: the run that stands."""
         change = payload["change"]
-        return self.journal.claim(
-            seq=change["seq"],
-            id=change["id"],
-            attempt=change["attempt"],
-            flow=flow,
-            run=f"{flow}/{run}",
-            at=self.now.isoformat(),
+        return self.journal.receipts.claim(
+            Receipt(
+                seq=change["seq"],
+                id=change["id"],
+                attempt=change["attempt"],
+                flow=flow,
+                run=f"{flow}/{run}",
+                at=self.now.isoformat(),
+            )
         ).run

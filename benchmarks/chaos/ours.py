@@ -4,25 +4,36 @@ import datetime as dt
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 from benchmarks.chaos.books import Books
-from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES
+from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES, SKIPPED
 from benchmarks.chaos.ledger import Effect
-from benchmarks.chaos.story import BOTH_FLOW, DEAF_FLOW, OTHER, SENSOR, Start, Story, sensor_of
+from benchmarks.chaos.story import (
+    BOTH_FLOW,
+    DEAF_FLOW,
+    LEDGER_FLOW,
+    OTHER,
+    SENSOR,
+    Start,
+    Story,
+    sensor_of,
+)
 from benchmarks.chaos.world import MARKER
 from flowproject import sensing
 from flowproject.changes.delivery import RetryPolicy
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.errors import TickError
+from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import Journal, move
 from flowproject.sensing import Chain, Scene, Tick
 from flowproject.starting.claiming import Taken, claim
 from flowproject.starting.told import Told
+from flowproject.starting.turns import note_end, tell_next
 
 __all__ = ["Ours", "numbers_of", "scene_of"]
 
@@ -80,6 +91,7 @@ class Ours:
         self._abandoned: set[int] = set()
         self._told: set[int] = set()
         self._memos: list[bytes] = []
+        self._skipped: set[int] = set()
 
     def _journal(self, sensor: str = "") -> Journal:
         """A journal in peace, for who reads the books."""
@@ -96,7 +108,10 @@ class Ours:
         for sensor in self._story.sensors if listeners else ():
             flows = [flow for flow in listeners if sensor != OTHER or flow == BOTH_FLOW]
             waits = {BOTH_FLOW: self._story.sensors} if BOTH_FLOW in flows else {}
-            self._journal(sensor).outbox.record_listeners(flows, by="chaos", waits=waits)
+            in_order = [flow for flow in flows if flow == LEDGER_FLOW]
+            self._journal(sensor).outbox.record_listeners(
+                flows, by="chaos", waits=waits, in_order=in_order
+            )
 
     def pile_up(self) -> None:
         """Record many changes, of which nothing is sent yet."""
@@ -157,6 +172,22 @@ class Ours:
         moment("after claim")
         self.do(start, taken.changes)
         moment("after work")
+        for change in taken.changes:
+            if change.get("turn_of"):
+                self._end_turn(store, start, change)
+
+    def _end_turn(self, store: Any, start: Start, change: Mapping[str, Any]) -> None:
+        """What a run does after its last step that takes changes in order."""
+        note_end(change, "succeeded", store, flow=start.flow, run=start.origin)
+        with suppress(FlowprojectError):
+            tell_next(
+                change,
+                self._scene(store).project.sensors,
+                store,
+                flow=start.flow,
+                run=start.run,
+                now=self._story.now,
+            )
 
     def claim(self, store: Any, start: Start) -> Taken:
         """What is this run's, as `BaseFlow` finds out before its first step."""
@@ -184,7 +215,7 @@ class Ours:
             journal = self._journal(now[_called(payload["change"]["sensor"])])
             for seq in self._told_or_taken(start, journal, payload["change"]):
                 entry = journal.get(seq)
-                receipts = journal.receipts(seq, entry.id) if entry else ()
+                receipts = journal.receipts.read(seq, entry.id) if entry else ()
                 if any(receipt.run == start.origin for receipt in receipts):
                     return True
         return False
@@ -282,6 +313,19 @@ class Ours:
                     self._story.replayed += 1
         self._abandoned.clear()
 
+    def skip(self, store: Any) -> None:
+        """End the oldest turn that is not over."""
+        going_on = [one for one in self._chains(self._story.sensor).values() if one.in_order]
+        if going_on:
+            oldest = min(going_on, key=lambda one: one.entry.seq)
+            mark = oldest.mark
+            assert mark is not None  # noqa: S101  # it was sent
+            self._story.faults.injected[SKIPPED] += 1
+            self._skipped |= {*range(mark.first, mark.seq + 1)}
+            scene = self._scene(store)
+            found = sensing.find_change(scene, f"{self._story.sensor}/{mark.seq}")
+            sensing.skip(scene, found, by="a person")
+
     # ---------------------------------------------------------------------------------- what it did
 
     def account(self, books: Books) -> None:
@@ -299,6 +343,7 @@ class Ours:
             self._bus(sensor, changes, books)
             untaken[sensor] = self._work(sensor, changes, books)
         self._both(untaken, books)
+        self._order(books)
         for (flow, change), who in self._workers(runs).items():
             if len(who) > 1:
                 books.wrong("twice", f"{flow}, change {change}: {sorted(who)}")
@@ -321,7 +366,7 @@ class Ours:
             same = after.previous_fingerprint == before.fingerprint
             if not (follows or same) or after.seq != before.seq + 1:
                 books.wrong("unrecorded", f"change {after.seq} does not follow from {before.seq}")
-            difference = journal.difference(after)
+            difference = journal.snapshots.difference(after)
             arrived = [item.key for item in difference.arrived]
             found += arrived
             found += [item.key for item in difference.removed]
@@ -380,6 +425,8 @@ class Ours:
                 untaken.append(entry.seq)
             for flow in {*lacking} - {BOTH_FLOW}:
                 what = f"{flow} never worked for change {entry.seq} of {sensor}"
+                if flow == LEDGER_FLOW and flow in chains[entry.seq].skipped:
+                    continue
                 if flow in self._story.hearing:
                     books.wrong("lost", what)
                 elif flow == DEAF_FLOW:
@@ -420,6 +467,16 @@ class Ours:
         if entry.seq not in self._told and not self._story.ticks_killed:
             books.wrong("unnamed", f"{what}, and no tick said so")
 
+    def _order(self, books: Books) -> None:
+        """A flow that takes changes in order first works for one when all older ones are over."""
+        begun: dict[int, None] = {}
+        for effect in self._story.ledger.effects:
+            if effect.flow == LEDGER_FLOW:
+                begun.setdefault(int(effect.change.rpartition("/")[2]))
+        for before, after in pairwise(seq for seq in begun if seq not in self._skipped):
+            if after < before:
+                books.wrong("overtaken", f"{LEDGER_FLOW} worked for {before} before {after}")
+
     def _both(self, untaken: Mapping[str, list[int]], books: Books) -> None:
         """A flow that waits for two sensors lacks something of one of them at most."""
         if untaken and all(untaken.values()) and BOTH_FLOW in self._story.hearing:
@@ -428,11 +485,13 @@ class Ours:
     def _workers(self, runs: Mapping[tuple[str, str, int], set[str]]) -> Mapping[Any, set[str]]:
         """The runs that worked, in whatever attempt: nobody replays what somebody has worked for.
 
-        Only what is undelivered is replayed here, and for who has started that is no new attempt.
+        Only what is undelivered is replayed here, and for who has started that is no new attempt;
+        except where a run holds others back, which a replay is to end.
         """
         workers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for (flow, change, _), who in runs.items():
-            workers[flow, change] |= who
+        for (flow, change, attempt), who in runs.items():
+            name = f"{change}, attempt {attempt}" if LEDGER_FLOW in self._story.hearing else change
+            workers[flow, name] |= who
         return workers
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute  # noqa: F401
 
 from benchmarks.probe import report
 from benchmarks.replay import BUCKET, PREFIX
-from flowproject.sources.s3.location import Location
-from flowproject.sources.s3.page import parse_rows
-from flowproject.sources.s3.transport import Bucket
+from flowproject.sources.s3.bucket import Bucket
+from flowproject.sources.s3.pages import parse_rows
+from flowproject.sources.s3.scope import BucketLocation
 from flowproject.tables.columns import object_rows
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
@@ -25,7 +25,7 @@ STARTS = json.load(sys.stdin)
 
 def parse() -> dict[str, int]:
     """How many objects there are."""
-    location = Location.parse(BUCKET, PREFIX)
+    location = BucketLocation.parse(BUCKET, PREFIX)
     bucket = Bucket.open(location, role="", region="", endpoint_url=URL)
     common = {"list-type": "2", "encoding-type": "url", "prefix": PREFIX}
 

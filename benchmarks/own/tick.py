@@ -16,8 +16,8 @@ from benchmarks.probe import report
 from benchmarks.scratch import scene
 from flowproject.aws import aws_client
 from flowproject.sensing import observe, rounds
-from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.source import S3Source
+from flowproject.sources.s3.work_queue import ListingOptions
 
 ROOT, AT_ONCE, EXPECTED = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
@@ -38,6 +38,6 @@ def tick() -> dict[str, object]:
 
 
 # How many requests are under way at once is no setting.
-with_pace = partial(S3Source, pace=Pace(at_once=AT_ONCE))
+with_pace = partial(S3Source, options=ListingOptions(at_once=AT_ONCE))
 with patch.object(rounds, "open_source", with_pace):
     report(tick)

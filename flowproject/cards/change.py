@@ -85,6 +85,8 @@ def change_card(change: ShownChange | None) -> list[MetaflowCardComponent]:
             style(),
             banner("why this run", "Started by hand", "No change of a sensor started it."),
         ]
+    # The sample comes with the event: a card must not need the journal, which may be pruned or out
+    # of reach when it is drawn.
     sensor = one_line(change.sensor, 60)
     headline = banner(
         f"why this run: {sensor} changed",

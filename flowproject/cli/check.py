@@ -1,4 +1,4 @@
-"""`flowproject check`: everything that can be known to be wrong before anything runs."""
+"""Runs `flowproject check`: finds everything that can be known to be wrong before anything runs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +11,13 @@ from typing import Annotated, Final
 import typer
 
 from flowproject.changes.observation import Observation, Report
+from flowproject.cli.context import find_root, open_context
 from flowproject.cli.output import AsJson, print_json, print_table, working
-from flowproject.cli.place import find_root, open_scene
 from flowproject.config import FILE, Project, Sensor
 from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
+from flowproject.deploy.equipment import check_equipment, check_reach
+from flowproject.deploy.preflight import check_deployment
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
@@ -26,6 +28,8 @@ from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]
 
+# A look waits for a server and not for us: more than the cores of a laptop, fewer than what a
+# warehouse or a bucket would notice.
 _AT_ONCE: Final = 16
 
 
@@ -41,6 +45,7 @@ def check(
     And the contract between them: every trigger has a sensor that sends its event, and every
     required parameter is in the payload.
     """
+    # Nothing else can be checked of a file that is wrong: this one failure ends the command.
     root = find_root()
     project = load(root)
     findings = [Finding(subject=FILE, state="ok", message=f"project {project.project_name!r}")]
@@ -77,11 +82,13 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
         source = open_source(sensor.data, root)
         source.check()
         if report is None:
+            # Only sources that answer queries have one.
             dialect = getattr(sensor.data, "dialect", "")
             translated = f", translated from {dialect}'s SQL" if dialect else ""
             return f"{kind}: well-formed{translated}; `--connect` also looks at it"
         seen = observe_within(source, sensor, report=report)
         answer = f"{kind}: {_answer(seen)}"
+        # A query without an order may answer otherwise each time; a listing does not.
         if speaks_sql(sensor.data):
             answer += f", {look_again(source, sensor, seen, report)}"
         return answer
@@ -141,7 +148,8 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
         return f"number {scene.journal(name).head().seq}"
 
     try:
-        scene = open_scene()
+        scene = open_context()
+        # A check without --connect takes no longer than reading files: a bucket may be far away.
         asks = "://" not in scene.datastore or reaches_out
         found = [(one.name, one.in_words) for one in orphans(scene)] if asks else []
         found += [(one.name, one.in_doubt) for one in likely_orphans(scene)]
@@ -159,9 +167,6 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
 
 def _check_deployment(project: Project, root: Path) -> list[Finding]:
-    from flowproject.deploy.equipment import check_equipment, check_reach
-    from flowproject.deploy.preflight import check_deployment
-
     try:
         flows = describe_flows(root)
     except FlowError:  # told already

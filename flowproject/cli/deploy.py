@@ -1,28 +1,36 @@
-"""`flowproject deploy`: every flow of the project to Argo Workflows, for the git branch."""
+"""Runs `flowproject deploy`: brings every flow of the project to Argo Workflows, for a branch."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from flowproject.changes.observation import Progress
 from flowproject.changes.observation import Report as Look
+from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
-from flowproject.cli.place import find_root
 from flowproject.config import Environment
 from flowproject.config.parse import load
+from flowproject.deploy.argo import connect
+from flowproject.deploy.branches import doubts_about, target_of
+from flowproject.deploy.deployment import Deployment
+from flowproject.deploy.equipment import check_reach
+from flowproject.deploy.plan import Action
+from flowproject.deploy.preflight import check_webhook
+from flowproject.deploy.pull_request import (
+    doubts_about_merge,
+    merge_title,
+    newer_head,
+    report_of_branch,
+)
+from flowproject.deploy.report import HEAD, Report
+from flowproject.deploy.revision import Revision, revision_of
+from flowproject.deploy.summary import Summary, publish
 from flowproject.errors import UsageError
-
-if TYPE_CHECKING:
-    from flowproject.deploy.deployment import Deployment
-    from flowproject.deploy.plan import Action
-    from flowproject.deploy.report import Report
-    from flowproject.deploy.revision import Revision
-    from flowproject.deploy.summary import Summary
 
 __all__ = ["GitBranch", "deploy"]
 
@@ -63,12 +71,15 @@ def deploy(
     """
     with working("Looking at git and the configuration"):
         revision = _revision(git_branch)
+        # A plan in a pull request's run tells reviewers what production will be, not what this
+        # branch is.
         merges = plan and bool(revision.ci.pull_request and revision.ci.target_branch)
         planned_for = revision.merged() if merges else revision
         deployment = _deployment(planned_for, environment, with_ or (), tag or ())
     report = _plan_and_apply(
         deployment, only_plan=plan, everything=everything, roll_back=roll_back or merges
     )
+    # After the work: doubts don't hold it up, and stand last, where they are read.
     report = replace(report, notes=(*report.notes, *_doubts(deployment)))
     if merges:
         _tell_merge(report, deployment, revision, comment=comment, as_json=as_json)
@@ -81,21 +92,17 @@ def deploy(
     return report.exit_code
 
 
-def _revision(git_branch: str | None) -> "Revision":
-    from flowproject.deploy.revision import revision_of
+def _revision(git_branch: str | None) -> Revision:
 
     revision = revision_of(find_root(), os.environ, git_branch)
+    # Before anything of the folder is imported: a fork's flow files are a stranger's code.
     revision.refuse_fork()
     return revision
 
 
 def _deployment(
-    revision: "Revision", environment: str, with_: Sequence[str], tags: Sequence[str]
-) -> "Deployment":
-    # What speaks to git and the cluster is imported for these commands only.
-    from flowproject.deploy.argo import connect
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.deployment import Deployment
+    revision: Revision, environment: str, with_: Sequence[str], tags: Sequence[str]
+) -> Deployment:
 
     root = find_root()
     project = load(root)
@@ -117,9 +124,8 @@ def _deployment(
 
 
 def _plan_and_apply(
-    deployment: "Deployment", *, only_plan: bool, everything: bool, roll_back: bool
-) -> "Report":
-    from flowproject.deploy.report import Report
+    deployment: Deployment, *, only_plan: bool, everything: bool, roll_back: bool
+) -> Report:
 
     with working("Compiling the flows") as look:
         planned = deployment.plan(everything=everything, tell=_teller(look, "compiled"))
@@ -140,7 +146,7 @@ def _plan_and_apply(
 
 
 def _look_behind(
-    deployment: "Deployment", planned: "Sequence[Action]", *, only_plan: bool
+    deployment: Deployment, planned: Sequence[Action], *, only_plan: bool
 ) -> tuple[str, ...]:
     """Sentences on whether the branch is further on; what a deploy refuses, a plan only tells."""
     try:
@@ -152,10 +158,7 @@ def _look_behind(
     return (doubt,) if doubt else ()
 
 
-def _doubts(deployment: "Deployment") -> tuple[str, ...]:
-    from flowproject.deploy.branches import doubts_about
-    from flowproject.deploy.equipment import check_reach
-    from flowproject.deploy.preflight import check_webhook
+def _doubts(deployment: Deployment) -> tuple[str, ...]:
 
     known = deployment.revision.default_branch
     doubts = doubts_about(deployment.target, deployment.settings, known)
@@ -176,8 +179,7 @@ def _teller(look: Look, what: str) -> Callable[[str], None]:
     return tell
 
 
-def _print(report: "Report", what: str = "") -> None:
-    from flowproject.deploy.report import HEAD
+def _print(report: Report, what: str = "") -> None:
 
     target = report.target
     what = what or f"{target.git_branch} to"
@@ -187,22 +189,14 @@ def _print(report: "Report", what: str = "") -> None:
 
 
 def _tell_merge(
-    report: "Report",
-    deployment: "Deployment",
-    revision: "Revision",
+    report: Report,
+    deployment: Deployment,
+    revision: Revision,
     *,
     comment: bool,
     as_json: bool,
 ) -> None:
     """What merging the pull request changes, and beside it what is deployed of its branch."""
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.pull_request import (
-        doubts_about_merge,
-        merge_title,
-        newer_head,
-        report_of_branch,
-    )
-
     doubts = doubts_about_merge(deployment.root, revision)
     if newer := newer_head(deployment.root, revision):
         comment = False
@@ -229,9 +223,7 @@ def _tell_merge(
 
 
 def _publish(
-    summaries: "Sequence[Summary]", revision: "Revision", *, comment: bool, create: bool
+    summaries: Sequence[Summary], revision: Revision, *, comment: bool, create: bool
 ) -> None:
     """Tell the CI, if this runs in one."""
-    from flowproject.deploy.summary import publish
-
     print_lines(publish(summaries, revision, os.environ, comments=comment, create=create))

@@ -1,4 +1,4 @@
-"""`flowproject history`: what the journal of each sensor says, newest first."""
+"""Runs `flowproject history`: lists what the journal of each sensor says, newest first."""
 
 import sys
 from collections import Counter
@@ -10,9 +10,9 @@ import typer
 
 from flowproject.changes.canonical import dumps
 from flowproject.changes.entry import Entry
-from flowproject.cli.chains import options_of, read_outcomes, ways_on
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
+from flowproject.cli.delivery import next_commands, options_of, read_outcomes
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
 from flowproject.journal import Journal, NewerObjectError, Survey, UnreadableError
 from flowproject.runs import delivery_of
@@ -20,9 +20,10 @@ from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_o
 
 __all__ = ["history"]
 
+# Characters of a value: more of it is in `--json` and on the card.
 _SHOWN: Final = 24
+# Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each.
 _ASKED: Final = 50
-"""Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each."""
 
 _UNDELIVERED: Final = ("waiting", "sent", "undelivered")
 _HEADERS: Final = (
@@ -51,11 +52,13 @@ def history(
 
     Newest first, each with its reason, its value, what became of it, and which runs took it.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
     found: list[dict[str, Any]] = []
     chains: list[Chain | None] = []
     lost: list[dict[str, Any]] = []
     with working("Reading the journal"):
+        # A sensor that was renamed or removed may leave changes that nobody delivers: they are
+        # listed too, or nobody would ever hear of them.
         left = orphans(scene)
         for place, known in _asked(scene, sensor, left):
             for entry, told in _entries(place, known, limit):
@@ -64,6 +67,8 @@ def history(
                 if place is not scene and told and told.state in _UNDELIVERED:
                     lost.append(entry)
     with working("Asking how runs ended"):
+        # Apart from reading the journal: Metaflow is another server, and asked about few of the
+        # runs.
         notes = _tell_runs(scene, found, chains, options_of(branch, production=production))
     for entry in lost:
         entry["delivery"]["in_words"] += ", and no sensor is left that delivers it"
@@ -82,6 +87,7 @@ def history(
         for entry in found
         if entry["delivery"] and "reason" in entry["delivery"]
     ]
+    # To standard error: a script that reads the table must not meet sentences in it.
     for note in [*unreadable, *notes]:
         print(plain(note), file=sys.stderr)
     for one in left:
@@ -114,7 +120,7 @@ def _tell_runs(
     notes: dict[tuple[str, str], list[str]] = {}
     for (entry, told), runs in zip(taken, outcomes, strict=True):
         entry["delivery"] = delivery_of(told, runs)
-        for way in ways_on(told, runs, scene.root, options):
+        for way in next_commands(told, runs, scene.root, options):
             notes.setdefault(way, []).append(f"{told.entry.sensor}/{told.entry.seq}")
     # One run may have taken several changes: what goes on with it does so with all of them.
     return [f"{', '.join(of)}, {what}: {command}" for (what, command), of in notes.items()]
@@ -155,6 +161,7 @@ def _unreadable(
     journal: Journal, seq: int, entry: Entry | None, error: UnreadableError
 ) -> dict[str, Any]:
     """A change of which the entry, or what is noted of its delivery, can't be read."""
+    # A rollback meets what a newer version wrote: that is no damage, and goes by with an upgrade.
     kind = "newer format" if isinstance(error, NewerObjectError) else "damaged"
     if entry:
         words = f"not known: a note of it is {'of a ' if kind != 'damaged' else ''}{kind}"

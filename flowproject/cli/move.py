@@ -1,4 +1,4 @@
-"""`flowproject move`: the journal of a sensor that was renamed goes on under its new name."""
+"""Runs `flowproject move`: lets the journal of a renamed sensor go on under its new name."""
 
 import datetime as dt
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from flowproject.changes.delivery import in_ranges
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.errors import UsageError, closest
 from flowproject.journal import Journal
 from flowproject.journal import move as move_journal
@@ -31,7 +31,8 @@ def move(
     What waits there is delivered under the new name, and nothing is a first look. Interrupted, it
     leaves everything there; the same command goes on with it.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
+    # Raises if the new name is none: a journal must not go where no sensor reads it.
     scene.sensors([new])
     former = _former(scene, old)
     if not yes:
@@ -65,6 +66,7 @@ def _former(scene: Scene, old: str) -> Journal:
     Raises:
         UsageError: if there is none of this name, or a sensor of this project has it.
     """
+    # A journal's folder has the project's name too: renaming the project orphans all of them.
     project, _, sensor = old.rpartition("/")
     if project in ("", scene.project.project_name) and sensor in scene.project.sensors:
         raise UsageError(

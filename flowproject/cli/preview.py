@@ -1,4 +1,4 @@
-"""`flowproject preview`: one tick, nothing written, nothing sent."""
+"""Runs `flowproject preview`: one tick that writes nothing and sends nothing."""
 
 import sys
 from dataclasses import replace
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.sensing import Tick
 from flowproject.sensing import preview as preview_ticks
 
@@ -27,7 +27,8 @@ def preview(
 
     Says what a tick would do, and why.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
+    # The names are checked before the first source is asked.
     names = [sensor.name for sensor in scene.sensors(sensors or ())]
     with working(f"Looking at {', '.join(names)}") as report:
         ticks = preview_ticks(replace(scene, report=report), names)

@@ -1,4 +1,4 @@
-"""`flowproject replay`: send changes anew, so that flows that listen may run for them again."""
+"""Runs `flowproject replay`: sends changes anew, so that flows may run for them again."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,18 @@ from typing import Annotated, Any, Final
 import typer
 
 from flowproject import sensing
-from flowproject.cli.chains import options_of, read_outcomes, resume_command
+from flowproject.cli.context import Branch, Production, local_bus, open_context
+from flowproject.cli.delivery import options_of, read_outcomes, resume_command
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, bus_here, open_scene
 from flowproject.errors import UsageError
 from flowproject.runs import RunOutcome, in_words
 
 __all__ = ["replay"]
 
+# Greedy: the name of a sensor may not have a slash, and what stands before the last is a name.
 _RANGE: Final = re.compile(r"(.+)/(\d+)-(\d+)")
+# As many as a journal keeps.
 _MOST: Final = 500
-"""As many as a journal keeps."""
 
 
 def replay(
@@ -38,14 +39,14 @@ def replay(
     run yet, for that one. Without a configured event bus it goes to the loop of this project and
     branch that runs on this machine.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
     wanted = [one for text in changes for one in _each(text)]
     with working(f"Sending {', '.join(changes)}"):
         # All are found before one is sent, and what was sent as one event is sent once.
         found = [sensing.find_change(scene, one) for one in wanted]
         events = {one.chain.mark.id if one.chain.mark else one.chain.entry.id: one for one in found}
         sent = [
-            (one.chain, sensing.replay(scene, one, by="flowproject replay", bus=bus_here(scene)))
+            (one.chain, sensing.replay(scene, one, by="flowproject replay", bus=local_bus(scene)))
             for one in events.values()
         ]
     if as_json:
@@ -108,6 +109,8 @@ def _story(
     if told.state == "delivered":
         lines.append(f"It had been {in_words(told, runs)}: the flows that took it run again.")
     for run, command in resumes.items():
+        # Such a flow starts when all its sensors have something: one replayed change never starts
+        # it.
         if run.partition("/")[0] in told.of_several:
             lines.append(
                 f"{run} took changes of other sensors too, and its flow starts when all of them "

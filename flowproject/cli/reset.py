@@ -1,4 +1,4 @@
-"""`flowproject reset`: forget what is known of a sensor, so that its next tick is a first look."""
+"""Runs `flowproject reset`: forgets what is known of a sensor; its next tick is a first look."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -8,8 +8,8 @@ import typer
 from flowproject.changes.delivery import in_ranges
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Journal, Superseded
 from flowproject.sensing import Orphan, find_orphan
@@ -28,7 +28,7 @@ def reset(
 
     Of a sensor that is not configured any more, it gives up what nobody delivers.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
     if sensor not in scene.project.sensors and (orphan := find_orphan(scene, sensor)):
         return _give_up(orphan, yes=yes, as_json=as_json)
     [known] = scene.sensors([sensor])
@@ -40,6 +40,7 @@ def reset(
     if not yes:
         ask(question, "reset asks before it forgets")
     journal = scene.journal(sensor)
+    # Before the entry is recorded: the entry after a damaged one must be able to pass it over.
     _note_damage(journal)
     entry = _record(journal)
     if as_json:
@@ -61,7 +62,7 @@ def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
     head = journal.head()
     for entry in journal.all_at(head, numbers):
         journal.outbox.settle(entry.seq, entry.id)
-    journal.remember_head(head.settled(numbers))
+    journal.memos.write_head(head.settled(numbers))
     if as_json:
         print_json({"v": 1, "sensor": orphan.name, "given_up": [*numbers]})
     else:

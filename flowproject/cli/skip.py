@@ -1,12 +1,12 @@
-"""`flowproject skip`: let the changes behind one pass, with flows that take them in order."""
+"""Runs `flowproject skip`: lets the changes behind one pass, with flows that take them in order."""
 
 from typing import Annotated, Final
 
 import typer
 
 from flowproject import sensing
+from flowproject.cli.context import Branch, Production, local_bus, open_context
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, bus_here, open_scene
 
 __all__ = ["skip"]
 
@@ -30,10 +30,10 @@ def skip(
     has succeeded. This ends the turn of a change whose run failed and is not to be run again; one
     whose turn has not come is passed over.
     """
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
     with working(f"Skipping {change}"):
         found = sensing.find_change(scene, change)
-        skipped = sensing.skip(scene, found, by="flowproject skip", bus=bus_here(scene))
+        skipped = sensing.skip(scene, found, by="flowproject skip", bus=local_bus(scene))
     entry = found.chain.entry
     if as_json:
         print_json(

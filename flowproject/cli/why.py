@@ -1,4 +1,4 @@
-"""`flowproject why`: which change started a run, or what a run of a sensor concluded.
+"""Runs `flowproject why`: tells which change started a run, or what a run of a sensor concluded.
 
 And of a change: what became of it.
 """
@@ -14,17 +14,17 @@ from typing import Annotated, Any, Final
 import typer
 
 from flowproject.changes.canonical import dumps
-from flowproject.cli.chains import (
-    chain_lines,
-    here,
-    on_branch,
+from flowproject.cli.context import Branch, Production, find_root, open_context
+from flowproject.cli.delivery import (
+    delivery_lines,
+    known_runs,
+    next_commands,
     options_of,
+    options_of_branch,
     read_outcomes,
     resume_command,
-    ways_on,
 )
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, find_root, open_scene
 from flowproject.config import Project, Sensor
 from flowproject.config.parse import load
 from flowproject.errors import FlowprojectError, UsageError
@@ -64,6 +64,8 @@ def why(
     sent and which runs took it.
     """
     root = find_root()
+    # The configuration decides first, and only a name that it doesn't know costs a look into the
+    # datastore.
     if _is_change(run, load(root)) or _is_of_former_sensor(run, branch, production=production):
         _tell_change(run, branch, production=production, as_json=as_json)
         return 0
@@ -93,11 +95,11 @@ def _is_of_former_sensor(text: str, branch: str, *, production: bool) -> bool:
     name, _, number = text.rpartition("/")
     if not number.isdecimal() or not name.islower():
         return False
-    return find_former(open_scene(branch, production=production), name) is not None
+    return find_former(open_context(branch, production=production), name) is not None
 
 
 def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> None:
-    scene = open_scene(branch, production=production)
+    scene = open_context(branch, production=production)
     with working(f"Reading {text}"):
         told = find_change(scene, text).chain
         [runs] = read_outcomes(scene.root, [told])
@@ -110,10 +112,10 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
     print_lines(
         [
             f"{what} {entry.seq} of sensor {entry.sensor!r}:",
-            *chain_lines(told, runs),
+            *delivery_lines(told, runs),
             *(
                 f"  {doing}: {command}"
-                for doing, command in ways_on(told, runs, scene.root, options)
+                for doing, command in next_commands(told, runs, scene.root, options)
             ),
         ]
     )
@@ -148,7 +150,7 @@ class _Known:
 
 def _told(run: str, project: Project, root: Path) -> _Known:
     found = _find(run)
-    known_here = here(root)
+    known_here = known_runs(root)
     ending = ending_of(found, known_here)
     kept = kept_of(found)
     chains = [_chain(change, project) for change in kept.get("change_events", ())]
@@ -204,6 +206,8 @@ def _chain(change: dict[str, Any], project: Project) -> Chain | None:
     """The chain of a change that a run was told of, as long as the journal keeps it."""
     name = change["sensor"]
     try:
+        # Where the event says that the change was recorded, which may be another branch than the
+        # one that is worked on here.
         journal = Journal(
             open_store(datastore_root()),
             project=change["project"],
@@ -240,9 +244,9 @@ def _story(known: _Known, root: Path) -> list[str]:
         lines.append(
             f"It was started by change {change['seq']} of sensor {change['sensor']!r}{again}:"
         )
-        lines += chain_lines(*told) if told else _as_told(change)
+        lines += delivery_lines(*told) if told else _as_told(change)
         lines.append(f"  {'journal':<10}{change['entry']}")
-    return [*lines, *(f"{doing}: {command}" for doing, command in _ways_on(known, root))]
+    return [*lines, *(f"{doing}: {command}" for doing, command in _next_commands(known, root))]
 
 
 def _state(ending: RunOutcome, run: str = "") -> str:
@@ -262,14 +266,14 @@ def _without_change(known: _Known) -> str:
     )
 
 
-def _ways_on(known: _Known, root: Path) -> list[tuple[str, str]]:
+def _next_commands(known: _Known, root: Path) -> list[tuple[str, str]]:
     """What goes on with the changes of a run that did not do its work, each command once."""
-    options = on_branch(str(known.changes[0]["branch"]))
+    options = options_of_branch(str(known.changes[0]["branch"]))
     ways = [
         (command, doing)
         for told in known.chains
         if told
-        for doing, command in ways_on(*told, root, options)
+        for doing, command in next_commands(*told, root, options)
     ]
     if not any(known.chains) and known.outcome.is_over_and_failed:
         newest = known.outcome.newest

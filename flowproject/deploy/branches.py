@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from flowproject.config import Deploy
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 
 __all__ = ["LONGEST", "Target", "doubts_about", "metaflow_branch", "target_of"]
 

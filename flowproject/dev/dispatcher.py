@@ -299,7 +299,11 @@ class Dispatcher:
                 replays=[
                     shlex.join(["flowproject", "replay", *run.options, change])
                     for change in run.events
-                    if failed and flow.inherits_ours and _CHANGE.fullmatch(change)
+                    if failed
+                    and flow.inherits_ours
+                    and _CHANGE.fullmatch(change)
+                    # Of several events one alone would start nothing: only a resumption has all.
+                    and len(run.events) == 1
                 ],
             )
         )
@@ -332,6 +336,7 @@ class Dispatcher:
                     id=str(tick.get("id", "")),
                     total=tick.get("total"),
                     value=tick.get("value"),
+                    queued=str(tick.get("queued") or ""),
                     trouble=str(
                         tick.get("undelivered")
                         or tick.get("abandoned")

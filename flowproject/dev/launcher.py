@@ -173,7 +173,8 @@ class Launcher:
             self._groups.discard(child.pid)
             # What a run leaves behind would be gone with its pods on a cluster.
             _signal(child.pid, signal.SIGTERM)
-        record.end("failed" if code else "succeeded")
+        # A run that a signal ended has not failed by itself: nothing of it says why it stopped.
+        record.end("unfinished" if code < 0 else "failed" if code else "succeeded")
         return code
 
     async def _follow(

@@ -219,6 +219,8 @@ class TickFinished(Message):
     value: Json = None
     trouble: str = ""
     """What could not be delivered."""
+    queued: str = ""
+    """What waits behind a change that a flow takes in order."""
     looked: datetime | None = None
     """When it looked; `at` is when that was told, which is at the end of the run."""
 
@@ -392,7 +394,8 @@ def _ways_on(run: LeftRun) -> Iterator[str]:
 
 @_words.register
 def _(tick: TickFinished) -> Words:
-    return Words("tick", tick.sensor, ": ".join(t for t in (tick.outcome, tick.reason) if t))
+    told = ": ".join(filter(None, (tick.outcome, tick.reason)))
+    return Words("tick", tick.sensor, "; ".join(filter(None, (told, tick.queued))))
 
 
 @_words.register

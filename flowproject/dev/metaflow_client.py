@@ -142,7 +142,11 @@ def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) ->
     except (KeyError, MetaflowNotFound):
         return None
     # The number comes from an address: -1 would be a card, too.
-    return str(found[number].get()) if 0 <= number < len(found) else None
+    if not 0 <= number < len(found):
+        return None
+    # The client has None for a card whose file is gone.
+    html: str | None = found[number].get()
+    return html
 
 
 def _run(flow: FlowFile, run_id: str) -> Any:  # Metaflow has no types

@@ -436,7 +436,7 @@ def _too_long(environment: Mapping[str, str], arguments: Mapping[str, str]) -> s
                 f"{name} would have {size} bytes, and Linux allows {VARIABLE_LIMIT} for an "
                 f"environment variable, here as on a cluster. {_REFERENCE}"
             )
-    # Metaflow passes parameters on in one more variable, which is made of all of them.
+    # As base64 they are one argument of the first pod (see `limits`).
     parameters = sum(len(text.encode()) for text in arguments.values())
     if parameters > PARAMETERS_LIMIT:
         return (

@@ -1,4 +1,4 @@
-"""What a journal holds of all its changes, by one listing; what an object says is read when asked.
+"""Indexes what a journal holds of all its changes by one listing of its names.
 
 For whoever shows many changes: one request in place of several for each of them.
 """
@@ -10,11 +10,11 @@ from typing import Final
 
 from flowproject.changes.caching import cached_property
 from flowproject.changes.entry import Entry
-from flowproject.journal.heads import Head
 from flowproject.journal.layout import entry_numbers
+from flowproject.journal.memos import Head
 from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
-from flowproject.journal.turns import Tellings, Turns
+from flowproject.journal.turns import TurnNotices, Turns
 
 __all__ = ["Survey"]
 
@@ -30,7 +30,8 @@ class Survey:
 
     `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
     `listeners` are the flows that are expected to take changes; `waits` and `in_order`: see
-    `Listeners`. `remembered` is asked for what ticks await, once, and only for flows in order.
+    `Listeners`. `remembered` is asked for what ticks await, once, and only for flows in order and
+    for those that wait for several sensors.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Survey:
         turns: Turns,
         remembered: Callable[[], Head | None],
     ) -> None:
+        # Gone through twice, for the numbers and for the rest.
         keys = list(keys)
         self._turns = turns
         self._remembered = remembered
@@ -78,6 +80,7 @@ class Survey:
 
         As ticks have it: what was sent before the flow did so is over when it is taken.
         """
+        # In whatever attempt: a replay that ended it ended the turn.
         if any(one == flow for _, one in self._inside["ended"].get((mark.seq, mark.id), ())):
             return True
         return flow not in mark.in_order and (attempt, flow) in self.receivers(mark)
@@ -97,13 +100,22 @@ class Survey:
             if flow in one.listeners and not self.is_over(one.mark, flow, one.sendings.attempt)
         ]
 
-    def tellings(self, mark: Mark, flow: str, attempt: int) -> Tellings:
+    def given_up(self, mark: Mark) -> frozenset[str]:
+        """The flows that wait for several sensors and are not sent this event any more.
+
+        As ticks have it, which know what the other sensors have sent.
+        """
+        found = (one.given_up for one in self._awaited if one.mark.id == mark.id)
+        return frozenset(flow for flows in found for flow in flows)
+
+    def notices(self, mark: Mark, flow: str, attempt: int) -> TurnNotices:
         """How often a flow was told that it is its turn, and when last."""
-        return self._turns.told(mark.seq, mark.id, attempt=attempt, flow=flow)
+        return self._turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
 
     @cached_property
     def _awaited(self) -> tuple[Awaited, ...]:
-        known = self._remembered() if self.in_order else None
+        # Only for flows in order and of several sensors: others pay no request for it.
+        known = self._remembered() if self.in_order or self.waits else None
         return known.awaited if known else ()
 
     def taken_by(self, flow: str) -> dict[int, str]:

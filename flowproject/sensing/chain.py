@@ -158,6 +158,7 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
     behind = {flow: line[0].seq for flow, line in lines.items() if line and line[0].seq < mark.seq}
     by_turn = tuple(flow for flow in missing if flow in in_order)
     others = tuple(flow for flow in missing if flow not in in_order)
+    given_up = survey.given_up(mark) if waiting else frozenset()
     state, due = _state(
         current,
         missing=others,
@@ -170,7 +171,7 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
         state, due = _turn_state(survey, mark, attempt, {*by_turn} - {*behind}, patience, now)
     if state == "no listener" and skipped:
         state = "skipped"
-    if gone and not missing:
+    if (gone and not missing) or given_up & {*missing}:
         state, due = "undelivered", ""
     is_late = current and others != waiting and _is_late(current[0], patience, now)
     return Chain(
@@ -249,7 +250,7 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (survey.tellings(mark, flow, attempt) for flow in flows):
+    for told in (survey.notices(mark, flow, attempt) for flow in flows):
         if told.last is None:
             continue  # the next tick tells it
         if next_step(told.count, told.last, patience, now) == "give up":

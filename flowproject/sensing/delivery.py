@@ -136,7 +136,7 @@ class _Delivery:
         waiting, held = self._send_all(unsent, most)
         self._settle_closed()
         if self._head != self._before:
-            self._journal.remember_head(self._head)
+            self._journal.memos.write_head(self._head)
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
@@ -350,7 +350,7 @@ class _Delivery:
         """See whether every listener has started for these; those that are overdue, send again."""
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         if self._listeners.in_order:
             self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
@@ -387,6 +387,7 @@ class _Delivery:
             return self._send_again(one)
         moves = {flow: self._move(one, flow) for flow in missing}
         given_up = frozenset(flow for flow, move in moves.items() if move == "give up")
+        one = replace(one, given_up=tuple(sorted(given_up & self._listeners.waits.keys())))
         late = frozenset(flow for flow in missing if self._has_all(flow))
         is_sent = "send" in moves.values()
         if is_sent:
@@ -470,8 +471,8 @@ class _Delivery:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
             journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.listeners]
-            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            events = [one for one in journal.memos.awaited() if flow in one.listeners]
+            receivers = journal.receipts.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
         return self._waiting[sensor, flow]
@@ -552,7 +553,7 @@ class _Delivery:
         if not self._listeners.in_order:
             return
         oldest = self._head.awaited[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         queue = self._queue
         for flow in self._listeners.in_order:
@@ -588,12 +589,20 @@ class _Delivery:
         for some in (alone, self._journal.all_at(self._before, grouped)):
             ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
         runs = ask([partial(self._runs, one.mark) for one in self._closed])
-        takers = {
-            seq: who
-            for one, who in zip(self._closed, runs, strict=True)
-            for seq in self._numbers(one.mark)
-        }
-        self._head = self._head.settled(takers).taken(takers)
+        takers: dict[int, tuple[str, ...]] = {}
+        untaken: dict[int, str] = {}
+        for one, who in zip(self._closed, runs, strict=True):
+            numbers = self._numbers(one.mark)
+            takers |= dict.fromkeys(numbers, who)
+            if one.listeners and not who:
+                untaken |= dict.fromkeys(numbers, self._why_nobody(one))
+        self._head = self._head.settled(takers).taken(takers, untaken)
+
+    def _why_nobody(self, one: Awaited) -> str:
+        """What became of an event that is settled although no listener has taken it."""
+        in_order = self._in_order(one)
+        is_skipped = in_order and all(self._queue.is_done(one, flow) for flow in in_order)
+        return "skipped" if is_skipped else "undelivered"
 
     def _numbers(self, mark: Mark) -> list[int]:
         """Those of the changes that an event told of which are not settled yet."""
@@ -601,7 +610,7 @@ class _Delivery:
 
     def _runs(self, mark: Mark) -> tuple[str, ...]:
         """The runs that took an event; without a question if nobody was to."""
-        receipts = self._journal.receipts(mark.seq, mark.id) if mark.listeners else ()
+        receipts = self._journal.receipts.read(mark.seq, mark.id) if mark.listeners else ()
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 

@@ -209,13 +209,13 @@ class Look:
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
         if self._held.since != self.head.held and self.known:
-            self.journal.remember_head(replace(self.head, held=self._held.since))
+            self.journal.memos.write_head(replace(self.head, held=self._held.since))
         if self.decision.outcome != "unchanged" or self.known is None or self.past is None:
             return
         if self.seen.difference is not None:
-            self.journal.remember_items(self.known, self.past.items, self.seen.items)
+            self.journal.snapshots.remember(self.known, self.past.items, self.seen.items)
         if self.seen.memo and self.seen.memo != self.past.memo:
-            self.journal.remember(self.known, self.seen.memo)
+            self.journal.memos.write_source(self.known, self.seen.memo)
 
     def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
         newest = entry or self.head.entry
@@ -324,10 +324,9 @@ class Look:
     @property
     def _long(self) -> str:
         """What has waited for so long that somebody should look."""
-        oldest, longest = self._held.oldest, self._longest
-        if oldest is None or not longest or (self.now - oldest).total_seconds() < longest:
+        oldest, many = self._held.oldest, self._held.overdue
+        if oldest is None or not many:
             return ""
-        many = len(self._held.items)
         return (
             f"{many:,} {'item waits' if many == 1 else 'items wait'}, the oldest since "
             f"{oldest:%Y-%m-%d %H:%M %Z}, which is longer than max_wait: {self._held.reason}. "

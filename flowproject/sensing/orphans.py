@@ -3,13 +3,16 @@
 Their changes wait, and no tick looks after them.
 """
 
+import datetime as dt
+import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from flowproject.changes.canonical import digest
 from flowproject.changes.delivery import RetryPolicy, in_ranges
 from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
@@ -17,11 +20,22 @@ from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableErro
 from flowproject.sensing.chain import chain
 from flowproject.sensing.scene import Scene
 
-__all__ = ["Orphan", "find_former", "find_orphan", "likely_orphans", "orphans", "scene_of"]
+__all__ = [
+    "Orphan",
+    "OrphanCheck",
+    "find_former",
+    "find_orphan",
+    "likely_orphans",
+    "orphans",
+    "scene_of",
+]
 
 _UNDELIVERED: Final = ("waiting", "sent", "undelivered")
 _BELOW: Final = ("", "*/", "*/*/")
 """How deep below the folder of a datastore other projects are looked for."""
+
+_STRAGGLING: Final = dt.timedelta(days=1)
+"""How long a tick of an older deployment may go on after sensors got other names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +92,83 @@ class Orphan:
 def orphans(scene: Scene) -> list[Orphan]:
     """All on the branch of the scene, with something left to deliver.
 
-    One listing, and two requests for each journal of no sensor in which nothing is left. Of other
-    projects only where none but this one has its journals: in a datastore in its folder.
+    One listing, and two requests for each journal of no sensor in which nothing is left.
 
     Raises:
         JournalError: if the datastore can't be listed.
     """
-    here = scene.project.project_name
-    projects = scene.store.folders("flowproject") if _is_alone(scene) else [here]
-    return [one for project in projects for one in _of_project(scene, project)]
+    return _stirring(scene, [one for one in _journals(scene) if not _has_sensor(scene, one)])
+
+
+class OrphanCheck:
+    """The orphans, for one tick: listed at most once, and only if its sensors can't rule them out.
+
+    Each sensor remembers in the memo of its head, which a tick reads in any case, of which sensors
+    nothing was left in journals of others. So an unchanged tick makes no request for them.
+    """
+
+    def __init__(self, scene: Scene, names: Collection[str]) -> None:
+        self._scene = scene
+        self._asking = frozenset(names)
+        self._sure: set[str] = set()
+        self._sensors = digest(scene.project.project_name, *sorted(scene.project.sensors))
+        self._lock = threading.Lock()
+        self._listed: tuple[list[Orphan], bool] | None = None
+
+    def found(self) -> list[Orphan]:
+        """All of them, by a listing."""
+        return self._list()[0]
+
+    def left(self) -> list[Orphan]:
+        """The same, without a listing if every sensor of the tick rules them out."""
+        return [] if self._asking == self._sure else self.found()
+
+    def remembered(self, journal: Journal, head: Head) -> Head:
+        """The head of a sensor, after what is known of orphans was noted in its memo."""
+        if head.no_orphans_of == self._sensors and not head.orphans_until:
+            self._sure.add(journal.sensor)
+            return head
+        try:
+            known = self._noted(head)
+        except JournalError:
+            return head  # What can be looked at and delivered is, and the next tick asks again.
+        if known != head and head.seq:
+            journal.memos.write_head(known)  # otherwise the first entry does it
+        return known
+
+    def _noted(self, head: Head) -> Head:
+        orphans_left, has_others = self._list()
+        if orphans_left:
+            return replace(head, no_orphans_of="", orphans_until="")
+        now = self._scene.clock()
+        if head.no_orphans_of != self._sensors:
+            # A tick of an older deployment may still record a change in a journal that is at rest.
+            until = (now + _STRAGGLING).isoformat() if has_others else ""
+            return replace(head, no_orphans_of=self._sensors, orphans_until=until)
+        is_over = now >= dt.datetime.fromisoformat(head.orphans_until)
+        return replace(head, orphans_until="") if is_over else head
+
+    def _list(self) -> tuple[list[Orphan], bool]:
+        """The orphans, and whether there are journals that no sensor of the project stands for.
+
+        The sensors of a tick ask side by side, and one listing is enough for all.
+        """
+        with self._lock:
+            if self._listed is None:
+                journals = _journals(self._scene)
+                others = [one for one in journals if not _has_sensor(self._scene, one)]
+                mine = [one for one in journals if one not in others and one.sensor in self._asking]
+                # Whoever goes back to other names must not go by what was known under those.
+                self._scene.store.concurrently(
+                    [partial(self._forget, one) for one in journals if one not in mine]
+                )
+                self._listed = (_stirring(self._scene, others), bool(others))
+            return self._listed
+
+    def _forget(self, journal: Journal) -> None:
+        known = journal.memos.head()
+        if known and known.no_orphans_of not in ("", self._sensors):
+            journal.memos.write_head(replace(known, no_orphans_of="", orphans_until=""))
 
 
 def likely_orphans(scene: Scene) -> list[Orphan]:
@@ -101,13 +183,14 @@ def likely_orphans(scene: Scene) -> list[Orphan]:
     if not scene.datastore or "://" in scene.datastore or _is_alone(scene):
         return []
     here = scene.project.project_name
-    found = [
+    journals = [
         one
         for project in scene.store.folders("flowproject")
         if project != here
-        for one in _of_project(scene, project)
-        if one.journal.sensor in scene.project.sensors
+        for one in _journals_of(scene, project)
+        if one.sensor in scene.project.sensors
     ]
+    found = _stirring(scene, journals)
     if not found:
         return []
     alive = _projects_around(scene)
@@ -146,27 +229,40 @@ def scene_of(scene: Scene, name: str) -> tuple[Scene, str]:
 def find_orphan(scene: Scene, name: str) -> Orphan | None:
     """The one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
     journal = find_former(scene, name)
-    if journal is None or (
-        journal.project == scene.project.project_name and journal.sensor in scene.project.sensors
-    ):
+    if journal is None or _has_sensor(scene, journal):
         return None
     return _orphan(scene, journal)
 
 
-def _of_project(scene: Scene, project: str) -> list[Orphan]:
-    """Those of a project with something left to deliver: two requests for one with nothing."""
-    known = scene.project.sensors if project == scene.project.project_name else {}
-    journals = [
+def _journals(scene: Scene) -> list[Journal]:
+    """All journals on the branch of the scene, of sensors that there are and of others.
+
+    Of other projects only where none but this one has its journals: in a datastore in its folder.
+    """
+    here = scene.project.project_name
+    projects = scene.store.folders("flowproject") if _is_alone(scene) else [here]
+    return [one for project in projects for one in _journals_of(scene, project)]
+
+
+def _journals_of(scene: Scene, project: str) -> list[Journal]:
+    return [
         Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
         for sensor in scene.store.folders(f"flowproject/{project}/{scene.branch}")
-        if sensor not in known
     ]
-    found = scene.store.concurrently([partial(_stirring, scene, one) for one in journals])
+
+
+def _has_sensor(scene: Scene, journal: Journal) -> bool:
+    return journal.project == scene.project.project_name and journal.sensor in scene.project.sensors
+
+
+def _stirring(scene: Scene, journals: Sequence[Journal]) -> list[Orphan]:
+    """Those with something left to deliver: two requests for one with nothing."""
+
+    def orphan(journal: Journal) -> Orphan | None:
+        return None if journal.is_at_rest() else _orphan(scene, journal)
+
+    found = scene.store.concurrently([partial(orphan, one) for one in journals])
     return [one for one in found if one and one.unsettled]
-
-
-def _stirring(scene: Scene, journal: Journal) -> Orphan | None:
-    return None if journal.is_at_rest() else _orphan(scene, journal)
 
 
 def _orphan(scene: Scene, journal: Journal) -> Orphan | None:
@@ -189,7 +285,7 @@ def _end(journal: Journal) -> Head:
         return journal.head()
     except UnreadableError:
         # No tick will note it, and what waits before it is no less undelivered.
-        return journal.remembered() or Head()
+        return journal.memos.head() or Head()
 
 
 def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:

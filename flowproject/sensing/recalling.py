@@ -11,8 +11,9 @@ __all__ = ["recall"]
 def recall(entry: Entry | None, head: Head) -> list[dict[str, Any]]:
     """The newest entries in short, `entry` first, each with what became of it.
 
-    `state` is `waiting`, `sent`, `delivered` or `no listener`, as in `Chain`; empty for what is
-    never sent, and where it can't be told without looking. `taken_by` are the runs that took it.
+    `state` is `waiting`, `sent`, `delivered`, `skipped`, `undelivered` or `no listener`, as in
+    `Chain`; empty for what is never sent, and where it can't be told without looking. `taken_by`
+    are the runs that took it.
     """
     return [
         {
@@ -30,5 +31,5 @@ def _state(seq: int, head: Head) -> str:
     if seq in head.unsettled:
         return "sent" if seq <= head.sent else "waiting"
     if seq in head.takers:
-        return "delivered" if head.takers[seq] else "no listener"
+        return "delivered" if head.takers[seq] else head.untaken.get(seq, "no listener")
     return ""

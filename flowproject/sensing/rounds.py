@@ -24,7 +24,7 @@ from flowproject.journal import (
 from flowproject.secrecy import safe
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Look, known
-from flowproject.sensing.orphans import Orphan, likely_orphans, orphans
+from flowproject.sensing.orphans import Orphan, OrphanCheck, likely_orphans, orphans
 from flowproject.sensing.patience import observe_within
 from flowproject.sensing.recalling import recall
 from flowproject.sensing.scene import Scene
@@ -46,17 +46,18 @@ def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> 
     Whatever fails is in the ticks; nothing is raised for it here. What no sensor delivers any more,
     because it was renamed or removed, is told by the first of them.
     """
-    left = _left_behind(scene)
+    sensors = scene.sensors(names)
+    check = OrphanCheck(scene, [sensor.name for sensor in sensors])
 
     def guarded(sensor: Sensor) -> Tick:
         journal = scene.journal(sensor.name)
         try:
-            return _look_and_record(scene, sensor, journal, left, force=force)
+            return _look_and_record(scene, sensor, journal, check, force=force)
         except DamagedEntryError as damage:
             journal.note_damage(damage)
             raise
 
-    return _with_left(_side_by_side(scene, names, guarded), left)
+    return _with_left(_side_by_side(scene, names, guarded), _without_fail(check.left))
 
 
 def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
@@ -68,7 +69,7 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
         pending = sum(1 for _ in journal.waiting(head))
         return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
 
-    return _with_left(_side_by_side(scene, names, look), _left_behind(scene))
+    return _with_left(_side_by_side(scene, names, look), _without_fail(partial(orphans, scene)))
 
 
 def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
@@ -126,12 +127,12 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
         )
 
 
-def _left_behind(scene: Scene) -> list[Orphan]:
-    """What no sensor delivers any more: one listing for all sensors, if there is nothing of it."""
+def _without_fail(listing: Callable[[], list[Orphan]]) -> list[Orphan]:
+    """What no sensor delivers any more; nothing if the store can't be asked: the ticks say so."""
     try:
-        return orphans(scene)
+        return listing()
     except JournalError:
-        return []  # The ticks of the sensors say that the store can't be asked.
+        return []
 
 
 def _with_left(ticks: list[Tick], left: Sequence[Orphan]) -> list[Tick]:
@@ -150,15 +151,16 @@ def _look_and_record(
     scene: Scene,
     sensor: Sensor,
     journal: Journal,
-    left_behind: Sequence[Orphan],
+    check: OrphanCheck,
     *,
     force: bool,
 ) -> Tick:
     head, forsaken = journal.proven(journal.head()), list[str]()
+    head = check.remembered(journal, head)
     left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
         look = _look(scene, sensor, journal, left.head, force=force)
-        forsaken = _forsaken(scene, look, left_behind)
+        forsaken = _forsaken(scene, look, check)
         seen = look.record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
@@ -175,7 +177,7 @@ def _look_and_record(
     )
 
 
-def _forsaken(scene: Scene, look: Look, left_behind: Sequence[Orphan]) -> list[str]:
+def _forsaken(scene: Scene, look: Look, check: OrphanCheck) -> list[str]:
     """What else is to be said at the first look of a sensor: it may be another under a new name.
 
     Raises:
@@ -184,7 +186,7 @@ def _forsaken(scene: Scene, look: Look, left_behind: Sequence[Orphan]) -> list[s
     if look.head.seq:
         return []
     name = look.sensor.name
-    for one in left_behind:
+    for one in check.found():
         if one.definition == look.definition:
             # What happened since the last look under the old name would be lost in a first look.
             raise JournalError(
@@ -249,10 +251,10 @@ def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
         return None
     return Past(
         state.value,
-        partial(journal.items, state),
+        partial(journal.snapshots.items, state),
         fingerprint=state.fingerprint,
         total=state.total,
-        load_memo=dict if asked_anew else partial(journal.memo, state),
+        load_memo=dict if asked_anew else partial(journal.memos.source, state),
     )
 
 

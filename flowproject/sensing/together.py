@@ -24,7 +24,9 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
     combination, difference = combined(journal, group)
     if not any(entry.difference for entry in group):
         return combination
-    return replace(combination, difference=journal.write_difference(group[-1].seq, difference))
+    return replace(
+        combination, difference=journal.snapshots.write_difference(group[-1].seq, difference)
+    )
 
 
 def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Difference]:
@@ -34,7 +36,7 @@ def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Dif
         DamagedTableError: if the table of one of them is gone or can't be read.
     """
     first, last = group[0], group[-1]
-    difference = combine([journal.difference(entry) for entry in group])
+    difference = combine([journal.snapshots.difference(entry) for entry in group])
     if len(group) == 1:
         return _alone(first), difference
     combination = Combination(

@@ -13,7 +13,7 @@ from flowproject.changes.delivery import NextStep, RetryPolicy, heard_from, in_r
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, FlowprojectError, UsageError
 from flowproject.events import bus_address
-from flowproject.journal import Awaited, Head, Journal, Listeners, Tellings
+from flowproject.journal import Awaited, Head, Journal, Listeners, TurnNotices
 from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.finding import Found
 from flowproject.sensing.scene import Scene
@@ -46,7 +46,7 @@ class Turn:
     flow: str
     event: Awaited
     is_taken: bool
-    told: Tellings
+    told: TurnNotices
     move: NextStep
     behind: tuple[int, ...]
 
@@ -124,7 +124,7 @@ class Queue:
             turns.end(mark.seq, mark.id, attempt=attempt, flow=flow, how="skipped", by=by, at=at)
             return replace(turn, move="wait")
         known = event_of(self._journal, mark)
-        if not turns.note_telling(
+        if not turns.record_notice(
             mark.seq,
             mark.id,
             attempt=attempt,
@@ -145,9 +145,9 @@ class Queue:
                 bus=self._bus,
             )
         except DeliveryError:
-            turns.forget_telling(mark.seq, mark.id, attempt=attempt, number=number, flow=flow)
+            turns.withdraw_notice(mark.seq, mark.id, attempt=attempt, number=number, flow=flow)
             raise
-        return replace(turn, told=Tellings(count=number, last=self._now))
+        return replace(turn, told=TurnNotices(count=number, last=self._now))
 
     def in_words(self, turn: Turn) -> str:
         """What waits behind a turn, and what lets it go on; empty if nothing does."""
@@ -162,7 +162,7 @@ class Queue:
         )
         if not turn.is_taken:
             return f"{start}, for which it is to start"
-        receipts = self._journal.receipts(mark.seq, mark.id)
+        receipts = self._journal.receipts.read(mark.seq, mark.id)
         runs = [one.run for one in receipts if one.flow == turn.flow]
         return (
             f"{start}, which {runs[-1] if runs else 'a run'} took and has not ended. If that run "
@@ -187,15 +187,15 @@ class Queue:
     def _turn(self, event: Awaited, flow: str, behind: tuple[int, ...]) -> Turn:
         mark, attempt = event.mark, event.sendings.attempt
         if self._is_taken(event, flow):
-            told = Tellings()
+            told = TurnNotices()
             return Turn(
                 flow=flow, event=event, is_taken=True, told=told, move="wait", behind=behind
             )
-        told = self._journal.turns.told(mark.seq, mark.id, attempt=attempt, flow=flow)
+        told = self._journal.turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
         move = self._move(told, flow, patience_of(self._sensor))
         return Turn(flow=flow, event=event, is_taken=False, told=told, move=move, behind=behind)
 
-    def _move(self, told: Tellings, flow: str, patience: RetryPolicy) -> NextStep:
+    def _move(self, told: TurnNotices, flow: str, patience: RetryPolicy) -> NextStep:
         if told.last is None:
             return "send"
         deployed = self._listeners.deployed.get(flow)
@@ -247,7 +247,7 @@ def give_next_turn(
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
-    head = journal.remembered()
+    head = journal.memos.head()
     if head is None:
         return []
     if also:
@@ -284,7 +284,7 @@ def waiting_in_order(scene: Scene) -> list[str]:
 
 def _waiting_at(scene: Scene, sensor: Sensor) -> Iterator[str]:
     journal = scene.journal(sensor.name)
-    head = journal.remembered()
+    head = journal.memos.head()
     listeners = journal.outbox.listeners() if head and head.awaited else Listeners()
     if not head or not listeners.in_order:
         return
@@ -309,7 +309,7 @@ def _queue(
         sensor,
         journal,
         listeners,
-        receivers=journal.receivers_from(oldest),
+        receivers=journal.receipts.receivers_from(oldest),
         endings=journal.turns.ended_from(oldest),
         now=now,
         run=run,

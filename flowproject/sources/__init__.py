@@ -1,8 +1,8 @@
 """What looks at data: one module for each kind of source, which owns its third-party client.
 
 A source is a class that meets `Source` and one line in `_SOURCES`. What several share stands in
-`result` (rows of a query) and `globs` (patterns of paths). Nothing here decides what a change is,
-or keeps anything between two looks.
+`result` (rows of a query) and `objects` (objects of a store). Nothing here decides what a change
+is, or keeps anything between two looks.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class _SourceClass:
     """Where a source's class is, imported only when a sensor needs it, and whether it knows SQL."""
 
     module: str
@@ -72,13 +72,22 @@ class _Kind:
     speaks_sql: bool
 
 
-_SOURCES: Final[dict[type[Data], _Kind]] = {
-    AzureData: _Kind(module="flowproject.sources.containers", name="AzureSource", speaks_sql=False),
-    DuckDBData: _Kind(module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True),
-    FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
-    GcsData: _Kind(module="flowproject.sources.containers", name="GcsSource", speaks_sql=False),
-    S3Data: _Kind(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
-    SnowflakeData: _Kind(
+# By name, so that a project of files never imports DuckDB, and a step without an extra still runs.
+_SOURCES: Final[dict[type[Data], _SourceClass]] = {
+    AzureData: _SourceClass(
+        module="flowproject.sources.containers", name="AzureSource", speaks_sql=False
+    ),
+    DuckDBData: _SourceClass(
+        module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True
+    ),
+    FilesData: _SourceClass(
+        module="flowproject.sources.files", name="FilesSource", speaks_sql=False
+    ),
+    GcsData: _SourceClass(
+        module="flowproject.sources.containers", name="GcsSource", speaks_sql=False
+    ),
+    S3Data: _SourceClass(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
+    SnowflakeData: _SourceClass(
         module="flowproject.sources.snowflake", name="SnowflakeSource", speaks_sql=True
     ),
 }

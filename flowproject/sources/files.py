@@ -23,16 +23,19 @@ from flowproject.changes.difference import Item, item
 from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
+from flowproject.globs import Globs
 from flowproject.sources import Rows, not_queryable, stopped
-from flowproject.sources.globs import Globs
 
 __all__ = ["FilesSource"]
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# What stands for the years that a file system has and Python has not.
 _FIRST: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _CHUNK_BYTES: Final = 1 << 20
 _NAMES_SHOWN: Final = 10
+# How Python holds bytes of a name that are no UTF-8; and a name in which the text that we make of
+# them stands by itself.
 _UNDECODED: Final = re.compile(r"[\udc80-\udcff]")
 _LOOKS_UNDECODED: Final = re.compile(r"\\x[89a-f][0-9a-f]")
 
@@ -47,6 +50,7 @@ class _Folder:
 
     def below(self, entry: os.DirEntry[str], status: os.stat_result) -> list["_Folder"]:
         """The folder that an entry is or links to; nothing if that would lead round in a circle."""
+        # By device and number and not by path: a link makes the same folder look ever deeper.
         identity = (status.st_dev, status.st_ino)
         if identity in self.above:
             return []
@@ -120,6 +124,7 @@ class FilesSource:
 
     def _walk(self) -> Iterator[Item]:
         """Every file below the folder that `include` lets through, and the marker files."""
+        # A list and no recursion: folders can be deeper than Python's stack.
         folders = [self._top()]
         while folders:
             folder = folders.pop()
@@ -129,6 +134,7 @@ class FilesSource:
                     if self._globs.match(key) or entry.name == self._data.marker:
                         identity: Json = [status.st_size, status.st_mtime_ns]
                         yield item(_text(key), _metadata(key, status), identity=identity)
+                # A folder below which no pattern can match is not opened: it may be a whole disk.
                 elif stat.S_ISDIR(status.st_mode) and self._globs.enter(key):
                     folders += folder.below(entry, status)
 
@@ -161,6 +167,7 @@ class FilesSource:
         """The one file as a table, the property that is watched, and the bytes that were read."""
         status = _status(self._path)
         if status is None:
+            # That a file is missing is a state; that its folder is, hardly ever was meant.
             if not self._path.parent.is_dir():
                 raise _missing(self._path.parent)
             return {}, None, 0
@@ -193,6 +200,7 @@ class FilesSource:
                 while chunk := file.read(_CHUNK_BYTES):
                     self._check_running()
                     state.update(chunk)
+                # Of the file that was read: at the path may be another one by now.
                 status = os.fstat(file.fileno())
         except FileNotFoundError:
             return {}, None, 0
@@ -251,6 +259,7 @@ def _unreadable(path: str, error: OSError) -> SourceError:
 
 def _missing(folder: Path) -> SourceError:
     """The error for a folder that is not there: where the path ends, and what is there instead."""
+    # Where the path ends is what helps: "data/wether" is a typo, a mount that is missing is not.
     wanted = folder.absolute()
     there = next((parent for parent in wanted.parents if parent.is_dir()), Path(wanted.anchor))
     try:

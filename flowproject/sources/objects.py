@@ -19,12 +19,12 @@ from flowproject.changes.observation import (
 )
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 from flowproject.tables.builder import Built
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
-    "Found",
+    "StoredObject",
     "Watch",
     "identity",
     "is_folder",
@@ -36,6 +36,7 @@ __all__ = [
     "view",
 ]
 
+# `last_modified` is what S3 calls it; in tables it is `modified`, as it is of files.
 _COLUMNS: Final[dict[ObjectProperty, str]] = {
     "size": "size",
     "etag": "etag",
@@ -44,7 +45,7 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class StoredObject:
     """An object that is there, as its store describes it without sending its content.
 
     What the store does not say is None, or an empty text.
@@ -79,6 +80,7 @@ class Watch:
 
     def match(self, key: str) -> bool:
         """Whether the object with this whole key, which begins with the prefix, is watched."""
+        # For a million keys without `include` this one question is all that is asked.
         if self._everything:
             return True
         path = key[self._below :]
@@ -92,6 +94,7 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
 
     Its key ends with a slash, or with `_$folder$`.
     """
+    # The size as it comes, which is bytes from S3: most of a million numbers would be for nothing.
     return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
 
 
@@ -102,6 +105,7 @@ def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
 
 def view(*place: str, include: Sequence[str], marker: str, columns: Sequence[str]) -> str:
     """A digest of what is listed and how it is compared: tables of one view can be compared."""
+    # As JSON, because texts put one after the other could mean two things.
     described: Json = [[*place], [*include], marker, [*columns]]
     return digest("view 1", dumps(described))
 
@@ -142,7 +146,7 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
     )
 
 
-def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
+def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
     """One object as an observation of its property `mode`; the value is None if it is missing.
 
     Raises:

@@ -6,7 +6,7 @@ nothing to claim need not wait for it.
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -86,13 +86,13 @@ def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
 
     An event of theirs may still be on its way, and would find nobody to have them.
     """
-    standing = journal.claim(**asdict(wanted))
+    standing = journal.receipts.claim(wanted)
     if standing.run == wanted.run and (elsewhere := journal.moved_to()):
         # The sensor was renamed while its event was on the way: who has the change is noted there.
         return _claimed(elsewhere, wanted)
     if standing.run == wanted.run:
         for attempt in range(1, wanted.attempt):
-            journal.claim(**asdict(replace(wanted, attempt=attempt)))
+            journal.receipts.claim(replace(wanted, attempt=attempt))
     return standing
 
 
@@ -204,7 +204,7 @@ class _Unseen:
     def _replayed(self) -> list[Entry]:
         """The change that is replayed, if no other run has this attempt."""
         seq, name = int(self._told["seq"]), str(self._told["id"])
-        receipts = self._journal.receipts(seq, name)
+        receipts = self._journal.receipts.read(seq, name)
         taken = [(one.attempt, one.flow) for one in receipts if one.run != self._run]
         self._last = next((one for one in receipts if one.run != self._run), None)
         self.is_begun = any(one.run == self._run for one in receipts)
@@ -239,7 +239,7 @@ class _Unseen:
 
     def _receipt(self, seq: int, name: str) -> Receipt | None:
         """The flow's receipt for the first attempt; None if it is damaged."""
-        receipts = self._journal.receipts(seq, name)
+        receipts = self._journal.receipts.read(seq, name)
         return next((one for one in receipts if (one.attempt, one.flow) == (1, self._flow)), None)
 
     def _changes(self, survey: Survey, *, after: int, newest: int) -> list[Entry]:

@@ -16,8 +16,9 @@ from flowproject.secrecy import safe
 if TYPE_CHECKING:
     from flowproject.config import Sensor
     from flowproject.journal import Journal, Store
+    from flowproject.sensing.turns import Turn
 
-__all__ = ["GO_ON", "HOLD", "end_turn", "fail_turn", "out_of_turn"]
+__all__ = ["GO_ON", "HOLD", "end_turn", "fail_turn", "note_end", "out_of_turn", "tell_next"]
 
 HOLD: Final = "hold"
 """What comes after a run that failed: the next changes wait until somebody has seen to it."""
@@ -56,8 +57,8 @@ def end_turn(
     """
     if step == end_step(flow):
         for change in filter(_is_mine, flow.change_events):
-            _end(change, "succeeded", store())
-            _tell_next(change, sensors, store)
+            note_end(change, "succeeded", store(), flow=current.flow_name, run=_run())
+            _try_to_tell_next(change, sensors, store)
 
 
 def fail_turn(
@@ -83,8 +84,8 @@ def fail_turn(
             )
             continue
         try:
-            _end(change, "failed", store())
-            _tell_next(change, sensors, store)
+            note_end(change, "failed", store(), flow=current.flow_name, run=_run())
+            _try_to_tell_next(change, sensors, store)
         except Exception as error:  # noqa: BLE001  # of whichever store
             print(f"That the next change may have its turn could not be noted: {safe(str(error))}")
 
@@ -101,7 +102,23 @@ def _is_for_good(decorators: Sequence[AttachedDecorator]) -> bool:
     return not caught and int(current.retry_count) >= max(tries, default=0)
 
 
-def _end(change: Mapping[str, Any], how: Literal["succeeded", "failed"], store: "Store") -> None:
+def _run() -> str:
+    return f"{current.flow_name}/{current.run_id}"
+
+
+def note_end(
+    change: Mapping[str, Any],
+    how: Literal["succeeded", "failed"],
+    store: "Store",
+    *,
+    flow: str,
+    run: str,
+) -> None:
+    """Note that the turn of a flow to take a change is over, wherever the journal is by now.
+
+    Raises:
+        JournalError: if it can't be noted.
+    """
     from flowproject.change import journal_of
 
     journal: Journal | None = journal_of(change, store)
@@ -110,36 +127,49 @@ def _end(change: Mapping[str, Any], how: Literal["succeeded", "failed"], store: 
             int(change["seq"]),
             str(change["id"]),
             attempt=int(change.get("attempt", 1)),
-            flow=str(current.flow_name),
+            flow=flow,
             how=how,
-            by=f"{current.flow_name}/{current.run_id}",
+            by=run,
             at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         )
         journal = journal.moved_to()  # The sensor may have been renamed while this run went on.
 
 
-def _tell_next(
+def tell_next(
     change: Mapping[str, Any],
-    sensors: Callable[[], Mapping[str, "Sensor"]],
-    store: Callable[[], "Store"],
-) -> None:
+    sensors: Mapping[str, "Sensor"],
+    store: "Store",
+    *,
+    flow: str,
+    run: str,
+    now: dt.datetime,
+) -> list["Turn"]:
+    """The turns that a flow was told of because its turn to take this change is over.
+
+    None without a bus, or under a name that no sensor has any more: the next tick tells them.
+
+    Raises:
+        DeliveryError: if the bus has not taken it.
+        JournalError: if the journal can't be read or written.
+    """
     from flowproject.change import journal_of
     from flowproject.events import bus_address
     from flowproject.sensing.turns import give_next_turn
 
-    name = str(current.flow_name)
+    sensor = sensors.get(str(change["sensor"]))
+    if sensor is None or not bus_address():
+        return []
+    return give_next_turn(sensor, journal_of(change, store), [flow], now=now, run=run)
+
+
+def _try_to_tell_next(
+    change: Mapping[str, Any],
+    sensors: Callable[[], Mapping[str, "Sensor"]],
+    store: Callable[[], "Store"],
+) -> None:
+    name, now = str(current.flow_name), dt.datetime.now(dt.UTC)
     try:
-        sensor = sensors().get(str(change["sensor"]))
-        if sensor is None or not bus_address():
-            return
-        turns = give_next_turn(
-            sensor,
-            journal_of(change, store()),
-            [name],
-            now=dt.datetime.now(dt.UTC),
-            run=f"{name}/{current.run_id}",
-        )
-        for turn in turns:
+        for turn in tell_next(change, sensors(), store(), flow=name, run=_run(), now=now):
             print(f"The next change in order is {turn.event.mark.seq}; {name} was told of it")
     except Exception as error:  # noqa: BLE001  # the work is done, and the next tick tells the next
         print(f"The next change is told of by the next tick: {safe(str(error))}")

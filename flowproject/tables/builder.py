@@ -4,18 +4,27 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference
-from flowproject.tables.columns import between, content_digest, no_rows, object_schema, rank, total
-from flowproject.tables.compare import RowDifference, after, before, compare
+from flowproject.tables.columns import (
+    after,
+    before,
+    between,
+    content_digest,
+    edit_schema,
+    edits,
+    no_rows,
+    object_schema,
+    rank,
+    total,
+)
 from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
-from flowproject.tables.scratch import Slot, SpilledTables
-from flowproject.tables.segments import SegmentWriter
-from flowproject.tables.spans import (
+from flowproject.tables.manifest import (
     IDENTITY,
     MODULUS,
     NEW,
@@ -26,6 +35,8 @@ from flowproject.tables.spans import (
     key_bytes,
     key_text,
 )
+from flowproject.tables.scratch import Slot, SpilledTables
+from flowproject.tables.segments import SegmentWriter
 from flowproject.tables.table import ObjectTable, successor
 
 if TYPE_CHECKING:
@@ -47,6 +58,18 @@ class Built:
     difference: Difference
     fingerprint: str
     moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _RowDifference:
+    """Rows that were added, modified (old and new side by side) and removed."""
+
+    added: "pa.Table"
+    modified: "pa.Table"
+    removed: "pa.Table"
+
+    def __bool__(self) -> bool:
+        return bool(len(self.added) or len(self.modified) or len(self.removed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +198,7 @@ class TableBuilder:
         _check_rows(rows, low, high)
         # Compared outside of the lock, because reading and comparing take nearly all of the time.
         old = no_rows() if self._past is None else self._past.between(low, high)
-        found = compare(old, rows, self._identity)
+        found = _compared(old, rows, self._identity)
         change = self._change(found, rows)
         # A digest may move without a row that does, such as when a server sends another element:
         # then the rows stay where they are, and no file is written.
@@ -191,7 +214,7 @@ class TableBuilder:
                 span = replace(span, group=self._write(rows))
             self._ranges.append(_KeyRange(low, span, is_new=is_new))
 
-    def _change(self, found: RowDifference, rows: "pa.Table") -> int:
+    def _change(self, found: _RowDifference, rows: "pa.Table") -> int:
         """What a range adds to the total; under another view nothing of it is known."""
         import pyarrow as pa
 
@@ -222,7 +245,7 @@ class TableBuilder:
         span = known.spans[place]
         return span if (span.last, span.digest) == (high, digest) else None
 
-    def _spill(self, high: str, found: RowDifference) -> None:
+    def _spill(self, high: str, found: _RowDifference) -> None:
         # Without a past what was added is what there is, and that is in the table already.
         if self._past is None or not found:
             return
@@ -383,6 +406,77 @@ def _pieces(rows: "pa.Table", bound: bytes) -> "Iterator[tuple[str, pa.Table]]":
         yield key_text(last), rows.slice(start, end - start)
 
 
+def _compared(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _RowDifference:
+    """What must happen to `old` to become `new`; both have each key once, in the same order.
+
+    What no column of `identity` shows is no change.
+    """
+    # Without one side there is nothing to look up; a first look takes this way for each row.
+    if not (len(old) and len(new)):
+        return _RowDifference(new, edit_schema().empty_table(), old)
+    # The usual case: something was overwritten, and no key came or went. Then rows stand side by
+    # side already, and no index of keys is made.
+    if old["key"].equals(new["key"]):
+        places = _modified(old, new, identity)
+        return _RowDifference(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+    return _compare_keys(old, new, identity)
+
+
+def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _RowDifference:
+    import pyarrow.compute as pc
+
+    # `index_in` gives null for a key that was not there before.
+    found = pc.index_in(new["key"], value_set=old["key"]).combine_chunks()
+    is_known = found.is_valid()
+    old_places, new_places = found.drop_null(), pc.indices_nonzero(is_known)
+    # Only what is compared is gathered; whole rows only of those that differ.
+    columns = [*identity]
+    places = _modified(
+        old.select(columns).take(old_places), new.select(columns).take(new_places), identity
+    )
+    return _RowDifference(
+        added=new.filter(pc.invert(is_known)),
+        modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
+        removed=old.take(_missing(old_places, len(old))),
+    )
+
+
+def _missing(places: "pa.Array", count: int) -> "pa.Array":
+    """The places below `count` that are not among these, which rise."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Gaps are looked for, and not all places counted off: of a span of thousands few are gone.
+    edges = pa.concat_arrays([pa.array([-1], places.type), places, pa.array([count], places.type)])
+    steps = pc.subtract(edges[1:], edges[:-1])
+    gaps = pc.indices_nonzero(pc.greater(steps, 1)).to_pylist()
+    missing = [
+        place for gap in gaps for place in range(edges[gap].as_py() + 1, edges[gap + 1].as_py())
+    ]
+    return pa.array(missing, places.type)
+
+
+def _modified(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> "pa.Array":
+    """The places at which rows differ; both tables have the same keys in the same order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Most columns are equal throughout, which Arrow sees at once.
+    moved = [name for name in identity if not old[name].equals(new[name])]
+    if not moved:
+        return pa.array([], pa.int64())
+    return pc.indices_nonzero(reduce(pc.or_, (_different(old[name], new[name]) for name in moved)))
+
+
+def _different(old: Any, new: Any) -> Any:
+    """Where two columns differ; a missing value equals only another one."""
+    import pyarrow.compute as pc
+
+    # `not_equal` has null for an answer where either side is missing.
+    unequal = pc.fill_null(pc.not_equal(old, new), fill_value=False)
+    return pc.or_(unequal, pc.xor(old.is_null(), new.is_null()))
+
+
 class _SpilledDifference:
     """What happened in all ranges, kept on disk until somebody asks."""
 
@@ -391,7 +485,7 @@ class _SpilledDifference:
         self._modified = _SpilledRows(edits_of_objects(identity))
         self._removed = _SpilledRows(objects(identity))
 
-    def add(self, high: bytes, found: RowDifference) -> None:
+    def add(self, high: bytes, found: _RowDifference) -> None:
         """Keep what happened in the range that ends with the key `high`."""
         self._added.add(high, found.added)
         self._modified.add(high, found.modified)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Item
-from flowproject.tables.spans import MODULUS, key_bytes, key_text
+from flowproject.tables.manifest import MODULUS, key_bytes, key_text
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "after",
+    "before",
     "between",
     "content_digest",
+    "edit_schema",
+    "edits",
     "no_rows",
     "object_items",
     "object_rows",
@@ -112,6 +116,42 @@ def object_items(rows: "pa.Table", identity: tuple[str, ...]) -> Iterator[Item]:
         if version_id is not None:
             data["version_id"] = version_id
         yield Item(key=key, version=digest.hex(), data=data)
+
+
+@cache
+def edit_schema() -> "pa.Schema":
+    """The columns of modified objects: the key, what it was, what it is."""
+    import pyarrow as pa
+
+    key, *columns = object_schema()
+    return pa.schema(
+        [
+            key,
+            *(
+                column.with_name(f"{when}_{column.name}")
+                for when in ("old", "new")
+                for column in columns
+            ),
+        ]
+    )
+
+
+def edits(old: "pa.Table", new: "pa.Table") -> "pa.Table":
+    """Old and new rows of the same keys, side by side."""
+    import pyarrow as pa
+
+    columns = [new["key"], *(table[name] for table in (old, new) for name in COLUMNS)]
+    return pa.Table.from_arrays(columns, schema=edit_schema())
+
+
+def before(rows: "pa.Table") -> "pa.Table":
+    """The old rows of what `edits` put side by side."""
+    return _side(rows, "old")
+
+
+def after(rows: "pa.Table") -> "pa.Table":
+    """The new rows of what `edits` put side by side."""
+    return _side(rows, "new")
 
 
 def total(rows: "pa.Table", identity: tuple[str, ...]) -> int:
@@ -221,3 +261,10 @@ def _joined(columns: "list[pa.ChunkedArray]", count: int) -> list[bytes]:
         return [b""] * count
     joined: list[bytes] = pc.binary_join_element_wise(*columns, _SEPARATOR).to_pylist()
     return joined
+
+
+def _side(rows: "pa.Table", when: str) -> "pa.Table":
+    import pyarrow as pa
+
+    columns = [rows["key"], *(rows[f"{when}_{name}"] for name in COLUMNS)]
+    return pa.Table.from_arrays(columns, schema=object_schema())

@@ -7,7 +7,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.changes.difference import Difference
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.journal import Store
@@ -67,13 +67,13 @@ def test_a_run_that_has_not_started_in_time_is_told_with_where_to_look(
     words = "sent, no run of StarterFlow has started since 2026-06-01 12:00 UTC"
     assert (late.state, late.in_words) == ("sent", words), "also before a tick has sent it again"
     assert late.to_json()["late_since"] == "2026-06-01T12:00:00+00:00"
-    lines = "\n".join(chain_lines(late))
+    lines = "\n".join(delivery_lines(late))
     assert "Likely StarterFlow is not deployed here" in lines
     assert "`kubectl get workflows`" in lines
     world.tick()
     assert told(world).in_words == words
     world.later(60)
-    assert "Likely StarterFlow is not deployed" in "\n".join(chain_lines(told(world)))
+    assert "Likely StarterFlow is not deployed" in "\n".join(delivery_lines(told(world)))
     assert told(world).state == "undelivered"
     world.take(bus.payloads[-1])
     assert (told(world).in_words, told(world).late_since) == ("delivered", "")

@@ -12,7 +12,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.change import Change
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.config.model import SchemaChange
 from flowproject.dev.page.changes import change_view
@@ -289,7 +289,7 @@ def test_history_why_and_the_page_name_the_columns(tmp_path: Path):
     assert entry is not None
     assert entry.columns == {"id": "INTEGER", "v": "BIGINT"}
     told_of = Chain(entry=entry)
-    assert f"  columns   {words}" in chain_lines(told_of)
+    assert f"  columns   {words}" in delivery_lines(told_of)
     facts = {fact.name: fact.text for fact in change_view(told_of, None, ()).facts}
     assert facts["columns"] == words
     assert f"columns changed: {words}" in json.dumps(place.tick().to_json(), ensure_ascii=False)

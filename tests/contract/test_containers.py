@@ -22,8 +22,8 @@ from flowproject.errors import SourceError
 from flowproject.journal import open_store
 from flowproject.sensing import Scene
 from flowproject.sources import Source, open_source
-from flowproject.sources.containers import azure, gcs
 from flowproject.sources.containers import container as container_module
+from flowproject.sources.containers import services
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
@@ -56,9 +56,8 @@ def proxy(store: Store) -> Iterator[Proxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (azure, gcs):
-        patience = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-        monkeypatch.setattr(module, "PATIENCE", patience)
+    retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+    monkeypatch.setattr(services, "RETRIES", retries)
 
 
 def source(store: Store, container: str, proxy: Proxy | None = None, **keys: Any) -> Source:

@@ -33,35 +33,35 @@ def test_a_memo_is_recorded_with_its_entry_and_costs_no_object(
 ) -> None:
     before = len(store.keys(journal.location))
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    assert journal.memo(recorded) == MEMO
+    assert journal.memos.source(recorded) == MEMO
     assert len(store.keys(journal.location)) == before + 2, "the entry, and the memo of its number"
 
 
 def test_a_later_memo_takes_the_place_of_the_recorded_one(journal: Journal, store: Store) -> None:
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
     for memo in (NEWER, {"v": 2, "odd": "\ud800é"}):
-        journal.remember(recorded, memo)
+        journal.memos.write_source(recorded, memo)
         head = journal.head().entry
         assert head == recorded, "an entry is never overwritten"
-        assert journal.memo(recorded) == memo
+        assert journal.memos.source(recorded) == memo
     assert [key for key in store.keys(journal.location) if "source-memo" in key] == [place(journal)]
 
 
 def test_the_memo_of_another_entry_is_none(journal: Journal) -> None:
     first = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(first, NEWER)
+    journal.memos.write_source(first, NEWER)
     second = journal.record(entry(2), None, Difference())
-    assert journal.memo(second) == {}
-    journal.remember(second, NEWER)
-    assert journal.memo(first) == MEMO, "a slow tick that still knows the older entry"
+    assert journal.memos.source(second) == {}
+    journal.memos.write_source(second, NEWER)
+    assert journal.memos.source(first) == MEMO, "a slow tick that still knows the older entry"
 
 
 def test_the_memo_of_a_journal_that_was_deleted_is_none(journal: Journal, store: Store) -> None:
-    journal.remember(journal.record(entry(1), None, Difference()), NEWER)
+    journal.memos.write_source(journal.record(entry(1), None, Difference()), NEWER)
     store.delete(journal.entry_key(1))
     store.delete(f"{journal.location}/head.json")
     later = replace(entry(1), recorded_at="2027-01-01T00:00:00+00:00")
-    assert journal.memo(journal.record(later, None, Difference())) == {}
+    assert journal.memos.source(journal.record(later, None, Difference())) == {}
 
 
 def damaged(document: Mapping[str, Any]) -> Iterator[bytes]:
@@ -77,14 +77,14 @@ def damaged(document: Mapping[str, Any]) -> Iterator[bytes]:
 
 def test_a_damaged_foreign_or_newer_memo_is_none(journal: Journal, store: Store) -> None:
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(recorded, NEWER)
+    journal.memos.write_source(recorded, NEWER)
     good = store.get(place(journal))
     assert good is not None
     for content in damaged(json.loads(good)):
         store.put(place(journal), content)
-        assert journal.memo(recorded) == MEMO, content[:200]
+        assert journal.memos.source(recorded) == MEMO, content[:200]
     store.delete(place(journal))
-    assert journal.memo(recorded) == MEMO
+    assert journal.memos.source(recorded) == MEMO
 
 
 def test_a_memo_that_can_not_be_read_or_written_fails_nothing(
@@ -103,8 +103,8 @@ def test_a_memo_that_can_not_be_read_or_written_fails_nothing(
 
     journal = journal_on(Broken(store))
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(recorded, NEWER)
-    assert journal.memo(recorded) == MEMO
+    journal.memos.write_source(recorded, NEWER)
+    assert journal.memos.source(recorded) == MEMO
     assert "disk full" in caplog.text
     assert "no such disk" in caplog.text
 
@@ -296,4 +296,4 @@ def test_an_entry_of_a_flowproject_without_memos_is_read(tmp_path: Path) -> None
     content = json.dumps({**body, "digest": digest_value(body)}).encode()
     open_store(str(tmp_path)).put(journal.entry_key(1), content)
     assert journal.head().entry == recorded
-    assert journal.memo(recorded) == {}
+    assert journal.memos.source(recorded) == {}

@@ -616,7 +616,7 @@ def test_an_unchanged_tick_without_a_bus_costs_the_same_however_many_wait(
         requests.clear()
         sensing.observe(replace(scene, store=Counting()))
         costs.append(len(requests))
-    assert set(costs) == {5}
+    assert set(costs) == {4}
 
 
 def test_a_file_dated_in_the_future_holds_nothing_back(

@@ -13,8 +13,9 @@ from flowproject import sensing
 from flowproject.config import FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.journal import open_store
 from flowproject.sensing import Scene, Tick
-from flowproject.sources.s3 import source, transport
-from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3 import bucket as bucket_module
+from flowproject.sources.s3 import source
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.proxy import DROP, Answer, Plan, Proxy, failure, proxied
 from tests.servers import Moto
 
@@ -42,9 +43,11 @@ def proxy(moto: Moto) -> Iterator[Proxy]:
 @pytest.fixture
 def scene(tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Two sensors: one on the bucket, one on a folder."""
-    monkeypatch.setattr(transport, "Patience", partial(transport.Patience, first_pause=0.001))
-    pace = Pace(at_once=4, page_size=10, span_rows=20)
-    monkeypatch.setattr(source, "Pace", lambda: pace)
+    monkeypatch.setattr(
+        bucket_module, "RetryLimits", partial(bucket_module.RetryLimits, first_pause=0.001)
+    )
+    options = ListingOptions(at_once=4, page_size=10, span_rows=20)
+    monkeypatch.setattr(source, "ListingOptions", lambda: options)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
     objects = S3Data(bucket=bucket, key="raw", endpoint_url=proxy.endpoint_url)

@@ -192,5 +192,5 @@ def test_a_listener_whose_first_step_runs_twice_goes_on_once_and_no_other_run_wo
     journal = project.scene().journal("days")
     entry = journal.get(2)
     assert entry
-    [receipt] = journal.receipts(2, entry.id)
+    [receipt] = journal.receipts.read(2, entry.id)
     assert receipt.run == "WorkFlow/argo-1"

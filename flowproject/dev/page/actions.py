@@ -36,12 +36,15 @@ __all__ = [
 ]
 
 # Nothing that a command line could take for an option.
+# A run's name comes from an address and goes to a command line.
 _RUN_ID: Final = re.compile(r"\w[\w.-]*")
 PAGE: Final = "page"
 """The cause of a run that was started here."""
 
+# Before the names of a flow's parameters in a form: one of them may be called `token` or `sensor`.
 _FIELD: Final = "p-"
 # At the same time: each is a process.
+# Each imports Metaflow: more of them at a time make all of them slow, and the loop's runs, too.
 _COMMANDS: Final = 2
 _Values = Mapping[str, str]
 
@@ -100,6 +103,7 @@ def wanted_sensor(context: PageContext, target: Target) -> str:
     """
     if context.scene is None:
         raise UsageError("No flow of this project inherits BaseFlow, so no sensor is looked at")
+    # Asked as every command asks, so that a wrong name gets the same answer with the nearest one.
     [sensor] = context.scene.sensors([target.get("sensor", "")])
     return sensor.name
 
@@ -218,6 +222,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
             "Its event is sent once more, with the same id.",
             "Flows that have run for it run again, as a new attempt.",
             "But if a flow that listens has not started yet, only that one starts.",
+            "A flow that waits for several sensors starts when each of them has sent it something.",
         ),
         command=_published(
             context, shlex.join(["flowproject", "replay", *context.options, change])
@@ -304,6 +309,8 @@ def _resume_run(context: PageContext, target: Target) -> ActionPlan:
     flow, run_id = wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
     options = context.options if flow.project else ()
+    # `python`, although the loop takes its own interpreter: it is for a person's shell, in the
+    # project's environment.
     command = ["python", flow.path.name, *options, "resume", "--origin-run-id", run_id]
     return ActionPlan(
         name="resume-run",
@@ -391,6 +398,7 @@ class ActionRunner:
         """
         _refuse_nul(values)
         intended = plan(self._context, name, values)
+        # The plan is made first: a wrong target is worth a message in any case.
         if self._context.loop.stopping:
             raise UsageError(f"The loop is ending: {intended.title!r} is not done any more")
         deeds: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
@@ -435,6 +443,7 @@ class ActionRunner:
 
     async def _pause(self, values: _Values) -> ActionResult:
         sensor = wanted_sensor(self._context, values)
+        # A second click must not move the moment: what was missed since the first one is made up.
         self._context.paused.setdefault(sensor, self._context.now())
         return self._settle(f"{sensor} is paused", "Scheduled runs pass it by.")
 
@@ -460,6 +469,8 @@ class ActionRunner:
         sensor = wanted_sensor(self._context, values)
         code, output, complaints = await self._command("preview", sensor, "--json")
         try:
+            # Its exit code says too little: a preview that finds a fault in the source prints its
+            # tick all the same.
             [tick] = json.loads(output)
         except ValueError:
             return _failed("The preview failed", complaints)
@@ -492,9 +503,12 @@ class ActionRunner:
 
     async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
         """Exit code and output of a command of ours, which sees the loop's bus."""
+        # `--` before the target: what is typed into an address may begin with a dash.
         words = (command, *options, *self._context.options, "--", target)
         async with self._turns:
             child = await asyncio.create_subprocess_exec(
+                # A process and no call: commands read the configuration anew, block, and may end
+                # with an exit code.
                 *(sys.executable, "-m", "flowproject", *words),
                 cwd=self._context.root,
                 env=child_environment(self._context.bus),
@@ -508,6 +522,7 @@ class ActionRunner:
                 output, complaints = await child.communicate()
             finally:
                 self._children.discard(child.pid)
+                # All of its group: what a command that was cut off has started must not go on.
                 _kill(child.pid)
         code = child.returncode or 0
         return code, output.decode(errors="replace"), complaints.decode(errors="replace")

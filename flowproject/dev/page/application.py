@@ -57,6 +57,7 @@ __all__ = [
 STATIC: Final = Path(__file__).parent / "static"
 # Bytes of a form.
 _LARGEST: Final = 64 * 1024
+# Fewer than Python's limit for numbers in texts, and enough for every file and every journal.
 _DIGITS: Final = 15
 # View -> the one of the navigation that it belongs to.
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
@@ -67,6 +68,7 @@ _HEARTBEAT: Final = 20.0
 _CHUNK: Final = 64 * 1024
 _LONGEST_LINE: Final = 64 * 1024
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
+# nginx collects answers before it passes them on, unless told not to.
 _LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
@@ -100,6 +102,8 @@ class Renderer:
         self._templates = Environment(
             loader=PackageLoader("flowproject.dev.page"),
             autoescape=True,
+            # A view that lacks a field is a mistake of ours, which an empty place on the page would
+            # hide.
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -132,12 +136,14 @@ def to_json(view: Any, status: int = 200) -> Response:
 
 def _encodable(text: str) -> str:
     """The text without halves of surrogate pairs, which other people's errors may quote."""
+    # Starlette encodes strictly, and what it can't encode would be an answer without a body.
     return text.encode("utf-8", "replace").decode()
 
 
 @cache
 def _static_address(name: str) -> str:
     """The address of an asset, which changes with its content."""
+    # So a browser may keep it for a year and still sees each new version of flowproject.
     content = (STATIC / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
@@ -150,6 +156,8 @@ class PageHandler:
         self._context = views.context
         self._runner = runner
         self._renderer = Renderer()
+        # Not the token of the address: that one may be shared, and forms are only this process's
+        # own.
         self.token = secrets.token_urlsafe(24)
 
     # ------------------------------------------------------------------------------------- views
@@ -206,6 +214,8 @@ class PageHandler:
 
     async def card(self, request: Request) -> Response:
         """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        # A card opened alone would have no way back to the page. A browser that does not say where
+        # it is shown gets the card itself: its policy keeps it in a sandbox anyway.
         if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
             frame = self._frame(request, "run", f"Card of {request.path_params['flow']}")
             return self._renderer.page("card.html", frame)
@@ -245,6 +255,8 @@ class PageHandler:
         """What an action has done."""
         part = self._piece(request, "result")
         values = await _form(request)
+        # In bytes: compare_digest takes no text with letters outside ASCII, and what is posted may
+        # have any.
         if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
         result = await self._runner.do(request.path_params["name"], values)
@@ -280,20 +292,27 @@ class PageHandler:
         status, title, lines = _problem(error, request.method)
         if wants_json(request):
             return to_json(ActionResult(ok=False, title=title, lines=lines), status)
-        frame = self._frame(request, "", title)
-        return self._renderer.page(
-            "parts/problem.html" if "part" in request.query_params else "problem.html",
-            frame,
+        in_frame = request.headers.get("sec-fetch-dest") == "iframe"
+        piece = in_frame or "part" in request.query_params
+        answer = self._renderer.page(
+            "parts/problem.html" if piece else "problem.html",
+            self._frame(request, "", title),
             status=status,
             title=title,
             lines=lines,
         )
+        # In place of a card: with the page's own policy a browser would show nothing in the frame.
+        if in_frame:
+            answer.headers.update(CARD_HEADERS)
+        return answer
 
     def _piece(self, request: Request, *pieces: str) -> str:
         """The piece of a view that is asked for; empty for all of it, which JSON always is.
 
         What happens from here on is told to the view when it is shown: it may not be in it.
         """
+        # Before the view is worked out: what happens meanwhile comes with the stream, at worst a
+        # second time.
         request.state.number = self._context.loop.number
         part = request.query_params.get("part", "")
         if part and part not in pieces:
@@ -301,6 +320,7 @@ class PageHandler:
         return "" if wants_json(request) else part
 
     def _frame(self, request: Request, name: str, title: str) -> Frame:
+        # The pieces renew themselves from this address, each with a `part` of its own.
         query = request.url.remove_query_params("part").query
         loop = self._context.loop
         number = getattr(request.state, "number", loop.number)
@@ -325,9 +345,11 @@ async def serve_page(
     page = PageHandler(views, runner)
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
+            # An IPv6 address stands in brackets in an address.
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
+            # A request waits for the command, and the end of the server for the request.
             runner.close()
             views.context.loop.close()
 
@@ -367,11 +389,15 @@ def _whole(text: str, what: str) -> int:
 
 def _place(request: Request, name: str) -> int:
     """Where a stream goes on: a browser that has lost it says so itself."""
+    # A browser that has lost the stream asks the same address again, and says in this header how
+    # far it came.
     last = request.headers.get("last-event-id", "")
     return _whole(last, "Last-Event-ID") if last else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:
+    # Other types, such as text/plain, are what a page elsewhere may post without being asked by the
+    # browser.
     if request.headers.get("content-type", "").partition(";")[0] != (
         "application/x-www-form-urlencoded"
     ):
@@ -391,6 +417,8 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 404, "There is no such page", ()
         case HTTPException(status_code=status, detail=title):
             return status, title, ()
+        # A view that is not there is 404; the same error after a click is an action that was
+        # refused.
         case UsageError() if method == "GET":
             return 404, "There is no such thing", tuple(str(error).splitlines())
         case UsageError():
@@ -417,8 +445,11 @@ def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
 async def _news_stream(loop: LoopState, since: int) -> AsyncIterator[str]:
     sent = since
     with loop.watching() as moved:
+        # Browsers wait three seconds or more by themselves, and a loop that is started again is
+        # there sooner.
         yield "retry: 1000\n\n"
         while not loop.over:
+            # What happened while the last message was sent is not waited for.
             if loop.number == sent:
                 if not await _moved(moved):
                     yield ": open\n\n"
@@ -434,13 +465,17 @@ async def _log_lines(loop: LoopState, run: Run, start: int) -> AsyncIterator[str
     with loop.reading(run.name) as moved:
         while True:
             moved.clear()
+            # Asked before the log is read: what a run prints last is in the log before it is told
+            # to be over.
             over = loop.over or run.name not in loop.running
+            # In a thread: the disk may be slow, and the loop is everybody's.
             content = await asyncio.to_thread(_read_log, run.log, start)
             start += len(content)
             lines, rest = _split(rest + content)
             for line in lines:
                 sent += len(line)
                 yield _message("line", _log_line(line), id=str(sent))
+            # Not as soon as it is over: a log of many megabytes is read in many pieces.
             if over and not content:
                 break
             if not content and not await _moved(moved):
@@ -463,6 +498,8 @@ async def _moved(moved: asyncio.Event) -> bool:
 def _read_log(log: Path, start: int) -> bytes:
     try:
         with log.open("rb") as file:
+            # Where it starts comes from the browser: behind the end of the file there is nothing to
+            # read.
             file.seek(min(start, file.seek(0, os.SEEK_END)))
             return file.read(_CHUNK)
     except FileNotFoundError:  # pruned: the newest logs are kept

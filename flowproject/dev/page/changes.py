@@ -50,6 +50,8 @@ __all__ = [
 # On one page.
 _LISTED: Final = 25
 KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
+# Rows, columns and characters of a cell: a change may have millions of items with long texts, and a
+# browser draws what it gets.
 _ITEM_ROWS: Final = 50
 _ITEM_COLUMNS: Final = 12
 _ITEM_CELL: Final = 200
@@ -92,6 +94,7 @@ def journal_end(scene: Scene, sensor: str) -> JournalEnd:
     try:
         head = journal.head()
         return JournalEnd(entry=head.entry, waiting=sum(1 for _ in journal.waiting(head)))
+    # One sensor's journal that can't be read must not take the overview of all the others with it.
     except FlowprojectError as error:
         return JournalEnd(trouble=str(error))
 
@@ -105,6 +108,8 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
     journal = scene.journal(sensor)
     survey = journal.survey()
     numbers = survey.numbers
+    # By number, not by place in the list: while somebody reads, changes come and old ones are
+    # pruned.
     start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
     start = start if before else 0
     end = start + _LISTED
@@ -145,8 +150,11 @@ def _chains(
     for seq in numbers:
         try:
             entry = journal.get(seq)
-            if entry:  # not pruned since it was listed
+            # Ticks in other processes prune it: what was listed may be gone by now.
+            if entry:
                 yield chain(survey, entry, patience, scene.clock())
+        # A damaged entry keeps its number (ADR 0009): it has a row, and the ones around it are
+        # shown.
         except UnreadableError as damage:
             yield DamagedEntry(seq=seq, reason=str(damage))
 
@@ -397,6 +405,7 @@ def _row(chain: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
 def _state(chain: Chain, outcomes: Sequence[RunOutcome]) -> str:
     if any(one.is_over_and_failed for one in outcomes):
         return "failed"
+    # A receipt is written at a run's beginning: delivered does not say that all went well.
     unfinished = any(one.state in ("running", "unfinished") for one in outcomes)
     return "running" if chain.state == "delivered" and unfinished else chain.state
 
@@ -418,6 +427,7 @@ def _damaged(damage: DamagedEntry) -> ChangeRow:
 
 def _takers(chain: Chain) -> Iterator[Link]:
     """The runs that took it, each once, with the attempt if it was replayed."""
+    # A run that was replayed has a receipt for each attempt; the newest one counts.
     newest = {receipt.run: receipt.attempt for receipt in chain.receipts}
     for run, attempt in newest.items():
         again = f" (attempt {attempt})" if attempt > 1 else ""
@@ -442,6 +452,7 @@ def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
     """From the tick that recorded it to the receipts that are still awaited."""
     entry, mark = chain.entry, chain.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
+    # Changes that wait together are sent as one event, with the id of the last of them.
     if mark and chain.carried_by:
         text = f"sent with change {chain.carried_by}, whose id the event has"
         carrier = Link(text=text, href=change_address(entry.sensor, chain.carried_by))
@@ -484,6 +495,7 @@ def _by(run: str) -> Link | None:
 
 
 def _actions(chain: Chain, outcomes: Sequence[RunOutcome]) -> tuple[ActionLink, ...]:
+    # What was never to be sent (a baseline, say) can't be sent again, and nobody waits for its end.
     if chain.mark is None:
         return ()
     entry = chain.entry

@@ -23,6 +23,8 @@ __all__ = [
     "urgency",
 ]
 
+# States of runs and of deliveries before the outcomes of ticks: where marks overlap, a failed run
+# is worth more than a sensor that has changed.
 _PRESSING: Final = ("failed", "undelivered", "running", *OUTCOMES)
 _WIDTH: Final = 100
 _HEIGHT: Final = 24
@@ -38,6 +40,7 @@ def clock(moment: str) -> str:
     """The time of an ISO moment in this machine's zone, with its date if that is not today's."""
     if not moment:
         return ""
+    # The server's zone, which is the reader's: the page is served to this machine.
     local = datetime.fromisoformat(moment).astimezone()
     today = local.date() == datetime.now().astimezone().date()
     return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M:%S}"
@@ -45,7 +48,9 @@ def clock(moment: str) -> str:
 
 def address(*parts: object, **query: object) -> str:
     """An address on the page: each part is escaped, and empty values of the query are left out."""
+    # Slashes, too: keys and names come from data, and each part is one step of the path.
     path = "/" + "/".join(quote(str(part), safe="") for part in parts)
+    # Not by truth: 0 is a number of a row.
     kept = {name: value for name, value in query.items() if value not in ("", None)}
     return f"{path}?{urlencode(kept)}" if kept else path
 
@@ -63,6 +68,7 @@ def change_address(sensor: str, seq: int) -> str:
 def run_address(name: str) -> str:
     """Where a run, written `Flow/id`, is shown; nowhere if this is no run of a flow."""
     flow, slash, run_id = name.partition("/")
+    # Journals also name what is no run of a flow here: "by hand", or a Workflow on a cluster.
     return address("runs", flow, run_id) if slash and flow.isidentifier() else ""
 
 

@@ -55,6 +55,7 @@ class PageContext:
     def looker(self, sensor: str) -> FlowFile | None:
         """The flow that looks at a sensor: the one that did so last, or else that may."""
         last = self.flow(self.loop.lookers.get(sensor, ""))
+        # A flow that was seen to look at it is more to be believed than what its file may mean.
         return last or next(self._candidates(sensor), None)
 
     def next_look(self, sensor: str) -> datetime | None:
@@ -66,6 +67,8 @@ class PageContext:
         """When a paused sensor was last passed by, if Argo would make up for that now."""
         flow = self.looker(sensor)
         last = self.last_due().get(flow.name) if flow else None
+        # As Argo does when a suspended schedule is resumed: what was due within its deadline is
+        # made up, once.
         if last is None or last < self.paused[sensor] or self.now() - last >= DEADLINE:
             return None
         return last
@@ -98,6 +101,7 @@ def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
         ConfigError: if the configuration can't be read.
         JournalError: if the datastore can't be opened.
     """
+    # All flows of a loop have one branch, so the first that tells it tells that of all journals.
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return None

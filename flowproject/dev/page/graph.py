@@ -11,6 +11,8 @@ from flowproject.events import full_name, turn_event
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
 
+# Sizes are worked out here, not by the browser: so the graph is the same in a test, in JSON and in
+# print.
 _WIDTH: Final = 190.0
 _HEIGHT: Final = 56.0
 _GAP: Final = 18.0
@@ -96,12 +98,14 @@ def _configured(context: PageContext) -> Sequence[Sensor]:
 def _source(sensor: Sensor) -> tuple[str, str]:
     """Type and place of what a sensor looks at."""
     data = sensor.data
+    # What people know the place by, in the order in which one source may have several of them.
     names = ("bucket", "path", "container", "query")
     place = next((text for name in names if (text := str(getattr(data, name, "") or ""))), "")
     return data.type, place
 
 
 def _sources(context: PageContext) -> Iterator[_Box]:
+    # Sensors that look at the same place share a box.
     for kind, place in dict.fromkeys(map(_source, _configured(context))):
         yield _Box(key=("source", f"{kind} {place}"), title=kind, subtitle=place)
 
@@ -137,6 +141,7 @@ def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
         for name, sensor in sent.items()
         if turn_event(name, flow.name) in {event.event for event in flow.dependencies}
     }
+    # Overwritten by what is sent: an event without a sender was sent by nobody here.
     awaited = {event.event: None for flow in context.flows for event in flow.dependencies}
     return {**awaited, **sent, **turns}
 
@@ -161,6 +166,7 @@ def _flows(context: PageContext) -> Iterator[_Box]:
             key=("flow", flow.name),
             title=flow.name,
             subtitle=f"{latest.state}" if latest else "not run yet",
+            # A run that failed before it had an id has no view of its own.
             href=(run_address(latest.name) if latest else "") or "/runs",
             state=latest.state if latest else "",
             live=latest is not None and latest.state == "running",

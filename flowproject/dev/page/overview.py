@@ -52,10 +52,14 @@ __all__ = [
     "window_of",
 ]
 
+# Marks in a lane at most: more are neither drawn apart on a laptop's screen, nor told apart by a
+# pointer.
 _COLUMNS: Final = 120
 SPANS: Final = {"5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "1w": 604800}
 """Name -> seconds."""
+# Lines across lanes: with more of them nobody sees where one leads.
 _TIES: Final = 200
+# Percent: a run of a second in a view of a day would be thinner than a pixel.
 _NARROWEST: Final = 0.4
 _LABELS: Final = 5
 _T = TypeVar("_T")
@@ -128,6 +132,7 @@ def ended(run: Run, now: datetime) -> datetime:
 def _since(things: Reversible[_Timed], start: datetime) -> list[_Timed]:
     """Those from the start on, oldest first, of things in that order."""
     found: list[_Timed] = []
+    # From the newest back, and only as far as needed: the state keeps a week of ticks.
     for thing in reversed(things):
         if thing.at < start:
             break
@@ -201,6 +206,7 @@ def timeline(context: PageContext, span: str) -> Timeline:
     The work grows with what lies in the span, and the number of marks is bounded.
     """
     now = context.now()
+    # It comes from the address: what is unknown there is as good as nothing.
     span = span if span in SPANS else _fitting(context.loop, now)
     window = window_of(context, now - timedelta(seconds=SPANS[span]), now)
     lanes = [*_tick_lanes(window), _event_lane(window), *_run_lanes(window)]
@@ -355,6 +361,7 @@ def _ties(window: TimeWindow) -> Iterator[Tie]:
 def _begun_after(effects: list[tuple[int, Run]], moment: datetime) -> list[tuple[int, Run]]:
     """The runs that began then or later, which are taken from the list: the others had a cause."""
     found = [effect for effect in effects if effect[1].started >= moment]
+    # An event that is sent again has the same id: each run belongs to the last sending before it.
     effects[:] = [effect for effect in effects if effect[1].started < moment]
     return found
 
@@ -363,6 +370,7 @@ def _labels(window: TimeWindow) -> Iterator[Label]:
     """Round moments, some five of them."""
     seconds = (window.end - window.start).total_seconds()
     step = next((step for step in _STEPS if seconds / step <= _LABELS), _STEPS[-1])
+    # Round on the reader's clock: a full hour in UTC is half past in some zones.
     offset = window.end.utcoffset() or timedelta()
     first = -((window.start.timestamp() + offset.total_seconds()) // -step) * step
     moment = window.start.replace(microsecond=0) + timedelta(

@@ -26,6 +26,7 @@ from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 
+# A training run prints megabytes: a browser draws the end of it at once, and the file has all.
 _LOG_BYTES: Final = 256 * 1024
 _LISTED: Final = 100
 
@@ -68,6 +69,7 @@ class RunView:
 
 def run_rows(context: PageContext) -> tuple[RunRow, ...]:
     """The newest runs that the loop has started, newest first."""
+    # Only so many of them are looked at, however many the state keeps.
     newest = zip(reversed(context.loop.runs.values()), range(_LISTED), strict=False)
     return tuple(run_row(context, run) for run, _ in newest)
 
@@ -99,7 +101,13 @@ def run_view(
         cards=tuple(cards),
         log=log,
         follow=follow,
-        actions=_actions(run.flow, run.name, run.state, _changes_of(context, run)),
+        actions=_actions(
+            run.flow,
+            run.name,
+            run.state,
+            _changes_of(context, run),
+            of_several=len(run.events) > 1,
+        ),
     )
 
 
@@ -115,6 +123,7 @@ def past_view(
         state=past.state,
         started_at=past.started.isoformat(),
         seconds=seconds,
+        # Metaflow does not keep what started a run; the records of loops do, for the newest runs.
         cause=cause or ("an event" if past.changes else ""),
         changes=tuple(
             Link(
@@ -135,7 +144,13 @@ def past_view(
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
         follow="",
-        actions=_actions(flow, name, past.state, [one.text for one in row.changes]),
+        actions=_actions(
+            flow,
+            name,
+            past.state,
+            [one.text for one in row.changes],
+            of_several=len(row.changes) > 1,
+        ),
     )
 
 
@@ -145,14 +160,19 @@ def _changes_of(context: PageContext, run: Run) -> list[str]:
     return [f"{place[0]}/{place[1]}" for place in places if place]
 
 
-def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[ActionLink, ...]:
+def _actions(
+    flow: str, name: str, state: str, changes: Sequence[str], *, of_several: bool
+) -> tuple[ActionLink, ...]:
     """Going on with what failed; again, with the changes if it had any: without, it is another."""
     failed = state in ("failed", "unfinished") and "/" in name
     again = [action("replay", f"Replay {change}", change=change) for change in changes]
-    return (
-        *((action("resume-run", "Resume", run=name),) if failed else ()),
-        *(again or [action("run", f"Run {flow} again", flow=flow)]),
-    )
+    # A flow that waits for several sensors starts when all of them have something for it: what is
+    # replayed of one starts nothing, and the resumption has all that the run had.
+    if of_several:
+        again = []
+    elif not again:
+        again = [action("run", f"Run {flow} again", flow=flow)]
+    return (*((action("resume-run", "Resume", run=name),) if failed else ()), *again)
 
 
 def _change(context: PageContext, event_id: str) -> Link:
@@ -194,6 +214,7 @@ def tail(log: Path) -> tuple[str, int]:
             content = file.read(size - start)
     except FileNotFoundError:
         return "", 0
+    # What is read begins anywhere: half a line, or half a letter.
     if start:
         content = content.partition(b"\n")[2]
     return plain_text(content.decode(errors="replace")), size

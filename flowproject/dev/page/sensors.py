@@ -107,6 +107,7 @@ class SensorView:
 def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> SensorRow:
     """The sensor as its newest tick found it; before the first one, as its journal has it."""
     name, tick, entry = sensor.name, context.loop.latest(sensor.name), newest.entry
+    # The loop's own tick is newer than any entry; after a restart the journal is all there is.
     outcome = tick.outcome if tick else entry.outcome if entry else ""
     due = context.next_look(name)
     return SensorRow(
@@ -188,6 +189,7 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     return [
         (datetime.fromisoformat(str(moment)).timestamp(), number)
         for moment, number in pairs
+        # A value may be text or null: such a look has no height in a chart.
         if isinstance(number, int | float)
     ]
 
@@ -197,6 +199,7 @@ def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
     trail = _trail(entry)
     if not trail:
         return None
+    # What was found unchanged is not recorded: without this the line would end at the last change.
     if tick and tick.outcome == "unchanged" and tick.at.timestamp() > trail[-1][0]:
         trail.append((tick.at.timestamp(), trail[-1][1]))
     return Series(
@@ -222,6 +225,7 @@ def _facts(context: PageContext, sensor: Sensor) -> tuple[Fact, ...]:
 
 def _actions(context: PageContext, name: str) -> tuple[ActionLink, ...]:
     looker = context.looker(name)
+    # Only what would not be refused is offered.
     found = [action("tick", "Tick now", sensor=name)] if looker else []
     found.append(action("preview", "Preview", sensor=name))
     if looker and can_force(looker):

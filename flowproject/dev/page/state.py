@@ -35,6 +35,8 @@ RunState = Literal["running", "succeeded", "failed", "unfinished"]
 
 # Of each sensor: one a minute for a week.
 _KEPT_TICKS: Final = 10_000
+# What is older is in Metaflow's datastore and in the journals: all of these bound the memory of a
+# loop that goes on for weeks.
 _KEPT_RUNS: Final = 2_000
 _KEPT_EVENTS: Final = 2_000
 _KEPT_NEWS: Final = 200
@@ -105,6 +107,8 @@ class LoopState:
 
     def update(self, message: Message) -> None:
         """Take note of what happened."""
+        # Not counted either: a run that prints a thousand lines a second would renew every view as
+        # often.
         if isinstance(message, RunPrinted):  # its log has what it says
             self._wake(self.readers.get(f"{message.flow}/{message.run_id}", ()))
             return
@@ -137,6 +141,7 @@ class LoopState:
 
     def close(self) -> None:
         """Let everybody who watches know that nothing more will come."""
+        # Streams end only when they are woken: the server waits for them.
         self.stopping = self.over = True
         self._wake(self.watchers.union(*self.readers.values()))
 
@@ -154,6 +159,7 @@ class LoopState:
             watcher.set()
 
     def _keep(self, run: Run) -> None:
+        # Two runs that failed before they had an id are two, and their logs tell them apart.
         key = run.name if run.run_id else f"{run.flow}/{run.log.name}"
         self.runs[key] = run
         self._newest[run.flow] = key
@@ -226,6 +232,7 @@ class LoopState:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
         self.longest = max(self.longest, end.seconds)
+        # It was never told to have started, so it is added as it ended.
         if not end.run_id:
             self._keep(_stillborn(end))
         elif run := self.runs.get(name):

@@ -30,7 +30,7 @@ from flowproject.dev.page.overview import Overview, overview
 from flowproject.dev.page.runs import RunView, past_view, run_view, tail
 from flowproject.dev.page.sensors import SensorRow, SensorView, sensor_row, sensor_view
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from flowproject.errors import UsageError
+from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome
@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 # Runs of a change whose cards are shown in place.
 _RUNS: Final = 4
+# Ids of changes: their receipts are read from Metaflow's datastore, one request and more for each
+# run.
 _KEPT_GOOD: Final = 5_000
 # Seconds for which the end of a journal is taken for known: other processes may write there.
 _FRESH: Final = 10.0
@@ -81,6 +83,7 @@ class Views:
         scene = self._scene()
         [sensor] = scene.sensors([name])
         [newest] = await self._newest(scene, [sensor])
+        # The pieces of the view renew themselves apart: a chart needs no list of changes.
         if not with_changes:
             return sensor_view(self.context, sensor, newest)
         page = await asyncio.to_thread(list_changes, scene, name, before)
@@ -98,6 +101,7 @@ class Views:
             raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
         found = await asyncio.to_thread(read_change, self._scene(), asked.sensor, asked.seq)
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
+        # The newest first, each once: a replay has a receipt for each attempt.
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
         cards = await self._cards(runs[:_RUNS]) if with_cards else []
         outcomes = await self._outcomes([found.chain])
@@ -113,10 +117,12 @@ class Views:
         file = self.context.flow(flow)
         cards = await self._cards([name]) if with_cards else []
         if run := self.context.loop.runs.get(name):
+            # Before the view: it links the changes that started the run, and this loop may not have
+            # seen their ticks.
             await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
             return run_view(self.context, run, cards, log, size)
-        past = await self._read(read_past, file, run_id) if file else None
+        past = await self._read(f"The run {name}", read_past, file, run_id) if file else None
         if past is None:
             raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
         cause = await asyncio.to_thread(self._cause, flow, run_id)
@@ -125,7 +131,10 @@ class Views:
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
         """A card as a page of its own; None if there is no such card."""
         file = self.context.flow(flow)
-        return await self._read(card_html, file, run_id, step, task, number) if file else None
+        what = f"Card {number} of {flow}/{run_id}/{step}/{task}"
+        if file is None:
+            return None
+        return await self._read(what, card_html, file, run_id, step, task, number)
 
     async def _rows(self) -> tuple[SensorRow, ...]:
         scene = self.context.scene
@@ -140,6 +149,8 @@ class Views:
     async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
+        # With a hundred sensors and a page that renews itself with each tick, reading all the
+        # journals each time would keep an object store busy.
         stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
         for name, end in zip(stale, await _ends(scene, stale), strict=True):
             self._ends[name] = _CachedEnd(newest=end, sign=signs[name], read=time.monotonic())
@@ -160,17 +171,21 @@ class Views:
         for name in runs:
             flow_name, _, run_id = name.partition("/")
             if flow := self.context.flow(flow_name):
-                frames += await self._read(_frames, flow, run_id)
+                frames += await self._read(f"The run {name}", _frames, flow, run_id)
         return frames
 
     async def _outcomes(self, chains: Sequence[Chain]) -> dict[str, list[RunOutcome]]:
         """Id of a change -> what became of the runs that took it, read where it may have moved."""
+        # Only what has a receipt was taken by a run, and a run that has succeeded stays so: it is
+        # not asked again.
         taken = [chain for chain in chains if chain.receipts]
         asked = [chain for chain in taken if self._good.get(chain.entry.id) != chain.receipts]
         flow = next(iter(self.context.flows), None)
         if not (asked and flow):
             return {}
-        found = await self._read(read_outcomes, flow, asked, self._known_here)
+        found = await self._read(
+            "What became of its runs", read_outcomes, flow, asked, self._known_here
+        )
         for chain, outcomes in zip(asked, found, strict=True):
             if outcomes and all(one.state == "succeeded" for one in outcomes):
                 self._good[chain.entry.id] = chain.receipts
@@ -196,8 +211,23 @@ class Views:
                 if place:
                     places[one] = place
 
-    async def _read(self, read: Callable[..., _T], *arguments: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
+    async def _read(self, what: str, read: Callable[..., _T], *arguments: object) -> _T:
+        """What the Metaflow client says.
+
+        Raises:
+            FlowError: if it can't be read.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._reading, read, *arguments)
+        except Exception as error:
+            # The client raises whatever its storage and its parsers raise: none of that is a bug.
+            raise FlowError(
+                f"{what} can't be read: {type(error).__name__}: {error}",
+                where="Where Metaflow keeps the run",
+                allowed="Its files are as Metaflow has written them, and this machine reaches them",
+                fix="If they are damaged, run the flow again: each run keeps its own",
+            ) from error
 
     def _scene(self) -> Scene:
         if self.context.scene is None:
@@ -217,7 +247,7 @@ async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
 
 def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
-    return items_view(found.journal.difference(entry), asked)
+    return items_view(found.journal.snapshots.difference(entry), asked)
 
 
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:

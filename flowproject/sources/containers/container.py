@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.sources.containers.failures import explain, odd_key
-from flowproject.sources.containers.location import Location
-from flowproject.sources.objects import Found
+from flowproject.sources.containers.location import ContainerLocation
+from flowproject.sources.objects import StoredObject
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import RetryConfig
 
-__all__ = ["PATIENCE", "Container", "Folder"]
+__all__ = ["RETRIES", "Container", "Folder"]
 
-PATIENCE: "Final[RetryConfig]" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+# obstore's own default is three minutes, in which a tick would only seem to hang.
+RETRIES: "Final[RetryConfig]" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 """How often and how long obstore asks again what the server or the network failed to answer."""
 
 _CHUNK: Final = 1000
@@ -33,7 +34,7 @@ class Folder:
 class Container:
     """The container of a location; `requests` counts what was asked of it."""
 
-    def __init__(self, backend: Any, place: Location) -> None:  # obstore's store union
+    def __init__(self, backend: Any, place: ContainerLocation) -> None:  # obstore's store union
         self.place = place
         self.requests = 0
         self._backend = backend
@@ -43,7 +44,7 @@ class Container:
     ) -> "AsyncIterator[Sequence[ObjectMeta]]":
         """Every object below a folder, a thousand at a time; `after` is a hint where to begin.
 
-        Keys that obstore can't spell are not as they are in the store: see `spelling`.
+        Keys that obstore can't spell are not as they are in the store: see `listing`.
 
         Raises:
             SourceError: if the container can't be listed.
@@ -60,6 +61,7 @@ class Container:
                     listed += len(chunk)
                     yield chunk
         finally:
+            # Also of a listing that was given up or failed: its requests were sent.
             self._count(listed)
 
     async def folder(self, folder: str) -> Folder:
@@ -79,7 +81,7 @@ class Container:
         self._count(len(objects) + len(folders))
         return Folder(objects=objects - {folder}, folders=folders)
 
-    async def head(self, key: str) -> Found | None:
+    async def head(self, key: str) -> StoredObject | None:
         """The object with this key, or None if there is none.
 
         Raises:
@@ -93,7 +95,7 @@ class Container:
                 meta = await obstore.head_async(self._backend, key)
             except FileNotFoundError:
                 return None
-        return Found(
+        return StoredObject(
             key=meta["path"],
             size=meta["size"],
             etag=(meta["e_tag"] or "").strip('"'),  # without quotes in a listing
@@ -115,4 +117,5 @@ class Container:
             raise explain(error, self.place) from error
 
     def _count(self, listed: int) -> None:
+        # obstore does not tell how often it asked; what it asked for fills at least so many pages.
         self.requests += max(1, -(-listed // self.place.service.page_size))

@@ -3,22 +3,27 @@
 Everything is listed at every look: obstore has no raw pages whose digest could be compared.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from threading import Lock
+from typing import Any, Final, TypeVar
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
-from flowproject.sources import Rows, not_queryable
+from flowproject.sources import Rows, not_queryable, stopped
 from flowproject.sources.containers.container import Container
 from flowproject.sources.containers.failures import not_a_single_object, odd_key
-from flowproject.sources.containers.last import last_key
-from flowproject.sources.containers.listed import Listed
-from flowproject.sources.containers.location import Location
-from flowproject.sources.containers.spelling import check_early, check_spelling, find_folders
-from flowproject.sources.containers.stopping import Stoppable
+from flowproject.sources.containers.listing import (
+    ListedObjects,
+    check_before_start,
+    check_keys,
+    find_placeholders,
+    last_key,
+)
+from flowproject.sources.containers.location import ContainerLocation
 from flowproject.sources.objects import (
     Watch,
     identity,
@@ -30,26 +35,76 @@ from flowproject.sources.objects import (
     view,
 )
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.spans import key_bytes, key_text
+from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["ContainerSource"]
+__all__ = ["CancellableRunner", "ContainerSource"]
 
 _MOST_NOTED: Final = 10_000
+
+_T = TypeVar("_T")
+
+
+class CancellableRunner:
+    """Runs coroutines until it is told to stop, and none after that. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._running: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+        self._stopped = False
+        self._lock = Lock()
+
+    def run(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """What the coroutine returns.
+
+        Raises:
+            SourceError: if it was stopped before or meanwhile.
+        """
+        return asyncio.run(self._guarded(start))
+
+    def cancel(self) -> None:
+        """End whatever runs, and whatever will."""
+        with self._lock:
+            self._stopped = True
+            # As long as a task stands here, its loop is not closed.
+            for task, loop in self._running.items():
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def _guarded(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        # A task of its own: to cancel it ends the work, and not what must be done after that.
+        task = asyncio.create_task(self._unless_stopped(start))
+        with self._lock:
+            self._running[task] = asyncio.get_running_loop()
+        try:
+            answer = await task
+        except asyncio.CancelledError:
+            raise stopped() from None
+        finally:
+            with self._lock:
+                del self._running[task]
+        return answer
+
+    async def _unless_stopped(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        # Looked at inside the task: between this and the registration above nobody can slip in.
+        if self._stopped:
+            raise stopped()
+        return await start()
 
 
 class ContainerSource:
     """The objects below a key, or one object."""
 
     def __init__(
-        self, data: AzureData | GcsData, place: Location, open_container: Callable[[], Container]
+        self,
+        data: AzureData | GcsData,
+        place: ContainerLocation,
+        open_container: Callable[[], Container],
     ) -> None:
         self._data = data
         self._place = place
         self._open = open_container
         self._watch = Watch(place.prefix, data.include, data.marker)
         self._identity = identity(data.ignore)
-        self._stoppable = Stoppable()
+        self._runner = CancellableRunner()
         self._progress: Progress | None = None
 
     def check(self) -> None:
@@ -69,11 +124,11 @@ class ContainerSource:
         container = self._open()
         match self._data.check_mode:
             case "files_metadata":
-                return self._stoppable.run(lambda: self._table(container, past))
+                return self._runner.run(lambda: self._table(container, past))
             case "files_new":
-                return self._stoppable.run(lambda: self._new(container, past))
+                return self._runner.run(lambda: self._new(container, past))
             case _:
-                return self._stoppable.run(lambda: self._one(container))
+                return self._runner.run(lambda: self._one(container))
 
     def progress(self) -> Progress | None:
         """How many objects a running look has listed, and how many there were before."""
@@ -98,22 +153,24 @@ class ContainerSource:
 
     def cancel(self) -> None:
         """End a running `observe`, whatever it waits for."""
-        self._stoppable.stop()
+        self._runner.cancel()
 
     async def _table(self, container: Container, past: Past | None) -> Observation:
         started = time.perf_counter()
         known = known_table(past)
         listed = await self._listed(container, expected=len(known or ()))
-        # Most of them are known, so that the table need not be built once more without them.
+        # What stood for a folder at the last look does so now, as a rule. It is looked up first:
+        # else it would count as new below, and the table would be built twice at every look.
         noted = _noted_folders(past)
         folders = await self._leave_out_folders(container, listed, noted)
         built = self._built(listed, known)
         fresh = {item.key for item in built.difference.arrived if not item.data["size"]}
         if more := await self._leave_out_folders(container, listed, fresh if known else None):
             built = self._built(listed, known)
-        # Without a past everything arrived, and need not be read back from the table.
+        # Only what arrived is looked up: what is as it was, was looked up when it arrived. Without
+        # a past that is everything, and need not be read back from the table.
         arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
-        await check_spelling(container, arrived)
+        await check_keys(container, arrived)
         cost = _cost(started, container, len(built.items))
         seen = of_table(built, cost, compared=known is not None or not (past and past.items))
         return replace(seen, memo=_folders_to_note(folders | more))
@@ -126,9 +183,10 @@ class ContainerSource:
             return of_new_objects(last, None, _cost(started, container, 0))
         listed = await self._listed(container, after=position)
         await self._leave_out_folders(container, listed)
-        await check_early(container, set(listed.early))
+        # Such a key with a slash at its end would be new, and the listing began behind it.
+        await check_before_start(container, set(listed.early))
         built = self._built(listed, None)
-        await check_spelling(container, listed.texts())
+        await check_keys(container, listed.texts())
         last = key_text(max(listed.keys, default=key_bytes(position)))
         return of_new_objects(last, built.difference, _cost(started, container, len(built.items)))
 
@@ -136,13 +194,16 @@ class ContainerSource:
         started = time.perf_counter()
         found = await container.head(self._place.key)
         if found is None:
+            # A missing container answers like a missing object, and is a mistake, not a state.
             await container.check()
         rows = 0 if found is None else 1
         cost = _cost(started, container, rows)
         return of_one_object(self._data.check_mode, found, cost)
 
-    async def _listed(self, container: Container, *, after: str = "", expected: int = 0) -> Listed:
-        listed = Listed(
+    async def _listed(
+        self, container: Container, *, after: str = "", expected: int = 0
+    ) -> ListedObjects:
+        listed = ListedObjects(
             self._place, self._watch, after=after, needs_etag=self._identity == ("etag",)
         )
         async for chunk in container.listing(self._place.folder, after=after):
@@ -151,15 +212,15 @@ class ContainerSource:
         return listed
 
     async def _leave_out_folders(
-        self, container: Container, listed: Listed, keys: set[str] | None = None
+        self, container: Container, listed: ListedObjects, keys: set[str] | None = None
     ) -> set[str]:
         """Those of the keys (None: of all) whose objects only stand for a folder, left out now."""
         empty = listed.empty() if keys is None else listed.empty() & keys
-        found = await find_folders(container, empty)
+        found = await find_placeholders(container, empty)
         listed.leave_out(found)
         return found
 
-    def _built(self, listed: Listed, known: ObjectTable | None) -> Built:
+    def _built(self, listed: ListedObjects, known: ObjectTable | None) -> Built:
         """The table of what was listed; two keys that look the same are no table."""
         builder = TableBuilder(known, view=self._view, identity=self._identity)
         builder.put_all(listed.rows(), listed=listed.count)
@@ -182,6 +243,7 @@ def _noted_folders(past: Past | None) -> set[str]:
 
 
 def _folders_to_note(keys: set[str]) -> Memo:
+    # Sorted, so that the memo is the same if they are; limited, because it is read at every tick.
     noted: list[Json] = [*sorted(keys)[:_MOST_NOTED]]
     return {"v": 1, "folders": noted} if keys else {}
 

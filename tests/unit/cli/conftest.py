@@ -8,7 +8,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.cli import main
-from flowproject.cli.place import open_scene
+from flowproject.cli.context import open_context
 from flowproject.sensing import Scene, Tick
 
 CONFIG = """
@@ -66,7 +66,7 @@ def flowproject(capsys: pytest.CaptureFixture[str]) -> Command:
 def scene(root: Path) -> Scene:
     """What the commands look at, for looking behind them."""
     assert root.is_dir()
-    return open_scene()
+    return open_context()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowproject.changes.difference import Difference
+from flowproject.journal import Receipt
 from flowproject.sensing import Scene
 from tests.journals import WaitedFor, mark
 from tests.journals import entry as an_entry
@@ -168,7 +169,9 @@ def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, sc
         assert entry
         mark(journal, entry, listeners=("AFlow", "BFlow"))
         for flow in ("AFlow", "BFlow")[: 4 - seq]:
-            journal.claim(seq=seq, id=entry.id, attempt=1, flow=flow, run=f"{flow}/7", at="now")
+            journal.receipts.claim(
+                Receipt(seq=seq, id=entry.id, attempt=1, flow=flow, run=f"{flow}/7", at="now")
+            )
     lines = [line.split("\t") for line in flowproject("history", "days").out.splitlines()]
     assert [line[6:8] for line in lines[1:]] == [
         ["waiting", ""],
@@ -186,10 +189,12 @@ def test_many_changes_are_read_side_by_side(
     for seq in range(1, 201):
         recorded = journal.record(replace(an_entry(seq), sensor="days"), None, Difference())
         mark(journal, recorded, listeners=("AFlow",))
-        journal.claim(seq=seq, id=recorded.id, attempt=1, flow="AFlow", run="AFlow/1", at="then")
+        journal.receipts.claim(
+            Receipt(seq=seq, id=recorded.id, attempt=1, flow="AFlow", run="AFlow/1", at="then")
+        )
     waited = WaitedFor(scene.store)
     module = sys.modules["flowproject.cli.history"]
-    monkeypatch.setattr(module, "open_scene", lambda *_, **__: replace(scene, store=waited))
+    monkeypatch.setattr(module, "open_context", lambda *_, **__: replace(scene, store=waited))
     told = flowproject("history", "days", "--limit", "200", "--json")
     assert [entry["delivery"]["state"] for entry in json.loads(told.out)] == ["delivered"] * 200
     assert len(waited.requests) < 200 * 2 / 10, len(waited.requests)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import open_scene
+from flowproject.cli.context import open_context
 from flowproject.sensing import Scene, observe, publish
 
 
@@ -26,7 +26,7 @@ def leave_a_change(root: Path, tick: Any) -> None:
 
 def ticks() -> dict[str, tuple[str, int]]:
     """One tick under the names of now: outcome, and how many changes wait."""
-    scene = open_scene()
+    scene = open_context()
     return {seen.sensor: (seen.outcome, seen.pending) for seen in publish(scene, observe(scene))}
 
 

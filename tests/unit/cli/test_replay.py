@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import loops_folder
+from flowproject.cli.context import loops_folder
 from flowproject.dev.records import LoopRecord, register_loop
+from flowproject.journal import Receipt
 from flowproject.sensing import Scene
 
 
@@ -64,8 +65,10 @@ def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
     change = sent.payloads[-1]["change"]
 
     def take(flow: str, attempt: int) -> None:
-        journal.claim(
-            seq=3, id=change["id"], attempt=attempt, flow=flow, run=f"{flow}/1", at="2026-01-01"
+        journal.receipts.claim(
+            Receipt(
+                seq=3, id=change["id"], attempt=attempt, flow=flow, run=f"{flow}/1", at="2026-01-01"
+            )
         )
 
     take("AFlow", 1)

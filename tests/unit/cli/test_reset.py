@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import open_scene
+from flowproject.cli.context import open_context
 from flowproject.errors import TickError
 from flowproject.sensing import Scene, observe, raise_for_failures
 
@@ -136,7 +136,7 @@ def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_d
 ) -> None:
     """Metaflow takes the `.metaflow` of any folder above, and there other projects have theirs."""
     (root / ".metaflow").rename(root.parent / ".metaflow")
-    scene = open_scene()
+    scene = open_context()
     observe(scene)
     (root / "data" / "new.csv").write_text("x")
     observe(scene)
@@ -145,11 +145,13 @@ def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_d
     project.write_text(before.replace('"demo"', '"other"'))
     told = " ".join(flowproject("check").out.split())
     assert "change 2 of sensor 'days' of a project 'demo', not delivered. If that is" in told
-    ticks = observe(open_scene())
+    ticks = observe(open_context())
     assert "`flowproject move demo/days days`" in ticks[0].abandoned
     with pytest.raises(TickError, match="of a project 'demo', not delivered"):
         raise_for_failures(ticks)
-    assert observe(open_scene())[0].abandoned == "", "nobody can tell whose it is: it is said once"
+    assert observe(open_context())[0].abandoned == "", (
+        "nobody can tell whose it is: it is said once"
+    )
     sibling = root.parent / "sibling"
     sibling.mkdir()
     (sibling / "flowproject.toml").write_text(before)

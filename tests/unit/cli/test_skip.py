@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flowproject.journal import Receipt
 from flowproject.sensing import Scene
 
 
@@ -19,7 +20,9 @@ def waiting(root: Path, tick: Any, bus: Any, scene: Scene) -> Any:
         (root / "data" / f"{name}.csv").write_text("x")
         tick()
     change = bus.payloads[0]["change"]
-    journal.claim(seq=2, id=change["id"], attempt=1, flow="AFlow", run="AFlow/1", at="2026-01-01")
+    journal.receipts.claim(
+        Receipt(seq=2, id=change["id"], attempt=1, flow="AFlow", run="AFlow/1", at="2026-01-01")
+    )
     return bus
 
 

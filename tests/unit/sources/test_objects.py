@@ -6,7 +6,7 @@ import pytest
 from flowproject.changes.observation import Cost, Past
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.sources.objects import (
-    Found,
+    StoredObject,
     Watch,
     identity,
     known_position,
@@ -17,7 +17,7 @@ from flowproject.sources.objects import (
 )
 
 NORTH = dt.timezone(dt.timedelta(hours=2))
-FOUND = Found(
+FOUND = StoredObject(
     key="in/a", size=5, etag="abc", modified=dt.datetime(2026, 11, 22, 12, 0, 1, tzinfo=NORTH)
 )
 
@@ -25,7 +25,9 @@ FOUND = Found(
 def test_an_object_is_told_in_utc_and_with_its_version_only_if_it_has_one():
     data = {"key": "in/a", "size": 5, "etag": "abc", "modified": "2026-11-22T10:00:01.000000+00:00"}
     assert FOUND.data == data
-    versioned = Found(key="in/a", size=5, etag="abc", modified=FOUND.modified, version_id="v1")
+    versioned = StoredObject(
+        key="in/a", size=5, etag="abc", modified=FOUND.modified, version_id="v1"
+    )
     assert versioned.data == {**data, "version_id": "v1"}
 
 
@@ -47,7 +49,7 @@ def test_one_object_is_compared_by_the_property_that_its_mode_names(
 
 
 def test_only_that_property_moves_the_fingerprint():
-    other = Found(key="in/a", size=5, etag="def", modified=FOUND.modified)
+    other = StoredObject(key="in/a", size=5, etag="def", modified=FOUND.modified)
     sizes = {of_one_object("file_size", found, Cost()).fingerprint for found in (FOUND, other)}
     etags = {of_one_object("file_etag", found, Cost()).fingerprint for found in (FOUND, other)}
     assert (len(sizes), len(etags)) == (1, 2)

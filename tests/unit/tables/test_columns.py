@@ -15,7 +15,7 @@ from flowproject.tables.columns import (
     object_schema,
     total,
 )
-from flowproject.tables.spans import IDENTITY, key_text
+from flowproject.tables.manifest import IDENTITY, key_text
 from tests.unit.tables.objects import IDENTITIES, START, TABLES, Objects, rows_of
 
 AS_SENT = "2026-11-22T10:00:00.000Z"

@@ -98,7 +98,7 @@ def test_a_look_that_keeps_everything_does_not_import_arrow():
     script = """
 import sys
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.spans import Manifest, Span
+from flowproject.tables.manifest import Manifest, Span
 from flowproject.tables.table import ObjectTable
 spans = (Span("a", 1, 1, "one", 0, 0), Span("b", 1, 1, "two", 0, 1))
 known = Manifest(view="v", total=1, spans=spans, segments=("s",), rows=(2,))
