@@ -163,12 +163,13 @@ def roots(dotted: str, _: Facts) -> str:
 
 
 def user_of_environment(dotted: str, _: Facts) -> str:
-    with mock.patch.dict(os.environ, {"USERNAME": "somebody"}):
-        for name in ("METAFLOW_USER", "SUDO_USER", "USER"):
-            os.environ.pop(name, None)
-        with mock.patch("metaflow.util.USER", None, create=True):
-            answer = found(dotted)()
-    return "" if answer in ("somebody", None) else f"says {answer!r} where USERNAME says 'somebody'"
+    unknown = dict.fromkeys(("SUDO_USER", "USER"), "root")
+    with (
+        mock.patch.dict(os.environ, {**unknown, "USERNAME": "somebody"}),
+        mock.patch("metaflow.metaflow_config.USER", None),
+    ):
+        answer = found(dotted)()
+    return "" if answer == "somebody" else f"says {answer!r} where USERNAME says 'somebody'"
 
 
 def tokens(dotted: str, _: Facts) -> str:
