@@ -159,8 +159,7 @@ def _keys(section: type, defaults: dict[str, str] | None = None, without: str = 
             (defaults or {}).get(name) or _default(key),
             notes[name],
         )
-        # What must be there first: a class has the keys that it inherits before its own.
-        for name, key in sorted(keys_of(section).items(), key=lambda it: not it[1].required)
+        for name, key in keys_of(section).items()
         if name != without
     ]
     head = [("key", "takes", "default", "meaning"), ("---", "---", "---", "---")]
