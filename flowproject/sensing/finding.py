@@ -8,7 +8,7 @@ from typing import Final
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import UsageError
-from flowproject.journal import Journal, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, UnreadableError
 from flowproject.sensing.chain import Chain, chain, patience_of
 from flowproject.sensing.orphans import orphans, scene_of
 from flowproject.sensing.scene import Scene
@@ -90,31 +90,31 @@ def _numbered(scene: Scene, sensor: Sensor, seq: int) -> Found:
     journal = scene.journal(sensor.name)
     entry = journal.get(seq)
     if entry is None:
-        survey = journal.survey()
-        newest = survey.numbers[0] if survey.numbers else 0
+        index = journal.index()
+        newest = index.numbers[0] if index.numbers else 0
         pruned = 0 < seq <= newest
         raise UsageError(
             f"Number {seq} of sensor {sensor.name!r} "
             + ("is not in the journal any more" if pruned else "was never recorded"),
             where=journal.location,
-            allowed=f"Numbers {survey.numbers[-1]} to {newest}" if newest else "It is empty",
+            allowed=f"Numbers {index.numbers[-1]} to {newest}" if newest else "It is empty",
             fix=f"`flowproject history {sensor.name}`",
         )
-    return _found(scene, sensor, journal, journal.survey(), entry)
+    return _found(scene, sensor, journal, journal.index(), entry)
 
 
 def _with_id(scene: Scene, sensor: Sensor, start: str) -> Iterator[Found]:
     journal = scene.journal(sensor.name)
-    survey = journal.survey()
-    for entry in _entries(journal, survey, start):
+    index = journal.index()
+    for entry in _entries(journal, index, start):
         if entry.id.startswith(start):
-            yield _found(scene, sensor, journal, survey, entry)
+            yield _found(scene, sensor, journal, index, entry)
 
 
-def _entries(journal: Journal, survey: Survey, start: str) -> Iterator[Entry]:
+def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entry]:
     """Those of which the id may be meant: only what was sent has its id in a name."""
-    for seq in survey.numbers:
-        if not survey.ids.get(seq, start).startswith(start):
+    for seq in index.numbers:
+        if not index.ids.get(seq, start).startswith(start):
             continue
         try:
             entry = journal.get(seq)
@@ -124,8 +124,10 @@ def _entries(journal: Journal, survey: Survey, start: str) -> Iterator[Entry]:
             yield entry
 
 
-def _found(scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, entry: Entry) -> Found:
-    told = chain(survey, entry, patience_of(sensor), scene.clock())
+def _found(
+    scene: Scene, sensor: Sensor, journal: Journal, index: JournalIndex, entry: Entry
+) -> Found:
+    told = chain(index, entry, patience_of(sensor), scene.clock())
     return Found(sensor=sensor, journal=journal, chain=told)
 
 

@@ -125,10 +125,10 @@ def _waits_rightly(scene: Scene, found: Found, flow: str) -> bool:
 
 def _lacks(journal: Journal, flow: str) -> bool:
     """Whether the newest event of a sensor was for a flow, which has not taken it."""
-    survey = journal.survey()
-    newest = max(survey.ids, default=0)
+    index = journal.index()
+    newest = max(index.ids, default=0)
     entry = journal.readable(newest) if newest else None
-    mark = survey.mark(entry) if entry else None
+    mark = index.mark(entry) if entry else None
     if mark is None or flow not in mark.listeners:
         return False
-    return flow not in {name for _, name in survey.receivers(mark)}
+    return flow not in {name for _, name in index.receivers(mark)}
