@@ -69,6 +69,9 @@ Target = Mapping[str, str]
 """`sensor`, `change`, `run` or `flow`, and which one."""
 
 
+# --------------------------------------------------------------------------- what an action will do
+
+
 def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
     """Say what the action will do to this target.
 
@@ -148,7 +151,7 @@ def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
     return flow
 
 
-def _tick(context: PageContext, target: Target) -> ActionPlan:
+def _plan_tick(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     flow = _wanted_looker(context, sensor)
     paused = " It stays paused." if sensor in context.paused else ""
@@ -165,7 +168,7 @@ def _tick(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _force(context: PageContext, target: Target) -> ActionPlan:
+def _plan_force(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     flow = _wanted_looker(context, sensor)
     if not can_force(flow):
@@ -190,7 +193,7 @@ def _force(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _preview(context: PageContext, target: Target) -> ActionPlan:
+def _plan_preview(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="preview",
@@ -202,7 +205,7 @@ def _preview(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _replay(context: PageContext, target: Target) -> ActionPlan:
+def _plan_replay(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="replay",
@@ -221,7 +224,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _skip(context: PageContext, target: Target) -> ActionPlan:
+def _plan_skip(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="skip",
@@ -236,7 +239,7 @@ def _skip(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _pause(context: PageContext, target: Target) -> ActionPlan:
+def _plan_pause(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="pause",
@@ -251,7 +254,7 @@ def _pause(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume(context: PageContext, target: Target) -> ActionPlan:
+def _plan_resume(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     missed = context.missed_look(sensor) if sensor in context.paused else None
     return ActionPlan(
@@ -271,7 +274,7 @@ def _resume(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _run(context: PageContext, target: Target) -> ActionPlan:
+def _plan_run(context: PageContext, target: Target) -> ActionPlan:
     flow = _wanted_flow(context, target)
     return ActionPlan(
         name="run",
@@ -294,7 +297,7 @@ def _run(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume_run(context: PageContext, target: Target) -> ActionPlan:
+def _plan_resume_run(context: PageContext, target: Target) -> ActionPlan:
     flow, run_id = _wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
     options = context.options if flow.project else ()
@@ -328,16 +331,19 @@ def _published(context: PageContext, command: str) -> str:
 
 
 _PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
-    "tick": _tick,
-    "force": _force,
-    "preview": _preview,
-    "replay": _replay,
-    "skip": _skip,
-    "pause": _pause,
-    "resume": _resume,
-    "run": _run,
-    "resume-run": _resume_run,
+    "tick": _plan_tick,
+    "force": _plan_force,
+    "preview": _plan_preview,
+    "replay": _plan_replay,
+    "skip": _plan_skip,
+    "pause": _plan_pause,
+    "resume": _plan_resume,
+    "run": _plan_run,
+    "resume-run": _plan_resume_run,
 }
+
+
+# ----------------------------------------------------------------------------------------- doing it
 
 
 @dataclass(frozen=True, kw_only=True)
