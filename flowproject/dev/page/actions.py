@@ -135,13 +135,13 @@ def _wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
     return found, run_id
 
 
-def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
+def _wanted_flow_of(context: PageContext, sensor: str) -> FlowFile:
     """Find the flow that looks at a sensor.
 
     Raises:
         UsageError: if none does.
     """
-    flow = context.looker(sensor)
+    flow = context.flow_of(sensor)
     if flow is None:
         raise UsageError(
             f"No flow looks at the sensor {sensor!r}",
@@ -153,7 +153,7 @@ def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
 
 def _plan_tick(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
-    flow = _wanted_looker(context, sensor)
+    flow = _wanted_flow_of(context, sensor)
     paused = " It stays paused." if sensor in context.paused else ""
     return ActionPlan(
         name="tick",
@@ -170,7 +170,7 @@ def _plan_tick(context: PageContext, target: Target) -> ActionPlan:
 
 def _plan_force(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
-    flow = _wanted_looker(context, sensor)
+    flow = _wanted_flow_of(context, sensor)
     if not can_force(flow):
         raise UsageError(
             f"{flow.name} can't be told to force a tick",
@@ -360,8 +360,8 @@ class ActionResult:
 class ActionRunner:
     """Does the actions that a person asks for, and emits a message for each.
 
-    `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
-    all).
+    `start` starts a run. `set_active_sensors` gets the sensors that scheduled runs look at; None:
+    all.
     """
 
     def __init__(
@@ -369,12 +369,12 @@ class ActionRunner:
         context: PageContext,
         *,
         start: Callable[[Order], None],
-        keep_awake: Callable[[tuple[str, ...] | None], None],
+        set_active_sensors: Callable[[tuple[str, ...] | None], None],
         emit: Listener,
     ) -> None:
         self._context = context
         self._start = start
-        self._keep_awake = keep_awake
+        self._set_active_sensors = set_active_sensors
         self._emit = emit
         self._turns = asyncio.Semaphore(_COMMANDS)
         self._children: set[int] = set()
@@ -420,7 +420,7 @@ class ActionRunner:
         return self._look(_wanted_sensor(self._context, values), {FORCE: "True"})
 
     def _look(self, sensor: str, arguments: Mapping[str, str]) -> ActionResult:
-        flow = _wanted_looker(self._context, sensor)
+        flow = _wanted_flow_of(self._context, sensor)
         self._start(Order(flow=flow, cause=_PAGE, arguments=arguments, sensors=(sensor,)))
         return _started(flow, Link(text=sensor, href=sensor_address(sensor)))
 
@@ -456,8 +456,8 @@ class ActionRunner:
 
     def _settle(self, title: str, text: str) -> ActionResult:
         paused = self._context.paused
-        awake = tuple(name for name in self._context.sensors if name not in paused)
-        self._keep_awake(awake if paused else None)
+        active = tuple(name for name in self._context.sensors if name not in paused)
+        self._set_active_sensors(active if paused else None)
         return ActionResult(ok=True, title=title, lines=(text,))
 
     async def _preview(self, values: _Values) -> ActionResult:

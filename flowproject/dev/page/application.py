@@ -351,13 +351,13 @@ async def open_page(
         UsageError: if it can't be served there.
     """
 
-    def keep_awake(sensors: tuple[str, ...] | None) -> None:
-        dispatcher.awake = sensors
+    def set_active_sensors(sensors: tuple[str, ...] | None) -> None:
+        dispatcher.active_sensors = sensors
 
     runner = ActionRunner(
         context,
         start=dispatcher.start,
-        keep_awake=keep_awake,
+        set_active_sensors=set_active_sensors,
         emit=emit,
     )
     async with serve_page(
