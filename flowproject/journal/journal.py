@@ -177,9 +177,7 @@ class Journal:
         return entry
 
     def proven(self, head: Head) -> Head:
-        """The same head, after the store has shown that it creates atomically.
-
-        That is remembered with it, so it is asked for once.
+        """Prove that the store creates atomically, and return a head that remembers it.
 
         Raises:
             JournalError: if it does not.
@@ -194,7 +192,7 @@ class Journal:
         return head
 
     def put_back(self, mark: Mark) -> None:
-        """Let ticks look after an event again that may be settled; what is noted is read anew."""
+        """Let ticks look after an event again that may be settled, and read its notes anew."""
         head = self.head()
         # What the memo knew of it is of the attempt before.
         awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
