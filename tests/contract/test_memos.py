@@ -143,7 +143,7 @@ SENSOR = Sensor(name="s", data=FilesData(path="data"), event_name="s_changed")
 @pytest.fixture(params=[False, True], ids=["value", "items"])
 def gated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gated:
     source = Gated(is_keyed=request.param)
-    monkeypatch.setattr("flowproject.sensing.rounds.open_source", lambda _, __: source)
+    monkeypatch.setattr("flowproject.sensing.look.open_source", lambda _, __: source)
     return source
 
 
