@@ -170,7 +170,7 @@ def _context(root: Path, history: "_History") -> PageContext:
 
 @dataclass(kw_only=True)
 class _History:
-    """A board, and a clock that goes on with each tick that it hears."""
+    """A loop state, and a clock that goes on with each tick that it takes in."""
 
     loop: LoopState = field(default_factory=LoopState)
     now: dt.datetime = _START

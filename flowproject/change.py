@@ -1,4 +1,4 @@
-"""The change that started a run, as a flow sees it: small facts at once, the rest on demand."""
+"""Give a flow the change that started its run: small facts at once, the rest when asked for."""
 
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ class ChangedItems(Sequence[dict[str, Json]]):
 
 
 class Change:
-    """What changed, from what, to what.
+    """A change that started a run: what it was, from what, to what.
 
     The event carries the small facts; `added`, `modified` and `removed` are read from the
     journal when they are first asked for.

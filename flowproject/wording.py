@@ -1,4 +1,4 @@
-"""How values, moments, costs and outcomes are put in words: short text, no components."""
+"""Put values, moments, costs and outcomes in words: short text, no components."""
 
 import json
 import re

@@ -267,15 +267,15 @@ class Ours:
     def _chains(self, sensor: str) -> dict[int, Chain]:
         """What became of each change, as `history` tells it."""
         journal = self._journal(sensor)
-        survey = journal.survey()
+        index = journal.index()
         scene = self._scene(self._story.place.store)
         patience = RetryPolicy(
             receipt_timeout=scene.project.sensors[sensor].receipt_timeout,
             max_attempts=self._story.most_sendings,
         )
-        entries = [entry for seq in survey.numbers if (entry := journal.get(seq))]
+        entries = [entry for seq in index.numbers if (entry := journal.get(seq))]
         return {
-            entry.seq: sensing.chain(survey, entry, patience, self._story.now)
+            entry.seq: sensing.chain(index, entry, patience, self._story.now)
             for entry in entries
             if entry.is_published
         }
@@ -413,12 +413,12 @@ class Ours:
         """
         store, journal = self._story.place.store, self._journal(sensor)
         books.receipts += len(store.keys(f"{journal.location}/receipts"))
-        survey, chains = journal.survey(), self._chains(sensor)
+        index, chains = journal.index(), self._chains(sensor)
         named = self._undelivered(sensor)
         worked = {(flow, change) for flow, change, _ in self._story.ledger.runs()}
         untaken: list[int] = []
         for entry in changes:
-            mark = survey.mark(entry)
+            mark = index.mark(entry)
             flows = mark.listeners if mark else self._story.listeners
             lacking = [flow for flow in flows if (flow, self._change(sensor, entry)) not in worked]
             if BOTH_FLOW in lacking:

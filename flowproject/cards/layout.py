@@ -1,4 +1,4 @@
-"""What cards are built of: the one place that decides what a browser may read as markup.
+"""Make the parts of cards, in the one place that decides what a browser may read as markup.
 
 Metaflow's Markdown shows raw HTML, runs its handlers and cannot be escaped: it prints entities as
 they are typed and drops characters behind a backslash. So text from data goes to titles, paragraphs
@@ -117,7 +117,7 @@ def block(text: str, kind: Literal["sql", "error"], limit: int = 4000) -> Metafl
 def difference_tables(
     counts: Mapping[str, int], sample: Mapping[str, Any], most: int = _SAMPLE_ROWS
 ) -> list[MetaflowCardComponent]:
-    """One table for each kind of difference, of at most so many rows of the sample."""
+    """Make a table for each kind of difference, of at most so many rows of the sample."""
     few = {kind: rows[:most] for kind, rows in sample.items()}
     tables = [
         _items("+", "added", counts.get("added", 0), few.get("added", [])),

@@ -1,4 +1,4 @@
-"""The card of a tick: what every sensor saw, and the story of those that did something."""
+"""Make the card of a tick: a row for every sensor, a section for those that did something."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _HISTORY_COLUMNS: Final = ("no.", "recorded (UTC)", "outcome", "reason", "value"
 
 
 def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
-    """The card of the tick: headline, table of sensors, a section for each that did something.
+    """Make the card: headline, table of sensors, a section for each that did something.
 
     When many sensors ticked, those without news are in a table of their own at the end.
     """

@@ -14,7 +14,7 @@ from flowproject.cli.context import Branch, Production, complete_sensor, open_co
 from flowproject.cli.delivery import next_commands, options_of, read_outcomes
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.config import Sensor
-from flowproject.journal import Journal, NewerObjectError, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, NewerObjectError, UnreadableError
 from flowproject.runs import delivery_of
 from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_of, scene_of
 
@@ -132,19 +132,19 @@ _Told = tuple[dict[str, Any], Chain | None]
 def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
     """The newest entries as JSON, and what became of each; why not, if one can't be read."""
     journal = scene.journal(sensor.name)
-    survey = journal.survey()
-    read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
+    index = journal.index()
+    read = [partial(_entry, scene, sensor, journal, index, seq) for seq in index.numbers[:limit]]
     # None: it was pruned since it was listed.
     return [told for told in journal.concurrently(read) if told]
 
 
 def _entry(
-    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
+    scene: Scene, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
 ) -> _Told | None:
     entry: Entry | None = None
     try:
         entry = journal.get(seq)
-        told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
+        told = chain(index, entry, patience_of(sensor), scene.clock()) if entry else None
     except UnreadableError as error:
         return _unreadable(journal, seq, entry, error), None
     if entry is None or told is None:

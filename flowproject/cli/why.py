@@ -218,7 +218,7 @@ def _chain(change: dict[str, Any], project: Project) -> Chain | None:
         if entry is None or entry.id != change["id"]:
             return None
         patience = patience_of(_sensor(name, project))
-        return chain(journal.survey(), entry, patience, dt.datetime.now(dt.UTC))
+        return chain(journal.index(), entry, patience, dt.datetime.now(dt.UTC))
     except FlowprojectError:
         return None  # the run has said what matters
 

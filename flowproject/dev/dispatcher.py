@@ -1,4 +1,4 @@
-"""What events and due schedules lead to: runs, what their sensors concluded, further events.
+"""Turn events and due schedules into runs, and runs into ticks and further events.
 
 It keeps what changes while the loop runs. When the loop ends is decided in `loop`.
 """
@@ -46,9 +46,9 @@ from flowproject.metaflow_internals.argo import end_event
 from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
-__all__ = ["SCHEDULE", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
-SCHEDULE: Final = "schedule"
+_SCHEDULE: Final = "schedule"
 # A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
 # The id of an event that is a sensor's change.
@@ -141,17 +141,17 @@ class Dispatcher:
         self._scheduled.add(flow.path)
         # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
-        self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
+        self.start(Order(flow=flow, cause=_SCHEDULE, sensors=self.awake))
 
     async def take_over(self, left: Sequence[RunRecord]) -> None:
-        """See to the runs that killed loops left behind: those that go on, and those that ended."""
+        """Take over the runs of killed loops: those that go on, and those that have ended."""
         for run in left:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
                 self._emit_left(flow, run, "running")
                 # Its flow must not be started a second time by this loop's schedule while it goes
                 # on.
-                if run.cause == SCHEDULE:
+                if run.cause == _SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
                 self._watches.add(watch)
@@ -160,12 +160,12 @@ class Dispatcher:
                 await self._end_left(flow, run)
 
     def pass_by(self, flow: FlowFile, due: datetime) -> None:
-        """Tell that a run was due so long ago that it is not made up."""
+        """Say that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
         self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
-        """Start a run as soon as there is a free slot, and see to what follows from it."""
+        """Start a run as soon as there is a free slot, and handle what follows from it."""
         task = asyncio.create_task(self._follow(order))
         self._tasks.add(task)
         # asyncio keeps no reference to a task: what is not in the set may be collected while it
@@ -234,12 +234,12 @@ class Dispatcher:
             self.fail(error)
 
     async def _follow(self, order: Order) -> None:
-        """See a run through, and make of it what follows."""
+        """Run the order to its end; then emit its ticks and publish its end event."""
         try:
             finished = await self._launcher.run(order)
         finally:
             # Whatever becomes of the run, its schedule goes on.
-            if order.cause == SCHEDULE:
+            if order.cause == _SCHEDULE:
                 self._scheduled.discard(order.flow.path)
                 self._make_up(order.flow)
         if finished is None:
@@ -256,15 +256,15 @@ class Dispatcher:
                 await self._publish_end(order.flow, finished.run_id)
 
     async def _watch(self, flow: FlowFile, run: RunRecord) -> None:
-        """See a run through that goes on without its loop."""
+        """Follow a run of a killed loop to its end."""
         await self._launcher.watch(run)
         await self._end_left(flow, run)
-        if run.cause == SCHEDULE:
+        if run.cause == _SCHEDULE:
             self._scheduled.discard(flow.path)
             self._make_up(flow)
 
     async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
-        """Make of a run that has ended without its loop what follows."""
+        """Emit the ticks and publish the end event of a run that has ended without its loop."""
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
         # Noted before it is told: a loop that is killed in between tells of it once too often, and

@@ -1,4 +1,4 @@
-"""Runs of flows as child processes: command, environment, log file, and a clean end.
+"""Start flows as child processes: command, environment, log file, and a clean end.
 
 Each run is a process group of its own, so that it can be ended with everything it started. Its
 output goes straight to a file, which the launcher follows: a run outlives a loop that is killed.
@@ -92,7 +92,7 @@ class Launcher:
         self._closed = False
 
     async def run(self, order: Order) -> RunFinished | None:
-        """How the run ended. Waits for a free slot first; nothing if it was closed meanwhile."""
+        """Run to the end and say how it ended. Waits for a free slot; None if closed meanwhile."""
         async with self._slots:
             if self._closed:
                 return None
@@ -278,7 +278,7 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 
 def child_environment(url: str) -> dict[str, str]:
-    """The variables of a child process that may publish to the bus at this address."""
+    """Give the environment of a child process that may publish to the bus at this address."""
     environment = {
         name: text
         for name, text in os.environ.items()

@@ -1,4 +1,4 @@
-"""What the loop and its page read of a run, through the Metaflow client.
+"""Read runs, their ticks and their cards through Metaflow's client.
 
 These calls block: the loop makes them in one thread of their own.
 """
@@ -70,7 +70,7 @@ def end_task_id(flow: FlowFile, run_id: str) -> str:
 
 
 def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
-    """What the sensors of the run concluded; an empty list if the flow has no sensors.
+    """Read what the sensors of the run concluded; an empty list if the flow has no sensors.
 
     A run that failed has them too: the sensors that worked are worth telling. They are looked for
     in the first task of each step, for a foreach has thousands.
@@ -84,12 +84,12 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
 
 
 def read_state(flow: FlowFile, run_id: str) -> RunState:
-    """What became of the run."""
+    """Read what became of the run."""
     return state_of(_run(flow, run_id))
 
 
 def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
-    """What Metaflow keeps of the run; None if there is no such run."""
+    """Read what Metaflow keeps of the run; None if there is no such run."""
     try:
         run = _run(flow, run_id)
     except MetaflowNotFound:
@@ -109,7 +109,7 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
 
 
 def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
-    """Where the cards of the run are, by step; of a foreach, those of its first task."""
+    """List where the cards of the run are, by step; of a foreach, those of its first task."""
     try:
         run = _run(flow, run_id)
     except MetaflowNotFound:
@@ -129,14 +129,14 @@ def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
 def read_outcomes(
     flow: FlowFile, chains: Sequence[Chain], known_here: Callable[[], Mapping[str, str]]
 ) -> list[list[RunOutcome]]:
-    """What became of the runs that took each of the changes, of any flow beside this one."""
+    """Read what became of the runs that took each of the changes, of any flow beside this one."""
     metaflow.metadata(flow.metadata)
     metaflow.namespace(None)
     return [outcomes_of(chain, known_here) for chain in chains]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:
-    """The card as a page of its own; None if there is no such card."""
+    """Read the card, an HTML page of its own; None if there is no such card."""
     try:
         found = cards_of(_run(flow, run_id)[step][task])
     except (KeyError, MetaflowNotFound):

@@ -1,4 +1,4 @@
-"""The step decorator that the launcher attaches to every step of a run that it starts.
+"""Give each step of a run the events that started it: a decorator that the launcher attaches.
 
 It makes `current.trigger` what it is on a cluster, also in flows that know nothing of flowproject.
 Imported in every task of such a run: keep it light.
@@ -30,7 +30,7 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         flow: Any,  # Metaflow has no types
         inputs: Any = None,  # noqa: ARG002  # part of Metaflow's interface
     ) -> Callable[..., object] | None:
-        """Nothing: the step runs as it is."""
+        """Set `current.trigger`, and let the step run as it is."""
         events = _events()
         if not events:
             return None

@@ -1,4 +1,8 @@
-"""Which flows an event of the bus starts, and with which parameters and variables."""
+"""Decide which flows an event starts, and with which parameters and variables.
+
+The rules are those of a cluster: the bus, the Sensor and the template of Argo Events (Go's JSON),
+Metaflow's `set_parameters`, a shell. Pure; held against what real controllers answered.
+"""
 
 import json
 import math
@@ -80,7 +84,7 @@ class Event:
 
     @classmethod
     def received(cls, body: bytes) -> Self | None:
-        """The event in the body of a POST; None if it has no payload with fields.
+        """Read the event in the body of a POST; None if it has no payload with fields.
 
         Raises `ValueError` or `RecursionError` for what is not JSON.
         """
@@ -95,7 +99,7 @@ class Event:
 
     @classmethod
     def sent(cls, payload: Mapping[str, Any]) -> Self:
-        """The event that Metaflow publishes with this payload."""
+        """Make the event that Metaflow publishes with this payload."""
         return cls(text=_compact(json.dumps(payload)))
 
     @cached_property
@@ -128,7 +132,7 @@ class Argument:
 
 
 def argument(parameter: FlowParameter, value: object) -> Argument:
-    """What a value of a payload becomes for a parameter.
+    """Say what a value of a payload becomes for a parameter.
 
     Raises `NotPassable` for what breaks the run on a cluster, such as a list for a `str`.
     """
@@ -164,7 +168,7 @@ def variable(dependency: Dependency, event: Event) -> tuple[str, str]:
 
 
 def workflow_text(parameter: FlowParameter, value: object) -> str | None:
-    """The text of the Workflow's parameter, as Metaflow's `data_template` prints it.
+    """Give the text of the Workflow's parameter, as Metaflow's `data_template` prints it.
 
     None if the template fails, for a number that Go can't write: then the default is taken.
     """
@@ -322,7 +326,7 @@ Verdict = Drop | Wait | Start
 
 
 def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | None:
-    """What the event does to the flow; nothing if the flow waits for events of other names."""
+    """Decide what the event does to the flow; None if it waits for events of other names."""
     verdict: Verdict | None = None
     for dependency in flow.dependencies:
         if dependency.event != event.name:
@@ -340,7 +344,7 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
 
 
 def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
-    """Why an event that no flow waits for starts nothing."""
+    """Say why an event that no flow waits for starts nothing."""
     names = sorted({d.event for flow in flows for d in flow.dependencies})
     in_order = [flow.name for flow in flows if turn_event(event.name, flow.name) in names]
     if in_order:
@@ -351,7 +355,7 @@ def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
 
 
 def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> Event:
-    """The event that Metaflow publishes on a cluster when a run of the flow has succeeded."""
+    """Make the event that Metaflow publishes on a cluster when a run has succeeded."""
     # What Metaflow itself puts into the event at the end of a deployed run, field by field.
     user_branch = flow.branch.startswith("user.")
     production = flow.branch == "prod" or flow.branch.startswith("prod.")

@@ -13,6 +13,7 @@ from flowproject.journal.errors import (
     Superseded,
     UnreadableError,
 )
+from flowproject.journal.index import JournalIndex
 from flowproject.journal.journal import PRUNE_EVERY, Journal, check_branch, prune
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.memos import Head
@@ -20,7 +21,6 @@ from flowproject.journal.moving import Moved, move
 from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
 from flowproject.journal.receipts import Receipt
 from flowproject.journal.store import Store, prove_atomic
-from flowproject.journal.survey import Survey
 from flowproject.journal.turns import TurnNotices
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "DamagedTableError",
     "Head",
     "Journal",
+    "JournalIndex",
     "Listeners",
     "Mark",
     "Moved",
@@ -41,7 +42,6 @@ __all__ = [
     "Sendings",
     "Store",
     "Superseded",
-    "Survey",
     "TurnNotices",
     "UnreadableError",
     "check_branch",

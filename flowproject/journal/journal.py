@@ -21,13 +21,13 @@ from flowproject.journal.errors import (
     NewerObjectError,
     Superseded,
 )
+from flowproject.journal.index import JournalIndex
 from flowproject.journal.layout import Layout, entry_numbers, leading_numbers, opened, sealed
 from flowproject.journal.memos import Head, Memos
 from flowproject.journal.outbox import Mark, Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.snapshots import MANIFEST, ROWS, TABLE, Snapshots, read_manifest
 from flowproject.journal.store import Store, prove_atomic
-from flowproject.journal.survey import Survey
 from flowproject.journal.turns import Turns
 
 __all__ = ["KEPT_ENTRIES", "PRUNE_EVERY", "Journal", "check_branch", "prune"]
@@ -177,9 +177,7 @@ class Journal:
         return entry
 
     def proven(self, head: Head) -> Head:
-        """The same head, after the store has shown that it creates atomically.
-
-        That is remembered with it, so it is asked for once.
+        """Prove that the store creates atomically, and return a head that remembers it.
 
         Raises:
             JournalError: if it does not.
@@ -194,7 +192,7 @@ class Journal:
         return head
 
     def put_back(self, mark: Mark) -> None:
-        """Let ticks look after an event again that may be settled; what is noted is read anew."""
+        """Let ticks look after an event again that may be settled, and read its notes anew."""
         head = self.head()
         # What the memo knew of it is of the attempt before.
         awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
@@ -214,9 +212,9 @@ class Journal:
         """The answers to questions about this journal, which need not wait for each other."""
         return self._store.concurrently(questions)
 
-    def survey(self) -> Survey:
+    def index(self) -> JournalIndex:
         """What the journal holds of all its changes: one listing, and the listeners."""
-        return Survey(
+        return JournalIndex(
             self._store.keys(self.location),
             self.outbox,
             self.receipts,

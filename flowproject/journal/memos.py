@@ -88,7 +88,7 @@ class Memos:
         self._layout = layout
 
     def head(self) -> Head | None:
-        """What was known last, without an entry; None if that is lost or damaged."""
+        """Read what was known last of the end, without its entry; None if lost or damaged."""
         content = self._store.get(self._layout.head_memo)
         try:
             # A memo of a later version is one that can't be read, and no failure: the names of the
@@ -104,7 +104,7 @@ class Memos:
         return known.awaited if known else ()
 
     def write_head(self, head: Head) -> None:
-        """Note this, in the place of whatever was noted."""
+        """Write what is known of the end, in the place of whatever was noted."""
         content = sealed(
             {
                 "seq": head.seq,
@@ -130,7 +130,7 @@ class Memos:
             _log.warning("The memo of the journal was not written. %s", error)
 
     def source(self, entry: Entry) -> Memo:
-        """What was noted last of the state that `entry` recorded, by a later look or with it."""
+        """Read what a source noted last of the state that `entry` recorded, with it or later."""
         try:
             content = self._store.get(self._layout.source_memo)
             noted = opened(content) if content is not None else {}
@@ -143,7 +143,7 @@ class Memos:
         return entry.memo
 
     def write_source(self, entry: Entry, memo: Memo) -> None:
-        """Note this of the state that `entry` recorded, in the place of whatever was noted."""
+        """Write what a source noted of the state that `entry` recorded, over the last."""
         content = sealed({"entry": _digest(entry), "memo": memo})
         try:
             self._store.put(self._layout.source_memo, content)

@@ -35,7 +35,7 @@ _IN_MEMORY: Final = 8 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """What a move came to: the number under which the journal goes on, and what is unsettled.
+    """The result of a move: the number under which the journal goes on, and what is unsettled.
 
     `is_news`: it was not complete before.
     """
@@ -46,7 +46,7 @@ class Moved:
 
 
 def move(store: Store, old: Journal, new: Journal, *, at: str) -> Moved:
-    """Have the journal `old` go on as `new`: its changes, marks, receipts and what it knew.
+    """Move the journal `old` to `new`: its changes, marks, receipts and what it knew.
 
     `new` may have had looks, and must not have recorded a change. Ticks of it fail from the first
     step to the last, and ticks of `old` from the moment on at which it is closed. Whatever ends
@@ -59,7 +59,7 @@ def move(store: Store, old: Journal, new: Journal, *, at: str) -> Moved:
 
 
 class _Move:
-    """One move, and what it has found out."""
+    """Carries out one move, in steps that can each be done again."""
 
     def __init__(self, store: Store, old: Journal, new: Journal, at: str) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class _Move:
         self._at = at
 
     def work(self) -> Moved:
-        """What the move came to."""
+        """Move everything that is not there yet, and close the old journal."""
         # Looked for first, because a move that was killed is done again from where it stands.
         closing = self._closing()
         is_news = not (closing and self._has_arrived(closing))
@@ -78,7 +78,7 @@ class _Move:
         return Moved(seq=closing.seq, unsettled=_numbers(_unsettled(self._new)), is_news=is_news)
 
     def _go_over(self, closing: Entry | None) -> Entry:
-        """The entry that closed the old journal, after the new one has everything."""
+        """Copy all to the new journal, close the old one, and return the entry that closed it."""
         own, is_reserved = self._own()
         # Before anything is written: whatever is refused leaves both as they were.
         self._check(own, closing.seq if closing else self._old.next_seq())

@@ -27,7 +27,7 @@ _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """That the bus took a change, with which event, and when.
+    """Says that the bus took a change, with which event, and when.
 
     `seq` and `id` are those of the event: the change's own, or of a newer one that it was sent
     with; `first` is the oldest of these. `listeners` are the flows that were known then, `in_order`
@@ -46,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """That the changes `first` to `last` are sent as one event, and what they come to together."""
+    """Says that the changes `first` to `last` are sent as one event, and what they come to."""
 
     first: int
     last: int
@@ -105,7 +105,7 @@ class Awaited:
         return self.mark.first <= seq <= self.mark.seq
 
     def to_json(self) -> list[Json]:
-        """Itself as short JSON: a memo may hold hundreds."""
+        """Write itself as short JSON."""
         mark, sendings = self.mark, self.sendings
         # A list without names: a memo may hold hundreds of these, and each tick reads it.
         known: list[Json] = [mark.seq, mark.id, mark.first, mark.event_name, [*mark.listeners]]
@@ -217,7 +217,7 @@ class Outbox:
             )
 
     def prove_writable(self, seq: int) -> None:
-        """Nothing, if the mark of this number could be written: who sends must be able to note it.
+        """Prove that the mark of this number could be written: who sends must be able to note it.
 
         Raises:
             JournalError: if it could not.
@@ -279,7 +279,7 @@ class Outbox:
         self._store.delete(self._sending(mark, attempt, number))
 
     def open_attempt(self, mark: Mark, at: str, by: str) -> int:
-        """The number of a new attempt, which nobody else has."""
+        """Open a new attempt, and return its number, which nobody else has."""
         attempt = self.sendings(mark).attempt + 1
         folder = self._layout.sendings(mark.seq, mark.id)
         # Two people may replay at once: each gets a number of its own.
@@ -372,7 +372,7 @@ class Outbox:
         return Combination(**{key: document[key] for key in known if key in document})
 
     def decide(self, first: Entry, combination: Combination) -> bool:
-        """Whether this is the decision that stands; another tick may have been first."""
+        """Record a decision, and return whether it stands; another tick may have been first."""
         body: dict[str, Json] = asdict(combination)
         # By creation, because another tick may combine more: its decision then stands for both, and
         # both send the same event.

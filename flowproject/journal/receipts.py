@@ -45,14 +45,14 @@ class Receipt:
 
 
 class Receipts:
-    """The receipts of one journal."""
+    """The receipts of one journal, each created once."""
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
 
     def claim(self, receipt: Receipt) -> Receipt:
-        """The receipt that stands: this one, or that of the run which was first.
+        """Create the receipt, and return the one that stands: that of the run which was first.
 
         Raises:
             JournalError: if it can't be told which stands, or the one that stands is damaged.

@@ -35,14 +35,14 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The tables of one journal."""
+    """The tables of one journal: snapshots of all items, and differences."""
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
 
     def write(self, entry: Entry, items: Items | None, difference: Difference) -> Entry:
-        """The entry with the names of its tables, which are written.
+        """Write the tables of an entry, and return the entry with their names.
 
         What comes first is only ever named by what comes later: whoever finds a name finds all.
         """
@@ -65,7 +65,7 @@ class Snapshots:
         return entry
 
     def write_difference(self, seq: int, difference: Difference) -> str:
-        """Write a difference beside those of the entries: its name."""
+        """Write a difference that no entry records, and return its name."""
         key = self._layout.table(seq, secrets.token_hex(6)) + DIFFERENCE
         self._write_difference(key, difference)
         return key
@@ -148,7 +148,7 @@ class Snapshots:
     def _write_objects(self, stem: str, items: ObjectTable) -> str:
         # When a change is recorded, and not while a look compares: previews and ticks that wait
         # only read.
-        items = _thrifty(items)
+        items = _compacted(items)
         manifest = items.manifest
         if NEW in manifest.segments:
             # The rows before the manifest that names them.
@@ -186,8 +186,8 @@ def read_manifest(store: Store, key: str) -> Manifest:
         raise _damaged(key, str(error)) from error
 
 
-def _thrifty(items: ObjectTable) -> ObjectTable:
-    """The same table, written anew if its files hold more than it needs."""
+def _compacted(items: ObjectTable) -> ObjectTable:
+    """Compact the table if its files hold more than it needs."""
     if not needs_compaction(items.manifest):
         return items
     try:

@@ -65,7 +65,7 @@ class Store(Protocol):
     """What the journal asks of a store: atomic creation, and reads that see every write."""
 
     def create(self, key: str, content: bytes) -> bool:
-        """Whether the object was created; False, and nothing written, if the key is taken."""
+        """Create the object if the key is free; False, and nothing written, if it is taken."""
 
     def put(self, key: str, content: bytes) -> None:
         """Write the object, whether or not the key is taken."""
@@ -113,7 +113,7 @@ class ObjectStore:
         self._relocate = relocate
 
     def create(self, key: str, content: bytes) -> bool:
-        """Whether the object was created; False, and nothing written, if the key is taken."""
+        """Create the object if the key is free; False, and nothing written, if it is taken."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
@@ -228,7 +228,7 @@ class ObjectStore:
         return answer
 
     def _refuse_folder(self, verb: str, key: str) -> None:
-        """Nothing, if there is no folder of this name on the disk."""
+        """Raise if a folder on the disk has the name of an object."""
         # Who reads would take it for nothing at all, and who writes for what another has written.
         if "://" not in self._root and Path(self._root, key).is_dir():
             raise UnreadableError(
@@ -278,14 +278,14 @@ class ObjectStore:
 
 
 def _check(meta: "ObjectMeta") -> "ObjectMeta":
-    """The same, if a store said so: all of them give an ETag, and a proxy's login page has none."""
+    """Check that a store answered: all of them give an ETag, and a proxy's login page has none."""
     if not meta["e_tag"]:
         raise OSError("what answered is no object store, for it gave no ETag")
     return meta
 
 
 def prove_atomic(store: Store, folder: str) -> None:
-    """Nothing, if of two who create an object of one name only the first succeeds.
+    """Prove that of two who create an object of one name only the first succeeds.
 
     Four requests; the object, in this folder, is removed.
 
@@ -367,7 +367,7 @@ class _RangeReader(io.RawIOBase):
 
 
 def explained(error: Exception, *, verb: str, key: str, root: str) -> JournalError:
-    """What to tell of a failure of the store at `root`, when it was to `verb` the object `key`."""
+    """Make the error for a failure of the store at `root`, which was to `verb` the object `key`."""
     text = str(error)
     # In this order: the more special sign stands before the status that it comes with.
     fixes = (fix for sign, fix in _FIXES.items() if re.search(sign, text))

@@ -12,7 +12,7 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.delivery import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
-from flowproject.journal import Mark, Receipt, Sending, Survey
+from flowproject.journal import JournalIndex, Mark, Receipt, Sending
 
 __all__ = ["Chain", "State", "chain", "likely_causes", "patience_of"]
 
@@ -121,7 +121,7 @@ class Chain:
         }
 
 
-def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
+def chain(index: JournalIndex, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
     """The chain of an entry.
 
     One request, and one for each receipt and each further sending; none if it was not sent.
@@ -131,34 +131,34 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
     """
     if not entry.is_published:
         return Chain(entry=entry)
-    mark = survey.mark(entry)
+    mark = index.mark(entry)
     if mark is None:
         return Chain(entry=entry, state="waiting")
-    sendings = survey.sendings(mark)
+    sendings = index.sendings(mark)
     attempt = max(sending.attempt for sending in sendings)
     current = [sending for sending in sendings if sending.attempt == attempt and sending.number]
     to = sendings[-1].to or mark.listeners
-    receivers = {flow for number, flow in survey.receivers(mark) if number == attempt}
-    missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
+    receivers = {flow for number, flow in index.receivers(mark) if number == attempt}
+    missing, gone = _missing(index, entry, sendings[-1], to, receivers)
     # A run ends only what it took. What is over since an earlier attempt may still be replayed.
     skipped = tuple(
         flow
-        for flow in sorted({*to} & survey.in_order)
-        if flow not in receivers and survey.is_ended(mark, flow, attempt)
+        for flow in sorted({*to} & index.in_order)
+        if flow not in receivers and index.is_ended(mark, flow, attempt)
     )
     missing = tuple(flow for flow in missing if flow not in skipped)
-    receipts = survey.receipts(mark)
-    waiting = tuple(flow for flow in missing if flow in survey.waits)
+    receipts = index.receipts(mark)
+    waiting = tuple(flow for flow in missing if flow in index.waits)
     in_order = tuple(
         flow
-        for flow in sorted({*to} & survey.in_order)
-        if (flow in missing or flow in receivers) and not survey.is_over(mark, flow, attempt)
+        for flow in sorted({*to} & index.in_order)
+        if (flow in missing or flow in receivers) and not index.is_over(mark, flow, attempt)
     )
-    lines = {flow: survey.line(flow) for flow in in_order}
+    lines = {flow: index.line(flow) for flow in in_order}
     behind = {flow: line[0].seq for flow, line in lines.items() if line and line[0].seq < mark.seq}
     by_turn = tuple(flow for flow in missing if flow in in_order)
     others = tuple(flow for flow in missing if flow not in in_order)
-    given_up = survey.given_up(mark) if waiting else frozenset()
+    given_up = index.given_up(mark) if waiting else frozenset()
     state, due = _state(
         current,
         missing=others,
@@ -168,7 +168,7 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
         now=now,
     )
     if by_turn and not others:
-        state, due = _turn_state(survey, mark, attempt, {*by_turn} - {*behind}, patience, now)
+        state, due = _turn_state(index, mark, attempt, {*by_turn} - {*behind}, patience, now)
     if state == "no listener" and skipped:
         state = "skipped"
     if (gone and not missing) or given_up & {*missing}:
@@ -188,7 +188,7 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
         behind=behind,
         holds=_held_by(mark, lines),
         skipped=skipped,
-        of_several=tuple(sorted(receivers & survey.waits.keys())),
+        of_several=tuple(sorted(receivers & index.waits.keys())),
         due=due,
         late_since=current[0].at if is_late else "",
     )
@@ -215,14 +215,14 @@ def _is_late(first: Sending, patience: RetryPolicy, now: dt.datetime) -> bool:
 
 
 def _missing(
-    survey: Survey, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
+    index: JournalIndex, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The flows that are awaited, and those that nobody awaits because they are gone."""
     lacking = {*to} - receivers
-    awaited = lacking & survey.listeners
-    if last.attempt == 1 and not last.to and survey.is_settled(entry):
+    awaited = lacking & index.listeners
+    if last.attempt == 1 and not last.to and index.is_settled(entry):
         awaited = set()  # before anyone replayed it nothing was left to do
-    return tuple(sorted(awaited)), tuple(sorted(lacking - survey.listeners))
+    return tuple(sorted(awaited)), tuple(sorted(lacking - index.listeners))
 
 
 def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
@@ -238,7 +238,7 @@ def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
 
 
 def _turn_state(
-    survey: Survey,
+    index: JournalIndex,
     mark: Mark,
     attempt: int,
     flows: Iterable[str],
@@ -250,7 +250,7 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (survey.notices(mark, flow, attempt) for flow in flows):
+    for told in (index.notices(mark, flow, attempt) for flow in flows):
         if told.last is None:
             continue  # the next tick tells it
         if next_step(told.count, told.last, patience, now) == "give up":

@@ -292,13 +292,13 @@ def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
     """The changes that did not arrive: no tick has noted of the others that they did."""
     if not head.unsettled:
         return
-    survey = journal.survey()
+    index = journal.index()
     patience = RetryPolicy(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
 
     def state(seq: int) -> str:
         try:
             entry = journal.at(head, seq)
-            return chain(survey, entry, patience, scene.clock()).state if entry else ""
+            return chain(index, entry, patience, scene.clock()).state if entry else ""
         except DamagedEntryError:
             return ""
         except UnreadableError:

@@ -9,7 +9,7 @@ from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, FlowprojectError, UsageError
 from flowproject.events import bus_address
-from flowproject.journal import Awaited, Journal, Mark, Sendings, Survey, UnreadableError
+from flowproject.journal import Awaited, Journal, JournalIndex, Mark, Sendings, UnreadableError
 from flowproject.sensing.chain import Chain, chain, patience_of
 from flowproject.sensing.change_events import event_of, send
 from flowproject.sensing.context import Scene
@@ -93,31 +93,31 @@ def _numbered(scene: Scene, sensor: Sensor, seq: int) -> FoundChange:
     journal = scene.journal(sensor.name)
     entry = journal.get(seq)
     if entry is None:
-        survey = journal.survey()
-        newest = survey.numbers[0] if survey.numbers else 0
+        index = journal.index()
+        newest = index.numbers[0] if index.numbers else 0
         pruned = 0 < seq <= newest
         raise UsageError(
             f"Number {seq} of sensor {sensor.name!r} "
             + ("is not in the journal any more" if pruned else "was never recorded"),
             where=journal.location,
-            allowed=f"Numbers {survey.numbers[-1]} to {newest}" if newest else "It is empty",
+            allowed=f"Numbers {index.numbers[-1]} to {newest}" if newest else "It is empty",
             fix=f"`flowproject history {sensor.name}`",
         )
-    return _found(scene, sensor, journal, journal.survey(), entry)
+    return _found(scene, sensor, journal, journal.index(), entry)
 
 
 def _with_id(scene: Scene, sensor: Sensor, start: str) -> Iterator[FoundChange]:
     journal = scene.journal(sensor.name)
-    survey = journal.survey()
-    for entry in _entries(journal, survey, start):
+    index = journal.index()
+    for entry in _entries(journal, index, start):
         if entry.id.startswith(start):
-            yield _found(scene, sensor, journal, survey, entry)
+            yield _found(scene, sensor, journal, index, entry)
 
 
-def _entries(journal: Journal, survey: Survey, start: str) -> Iterator[Entry]:
+def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entry]:
     """Those of which the id may be meant: only what was sent has its id in a name."""
-    for seq in survey.numbers:
-        if not survey.ids.get(seq, start).startswith(start):
+    for seq in index.numbers:
+        if not index.ids.get(seq, start).startswith(start):
             continue
         try:
             entry = journal.get(seq)
@@ -128,9 +128,9 @@ def _entries(journal: Journal, survey: Survey, start: str) -> Iterator[Entry]:
 
 
 def _found(
-    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, entry: Entry
+    scene: Scene, sensor: Sensor, journal: Journal, index: JournalIndex, entry: Entry
 ) -> FoundChange:
-    told = chain(survey, entry, patience_of(sensor), scene.clock())
+    told = chain(index, entry, patience_of(sensor), scene.clock())
     return FoundChange(sensor=sensor, journal=journal, chain=told)
 
 
@@ -255,13 +255,13 @@ def _waits_rightly(scene: Scene, found: FoundChange, flow: str) -> bool:
 
 def _lacks(journal: Journal, flow: str) -> bool:
     """Whether the newest event of a sensor was for a flow, which has not taken it."""
-    survey = journal.survey()
-    newest = max(survey.ids, default=0)
+    index = journal.index()
+    newest = max(index.ids, default=0)
     entry = journal.readable(newest) if newest else None
-    mark = survey.mark(entry) if entry else None
+    mark = index.mark(entry) if entry else None
     if mark is None or flow not in mark.listeners:
         return False
-    return flow not in {name for _, name in survey.receivers(mark)}
+    return flow not in {name for _, name in index.receivers(mark)}
 
 
 @dataclass(frozen=True, kw_only=True)

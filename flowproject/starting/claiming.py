@@ -18,9 +18,9 @@ from flowproject.journal import (
     DamagedTableError,
     Head,
     Journal,
+    JournalIndex,
     Receipt,
     Store,
-    Survey,
 )
 from flowproject.sensing.change_events import combined
 from flowproject.starting.told import Told
@@ -213,21 +213,21 @@ class _Unseen:
 
     def _since_last_run(self) -> list[Entry]:
         """Up to the change of the event, or if that was taken, up to the newest that was sent."""
-        survey = self._journal.survey()
-        found = self._up_to(int(self._told["seq"]), survey)
-        return found or self._up_to(max(survey.ids, default=0), survey)
+        index = self._journal.index()
+        found = self._up_to(int(self._told["seq"]), index)
+        return found or self._up_to(max(index.ids, default=0), index)
 
-    def _up_to(self, newest: int, survey: Survey) -> list[Entry]:
+    def _up_to(self, newest: int, index: JournalIndex) -> list[Entry]:
         """The changes after the last that another run of the flow has, up to this number."""
-        taken = survey.taken_by(self._flow)
+        taken = index.taken_by(self._flow)
         for seq in sorted((seq for seq in taken if seq <= newest), reverse=True):
             receipt = self._receipt(seq, taken[seq])
             if receipt is None or receipt.run != self._run:
                 self._last = receipt
-                return self._changes(survey, after=seq, newest=newest)
+                return self._changes(index, after=seq, newest=newest)
             self.is_begun = True
-        entries = self._changes(survey, after=0, newest=newest)
-        marks = self._journal.concurrently([partial(survey.mark, entry) for entry in entries])
+        entries = self._changes(index, after=0, newest=newest)
+        marks = self._journal.concurrently([partial(index.mark, entry) for entry in entries])
         # Before its first run: those that were sent when the flow was known to listen.
         strange = [
             number
@@ -242,8 +242,8 @@ class _Unseen:
         receipts = self._journal.receipts.read(seq, name)
         return next((one for one in receipts if (one.attempt, one.flow) == (1, self._flow)), None)
 
-    def _changes(self, survey: Survey, *, after: int, newest: int) -> list[Entry]:
-        numbers = [seq for seq in reversed(survey.numbers) if after < seq <= newest]
+    def _changes(self, index: JournalIndex, *, after: int, newest: int) -> list[Entry]:
+        numbers = [seq for seq in reversed(index.numbers) if after < seq <= newest]
         found = self._journal.concurrently([partial(self._readable, seq) for seq in numbers])
         return [entry for entry in found if entry and entry.is_published]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.columns import (
+    FOLDER_ENDINGS,
     after,
     before,
     between,
@@ -52,7 +53,10 @@ _WORKERS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A table, what happened since the one before, and whether its manifest says anything new."""
+    """The result of a build: the new table, and what happened since the last one.
+
+    `moved` says whether the manifest says anything new, even if no item changed.
+    """
 
     items: ObjectTable
     difference: Difference
@@ -85,7 +89,7 @@ class _KeyRange:
 
 
 class TableBuilder:
-    """Takes the ranges of a listing, in any order and from any thread, until `finish`.
+    """Builds a table from ranges of a listing, put in any order and from any thread.
 
     `past` is the table that was known before; its digests and its total count only under the same
     `view`, its rows always. `identity` are the columns that make a version.
@@ -169,7 +173,7 @@ class TableBuilder:
                 beside = 0
 
     def finish(self) -> Built:
-        """The table, once all ranges were taken.
+        """Finish the table, once all ranges were taken.
 
         Raises:
             RuntimeError: if they leave a gap, overlap, or end before the past does.
@@ -209,7 +213,7 @@ class TableBuilder:
         with self._lock:
             # The file and the total have room for one thread at a time.
             self._total += change
-            self._spill(high, found)
+            self._spill(high, _without_folders(found))
             if is_new := len(rows) > 0 and known is None:
                 span = replace(span, group=self._write(rows))
             self._ranges.append(_KeyRange(low, span, is_new=is_new))
@@ -281,6 +285,20 @@ class TableBuilder:
         return Difference()
 
 
+def _without_folders(found: _RowDifference) -> _RowDifference:
+    """The difference without removed objects that only stood for a folder."""
+    import pyarrow.compute as pc
+
+    # Versions before listed them, so they are in tables of the past; of what is listed none is, so
+    # that one is missing says nothing of the store, and a new version must start no flow.
+    removed = found.removed
+    ends = reduce(
+        pc.or_, (pc.ends_with(removed["key"], pattern=ending) for ending in FOLDER_ENDINGS)
+    )
+    is_folder = pc.and_(ends, pc.equal(removed["size"], 0))
+    return replace(found, removed=removed.filter(pc.invert(is_folder)))
+
+
 def _is_same_view(known: Manifest | None, view: str, identity: tuple[str, ...]) -> bool:
     return known is not None and (known.view, known.identity) == (view, identity)
 
@@ -307,7 +325,7 @@ def _check_cover(ranges: Sequence[_KeyRange], past: Manifest | None) -> None:
 def _arranged(
     ranges: Iterable[_KeyRange], past: Manifest | None, rows: int
 ) -> tuple[tuple[Span, ...], tuple[str, ...], tuple[int, ...]]:
-    """Spans, the segments that they still need, and how many rows each of these has.
+    """Arrange spans for a manifest, with the segments that they need and the rows of each.
 
     `rows` is how many the new segment has.
     """
@@ -372,7 +390,7 @@ def _is_rising(keys: Any) -> bool:
 def _cut_at_bounds(
     rows: "pa.Table", past: Manifest | None
 ) -> "Iterator[tuple[str | None, str, pa.Table]]":
-    """Key ranges (low, high] and their rows, which are in order: all keys that were and that are.
+    """Cut rows, which are in order, into key ranges (low, high] that cover all keys, old and new.
 
     They have the bounds of the past's spans, so that these can be kept, and more where too many
     rows stand between two of them.
@@ -407,7 +425,7 @@ def _pieces(rows: "pa.Table", bound: bytes) -> "Iterator[tuple[str, pa.Table]]":
 
 
 def _compared(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _RowDifference:
-    """What must happen to `old` to become `new`; both have each key once, in the same order.
+    """Compare rows: what must happen to `old` to become `new`, each with every key once, in order.
 
     What no column of `identity` shows is no change.
     """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "FOLDER_ENDINGS",
     "after",
     "before",
     "between",
@@ -37,6 +38,9 @@ __all__ = [
 
 COLUMNS: Final = ("size", "etag", "modified", "version_id")
 """What is kept of an object besides its key."""
+
+FOLDER_ENDINGS: Final = (b"/", b"_$folder$")
+"""What the keys of empty objects end with that only stand for a folder."""
 
 _DIGEST_BYTES: Final = 16
 _SEPARATOR: Final = b"\0"
@@ -172,7 +176,7 @@ def content_digest(rows: "pa.Table", identity: tuple[str, ...]) -> str:
 
 
 def rank(rows: "pa.Table", key: bytes) -> int:
-    """How many of these rows, which are in the order of keys, come no later than `key`."""
+    """Count the rows up to and including `key`, of rows in the order of keys."""
     # Rows are looked at one by one: turning all keys into Python values costs more than twelve
     # looks.
     keys = rows["key"]
@@ -187,7 +191,7 @@ def between(rows: "pa.Table", low: str | None, high: str | None) -> "pa.Table":
 
 
 def one_line(error: Exception) -> str:
-    """What an error of Arrow says, without the lines that show where in Arrow it arose."""
+    """Shorten an error of Arrow to its first line: the others show where in Arrow it arose."""
     return str(error).partition("\n")[0]
 
 

@@ -39,7 +39,7 @@ _NEW_VERSION: Final = "new_version_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Form(Generic[T]):
-    """How rows of these columns are read. `identity` is None if the rows are no objects."""
+    """How rows of a schema are decoded. `identity` is None if the rows are no objects."""
 
     schema: "pa.Schema"
     decode: "Callable[[pa.Table], Iterable[T]]"
@@ -47,7 +47,7 @@ class Form(Generic[T]):
 
 
 class LazyRows(Collection[T], Generic[T]):
-    """Some rows that are kept elsewhere: sized, and iterated as often as you like.
+    """A collection whose rows are kept on disk: it has a size, and is read when it is iterated.
 
     `sizes` says how many rows each table of `read` has; then `read` takes the number of tables to
     pass over and the rows of a piece, and whoever wants a few need not read those before and after.
@@ -103,7 +103,7 @@ class LazyRows(Collection[T], Generic[T]):
 
 
 def to_arrow(collection: Collection[Any]) -> "pa.RecordBatchReader":
-    """What was read from a difference as a stream of Arrow; nothing has the columns of objects."""
+    """Stream what was read from a difference as Arrow; an empty one has the columns of objects."""
     if isinstance(collection, LazyRows):
         return collection.to_arrow()
     if len(collection):
@@ -232,7 +232,7 @@ def _hits(rows: "pa.Table", text: str) -> list[int]:
 
 
 def with_versions(difference: Difference, versions: Mapping[str, str]) -> Difference:
-    """The same difference, in which the objects that arrived have the version ids of their keys."""
+    """Add version ids to the objects of a difference that arrived."""
     return Difference(
         added=_versioned(difference.added, _VERSION, versions),
         modified=_versioned(difference.modified, _NEW_VERSION, versions),

@@ -241,10 +241,10 @@ def test_a_history_costs_a_few_requests_and_three_for_each_change(world: World, 
     counting = CountingStore(world.store)
     scene = replace(world.scene, store=counting)  # type: ignore[arg-type]
     journal = scene.journal("files")
-    survey = journal.survey()
+    index = journal.index()
     assert counting.requests == ["keys", "get"]
-    for seq in survey.numbers:
+    for seq in index.numbers:
         entry = journal.get(seq)
         assert entry
-        sensing.chain(survey, entry, sensing.patience_of(world.sensor), scene.clock())
+        sensing.chain(index, entry, sensing.patience_of(world.sensor), scene.clock())
     assert counting.requests[2:] == ["get"] * (3 * 3 + 1)

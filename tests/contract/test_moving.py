@@ -63,12 +63,12 @@ def moved(world: World, store: Store | None = None, *, to: str = "days") -> Move
 
 def states(world: World) -> dict[int, tuple[str, str]]:
     """What `history` says of each number."""
-    survey = world.journal.survey()
+    index = world.journal.index()
     told = {}
-    for seq in reversed(survey.numbers):
+    for seq in reversed(index.numbers):
         entry = world.journal.get(seq)
         assert entry is not None
-        chain = sensing.chain(survey, entry, patience_of(world.sensor), world.now)
+        chain = sensing.chain(index, entry, patience_of(world.sensor), world.now)
         told[seq] = (entry.outcome, chain.state)
     return told
 

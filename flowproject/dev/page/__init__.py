@@ -1,6 +1,6 @@
-"""The page of the local loop: what the terminal says, and the journal, in a browser.
+"""Show the local loop in a browser: what the terminal says, and the journals.
 
-`board` keeps what the loop tells; each view is worked out of it, and of the journal, as plain data
+`state` keeps what the loop emits; each view is worked out of it, and of the journal, as plain data
 that a template or a machine reads; `application` serves them.
 """
 

@@ -1,4 +1,4 @@
-"""What a person may do on the page: each action says what it will do, and then does it."""
+"""Say what each action of the page will do, and do it."""
 
 import asyncio
 import json
@@ -22,23 +22,12 @@ from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
 from flowproject.wording import duration, outcome, printable
 
-__all__ = [
-    "PAGE",
-    "ActionPlan",
-    "ActionResult",
-    "ActionRunner",
-    "Field",
-    "plan",
-    "wanted_flow",
-    "wanted_looker",
-    "wanted_run",
-    "wanted_sensor",
-]
+__all__ = ["ActionPlan", "ActionResult", "ActionRunner", "Field", "plan"]
 
 # Nothing that a command line could take for an option.
 # A run's name comes from an address and goes to a command line.
 _RUN_ID: Final = re.compile(r"\w[\w.-]*")
-PAGE: Final = "page"
+_PAGE: Final = "page"
 """The cause of a run that was started here."""
 
 # Before the names of a flow's parameters in a form: one of them may be called `token` or `sensor`.
@@ -81,7 +70,7 @@ Target = Mapping[str, str]
 
 
 def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
-    """What the action will do to this target.
+    """Say what the action will do to this target.
 
     Raises:
         UsageError: if there is no such action or target, or they do not go together.
@@ -95,8 +84,8 @@ def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
     return _PLANS[name](context, target)
 
 
-def wanted_sensor(context: PageContext, target: Target) -> str:
-    """The sensor that is meant.
+def _wanted_sensor(context: PageContext, target: Target) -> str:
+    """Find the sensor that is meant.
 
     Raises:
         UsageError: if there is none of this name.
@@ -108,8 +97,8 @@ def wanted_sensor(context: PageContext, target: Target) -> str:
     return sensor.name
 
 
-def wanted_flow(context: PageContext, target: Target) -> FlowFile:
-    """The flow that is meant.
+def _wanted_flow(context: PageContext, target: Target) -> FlowFile:
+    """Find the flow that is meant.
 
     Raises:
         UsageError: if there is none of this name.
@@ -127,15 +116,15 @@ def wanted_flow(context: PageContext, target: Target) -> FlowFile:
     return flow
 
 
-def wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
-    """The run that is to be resumed: its flow and its id.
+def _wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
+    """Find the run that is to be resumed: its flow and its id.
 
     Raises:
         UsageError: if no flow has it, or it still goes on.
     """
     name = target.get("run", "")
     flow, _, run_id = name.partition("/")
-    found = wanted_flow(context, {"flow": flow})
+    found = _wanted_flow(context, {"flow": flow})
     if not _RUN_ID.fullmatch(run_id):
         raise UsageError(f"{name!r} is no run", allowed="A run is written as Flow/id")
     if name in context.loop.running:
@@ -143,8 +132,8 @@ def wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
     return found, run_id
 
 
-def wanted_looker(context: PageContext, sensor: str) -> FlowFile:
-    """The flow that looks at a sensor.
+def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
+    """Find the flow that looks at a sensor.
 
     Raises:
         UsageError: if none does.
@@ -160,8 +149,8 @@ def wanted_looker(context: PageContext, sensor: str) -> FlowFile:
 
 
 def _tick(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
-    flow = wanted_looker(context, sensor)
+    sensor = _wanted_sensor(context, target)
+    flow = _wanted_looker(context, sensor)
     paused = " It stays paused." if sensor in context.paused else ""
     return ActionPlan(
         name="tick",
@@ -177,8 +166,8 @@ def _tick(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _force(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
-    flow = wanted_looker(context, sensor)
+    sensor = _wanted_sensor(context, target)
+    flow = _wanted_looker(context, sensor)
     if not can_force(flow):
         raise UsageError(
             f"{flow.name} can't be told to force a tick",
@@ -202,7 +191,7 @@ def _force(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _preview(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+    sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="preview",
         title=f"Preview {sensor}",
@@ -248,7 +237,7 @@ def _skip(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _pause(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+    sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="pause",
         title=f"Pause {sensor}",
@@ -263,7 +252,7 @@ def _pause(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _resume(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+    sensor = _wanted_sensor(context, target)
     missed = context.missed_look(sensor) if sensor in context.paused else None
     return ActionPlan(
         name="resume",
@@ -283,7 +272,7 @@ def _resume(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _run(context: PageContext, target: Target) -> ActionPlan:
-    flow = wanted_flow(context, target)
+    flow = _wanted_flow(context, target)
     return ActionPlan(
         name="run",
         title=f"Run {flow.name}",
@@ -306,7 +295,7 @@ def _run(context: PageContext, target: Target) -> ActionPlan:
 
 
 def _resume_run(context: PageContext, target: Target) -> ActionPlan:
-    flow, run_id = wanted_run(context, target)
+    flow, run_id = _wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
     options = context.options if flow.project else ()
     # `python`, although the loop takes its own interpreter: it is for a person's shell, in the
@@ -353,7 +342,7 @@ _PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ActionResult:
-    """What came of it."""
+    """What came of an action."""
 
     ok: bool
     title: str
@@ -363,7 +352,7 @@ class ActionResult:
 
 
 class ActionRunner:
-    """Does what a person asks for, and tells the loop's listeners.
+    """Does the actions that a person asks for, and emits a message for each.
 
     `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
     all).
@@ -390,7 +379,7 @@ class ActionRunner:
             _kill(child)
 
     async def do(self, name: str, values: _Values) -> ActionResult:
-        """What came of the action with the values of its form.
+        """Do the action with the values of its form, and say what came of it.
 
         Raises:
             UsageError: if there is no such action, it does not go with its target, or the loop is
@@ -401,7 +390,7 @@ class ActionRunner:
         # The plan is made first: a wrong target is worth a message in any case.
         if self._context.loop.stopping:
             raise UsageError(f"The loop is ending: {intended.title!r} is not done any more")
-        deeds: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
+        methods: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
             "tick": self._tick,
             "force": self._force,
             "preview": self._preview,
@@ -412,43 +401,43 @@ class ActionRunner:
             "run": self._run,
             "resume-run": self._resume_run,
         }
-        result = await deeds[name](values)
+        result = await methods[name](values)
         target = next(iter(intended.hidden.values()))
         text = "" if result.ok else "failed: " + " ".join(result.lines)
         self._emit(Acted(at=self._context.now(), action=name, target=target, text=text))
         return result
 
     async def _tick(self, values: _Values) -> ActionResult:
-        return self._look(wanted_sensor(self._context, values), {})
+        return self._look(_wanted_sensor(self._context, values), {})
 
     async def _force(self, values: _Values) -> ActionResult:
-        return self._look(wanted_sensor(self._context, values), {FORCE: "True"})
+        return self._look(_wanted_sensor(self._context, values), {FORCE: "True"})
 
     def _look(self, sensor: str, arguments: Mapping[str, str]) -> ActionResult:
-        flow = wanted_looker(self._context, sensor)
-        self._start(Order(flow=flow, cause=PAGE, arguments=arguments, sensors=(sensor,)))
+        flow = _wanted_looker(self._context, sensor)
+        self._start(Order(flow=flow, cause=_PAGE, arguments=arguments, sensors=(sensor,)))
         return _started(flow, Link(text=sensor, href=sensor_address(sensor)))
 
     async def _run(self, values: _Values) -> ActionResult:
-        flow = wanted_flow(self._context, values)
-        self._start(Order(flow=flow, cause=PAGE, arguments=_arguments(flow, values)))
+        flow = _wanted_flow(self._context, values)
+        self._start(Order(flow=flow, cause=_PAGE, arguments=_arguments(flow, values)))
         return _started(flow)
 
     async def _resume_run(self, values: _Values) -> ActionResult:
-        flow, run_id = wanted_run(self._context, values)
+        flow, run_id = _wanted_run(self._context, values)
         run = self._context.loop.runs.get(f"{flow.name}/{run_id}")
         events = run.events if run else ()
-        self._start(Order(flow=flow, cause=PAGE, events=events, resumes=run_id))
+        self._start(Order(flow=flow, cause=_PAGE, events=events, resumes=run_id))
         return _started(flow)
 
     async def _pause(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
         # A second click must not move the moment: what was missed since the first one is made up.
         self._context.paused.setdefault(sensor, self._context.now())
         return self._settle(f"{sensor} is paused", "Scheduled runs pass it by.")
 
     async def _resume(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
         missed = self._context.missed_look(sensor) if sensor in self._context.paused else None
         self._context.paused.pop(sensor, None)
         settled = self._settle(f"{sensor} goes on", "The next scheduled run looks at it.")
@@ -466,7 +455,7 @@ class ActionRunner:
         return ActionResult(ok=True, title=title, lines=(text,))
 
     async def _preview(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
         code, output, complaints = await self._command("preview", sensor, "--json")
         try:
             # Its exit code says too little: a preview that finds a fault in the source prints its
@@ -502,7 +491,7 @@ class ActionRunner:
         )
 
     async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
-        """Exit code and output of a command of ours, which sees the loop's bus."""
+        """Run a command of ours, which sees the loop's bus; give its exit code and output."""
         # `--` before the target: what is typed into an address may begin with a dash.
         words = (command, *options, *self._context.options, "--", target)
         async with self._turns:

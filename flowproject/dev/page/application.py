@@ -1,4 +1,4 @@
-"""The web application of the page: addresses, what each answers, and live streams."""
+"""Serve the page: addresses, what each answers, and live streams."""
 
 import asyncio
 import hashlib
@@ -40,21 +40,9 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
 from flowproject.wording import amount, duration
 
-__all__ = [
-    "STATIC",
-    "Frame",
-    "PageHandler",
-    "Renderer",
-    "application",
-    "follow_log",
-    "happened",
-    "open_page",
-    "serve_page",
-    "to_json",
-    "wants_json",
-]
+__all__ = ["PageHandler", "application", "open_page", "serve_page"]
 
-STATIC: Final = Path(__file__).parent / "static"
+_STATIC: Final = Path(__file__).parent / "static"
 # Bytes of a form.
 _LARGEST: Final = 64 * 1024
 # Fewer than Python's limit for numbers in texts, and enough for every file and every journal.
@@ -73,8 +61,8 @@ _LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """What every view has around it."""
+class _Frame:
+    """What every view has around it: navigation, title, token."""
 
     project: str
     branch: str
@@ -95,7 +83,7 @@ class Frame:
         return f"{self.path}{'&' if '?' in self.path else '?'}part={name}"
 
 
-class Renderer:
+class _Renderer:
     """The templates, with the filters that they use."""
 
     def __init__(self) -> None:
@@ -115,19 +103,19 @@ class Renderer:
             "duration": duration,
         }
 
-    def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
-        """The template, filled in."""
+    def page(self, template: str, frame: _Frame, *, status: int = 200, **context: Any) -> Response:
+        """Fill in a template."""
         filled = self._templates.get_template(template)
         html = filled.render(frame=frame, status=status, **context)
         return HTMLResponse(_encodable(html), status_code=status)
 
 
-def wants_json(request: Request) -> bool:
-    """Whether a machine asks."""
+def _wants_json(request: Request) -> bool:
+    """Say whether a machine asks."""
     return "application/json" in request.headers.get("accept", "")
 
 
-def to_json(view: Any, status: int = 200) -> Response:
+def _to_json(view: Any, status: int = 200) -> Response:
     """The view as JSON."""
     plain = [asdict(one) for one in view] if isinstance(view, tuple) else asdict(view)
     text = json.dumps({"v": 1, "view": plain})
@@ -144,7 +132,7 @@ def _encodable(text: str) -> str:
 def _static_address(name: str) -> str:
     """The address of an asset, which changes with its content."""
     # So a browser may keep it for a year and still sees each new version of flowproject.
-    content = (STATIC / name).read_bytes()
+    content = (_STATIC / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
@@ -155,7 +143,7 @@ class PageHandler:
         self._views = views
         self._context = views.context
         self._runner = runner
-        self._renderer = Renderer()
+        self._renderer = _Renderer()
         # Not the token of the address: that one may be shared, and forms are only this process's
         # own.
         self.token = secrets.token_urlsafe(24)
@@ -163,13 +151,13 @@ class PageHandler:
     # ------------------------------------------------------------------------------------- views
 
     async def overview(self, request: Request) -> Response:
-        """Every sensor, the timeline, the flows, the news."""
+        """Answer with every sensor, the timeline, the flows, the news."""
         part = self._piece(request, "sensors", "timeline", "flows", "news")
         view = await self._views.overview(request.query_params.get("span", ""), part)
         return self._answer(request, "overview", view, part, title="Overview")
 
     async def sensor(self, request: Request) -> Response:
-        """One sensor."""
+        """Answer with one sensor."""
         part = self._piece(request, "state", "chart", "changes", "ticks")
         name = request.path_params["name"]
         view = await self._views.sensor(
@@ -178,7 +166,7 @@ class PageHandler:
         return self._answer(request, "sensor", view, part, title=name)
 
     async def change(self, request: Request) -> Response:
-        """One change."""
+        """Answer with one change."""
         part = self._piece(request, "chain", "items", "cards")
         asked = ItemsQuery(
             sensor=request.path_params["name"],
@@ -194,12 +182,12 @@ class PageHandler:
         return self._answer(request, "change", view, part, title=title)
 
     async def runs(self, request: Request) -> Response:
-        """The newest runs."""
+        """Answer with the newest runs."""
         part = self._piece(request, "runs")
         return self._answer(request, "runs", run_rows(self._context), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
-        """One run."""
+        """Answer with one run."""
         part = self._piece(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
         view = await self._views.run(
@@ -208,12 +196,12 @@ class PageHandler:
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 
     async def graph(self, request: Request) -> Response:
-        """The project as a graph."""
+        """Answer with the project as a graph."""
         part = self._piece(request, "graph")
         return self._answer(request, "graph", graph(self._context), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
-        """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        """Answer with a card, for a frame that it can't leave; opened alone, with that frame."""
         # A card opened alone would have no way back to the page. A browser that does not say where
         # it is shown gets the card itself: its policy keeps it in a sandbox anyway.
         if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
@@ -229,21 +217,21 @@ class PageHandler:
     # -------------------------------------------------------------------------------------- live
 
     async def live(self, request: Request) -> Response:
-        """What happens, as it happens."""
-        return happened(self._context.loop, _place(request, "since"))
+        """Stream what happens, as it happens."""
+        return _happened(self._context.loop, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
-        """What a run prints, as it prints it."""
+        """Stream what a run prints, as it prints it."""
         name = f"{request.path_params['flow']}/{request.path_params['run_id']}"
         run = self._context.loop.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._context.loop, run, _place(request, "start"))
+        return _follow_log(self._context.loop, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
-        """What an action would do."""
+        """Answer with what an action would do."""
         part = self._piece(request, "plan")
         intended = plan(self._context, request.path_params["name"], request.query_params)
         context = {"plan": intended}
@@ -252,7 +240,7 @@ class PageHandler:
         )
 
     async def act(self, request: Request) -> Response:
-        """What an action has done."""
+        """Do an action and answer with what came of it."""
         part = self._piece(request, "result")
         values = await _form(request)
         # In bytes: compare_digest takes no text with letters outside ASCII, and what is posted may
@@ -279,19 +267,19 @@ class PageHandler:
         status: int = 200,
         context: Mapping[str, Any] | None = None,
     ) -> Response:
-        """The view, or a piece of it: as HTML, or as JSON for who asks for that."""
-        if wants_json(request):
-            return to_json(view, status)
+        """Answer with the view or a piece of it, as HTML, or as JSON if that is asked for."""
+        if _wants_json(request):
+            return _to_json(view, status)
         frame = self._frame(request, name, title)
         whole = next(iter(context)) if context else name
         template = f"parts/{name}-{part}.html" if part else f"{whole}.html"
         return self._renderer.page(template, frame, status=status, **(context or {"view": view}))
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """What went wrong, in words."""
+        """Answer with what went wrong, in words."""
         status, title, lines = _problem(error, request.method)
-        if wants_json(request):
-            return to_json(ActionResult(ok=False, title=title, lines=lines), status)
+        if _wants_json(request):
+            return _to_json(ActionResult(ok=False, title=title, lines=lines), status)
         in_frame = request.headers.get("sec-fetch-dest") == "iframe"
         piece = in_frame or "part" in request.query_params
         answer = self._renderer.page(
@@ -317,14 +305,14 @@ class PageHandler:
         part = request.query_params.get("part", "")
         if part and part not in pieces:
             raise UsageError(f"There is no piece {part!r}", allowed=", ".join(pieces))
-        return "" if wants_json(request) else part
+        return "" if _wants_json(request) else part
 
-    def _frame(self, request: Request, name: str, title: str) -> Frame:
+    def _frame(self, request: Request, name: str, title: str) -> _Frame:
         # The pieces renew themselves from this address, each with a `part` of its own.
         query = request.url.remove_query_params("part").query
         loop = self._context.loop
         number = getattr(request.state, "number", loop.number)
-        return Frame(
+        return _Frame(
             project=self._context.project,
             branch=self._context.scene.branch if self._context.scene else "",
             path=request.url.path + (f"?{query}" if query else ""),
@@ -341,7 +329,7 @@ class PageHandler:
 async def serve_page(
     views: Views, runner: ActionRunner, *, host: str, port: int, token: str
 ) -> AsyncIterator[str]:
-    """The address of the page, for as long as it is served."""
+    """Serve the page and give its address."""
     page = PageHandler(views, runner)
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
@@ -369,7 +357,7 @@ def application(page: PageHandler, token: str = "") -> Guard:
             Route("/actions/{name}", page.plan, methods=["GET"]),
             Route("/actions/{name}", page.act, methods=["POST"]),
             Route("/live", page.live),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", StaticFiles(directory=_STATIC)),
         ],
         exception_handlers=dict.fromkeys((HTTPException, FlowprojectError, Exception), page.failed),
     )
@@ -429,12 +417,12 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
 
 
-def happened(loop: LoopState, since: int) -> StreamingResponse:
+def _happened(loop: LoopState, since: int) -> StreamingResponse:
     """`happened` whenever something has, from the `since`-th message on; `over` at the end."""
     return _stream(_news_stream(loop, since))
 
 
-def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
+def _follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
     """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
 
     The id of each is the byte after it: who lost the line goes on from there.
@@ -540,7 +528,7 @@ async def open_page(
     reading: Executor,
     emit: Listener,
 ) -> AsyncIterator[str]:
-    """The address of the page, for as long as it is open.
+    """Put views, actions and server together, and give the page's address while it is open.
 
     Raises:
         UsageError: if it can't be served there.

@@ -1,4 +1,4 @@
-"""What the page shows of changes: a journal's entries, one change, its items a page at a time."""
+"""Show changes: a journal's entries, one change, its items a page at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from flowproject.dev.page.components import (
     sensor_address,
 )
 from flowproject.errors import FlowprojectError, UsageError
-from flowproject.journal import Journal, Sending, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain, FoundChange, Scene, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
@@ -89,7 +89,7 @@ NO_CHANGES: Final = ChangesPage()
 
 
 def journal_end(scene: Scene, sensor: str) -> JournalEnd:
-    """The end of the journal of a sensor; of one that can't be read, why."""
+    """Read the end of a sensor's journal; of one that can't be read, say why."""
     journal = scene.journal(sensor)
     try:
         head = journal.head()
@@ -100,28 +100,28 @@ def journal_end(scene: Scene, sensor: str) -> JournalEnd:
 
 
 def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
-    """One page of the entries with smaller numbers than `before`; 0: the newest.
+    """List one page of the entries with smaller numbers than `before`; 0: the newest.
 
     Raises:
         JournalError: if the journal can't be read.
     """
     journal = scene.journal(sensor)
-    survey = journal.survey()
-    numbers = survey.numbers
+    index = journal.index()
+    numbers = index.numbers
     # By number, not by place in the list: while somebody reads, changes come and old ones are
     # pruned.
     start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
     start = start if before else 0
     end = start + _LISTED
     return ChangesPage(
-        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
+        chains=tuple(_chains(scene, journal, index, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
     )
 
 
 def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
-    """One change, its journal, and what became of it.
+    """Read one change, its journal, and what became of it.
 
     Raises:
         UsageError: if there is no such sensor or number.
@@ -131,7 +131,7 @@ def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
 
 
 def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
-    """Sensor and number of the change with this id; None if no journal has it.
+    """Find sensor and number of the change with this id; None if no journal has it.
 
     Raises:
         JournalError: if a journal can't be read.
@@ -144,7 +144,7 @@ def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
 
 
 def _chains(
-    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+    scene: Scene, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
 ) -> Iterator[Chain | DamagedEntry]:
     patience = patience_of(scene.project.sensors[journal.sensor])
     for seq in numbers:
@@ -152,7 +152,7 @@ def _chains(
             entry = journal.get(seq)
             # Ticks in other processes prune it: what was listed may be gone by now.
             if entry:
-                yield chain(survey, entry, patience, scene.clock())
+                yield chain(index, entry, patience, scene.clock())
         # A damaged entry keeps its number (ADR 0009): it has a row, and the ones around it are
         # shown.
         except UnreadableError as damage:
@@ -204,13 +204,13 @@ class ItemsQuery:
     start: int = 0
 
     def address(self, **other: object) -> str:
-        """The view of the change with these items, or with other ones."""
+        """Give the address of the change with these items, or with other ones."""
         query = {"kind": self.kind, "q": self.search, "start": self.start or "", **other}
         return address("sensors", self.sensor, "changes", self.seq, **query)
 
 
 def items_view(difference: "Difference", asked: ItemsQuery) -> ItemsView | None:
-    """One page of the items that were added, modified or removed; None if there are none.
+    """Show a page of the items that were added, modified or removed; None if there are none.
 
     Raises:
         JournalError: if their table can't be read.
@@ -352,7 +352,7 @@ class ChangeView:
 def change_rows(
     chains: Iterable[Chain | DamagedEntry], outcomes: Outcomes
 ) -> tuple[ChangeRow, ...]:
-    """The rows of some entries of a sensor's journal."""
+    """Show some entries of a sensor's journal, a row each."""
     return tuple(
         _damaged(chain)
         if isinstance(chain, DamagedEntry)
@@ -367,7 +367,7 @@ def change_view(
     cards: Sequence[CardFrame],
     outcomes: Sequence[RunOutcome] = (),
 ) -> ChangeView:
-    """The view of a change, with some of its items, and the runs that took it and their cards."""
+    """Show a change, with some of its items, and the runs that took it and their cards."""
     entry = chain.entry
     before, now = side_by_side(entry.previous, entry.value, 500)
     return ChangeView(
@@ -449,7 +449,7 @@ def _facts(chain: Chain) -> Iterator[Fact]:
 
 
 def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
-    """From the tick that recorded it to the receipts that are still awaited."""
+    """List what happened to it, from the tick that recorded it to the receipts still awaited."""
     entry, mark = chain.entry, chain.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
     # Changes that wait together are sent as one event, with the id of the last of them.

@@ -1,4 +1,4 @@
-"""All that views are worked out of: the loop's board, its flows, its journals, what is paused."""
+"""Hold all that views are made of: the loop's state, its flows, its journals, what is paused."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,22 +49,22 @@ class PageContext:
         return tuple(self.scene.project.sensors) if self.scene else ()
 
     def flow(self, name: str) -> FlowFile | None:
-        """The flow with this name."""
+        """Find the flow with this name."""
         return next((flow for flow in self.flows if flow.name == name), None)
 
     def looker(self, sensor: str) -> FlowFile | None:
-        """The flow that looks at a sensor: the one that did so last, or else that may."""
+        """Find the flow that looks at a sensor: the one that did so last, or else that may."""
         last = self.flow(self.loop.lookers.get(sensor, ""))
         # A flow that was seen to look at it is more to be believed than what its file may mean.
         return last or next(self._candidates(sensor), None)
 
     def next_look(self, sensor: str) -> datetime | None:
-        """When it is looked at next; None if nobody knows, or if it is paused."""
+        """Say when it is looked at next; None if nobody knows, or if it is paused."""
         flow = self.looker(sensor)
         return None if flow is None or sensor in self.paused else self.due().get(flow.name)
 
     def missed_look(self, sensor: str) -> datetime | None:
-        """When a paused sensor was last passed by, if Argo would make up for that now."""
+        """Say when a paused sensor was last passed by, if Argo would make up for that now."""
         flow = self.looker(sensor)
         last = self.last_due().get(flow.name) if flow else None
         # As Argo does when a suspended schedule is resumed: what was due within its deadline is
@@ -74,7 +74,7 @@ class PageContext:
         return last
 
     def is_looking(self, sensor: str) -> bool:
-        """Whether a run that looks at it is under way."""
+        """Say whether a run that looks at it is under way."""
         flow = self.looker(sensor)
         running = (self.loop.runs[name] for name in self.loop.running)
         return flow is not None and any(
@@ -83,19 +83,19 @@ class PageContext:
         )
 
     def _candidates(self, sensor: str) -> Iterator[FlowFile]:
-        """The flows that may look at it, those first that can be told to tell of it in any case."""
+        """List the flows that may look at it, those first that can force a change."""
         ours = [flow for flow in self.flows if flow.inherits_ours and flow.schedule]
         able = [flow for flow in ours if not flow.sensors or sensor in flow.sensors]
         yield from sorted(able, key=lambda flow: not can_force(flow))
 
 
 def can_force(flow: FlowFile) -> bool:
-    """Whether the flow takes the parameter that `SensorFlow` has for it."""
+    """Say whether a flow can be told to force a change: it has `SensorFlow`'s parameter for it."""
     return any(parameter.name == FORCE for parameter in flow.parameters)
 
 
 def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
-    """Where the journals of these flows are; None if none of them tells its branch.
+    """Find where the journals of these flows are; None if none of them tells its branch.
 
     Raises:
         ConfigError: if the configuration can't be read.

@@ -1,4 +1,4 @@
-"""The project as a graph: sources, sensors, events, flows; and what is live in it."""
+"""Draw the project as a graph of sources, sensors, events and flows, and mark what is live."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _COLUMNS: Final = ("source", "sensor", "event", "flow")
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A box, in units of the graph's own size."""
+    """A box; its place and size are in units of the graph's own size."""
 
     kind: str
     """`source`, `sensor`, `event` or `flow`."""
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """From the right side of one box to the left side of another."""
+    """An arrow from the right side of one box to the left side of another."""
 
     x1: float
     y1: float
@@ -79,7 +79,7 @@ _Arrow = tuple[tuple[str, str], tuple[str, str], str]
 
 
 def graph(context: PageContext) -> Graph:
-    """The project as four columns, in the order of the configuration and of the flow files."""
+    """Draw four columns, in the order of the configuration and of the flow files."""
     boxes = [*_sources(context), *_sensors(context), *_events(context), *_flows(context)]
     nodes = _placed(boxes)
     arrows = [*_watching(context), *_listening(context)]

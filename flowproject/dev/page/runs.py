@@ -1,4 +1,4 @@
-"""What the page shows of runs: the row of each, and the view of one."""
+"""Show runs: the row of each, and the view of one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class RunView:
 
 
 def run_rows(context: PageContext) -> tuple[RunRow, ...]:
-    """The newest runs that the loop has started, newest first."""
+    """List the newest runs that the loop has started, newest first."""
     # Only so many of them are looked at, however many the state keeps.
     newest = zip(reversed(context.loop.runs.values()), range(_LISTED), strict=False)
     return tuple(run_row(context, run) for run, _ in newest)
@@ -90,7 +90,7 @@ def run_row(context: PageContext, run: Run) -> RunRow:
 def run_view(
     context: PageContext, run: Run, cards: Sequence[CardFrame], log: str, size: int
 ) -> RunView:
-    """A run that the loop has started, and what it has printed up to this size of its log."""
+    """Show a run that the loop has started, and what it has printed up to this size of its log."""
     running = run.state == "running"
     follow = address("runs", run.flow, run.run_id, "log", start=size) if running else ""
     return RunView(
@@ -114,7 +114,7 @@ def run_view(
 def past_view(
     flow: str, run_id: str, past: PastRun, cause: str, cards: Sequence[CardFrame]
 ) -> RunView:
-    """A run that this loop did not start; `cause` as another loop noted it, empty if none did."""
+    """Show a run that this loop did not start; `cause` as another loop noted it, or empty."""
     seconds = (past.ended - past.started).total_seconds() if past.ended else None
     name = f"{flow}/{run_id}"
     row = RunRow(
@@ -206,7 +206,7 @@ def _tick_message(flow: str, run_id: str, tick: Mapping[str, Any]) -> TickFinish
 
 
 def tail(log: Path) -> tuple[str, int]:
-    """The last part of a log, from a whole line on, and the size of the file then."""
+    """Read the last part of a log, from a whole line on, and the size of the file then."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

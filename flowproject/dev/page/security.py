@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer.
+"""Decide who may ask the page, and what a browser may do with the answer.
 
 The page shows text of strangers (keys, SQL, error messages) and acts on its owner's machine, where
 other pages are open: each request must come from this page itself, and nothing that is shown may
@@ -48,7 +48,7 @@ CARD_HEADERS: Final[Mapping[str, str]] = {
 
 
 class Guard:
-    """Lets pass what comes from the page itself, and adds the headers that keep a browser strict.
+    """Lets requests of the page itself pass, and adds the headers that keep a browser strict.
 
     With a token, whoever asks must have shown it once: it comes with the address, and then in a
     cookie. Without one the host must be this machine's own name, for a page elsewhere may have its
@@ -83,7 +83,7 @@ class Guard:
         return self._stranger(scope, headers) if self._token else None
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        """What one is told who has not shown the token; one who just did is sent on."""
+        """Answer who has not shown the token; send on who just did."""
         # Cookies know no ports: two loops on one machine must not take each other's.
         _, port = scope["server"] or ("", 0)
         name = f"{_COOKIE}-{port}"

@@ -1,4 +1,4 @@
-"""What the page shows of sensors: the row of each, and the view of one."""
+"""Show sensors: the row of each, and the view of one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,7 +105,7 @@ class SensorView:
 
 
 def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> SensorRow:
-    """The sensor as its newest tick found it; before the first one, as its journal has it."""
+    """Show the sensor as its newest tick found it; before the first one, as its journal has it."""
     name, tick, entry = sensor.name, context.loop.latest(sensor.name), newest.entry
     # The loop's own tick is newer than any entry; after a restart the journal is all there is.
     outcome = tick.outcome if tick else entry.outcome if entry else ""
@@ -136,7 +136,7 @@ def sensor_view(
     page: ChangesPage = NO_CHANGES,
     outcomes: Outcomes | None = None,
 ) -> SensorView:
-    """The sensor, one page of its journal with what became of the runs, and its newest ticks."""
+    """Show the sensor, a page of its journal with what became of the runs, its newest ticks."""
     name, entry = sensor.name, newest.entry
     ticks = islice(reversed(context.loop.ticks.get(name, ())), _TICKS)
     return SensorView(
@@ -152,7 +152,7 @@ def sensor_view(
 
 
 def tick_row(tick: TickFinished) -> TickRow:
-    """One tick, its run, and the change that it recorded."""
+    """Show one tick, its run, and the change that it recorded."""
     run = f"{tick.flow}/{tick.run_id}"
     return TickRow(
         sensor=tick.sensor,

@@ -1,6 +1,6 @@
-"""What the loop has told so far, kept for the page: bounded, and indexed by what is asked.
+"""Keep the messages of the loop for the page: bounded, and indexed by what is asked.
 
-All of it belongs to the thread of the loop. Hearing of something takes the same time after ten
+All of it belongs to the thread of the loop. Taking in a message takes the same time after ten
 ticks and after ten thousand.
 """
 
@@ -74,7 +74,7 @@ class Run:
 
 @dataclass(kw_only=True)
 class LoopState:
-    """The state of the loop as far as it was told."""
+    """The state of the loop, as its messages tell it."""
 
     ticks: dict[str, deque[TickFinished]] = field(default_factory=dict)
     """Sensor -> its ticks, oldest first."""
@@ -106,7 +106,7 @@ class LoopState:
     """Flow -> name of the run that started last."""
 
     def update(self, message: Message) -> None:
-        """Take note of what happened."""
+        """Take in a message, and wake those who wait for one."""
         # Not counted either: a run that prints a thousand lines a second would renew every view as
         # often.
         if isinstance(message, RunPrinted):  # its log has what it says
@@ -119,7 +119,7 @@ class LoopState:
 
     @contextmanager
     def watching(self) -> Iterator[asyncio.Event]:
-        """What is set whenever something has happened."""
+        """Give an event that is set whenever something has happened."""
         moved = asyncio.Event()
         self.watchers.add(moved)
         try:
@@ -129,7 +129,7 @@ class LoopState:
 
     @contextmanager
     def reading(self, run: str) -> Iterator[asyncio.Event]:
-        """What is set whenever the run has printed something, or is over."""
+        """Give an event that is set whenever the run has printed something, or is over."""
         moved = asyncio.Event()
         self.readers.setdefault(run, set()).add(moved)
         try:
@@ -140,17 +140,17 @@ class LoopState:
                 del self.readers[run]
 
     def close(self) -> None:
-        """Let everybody who watches know that nothing more will come."""
+        """Say that nothing more will come to all who wait."""
         # Streams end only when they are woken: the server waits for them.
         self.stopping = self.over = True
         self._wake(self.watchers.union(*self.readers.values()))
 
     def newest_run(self, flow: str) -> Run | None:
-        """The run of a flow that started last."""
+        """Find the run of a flow that started last."""
         return self.runs.get(self._newest.get(flow, ""))
 
     def latest(self, sensor: str) -> TickFinished | None:
-        """The newest tick of a sensor."""
+        """Find the newest tick of a sensor."""
         ticks = self.ticks.get(sensor)
         return ticks[-1] if ticks else None
 
@@ -169,7 +169,7 @@ class LoopState:
 
     @singledispatchmethod
     def _apply(self, message: Message) -> None:
-        """Nothing: it is news, and changes nothing here."""
+        """Change nothing: other messages are news only."""
 
     @_apply.register
     def _(self, started: LoopStarted) -> None:

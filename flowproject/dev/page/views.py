@@ -1,4 +1,4 @@
-"""The views as they are asked for: what each needs is read, in threads, and made into one."""
+"""Read what each view needs, in threads, and make the view of it."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ class _CachedEnd:
 
 
 class Views:
-    """The views. Journals are read in any thread, Metaflow's client in the one of `reading`."""
+    """Makes the views. Journals are read in any thread, Metaflow's client in that of `reading`."""
 
     def __init__(self, context: PageContext, reading: Executor) -> None:
         self.context = context
@@ -69,12 +69,12 @@ class Views:
         """Id of a change -> its receipts, if all of their runs have succeeded: that stays so."""
 
     async def overview(self, span: str, part: str) -> Overview:
-        """The overview, or a piece of it."""
+        """Make the overview, or a piece of it."""
         rows = await self._rows() if part in ("", "sensors") else ()
         return overview(self.context, rows, span, part)
 
     async def sensor(self, name: str, before: int, *, with_changes: bool) -> SensorView:
-        """One sensor, with the changes before this number (0: the newest).
+        """Make the view of a sensor, with the changes before this number (0: the newest).
 
         Raises:
             UsageError: if there is no such sensor.
@@ -91,7 +91,7 @@ class Views:
         return sensor_view(self.context, sensor, newest, page, await self._outcomes(chains))
 
     async def change(self, asked: ItemsQuery, *, with_items: bool, with_cards: bool) -> ChangeView:
-        """One change, with some of its items.
+        """Make the view of a change, with some of its items.
 
         Raises:
             UsageError: if there is no such change or kind of items.
@@ -108,7 +108,7 @@ class Views:
         return change_view(found.chain, items, cards, outcomes.get(found.chain.entry.id, ()))
 
     async def run(self, flow: str, run_id: str, *, with_cards: bool, with_log: bool) -> RunView:
-        """One run, whether the loop has started it or not.
+        """Make the view of a run, whether the loop has started it or not.
 
         Raises:
             UsageError: if there is no such run.
@@ -129,7 +129,7 @@ class Views:
         return past_view(flow, run_id, past, cause, cards)
 
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
-        """A card as a page of its own; None if there is no such card."""
+        """Read a card, an HTML page of its own; None if there is no such card."""
         file = self.context.flow(flow)
         what = f"Card {number} of {flow}/{run_id}/{step}/{task}"
         if file is None:
@@ -203,7 +203,7 @@ class Views:
         return known_here(work_folder(self.context.flows[0].local_root))
 
     async def _place(self, ids: Sequence[str]) -> None:
-        """Note where the changes with these ids are that were told of before this loop began."""
+        """Find where the changes with these ids are, if this loop has not seen their ticks."""
         places, scene = self.context.loop.changes, self.context.scene
         for one in ids:
             if scene and one and one not in places:
@@ -212,7 +212,7 @@ class Views:
                     places[one] = place
 
     async def _read(self, what: str, read: Callable[..., _T], *arguments: object) -> _T:
-        """What the Metaflow client says.
+        """Read something with Metaflow's client.
 
         Raises:
             FlowError: if it can't be read.

@@ -1,4 +1,4 @@
-"""What a page knows, made up: flows, sensors, happenings, and a clock that stands still."""
+"""What a page knows, made up: flows, sensors, messages, and a clock that stands still."""
 
 import datetime as dt
 from collections.abc import Mapping

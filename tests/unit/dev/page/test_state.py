@@ -95,7 +95,7 @@ def test_a_run_that_failed_before_it_had_an_id_is_listed_each_time():
     assert loop.running == set()
 
 
-def test_every_happening_wakes_who_watches_but_printed_lines_only_who_reads_that_run():
+def test_every_message_wakes_who_watches_but_printed_lines_only_who_reads_that_run():
     loop = LoopState()
     watcher, reader, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop.watchers.add(watcher)

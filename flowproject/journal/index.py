@@ -16,7 +16,7 @@ from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.turns import TurnNotices, Turns
 
-__all__ = ["Survey"]
+__all__ = ["JournalIndex"]
 
 _NAME: Final = re.compile(
     r"/(published|delivered|sent|receipts|ended)/(\d{10})-([0-9a-f]+)(?:/(\d+)-([^/]+))?\.json$"
@@ -25,7 +25,7 @@ _Named = tuple[int, str]
 """Number and id of a change."""
 
 
-class Survey:
+class JournalIndex:
     """What the names of a journal's objects tell, at the moment of the listing.
 
     `numbers` are those of the entries, newest first, and `ids` the id of each that was sent.
