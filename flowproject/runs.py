@@ -13,6 +13,7 @@ from flowproject.changes.canonical import Json
 from flowproject.metaflow_internals.metadata import find_run, has_failed, step_name
 from flowproject.secrecy import safe
 from flowproject.sensing import Chain
+from flowproject.starting.told import noted
 
 __all__ = [
     "RunOutcome",
@@ -215,11 +216,9 @@ def kept_of(run: Any) -> dict[str, Any]:
     was told it noted before.
     """
     kept = _artifacts_of(run, _KEPT)
-    if "change_events" not in kept and (first := next(tasks_of(run), None)):
-        from flowproject.starting.told import noted
-
-        if this := noted(first):
-            kept["change_events"] = this.changes
+    first = next(tasks_of(run), None) if "change_events" not in kept else None
+    if first and (this := noted(first)):
+        kept["change_events"] = this.changes
     return kept
 
 
