@@ -10,6 +10,7 @@ ARGS ?=
 
 VENV := .venv
 PEERS := .venv-peers
+OLDEST := .venv-oldest
 OUTERBOUNDS := .venv-outerbounds
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
@@ -41,9 +42,17 @@ argo: ## run what is deployed on real controllers: an API server and Argo Events
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
 
-# Pages and the demo are typed in where the project is installed, which is .venv.
-environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
+# First what is used of Metaflow's inside, of each Metaflow: alone, for without it flowproject may not
+# even be imported, and the sentence that says why would be lost. Pages and the demo are typed in where
+# the project is installed, which is .venv.
+environments: $(VENV)/.dev $(OLDEST)/.installed $(OUTERBOUNDS)/.installed ## test steps in environments of their own, the oldest Metaflow, and Outerbounds'
+	@for python in $(BIN) $(OLDEST)/bin $(OUTERBOUNDS)/bin; do \
+	  echo "What flowproject uses of Metaflow's inside: $$python"; \
+	  $$python/python -m pytest --noconftest tests/contract/test_metaflow_internals.py || exit 1; \
+	done
 	$(BIN)/python -m pytest -m environment $(ARGS)
+	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	  --ignore tests/docs -k "metaflow_internals or concurrency or baseflow or dev_describe or compiling" $(ARGS)
 	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore tests/docs --ignore tests/flows/test_demo.py \
 	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or receipts or sensorflow or starterflow" $(ARGS)
@@ -79,7 +88,7 @@ lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
 	@rm -rf build/lock
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) $(PEERS) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(OLDEST) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is newer than what was installed from it.
@@ -128,6 +137,13 @@ build/argo: $(wildcard tests/argo/*.go) tests/argo/go.mod tests/argo/go.sum
 	  "(https://go.dev/doc/install). make test needs none, and emulates the cluster." >&2; exit 1; }
 	@echo "Building $@ (once, in some minutes)"
 	@cd tests/argo && CGO_ENABLED=0 GOGC=400 go build -gcflags "all=-N -l -dwarf=false" -ldflags "-s -w" -o $(CURDIR)/$@ .
+
+# The newest Metaflow is in .venv.
+$(OLDEST)/.installed: requirements-oldest.lock pyproject.toml
+	@echo "Making $(OLDEST) (once, for make environments)"
+	@$(PYTHON) -m venv --clear $(OLDEST)
+	@$(OLDEST)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
+	@touch $@
 
 # Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
 $(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml

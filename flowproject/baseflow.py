@@ -18,8 +18,10 @@ from metaflow import (
     user_step_decorator,
 )
 
+from flowproject.codepackage import leave_out, read_by_steps
 from flowproject.config import FILE, Project, Sensor, project_root
 from flowproject.errors import ConfigError, closest
+from flowproject.events import turn_event
 from flowproject.metaflow_internals.datastore import root_of_task
 from flowproject.metaflow_internals.flows import PreparedParameters, mutated_class
 from flowproject.metaflow_internals.packaging import project_file
@@ -36,17 +38,20 @@ from flowproject.starting import (
     take,
     tell,
 )
+from flowproject.tables.arrow import frame
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
     from flowproject.journal import Store
+    from flowproject.sensing import Scene
     from flowproject.sources import Source
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
 _TELL_SECONDS: Final = 10.0
 
+# Here, for every process of a run imports this module before Metaflow asks who runs it.
 name_user()
 
 
@@ -66,7 +71,9 @@ def _take_changes(
 
     After the last step of a run that takes changes in order, the next one has its turn.
     """
+    # Before anything else: what a user's step prints may have a password in it, and so may ours.
     guard_output()
+    # After a join any branch will do: every step hands on what the first one claimed.
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
         tell(flow, step, reasons)
@@ -94,8 +101,7 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
             equip(step, types)
 
     def add_to_package(self) -> Iterator[tuple[str, str, Any]]:
-        from flowproject.codepackage import leave_out, read_by_steps
-
+        # At this moment the package is being filled: what is left out now is not looked for.
         leave_out(self._exclude)
         root = project_root()
         for file in read_by_steps(root):
@@ -134,6 +140,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         Of several sensors each is all that the sensor saw since the last run of this flow, and
         `self.changes["orders"]` is that of the sensor `orders`.
         """
+        # With it comes the journal, a fifth of what Metaflow takes to import.
         from flowproject.change import Change, Changes
 
         return Changes(Change(told, self._store) for told in self.change_events)
@@ -165,8 +172,6 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached, or pandas is missing.
         """
-        from flowproject.tables.arrow import frame
-
         return frame(self.query_arrow(name, **parameters))
 
     def observe(self, *, force: bool = False) -> list[dict[str, Any]]:
@@ -174,9 +179,10 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
 
         A sensor that fails is in the result with its reason; the others are not affected.
         """
+        # Sensing takes half as long to import as Metaflow: steps without sensors do without.
         from flowproject import cards, sensing
 
-        scene = self._scene()
+        scene = self._scene(sensing.Scene)
         names = sensing.chosen(scene, self.sensors)
         seen = sensing.observe(scene, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
@@ -192,9 +198,10 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         Raises:
             TickError: after all the others are done, with the list of what failed.
         """
-        from flowproject import sensing
+        from flowproject import sensing  # late, as in `observe`
 
-        seen = sensing.publish(self._scene(), [sensing.Tick.from_json(tick) for tick in ticks])
+        scene = self._scene(sensing.Scene)
+        seen = sensing.publish(scene, [sensing.Tick.from_json(tick) for tick in ticks])
         for tick in seen:
             if tick.delivery:
                 print(f"{tick.sensor}: {tick.delivery}")
@@ -213,15 +220,14 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         return self._project.sensors
 
     def _source(self) -> "Source":
+        # Few flows have queries; those that do pay for the client of their source as well.
         from flowproject.sources import open_source
 
         data = self._project.data or next(iter(self._project.sensors.values())).data
         return open_source(data, project_root())
 
-    def _scene(self) -> Any:  # imported late, so that flows without sensors are light
-        from flowproject.sensing import Scene
-
-        return Scene(
+    def _scene(self, kind: "type[Scene]") -> "Scene":
+        return kind(
             project=self._project,
             root=project_root(),
             store=self._store(),
@@ -232,6 +238,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         )
 
     def _store(self) -> "Store":
+        # Asked for only by a run that has a change: obstore and pyarrow are behind it.
         from flowproject.journal import open_store
 
         return open_store(root_of_task(self))
@@ -270,10 +277,9 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         self._check_order()
         events = [known[name]["event_name"] for name in self._sensors]
         if self._in_order:
-            from flowproject.events import turn_event
-
             flow = mutated_class(mutable_flow)
             flow._in_order = self._after_failure  # noqa: SLF001  # it is ours
+            # An event of its own for each flow: the sensor's own would start all that listen.
             events = [turn_event(event, flow.__name__) for event in events]
         mutable_flow.add_decorator(
             "trigger", deco_kwargs={"events": [namespaced_event_name(event) for event in events]}

@@ -114,6 +114,9 @@ def block(text: str, kind: Literal["sql", "error"], limit: int = 4000) -> Metafl
     return Markdown(f"{fence}language-{kind}\n{body}\n{fence}")
 
 
+# ---------------------------------------------------------------------- tables of what is different
+
+
 def difference_tables(
     counts: Mapping[str, int], sample: Mapping[str, Any], most: int = _SAMPLE_ROWS
 ) -> list[MetaflowCardComponent]:

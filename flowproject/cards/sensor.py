@@ -214,6 +214,9 @@ def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:
     return [paragraph(f"And {amount(count, 'more sensor')}, {what}.")] if count > 0 else []
 
 
+# ---------------------------------------------------------------------- what the sensor held so far
+
+
 def _history(tick: Tick) -> list[MetaflowCardComponent]:
     """The chart and the table; nothing where there is nothing to compare with."""
     # A tick that an earlier version has kept may have no history: it stands for itself.

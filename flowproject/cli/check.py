@@ -16,14 +16,12 @@ from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.config import FILE, Project, Sensor
 from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
-from flowproject.deploy.equipment import check_equipment, check_reach
-from flowproject.deploy.preflight import check_deployment
+from flowproject.deploy.preflight import check_deployment, check_local_data, check_packages
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
 from flowproject.sensing import likely_orphans, orphans, waiting_in_order
-from flowproject.sensing.patience import observe_within
-from flowproject.sensing.steadiness import look_again
+from flowproject.sensing.look import look_again, observe_within
 from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]
@@ -171,7 +169,7 @@ def _check_deployment(project: Project, root: Path) -> list[Finding]:
         flows = describe_flows(root)
     except FlowError:  # told already
         flows = ()
-    findings = [*check_reach(project, root), *check_equipment(project, project.deploy, flows)]
+    findings = [*check_local_data(project, root), *check_packages(project, project.deploy, flows)]
     return findings + check_deployment()
 
 

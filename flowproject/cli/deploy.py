@@ -18,17 +18,10 @@ from flowproject.config.parse import load
 from flowproject.deploy.argo import connect
 from flowproject.deploy.branches import doubts_about, target_of
 from flowproject.deploy.deployment import Deployment
-from flowproject.deploy.equipment import check_reach
-from flowproject.deploy.plan import Action
-from flowproject.deploy.preflight import check_webhook
-from flowproject.deploy.pull_request import (
-    doubts_about_merge,
-    merge_title,
-    newer_head,
-    report_of_branch,
-)
-from flowproject.deploy.report import HEAD, Report
-from flowproject.deploy.revision import Revision, revision_of
+from flowproject.deploy.plan import DeploymentPlan
+from flowproject.deploy.preflight import check_local_data, check_webhook
+from flowproject.deploy.report import HEAD, Report, merge_title, report_of_branch
+from flowproject.deploy.revision import Revision, doubts_about_merge, newer_head, revision_of
 from flowproject.deploy.summary import Summary, publish
 from flowproject.errors import UsageError
 
@@ -129,8 +122,8 @@ def _plan_and_apply(
 
     with working("Compiling the flows") as look:
         planned = deployment.plan(everything=everything, tell=_teller(look, "compiled"))
-    if isinstance(planned, Report):
-        return planned
+    if planned.is_refused:
+        return deployment.report(planned)
     notes: tuple[str, ...] = ()
     if not roll_back:
         with working("Asking the remote for the newest commit"):
@@ -146,7 +139,7 @@ def _plan_and_apply(
 
 
 def _look_behind(
-    deployment: Deployment, planned: Sequence[Action], *, only_plan: bool
+    deployment: Deployment, planned: DeploymentPlan, *, only_plan: bool
 ) -> tuple[str, ...]:
     """Sentences on whether the branch is further on; what a deploy refuses, a plan only tells."""
     try:
@@ -162,7 +155,7 @@ def _doubts(deployment: Deployment) -> tuple[str, ...]:
 
     known = deployment.revision.default_branch
     doubts = doubts_about(deployment.target, deployment.settings, known)
-    out_of_reach = check_reach(deployment.project, deployment.root)
+    out_of_reach = check_local_data(deployment.project, deployment.root)
     silent = [f"{told}."] if (told := check_webhook()) else []
     return (*doubts, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
 

@@ -14,7 +14,7 @@ from flowproject.deploy.apply import remove
 from flowproject.deploy.argo import connect
 from flowproject.deploy.branches import Target, target_of
 from flowproject.deploy.git import remote_branches
-from flowproject.deploy.objects import KINDS, Found
+from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.revision import revision_of
 from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import UsageError
@@ -138,7 +138,7 @@ def _purge(target: Target) -> int:
     return len(keys)
 
 
-def _tell(there: Sequence[Found], where: str, purged: int, *, as_json: bool) -> None:
+def _tell(there: Sequence[DeployedObject], where: str, purged: int, *, as_json: bool) -> None:
 
     rows = [[one.flow or one.name, KINDS[one.kind], one.name] for one in there]
     if as_json:
@@ -150,5 +150,5 @@ def _tell(there: Sequence[Found], where: str, purged: int, *, as_json: bool) -> 
     print_lines([f"{purged} objects of its journals removed."] if purged else [])
 
 
-def _counted(there: Sequence[Found]) -> str:
+def _counted(there: Sequence[DeployedObject]) -> str:
     return f"{len(there)} object{'' if len(there) == 1 else 's'}" if there else "nothing"

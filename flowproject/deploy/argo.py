@@ -10,8 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
-from flowproject.deploy.policies import ScheduleField
+from flowproject.deploy.objects import (
+    CRON,
+    KINDS,
+    SENSOR,
+    TEMPLATE,
+    ArgoObject,
+    DeployedObject,
+    Kind,
+    ScheduleField,
+)
 from flowproject.errors import DeployError
 from flowproject.metaflow_internals.argo import kubernetes_client
 from flowproject.metaflow_internals.settings import setting
@@ -49,7 +57,7 @@ _INSTALL: Final = "python -m pip install kubernetes"
 
 _NEVER: Final = "0 0 1 1 *"
 _UNKNOWN: Final = "keepsWhateverItIsSent"
-_NO_REHEARSAL: Final = "does not support dry run"
+_NO_DRY_RUN: Final = "does not support dry run"
 """What a server says whose admission webhooks can't tell a rehearsal from a write."""
 
 _TO_CHANGE: Final[Mapping[Kind, str]] = {
@@ -86,7 +94,7 @@ class Argo:
             kind: sensors if kind == SENSOR else workflows for kind in KINDS
         }
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[DeployedObject]:
         """Every object of every kind that is there; where a kind is not installed there is none."""
         api = _patient(self._client)
         api.set_default_header("Accept", _METADATA_ONLY)
@@ -105,7 +113,7 @@ class Argo:
         )
         return None if answer is None else _without_nulls(answer)
 
-    def write(self, wanted: Object, version: str | None) -> Mapping[str, Any]:
+    def write(self, wanted: ArgoObject, version: str | None) -> Mapping[str, Any]:
         """Create the object, or replace the one of that `version`; None replaces any.
 
         The object that was replaced, if any was; with a `version` that is not read.
@@ -133,7 +141,7 @@ class Argo:
             fix="Deploy again when the other deployment is done",
         )
 
-    def rehearse(self, wanted: Object, version: str) -> None:
+    def dry_run(self, wanted: ArgoObject, version: str) -> None:
         """Ask the cluster whether it would take the object, and write nothing.
 
         `version` is that of the object which it replaces; empty if there is none.
@@ -146,7 +154,7 @@ class Argo:
         except StaleError:
             return  # Others write it meanwhile: the write itself will find out.
         except RefusedError as error:
-            if _NO_REHEARSAL not in str(error):
+            if _NO_DRY_RUN not in str(error):
                 raise
 
     def schedule_field(self) -> ScheduleField | None:
@@ -196,7 +204,7 @@ class Argo:
         )
         return str(answer.git_version) if answer else ""
 
-    def rehearse_removal(self, there: Found) -> None:
+    def dry_run_removal(self, there: DeployedObject) -> None:
         """Ask the cluster whether it would let go of the object, and remove nothing.
 
         Raises:
@@ -205,7 +213,7 @@ class Argo:
         try:
             self.delete(there.kind, there.name, there.namespace, dry_run="All")
         except RefusedError as error:
-            if _NO_REHEARSAL not in str(error):
+            if _NO_DRY_RUN not in str(error):
                 raise
 
     def delete(self, kind: Kind, name: str, namespace: str = "", **options: str) -> bool:
@@ -249,7 +257,7 @@ class Argo:
         )
         return bool(review.status and review.status.allowed)
 
-    def _list_whole(self, listing: Any, kind: Kind) -> list[Found]:
+    def _list_whole(self, listing: Any, kind: Kind) -> list[DeployedObject]:
         """All pages; from the first again if the server has forgotten where we were."""
         for left in reversed(range(_ATTEMPTS)):
             try:
@@ -259,7 +267,7 @@ class Argo:
                     raise
         return []
 
-    def _list(self, listing: Any, kind: Kind) -> Iterator[Found]:
+    def _list(self, listing: Any, kind: Kind) -> Iterator[DeployedObject]:
         token = None
         while True:
             paging = {"limit": _PAGE, **({"_continue": token} if token else {})}
@@ -277,7 +285,7 @@ class Argo:
             if not token:
                 return
 
-    def _put(self, wanted: Object, version: str, **options: str) -> None:
+    def _put(self, wanted: ArgoObject, version: str, **options: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)
         what = f"The {KINDS[wanted.kind]} {wanted.name!r} could not be written"
         if not version:
@@ -357,8 +365,8 @@ def _timeout() -> dict[str, Any]:
     return {"_request_timeout": _PATIENCE}
 
 
-def _found(kind: Kind, metadata: Mapping[str, Any]) -> Found:
-    return Found(
+def _found(kind: Kind, metadata: Mapping[str, Any]) -> DeployedObject:
+    return DeployedObject(
         kind=kind,
         name=metadata.get("name") or "",
         namespace=metadata.get("namespace") or "",

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from flowproject import contract
-from flowproject.deploy.compiled import PACKAGE
-from flowproject.deploy.reads import Recorder
+from flowproject.deploy.build_inputs import ReadRecorder
+from flowproject.deploy.compiled_flow import PACKAGE
 from flowproject.flowfiles.child import (
     ProblemError,
     answer,
@@ -81,7 +81,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> dict[str, Any]:
     path: Path = options.file.resolve()
-    recorder = Recorder(path.parent)
+    recorder = ReadRecorder(path.parent)
 
     def create(flow: Any) -> dict[str, Any]:
         try:
@@ -178,7 +178,7 @@ def _taken_over(deployed: Deployed | None, name: str) -> Deployed | None:
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))
 
 
-def _reads(flow: Any, recorder: Recorder) -> dict[str, Any] | None:
+def _reads(flow: Any, recorder: ReadRecorder) -> dict[str, Any] | None:
     own = {path for _, path in project_files()}
     others = {path for _, path in packaged_files()} - own
     reads = recorder.reads(flow, own, {path for path in others if not _is_known(path)})

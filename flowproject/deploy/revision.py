@@ -11,7 +11,14 @@ from flowproject.deploy.ci import CI, ci_of
 from flowproject.deploy.git import Checkout, checkout_of, contains, remote_head
 from flowproject.errors import UsageError
 
-__all__ = ["Revision", "look_behind", "revision_of", "tags_of"]
+__all__ = [
+    "Revision",
+    "doubts_about_merge",
+    "look_behind",
+    "newer_head",
+    "revision_of",
+    "tags_of",
+]
 
 _LONGEST_TAG: Final = 500
 """Characters: Metaflow's limit."""
@@ -127,6 +134,25 @@ def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> st
     return ""
 
 
+def doubts_about_merge(root: Path, revision: Revision) -> tuple[str, ...]:
+    """A sentence if the files that are here may lack what the target got meanwhile."""
+    target = revision.ci.target_branch
+    head = "" if revision.is_merge else _head_of(root, target)
+    if revision.is_merge or (head and contains(root, head)):
+        return ()
+    told = (
+        f"Compared is {revision.git_branch} as it is: what {target} got since it began is missing. "
+        "Where a CI checks out the merge, that is compared."
+    )
+    return (told,)
+
+
+def newer_head(root: Path, revision: Revision) -> str:
+    """The commit that the branch is at, if that is another; empty if not, or if nobody knows."""
+    head = _head_of(root, revision.git_branch)
+    return head if head != revision.head else ""
+
+
 def tags_of(revision: Revision) -> tuple[str, ...]:
     """The revision as Metaflow's tags: branch, commit, CI run.
 
@@ -196,3 +222,10 @@ def _nameless(root: Path, ci: CI, checkout: Checkout) -> UsageError:
         "CI, or git itself must tell",
         fix="Say which: `--git-branch NAME`, or check it out: `git switch NAME`",
     )
+
+
+def _head_of(root: Path, branch: str) -> str:
+    try:
+        return remote_head(root, branch) or ""
+    except UsageError:
+        return ""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flowproject.deploy.objects import CRON, TEMPLATE, Found
+from flowproject.deploy.objects import CRON, TEMPLATE, DeployedObject
 
 __all__ = ["Judged", "Verdict", "belonging", "judge_branches"]
 
@@ -23,12 +23,12 @@ class Judged:
 
     verdict: Verdict
     why: str
-    objects: tuple[Found, ...]
+    objects: tuple[DeployedObject, ...]
 
 
 def belonging(
-    found: Sequence[Found], *, project: str, branch: str, git_branch: str = ""
-) -> list[Found]:
+    found: Sequence[DeployedObject], *, project: str, branch: str, git_branch: str = ""
+) -> list[DeployedObject]:
     """Everything of a branch, also what an interrupted deploy or teardown left.
 
     A schedule that Metaflow wrote says only its name: it belongs to the template of that name.
@@ -46,7 +46,7 @@ def belonging(
 
 
 def judge_branches(
-    found: Sequence[Found],
+    found: Sequence[DeployedObject],
     *,
     project: str,
     alive: Collection[str],
@@ -67,7 +67,7 @@ def judge_branches(
 
 def _judged(
     branch: str,
-    objects: Sequence[Found],
+    objects: Sequence[DeployedObject],
     alive: Collection[str],
     named: Callable[[str], str],
 ) -> Judged:

@@ -29,7 +29,7 @@ from flowproject.dev.messages import (
     Warned,
 )
 from flowproject.dev.metaflow_client import end_task_id, read_state, read_ticks
-from flowproject.dev.records import KeptWaits, RunRecord
+from flowproject.dev.records import PendingEvents, RunRecord
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
@@ -65,7 +65,7 @@ class Dispatcher:
         flows: tuple[FlowFile, ...],
         launcher: Launcher,
         reading: Executor,
-        waits: KeptWaits,
+        pending: PendingEvents,
         emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
@@ -74,9 +74,9 @@ class Dispatcher:
         self._reading = reading
         self._emit = emit
         self._now = now
-        self._waits = waits
+        self._pending = pending
         # On a cluster what waits outlives the pod of the Sensor, so here it outlives the loop.
-        self._waiting = waits.load(flows, now())
+        self._waiting = pending.load(flows, now())
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
         self._closed = False
@@ -84,7 +84,7 @@ class Dispatcher:
         self._watches: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception once something went wrong that is nobody's flow's fault."""
-        self.awake: tuple[str, ...] | None = None
+        self.active_sensors: tuple[str, ...] | None = None
         """The sensors that scheduled runs look at; None: all, for none is paused."""
         self.finished: deque[RunFinished] = deque(maxlen=_KEPT_RESULTS)
         self.runs = 0
@@ -141,7 +141,7 @@ class Dispatcher:
         self._scheduled.add(flow.path)
         # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
-        self.start(Order(flow=flow, cause=_SCHEDULE, sensors=self.awake))
+        self.start(Order(flow=flow, cause=_SCHEDULE, sensors=self.active_sensors))
 
     async def take_over(self, left: Sequence[RunRecord]) -> None:
         """Take over the runs of killed loops: those that go on, and those that have ended."""
@@ -159,7 +159,7 @@ class Dispatcher:
             elif flow:
                 await self._end_left(flow, run)
 
-    def pass_by(self, flow: FlowFile, due: datetime) -> None:
+    def skip(self, flow: FlowFile, due: datetime) -> None:
         """Say that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
         self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
@@ -212,7 +212,7 @@ class Dispatcher:
         # those.
         if self._waiting.get(path, NOTHING_WAITS) != waiting:
             self._waiting[path] = waiting
-            self._waits.save(self._flows, self._waiting, self._now())
+            self._pending.save(self._flows, self._waiting, self._now())
 
     def _start(self, flow: FlowFile, start: Start) -> None:
         for message in start.warnings:
@@ -315,7 +315,7 @@ class Dispatcher:
         if self._now() - missed < DEADLINE:
             self.start_scheduled(flow, missed)
         else:
-            self.pass_by(flow, missed)
+            self.skip(flow, missed)
 
     async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:

@@ -31,8 +31,8 @@ from flowproject.dev.messages import (
 )
 from flowproject.dev.page import LoopState, PageContext, open_page, scene_of
 from flowproject.dev.records import (
-    KeptWaits,
     LoopRecord,
+    PendingEvents,
     RunRecord,
     adopt,
     register_loop,
@@ -263,7 +263,7 @@ class Loop:
                     dispatcher.start_scheduled(scheduled[path], due)
                 else:
                     # As on a cluster whose controller was away for so long.
-                    dispatcher.pass_by(scheduled[path], due)
+                    dispatcher.skip(scheduled[path], due)
         await self._stop.wait()
 
     def _warn_of_schedules(self, flows: tuple[FlowFile, ...]) -> None:
@@ -349,7 +349,7 @@ class Loop:
             flows=flows,
             launcher=launcher,
             reading=reading,
-            waits=KeptWaits(
+            pending=PendingEvents(
                 work_folder(root), project=str(self._root), options=self._settings.options
             ),
             emit=self._emit,

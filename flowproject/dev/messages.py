@@ -262,6 +262,9 @@ Listener = Callable[[Message], None]
 """Is told each message, in the order in which things happen."""
 
 
+# ------------------------------------------------------------------------------------ how they look
+
+
 def to_json(message: Message) -> dict[str, Any]:
     """Turn a message into plain JSON types."""
     return {"kind": message.kind, **{key: _plain(value) for key, value in asdict(message).items()}}

@@ -20,8 +20,8 @@ from flowproject.flowfiles import FlowFile
 
 __all__ = [
     "Ending",
-    "KeptWaits",
     "LoopRecord",
+    "PendingEvents",
     "RunRecord",
     "adopt",
     "known_here",
@@ -106,7 +106,7 @@ class RunRecord:
         replace(self, ended=how).write()
 
 
-class KeptWaits:
+class PendingEvents:
     """The events that wait for others to start a flow: as on a cluster, they outlive their loop."""
 
     def __init__(self, folder: Path, *, project: str, options: Sequence[str]) -> None:

@@ -67,6 +67,9 @@ _REPLACEMENT: Final = "\ufffd"
 _REFERENCE: Final = "Send a reference to the data instead"
 
 
+# --------------------------------------------------------------------------- what a payload becomes
+
+
 class NotPassable(ValueError):  # noqa: N818  # a verdict on a payload, told to the user as a reason
     """A value can't reach a parameter: on a cluster the run would fail."""
 
@@ -286,6 +289,9 @@ def _warning(parameter: FlowParameter, value: object, exported: str, text: str) 
     if isinstance(value, int) and abs(value) > _EXACT and float(value) != value:
         return f"parameter {parameter.name!r} loses digits, here as on a cluster: {value} -> {text}"
     return ""
+
+
+# -------------------------------------------------------------------------------- which flows start
 
 
 WaitingEvents = Mapping[str, Event]

@@ -38,9 +38,18 @@ Setting = Literal[
 """Every setting that flowproject reads: METAFLOW_<name> in the environment sets it."""
 
 
+_NEWER: Final[Mapping[str, Any]] = {
+    # Since 2.19.32. Before, Metaflow writes every schedule as `schedule`, as with false.
+    "ARGO_WORKFLOWS_USE_SCHEDULES": False,
+}
+"""Settings that the oldest supported Metaflow does not have → what it does."""
+
+
 def setting(name: Setting) -> Any:
     """The value of a setting, from the environment or from Metaflow's configuration file."""
     # Looked up anew each time: whoever runs Metaflow inside this process may have set it since.
+    if name in _NEWER:
+        return getattr(metaflow_config, name, _NEWER[name])
     return getattr(metaflow_config, name)
 
 

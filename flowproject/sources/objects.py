@@ -21,6 +21,7 @@ from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
 from flowproject.globs import Globs
 from flowproject.tables.builder import Built
+from flowproject.tables.columns import FOLDER_ENDINGS
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
@@ -95,7 +96,7 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
     Its key ends with a slash, or with `_$folder$`.
     """
     # The size as it comes, which is bytes from S3: most of a million numbers would be for nothing.
-    return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
+    return size in (0, b"0") and key.endswith(FOLDER_ENDINGS)
 
 
 def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:

@@ -31,10 +31,10 @@ def folded(name: str) -> str:
     return name.lower() if name.isupper() else name
 
 
-def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:
+def check_columns(columns: Sequence[str], key: Sequence[str], file: str, why: str = "") -> None:
     """Raise a QueryError if two columns have one name, or a column of `key` is not there.
 
-    Engines take names that differ only in case for one.
+    Engines take names that differ only in case for one. `why` says what is wrong with the columns.
     """
     caseless = [column.casefold() for column in columns]
     for column in columns:
@@ -49,7 +49,7 @@ def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None
             raise QueryError(
                 f"The result has no column {column!r}, which `key` names",
                 where=file,
-                allowed=f"Its columns: {_listed(columns)}. {closest(column, columns)}",
+                allowed=f"Its columns: {_listed(columns)}. {why or closest(column, columns)}",
             )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.columns import (
+    FOLDER_ENDINGS,
     after,
     before,
     between,
@@ -212,7 +213,7 @@ class TableBuilder:
         with self._lock:
             # The file and the total have room for one thread at a time.
             self._total += change
-            self._spill(high, found)
+            self._spill(high, _without_folders(found))
             if is_new := len(rows) > 0 and known is None:
                 span = replace(span, group=self._write(rows))
             self._ranges.append(_KeyRange(low, span, is_new=is_new))
@@ -282,6 +283,20 @@ class TableBuilder:
         if self._past is None and len(items):
             return Difference(added=LazyRows(len(items), items.tables, objects(self._identity)))
         return Difference()
+
+
+def _without_folders(found: _RowDifference) -> _RowDifference:
+    """The difference without removed objects that only stood for a folder."""
+    import pyarrow.compute as pc
+
+    # Versions before listed them, so they are in tables of the past; of what is listed none is, so
+    # that one is missing says nothing of the store, and a new version must start no flow.
+    removed = found.removed
+    ends = reduce(
+        pc.or_, (pc.ends_with(removed["key"], pattern=ending) for ending in FOLDER_ENDINGS)
+    )
+    is_folder = pc.and_(ends, pc.equal(removed["size"], 0))
+    return replace(found, removed=removed.filter(pc.invert(is_folder)))
 
 
 def _is_same_view(known: Manifest | None, view: str, identity: tuple[str, ...]) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "FOLDER_ENDINGS",
     "after",
     "before",
     "between",
@@ -37,6 +38,9 @@ __all__ = [
 
 COLUMNS: Final = ("size", "etag", "modified", "version_id")
 """What is kept of an object besides its key."""
+
+FOLDER_ENDINGS: Final = (b"/", b"_$folder$")
+"""What the keys of empty objects end with that only stand for a folder."""
 
 _DIGEST_BYTES: Final = 16
 _SEPARATOR: Final = b"\0"

@@ -3,6 +3,7 @@
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from flowproject.config.model import SchemaChange
 from flowproject.dev.page.changes import change_view
 from flowproject.journal import open_store
 from flowproject.sensing import Chain, Scene, Tick
-from flowproject.sensing.together import together
+from flowproject.sensing.change_events import together
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
@@ -169,7 +170,9 @@ def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, ke
         assert (seen.outcome, seen.exit_code) == ("failed", 3)
         assert "The result has no column 'id', which `key` names" in seen.reason
         assert 'Its columns: "id,v".' in seen.reason
+        assert re.search(r"it\.csv', line 4, has 3 fields, and not 2\.", seen.reason)
     else:
+        assert re.search(r"it\.csv', line 4, has 3 fields, and not 2\)$", seen.reason)
         assert seen.reason.startswith(
             'columns changed: "id,v" VARCHAR added, id BIGINT removed, v BIGINT removed; '
         )

@@ -9,8 +9,14 @@ import pytest
 
 from flowproject.deploy.ci import CI
 from flowproject.deploy.git import Checkout, checkout_of, remote_branches
-from flowproject.deploy.pull_request import doubts_about_merge, newer_head
-from flowproject.deploy.revision import Revision, look_behind, revision_of, tags_of
+from flowproject.deploy.revision import (
+    Revision,
+    doubts_about_merge,
+    look_behind,
+    newer_head,
+    revision_of,
+    tags_of,
+)
 from flowproject.errors import UsageError
 
 NAMES = ["feature/x", "Feature_X", "fix#12", "größe/🎉", "a;b$(c)`d`'e'", "x" * 200]

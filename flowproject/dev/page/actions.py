@@ -69,6 +69,9 @@ Target = Mapping[str, str]
 """`sensor`, `change`, `run` or `flow`, and which one."""
 
 
+# --------------------------------------------------------------------------- what an action will do
+
+
 def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
     """Say what the action will do to this target.
 
@@ -132,13 +135,13 @@ def _wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
     return found, run_id
 
 
-def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
+def _wanted_flow_of(context: PageContext, sensor: str) -> FlowFile:
     """Find the flow that looks at a sensor.
 
     Raises:
         UsageError: if none does.
     """
-    flow = context.looker(sensor)
+    flow = context.flow_of(sensor)
     if flow is None:
         raise UsageError(
             f"No flow looks at the sensor {sensor!r}",
@@ -148,9 +151,9 @@ def _wanted_looker(context: PageContext, sensor: str) -> FlowFile:
     return flow
 
 
-def _tick(context: PageContext, target: Target) -> ActionPlan:
+def _plan_tick(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
-    flow = _wanted_looker(context, sensor)
+    flow = _wanted_flow_of(context, sensor)
     paused = " It stays paused." if sensor in context.paused else ""
     return ActionPlan(
         name="tick",
@@ -165,9 +168,9 @@ def _tick(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _force(context: PageContext, target: Target) -> ActionPlan:
+def _plan_force(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
-    flow = _wanted_looker(context, sensor)
+    flow = _wanted_flow_of(context, sensor)
     if not can_force(flow):
         raise UsageError(
             f"{flow.name} can't be told to force a tick",
@@ -190,7 +193,7 @@ def _force(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _preview(context: PageContext, target: Target) -> ActionPlan:
+def _plan_preview(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="preview",
@@ -202,7 +205,7 @@ def _preview(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _replay(context: PageContext, target: Target) -> ActionPlan:
+def _plan_replay(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="replay",
@@ -221,7 +224,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _skip(context: PageContext, target: Target) -> ActionPlan:
+def _plan_skip(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="skip",
@@ -236,7 +239,7 @@ def _skip(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _pause(context: PageContext, target: Target) -> ActionPlan:
+def _plan_pause(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="pause",
@@ -251,7 +254,7 @@ def _pause(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume(context: PageContext, target: Target) -> ActionPlan:
+def _plan_resume(context: PageContext, target: Target) -> ActionPlan:
     sensor = _wanted_sensor(context, target)
     missed = context.missed_look(sensor) if sensor in context.paused else None
     return ActionPlan(
@@ -271,7 +274,7 @@ def _resume(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _run(context: PageContext, target: Target) -> ActionPlan:
+def _plan_run(context: PageContext, target: Target) -> ActionPlan:
     flow = _wanted_flow(context, target)
     return ActionPlan(
         name="run",
@@ -294,7 +297,7 @@ def _run(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume_run(context: PageContext, target: Target) -> ActionPlan:
+def _plan_resume_run(context: PageContext, target: Target) -> ActionPlan:
     flow, run_id = _wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
     options = context.options if flow.project else ()
@@ -328,16 +331,19 @@ def _published(context: PageContext, command: str) -> str:
 
 
 _PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
-    "tick": _tick,
-    "force": _force,
-    "preview": _preview,
-    "replay": _replay,
-    "skip": _skip,
-    "pause": _pause,
-    "resume": _resume,
-    "run": _run,
-    "resume-run": _resume_run,
+    "tick": _plan_tick,
+    "force": _plan_force,
+    "preview": _plan_preview,
+    "replay": _plan_replay,
+    "skip": _plan_skip,
+    "pause": _plan_pause,
+    "resume": _plan_resume,
+    "run": _plan_run,
+    "resume-run": _plan_resume_run,
 }
+
+
+# ----------------------------------------------------------------------------------------- doing it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,8 +360,8 @@ class ActionResult:
 class ActionRunner:
     """Does the actions that a person asks for, and emits a message for each.
 
-    `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
-    all).
+    `start` starts a run. `set_active_sensors` gets the sensors that scheduled runs look at; None:
+    all.
     """
 
     def __init__(
@@ -363,12 +369,12 @@ class ActionRunner:
         context: PageContext,
         *,
         start: Callable[[Order], None],
-        keep_awake: Callable[[tuple[str, ...] | None], None],
+        set_active_sensors: Callable[[tuple[str, ...] | None], None],
         emit: Listener,
     ) -> None:
         self._context = context
         self._start = start
-        self._keep_awake = keep_awake
+        self._set_active_sensors = set_active_sensors
         self._emit = emit
         self._turns = asyncio.Semaphore(_COMMANDS)
         self._children: set[int] = set()
@@ -414,7 +420,7 @@ class ActionRunner:
         return self._look(_wanted_sensor(self._context, values), {FORCE: "True"})
 
     def _look(self, sensor: str, arguments: Mapping[str, str]) -> ActionResult:
-        flow = _wanted_looker(self._context, sensor)
+        flow = _wanted_flow_of(self._context, sensor)
         self._start(Order(flow=flow, cause=_PAGE, arguments=arguments, sensors=(sensor,)))
         return _started(flow, Link(text=sensor, href=sensor_address(sensor)))
 
@@ -450,8 +456,8 @@ class ActionRunner:
 
     def _settle(self, title: str, text: str) -> ActionResult:
         paused = self._context.paused
-        awake = tuple(name for name in self._context.sensors if name not in paused)
-        self._keep_awake(awake if paused else None)
+        active = tuple(name for name in self._context.sensors if name not in paused)
+        self._set_active_sensors(active if paused else None)
         return ActionResult(ok=True, title=title, lines=(text,))
 
     async def _preview(self, values: _Values) -> ActionResult:

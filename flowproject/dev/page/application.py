@@ -60,6 +60,9 @@ _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
+# ------------------------------------------------------------------------------------ HTML and JSON
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
     """What every view has around it: navigation, title, token."""
@@ -134,6 +137,9 @@ def _static_address(name: str) -> str:
     # So a browser may keep it for a year and still sees each new version of flowproject.
     content = (_STATIC / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+# ------------------------------------------------------------------------------------------ answers
 
 
 class PageHandler:
@@ -325,6 +331,41 @@ class PageHandler:
         )
 
 
+# --------------------------------------------------------------------------------------- the server
+
+
+@asynccontextmanager
+async def open_page(
+    context: PageContext,
+    *,
+    host: str,
+    port: int,
+    token: str,
+    dispatcher: Dispatcher,
+    reading: Executor,
+    emit: Listener,
+) -> AsyncIterator[str]:
+    """Put views, actions and server together, and give the page's address while it is open.
+
+    Raises:
+        UsageError: if it can't be served there.
+    """
+
+    def set_active_sensors(sensors: tuple[str, ...] | None) -> None:
+        dispatcher.active_sensors = sensors
+
+    runner = ActionRunner(
+        context,
+        start=dispatcher.start,
+        set_active_sensors=set_active_sensors,
+        emit=emit,
+    )
+    async with serve_page(
+        Views(context, reading), runner, host=host, port=port, token=token
+    ) as address:
+        yield address
+
+
 @asynccontextmanager
 async def serve_page(
     views: Views, runner: ActionRunner, *, host: str, port: int, token: str
@@ -415,6 +456,9 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, error.headline, tuple(str(error).splitlines())
         case _:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
+
+
+# ------------------------------------------------------------------------------------------ streams
 
 
 def _happened(loop: LoopState, since: int) -> StreamingResponse:
@@ -515,35 +559,3 @@ def _message(event: str, data: str, **fields: str) -> str:
 
 def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(messages, media_type="text/event-stream", headers=_LIVE_HEADERS)
-
-
-@asynccontextmanager
-async def open_page(
-    context: PageContext,
-    *,
-    host: str,
-    port: int,
-    token: str,
-    dispatcher: Dispatcher,
-    reading: Executor,
-    emit: Listener,
-) -> AsyncIterator[str]:
-    """Put views, actions and server together, and give the page's address while it is open.
-
-    Raises:
-        UsageError: if it can't be served there.
-    """
-
-    def keep_awake(sensors: tuple[str, ...] | None) -> None:
-        dispatcher.awake = sensors
-
-    runner = ActionRunner(
-        context,
-        start=dispatcher.start,
-        keep_awake=keep_awake,
-        emit=emit,
-    )
-    async with serve_page(
-        Views(context, reading), runner, host=host, port=port, token=token
-    ) as address:
-        yield address

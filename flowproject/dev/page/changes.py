@@ -20,7 +20,7 @@ from flowproject.dev.page.components import (
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
+from flowproject.sensing import Chain, FoundChange, Scene, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
@@ -57,6 +57,9 @@ _ITEM_COLUMNS: Final = 12
 _ITEM_CELL: Final = 200
 Outcomes = Mapping[str, Sequence[RunOutcome]]
 """Id of a change -> what became of the runs that took it."""
+
+
+# ---------------------------------------------------------- reading the journals; these calls block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,7 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
     )
 
 
-def read_change(scene: Scene, sensor: str, seq: int) -> Found:
+def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
     """Read one change, its journal, and what became of it.
 
     Raises:
@@ -157,6 +160,9 @@ def _chains(
         # shown.
         except UnreadableError as damage:
             yield DamagedEntry(seq=seq, reason=str(damage))
+
+
+# -------------------------------------------------------------------------------- items of a change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +215,7 @@ class ItemsQuery:
         return address("sensors", self.sensor, "changes", self.seq, **query)
 
 
-def items_view(difference: "Difference", asked: ItemsQuery) -> ItemsView | None:
+def items_view(difference: Difference, asked: ItemsQuery) -> ItemsView | None:
     """Show a page of the items that were added, modified or removed; None if there are none.
 
     Raises:
@@ -250,7 +256,7 @@ def _previous_items(asked: ItemsQuery, kind: str) -> str:
     return asked.address(kind=kind, start=start or "")
 
 
-def _items_note(found: "Excerpt[object]", asked: ItemsQuery, count: int) -> str:
+def _items_note(found: Excerpt[object], asked: ItemsQuery, count: int) -> str:
     if not asked.search:
         end = asked.start + len(found.rows)
         return f"{asked.start + 1:,} to {end:,} of {count:,}" if found.rows else "none"
@@ -286,6 +292,9 @@ def _edit_row(pair: tuple[Item, Item]) -> tuple[str, ...]:
         for side, row in enumerate((old, new))
     )
     return value_text(pair[1].key, _ITEM_CELL), before, after
+
+
+# ------------------------------------------------------------------------------------------ changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -478,7 +487,7 @@ def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
         yield Step(kind="awaited", text=text, at="", attempt=chain.attempt)
 
 
-def _sending(sending: "Sending", event: str) -> Step:
+def _sending(sending: Sending, event: str) -> Step:
     kind = "sent" if sending.number else "replayed"
     again = f", sending {sending.number}" if sending.number > 1 else ""
     return Step(

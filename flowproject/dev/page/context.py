@@ -52,20 +52,20 @@ class PageContext:
         """Find the flow with this name."""
         return next((flow for flow in self.flows if flow.name == name), None)
 
-    def looker(self, sensor: str) -> FlowFile | None:
+    def flow_of(self, sensor: str) -> FlowFile | None:
         """Find the flow that looks at a sensor: the one that did so last, or else that may."""
-        last = self.flow(self.loop.lookers.get(sensor, ""))
+        last = self.flow(self.loop.last_flows.get(sensor, ""))
         # A flow that was seen to look at it is more to be believed than what its file may mean.
         return last or next(self._candidates(sensor), None)
 
     def next_look(self, sensor: str) -> datetime | None:
         """Say when it is looked at next; None if nobody knows, or if it is paused."""
-        flow = self.looker(sensor)
+        flow = self.flow_of(sensor)
         return None if flow is None or sensor in self.paused else self.due().get(flow.name)
 
     def missed_look(self, sensor: str) -> datetime | None:
         """Say when a paused sensor was last passed by, if Argo would make up for that now."""
-        flow = self.looker(sensor)
+        flow = self.flow_of(sensor)
         last = self.last_due().get(flow.name) if flow else None
         # As Argo does when a suspended schedule is resumed: what was due within its deadline is
         # made up, once.
@@ -75,7 +75,7 @@ class PageContext:
 
     def is_looking(self, sensor: str) -> bool:
         """Say whether a run that looks at it is under way."""
-        flow = self.looker(sensor)
+        flow = self.flow_of(sensor)
         running = (self.loop.runs[name] for name in self.loop.running)
         return flow is not None and any(
             run.flow == flow.name and (run.sensors is None or sensor in run.sensors)

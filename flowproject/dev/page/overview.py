@@ -64,6 +64,9 @@ _STEPS: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600,
 _NEWS: Final = 50
 
 
+# -------------------------------------------------------------------------------- a stretch of time
+
+
 class _Moment(Protocol):
     @property
     def at(self) -> datetime: ...
@@ -135,6 +138,9 @@ def _since(things: Reversible[_Timed], start: datetime) -> list[_Timed]:
             break
         found.append(thing)
     return found[::-1]
+
+
+# ----------------------------------------------------------------------------------------- timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,6 +385,9 @@ def _labels(window: _TimeWindow) -> Iterator[Label]:
     while moment <= window.end:
         yield Label(x=window.x(moment), text=format(moment.astimezone(), form))
         moment += timedelta(seconds=step)
+
+
+# ---------------------------------------------------------------------------------- the whole of it
 
 
 @dataclass(frozen=True, kw_only=True)

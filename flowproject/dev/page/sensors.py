@@ -210,25 +210,25 @@ def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
 
 
 def _facts(context: PageContext, sensor: Sensor) -> tuple[Fact, ...]:
-    looker = context.looker(sensor.name)
+    flow = context.flow_of(sensor.name)
     started = context.loop.started
-    schedule = started.schedules.get(looker.name, "") if started and looker else ""
+    schedule = started.schedules.get(flow.name, "") if started and flow else ""
     facts = {
         "source": sensor.data.type,
         "event": sensor.event_name,
         "payload key": sensor.payload_key,
-        "looked at by": looker.name if looker else "",
+        "looked at by": flow.name if flow else "",
         "which runs": schedule,
     }
     return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
 
 
 def _actions(context: PageContext, name: str) -> tuple[ActionLink, ...]:
-    looker = context.looker(name)
+    flow = context.flow_of(name)
     # Only what would not be refused is offered.
-    found = [action("tick", "Tick now", sensor=name)] if looker else []
+    found = [action("tick", "Tick now", sensor=name)] if flow else []
     found.append(action("preview", "Preview", sensor=name))
-    if looker and can_force(looker):
+    if flow and can_force(flow):
         found.append(action("force", "Force", sensor=name))
     paused = name in context.paused
     found.append(

@@ -82,7 +82,7 @@ class LoopState:
     runs: OrderedDict[str, Run] = field(default_factory=OrderedDict)
     """Name -> run, oldest first."""
     news: deque[Message] = field(default_factory=lambda: deque(maxlen=_KEPT_NEWS))
-    lookers: dict[str, str] = field(default_factory=dict)
+    last_flows: dict[str, str] = field(default_factory=dict)
     """Sensor -> the flow whose run looked at it last."""
     running: set[str] = field(default_factory=set)
     """Names of the runs under way."""
@@ -180,7 +180,7 @@ class LoopState:
         # On the page causes come before their effects, which are told while the run goes on.
         seen = replace(tick, at=tick.looked or tick.at)
         self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(seen)
-        self.lookers[tick.sensor] = tick.flow
+        self.last_flows[tick.sensor] = tick.flow
         if tick.id:
             self.changes[tick.id] = (tick.sensor, tick.seq)
             while len(self.changes) > _KEPT_CHANGES:
@@ -234,7 +234,7 @@ class LoopState:
         self.longest = max(self.longest, end.seconds)
         # It was never told to have started, so it is added as it ended.
         if not end.run_id:
-            self._keep(_stillborn(end))
+            self._keep(_run_without_id(end))
         elif run := self.runs.get(name):
             self.runs[name] = replace(
                 run,
@@ -253,7 +253,7 @@ class LoopState:
         self.stopping = True
 
 
-def _stillborn(end: RunFinished) -> Run:
+def _run_without_id(end: RunFinished) -> Run:
     """A run that failed before it had an id."""
     return Run(
         flow=end.flow,

@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -34,6 +34,10 @@ _QUIET_SECONDS: Final = 0.1
 """A program that writes in one go is rarely silent for longer."""
 _MOST_PAUSES: Final = 20
 _REMOTE: Final = re.compile(r"(?!file:)\w{2,}://")
+_DELIMITER: Final = re.compile(r"[,;\t|]")
+_UNEVEN: Final = re.compile(
+    r"(?s)CSV Error on Line: (\d+)\n.*Expected Number of Columns: (\d+) Found: (\d+)"
+)
 _NANOSECONDS: Final = 1_000_000_000
 _MOST_PROBED: Final = 1000
 _SECONDS_TO_PROBE: Final = 5.0
@@ -129,6 +133,30 @@ class Files:
             except duckdb.Error as again:
                 if _first_line(message) == _first_line(report(again)["exception_message"]):
                     return file
+        return ""
+
+    def uneven_line(self, columns: Sequence[str]) -> str:
+        """The line for which the columns of a CSV file were taken for a single one.
+
+        With its file; empty if a result is not of that kind.
+        """
+        import duckdb
+
+        if len(columns) != 1 or not (delimiter := _DELIMITER.search(columns[0])):
+            return ""
+        names = columns[0].split(delimiter[0])
+        given = {f"{number}": "VARCHAR" for number in range(len(names))}
+        how = f"auto_detect = false, header = true, delim = '{delimiter[0]}', columns = {given}"
+        text = f"SELECT * FROM read_csv($1, quote = '\"', {how})"  # noqa: S608  # nothing of theirs
+        for file in self._listed(self._reach.patterns):
+            try:
+                self._connection.execute(text, [file])
+                while self._connection.fetchmany(_MOST_PROBED):
+                    pass
+            except duckdb.Error as error:
+                found = _UNEVEN.search(report(error)["exception_message"])
+                if found:
+                    return f"{file!r}, line {found[1]}, has {found[3]} fields, and not {found[2]}"
         return ""
 
     def _at_rest(self) -> dict[str, State]:

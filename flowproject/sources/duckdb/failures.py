@@ -45,7 +45,14 @@ _NO_ADVICE: Final = re.compile(
     r"\s*(?:The search space|(?:Delimiter|Quote/Escape|Comment) Candidates:|Encoding:|\w+ = "
     r"|Possible (?:fixes|solutions)|Potential Fixes|Column .* is being converted as|$)"
 )
+_GIVEN_COLUMNS: Final = re.compile(r"(?i)\bcolumns\s*(?:=|:=|=>)\s*\{")
+_OF_A_FILE: Final = re.compile(r"(?i)\bfile ['\"]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # out of a damaged file
+_DETECTED: Final = "auto-detected from the CSV file"
+_GIVEN: Final = (
+    "`columns` in the query gives this type: give another, or name what stands for NULL "
+    "(nullstr = 'n/a')"
+)
 _MOST_POINTS: Final = 2
 _MOST_CHARACTERS: Final = 600
 _QUOTED: Final = re.compile(r'"[^"]+"')
@@ -177,13 +184,28 @@ def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -
         return _refused(query, found["exception_message"])
     what, hint = told(found["exception_message"])
     what = f"DuckDB: {what}" + (f" (in {culprit!r})" if culprit else "")
+    if _DETECTED in hint and _GIVEN_COLUMNS.search(query.text):
+        hint = _GIVEN  # DuckDB 2.0 says the other of what `columns` gives, too
     if extension := _missing_extension(error):
         return _without_extension(query, extension)
-    if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
+    unreachable = duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException
+    if isinstance(error, unreachable) or (at is None and _is_of_a_file(error)):
         return SourceError(what, where=query.file, allowed=hint)
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
+
+
+def _is_of_a_file(error: "DuckDBError") -> bool:
+    """Whether it is a file that is damaged, and nothing in the query."""
+    import duckdb
+
+    if type(error) is duckdb.Error:  # of no class of its own is what readers of Parquet raise
+        return True
+    message = report(error)["exception_message"]
+    return isinstance(error, duckdb.InvalidInputException) and bool(
+        _OF_A_FILE.search(message) or _CSV_ERROR.match(message)
+    )
 
 
 def with_extensions(connection: "DuckDBPyConnection", run: Callable[[], _T]) -> _T:

@@ -86,7 +86,7 @@ class DuckDBSource:
         query = find_sensor_query(self._root, self._data.query)
         key, limit = self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
-        (rows, columns), written = self._rows(
+        (rows, columns, uneven), written = self._rows(
             query, self._translated(query), {}, key=key, limit=limit
         )
         self._check_limit(len(rows), query)
@@ -96,7 +96,7 @@ class DuckDBSource:
             seen,
             cost=cost,
             query=query.text,
-            note=self._note,
+            note="; ".join(filter(None, [self._note, uneven])),
             columns=columns,
             written=written,
         )
@@ -113,7 +113,7 @@ class DuckDBSource:
         """
         query = find_query(self._root, name)
         ran = self._bound(query, params)
-        (rows, _), _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
+        (rows, *_), _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
         self._check_limit(len(rows), query)
         return rows
 
@@ -189,17 +189,20 @@ class DuckDBSource:
 
     def _rows(
         self, query: Query, ran: Query, params: dict[str, Any], *, key: Sequence[str], limit: int
-    ) -> tuple[tuple[Rows, dict[str, str]], Item]:
+    ) -> tuple[tuple[Rows, dict[str, str], str], Item]:
         """The result as canonical rows, of which at most one is over the limit, and its columns.
 
-        And which of the files behind it was written last.
+        With what is wrong with these, if anything is, and which of the files was written last.
         """
 
-        def look(connection: "DuckDBPyConnection", files: Files) -> tuple[Rows, dict[str, str]]:
+        def look(
+            connection: "DuckDBPyConnection", files: Files
+        ) -> tuple[Rows, dict[str, str], str]:
             names, types = with_extensions(
                 connection, lambda: self._columns(connection, ran.text, params)
             )
-            check_columns(names, key, query.file)
+            uneven = files.uneven_line(names)
+            check_columns(names, key, query.file, uneven)
             kinds = dict(zip(names, types, strict=True))
             text, around = ran.text, ""
             if projection := casts(kinds):
@@ -207,7 +210,7 @@ class DuckDBSource:
                 text = f"{around}{statement(ran.text)}\n)"
             with explained(query, ran, files.culprit, around=around):
                 connection.execute(text, params or None)
-                return self._fetched(connection, kinds, limit), described(kinds)
+                return self._fetched(connection, kinds, limit), described(kinds), uneven
 
         return self._looked(query, ran, params, look)
 

@@ -21,6 +21,7 @@ from flowproject.sources.snowflake.fetching import (
     without_rows,
 )
 from flowproject.sources.snowflake.talk import Talk
+from flowproject.sources.snowflake.values import typed
 from flowproject.sql import Query, bind, parameters
 from flowproject.tables.arrow import joined
 
@@ -114,12 +115,11 @@ class Question:
             read, count = [], 0
             for piece in tables(cursor, connection):
                 talk.check_staying()
-                read.append(piece)
+                read.append(typed(piece, columns(cursor), self.query.file))
                 count += piece.num_rows
                 self._check_limit(count, more=" or more")
             self._check_whole(count, cursor)
-            table = joined(read) if read else without_rows(cursor)
-            return table.rename_columns(columns(cursor))
+            return joined(read) if read else without_rows(cursor)
 
     @contextmanager
     def _asked(self, connection: "SnowflakeConnection", talk: Talk) -> Iterator["SnowflakeCursor"]:

@@ -13,6 +13,7 @@ from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.secrecy import guard_logs, keep_secret, keep_secrets_of, safe
 from flowproject.sources.snowflake.failures import connecting
+from flowproject.sources.snowflake.fetching import exact_converter
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -61,6 +62,8 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
     guard_logs("snowflake")
     with connecting(data):
         options = _worded(_options(data, anew=anew), connector.__version__)
+        if _major(connector.__version__) < _RENAMED_IN:  # 5 makes Arrow of JSON by itself
+            options["converter_class"] = exact_converter()
         if data.integration:
             connection = _integration()(integration=data.integration, **options).cn
         elif data.connection:
@@ -140,11 +143,15 @@ def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
 
 def _worded(options: Mapping[str, Any], version: str) -> dict[str, Any]:
     """The options as this version of the connector calls them: 5 warns of the names that 4 has."""
-    if int(version.partition(".")[0]) < _RENAMED_IN:
+    if _major(version) < _RENAMED_IN:
         return dict(options)
     renamed = {new: value for old, value in options.items() for new in _RENAMED.get(old, (old,))}
     # What is left open is a warning. Nothing of ours runs on without its session.
     return renamed | {"enable_server_session_keep_alive_auto_detection": False}
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Any]:

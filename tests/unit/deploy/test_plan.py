@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pytest
 
 from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
-from flowproject.deploy.compiling import Refused
-from flowproject.deploy.objects import KINDS, Found
-from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.compilation import CompilationFailure
+from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from, essence_of
+from flowproject.deploy.objects import KINDS, DeployedObject
+from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, to_read
 from flowproject.deploy.report import of_plan, of_refusals
 from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import DeployError
@@ -31,7 +31,7 @@ def compiled(  # noqa: PLR0913  # each test changes one of them
     key: str = "aa",
     cron: str = "",
     annotations: dict[str, str] | None = None,
-) -> Compiled:
+) -> CompiledFlow:
     """One flow of one step, in the shape that Metaflow gives it."""
     url = f"s3://b/p/{key}"
     moving = {"METAFLOW_CODE_URL": url, "METAFLOW_CODE_SHA": key, "METAFLOW_OWNER": key}
@@ -64,10 +64,10 @@ def compiled(  # noqa: PLR0913  # each test changes one of them
     return compiled_from(answer, tags)
 
 
-def there(one: Compiled) -> list[Found]:
+def there(one: CompiledFlow) -> list[DeployedObject]:
     """What is found on the cluster after it was deployed."""
     return [
-        Found(
+        DeployedObject(
             kind=each.kind,
             name=each.name,
             namespace=each.namespace,
@@ -78,12 +78,14 @@ def there(one: Compiled) -> list[Found]:
     ]
 
 
-def planned(new: Sequence[Compiled], found: Sequence[Found], **options: Any) -> list[Action]:
+def planned(
+    new: Sequence[CompiledFlow], found: Sequence[DeployedObject], **options: Any
+) -> list[Action]:
     bodies = options.pop("bodies", {})
     return make_plan(new, found, bodies, project="p", branch="prod", **options)
 
 
-def change(old: Compiled, new: Compiled) -> Action:
+def change(old: CompiledFlow, new: CompiledFlow) -> Action:
     bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
     [action] = planned([new], there(old), bodies=bodies)
     return action
@@ -278,7 +280,7 @@ def test_a_schedule_goes_where_a_branch_has_none_any_more() -> None:
 
 
 def test_a_schedule_that_metaflow_wrote_itself_is_known_by_its_name() -> None:
-    theirs = Found(kind="cronworkflows", name="oneflow", namespace="w", version="1")
+    theirs = DeployedObject(kind="cronworkflows", name="oneflow", namespace="w", version="1")
     [action] = planned([compiled()], [*there(compiled()), theirs])
     assert action.extra == (theirs,)
 
@@ -291,10 +293,10 @@ def test_a_sensor_in_a_namespace_of_before_goes() -> None:
     }
     one = compiled(annotations={"metaflow/sensor_name": "s", "metaflow/sensor_namespace": "old"})
     [action] = planned([replace(one, objects=(*one.objects, *sensor_of(sensor)))], there(one))
-    assert action.extra == (Found(kind="sensors", name="s", namespace="old"),)
+    assert action.extra == (DeployedObject(kind="sensors", name="s", namespace="old"),)
 
 
-def with_sensor(one: Compiled, *, time: str = "09:00", event: str = "e") -> Compiled:
+def with_sensor(one: CompiledFlow, *, time: str = "09:00", event: str = "e") -> CompiledFlow:
     """The same flow, started by an event."""
     pod = {"annotations": {"metaflow/deployment_timestamp": time, "metaflow/flow_name": "OneFlow"}}
     spec = {
@@ -310,7 +312,7 @@ def with_sensor(one: Compiled, *, time: str = "09:00", event: str = "e") -> Comp
     return replace(one, objects=(*one.objects, *sensor_of(sensor)))
 
 
-def noted(one: Compiled, git_branch: str) -> Compiled:
+def noted(one: CompiledFlow, git_branch: str) -> CompiledFlow:
     """The same flow, deployed from a git branch."""
     mark = {"flowproject/git_branch": git_branch}
     return replace(one, objects=one.marked(mark).objects)
@@ -341,7 +343,7 @@ def test_two_flows_of_one_name_on_argo_are_refused() -> None:
 
 
 def test_a_name_that_somebody_else_has_is_refused() -> None:
-    other = Found(
+    other = DeployedObject(
         kind="workflowtemplates",
         name="oneflow",
         namespace="w",
@@ -358,8 +360,8 @@ def test_the_essence_has_no_address_of_the_code_in_it() -> None:
 
 def test_a_flow_that_does_not_compile_keeps_the_others_away() -> None:
     target = Target(git_branch="main", branch="", production=True, schedules=True)
-    refused = Refused(path=Path("/p/twoflow.py"), reason="twoflow.py:3: SyntaxError")
-    report = of_refusals("p", target, [compiled(), refused])
+    refused = CompilationFailure(path=Path("/p/twoflow.py"), reason="twoflow.py:3: SyntaxError")
+    report = of_refusals("p", target, DeploymentPlan(results=(compiled(), refused)))
     assert [row.cells for row in report.rows] == [
         ("OneFlow", "not tried", "it compiles"),
         ("twoflow.py", "does not compile", "twoflow.py:3: SyntaxError"),
@@ -370,7 +372,7 @@ def test_a_flow_that_does_not_compile_keeps_the_others_away() -> None:
 
 def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None:
     found = [
-        Found(
+        DeployedObject(
             kind="workflowtemplates",
             name=name,
             namespace="w",

@@ -10,7 +10,7 @@ import pytest
 from flowproject.dev import dispatcher as dispatching
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.messages import LeftRun, Message
-from flowproject.dev.records import KeptWaits, RunRecord
+from flowproject.dev.records import PendingEvents, RunRecord
 from flowproject.flowfiles import FlowFile
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -39,7 +39,7 @@ def left(folder: Path, *events: str) -> LeftRun:
                 flows=(FLOW,),
                 launcher=None,  # type: ignore[arg-type]  # no run is started
                 reading=reading,
-                waits=KeptWaits(folder, project=str(folder), options=()),
+                pending=PendingEvents(folder, project=str(folder), options=()),
                 emit=told.append,
                 now=lambda: NOW,
             )

@@ -1,6 +1,7 @@
 """The files behind a query are found, whole when they are read, and named when they fail."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -333,3 +334,55 @@ def test_a_secret_in_a_file_that_fails_is_masked(root: Path):
     with pytest.raises(QueryError, match=r"b\.csv', line 3") as failure:
         look(root, "FROM read_csv('b.csv', columns = {'v': 'INT'}, header = true)")
     assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="cut in the middle"),
+        pytest.param(lambda whole: whole[:6], id="cut short"),
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda whole: whole[:-40] + b"\xff" * 32 + whole[-8:], id="another footer"),
+        pytest.param(lambda whole: whole[:-8] + bytes([255] * 4) + whole[-4:], id="its length"),
+        pytest.param(lambda whole: whole[:40] + bytes(400) + whole[440:], id="a page"),
+    ],
+)
+def test_a_damaged_file_is_the_sources_fault_however_it_is_damaged(
+    root: Path, damage: Callable[[bytes], bytes]
+):
+    file = root / "it.parquet"
+    duckdb.sql("SELECT range AS id, 'x' || range AS v FROM range(500)").write_parquet(str(file))
+    file.write_bytes(damage(file.read_bytes()))
+    os.utime(file, (1, 1))
+    with pytest.raises(SourceError, match=r"it\.parquet"):
+        look(root, "SELECT * FROM 'it.parquet'")
+
+
+@pytest.mark.parametrize(
+    "name, text", [("it.json", '{"a":1}\n{"a":\n'), ("it.csv", "a,b\n1,\x00\n" * 3)]
+)
+def test_so_is_one_of_another_kind(root: Path, name: str, text: str):
+    content = text.replace("\x00", "\xff\xfe").encode("latin-1")
+    (root / name).write_bytes(content)
+    os.utime(root / name, (1, 1))
+    with pytest.raises(SourceError, match=re.escape(name)):
+        look(root, f"SELECT * FROM '{name}'")  # noqa: S608  # a name of ours
+
+
+def test_a_value_that_the_query_can_not_take_is_the_querys_fault(root: Path):
+    write(root, "it.csv", "id,v\n1,x\n")
+    with pytest.raises(QueryError, match="Could not convert"):
+        look(root, "SELECT v::INTEGER AS v FROM 'it.csv'")
+    with pytest.raises(QueryError, match='a file "of theirs"'):
+        look(root, "SELECT error('a file \"of theirs\"')")
+
+
+@pytest.mark.parametrize("more", ["", ", auto_detect = false, header = true"])
+def test_a_type_that_the_query_gives_is_not_called_detected(root: Path, more: str):
+    write(root, "it.csv", "id,v\n" + "1,2\n" * 30_000 + "2,n/a\n")
+    columns = "columns = {'id': 'BIGINT', 'v': 'BIGINT'}"
+    with pytest.raises(QueryError, match="`columns` in the query gives this type") as failed:
+        look(root, f"SELECT * FROM read_csv('it.csv', {columns}{more})")  # noqa: S608  # the same
+    assert "auto-detected" not in str(failed.value)
+    with pytest.raises(QueryError, match="auto-detected from the CSV file"):
+        look(root, "SELECT * FROM 'it.csv'")

@@ -72,7 +72,7 @@ def test_a_run_becomes_what_it_ended_as_with_its_ticks():
     run = loop.runs["SensorFlow/1"]
     assert (run.state, run.seconds, run.exit_code, run.events) == ("failed", 2.5, 1, ("e",))
     assert [one.sensor for one in run.ticks] == ["days"]
-    assert loop.lookers == {"days": "SensorFlow"}
+    assert loop.last_flows == {"days": "SensorFlow"}
     assert loop.longest == 2.5
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3 import pages
+from flowproject.sources.s3 import pages, scope
 from flowproject.sources.s3.lister import Lister
 from flowproject.sources.s3.pages import ListingPage
 from flowproject.sources.s3.scope import Scope
@@ -459,3 +459,24 @@ def test_progress_is_told_in_keys():
     assert lister.seen == 0
     lister.run()
     assert lister.seen == 300
+
+
+def test_a_folder_that_a_version_before_watched_is_not_told_as_removed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bucket = numbered(40)
+    bucket.objects[b"raw/000020/"] = Stored(size=0)
+    with monkeypatch.context() as before_that_was_left_out:
+        before_that_was_left_out.setattr(scope, "is_folder", lambda *_: False)
+        known = look(bucket)
+    assert known.items.manifest.count == 41
+    assert not any(look(bucket, known).difference.counts.values())
+    bucket.objects[b"raw/000020.more"] = Stored()  # in the page of which the folder was
+    del bucket.objects[b"raw/000021"]
+    after = look(bucket, known)
+    assert after.difference.counts == {"added": 1, "modified": 0, "removed": 1}
+    assert [item.key for item in after.difference.removed] == ["raw/000021"]
+    assert b"raw/000020/" not in {
+        key for table in after.items.tables() for key in table["key"].to_pylist()
+    }
+    assert after.fingerprint == look(bucket).fingerprint

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from flowproject.deploy import comments
+from flowproject.deploy import summary
 from flowproject.deploy.ci import CI
-from flowproject.deploy.comments import Part
-from flowproject.deploy.summary import Summary
+from flowproject.deploy.summary import Part, Summary
 from tests.deploy.forum import TOKEN, Forum
 from tests.deploy.test_summary import revision
 
@@ -20,7 +19,7 @@ PUSH = CI(name="GitHub Actions", branch="feature/x#1")
 @pytest.fixture(autouse=True)
 def nobody_else_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or only at once."""
-    monkeypatch.setattr(comments, "_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(summary, "_ROUND_SECONDS", 0.0)
 
 
 def comment(
@@ -36,7 +35,7 @@ def comment(
 ) -> str:
     """Write a comment of one part."""
     parts = [Part(name=part, commit=commit, text=text, spare=spare)]
-    return comments.comment(parts, key=key, ci=ci, environ=environ, create=create)
+    return summary.comment(parts, key=key, ci=ci, environ=environ, create=create)
 
 
 def body_of(text: str, key: str = "weather", part: str = "merge", commit: str = "c") -> str:

@@ -12,11 +12,10 @@ import pytest
 
 from flowproject.config.parse import load
 from flowproject.deploy.branches import target_of
-from flowproject.deploy.compiled import Compiled, essence_of
-from flowproject.deploy.compiling import Refused, child_options, compile_flows
-from flowproject.deploy.difference import differences
-from flowproject.deploy.plan import make_plan
-from flowproject.deploy.policies import with_policies
+from flowproject.deploy.compilation import CompilationFailure, child_options, compile_flows
+from flowproject.deploy.compiled_flow import CompiledFlow, essence_of
+from flowproject.deploy.objects import with_policies
+from flowproject.deploy.plan import differences, make_plan
 from flowproject.deploy.report import of_plan
 from flowproject.errors import ConfigError
 from tests.deploy.cluster import Cluster
@@ -53,7 +52,7 @@ def test_what_is_compiled_is_what_metaflow_itself_deploys(
     token = tokens.read_text()
     tokens.write_text("")
     [compiled] = compile_flows(repository.root, target, load(repository.root).deploy, ("x:y",))
-    assert not isinstance(compiled, Refused)
+    assert not isinstance(compiled, CompilationFailure)
     for one in compiled.objects:
         deployed = cluster.objects(one.kind)[one.name]
         mine = json.dumps(compiled.essence[one.kind], sort_keys=True)
@@ -69,12 +68,12 @@ def test_what_somebody_else_deployed_is_refused_unless_flowproject_did(
     repository.enter(monkeypatch, METAFLOW_USER="ann")
     target, settings = repository.target("main"), load(repository.root).deploy
     [refused] = compile_flows(repository.root, target, settings)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, CompilationFailure)
     assert "was deployed by user 'tester', without flowproject" in refused.reason
     noted = {"flowproject/fingerprint": "ours"}
     cluster.annotate("workflowtemplates", "weather.prod.starterflow", noted)
     [compiled] = compile_flows(repository.root, target, settings)
-    assert not isinstance(compiled, Refused)
+    assert not isinstance(compiled, CompilationFailure)
     assert compiled.package[1]
 
 
@@ -220,7 +219,7 @@ def test_where_foreign_events_are_left_out_a_flow_does_not_start_on_the_other_ha
     for git_branch, waits in (("staging", True), ("feature", False)):
         target = target_of(git_branch, settings)
         [compiled] = compile_flows(repository.root, target, settings)
-        assert not isinstance(compiled, Refused)
+        assert not isinstance(compiled, CompilationFailure)
         assert [one.kind for one in compiled.objects if one.kind == "sensors"] == [
             "sensors"
         ] * waits
@@ -270,7 +269,7 @@ def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
         monkeypatch.setenv("HOOK", secret)
         assert not [word for word in child_options(main, settings) if secret in word]
         [compiled] = compile_flows(repository.root, main, settings)
-        assert isinstance(compiled, Compiled)
+        assert isinstance(compiled, CompiledFlow)
         [template] = compiled.objects
         told = {
             one["name"]: one["http"] for one in template.body["spec"]["templates"] if "http" in one
@@ -284,7 +283,7 @@ def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
     bodies = {each.kind: each.body for each in one.objects}
     assert differences(two, bodies) == ("notifications",)
     [quiet] = compile_flows(repository.root, repository.target("feature"), settings)
-    assert isinstance(quiet, Compiled)
+    assert isinstance(quiet, CompiledFlow)
     assert "hooks.example" not in json.dumps(quiet.objects[0].body)
 
 
@@ -305,7 +304,7 @@ def test_ten_flows_compile_side_by_side_twenty_times_each_time_in_a_new_home(
         shutil.rmtree(repository.root / ".metaflow", ignore_errors=True)
         settings = replace(load(repository.root).deploy, max_parallel=10)
         results = compile_flows(repository.root, repository.target("main"), settings)
-        assert [one.reason for one in results if isinstance(one, Refused)] == []
+        assert [one.reason for one in results if isinstance(one, CompilationFailure)] == []
         [tokens] = home.glob("mfprj-*")
         assert json.loads(tokens.read_text())["production_token"]
 
@@ -323,7 +322,9 @@ def test_a_flow_compiles_to_the_same_under_every_hash_seed(
         results = compile_flows(
             repository.root, repository.target("main"), load(repository.root).deploy
         )
-        told = [repr((one.name, one.fingerprints)) for one in results if isinstance(one, Compiled)]
+        told = [
+            repr((one.name, one.fingerprints)) for one in results if isinstance(one, CompiledFlow)
+        ]
         assert len(told) == 2
         found.add(tuple(told))
     assert len(found) == 1

@@ -10,11 +10,10 @@ import pytest
 
 from flowproject.config import Deploy
 from flowproject.config.parse import load
-from flowproject.deploy.compiled import Compiled
-from flowproject.deploy.compiling import child_options, compile_flows
-from flowproject.deploy.inputs import Inputs, known_flow
-from flowproject.deploy.objects import Found
-from flowproject.deploy.reads import Reads
+from flowproject.deploy.build_inputs import BuildInputs, RecordedReads, known_flow
+from flowproject.deploy.compilation import child_options, compile_flows
+from flowproject.deploy.compiled_flow import CompiledFlow
+from flowproject.deploy.objects import DeployedObject
 from tests.deploy.conftest import Repository
 
 pytestmark = pytest.mark.emulated(
@@ -124,22 +123,22 @@ class Place:
             if not {".git", ".metaflow", "__pycache__"} & {*path.parts}
         }
 
-    def inputs(self, settings: Deploy = SETTINGS, *tags: str) -> Inputs:
-        return Inputs(
+    def inputs(self, settings: Deploy = SETTINGS, *tags: str) -> BuildInputs:
+        return BuildInputs(
             self.root,
             options=child_options(self.repository.target("main"), settings, tags),
             variables={settings.notify_slack},
             exclude=load(self.root).deploy.exclude,
         )
 
-    def compile(self) -> Compiled:
+    def compile(self) -> CompiledFlow:
         target = self.repository.target("main")
         [found] = compile_flows(self.root, target, SETTINGS, inputs=self.inputs())
-        assert isinstance(found, Compiled), found
+        assert isinstance(found, CompiledFlow), found
         return found
 
-    def fingerprint(self, compiled: Compiled, settings: Deploy = SETTINGS, *tags: str) -> str:
-        reads = Reads.from_json(compiled.reads)
+    def fingerprint(self, compiled: CompiledFlow, settings: Deploy = SETTINGS, *tags: str) -> str:
+        reads = RecordedReads.from_json(compiled.reads)
         return self.inputs(settings, *tags).fingerprint(self.root / "readingflow.py", reads)
 
 
@@ -156,13 +155,13 @@ def place(shared: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def compiled(shared: Place) -> Compiled:
+def compiled(shared: Place) -> CompiledFlow:
     with pytest.MonkeyPatch.context() as patch:
         shared.repository.enter(patch)
         return shared.compile()
 
 
-def test_what_a_flow_reads_is_seen(compiled: Compiled) -> None:
+def test_what_a_flow_reads_is_seen(compiled: CompiledFlow) -> None:
     assert compiled.inputs
     assert compiled.reads == {
         "files": ["own.json", "tests/__init__.py", "tests/helping.py", "told.json"],
@@ -173,7 +172,7 @@ def test_what_a_flow_reads_is_seen(compiled: Compiled) -> None:
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_an_edit_is_another_input(
-    place: Place, compiled: Compiled, edit: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, compiled: CompiledFlow, edit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     EDITS[edit](place.root, monkeypatch)
     assert place.fingerprint(compiled) != compiled.inputs
@@ -181,7 +180,7 @@ def test_an_edit_is_another_input(
 
 @pytest.mark.parametrize("edit", OF_NO_MATTER)
 def test_what_does_not_go_into_a_flow_is_no_input(
-    place: Place, compiled: Compiled, edit: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, compiled: CompiledFlow, edit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     OF_NO_MATTER[edit](place.root, monkeypatch)
     assert place.fingerprint(compiled) == compiled.inputs
@@ -190,7 +189,7 @@ def test_what_does_not_go_into_a_flow_is_no_input(
 @pytest.mark.thorough
 @pytest.mark.parametrize("edit", [*EDITS, *OF_NO_MATTER])
 def test_metaflow_itself_finds_no_change_that_is_not_noticed(
-    place: Place, compiled: Compiled, edit: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, compiled: CompiledFlow, edit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (EDITS | OF_NO_MATTER)[edit](place.root, monkeypatch)
     again = place.compile()
@@ -198,7 +197,7 @@ def test_metaflow_itself_finds_no_change_that_is_not_noticed(
 
 
 def test_options_tags_and_secrets_are_inputs(
-    place: Place, compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+    place: Place, compiled: CompiledFlow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loud = replace(SETTINGS, notify_slack="HOOK")
     found = {compiled.inputs, place.fingerprint(compiled, SETTINGS, "team:sky")}
@@ -209,9 +208,9 @@ def test_options_tags_and_secrets_are_inputs(
     assert len(found) == 5
 
 
-def deployed(compiled: Compiled) -> list[Found]:
+def deployed(compiled: CompiledFlow) -> list[DeployedObject]:
     return [
-        Found(
+        DeployedObject(
             kind=one.kind,
             name=one.name,
             namespace=one.namespace,
@@ -222,7 +221,7 @@ def deployed(compiled: Compiled) -> list[Found]:
 
 
 def test_a_flow_that_is_there_as_it_would_be_compiled_is_known_without(
-    place: Place, compiled: Compiled
+    place: Place, compiled: CompiledFlow
 ) -> None:
     file = compiled.flow.path
     known = known_flow(file, place.inputs(), deployed(compiled), ())
@@ -245,7 +244,7 @@ def test_a_flow_that_is_there_as_it_would_be_compiled_is_known_without(
     ],
 )
 def test_anything_else_is_compiled(
-    place: Place, compiled: Compiled, annotations: dict[str, Any]
+    place: Place, compiled: CompiledFlow, annotations: dict[str, Any]
 ) -> None:
     [template] = deployed(compiled)
     other = replace(template, annotations={**template.annotations, **annotations})

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from flowproject.config.parse import load
+from flowproject.deploy.apply import DryRun, dry_run
 from flowproject.deploy.argo import Argo, RefusedError
 from flowproject.deploy.branches import target_of
 from flowproject.deploy.ci import CI
 from flowproject.deploy.deployment import Deployment
-from flowproject.deploy.objects import Found, Object
-from flowproject.deploy.plan import Action
+from flowproject.deploy.objects import ArgoObject, DeployedObject
+from flowproject.deploy.plan import Action, DeploymentPlan
 from flowproject.deploy.preflight import check_deployment
-from flowproject.deploy.rehearsal import Rehearsal, rehearse
 from flowproject.deploy.revision import Revision
 from flowproject.errors import DeployError
 from tests.deploy.cluster import EVENTS, NAMESPACE, Cluster, EmulatedCluster, Fault, written
@@ -38,16 +38,16 @@ def make(new_cluster: Callable[[str], Cluster], monkeypatch: pytest.MonkeyPatch)
     return start
 
 
-def made(plural: str, name: str, namespace: str = NAMESPACE, **spec: Any) -> Object:
+def made(plural: str, name: str, namespace: str = NAMESPACE, **spec: Any) -> ArgoObject:
     body = written(plural, name, namespace, {}) | {"spec": spec}
-    return Object(kind=plural, namespace=namespace, body=body)
+    return ArgoObject(kind=plural, namespace=namespace, body=body)
 
 
-def cron(name: str = "one", **spec: Any) -> Object:
+def cron(name: str = "one", **spec: Any) -> ArgoObject:
     return made("cronworkflows", name, **{"workflowSpec": {}, **spec})
 
 
-def action(*objects: Object, **versions: str) -> Action:
+def action(*objects: ArgoObject, **versions: str) -> Action:
     return Action(flow="OneFlow", state="changed", to_write=objects, versions=versions)
 
 
@@ -74,7 +74,7 @@ def test_what_would_be_refused_is_known_before_anything_is_written(make: Make) -
     """Here: a schedule for Argo Workflows 3, on a cluster with version 4."""
     cluster, client = make("4.1")
     template = made("workflowtemplates", "one")
-    found = rehearse(client, [action(template, cron(schedule="* * * * *"))], max_parallel=2)
+    found = dry_run(client, [action(template, cron(schedule="* * * * *"))], max_parallel=2)
     told = found.refused["OneFlow"]
     assert "The cron 'one' could not be written" in told
     assert "spec.schedules: Required value. Kubernetes said 422" in told
@@ -88,16 +88,16 @@ def test_an_object_that_is_replaced_is_rehearsed_as_that(make: Make) -> None:
     cluster.put("workflowtemplates", "one", {})
     version = cluster.objects("workflowtemplates")["one"]["metadata"]["resourceVersion"]
     there = action(made("workflowtemplates", "one"), workflowtemplates=version)
-    assert not rehearse(client, [there], max_parallel=1).refused
+    assert not dry_run(client, [there], max_parallel=1).refused
     stale = action(made("workflowtemplates", "one"), workflowtemplates="999")
-    assert not rehearse(client, [stale], max_parallel=1).refused
+    assert not dry_run(client, [stale], max_parallel=1).refused
     assert cluster.writes() == []
 
 
 def test_what_this_user_may_not_do_is_told_apart_from_what_nobody_may(make: Make) -> None:
     cluster, client = make("4.1")
     cluster.deny(("create", "sensors"))
-    found = rehearse(client, [action(made("sensors", "one", EVENTS))], max_parallel=1)
+    found = dry_run(client, [action(made("sensors", "one", EVENTS))], max_parallel=1)
     assert found.refused == {}
     assert "check --deploy" in found.forbidden["OneFlow"]
 
@@ -105,11 +105,11 @@ def test_what_this_user_may_not_do_is_told_apart_from_what_nobody_may(make: Make
 def test_what_may_not_be_removed_is_known_before_anything_is_written(make: Make) -> None:
     cluster, client = make("4.1")
     cluster.put("cronworkflows", "one", {})
-    gone = Found(kind="cronworkflows", name="one", namespace=NAMESPACE)
+    gone = DeployedObject(kind="cronworkflows", name="one", namespace=NAMESPACE)
     planned = replace(action(made("workflowtemplates", "one")), extra=(gone,))
-    assert rehearse(client, [planned], max_parallel=1) == Rehearsal()
+    assert dry_run(client, [planned], max_parallel=1) == DryRun()
     cluster.deny(("delete", "cronworkflows"))
-    assert rehearse(client, [planned], max_parallel=1).forbidden.keys() == {"OneFlow"}
+    assert dry_run(client, [planned], max_parallel=1).forbidden.keys() == {"OneFlow"}
     assert cluster.writes() == []
     assert cluster.names == {"cronworkflows": {"one"}}
 
@@ -164,10 +164,10 @@ def test_a_bus_that_takes_one_event_for_a_sensor_refuses_flows_with_two(
     cluster.put_event_bus(bus)
     two = made("sensors", "two", EVENTS, dependencies=[{"name": "a"}, {"name": "b"}])
     one = made("sensors", "one", EVENTS, dependencies=[{"name": "a"}])
-    found = rehearse(client, [action(two)], max_parallel=1)
+    found = dry_run(client, [action(two)], max_parallel=1)
     assert bool(found.refused) != taken
     assert taken or "'nats'" in found.refused["OneFlow"]
-    assert not rehearse(client, [action(one)], max_parallel=1).refused
+    assert not dry_run(client, [action(one)], max_parallel=1).refused
 
 
 @pytest.mark.emulated("the bus of the real cluster is JetStream, and always there")
@@ -227,8 +227,8 @@ def test_neither_a_plan_nor_a_deployment_writes_a_part_of_what_is_refused(
     )
     refused = action(made("workflowtemplates", "one"), cron(schedule="* * * * *"))
     fine = replace(action(made("workflowtemplates", "two")), flow="TwoFlow", why=("code: a.py",))
-    planned = deployment.report([refused, fine])
-    deployed = deployment.apply([refused, fine], lambda _: None)
+    planned = deployment.report(DeploymentPlan(actions=(refused, fine)))
+    deployed = deployment.apply(DeploymentPlan(actions=(refused, fine)), lambda _: None)
     for told in (planned, deployed):
         assert told.exit_code == 9
         assert [(row.flow, row.state) for row in told.rows] == [
@@ -238,11 +238,11 @@ def test_neither_a_plan_nor_a_deployment_writes_a_part_of_what_is_refused(
         assert "Nothing was deployed." in told.notes
     assert cluster.writes() == []
     cluster.deny(("create", "workflowtemplates"))
-    only_planned = deployment.report([fine])
+    only_planned = deployment.report(DeploymentPlan(actions=(fine,)))
     assert only_planned.exit_code == 0
     assert "Whether the cluster takes TwoFlow can't be asked." in only_planned.notes[-1]
-    twice = deployment.report([fine, replace(fine, flow="ThreeFlow")])
+    twice = deployment.report(DeploymentPlan(actions=(fine, replace(fine, flow="ThreeFlow"))))
     [told] = [note for note in twice.notes if "can't be asked" in note]
     assert "TwoFlow, ThreeFlow" in told
-    assert deployment.apply([fine], lambda _: None).exit_code == 9
+    assert deployment.apply(DeploymentPlan(actions=(fine,)), lambda _: None).exit_code == 9
     assert cluster.writes() == []

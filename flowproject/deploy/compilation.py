@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from flowproject.config import FILE, Deploy
 from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, compiled_from
-from flowproject.deploy.inputs import Inputs
+from flowproject.deploy.build_inputs import BuildInputs
+from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from
 from flowproject.errors import ConfigError, closest
 from flowproject.flowfiles import ask_child, find_flow_files
 from flowproject.metaflow_internals.flows import known_step_decorators
 
-__all__ = ["Refused", "child_options", "compile_flows"]
+__all__ = ["CompilationFailure", "child_options", "compile_flows"]
 
 _CHILD: Final = "from flowproject.deploy.compiler import main; main()"
 _SECRETS: Final = {
@@ -37,7 +37,7 @@ _TIME_LIMIT: Final = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class CompilationFailure:
     """A flow file that does not compile."""
 
     path: Path
@@ -51,9 +51,9 @@ def compile_flows(
     tags: Sequence[str] = (),
     done: Callable[[str], None] = lambda _: None,
     *,
-    inputs: Inputs | None = None,
-    kept: Mapping[Path, Compiled] = MappingProxyType({}),
-) -> list[Compiled | Refused]:
+    inputs: BuildInputs | None = None,
+    kept: Mapping[Path, CompiledFlow] = MappingProxyType({}),
+) -> list[CompiledFlow | CompilationFailure]:
     """What each flow file of the root compiles to, sorted by file; files without a flow are not in.
 
     `done` is told the name of each file that is ready. What `kept` has is not compiled; all else
@@ -68,7 +68,7 @@ def compile_flows(
     if inputs:
         inputs.look()
 
-    def compile_one(path: Path) -> Compiled | Refused | None:
+    def compile_one(path: Path) -> CompiledFlow | CompilationFailure | None:
         if path in kept:
             return kept[path]
         begun = time.time()
@@ -76,7 +76,7 @@ def compile_flows(
         done(path.name)
         if isinstance(answer, str):
             _refuse_unknown(settings.with_, answer)
-            return Refused(path=path, reason=answer)
+            return CompilationFailure(path=path, reason=answer)
         if "objects" not in answer:
             return None
         compiled = compiled_from(answer, tuple(tags))

@@ -11,11 +11,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
-from flowproject.deploy.objects import CRON, SENSOR, TEMPLATE, Kind, Object
-from flowproject.deploy.policies import ScheduleField, with_policies, with_times_in
+from flowproject.deploy.objects import (
+    CRON,
+    SENSOR,
+    TEMPLATE,
+    ArgoObject,
+    Kind,
+    ScheduleField,
+    with_policies,
+    with_times_in,
+)
 from flowproject.flowfiles import FlowFile
 
-__all__ = ["PACKAGE", "Compiled", "compiled_from", "essence_of", "is_moving_tag"]
+__all__ = ["PACKAGE", "CompiledFlow", "compiled_from", "essence_of", "is_moving_tag"]
 
 PACKAGE: Final = "package "
 """What stands before the name of a package, among the files that travel."""
@@ -44,14 +52,14 @@ _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compiled:
+class CompiledFlow:
     """One flow, compiled for one branch."""
 
     flow: FlowFile
     name: str
     """Of its template on Argo Workflows."""
 
-    objects: tuple[Object, ...]
+    objects: tuple[ArgoObject, ...]
     files: Mapping[str, str]
     """File of the project, or package → digest of what goes to the cluster."""
 
@@ -100,11 +108,11 @@ class Compiled:
             for kind, essence in self.essence.items()
         }
 
-    def with_times_in(self, field: ScheduleField) -> "Compiled":
+    def with_times_in(self, field: ScheduleField) -> "CompiledFlow":
         """The same with the time of its schedule in the field that the cluster keeps."""
         return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
-    def marked(self, more: Mapping[str, str]) -> "Compiled":
+    def marked(self, more: Mapping[str, str]) -> "CompiledFlow":
         """The same with annotations on every object, by which it is recognised on the cluster."""
         if self.known:
             return self
@@ -139,7 +147,7 @@ class Compiled:
         return {"flowproject/inputs": self.inputs, "flowproject/known": json.dumps(told)}
 
 
-def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
+def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> CompiledFlow:
     """What the compiler's child process answered."""
     flow = FlowFile.from_json(answer["flow"])
     owner = {
@@ -149,10 +157,10 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> Compiled:
         "metaflow/flow_name": flow.name,
     }
     objects = (
-        Object(kind=one["plural"], namespace=one["namespace"], body=one["body"])
+        ArgoObject(kind=one["plural"], namespace=one["namespace"], body=one["body"])
         for one in answer["objects"]
     )
-    return Compiled(
+    return CompiledFlow(
         flow=flow,
         name=answer["name"],
         # Metaflow keeps a suspended schedule where there is none any more.

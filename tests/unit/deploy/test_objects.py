@@ -5,13 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.deploy.objects import Object
-from flowproject.deploy.policies import with_policies
+from flowproject.deploy.objects import ArgoObject, with_policies
 
 
 def spec_of(kind: str, **spec: Any) -> Any:
     body = {"metadata": {"name": "x"}, "spec": spec}
-    return with_policies(Object(kind=kind, namespace="w", body=body)).body["spec"]
+    return with_policies(ArgoObject(kind=kind, namespace="w", body=body)).body["spec"]
 
 
 def sensor(*dependencies: str, **trigger: Any) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flowproject.config import Deploy, Project
 from flowproject.config.parse import parse_config
-from flowproject.deploy.equipment import check_equipment, check_reach
+from flowproject.deploy.preflight import check_local_data, check_packages
 from flowproject.flowfiles import FlowFile, FlowStep
 
 PROJECT = Project.from_dict(
@@ -27,11 +27,11 @@ def flow(*steps: FlowStep, ours: bool = True, datastore: str = "s3://bucket/x") 
 
 
 def told(settings: Deploy, *flows: FlowFile) -> list[tuple[str, str]]:
-    return [(one.state, one.message) for one in check_equipment(PROJECT, settings, flows)]
+    return [(one.state, one.message) for one in check_packages(PROJECT, settings, flows)]
 
 
 def test_an_image_as_it_is_lacks_what_the_sources_need() -> None:
-    [finding] = check_equipment(PROJECT, Deploy(), [flow()])
+    [finding] = check_packages(PROJECT, Deploy(), [flow()])
     assert (finding.subject, finding.state, finding.exit_code) == ("oneflow.py", "error", 7)
     assert finding.message == (
         f"OneFlow runs steps start, end in an image as it is, which lacks {OF_EVERY_STEP}. Under "
@@ -87,6 +87,6 @@ def test_what_only_this_machine_has_is_told_of(tmp_path: Path) -> None:
             '[sensors.lake]\ndata = { type = "s3", bucket = "b" }\n'
         )
     )
-    told = {one.subject: one.message for one in check_reach(project, tmp_path)}
+    told = {one.subject: one.message for one in check_local_data(project, tmp_path)}
     assert told.keys() == {"sensor csv", "sensor folder"}
     assert told["sensor folder"].startswith("watches the folder 'data/x', and a pod has only")
