@@ -6,7 +6,7 @@ import pytest
 
 from flowproject.errors import UsageError
 from flowproject.sensing import SENSORS_ONLY, Scene, chosen
-from tests.unit.dev.page.known import scene
+from tests.unit.dev.page.page_context import scene
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def scene(root: Path, *sensors: str) -> Scene:
     return Scene(project=project, root=root, store=store, branch="user.tester", clock=lambda: NOW)
 
 
-def known(
+def page_context(
     root: Path,
     *sensors: str,
     flows: tuple[FlowFile, ...] = (LOOKER, TAKER),
