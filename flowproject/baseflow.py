@@ -51,6 +51,7 @@ __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
 _TELL_SECONDS: Final = 10.0
 
+# Here, for every process of a run imports this module before Metaflow asks who runs it.
 name_user()
 
 
@@ -70,7 +71,9 @@ def _take_changes(
 
     After the last step of a run that takes changes in order, the next one has its turn.
     """
+    # Before anything else: what a user's step prints may have a password in it, and so may ours.
     guard_output()
+    # After a join any branch will do: every step hands on what the first one claimed.
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
         tell(flow, step, reasons)
@@ -276,6 +279,7 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         if self._in_order:
             flow = mutated_class(mutable_flow)
             flow._in_order = self._after_failure  # noqa: SLF001  # it is ours
+            # An event of its own for each flow: the sensor's own would start all that listen.
             events = [turn_event(event, flow.__name__) for event in events]
         mutable_flow.add_decorator(
             "trigger", deco_kwargs={"events": [namespaced_event_name(event) for event in events]}

@@ -17,8 +17,9 @@ from flowproject.metaflow_internals.packaging import choose_files, takeable_file
 __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 
 _OURS: Final = Path(__file__).resolve().parent
+# What of flowproject stands above flows: by the layers, nothing that a step imports imports it. A
+# change there must not make every deployed flow another one.
 _COMMANDS: Final = frozenset({"cli", "deploy", "dev"})
-"""What of flowproject stands above flows: by the layers, nothing that a step imports imports it."""
 
 _FLOW_FILES: Final = Globs(["*flow.py"])
 _WORD: Final = re.compile(r"\w+")
@@ -56,6 +57,7 @@ def needed(
     """
     asked_for = {script, *asked_for}
     excluded = Globs(exclude).match if exclude else lambda _: False
+    # An environment in the folder is tens of thousands of files, and of another system's.
     environments = {
         name.partition("/")[0]
         for name, path in files.items()
@@ -86,11 +88,9 @@ def _is_environment(path: Path, name: str) -> bool:
 
 
 def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
-    """Those flow files whose module no other file in the package names, in code or in a text.
-
-    A step may import another flow at any time, or start it by its file's name; so a mere word is
-    enough to keep it.
-    """
+    """Those flow files whose module no other file in the package names, in code or in a text."""
+    # A step may import another flow at any time, or start it by its file's name: a mere word is
+    # enough to keep it. What is kept is searched in its turn.
     flows, look = set(flows), list(others)
     while flows and look:
         path = files[look.pop()]
@@ -101,7 +101,8 @@ def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
     return flows
 
 
+# Each flow of a project asks for the same files; the time is what makes an edited one another.
 @cache
 def _words_of(path: Path, _: int) -> frozenset[str]:
-    """The words of a file as it was written at that time: each flow asks for them."""
+    """The words of a file as it was written at that time."""
     return frozenset(_WORD.findall(path.read_text(errors="replace")))

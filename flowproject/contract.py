@@ -33,8 +33,8 @@ __all__ = [
     "listeners_of",
 ]
 
+# What every event of a sensor has besides its `payload_key`.
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
-"""What every event of a sensor has besides its `payload_key`."""
 
 _MAP_IT: Final = (
     'Map it, as in @trigger(event={"name": ..., "parameters": {...}}), or give it a default'
@@ -146,11 +146,9 @@ def _check_names(flows: Sequence[FlowFile]) -> Iterator[Finding]:
 
 
 def check_schedules(flows: Sequence[FlowFile], now: datetime) -> list[Finding]:
-    """Errors for schedules that Argo would not run, and notes on those with odd days.
-
-    Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
-    only the log of its controller says so.
-    """
+    """Errors for schedules that Argo would not run, and notes on those with odd days."""
+    # Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
+    # only the log of its controller says so.
     return [
         finding
         for flow in flows
@@ -176,6 +174,7 @@ def _check_schedule(flow: FlowFile, what: str, cron: Cron, now: datetime) -> Ite
             f"{said} of which Metaflow drops the sixth field, {cron.left_out!r}: on Argo Workflows "
             "it is due in every year. Write five fields",
         )
+    # AWS needs the sixth field, so who has it may count days as AWS does.
     if cron.left_out and re.search("[0-9]", cron.expression.split()[-1].partition("/")[0]):
         yield _note(
             flow,
@@ -209,6 +208,7 @@ def _check_flow(
     flow: FlowFile, sent: Mapping[str, Sensor], flows: Sequence[FlowFile]
 ) -> Iterator[Finding]:
     for dependency in flow.dependencies:
+        # The first that applies: what Argo can't evaluate need not be asked who sends it.
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
         elif not dependency.is_evaluable:
@@ -232,7 +232,7 @@ def _check_flow(
 def _check_turn(
     flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]
 ) -> Iterator[Finding]:
-    """Whether a flow that takes changes in order waits for nothing else,."""
+    """Whether a flow that takes changes in order waits for nothing else."""
     if not _is_turn(dependency, flow, sent):
         return
     others = [one.event for one in flow.dependencies if one.event != dependency.event]
@@ -299,6 +299,7 @@ def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, S
             f"waits for event {name!r}, which no sensor sends. "
             f"Sensors send: {', '.join(known)}. {closest(name, known)}".rstrip(),
         )
+    # `@trigger` takes a name as it is; `@on_change` and `namespaced_event_name` complete it.
     if dependency.event in known:
         return _error(
             flow,
@@ -356,10 +357,9 @@ def _check_unmapped(flow: FlowFile) -> Iterator[Finding]:
 
 
 def _check_sizes(flow: FlowFile, sent: Mapping[str, Sensor]) -> Iterator[Finding]:
-    """A note if all sensors that are waited for, with the largest values, are too much for a run.
-
-    One event never is: so small are ours kept.
-    """
+    """A note if all sensors that it waits for, with the largest values, are too much for a run."""
+    # One event never is: so small are ours kept. A mapped value is in a workflow twice: as a
+    # parameter, and in the payload of its event.
     ours = [(one, sensor) for one in flow.dependencies if (sensor := _sensor_of(one, flow, sent))]
     parameters = {
         name

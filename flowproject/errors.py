@@ -26,6 +26,7 @@ __all__ = [
     "closest",
 ]
 
+# As in other tools with such a question: below it, the nearest name is a stranger.
 _CUTOFF: Final = 0.7
 
 
@@ -122,5 +123,6 @@ def closest(word: str, options: Iterable[str]) -> str:
 
 
 def _sentence(part: str) -> str:
+    # A command or a block stands at the end as it is: a full stop would be copied with it.
     part = part.strip()
     return part if part.endswith((".", "?", "!", ":", "\n", "`", "}")) else part + "."

@@ -24,10 +24,12 @@ from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]
 
+# A tick waits for no more than a few seconds: what the bus does not take now, the next tick sends.
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
 _SECONDS: Final = 60
 _THIS_MACHINE: Final = ("127.0.0.1", "localhost", "::1")
+# Argo Events answers "success"; whatever else is at the address may answer without end.
 _LONGEST_ANSWER: Final = 64 * 1024
 _REDIRECT: Final = 300
 _CLIENT_ERROR: Final = 400
@@ -79,6 +81,7 @@ def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:
     """
     import stamina
 
+    # Once, for all attempts: a bus that got the event twice sees one id.
     body = _body(name, payload)
     address = bus or bus_address()
     try:
@@ -87,6 +90,7 @@ def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:
         ):
             with attempt:
                 _reach(address, body)
+    # Of urllib's errors the first is also the second, and both are OSErrors: in this order.
     except HTTPError as error:
         raise _failure(name, address, _answer(error), fix=_fix(error)) from error
     except _NotTheBusError as error:
@@ -113,9 +117,11 @@ def _body(name: str, payload: Mapping[str, Json]) -> bytes:
         "id": str(uuid4()),
         "timestamp": int(now),
         "utc_date": datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"),
+        # Sensors that Metaflow makes for @trigger let through only what says this.
         "generated-by-metaflow": True,
         **payload,
     }
+    # Not every server between here and a run reads UTF-8 as such; escapes are read by all.
     return ascii_json({"name": name, "payload": fields}).encode("ascii")
 
 
@@ -124,6 +130,7 @@ def _reach(address: str, body: bytes) -> None:
     import stamina
 
     attempts = max(1, setting("SERVICE_RETRY_COUNT"))
+    # A connection that was refused has sent nothing: it may be tried as often as Metaflow does.
     for attempt in stamina.retry_context(
         on=_is_unreachable, attempts=attempts, wait_initial=_FIRST_WAIT
     ):
@@ -139,9 +146,12 @@ def _post(address: str, body: bytes) -> None:
     try:
         with build_opener(_NoRedirect, *_direct(address)).open(request, timeout=_SECONDS) as answer:
             answer.read(_LONGEST_ANSWER)
+            # A sign-in page answers 200: taken for the bus, every change would be lost without a
+            # word.
             if answer.headers.get_content_type() == "text/html":
                 raise _NotTheBusError("a page was answered, and an event bus answers none")
     except HTTPError as error:
+        # It holds the connection, and is kept in what is raised from it.
         error.close()
         raise
 
@@ -155,6 +165,7 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code == _TOO_MANY_REQUESTS or error.code >= _SERVER_ERROR
     if isinstance(error, URLError):
+        # The bus may have taken it: sent again it has the same id, and is received once.
         return isinstance(error.reason, TimeoutError)
     return isinstance(error, TimeoutError | ConnectionError)
 

@@ -61,6 +61,7 @@ def equip(step: Any, types: Iterable[str]) -> None:
     What the step says itself wins, by package. One that needs no environment is left alone.
     """
     said = {name: attributes for name, _, _, attributes in step.decorator_specs}
+    # Metaflow puts one of them on every step where it makes environments, and none where not.
     if said.keys().isdisjoint({"conda", "fast_bakery_internal"}):
         return
     kind = _kind(said)
@@ -70,9 +71,11 @@ def equip(step: Any, types: Iterable[str]) -> None:
     if kind == "conda":
         missing = {_CONDA_NAMES.get(name, name): versions for name, versions in missing.items()}
     elif not packages and not own.get("python"):
+        # Beside packages that the step names itself, our exact versions might not be solvable.
         missing = _as_here(missing)
     if not missing or str(own.get("disabled")).lower() == "true":
         return
+    # `libraries` is Metaflow's older name for `packages`, which has both by now.
     kept = {name: value for name, value in own.items() if value and name != "libraries"}
     step.add_decorator(
         getattr(metaflow, kind),

@@ -32,9 +32,11 @@ __all__ = [
 
 RunState = Literal["succeeded", "failed", "unfinished"]
 _KEPT: Final = ("change_events", "change_claim", "ticks")
+# Of so many steps the log is read: each is a file of the datastore, and the page waits for it.
 _LOGGED_TASKS: Final = 20
+# Among so many it is looked which resumed a run that did not succeed: each is a request to the
+# metadata service, and who resumes a run does so soon.
 _NEWER_RUNS: Final = 200
-"""Among so many it is looked which resumed a run that did not succeed."""
 _LONGEST_ERROR: Final = 200
 
 
@@ -86,6 +88,7 @@ def outcomes_of(told: Chain, known_here: Callable[[], Mapping[str, str]]) -> lis
     `known_here` is what this machine knows of runs that Metaflow calls unfinished: `running`,
     `failed` or `killed`. A run that Metaflow does not know is left out.
     """
+    # A replay has the same change taken again: the older run is no longer what counts.
     newest = {receipt.flow: receipt.run for receipt in told.receipts}
     found = (outcome_of(run, known_here) for run in dict.fromkeys(newest.values()))
     return [one for one in found if one]
@@ -180,7 +183,8 @@ def _resumption(run: Any) -> Any | None:
 def _failure(run: Any) -> tuple[str, str]:
     """The step in which a run failed, with its error; of one that did not, the step it came to."""
     step = ""
-    for step_of_run in run:  # the newest first
+    # The newest first: what failed was the last to run, and a run may have hundreds of tasks.
+    for step_of_run in run:
         step = step or str(step_of_run.id)
         for task in step_of_run:
             if has_failed(task):
@@ -199,10 +203,8 @@ def _error(exception: Any) -> str:
 
 
 def state_of(run: Any) -> RunState:  # Metaflow has no types
-    """`unfinished` is a run that goes on or was killed: Metaflow can't tell these apart.
-
-    To Metaflow a run that failed has not finished, either: its tasks know more.
-    """
+    """`unfinished` is a run that goes on or was killed: Metaflow can't tell these apart."""
+    # To Metaflow a run that failed has not finished, either: its tasks know more.
     if run.successful:
         return "succeeded"
     failed = any(has_failed(task) for step in run for task in step)
@@ -210,11 +212,9 @@ def state_of(run: Any) -> RunState:  # Metaflow has no types
 
 
 def kept_of(run: Any) -> dict[str, Any]:
-    """What a run kept of the changes that it was told of, of its claim, and of its ticks.
-
-    In its first step a run has no artifact yet, and if it was killed there, it never has: what it
-    was told it noted before.
-    """
+    """What a run kept of the changes that it was told of, of its claim, and of its ticks."""
+    # In its first step a run has no artifact yet, and if it was killed there, it never has: what it
+    # was told it noted before.
     kept = _artifacts_of(run, _KEPT)
     first = next(tasks_of(run), None) if "change_events" not in kept else None
     if first and (this := noted(first)):

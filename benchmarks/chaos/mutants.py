@@ -20,7 +20,7 @@ from flowproject.journal import Journal
 from flowproject.journal.outbox import Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.store import ObjectStore
-from flowproject.sensing import delivery, look, sending, turns
+from flowproject.sensing import change_events, delivery, look, turns
 from flowproject.starting import claiming
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -92,14 +92,14 @@ def _overwrites() -> Iterator[None]:
 
 @contextmanager
 def _renames_each_event() -> Iterator[None]:
-    payload, numbers = sending.payload, itertools.count()
+    payload, numbers = change_events.payload, itertools.count()
 
     def renamed(*arguments: Any, **named: Any) -> Any:
         message = payload(*arguments, **named)
         message["id"] = digest("an id of its own", str(next(numbers)))
         return {**message, "change": {**message["change"], "id": message["id"]}}  # type: ignore[dict-item]
 
-    with patch.object(sending, "payload", renamed):
+    with patch.object(change_events, "payload", renamed):
         yield
 
 

@@ -15,7 +15,7 @@ import metaflow.plugins.aws.aws_client  # noqa: F401
 from benchmarks.probe import report
 from benchmarks.scratch import scene
 from flowproject.aws import aws_client
-from flowproject.sensing import observe, rounds
+from flowproject.sensing import look, observe
 from flowproject.sources.s3.source import S3Source
 from flowproject.sources.s3.work_queue import ListingOptions
 
@@ -39,5 +39,5 @@ def tick() -> dict[str, object]:
 
 # How many requests are under way at once is no setting.
 with_pace = partial(S3Source, options=ListingOptions(at_once=AT_ONCE))
-with patch.object(rounds, "open_source", with_pace):
+with patch.object(look, "open_source", with_pace):
     report(tick)

@@ -21,8 +21,7 @@ from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
 from flowproject.sensing import likely_orphans, orphans, waiting_in_order
-from flowproject.sensing.patience import observe_within
-from flowproject.sensing.steadiness import look_again
+from flowproject.sensing.look import look_again, observe_within
 from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]

@@ -38,8 +38,8 @@ __all__ = [
 
 Result = Literal["deployed", "unchanged", "removed", "kept", "failed", "not tried"]
 
+# What starts a flow goes before the flow does.
 _LAST_FIRST: Final = (CRON, SENSOR, TEMPLATE)
-"""What starts a flow goes before the flow does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,18 @@ def apply_plan(
     Who sends is not deployed while a listener is missing, and nothing is removed before everything
     else is live. `done` is told the name of each flow that is.
     """
+    # An event that nobody listens to yet is lost for who comes later, so listeners are live first.
     listeners = [one for one in actions if one.compiled and one.compiled.is_listener]
     senders = [one for one in actions if one.compiled and not one.compiled.is_listener]
     gone = [one for one in actions if not one.compiled]
     outcomes: dict[str, Outcome] = {}
     blocked = ""
+    # A stage is waited for whole; within one, flows know nothing of each other.
     for stage in (listeners, senders, gone):
         for outcome in _stage(argo, stage, blocked, max_parallel, done):
             outcomes[outcome.action.flow] = outcome
         failed = [one.action.flow for one in outcomes.values() if not one.ok]
+        # A sender would publish to flows that are not there, and nothing goes before all is live.
         blocked = f"because {', '.join(failed)} could not be deployed" if failed else ""
     return [outcomes[one.flow] for one in actions]
 
@@ -112,11 +115,13 @@ def _stage(
 def _act(argo: Argo, action: Action, blocked: str) -> Outcome:
     if action.state == "unchanged":
         return Outcome(action=action, result="unchanged")
+    # Somebody deployed it without us: only a teardown, which says so, removes it.
     if action.state == "foreign":
         return Outcome(action=action, result="kept")
     if blocked:
         return Outcome(action=action, result="not tried", reason=blocked)
     try:
+        # First: a sensor that is to go must not start the template that is written next.
         remove(argo, action.extra)
         replaced = _write(argo, action)
     except DeployError as error:
@@ -128,6 +133,7 @@ def _act(argo: Argo, action: Action, blocked: str) -> Outcome:
 def _write(argo: Argo, action: Action) -> dict[Kind, Mapping[str, Any]]:
     replaced = {}
     for one in sorted(action.to_write, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
+        # Two deployments at once are decided by the template; what starts it then follows from it.
         if one.kind == TEMPLATE:
             _claim(argo, one, action)
         else:
@@ -140,6 +146,7 @@ def _claim(argo: Argo, template: ArgoObject, action: Action) -> None:
     try:
         argo.write(template, action.versions.get(TEMPLATE, ""))
     except StaleError:
+        # Who was first may have written just the same, as two runs of one commit do: nobody lost.
         there = argo.read(template.kind, template.name, template.namespace)
         written = (there or {}).get("metadata", {}).get("annotations", {})
         mine = template.body["metadata"]["annotations"]["flowproject/fingerprint"]
@@ -155,6 +162,8 @@ class DryRun:
     forbidden: Mapping[str, str] = field(default_factory=dict)
 
 
+# What the cluster refuses is refused for good: half a deployment would be live, and the same again
+# would be no better.
 def dry_run(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> DryRun:
     """What the cluster says of every object that is to be written or removed; nothing is.
 
@@ -171,6 +180,8 @@ def dry_run(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> DryR
             for there in action.extra:
                 argo.dry_run_removal(there)
         except RefusedError as error:
+            # A user who may not ask this may not write it either, but to plan he need not be able
+            # to.
             (forbidden if error.forbidden else refused)[action.flow] = str(error)
 
     with ThreadPoolExecutor(max_workers=max_parallel) as pool:
@@ -204,13 +215,14 @@ def _bus(sensor: ArgoObject) -> str:
     return str(sensor.body["spec"].get("eventBusName") or DEFAULT_BUS)
 
 
+# Seconds for a controller that says something: a bus that is being restarted comes back.
 _PATIENCE: Final = 60.0
-"""Seconds for a controller that says something: a bus that is being restarted comes back."""
 
+# Seconds until a cluster on which nobody says anything counts as one without a controller.
 _SILENCE: Final = 10.0
-"""Seconds until a cluster on which nobody says anything counts as one without a controller."""
 
 _PAUSE: Final = 0.25
+# Reasons after which the controller tries again by itself.
 _PASSING: Final = frozenset(
     {
         "CreateDeploymentFailed",
@@ -220,7 +232,6 @@ _PASSING: Final = frozenset(
         "UpdateDeploymentFailed",
     }
 )
-"""Reasons after which the controller tries again by itself."""
 
 Conditions = Sequence[Mapping[str, Any]]
 
@@ -258,6 +269,9 @@ def await_sensors(
     Raises:
         DeployError: if the cluster can't be asked.
     """
+    # The controller says only that it made a Deployment of a sensor. Nothing on the cluster says
+    # that the pod has subscribed, which takes it some seconds more: what is sent around a
+    # deployment must be sent again in any case. Waiting finds out what would never be heard.
     start = time.monotonic()
     refused: list[str] = []
     said: dict[str, _Said] = {}
@@ -265,12 +279,15 @@ def await_sensors(
     while True:
         for flow, one in [*left.items()]:
             said[flow] = told = _ask(argo, one)
+            # What was left as it is was ready before: asked once, to tell of one that never was.
             if told.ready or told.refusal or not one.written:
                 del left[flow]
             if told.ready and one.written:
                 ready(flow)
             elif told.refusal:
                 refused.append(_refusal(one, told))
+        # A controller that is there says something in a moment; without any, a minute for each
+        # deployment would be spent on nothing.
         patience = _SILENCE if all(said[flow].silent for flow in left) else _PATIENCE
         if not left or time.monotonic() - start >= patience:
             return refused, [_unknown(one, said[flow]) for flow, one in left.items()]

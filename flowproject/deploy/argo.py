@@ -26,25 +26,26 @@ from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["Argo", "RefusedError", "StaleError", "connect"]
 
+# The only version that Argo Workflows and Argo Events have had.
 _GROUP: Final = "argoproj.io"
 _VERSION: Final = "v1alpha1"
+# Names and annotations are a twentieth of a template: a cluster may hold thousands of them.
 _METADATA_ONLY: Final = (
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 )
-"""Names and annotations are a twentieth of a template: a cluster may hold thousands of them."""
 
 _PAGE: Final = 500
+# Seconds to connect, and for an answer.
 _PATIENCE: Final = (10, 60)
-"""Seconds to connect, and for an answer."""
 
+# Of one request, and of one write that others get in the way of.
 _ATTEMPTS: Final = 5
-"""Of one request, and of one write that others get in the way of."""
 
+# Seconds before the third attempt of a request; twice as long before each further one.
 _BACKOFF: Final = 0.5
-"""Seconds before the third attempt of a request; twice as long before each further one."""
 
+# What passes: the server is busy, being upgraded, or has lost its own store for a moment.
 _OVERLOADED: Final = (429, 500, 502, 503, 504)
-"""What passes: the server is busy, being upgraded, or has lost its own store for a moment."""
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -55,18 +56,20 @@ _TOO_LARGE: Final = 413
 _NEEDED: Final = object()
 _INSTALL: Final = "python -m pip install kubernetes"
 
+# A schedule that is asked about, and never kept: it needs a time that every version takes.
 _NEVER: Final = "0 0 1 1 *"
+# A field that no Argo has: a definition that keeps it keeps whatever it is sent.
 _UNKNOWN: Final = "keepsWhateverItIsSent"
+# What a server says whose admission webhooks can't tell a rehearsal from a write.
 _NO_DRY_RUN: Final = "does not support dry run"
-"""What a server says whose admission webhooks can't tell a rehearsal from a write."""
 
+# What of a project becomes an object of the kind.
 _TO_CHANGE: Final[Mapping[Kind, str]] = {
     TEMPLATE: "Change what it names: the flow's decorators, or `environment` and `with` under "
     "[deploy]",
     CRON: "Change the flow's @schedule, or `schedule` of its sensors",
     SENSOR: "Change the flow's @trigger, or the settings METAFLOW_ARGO_EVENTS_*",
 }
-"""What of a project becomes an object of the kind."""
 
 
 class StaleError(DeployError):
@@ -97,8 +100,10 @@ class Argo:
     def find(self) -> list[DeployedObject]:
         """Every object of every kind that is there; where a kind is not installed there is none."""
         api = _patient(self._client)
+        # On a client of its own: the other requests need objects whole.
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
+        # Each kind is a listing of its own, and a second on a cluster of thousands.
         with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
             kinds = pool.map(lambda kind: self._list_whole(listing, kind), KINDS)
             return [found for kind in kinds for found in kind]
@@ -111,6 +116,8 @@ class Argo:
             lambda: self._api.get_namespaced_custom_object(**place, name=name, **_timeout()),
             absent=None,
         )
+        # A server writes null for what a client left out, and a fingerprint must not tell the two
+        # apart.
         return None if answer is None else _without_nulls(answer)
 
     def write(self, wanted: ArgoObject, version: str | None) -> Mapping[str, Any]:
@@ -121,6 +128,8 @@ class Argo:
         Raises:
             StaleError: if it was written or removed meanwhile.
         """
+        # Between our reading and our writing the controller notes its status on the object, which
+        # makes our version an old one.
         for _ in range(_ATTEMPTS):
             there = (
                 (self.read(wanted.kind, wanted.name, wanted.namespace) or {})
@@ -150,6 +159,8 @@ class Argo:
             RefusedError: if it would not.
         """
         try:
+            # The server's own dry run: it checks what a write checks, definitions and admission
+            # webhooks included, and keeps nothing.
             self._put(wanted, version, dry_run="All")
         except StaleError:
             return  # Others write it meanwhile: the write itself will find out.
@@ -297,6 +308,7 @@ class Argo:
                 creating=wanted.kind,
             )
             return
+        # With the version the server refuses the write if anybody wrote in between.
         body = {**wanted.body, "metadata": {**wanted.body["metadata"], "resourceVersion": version}}
         self._ask(
             what,
@@ -330,6 +342,7 @@ class Argo:
         try:
             return question()
         except ApiException as error:
+            # Also what the server answers of a kind that is not installed.
             if error.status == _NOT_FOUND and absent is not _NEEDED:
                 return absent
             raise _explained(what, error, creating, replacing) from error

@@ -20,8 +20,8 @@ LONGEST: Final = 20
 
 _TAIL: Final = 7
 _DIGITS: Final = "0123456789"
+# What a hash is spelled in: without vowels no word, without `l` no doubt.
 _LETTERS: Final = "0123456789bcdfghjkmnpqrstvwxyz"
-"""What a hash is spelled in: without vowels no word, without `l` no doubt."""
 
 _PLAIN: Final = re.compile(rf"[a-z0-9]{{1,{LONGEST}}}")
 _HASHED: Final = re.compile(rf".*[{_DIGITS}][{_LETTERS}]{{{_TAIL - 1}}}")
@@ -53,6 +53,8 @@ def target_of(git_branch: str, settings: Deploy) -> Target:
     production = git_branch == settings.production_branch
 
     def among(patterns: tuple[str, ...]) -> bool:
+        # Production's sensors always run on schedule: a list of other branches that silently
+        # stopped production would be the worse mistake.
         return production or (bool(patterns) and Globs(patterns).match(git_branch))
 
     return Target(
@@ -86,12 +88,14 @@ def metaflow_branch(git_branch: str) -> str:
     if _PLAIN.fullmatch(git_branch) and not _HASHED.fullmatch(git_branch):
         return git_branch
     readable = re.sub(r"[^a-z0-9]+", "_", git_branch.lower()).strip("_")
+    # One sign is the underscore between the readable part and the hash.
     room = LONGEST - _TAIL - 1
     return f"{readable[:room]}_{_tail(git_branch)}".lstrip("_").replace("__", "_")
 
 
 def _tail(git_branch: str) -> str:
     """A digit and letters that stand for the whole name: 33 bits of its SHA-256."""
+    # Git allows bytes in a name that are no UTF-8; Python has them as surrogates.
     number = int.from_bytes(sha256(git_branch.encode("utf-8", "surrogatepass")).digest())
     number, place = divmod(number, len(_DIGITS))
     tail = _DIGITS[place]

@@ -33,15 +33,17 @@ from flowproject.metaflow_internals.settings import configuration
 
 __all__ = ["BuildInputs", "ReadRecorder", "RecordedReads", "known_flow"]
 
+# So many files, folders and variables are noted: annotations are small.
 _MOST: Final = 60
-"""So many files, folders and variables are noted: annotations are small."""
 
+# Compared whole, as one of the packages: each of its files would be noise.
 _OURS: Final = Path(flowproject.__file__).resolve().parent
 _INSTALLED: Final = "site-packages"
 
+# How the folders are called that Metaflow makes, and removes, while it talks to S3.
 _SCRATCH: Final = "metaflow.s3."
-"""How the folders are called that Metaflow makes, and removes, while it talks to S3."""
 
+# Audit events of Python after which an answer may be another tomorrow.
 _UNKNOWABLE: Final = frozenset(
     {
         "os.exec",
@@ -52,6 +54,7 @@ _UNKNOWABLE: Final = frozenset(
         "subprocess.Popen",
     }
 )
+# Another kernel or machine has these otherwise, and no flow is another for it.
 _OF_THE_SYSTEM: Final = ("/proc", "/sys", "/dev", "/etc", "/usr/share/zoneinfo")
 
 
@@ -88,6 +91,7 @@ class ReadRecorder:
         self._unknowable = False
         self._elsewhere = tuple(_places_of_others())
         self._watch_environment()
+        # It can't be taken off again: the process ends with the compilation.
         sys.addaudithook(self._hear)
 
     def reads(
@@ -100,6 +104,7 @@ class ReadRecorder:
         """
         if self._unknowable or _asks_at_deploy_time(flow):
             return None
+        # What was imported from a cache of byte code was never opened as a file.
         modules = {getattr(one, "__file__", None) for one in list(sys.modules.values())}
         known = {os.path.realpath(name) for name in own}
         files = {self._noted(name) for name in {*self._files, *modules, *others} if name}
@@ -117,6 +122,7 @@ class ReadRecorder:
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         try:
             self._take(event, arguments)
+        # An exception in an audit hook would stop what was going on, in the flow's own code.
         except (OSError, TypeError, ValueError):  # never the flow's business
             self._unknowable = True
 
@@ -148,10 +154,8 @@ class ReadRecorder:
         return "" if others else str(path)
 
     def _is_asked_by_user(self, *, importing: bool) -> bool:
-        """Whether code of the project is what asks, directly or through a library.
-
-        Not `importing`: what Python itself asks while it looks for a module does not count.
-        """
+        """Whether code of the project is what asks, directly or through a library."""
+        # Not `importing`: what Python itself asks while it looks for a module does not count.
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # there is no other way
         while frame is not None and frame.f_code.co_filename != child.__file__:
             file = frame.f_code.co_filename
@@ -178,6 +182,7 @@ class ReadRecorder:
             value: str = ask(environment, name)
             return value
 
+        # On the class: `os.environ` is one object that others have imported by name.
         kind.__getitem__ = watched
 
 
@@ -215,6 +220,7 @@ def _has_function(value: Any) -> bool:
     return callable(function) and not getattr(function, "__module__", "").startswith("metaflow.")
 
 
+# Whoever deploys, and from where: a laptop and the CI compile the same.
 _OF_NO_MATTER: Final = frozenset({"METAFLOW_USER", "METAFLOW_HOME", "METAFLOW_TOKEN_HOME"})
 
 
@@ -267,6 +273,7 @@ class BuildInputs:
         if not compiled.reads:
             return compiled
         reads = RecordedReads.from_json(compiled.reads)
+        # Which of two contents the flow saw can't be told.
         if any(_written(self._root / name) >= since for name in reads.files):
             return compiled
         return replace(compiled, inputs=self.fingerprint(compiled.flow.path, reads))
@@ -286,10 +293,12 @@ class BuildInputs:
         return _hash(
             {
                 "options": self._options,
+                # Another Python pickles, and resolves packages, otherwise.
                 "python": [sys.version, sys.platform],
                 "installed": _installed(),
                 "environment": environment,
                 "configuration": configuration(),
+                # Whole, and not by version: who works on flowproject has one version all day.
                 "packages": [_digest_of_package(one) for one in (metaflow, flowproject)],
             }
         )
@@ -324,6 +333,7 @@ def known_flow(
         objects = [
             one for one in ours if one.flow == flow.name and prints.get(one.kind) == one.fingerprint
         ]
+        # One is missing, or is another: it is to be written, and for that compiled.
         if sorted(one.kind for one in objects) != sorted(prints):
             return None
         if template.annotations["flowproject/inputs"] != inputs.fingerprint(flow_file, reads):
@@ -361,6 +371,8 @@ def _installed() -> list[str]:
     """Names and versions of what is installed, as the folders of its metadata are called."""
     places = {place for place in sys.path if place and Path(place).is_dir()}
     found = (name for place in places for name in os.listdir(place))  # noqa: PTH208  # names only
+    # Reading metadata of hundreds of packages takes a second; their folders' names have the
+    # versions.
     return sorted({name for name in found if name.endswith((".dist-info", ".egg-info"))})
 
 

@@ -21,19 +21,21 @@ from flowproject.metaflow_internals.flows import known_step_decorators
 
 __all__ = ["CompilationFailure", "child_options", "compile_flows"]
 
+# A process of its own for each flow file: Metaflow has one flow per process, and a flow file is
+# anybody's code, which must not end this one.
 _CHILD: Final = "from flowproject.deploy.compiler import main; main()"
+# Keys of `[deploy]` that name a variable → the options of Metaflow that get its value.
 _SECRETS: Final = {
     "notify_slack": "--notify-slack-webhook-url",
     "notify_pager_duty": "--notify-pager-duty-integration-key",
     "notify_incident_io": "--notify-incident-io-api-key",
 }
-"""Keys of `[deploy]` that name a variable → the options of Metaflow that get its value."""
 
+# What Metaflow says of a name that it does not know.
 _UNKNOWN_DECORATOR: Final = "Unknown step decorator"
-"""What Metaflow says of a name that it does not know."""
 
+# Seconds: an environment of many packages is resolved and uploaded in that.
 _TIME_LIMIT: Final = 1800.0
-"""Seconds: an environment of many packages is resolved and uploaded in that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +67,21 @@ def compile_flows(
     """
     options = child_options(target, settings, tags)
 
+    # Before the first flow compiles: what is edited while they do must count as changed next time.
     if inputs:
         inputs.look()
 
     def compile_one(path: Path) -> CompiledFlow | CompilationFailure | None:
         if path in kept:
             return kept[path]
+        # Files are compared by the clock of the file system, which `time.monotonic` does not know.
         begun = time.time()
         answer = ask_child(_CHILD, path, options, seconds=_TIME_LIMIT)
         done(path.name)
         if isinstance(answer, str):
             _refuse_unknown(settings.with_, answer)
             return CompilationFailure(path=path, reason=answer)
+        # A file that is called like one and has no flow in it.
         if "objects" not in answer:
             return None
         compiled = compiled_from(answer, tuple(tags))
@@ -95,9 +100,11 @@ def child_options(target: Target, settings: Deploy, tags: Sequence[str] = ()) ->
     branch = ["--production"] if target.production else ["--branch", target.branch]
     environment = [f"--environment={settings.environment}"] if settings.environment else []
     with_ = [f"--with={decorator}" for decorator in settings.with_]
+    # --no-pylint: the project's own checks do that, and it takes seconds for each flow.
     metaflow = ["--quiet", "--no-pylint", *environment, *with_, *branch]
     paused = [] if target.schedules else ["--paused"]
     paused += [] if target.foreign_events else ["--no-foreign-events"]
+    # As JSON, because words of Metaflow begin with dashes too, and argparse would take them.
     words = {"--options": metaflow, "--tags": list(tags), **_notifications(target, settings)}
     return [*paused, *(word for name, value in words.items() for word in (name, json.dumps(value)))]
 
@@ -109,6 +116,7 @@ def _refuse_unknown(decorators: Sequence[str], reason: str) -> None:
     known = known_step_decorators()
     for decorator in decorators:
         name = decorator.partition(":")[0]
+        # Metaflow names the decorator; one of the flow's own may be meant, which is right.
         if name in reason and name not in known:
             raise ConfigError(
                 f"[deploy] with has {decorator!r}, and Metaflow knows no decorator {name!r}",
@@ -119,10 +127,8 @@ def _refuse_unknown(decorators: Sequence[str], reason: str) -> None:
 
 
 def _notifications(target: Target, settings: Deploy) -> dict[str, Any]:
-    """What Metaflow is told of notifications: its options, and which variables have their values.
-
-    Values are secrets, which the arguments of a process are not: the child reads the variables.
-    """
+    """Metaflow's options for notifications, and which variables have their values."""
+    # Values are secrets, which the arguments of a process are not: the child reads the variables.
     variables = {
         option: (key, getattr(settings, key))
         for key, option in _SECRETS.items()

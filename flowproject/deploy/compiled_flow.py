@@ -28,6 +28,7 @@ __all__ = ["PACKAGE", "CompiledFlow", "compiled_from", "essence_of", "is_moving_
 PACKAGE: Final = "package "
 """What stands before the name of a package, among the files that travel."""
 
+# Metaflow writes these anew at each deployment, so of a flow that did not change they differ.
 _MOVING_ANNOTATIONS: Final = frozenset(
     {"metaflow/deployment_timestamp", "metaflow/owner", "metaflow/production_token"}
 )
@@ -41,13 +42,14 @@ _MOVING_VARIABLES: Final = frozenset(
         "USER",
     }
 )
+# Lists of Argo whose items have names or must all hold. Metaflow writes some in the order of a set,
+# so what it deployed without us would look like a change.
 _UNORDERED: Final = frozenset({"exprs", "parameters"})
-"""Lists of Argo whose items have names or must all hold. Metaflow writes some in the order of a
-set, so what it deployed without us would look like a change."""
 
+# Of a flow's description: what another machine has otherwise.
 _HERE_ONLY: Final = frozenset({"local_root", "metadata", "owner", "path"})
-"""Of a flow's description: what another machine has otherwise."""
 
+# Tags of ours that say where a flow comes from (`revision.tags_of`).
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")
 
 
@@ -103,6 +105,7 @@ class CompiledFlow:
 
         The template's is that of the files as well: it is what takes them to the cluster.
         """
+        # A flow that was not compiled has no objects to compute them from.
         return dict(self.known) or {
             kind: _digest([essence, self.files if kind == TEMPLATE else {}])
             for kind, essence in self.essence.items()
@@ -114,10 +117,13 @@ class CompiledFlow:
 
     def marked(self, more: Mapping[str, str]) -> "CompiledFlow":
         """The same with annotations on every object, by which it is recognised on the cluster."""
+        # It has its annotations from the deployment that wrote it.
         if self.known:
             return self
         of_template = {
             "flowproject/files": json.dumps(self.files),
+            # A flow stays as it is as long as its package exists: the next deployment asks for
+            # that.
             "flowproject/package": next(iter(self.package), ""),
             **self._inputs(),
         }
@@ -205,6 +211,7 @@ def _settled(value: Any, moving: Mapping[str, str]) -> Any:
         value = {key: _ordered(key, item) for key, item in value.items()}
         kept = {key: item for key, item in value.items() if not _moves(key)}
         settled = {key: _settled(item, moving) for key, item in kept.items()}
+        # An API server drops what is empty, or writes it out: to it they are the same.
         return {key: item for key, item in settled.items() if item not in (None, {}, [])}
     if isinstance(value, list):
         return [_settled(item, moving) for item in value if not _is_moving_variable(item)]
@@ -230,4 +237,5 @@ def _is_moving_variable(item: Any) -> bool:
 
 
 def _digest(value: Any) -> str:
+    # 128 bits: an annotation has room for them, and nobody tries to make two flows meet.
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

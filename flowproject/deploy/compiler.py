@@ -54,11 +54,11 @@ _SOMEBODY_ELSES: Final = (
     "`flowproject teardown` removes the branch's deployment, or deploy once as that user "
     "(METAFLOW_USER={owner})"
 )
+# Hexadecimal digits of a file's digest: told apart are versions of one file, not all files.
 _DIGITS: Final = 8
-"""Hexadecimal digits of a file's digest: told apart are versions of one file, not all files."""
 
+# So many files of a project are listed by name, more by their folders: annotations are small.
 _MANY_FILES: Final = 100
-"""So many files of a project are listed by name, more by their folders: annotations are small."""
 
 
 def main() -> None:
@@ -81,6 +81,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> dict[str, Any]:
     path: Path = options.file.resolve()
+    # Before the flow file is imported, whose reading is what it is to see.
     recorder = ReadRecorder(path.parent)
 
     def create(flow: Any) -> dict[str, Any]:
@@ -103,7 +104,10 @@ def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any
         path, paused=options.paused, foreign_events=not options.no_foreign_events
     )
     how = [word for tag in options.tags for word in ("--tag", tag)] + options.notify
+    # Here for the first time in a list of arguments, and that of a call within this process.
     how += [f"{option}={os.environ[name].strip()}" for option, name in options.secrets.items()]
+    # Flows of a branch share tokens, Metaflow's folder and its environments, and Metaflow guards
+    # none of them against another process.
     resolve_in_turn()
     with own_tokens():
         run_command(flow, [*options.options, "argo-workflows", "create", *how])
@@ -116,11 +120,14 @@ def _keep_writes() -> list[dict[str, Any]]:
 
     written: list[dict[str, Any]] = []
 
+    # What Metaflow would write goes through this class, whatever it is that it creates: nothing
+    # here has to know.
     class Keeping(client.CustomObjectsApi):  # type: ignore[misc]  # it has no types
         def create_namespaced_custom_object(
             self, group: str, version: str, namespace: str, plural: str, body: dict[str, Any]
         ) -> object:
             del group, version
+            # Metaflow read it from what is on the cluster now; a write of ours says its own.
             body["metadata"].pop("resourceVersion", None)
             written.append({"plural": plural, "namespace": namespace, "body": body})
             return body
@@ -130,6 +137,7 @@ def _keep_writes() -> list[dict[str, Any]]:
             return self.create_namespaced_custom_object(**written)
 
         def delete_namespaced_custom_object(self, *_: object, **__: object) -> object:
+            # Metaflow deletes the sensor of a flow without triggers: the plan decides what goes.
             raise client.rest.ApiException(status=404)
 
     client.CustomObjectsApi = Keeping
@@ -166,11 +174,9 @@ def _watch_compiler(path: Path, *, paused: bool, foreign_events: bool) -> dict[s
 
 
 def _taken_over(deployed: Deployed | None, name: str) -> Deployed | None:
-    """Owner and token of what is deployed, as ours if flowproject deployed it, whoever ran that.
-
-    Raises `ProblemError` for somebody else's. Metaflow knows its own by the user only, and a laptop
-    and the CI are two; the plan refuses a name that another project, branch or flow has.
-    """
+    """Owner and token of what is deployed, as ours if flowproject deployed it, whoever ran that."""
+    # Raises `ProblemError` for somebody else's. Metaflow knows its own by the user only, and a
+    # laptop and the CI are two; the plan refuses a name that another project, branch or flow has.
     if deployed is None or deployed[0] == (user := user_name()):
         return deployed
     if "flowproject/fingerprint" in deployed_annotations(name):
@@ -199,6 +205,7 @@ def _digests() -> dict[str, str]:
             continue  # of commit and user, which make no other flow
         group = name.removeprefix(CODE_FOLDER)
         top = group.partition("/")[0]
+        # A package of many files is one line of the annotation.
         if name.startswith(CODE_FOLDER) and top in sys.modules:
             group = f"{PACKAGE}{top}"
         elif len(own) > _MANY_FILES and "/" in group:

@@ -62,6 +62,7 @@ class Deployment:
         """
         found = self.argo.find()
         ours = belonging(found, project=self.project.project_name, branch=self.target.metaflow_name)
+        # A bucket may expire old packages: a flow that is called unchanged could not run.
         gone = _without_package(ours)
         return [replace(one, package_is_gone=one in gone) for one in found]
 
@@ -81,6 +82,7 @@ class Deployment:
             listing = pool.submit(lambda: self.there)
             inputs.look()
             kept = {} if everything else self._kept(inputs, tags)
+            # If nothing is to be compiled, nothing is uploaded.
             if kept.keys() != {*find_flow_files(self.root)}:
                 _reach_datastore()
             results = compile_flows(
@@ -194,10 +196,9 @@ class Deployment:
         return of_refusals(project, self.target, plan, with_=with_)
 
     def _abandoned(self, actions: Sequence[Action]) -> list[str]:
-        """What no sensor of the branch will deliver any more, and what waits for its turn.
-
-        If the journals can be read here.
-        """
+        """What no sensor of the branch will deliver any more, and what waits for its turn."""
+        # The datastore that the flows were compiled for, which need not be the one that is
+        # configured here.
         flows = [one.compiled.flow for one in actions if one.compiled]
         ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
         if ours is None:
@@ -217,6 +218,7 @@ class Deployment:
     def _inputs(self, tags: Sequence[str]) -> BuildInputs:
         settings = self.settings
         named = (settings.notify_slack, settings.notify_pager_duty, settings.notify_incident_io)
+        # With the commit and the run every push would compile every flow.
         still = [tag for tag in tags if not is_moving_tag(tag)]
         return BuildInputs(
             self.root,
@@ -234,6 +236,7 @@ class Deployment:
         )
         files = find_flow_files(self.root)
         known = {path: flow for path in files if (flow := known_flow(path, inputs, ours, tags))}
+        # Asking is a request: only for who has a schedule.
         scheduled = any(flow.schedule_field for flow in known.values())
         field = self.argo.schedule_field() if scheduled else None
         # Elsewhere than the cluster keeps it now, a schedule is written anew.

@@ -14,8 +14,8 @@ from flowproject.errors import UsageError
 
 __all__ = ["Checkout", "checkout_of", "contains", "remote_branches", "remote_head"]
 
+# Seconds for one command: only `ls-remote` leaves the machine.
 _TIME_LIMIT: Final = 60.0
-"""Seconds for one command: only `ls-remote` leaves the machine."""
 
 _HEADS: Final = "refs/heads/"
 _INSTALL: Final = "Install git, or say which branch is meant: `--git-branch NAME`"
@@ -40,10 +40,13 @@ def checkout_of(root: Path) -> Checkout:
     """What git says about the folder; raises `UsageError` if git can't be asked."""
     if _ask(root, "rev-parse", "--is-inside-work-tree") is None:
         return Checkout()
+    # As a clone sets it up; a CI's shallow checkout has none, and its variables say it.
     default = _ask(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD") or ""
     return Checkout(
         branch=(_ask(root, "symbolic-ref", "--quiet", "HEAD") or "").removeprefix(_HEADS),
         commit=_ask(root, "rev-parse", "--quiet", "--verify", "HEAD") or "",
+        # Below the folder only: of a repository with several projects, another's edits don't
+        # matter.
         dirty=bool(_ask(root, "status", "--porcelain", "--", ".")),
         default_branch=default.removeprefix("refs/remotes/origin/"),
     )
@@ -82,6 +85,7 @@ def contains(root: Path, commit: str, *, of: str = "HEAD") -> bool:
 
 def _heads(root: Path, remote: str, *patterns: str) -> dict[str, str]:
     """Branch → commit, of those branches of the remote that a pattern stands for, or of all."""
+    # Not `git branch -r`: what this clone has fetched may be days old.
     told = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
     if told.returncode != 0:
         raise UsageError(
@@ -116,6 +120,7 @@ def _run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
             env={**os.environ, **quiet},
             capture_output=True,
             encoding="utf-8",
+            # Names of branches are bytes to git.
             errors="surrogateescape",
             timeout=_TIME_LIMIT,
             check=False,

@@ -109,13 +109,14 @@ class DeployedObject:
 ScheduleField = Literal["schedule", "schedules"]
 """Where a CronWorkflow has its times: the first until Argo Workflows 3.7, the second since 3.6."""
 
+# Argo's word for: no run is started while the one before goes on.
 _NO_OVERLAP: Final = "Forbid"
-"""Argo's word for: no run is started while the one before goes on."""
 
+# After 1 s, and each time a fifth later: 16 minutes in all, the last wait 2.7 minutes. The control
+# plane of a managed cluster is away for less while it is upgraded.
 _RETRY: Final[Mapping[str, Any]] = {"steps": 30, "duration": "1s", "factor": 1.2, "jitter": 0.1}
-"""After 1 s, and each time a fifth later: 16 minutes in all, the last wait 2.7 minutes. The control
-plane of a managed cluster is away for less while it is upgraded."""
 
+# Annotations of a sensor's pod that stay the same from one deployment to the next.
 _OF_THE_FLOW: Final = frozenset(
     {
         "metaflow/branch_name",
@@ -160,6 +161,7 @@ def with_times_in(field: ScheduleField, one: ArgoObject) -> ArgoObject:
     """
     if one.kind != CRON:
         return one
+    # A version that knows both fields refuses, or runs twice, what has both.
     spec = {**one.body["spec"]}
     single, several = spec.pop("schedule", None), spec.pop("schedules", None)
     times = several or ([single] if single else [])
@@ -188,6 +190,7 @@ def with_trigger_of(making: str, sensor: ArgoObject) -> ArgoObject:
 
 
 def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:
+    # Two ticks of a sensor at once would look, and record, the same; the later one only waits.
     return {**spec, "concurrencyPolicy": _NO_OVERLAP}
 
 
@@ -208,15 +211,15 @@ def _trigger(trigger: Mapping[str, Any], dependencies: list[str]) -> dict[str, A
         "template": {**trigger["template"], "conditions": conditions},
         # A run takes a change once, whoever tells it twice; so a sensor may rather ask too often.
         "atLeastOnce": True,
+        # Argo Events asks once by default: a control plane that is away for a moment loses the run.
         "retryStrategy": dict(_RETRY),
     }
 
 
 def _pod(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod without annotations that move: each change of a sensor's specification restarts it.
-
-    Metaflow writes the time of the deployment there, the token, and the description of the flow.
-    """
+    """The pod of a sensor, without annotations that always move."""
+    # Each change of a sensor's specification restarts it, and Metaflow writes the time of the
+    # deployment there, the token, and the description of the flow.
     metadata = template.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
     kept = {key: text for key, text in annotations.items() if key in _OF_THE_FLOW}

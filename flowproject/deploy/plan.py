@@ -128,6 +128,7 @@ def make_plan(
         DeployError: if two flows would have one name on the cluster, or another's flow has it, or
             another git branch has the deployment.
     """
+    # Before anything is planned: of two flows with one name, one would overwrite the other.
     _refuse_clashes(compiled, found)
     ours = [one for one in found if (one.project, one.branch) == (project, branch)]
     _refuse_other_branches(ours, git_branch)
@@ -136,6 +137,7 @@ def make_plan(
         for one in compiled
     ]
     known = {one.flow.name for one in compiled}
+    # In the order of the cluster, each once.
     gone = dict.fromkeys(one.flow for one in ours if one.flow and one.flow not in known)
     return actions + [_gone(flow, [one for one in ours if one.flow == flow]) for flow in gone]
 
@@ -196,13 +198,18 @@ def _action(
     ]
     lacking = (*moved, *missing)
     sensor = next((each for each in present.values() if each.kind == SENSOR), None)
+    # Argo Events drops what waits for a sensor whose dependencies change: ticks send that again,
+    # and must know since when.
     forgets = any(
         _waits_for(each.body) != _waits_for(bodies.get(_at(each), {}))
         for each in _to_write(lacking, present, now, now)
         if each.kind == SENSOR
     )
+    # A deployment that was interrupted has noted it, and another has not to forget it.
     noted = sensor.annotations.get(_FORGOT, "") if sensor else ""
     forgot_at = now if forgets else noted
+    # A sensor that is written anew may start its pod anew, which then hears nothing for some
+    # seconds.
     objects = one.objects if everything else lacking
     to_write = _to_write(objects, present, now, forgot_at)
     return Action(
@@ -227,10 +234,9 @@ def _to_write(
     now: str,
     forgot_at: str,
 ) -> tuple[ArgoObject, ...]:
-    """The objects; a sensor with the trigger that it has on the cluster, or one of this moment.
-
-    When the bus forgot is noted on it, so that a deployment that stops half-way does not lose that.
-    """
+    """The objects; a sensor with the trigger that it has on the cluster, or one of this moment."""
+    # When the bus forgot is noted on it, so that a deployment that stops half-way does not lose
+    # that.
 
     def named(one: ArgoObject) -> ArgoObject:
         if one.kind != SENSOR:
@@ -274,6 +280,7 @@ def _reasons(  # what was found out, each by its name
     told = list(differences(one, had)) if moved else []
     if template and template.package_is_gone:
         told.append("its code package is not in the datastore any more")
+    # Fingerprints differ and no word is found for it: what is compared is another version's.
     if moved and not told:
         told = ["was deployed by another version of flowproject, or without it"]
     told += _lacking(missing, whole=not any(each.kind == TEMPLATE for each in moved))
@@ -312,6 +319,7 @@ def _novelty(one: CompiledFlow) -> tuple[str, ...]:
 
 
 def _gone(flow: str, there: Sequence[DeployedObject]) -> Action:
+    # What has none was not written by us, and is not ours to remove.
     if any(one.fingerprint for one in there):
         return Action(
             flow=flow, state="removed", why=("not in this repository any more",), extra=tuple(there)
@@ -365,11 +373,11 @@ def _key(one: DeployedObject | ArgoObject) -> tuple[Kind, str, str]:
 
 _MOST: Final = 5
 _SHOWN: Final = ("concurrencyPolicy", "image", "resources", "schedule", "schedules", "timezone")
+# Metaflow writes the annotations of a template into these as well.
 _DOUBLED: Final = ("podMetadata", "workflowMetadata")
-"""Metaflow writes the annotations of a template into these as well."""
 
+# How the names of templates begin that Metaflow makes for notifications.
 _NOTIFYING: Final = ("notify-", "exit-hook-hack")
-"""How the names of templates begin that Metaflow makes for notifications."""
 
 _WORDS: Final = {
     "metaflow/cron": "schedule",
@@ -456,6 +464,7 @@ def _paths(had: Any, wanted: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple
     if had == wanted:
         return
     one, other = _keyed(had), _keyed(wanted)
+    # A command is one line of shell for the whole step: where in it the two differ says nothing.
     if one is None or other is None or (path and path[-1] in {"command", "args"}):
         yield path, _said(path, had, wanted)
         return
@@ -475,6 +484,7 @@ def _keyed(value: Any) -> Mapping[str, Any] | None:
 def _said(path: tuple[str, ...], had: Any, wanted: Any) -> str:
     inner = path[2:] if path[0] == "templates" else path
     name = ".".join(part for part in inner if part not in {"container", "value"}) or "step"
+    # Of everything else only the name: a variable of a step may be a secret.
     if any(part in _SHOWN for part in path):
         return f"{name} {_short(had)} → {_short(wanted)}"
     return f"{name}{' (new)' if had is None else ' (gone)' if wanted is None else ''}"

@@ -28,6 +28,7 @@ from flowproject.sql import find_query
 
 __all__ = ["check_deployment", "check_local_data", "check_packages", "check_webhook"]
 
+# What `argo` asks of the cluster.
 _VERBS: Final = ("get", "list", "create", "update", "delete")
 _HOME: Final[Mapping[Kind, str]] = {
     TEMPLATE: "Argo Workflows",
@@ -45,6 +46,7 @@ def check_deployment() -> list[Finding]:
         ("events", _check_events),
         ("metadata", _check_metadata),
     )
+    # Each waits for another server.
     with ThreadPoolExecutor() as pool:
         answers = pool.map(lambda check: _guarded(*check), checks)
         return [finding for answer in answers for finding in answer]
@@ -134,6 +136,7 @@ def _check_event_bus(argo: Argo) -> Finding:
 
 def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
     asked = [(verb, kind) for kind in kinds for verb in _VERBS]
+    # One request for each verb and kind: 15 in turn are felt.
     with ThreadPoolExecutor() as pool:
         allowed = list(pool.map(lambda pair: argo.may(*pair), asked))
     denied = [pair for pair, yes in zip(asked, allowed, strict=True) if not yes]
@@ -162,6 +165,7 @@ def _check_datastore() -> Iterator[Finding]:
         return
     root = datastore_root()
     store, probe = open_store(root), f"flowproject/check-{uuid.uuid4().hex}"
+    # Written, and not just listed: who may read a bucket need not be allowed to write.
     store.create(probe, b"flowproject check --deploy")
     store.delete(probe)
     yield _ok("datastore", f"{root} can be written to")
@@ -210,11 +214,11 @@ def _error(subject: str, message: str, exit_code: int = DeployError.exit_code) -
     return Finding(subject=subject, state="error", message=message, exit_code=exit_code)
 
 
+# Environments that get packages: of Metaflow's others, none does.
 _MAKERS: Final = frozenset({"conda", "fast-bakery", "pypi"})
-"""Environments that get packages: of Metaflow's others, none does."""
 
+# What Metaflow installs in every image before a step begins, if the datastore is on S3.
 _BROUGHT: Final = frozenset({"boto3", "urllib3"})
-"""What Metaflow installs in every image before a step begins, if the datastore is on S3."""
 
 _LACKING: Final = (
     "{flow} runs {steps} in an image as it is, which lacks {packages}. {fix}, or, if your image "
@@ -271,6 +275,7 @@ def _check_flow(project: Project, settings: Deploy, flow: FlowFile) -> Iterator[
     made = settings.environment in _MAKERS
     lacking: dict[tuple[str, ...], list[str]] = {}
     for step in flow.steps:
+        # A step can switch the environment off for itself.
         if step.is_bare or not made:
             lacking.setdefault(_lacks(project, flow, step), []).append(step.name)
     for packages, names in lacking.items():

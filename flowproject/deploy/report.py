@@ -106,6 +106,7 @@ def of_refusals(
         else Row(flow=one.flow.name, state="not tried", what="it compiles")
         for one in plan.results
     ]
+    # Each of these sentences begins with the flow's name.
     rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in plan.broken]
     failed = plan.failures
     reasons = Counter(one.reason.removeprefix(f"{one.path.name}: ") for one in failed)
@@ -175,6 +176,7 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
 
 
 def _notes(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
+    # What is odd about a schedule matters only where it runs.
     paused = () if target.schedules else (_PAUSED,)
     foreign = () if target.production else _foreign(target, actions)
     odd = _odd_schedules(actions) if target.schedules else ()

@@ -20,8 +20,8 @@ __all__ = [
     "tags_of",
 ]
 
+# Characters: Metaflow's limit.
 _LONGEST_TAG: Final = 500
-"""Characters: Metaflow's limit."""
 
 _SAFE: Final = "/:@+,"
 _REFS: Final = "refs/heads/"
@@ -93,9 +93,11 @@ def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None =
         )
     return Revision(
         git_branch=branch,
+        # What is here counts: a CI may check out a merge, or have moved on.
         commit=checkout.commit or ci.commit,
         dirty=checkout.dirty,
         default_branch=ci.default_branch or checkout.default_branch,
+        # A pull request's comment must not be told of another branch.
         ci=ci if branch == ci.branch else _elsewhere(ci),
     )
 
@@ -122,6 +124,7 @@ def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> st
         return f"Whether the branch is further on than commit {here[:12]} is not known. {error}"
     if head is None:
         return ""
+    # On a laptop a branch that is not pushed yet is the rule.
     if not head and revision.ci.branch:
         raise UsageError(
             f"The remote has no git branch {revision.git_branch!r} any more",
@@ -160,6 +163,7 @@ def tags_of(revision: Revision) -> tuple[str, ...]:
     and `;` in the name of a branch. So everything but letters, digits and a few signs is
     percent-encoded, as in an address.
     """
+    # A commit alone would claim that it has what was deployed.
     mark = "-dirty" if revision.dirty else ""
     known = {
         "git_branch": revision.git_branch,
@@ -171,6 +175,7 @@ def tags_of(revision: Revision) -> tuple[str, ...]:
 
 def _tag(name: str, value: str) -> str:
     tag = f"{name}:{quote(value.encode('utf-8', 'surrogatepass'), safe=_SAFE)}"
+    # The limit may cut an escape in two.
     return re.sub(r"%.?$", "", tag[:_LONGEST_TAG])
 
 

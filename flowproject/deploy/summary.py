@@ -106,6 +106,7 @@ def _append(text: str, environ: Mapping[str, str]) -> str:
     file = environ.get("GITHUB_STEP_SUMMARY", "")
     if not file:
         return "The summary page of GitHub Actions could not be written: no GITHUB_STEP_SUMMARY."
+    # Appended: other steps of the job write there, too.
     with Path(file).open("a", encoding="utf-8", errors="replace") as page:
         page.write(f"{text}\n\n")
     return "The summary is on the page of this run."
@@ -148,6 +149,8 @@ def _table(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
 
 def _plain(text: str) -> str:
     """The text as Markdown that shows just it: no markup, no table's end, nobody called by `@`."""
+    # Names of branches and messages of errors are anybody's text, and the page is read by people
+    # who trust it.
     escaped = _SPECIAL.sub(r"\\\1", safe(text).replace("&", "&amp;").replace("<", "&lt;"))
     return re.sub(r"\s*\n\s*", "<br>", escaped.strip()).replace("@", "@<!-- -->")
 
@@ -158,25 +161,29 @@ def _origin(revision: Revision) -> str:
         commit += f" merged with {revision.ci.target_branch or 'its target'}"
     changed = ", with uncommitted changes" if revision.dirty else ""
     url = revision.ci.url
+    # An address that would end the link is left out.
     run = f" · [{revision.ci.name}]({url})" if url and not re.search(r"[\s()<>]", url) else ""
     return f"<sub>{_plain(revision.git_branch)}, {commit}{changed}{run}</sub>"
 
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 30
+# Characters of a part: GitHub takes 65536 in all, with room for markers and last sentences.
 _LONGEST: Final = 30_000
-"""Characters of a part: GitHub takes 65536 in all, with room for markers and last sentences."""
 
+# Two jobs write one comment: the plan of a merge, and the deployment of each push. Each writes its
+# own part, under a marker that Markdown does not show.
 _PART: Final = re.compile(r"^<!-- flowproject part (\w+) (\w*) -->\n", re.MULTILINE)
 _ORDER: Final = ("merge", "push")
 
 _ROUNDS: Final = 4
+# Neither GitHub nor GitLab refuses to change a comment that was changed since it was read. A job
+# that read it before we wrote and writes after us is done in this time; then we write once more.
 _ROUND_SECONDS: Final = 1.0
-"""Neither GitHub nor GitLab refuses to change a comment that was changed since it was read. A job
-that read it before we wrote and writes after us is done in this time; then we write once more."""
 
 _TRIES: Final = 3
 _DONE: Final = {200, 201}
+# GitHub answers 404 for what a token may not see.
 _NOT_OURS: Final = {403, 404}
 
 

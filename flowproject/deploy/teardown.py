@@ -10,8 +10,8 @@ __all__ = ["Judged", "Verdict", "belonging", "judge_branches"]
 
 Verdict = Literal["dead", "alive", "kept"]
 
+# What Metaflow calls every branch that is deployed with `--branch`.
 _TEST: Final = "test."
-"""What Metaflow calls every branch that is deployed with `--branch`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ def belonging(
         and (not git_branch or one.annotations.get("flowproject/git_branch") in (None, git_branch))
     ]
     names = {one.name for one in own if one.kind == TEMPLATE}
+    # Of a schedule Metaflow notes neither project nor branch.
     bare = [one for one in found if not one.project and one.kind == CRON]
     return own + [one for one in bare if one.name in names]
 
@@ -79,6 +80,7 @@ def _judged(
         why = "production" if branch == "prod" else "no git branch is deployed like this"
     elif not noted:
         why = "deployed without flowproject"
+    # The annotation was written by hand, or the rule of names was another: not understood, so kept.
     elif {named(one) for one in noted} != {branch}:
         why = f"not what {', '.join(sorted(noted))} would be deployed as"
     else:

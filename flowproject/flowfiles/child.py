@@ -50,89 +50,11 @@ class ProblemError(Exception):
     """Something is wrong with the flow: the message says what."""
 
 
-class _Caught(BaseException):  # not an error: carries the result past the user's code
+# No `Exception`: a file may have `try: Flow() except Exception`, and must not get to see it.
+class _Caught(BaseException):  # no error: it carries the result
     def __init__(self, result: Any) -> None:
         super().__init__()
         self.result = result
-
-
-def answer(ask: Callable[[], dict[str, Any]]) -> None:
-    """Print one JSON object, and nothing else: what the flow file prints goes to stderr."""
-    with _private_output() as output:
-        json.dump(ask(), output)
-
-
-def start(path: Path, use: Callable[[Any], Any]) -> Any | None:
-    """What `use` makes of the flow that the file starts; nothing if it starts none."""
-
-    def catch(flow: Any) -> None:
-        raise _Caught(use(flow))
-
-    flows.intercept_start(catch)
-    make_folder_once()
-    sys.argv = [str(path)]
-    sys.path[0] = str(path.parent)
-    try:
-        names = runpy.run_path(str(path), run_name="__main__")
-    except _Caught as caught:
-        return caught.result
-    except SystemExit:
-        return None
-    _refuse_unstarted(names)
-    return None
-
-
-def run_command(flow: Any, command: Sequence[str]) -> None:
-    """Let Metaflow's command line run a command on the flow; raises `ProblemError` if it fails."""
-    complaints = io.StringIO()
-    with redirect_stderr(complaints):
-        code = flows.run_on_command_line(flow, command)
-    if code:
-        raise ProblemError(_last_line(complaints.getvalue()))
-
-
-def problem(error: Exception, path: Path) -> dict[str, Any]:
-    """What went wrong in one line, and the line of the user's file nearest to it."""
-    error = users_error(error)
-    if isinstance(error, SyntaxError) and error.filename:
-        return {"what": f"SyntaxError: {error.msg}", "file": error.filename, "line": error.lineno}
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [frame for frame in frames if Path(frame.filename).parent == path.parent]
-    return {
-        "what": _message(error),
-        "file": mine[-1].filename if mine else str(path),
-        "line": (mine[-1].lineno if mine else None) or getattr(error, "line_no", None),
-    }
-
-
-def _message(error: Exception) -> str:
-    keep_secrets_of_environment()
-    if isinstance(error, (ProblemError, MetaflowException)):
-        return safe(str(error.args[0] if error.args else getattr(error, "message", error)))
-    return safe(traceback.format_exception_only(error)[-1].strip())
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "Metaflow refused it without a word"
-
-
-def _refuse_unstarted(names: dict[str, Any]) -> None:
-    """Say which flow of the file nobody starts: `python file.py run` would do nothing."""
-    for name, value in names.items():
-        flow = flows.class_under_mutators(value)
-        own = isinstance(flow, type) and flow.__module__ == "__main__"
-        if own and issubclass(flow, FlowSpec) and "start" in vars(flow):
-            message = f"the file never starts its flow. Add: if __name__ == '__main__': {name}()"
-            raise ProblemError(message)
-
-
-@contextmanager
-def _private_output() -> Iterator[io.TextIOBase]:
-    """The standard output for the answer alone: what the flow file prints goes to stderr."""
-    with os.fdopen(os.dup(1), "w") as answer:
-        os.dup2(2, 1)
-        yield answer
 
 
 def main() -> None:
@@ -163,6 +85,68 @@ def _describe(options: argparse.Namespace) -> dict[str, Any]:
         return {"problem": problem(error, path)}
 
 
+def answer(ask: Callable[[], dict[str, Any]]) -> None:
+    """Print one JSON object, and nothing else: what the flow file prints goes to stderr."""
+    with _private_output() as output:
+        json.dump(ask(), output)
+
+
+@contextmanager
+def _private_output() -> Iterator[io.TextIOBase]:
+    """The standard output for the answer alone: what the flow file prints goes to stderr."""
+    # Of the process and not of Python: libraries and programs that a file starts print, too.
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        yield answer
+
+
+def start(path: Path, use: Callable[[Any], Any]) -> Any | None:
+    """What `use` makes of the flow that the file starts; nothing if it starts none."""
+
+    def catch(flow: Any) -> None:
+        raise _Caught(use(flow))
+
+    flows.intercept_start(catch)
+    # Other files of the project are started by other processes at this moment.
+    make_folder_once()
+    # As `python file.py` has it, which a flow may rely on: `-c` leaves an empty folder there.
+    sys.argv = [str(path)]
+    sys.path[0] = str(path.parent)
+    try:
+        names = runpy.run_path(str(path), run_name="__main__")
+    except _Caught as caught:
+        return caught.result
+    except SystemExit:
+        return None
+    _refuse_unstarted(names)
+    return None
+
+
+def run_command(flow: Any, command: Sequence[str]) -> None:
+    """Let Metaflow's command line run a command on the flow; raises `ProblemError` if it fails."""
+    # Click prints what it refuses, with its usage, and then only says 2.
+    complaints = io.StringIO()
+    with redirect_stderr(complaints):
+        code = flows.run_on_command_line(flow, command)
+    if code:
+        raise ProblemError(_last_line(complaints.getvalue()))
+
+
+def _refuse_unstarted(names: dict[str, Any]) -> None:
+    """Say which flow of the file nobody starts: `python file.py run` would do nothing."""
+    for name, value in names.items():
+        flow = flows.class_under_mutators(value)
+        own = isinstance(flow, type) and flow.__module__ == "__main__"
+        if own and issubclass(flow, FlowSpec) and "start" in vars(flow):
+            message = f"the file never starts its flow. Add: if __name__ == '__main__': {name}()"
+            raise ProblemError(message)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "Metaflow refused it without a word"
+
+
 def _set_up(flow: Any, options: argparse.Namespace) -> Any:
     """The flow after Metaflow's command line has run a harmless command on it."""
     run_command(flow, _command(flow, options))
@@ -170,6 +154,7 @@ def _set_up(flow: Any, options: argparse.Namespace) -> Any:
 
 
 def _command(flow: Any, options: argparse.Namespace) -> list[str]:
+    # Any command sets the flow up. This one only prints, and that goes to stderr.
     command = ["--quiet", "--no-pylint", "show"]
     if not flows.flow_decorators(flow, "project"):
         return command
@@ -182,6 +167,7 @@ def description(flow: Any, path: Path, on_argo: FlowOnArgo) -> FlowFile:
     parameters = tuple(_parameter(item) for item in on_argo.parameters)
     dependencies = tuple(_dependency(trigger) for trigger in on_argo.triggers)
     _refuse_upper_case(dependencies, parameters)
+    # By the module, for a project may inherit from a base of its own that inherits from ours.
     ours = any(base.__module__.partition(".")[0] == "flowproject" for base in type(flow).__mro__)
     return FlowFile(
         name=flow.name,
@@ -258,3 +244,25 @@ def _reset(options: Mapping[str, Any]) -> Cron | None:
     if not isinstance(reset, dict) or not reset.get("cron") or reset.keys() - _RESET_KEYS:
         raise ProblemError(_RESET.format(reset=reset))
     return Cron(expression=reset["cron"], timezone=reset.get("timezone") or "")
+
+
+def problem(error: Exception, path: Path) -> dict[str, Any]:
+    """What went wrong in one line, and the line of the user's file nearest to it."""
+    error = users_error(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        return {"what": f"SyntaxError: {error.msg}", "file": error.filename, "line": error.lineno}
+    frames = traceback.extract_tb(error.__traceback__)
+    # An error is often raised in a library: the user's own line is the one to look at.
+    mine = [frame for frame in frames if Path(frame.filename).parent == path.parent]
+    return {
+        "what": _message(error),
+        "file": mine[-1].filename if mine else str(path),
+        "line": (mine[-1].lineno if mine else None) or getattr(error, "line_no", None),
+    }
+
+
+def _message(error: Exception) -> str:
+    keep_secrets_of_environment()
+    if isinstance(error, (ProblemError, MetaflowException)):
+        return safe(str(error.args[0] if error.args else getattr(error, "message", error)))
+    return safe(traceback.format_exception_only(error)[-1].strip())

@@ -73,6 +73,7 @@ class Dependency:
     @property
     def is_evaluable(self) -> bool:
         """Whether Argo Events can evaluate the condition that Metaflow makes of it."""
+        # Its expressions have the alias as a variable's name. That of a run begins with `metaflow`.
         return self.type == "run" or self.alias[:1].isalpha()
 
 
@@ -127,6 +128,7 @@ class FlowFile:
 
     def parameter(self, name: str) -> FlowParameter:
         """The parameter of that name, in any case."""
+        # Metaflow writes the names of mapped parameters in lower case.
         return next(item for item in self.parameters if item.name.lower() == name.lower())
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +140,7 @@ class FlowFile:
         """The description that `to_json` was made from."""
         return cls(
             **{
+                # What a newer or older flowproject wrote on a cluster fails here, and is compiled.
                 **data,
                 "path": Path(data["path"]),
                 "schedule": Cron(**data["schedule"]) if data["schedule"] else None,

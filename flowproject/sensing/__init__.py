@@ -4,8 +4,7 @@ What a source looks like, what a change is and how it is kept live below; flows 
 """
 
 from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
-from flowproject.sensing.choice import SENSORS_ONLY, chosen
-from flowproject.sensing.finding import Found, find_change
+from flowproject.sensing.context import SENSORS_ONLY, Scene, chosen
 from flowproject.sensing.orphans import (
     Orphan,
     find_former,
@@ -14,16 +13,15 @@ from flowproject.sensing.orphans import (
     orphans,
     scene_of,
 )
-from flowproject.sensing.replaying import Replay, replay
-from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
-from flowproject.sensing.scene import Scene
+from flowproject.sensing.replay import FoundChange, Replay, Skip, find_change, replay, skip
+from flowproject.sensing.runner import observe, preview, publish, raise_for_failures
 from flowproject.sensing.tick import Tick
-from flowproject.sensing.turns import Skip, skip, waiting_in_order
+from flowproject.sensing.turns import waiting_in_order
 
 __all__ = [
     "SENSORS_ONLY",
     "Chain",
-    "Found",
+    "FoundChange",
     "Orphan",
     "Replay",
     "Scene",

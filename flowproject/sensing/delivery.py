@@ -37,9 +37,8 @@ from flowproject.journal import (
     Sendings,
 )
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.scene import Scene
-from flowproject.sensing.sending import event_of, send
-from flowproject.sensing.together import together
+from flowproject.sensing.change_events import event_of, send, together
+from flowproject.sensing.context import Scene
 from flowproject.sensing.turns import Attempts, Queue, Turn
 
 __all__ = ["Backlog", "deliver"]

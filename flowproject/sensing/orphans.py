@@ -18,7 +18,7 @@ from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError
 from flowproject.sensing.chain import chain
-from flowproject.sensing.scene import Scene
+from flowproject.sensing.context import Scene
 
 __all__ = [
     "Orphan",

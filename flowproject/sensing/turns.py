@@ -11,21 +11,17 @@ from typing import Final
 
 from flowproject.changes.delivery import NextStep, RetryPolicy, heard_from, in_ranges, next_step
 from flowproject.config.model import Sensor
-from flowproject.errors import DeliveryError, FlowprojectError, UsageError
-from flowproject.events import bus_address
+from flowproject.errors import DeliveryError
 from flowproject.journal import Awaited, Head, Journal, Listeners, TurnNotices
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.finding import Found
-from flowproject.sensing.scene import Scene
-from flowproject.sensing.sending import event_of, send
+from flowproject.sensing.change_events import event_of, send
+from flowproject.sensing.context import Scene
 
 __all__ = [
     "Attempts",
     "Queue",
-    "Skip",
     "Turn",
     "give_next_turn",
-    "skip",
     "waiting_in_order",
 ]
 
@@ -315,52 +311,3 @@ def _queue(
         run=run,
         bus=bus,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Skip:
-    """That the turns of these flows to take a change are over, and which have another now."""
-
-    seq: int
-    flows: tuple[str, ...]
-    next: tuple[Turn, ...]
-    problem: str = ""
-
-
-def skip(scene: Scene, found: Found, by: str, *, bus: str = "") -> Skip:
-    """What follows after the turns of all flows that take a change in order were ended by hand.
-
-    Raises:
-        UsageError: if no flow takes it in order, or has its turn still to end.
-        JournalError: if the journal can't be read or written.
-    """
-    found.require_sensor()
-    told, journal = found.chain, found.journal
-    entry, mark = told.entry, told.mark
-    flows = told.in_order
-    if mark is None or not flows:
-        raise UsageError(
-            f"No flow has a turn for change {entry.seq} of sensor {entry.sensor!r} that is to end",
-            where=f"State: {told.in_words or entry.outcome}",
-            allowed="Flows with `@on_change(..., in_order=True)` have turns, one for each change",
-            fix=f"`flowproject history {entry.sensor}` says what waits",
-        )
-    now = scene.clock()
-    for flow in flows:
-        journal.turns.end(
-            mark.seq,
-            mark.id,
-            attempt=told.attempt,
-            flow=flow,
-            how="skipped",
-            by=by,
-            at=now.isoformat(timespec="seconds"),
-        )
-    bus = bus_address() or bus
-    try:
-        turns = (
-            give_next_turn(found.sensor, journal, flows, now=now, run=by, bus=bus) if bus else []
-        )
-    except FlowprojectError as error:
-        return Skip(seq=mark.seq, flows=flows, next=(), problem=str(error))
-    return Skip(seq=mark.seq, flows=flows, next=tuple(turns))

@@ -22,7 +22,7 @@ from flowproject.journal import (
     Receipt,
     Store,
 )
-from flowproject.sensing.together import combined
+from flowproject.sensing.change_events import combined
 from flowproject.starting.told import Told
 
 __all__ = ["Claim", "Taken", "claim"]

@@ -11,7 +11,7 @@ from flowproject.cli.delivery import delivery_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.journal import Store
-from flowproject.sensing import Chain, Found
+from flowproject.sensing import Chain, FoundChange
 from tests.journals import CountingStore
 from tests.world import MINUTE, Bus, World
 
@@ -25,7 +25,7 @@ def world(tmp_path: Path, store: Store) -> World:
     return world
 
 
-def find(world: World, text: str = "files/2") -> Found:
+def find(world: World, text: str = "files/2") -> FoundChange:
     return sensing.find_change(world.scene, text)
 
 

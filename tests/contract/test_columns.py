@@ -19,7 +19,7 @@ from flowproject.config.model import SchemaChange
 from flowproject.dev.page.changes import change_view
 from flowproject.journal import open_store
 from flowproject.sensing import Chain, Scene, Tick
-from flowproject.sensing.together import together
+from flowproject.sensing.change_events import together
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 

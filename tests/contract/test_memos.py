@@ -143,7 +143,7 @@ SENSOR = Sensor(name="s", data=FilesData(path="data"), event_name="s_changed")
 @pytest.fixture(params=[False, True], ids=["value", "items"])
 def gated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gated:
     source = Gated(is_keyed=request.param)
-    monkeypatch.setattr("flowproject.sensing.rounds.open_source", lambda _, __: source)
+    monkeypatch.setattr("flowproject.sensing.look.open_source", lambda _, __: source)
     return source
 
 
@@ -193,7 +193,7 @@ def test_a_look_that_need_not_be_reads_no_table(
     counting.requests.clear()
     tick(scene)
     assert gated.looks == 1
-    assert sorted(counting.requests) == ["exists", "folders", "get", "get", "get"]
+    assert sorted(counting.requests) == ["exists", "get", "get", "get"]
 
 
 def test_a_source_without_a_memo_costs_no_request_more(
@@ -204,7 +204,7 @@ def test_a_source_without_a_memo_costs_no_request_more(
     tick(scene)
     counting.requests.clear()
     assert tick(scene).outcome == "unchanged"
-    assert sorted(counting.requests) == ["exists", "folders", "get", "get"]
+    assert sorted(counting.requests) == ["exists", "get", "get"]
 
 
 def test_a_change_is_recorded_with_the_memo_of_its_own_look(scene: Scene, gated: Gated) -> None:

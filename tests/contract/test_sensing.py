@@ -668,9 +668,9 @@ def test_a_sensor_that_is_not_there_is_a_usage_error(scene: Scene) -> None:
 def test_old_entries_are_pruned_as_the_journal_grows(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowproject.sensing import rounds
+    from flowproject.sensing import runner
 
-    monkeypatch.setattr(rounds, "PRUNE_EVERY", 5)
+    monkeypatch.setattr(runner, "PRUNE_EVERY", 5)
     tick(scene)
     for _ in range(9):
         tick(scene, force=True)
@@ -715,7 +715,7 @@ def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
     def look(*_: object, **__: object) -> None:
         raise Panic(words)
 
-    monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
+    monkeypatch.setattr("flowproject.sensing.runner.deliver", look)
     [seen] = sensing.observe(scene)
     assert (seen.outcome, seen.exit_code) == ("failed", 70)
     assert seen.reason.startswith(f"{said} Sensor {seen.sensor!r}.")

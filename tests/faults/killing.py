@@ -34,7 +34,7 @@ from flowproject import sensing
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, sending
+from flowproject.sensing import Scene, change_events
 
 SENSOR = "killed"
 SEED = 7
@@ -187,7 +187,7 @@ def scene_with_fault(
 def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, object]:
     """Each round makes a change, and the process dies or fails around handing it to the bus."""
     strike = {"die": die, "fail": fail_to_publish}[fault]
-    hand_over = sending.publish
+    hand_over = change_events.publish
 
     def struck(*arguments: Any, **named: Any) -> None:
         if when == "after":
@@ -197,9 +197,9 @@ def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, obj
     hits = 0
     for number in range(2, 6):
         change_data(folder, number)
-        sending.publish = struck
+        change_events.publish = struck
         hits += not went_through(in_child(lambda: tick(scene(folder))))
-        sending.publish = hand_over
+        change_events.publish = hand_over
         went_through(in_child(lambda: tick(scene(folder))))
     return {"faults": hits, "rounds": 4}
 

@@ -20,7 +20,7 @@ from flowproject.dev.page.components import (
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
+from flowproject.sensing import Chain, FoundChange, Scene, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
@@ -123,7 +123,7 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
     )
 
 
-def read_change(scene: Scene, sensor: str, seq: int) -> Found:
+def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
     """Read one change, its journal, and what became of it.
 
     Raises:

@@ -34,7 +34,7 @@ from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome
-from flowproject.sensing import Chain, Found, Scene
+from flowproject.sensing import Chain, FoundChange, Scene
 
 __all__ = ["Views"]
 
@@ -245,7 +245,7 @@ async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
     return await asyncio.to_thread(lambda: [journal_end(scene, name) for name in sensors])
 
 
-def _items(found: Found, asked: ItemsQuery) -> ItemsView | None:
+def _items(found: FoundChange, asked: ItemsQuery) -> ItemsView | None:
     entry = found.chain.entry
     return items_view(found.journal.snapshots.difference(entry), asked)
 

@@ -1,16 +1,18 @@
-"""Where ticks happen: the project, its folder, the store of its journals, branch and run."""
+"""Holds what ticks need to know: project, folder, the store of the journals, branch and run."""
 
 import datetime as dt
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from flowproject.changes.observation import Report, ignore_progress
 from flowproject.config.model import Project, Sensor
 from flowproject.errors import UsageError, closest
 from flowproject.journal import Journal, Store, check_branch
 
-__all__ = ["Scene"]
+__all__ = ["SENSORS_ONLY", "Scene", "chosen"]
 
 
 def _now() -> dt.datetime:
@@ -63,3 +65,22 @@ class Scene:
                     fix=closest(name, known),
                 )
         return [known[name] for name in names or known]
+
+
+SENSORS_ONLY: Final = "FLOWPROJECT_SENSORS"
+"""The variable with the names, commas between them. Empty, it names none; unset, it means all."""
+
+
+def chosen(scene: Scene, names: Sequence[str] = ()) -> list[str]:
+    """Those of the sensors with these names (by default all) that this run is to look at.
+
+    Raises:
+        UsageError: if there is no such sensor.
+    """
+    known = [sensor.name for sensor in scene.sensors(names)]
+    only = os.environ.get(SENSORS_ONLY)
+    if only is None:
+        return known
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    scene.sensors(wanted)  # a name that no sensor has is a mistake, not nobody
+    return [name for name in known if name in wanted]

@@ -10,26 +10,21 @@ from functools import partial
 from queue import Queue
 from typing import Final
 
-from flowproject.changes.observation import Observation, Past
 from flowproject.config.model import Sensor
 from flowproject.errors import FlowprojectError, JournalError, TickError
 from flowproject.journal import (
     PRUNE_EVERY,
     DamagedEntryError,
-    DamagedTableError,
     Head,
     Journal,
     prune,
 )
 from flowproject.secrecy import safe
+from flowproject.sensing.context import Scene
 from flowproject.sensing.delivery import deliver
-from flowproject.sensing.look import Look, known
+from flowproject.sensing.look import Comparison, look_at
 from flowproject.sensing.orphans import Orphan, OrphanCheck, likely_orphans, orphans
-from flowproject.sensing.patience import observe_within
-from flowproject.sensing.recalling import recall
-from flowproject.sensing.scene import Scene
-from flowproject.sensing.tick import Tick, failed_tick
-from flowproject.sources import open_source
+from flowproject.sensing.tick import Recording, Tick, failed_tick, recall
 
 __all__ = ["observe", "preview", "publish", "raise_for_failures"]
 
@@ -67,7 +62,9 @@ def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
         journal = scene.journal(sensor.name)
         head = journal.head()
         pending = sum(1 for _ in journal.waiting(head))
-        return replace(_look(scene, sensor, journal, head).preview(), pending=pending)
+        found = look_at(scene, sensor, journal, head)
+        seen = Recording(found=found, journal=journal, run=scene.run).preview()
+        return replace(seen, pending=pending)
 
     return _with_left(_side_by_side(scene, names, look), _without_fail(partial(orphans, scene)))
 
@@ -159,9 +156,9 @@ def _look_and_record(
     head = check.remembered(journal, head)
     left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
-        look = _look(scene, sensor, journal, left.head, force=force)
-        forsaken = _forsaken(scene, look, check)
-        seen = look.record()
+        found = look_at(scene, sensor, journal, left.head, force=force)
+        forsaken = _forsaken(scene, found, check)
+        seen = Recording(found=found, journal=journal, run=scene.run).record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
@@ -177,17 +174,17 @@ def _look_and_record(
     )
 
 
-def _forsaken(scene: Scene, look: Look, check: OrphanCheck) -> list[str]:
+def _forsaken(scene: Scene, found: Comparison, check: OrphanCheck) -> list[str]:
     """What else is to be said at the first look of a sensor: it may be another under a new name.
 
     Raises:
         JournalError: if it surely is, because it watches the same.
     """
-    if look.head.seq:
+    if found.head.seq:
         return []
-    name = look.sensor.name
+    name = found.sensor.name
     for one in check.found():
-        if one.definition == look.definition:
+        if one.definition == found.definition:
             # What happened since the last look under the old name would be lost in a first look.
             raise JournalError(
                 f"{one.what_is_left}; sensor {name!r} watches the same, and has no journal yet",
@@ -199,7 +196,7 @@ def _forsaken(scene: Scene, look: Look, check: OrphanCheck) -> list[str]:
     return [
         one.in_doubt
         for one in likely_orphans(scene)
-        if one.journal.sensor == name and one.definition == look.definition
+        if one.journal.sensor == name and one.definition == found.definition
     ]
 
 
@@ -217,49 +214,6 @@ def _prune(scene: Scene, journal: Journal) -> None:
     except FlowprojectError as error:
         # The change is recorded, and that is what counts; the next pruning takes what this left.
         _log.warning("The journal of sensor %r was not pruned. %s", journal.sensor, error)
-
-
-def _look(
-    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
-) -> Look:
-    begun = scene.clock()
-    past, damage = _past(journal, head, asked_anew=force), ""
-    try:
-        seen = _seen(scene, sensor, past)
-    except DamagedTableError as lost:
-        # Without what was known everything counts as added: no change is missed for it.
-        past, damage = None, str(lost)
-        seen = _seen(scene, sensor, past)
-    return Look(
-        sensor=sensor,
-        journal=journal,
-        head=head,
-        seen=seen,
-        now=scene.clock(),
-        begun=begun,
-        past=past,
-        damage=damage,
-        run=scene.run,
-        force=force,
-    )
-
-
-def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
-    """What is known, for the source; a tick that is forced gets no memo, and so a real look."""
-    state = known(head)
-    if state is None:
-        return None
-    return Past(
-        state.value,
-        partial(journal.snapshots.items, state),
-        fingerprint=state.fingerprint,
-        total=state.total,
-        load_memo=dict if asked_anew else partial(journal.memos.source, state),
-    )
-
-
-def _seen(scene: Scene, sensor: Sensor, past: Past | None) -> Observation:
-    return observe_within(open_source(sensor.data, scene.root), sensor, past, scene.report)
 
 
 def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], Tick]) -> list[Tick]:
