@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
     from flowproject.journal import Store
-    from flowproject.sensing import Scene
+    from flowproject.sensing import ProjectContext
     from flowproject.sources import Source
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
@@ -182,7 +182,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         # Sensing takes half as long to import as Metaflow: steps without sensors do without.
         from flowproject import cards, sensing
 
-        scene = self._scene(sensing.Scene)
+        scene = self._scene(sensing.ProjectContext)
         names = sensing.chosen(scene, self.sensors)
         seen = sensing.observe(scene, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
@@ -200,7 +200,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         """
         from flowproject import sensing  # late, as in `observe`
 
-        scene = self._scene(sensing.Scene)
+        scene = self._scene(sensing.ProjectContext)
         seen = sensing.publish(scene, [sensing.Tick.from_json(tick) for tick in ticks])
         for tick in seen:
             if tick.delivery:
@@ -226,7 +226,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         data = self._project.data or next(iter(self._project.sensors.values())).data
         return open_source(data, project_root())
 
-    def _scene(self, kind: "type[Scene]") -> "Scene":
+    def _scene(self, kind: "type[ProjectContext]") -> "ProjectContext":
         return kind(
             project=self._project,
             root=project_root(),

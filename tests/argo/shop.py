@@ -21,7 +21,7 @@ from flowproject.changes.payload import decode
 from flowproject.config.parse import load
 from flowproject.errors import TickError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.starting.claiming import claim
 from flowproject.starting.told import Told
 from tests.argo.cluster import ArgoCluster, until
@@ -254,8 +254,8 @@ class Shop:
             parameters=given,
         )
 
-    def _scene(self) -> Scene:
-        return Scene(
+    def _scene(self) -> ProjectContext:
+        return ProjectContext(
             project=load(self.repository.root),
             root=self.repository.root,
             store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),

@@ -11,7 +11,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.starting.claiming import claim
 from flowproject.starting.told import Told
 from tests.conftest import Bus
@@ -50,8 +50,10 @@ if __name__ == "__main__":
 """
 
 
-def of_run(place: Scene, store: Any = None, run: str = "SensorFlow/argo-1") -> Scene:
-    return Scene(**{**vars(place), "store": store or place.store, "run": run})
+def of_run(
+    place: ProjectContext, store: Any = None, run: str = "SensorFlow/argo-1"
+) -> ProjectContext:
+    return ProjectContext(**{**vars(place), "store": store or place.store, "run": run})
 
 
 def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(

@@ -20,7 +20,7 @@ from flowproject.dev.page.components import (
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain, FoundChange, Scene, chain, find_change, patience_of
+from flowproject.sensing import Chain, FoundChange, ProjectContext, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
@@ -91,7 +91,7 @@ class ChangesPage:
 NO_CHANGES: Final = ChangesPage()
 
 
-def journal_end(scene: Scene, sensor: str) -> JournalEnd:
+def journal_end(scene: ProjectContext, sensor: str) -> JournalEnd:
     """Read the end of a sensor's journal; of one that can't be read, say why."""
     journal = scene.journal(sensor)
     try:
@@ -102,7 +102,7 @@ def journal_end(scene: Scene, sensor: str) -> JournalEnd:
         return JournalEnd(trouble=str(error))
 
 
-def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
+def list_changes(scene: ProjectContext, sensor: str, before: int = 0) -> ChangesPage:
     """List one page of the entries with smaller numbers than `before`; 0: the newest.
 
     Raises:
@@ -123,7 +123,7 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
     )
 
 
-def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
+def read_change(scene: ProjectContext, sensor: str, seq: int) -> FoundChange:
     """Read one change, its journal, and what became of it.
 
     Raises:
@@ -133,7 +133,7 @@ def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
     return find_change(scene, f"{sensor}/{seq}")
 
 
-def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
+def place_of(scene: ProjectContext, change_id: str) -> tuple[str, int] | None:
     """Find sensor and number of the change with this id; None if no journal has it.
 
     Raises:
@@ -147,7 +147,7 @@ def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
 
 
 def _chains(
-    scene: Scene, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
+    scene: ProjectContext, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
 ) -> Iterator[Chain | DamagedEntry]:
     patience = patience_of(scene.project.sensors[journal.sensor])
     for seq in numbers:

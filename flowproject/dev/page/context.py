@@ -9,8 +9,7 @@ from flowproject.config.parse import load
 from flowproject.cron import DEADLINE
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import FlowFile
-from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 __all__ = ["FORCE", "PageContext", "can_force", "scene_of"]
 
@@ -24,7 +23,7 @@ class PageContext:
 
     loop: LoopState
     flows: tuple[FlowFile, ...]
-    scene: Scene | None
+    scene: ProjectContext | None
     due: Callable[[], Mapping[str, datetime]]
     """Flow -> when its schedule is due next; empty where nothing is due any more."""
     last_due: Callable[[], Mapping[str, datetime]]
@@ -94,7 +93,7 @@ def can_force(flow: FlowFile) -> bool:
     return any(parameter.name == FORCE for parameter in flow.parameters)
 
 
-def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
+def scene_of(root: Path, flows: Sequence[FlowFile]) -> ProjectContext | None:
     """Find where the journals of these flows are; None if none of them tells its branch.
 
     Raises:
@@ -105,5 +104,6 @@ def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return None
-    store = open_store(ours.datastore)
-    return Scene(project=load(root), root=root, store=store, branch=ours.branch)
+    return ProjectContext.open(
+        root, project=load(root), branch=ours.branch, datastore=ours.datastore
+    )

@@ -34,7 +34,7 @@ from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome
-from flowproject.sensing import Chain, FoundChange, Scene
+from flowproject.sensing import Chain, FoundChange, ProjectContext
 
 __all__ = ["Views"]
 
@@ -146,7 +146,7 @@ class Views:
             sensor_row(self.context, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
 
-    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
+    async def _newest(self, scene: ProjectContext, sensors: Sequence[Sensor]) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
         # With a hundred sensors and a page that renews itself with each tick, reading all the
@@ -229,7 +229,7 @@ class Views:
                 fix="If they are damaged, run the flow again: each run keeps its own",
             ) from error
 
-    def _scene(self) -> Scene:
+    def _scene(self) -> ProjectContext:
         if self.context.scene is None:
             raise UsageError(
                 "This project has no sensors that could be shown",
@@ -238,7 +238,7 @@ class Views:
         return self.context.scene
 
 
-async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
+async def _ends(scene: ProjectContext, sensors: Sequence[str]) -> list[JournalEnd]:
     """The ends of the journals, all in one thread."""
     if not sensors:
         return []
