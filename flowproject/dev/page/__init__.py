@@ -12,11 +12,11 @@ from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.messages import Listener
 from flowproject.dev.page.actions import ActionRunner
 from flowproject.dev.page.application import serve_page
-from flowproject.dev.page.context import PageContext, scene_of
+from flowproject.dev.page.context import PageContext, open_project
 from flowproject.dev.page.state import LoopState
 from flowproject.dev.page.views import Views
 
-__all__ = ["LoopState", "PageContext", "open_page", "scene_of"]
+__all__ = ["LoopState", "PageContext", "open_page", "open_project"]
 
 
 @asynccontextmanager

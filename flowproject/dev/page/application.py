@@ -316,7 +316,7 @@ class PageHandler:
         number = getattr(request.state, "number", loop.number)
         return _Frame(
             project=self._context.project,
-            branch=self._context.scene.branch if self._context.scene else "",
+            branch=self._context.project_context.branch if self._context.project_context else "",
             path=request.url.path + (f"?{query}" if query else ""),
             active=_TABS.get(name, name),
             title=title,

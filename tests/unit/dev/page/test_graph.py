@@ -95,7 +95,7 @@ def test_boxes_say_how_it_went_and_lead_there(page: PageContext):
 
 def test_a_project_without_anything_is_an_empty_drawing(tmp_path: Path):
     page = page_context(tmp_path, flows=())
-    object.__setattr__(page, "scene", None)
+    object.__setattr__(page, "project_context", None)
     drawn = graph(page)
     assert (drawn.nodes, drawn.edges) == ((), ())
     assert drawn.width > 0

@@ -23,9 +23,9 @@ class Counted:
     """A page, and how often its journals were asked for what a view shows."""
 
     def __init__(self, page: PageContext) -> None:
-        assert page.scene
-        self.store = CountingStore(page.scene.store)
-        self.page = replace(page, scene=replace(page.scene, store=self.store))
+        assert page.project_context
+        self.store = CountingStore(page.project_context.store)
+        self.page = replace(page, project_context=replace(page.project_context, store=self.store))
         self._views = Views(self.page, ThreadPoolExecutor(max_workers=1))
 
     def requests(self, show: Callable[[Views], Awaitable[Any]]) -> int:
