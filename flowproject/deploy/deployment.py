@@ -32,7 +32,7 @@ from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.journal import datastore_root, open_store
 from flowproject.listeners import record_listeners
-from flowproject.sensing import Scene, orphans, waiting_in_order
+from flowproject.sensing import ProjectContext, orphans, waiting_in_order
 
 __all__ = ["Deployment"]
 
@@ -206,12 +206,8 @@ class Deployment:
         if ours is None:
             return []
         try:
-            scene = Scene(
-                project=self.project,
-                root=self.root,
-                store=open_store(ours.datastore),
-                branch=ours.branch,
-                datastore=ours.datastore,
+            scene = ProjectContext.open(
+                self.root, project=self.project, branch=ours.branch, datastore=ours.datastore
             )
             return [*(one.in_words for one in orphans(scene)), *waiting_in_order(scene)]
         except FlowprojectError:

@@ -16,10 +16,9 @@ from typing import Any, Final, Self, TypeVar
 from flowproject.errors import SourceError
 from flowproject.sources import stopped
 from flowproject.sources.s3.access import Access, SharedAccess, open_access
-from flowproject.sources.s3.connections import ConnectionPool
 from flowproject.sources.s3.failures import Refusal, not_s3, refused, unreachable, untrusted
+from flowproject.sources.s3.http_client import ConnectionPool, HttpResponse
 from flowproject.sources.s3.pages import ListingPage
-from flowproject.sources.s3.responses import HttpResponse
 from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Query
 
