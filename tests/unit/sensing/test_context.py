@@ -6,13 +6,13 @@ import pytest
 
 from flowproject.errors import UsageError
 from flowproject.sensing import SENSORS_ONLY, ProjectContext, chosen
-from tests.unit.dev.page.known import scene
+from tests.unit.dev.page.page_context import project_context
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectContext:
     monkeypatch.delenv(SENSORS_ONLY, raising=False)
-    return scene(tmp_path, "a", "b", "c")
+    return project_context(tmp_path, "a", "b", "c")
 
 
 def test_without_the_variable_it_looks_at_all_or_at_its_own(place: ProjectContext):

@@ -98,7 +98,7 @@ def loop_began(seconds: float) -> LoopStarted:
     )
 
 
-def scene(root: Path, *sensors: str) -> ProjectContext:
+def project_context(root: Path, *sensors: str) -> ProjectContext:
     """A project whose sensors look at a folder, and journals in it."""
     (root / "data").mkdir(exist_ok=True)
     made = {
@@ -112,7 +112,7 @@ def scene(root: Path, *sensors: str) -> ProjectContext:
     )
 
 
-def known(
+def page_context(
     root: Path,
     *sensors: str,
     flows: tuple[FlowFile, ...] = (LOOKER, TAKER),
@@ -122,7 +122,7 @@ def known(
     return PageContext(
         loop=LoopState(),
         flows=flows,
-        scene=scene(root, *(sensors or ("days",))),
+        project_context=project_context(root, *(sensors or ("days",))),
         due=lambda: due or {},
         last_due=dict,
         now=lambda: NOW,
