@@ -17,7 +17,7 @@ from benchmarks.replay import BUCKET, PREFIX
 from flowproject.sources.s3.bucket import Bucket
 from flowproject.sources.s3.pages import parse_rows
 from flowproject.sources.s3.scope import BucketLocation
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
 STARTS = json.load(sys.stdin)
