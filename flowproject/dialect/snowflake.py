@@ -1086,7 +1086,7 @@ def _interval(node: "exp.Expr") -> "exp.Expr":
 
 
 def _check_names(tree: "exp.Query") -> None:
-    """Raise UntranslatableError if two names differ by case only: DuckDB does not tell them apart."""
+    """Raise UntranslatableError if names differ by case only: DuckDB can not tell them apart."""
     from sqlglot import exp
 
     seen: dict[str, str] = {}
