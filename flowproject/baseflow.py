@@ -34,9 +34,9 @@ from flowproject.starting import (
     decode_parameter,
     end_turn,
     fail_turn,
-    pass_by,
+    show_why_skipped,
+    skip_step,
     take,
-    tell,
 )
 from flowproject.tables.arrow import frame
 
@@ -76,9 +76,9 @@ def _take_changes(
     # After a join any branch will do: every step hands on what the first one claimed.
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
-        tell(flow, step, reasons)
+        show_why_skipped(flow, step, reasons)
     try:
-        yield pass_by(step) if reasons else None
+        yield skip_step(step) if reasons else None
     except Exception as error:
         # Metaflow keeps a failure as an artifact, and prints it after our part is over.
         scrub(error)

@@ -31,9 +31,8 @@ from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import Journal, move
 from flowproject.sensing import Chain, ProjectContext, Tick
-from flowproject.starting.claiming import Taken, claim
-from flowproject.starting.told import Told
-from flowproject.starting.turns import note_end, tell_next
+from flowproject.starting.claiming import Taken, claim, note_end, tell_next
+from flowproject.starting.run_start import RunStart
 
 __all__ = ["Ours", "numbers_of", "scene_of"]
 
@@ -192,7 +191,7 @@ class Ours:
     def claim(self, store: Any, start: Start) -> Taken:
         """What is this run's, as `BaseFlow` finds out before its first step."""
         changes = [payload["change"] for payload in start.payloads]
-        return claim(Told(changes=changes, run=start.origin), flow=start.flow, store=store)
+        return claim(RunStart(changes=changes, run=start.origin), flow=start.flow, store=store)
 
     def do(self, start: Start, changes: Sequence[Mapping[str, Any]]) -> None:
         """The work, for each change that the run was told of."""
