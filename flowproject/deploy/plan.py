@@ -267,7 +267,10 @@ def _left_elsewhere(
 ) -> tuple[DeployedObject, ...]:
     """The sensor of the last deployment, if Metaflow was told to put sensors elsewhere since."""
     annotations = template.annotations if template else {}
-    name, place = annotations.get("metaflow/sensor_name"), words.get("metaflow/sensor_namespace")
+    name, place = (
+        annotations.get("metaflow/sensor_name"),
+        annotations.get("metaflow/sensor_namespace"),
+    )
     here = {each.namespace for each in one.objects if each.kind == SENSOR}
     if not name or not place or not here or place in here:
         return ()
