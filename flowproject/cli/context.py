@@ -18,6 +18,7 @@ from flowproject.sensing import ProjectContext
 
 __all__ = [
     "Branch",
+    "GitBranch",
     "Production",
     "complete_sensor",
     "find_root",
@@ -28,6 +29,9 @@ __all__ = [
 
 Branch = Annotated[
     str, typer.Option("--branch", help="Metaflow branch, as in `run --branch` (default: yours).")
+]
+GitBranch = Annotated[
+    str | None, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
 ]
 Production = Annotated[bool, typer.Option("--production", help="The production branch.")]
 

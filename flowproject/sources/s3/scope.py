@@ -10,8 +10,8 @@ from flowproject.config.data import ObjectProperty
 from flowproject.errors import SourceError
 from flowproject.sources.objects import Watch, identity, is_folder, view
 from flowproject.sources.s3.pages import Columns
-from flowproject.tables.columns import object_rows
 from flowproject.tables.manifest import key_text
+from flowproject.tables.object_rows import object_rows
 
 __all__ = ["BucketLocation", "Scope"]
 
@@ -98,10 +98,12 @@ class Scope:
         every = (columns.keys, columns.sizes, columns.etags, columns.modified)
         if self.identity == ("etag",) and not all(columns.etags):
             raise ValueError("an object has no ETag, and everything else is ignored")
+        # In this order, because without patterns no key need become text.
         wanted = [
             not is_folder(key, size) and (not self.include or self.holds(key))
             for key, size in zip(columns.keys, columns.sizes, strict=True)
         ]
+        # As a rule: then no column is copied.
         if all(wanted):
             return object_rows(*every)
         return object_rows(*(list(compress(column, wanted)) for column in every))
