@@ -160,7 +160,7 @@ def _context(root: Path, history: "_History") -> PageContext:
     return PageContext(
         loop=history.loop,
         flows=(looker, FlowFile(name="StarterFlow", path=root / "starterflow.py")),
-        scene=scene(root),
+        project_context=scene(root),
         due=dict,
         last_due=dict,
         now=lambda: history.now,

@@ -129,6 +129,7 @@ def bucket_region(client: Any, bucket: str) -> str:
         with _catching:
             answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
     except ClientError as error:
+        # A refusal and a redirect have the header, too: nobody needs rights to learn a region.
         answer = error.response
     except BotoCoreError:
         return ""
@@ -165,6 +166,7 @@ def _config(given: Any) -> Any:
     """Our settings of a client; what Metaflow's settings give goes before them."""
     from botocore.config import Config
 
+    # METAFLOW_DATATOOLS_CLIENT_PARAMS is JSON, where a Config can only be a mapping.
     ours = Config(max_pool_connections=_CONNECTIONS, **_PATIENCE)
     return ours.merge(Config(**given) if isinstance(given, Mapping) else given or Config())
 

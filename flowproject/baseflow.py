@@ -34,9 +34,9 @@ from flowproject.starting import (
     decode_parameter,
     end_turn,
     fail_turn,
-    pass_by,
+    show_why_skipped,
+    skip_step,
     take,
-    tell,
 )
 from flowproject.tables.arrow import frame
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
     from flowproject.journal import Store
-    from flowproject.sensing import Scene
+    from flowproject.sensing import ProjectContext
     from flowproject.sources import Source
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
@@ -76,9 +76,9 @@ def _take_changes(
     # After a join any branch will do: every step hands on what the first one claimed.
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
-        tell(flow, step, reasons)
+        show_why_skipped(flow, step, reasons)
     try:
-        yield pass_by(step) if reasons else None
+        yield skip_step(step) if reasons else None
     except Exception as error:
         # Metaflow keeps a failure as an artifact, and prints it after our part is over.
         scrub(error)
@@ -182,7 +182,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         # Sensing takes half as long to import as Metaflow: steps without sensors do without.
         from flowproject import cards, sensing
 
-        scene = self._scene(sensing.Scene)
+        scene = self._scene(sensing.ProjectContext)
         names = sensing.chosen(scene, self.sensors)
         seen = sensing.observe(scene, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
@@ -200,7 +200,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         """
         from flowproject import sensing  # late, as in `observe`
 
-        scene = self._scene(sensing.Scene)
+        scene = self._scene(sensing.ProjectContext)
         seen = sensing.publish(scene, [sensing.Tick.from_json(tick) for tick in ticks])
         for tick in seen:
             if tick.delivery:
@@ -226,7 +226,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         data = self._project.data or next(iter(self._project.sensors.values())).data
         return open_source(data, project_root())
 
-    def _scene(self, kind: "type[Scene]") -> "Scene":
+    def _scene(self, kind: "type[ProjectContext]") -> "ProjectContext":
         return kind(
             project=self._project,
             root=project_root(),

@@ -18,7 +18,7 @@ from flowproject.changes.payload import (
     WORKFLOW_LIMIT,
 )
 from flowproject.config import Project, Sensor
-from flowproject.cron import CronError, doubts, parse
+from flowproject.cron import CronError, parse, warnings_about
 from flowproject.errors import FlowError, closest
 from flowproject.events import full_name, turn_event
 from flowproject.flowfiles import Cron, Dependency, FlowFile
@@ -166,7 +166,7 @@ def _check_schedule(flow: FlowFile, what: str, cron: Cron, now: datetime) -> Ite
     except CronError as error:
         yield _error(flow, f"{said} that {argo} would never run: {error}")
         return
-    for doubt in doubts(schedule, now):
+    for doubt in warnings_about(schedule, now):
         yield _note(flow, f"{said} that {doubt}")
     if cron.left_out.strip("*?"):
         yield _note(

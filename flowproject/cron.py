@@ -1,4 +1,4 @@
-"""When a schedule is due: the rules of the cron library that Argo Workflows and Argo Events use.
+"""Tells when a schedule is due, by the rules of the cron library that Argo uses.
 
 robfig/cron 3.0.1 differs from every cron for Python in what it takes, in which days it means, and
 on the days when clocks change; ADR 0027 says where, and why its rules are told here once more.
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from flowproject.errors import closest
 
-__all__ = ["DEADLINE", "FIELDS", "CronError", "CronSchedule", "doubts", "parse", "zone_of"]
+__all__ = ["DEADLINE", "FIELDS", "CronError", "CronSchedule", "parse", "warnings_about", "zone_of"]
 
 FIELDS: Final = "minute, hour, day of month, month, day of week"
 DEADLINE: Final = timedelta(seconds=3540)
@@ -176,7 +176,7 @@ def zone_of(name: str) -> ZoneInfo:
         ) from None
 
 
-def doubts(schedule: CronSchedule, now: datetime) -> list[str]:
+def warnings_about(schedule: CronSchedule, now: datetime) -> list[str]:
     """What the author of a schedule that Argo takes may not expect, in the year from now on."""
     if not isinstance(schedule, _Times):
         return []

@@ -1,4 +1,4 @@
-"""Every expected failure of flowproject: one class and one exit code for each kind.
+"""Defines every expected failure of flowproject: one class and one exit code for each kind.
 
 Messages have four parts, in order: what failed, where, what is allowed, and the one edit or
 command that fixes it. Nothing here knows about sources, journals or flows.

@@ -1,4 +1,4 @@
-"""Putting an event on the bus, or saying that it failed.
+"""Puts an event on the bus, or says that it failed.
 
 The bus is Argo Events' webhook on a cluster and the local loop on a laptop; both get the same
 HTTP POST, which says what Metaflow's `ArgoEvent` would say. What an event says of a change is

@@ -36,6 +36,7 @@ class Globs:
 
     def enter(self, folder: str) -> bool:
         """Whether one of the patterns can stand for a key below this folder."""
+        # A folder is worth opening while pieces are left for what is in it, or the last is `**`.
         names = folder.split("/")
         return not self._patterns or any(
             len(names) in reached and (left or pieces[-1] is None)
@@ -53,11 +54,9 @@ def _pieces(pattern: str) -> list[_Piece]:
 
 
 def _steps(names: Sequence[str], pieces: Sequence[_Piece]) -> Iterator[tuple[int, set[int]]]:
-    """For each piece in turn: how many are left, and how many names those so far can account for.
-
-    All possibilities go on side by side, so that a pattern with many `**` takes time in proportion
-    to its length and not exponentially more.
-    """
+    """For each piece in turn: how many are left, and how many names those so far may stand for."""
+    # All possibilities go on side by side, so that a pattern with many `**` takes time in
+    # proportion to its length and not exponentially more.
     reached = {0}
     for left, piece in zip(range(len(pieces) - 1, -1, -1), pieces, strict=True):
         if piece is None:

@@ -13,7 +13,7 @@ from flowproject.changes.canonical import Json
 from flowproject.metaflow_internals.metadata import find_run, has_failed, step_name
 from flowproject.secrecy import safe
 from flowproject.sensing import Chain
-from flowproject.starting.told import noted
+from flowproject.starting.run_start import noted_start
 
 __all__ = [
     "RunOutcome",
@@ -217,7 +217,7 @@ def kept_of(run: Any) -> dict[str, Any]:
     # was told it noted before.
     kept = _artifacts_of(run, _KEPT)
     first = next(tasks_of(run), None) if "change_events" not in kept else None
-    if first and (this := noted(first)):
+    if first and (this := noted_start(first)):
         kept["change_events"] = this.changes
     return kept
 

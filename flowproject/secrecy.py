@@ -1,4 +1,4 @@
-"""Credentials stay here: the one place where they are taken out of what others may read.
+"""Takes credentials out of what others may read, in this one place.
 
 Messages, logs, artifacts, comments and reports go through it. What is known to be a secret is taken
 out wherever it stands; what only looks like one, by its looks. Data is not: what a source holds

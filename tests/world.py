@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from flowproject import sensing
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.journal import Journal, Receipt, Store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 
 __all__ = ["MINUTE", "START", "Bus", "World"]
 
@@ -34,11 +34,11 @@ class World:
     written: list[str] = field(default_factory=list)
 
     @property
-    def scene(self) -> Scene:
+    def scene(self) -> ProjectContext:
         project = Project(
             project_name="demo", sensor=Schedule(), sensors={self.sensor.name: self.sensor}
         )
-        return Scene(
+        return ProjectContext(
             project=project,
             root=self.root,
             store=self.store,

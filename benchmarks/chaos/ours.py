@@ -30,10 +30,9 @@ from flowproject.changes.entry import Entry, change_id
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import Journal, move
-from flowproject.sensing import Chain, Scene, Tick
-from flowproject.starting.claiming import Taken, claim
-from flowproject.starting.told import Told
-from flowproject.starting.turns import note_end, tell_next
+from flowproject.sensing import Chain, ProjectContext, Tick
+from flowproject.starting.claiming import Taken, claim, note_end, tell_next
+from flowproject.starting.run_start import RunStart
 
 __all__ = ["Ours", "numbers_of", "scene_of"]
 
@@ -44,7 +43,7 @@ _SETTLE: Final = 600.0
 
 def scene_of(
     story: Any, store: Any, clock: Callable[[], dt.datetime], first: str = SENSOR
-) -> Scene:
+) -> ProjectContext:
     """Where a tick of this story happens; `first` is what its first sensor is called there."""
     names = (first, *story.sensors[1:])
     sensors = {
@@ -62,7 +61,7 @@ def scene_of(
         )
         for name in names
     }
-    return Scene(
+    return ProjectContext(
         project=Project(project_name=_PROJECT, sensor=Schedule(), sensors=sensors),
         root=story.world.root,
         store=store,
@@ -97,7 +96,7 @@ class Ours:
         """A journal in peace, for who reads the books."""
         return self._scene(self._story.place.store).journal(sensor or self._story.sensor)
 
-    def _scene(self, store: Any, clock: Callable[[], dt.datetime] | None = None) -> Scene:
+    def _scene(self, store: Any, clock: Callable[[], dt.datetime] | None = None) -> ProjectContext:
         return scene_of(self._story, store, clock or (lambda: self._story.now), self._story.sensor)
 
     # --------------------------------------------------------------------------------- what it does
@@ -192,7 +191,7 @@ class Ours:
     def claim(self, store: Any, start: Start) -> Taken:
         """What is this run's, as `BaseFlow` finds out before its first step."""
         changes = [payload["change"] for payload in start.payloads]
-        return claim(Told(changes=changes, run=start.origin), flow=start.flow, store=store)
+        return claim(RunStart(changes=changes, run=start.origin), flow=start.flow, store=store)
 
     def do(self, start: Start, changes: Sequence[Mapping[str, Any]]) -> None:
         """The work, for each change that the run was told of."""

@@ -14,9 +14,10 @@ import pyarrow.compute  # noqa: F401
 
 from benchmarks.probe import report
 from benchmarks.replay import BUCKET, PREFIX
-from flowproject.sources.s3.bucket import Bucket
+from flowproject.config.data import S3Data
 from flowproject.sources.s3.pages import parse_rows
 from flowproject.sources.s3.scope import BucketLocation
+from flowproject.sources.s3.source import open_bucket
 from flowproject.tables.columns import object_rows
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
@@ -26,7 +27,8 @@ STARTS = json.load(sys.stdin)
 def parse() -> dict[str, int]:
     """How many objects there are."""
     location = BucketLocation.parse(BUCKET, PREFIX)
-    bucket = Bucket.open(location, role="", region="", endpoint_url=URL)
+    data = S3Data(bucket=BUCKET, key=PREFIX, endpoint_url=URL)
+    bucket = open_bucket(data, location)
     common = {"list-type": "2", "encoding-type": "url", "prefix": PREFIX}
 
     def rows(start: str) -> int:

@@ -10,14 +10,15 @@ from flowproject.config import project_root
 from flowproject.config.parse import load
 from flowproject.dev.records import loops_alive, work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
-from flowproject.journal import datastore_root, open_store
+from flowproject.journal import datastore_root
 from flowproject.metaflow_internals.datastore import local_root
 from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.metaflow_internals.flows import branch_name
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 __all__ = [
     "Branch",
+    "GitBranch",
     "Production",
     "complete_sensor",
     "find_root",
@@ -28,6 +29,9 @@ __all__ = [
 
 Branch = Annotated[
     str, typer.Option("--branch", help="Metaflow branch, as in `run --branch` (default: yours).")
+]
+GitBranch = Annotated[
+    str | None, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
 ]
 Production = Annotated[bool, typer.Option("--production", help="The production branch.")]
 
@@ -50,7 +54,7 @@ def find_root() -> Path:
     return project_root(here)
 
 
-def open_context(branch: str = "", *, production: bool = False) -> Scene:
+def open_context(branch: str = "", *, production: bool = False) -> ProjectContext:
     """The project around the current folder, on a branch of it.
 
     Raises:
@@ -62,8 +66,7 @@ def open_context(branch: str = "", *, production: bool = False) -> Scene:
     project = load(root)
     name = _branch_name(project.project_name, branch, production=production)
     place = _datastore(root)
-    store = open_store(place)
-    return Scene(project=project, root=root, store=store, branch=name, datastore=place)
+    return ProjectContext.open(root, project=project, branch=name, datastore=place)
 
 
 def loops_folder(root: Path) -> Path:
@@ -106,7 +109,7 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
         ) from error
 
 
-def local_bus(scene: Scene) -> str:
+def local_bus(scene: ProjectContext) -> str:
     """The bus of the loop of this project and branch that runs here; empty if none does."""
     wanted = (str(scene.root), scene.branch)
     loops = loops_alive(loops_folder(scene.root))

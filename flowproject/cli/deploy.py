@@ -11,25 +11,21 @@ import typer
 
 from flowproject.changes.observation import Progress
 from flowproject.changes.observation import Report as Look
-from flowproject.cli.context import find_root
+from flowproject.cli.context import GitBranch, find_root
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
 from flowproject.config import Environment
 from flowproject.config.parse import load
 from flowproject.deploy.argo import connect
-from flowproject.deploy.branches import doubts_about, target_of
+from flowproject.deploy.branches import target_of, warnings_about
 from flowproject.deploy.deployment import Deployment
 from flowproject.deploy.plan import DeploymentPlan
 from flowproject.deploy.preflight import check_local_data, check_webhook
 from flowproject.deploy.report import HEAD, Report, merge_title, report_of_branch
-from flowproject.deploy.revision import Revision, doubts_about_merge, newer_head, revision_of
+from flowproject.deploy.revision import Revision, newer_head, revision_of, warnings_about_merge
 from flowproject.deploy.summary import Summary, publish
 from flowproject.errors import UsageError
 
-__all__ = ["GitBranch", "deploy"]
-
-GitBranch = Annotated[
-    str | None, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
-]
+__all__ = ["deploy"]
 
 
 def deploy(
@@ -72,8 +68,8 @@ def deploy(
     report = _plan_and_apply(
         deployment, only_plan=plan, everything=everything, roll_back=roll_back or merges
     )
-    # After the work: doubts don't hold it up, and stand last, where they are read.
-    report = replace(report, notes=(*report.notes, *_doubts(deployment)))
+    # After the work: warnings don't hold it up, and stand last, where they are read.
+    report = replace(report, notes=(*report.notes, *_warnings(deployment)))
     if merges:
         _tell_merge(report, deployment, revision, comment=comment, as_json=as_json)
     elif as_json:
@@ -127,7 +123,7 @@ def _plan_and_apply(
     notes: tuple[str, ...] = ()
     if not roll_back:
         with working("Asking the remote for the newest commit"):
-            notes = _look_behind(deployment, planned, only_plan=only_plan)
+            notes = _check_not_behind(deployment, planned, only_plan=only_plan)
     if only_plan:
         report = deployment.report(planned)
     else:
@@ -138,26 +134,26 @@ def _plan_and_apply(
     return replace(report, notes=(*notes, *report.notes))
 
 
-def _look_behind(
+def _check_not_behind(
     deployment: Deployment, planned: DeploymentPlan, *, only_plan: bool
 ) -> tuple[str, ...]:
     """Sentences on whether the branch is further on; what a deploy refuses, a plan only tells."""
     try:
-        doubt = deployment.look_behind(planned)
+        warning = deployment.check_not_behind(planned)
     except UsageError as error:
         if not only_plan:
             raise
-        doubt = str(error)
-    return (doubt,) if doubt else ()
+        warning = str(error)
+    return (warning,) if warning else ()
 
 
-def _doubts(deployment: Deployment) -> tuple[str, ...]:
+def _warnings(deployment: Deployment) -> tuple[str, ...]:
 
     known = deployment.revision.default_branch
-    doubts = doubts_about(deployment.target, deployment.settings, known)
+    warnings = warnings_about(deployment.target, deployment.settings, known)
     out_of_reach = check_local_data(deployment.project, deployment.root)
     silent = [f"{told}."] if (told := check_webhook()) else []
-    return (*doubts, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
+    return (*warnings, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
 
 
 def _teller(look: Look, what: str) -> Callable[[str], None]:
@@ -190,12 +186,12 @@ def _tell_merge(
     as_json: bool,
 ) -> None:
     """What merging the pull request changes, and beside it what is deployed of its branch."""
-    doubts = doubts_about_merge(deployment.root, revision)
+    warnings = warnings_about_merge(deployment.root, revision)
     if newer := newer_head(deployment.root, revision):
         comment = False
         told = f"{revision.git_branch} is at commit {newer[:12]} now, whose own run comments."
-        doubts = (*doubts, told)
-    report = replace(report, notes=(*report.notes, *doubts))
+        warnings = (*warnings, told)
+    report = replace(report, notes=(*report.notes, *warnings))
     own = report_of_branch(
         deployment.there,
         project=report.project,

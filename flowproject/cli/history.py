@@ -16,7 +16,15 @@ from flowproject.cli.output import AsJson, plain, print_json, print_table, worki
 from flowproject.config import Sensor
 from flowproject.journal import Journal, JournalIndex, NewerObjectError, UnreadableError
 from flowproject.runs import delivery_of
-from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_of, scene_of
+from flowproject.sensing import (
+    Chain,
+    Orphan,
+    ProjectContext,
+    chain,
+    context_of,
+    orphans,
+    patience_of,
+)
 
 __all__ = ["history"]
 
@@ -96,15 +104,17 @@ def history(
     return 0
 
 
-def _asked(scene: Scene, name: str, left: Sequence[Orphan]) -> list[tuple[Scene, Sensor]]:
+def _asked(
+    scene: ProjectContext, name: str, left: Sequence[Orphan]
+) -> list[tuple[ProjectContext, Sensor]]:
     """The sensor of this name, or all, and those that are gone and left something to deliver."""
     names = [name] if name else [*scene.project.sensors, *(one.name for one in left)]
-    places = [scene_of(scene, one) for one in names]
+    places = [context_of(scene, one) for one in names]
     return [(place, known) for place, one in places for known in place.sensors([one])]
 
 
 def _tell_runs(
-    scene: Scene,
+    scene: ProjectContext,
     found: Sequence[dict[str, Any]],
     chains: Sequence[Chain | None],
     options: Sequence[str],
@@ -129,7 +139,7 @@ def _tell_runs(
 _Told = tuple[dict[str, Any], Chain | None]
 
 
-def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
+def _entries(scene: ProjectContext, sensor: Sensor, limit: int) -> list[_Told]:
     """The newest entries as JSON, and what became of each; why not, if one can't be read."""
     journal = scene.journal(sensor.name)
     index = journal.index()
@@ -139,7 +149,7 @@ def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
 
 
 def _entry(
-    scene: Scene, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
+    scene: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
 ) -> _Told | None:
     entry: Entry | None = None
     try:

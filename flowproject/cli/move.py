@@ -11,7 +11,7 @@ from flowproject.cli.output import AsJson, ask, print_json, print_lines, working
 from flowproject.errors import UsageError, closest
 from flowproject.journal import Journal
 from flowproject.journal import move as move_journal
-from flowproject.sensing import Scene, find_former, find_orphan, orphans
+from flowproject.sensing import ProjectContext, find_former, find_orphan, orphans
 
 __all__ = ["move"]
 
@@ -60,7 +60,7 @@ def move(
     return 0
 
 
-def _former(scene: Scene, old: str) -> Journal:
+def _former(scene: ProjectContext, old: str) -> Journal:
     """The journal to move.
 
     Raises:
@@ -84,7 +84,7 @@ def _former(scene: Scene, old: str) -> Journal:
     )
 
 
-def _question(scene: Scene, old: str, new: str, unsettled: tuple[int, ...]) -> str:
+def _question(scene: ProjectContext, old: str, new: str, unsettled: tuple[int, ...]) -> str:
     waits = f" ({in_ranges(unsettled)} of it not delivered)" if unsettled else ""
     other = "No other project may be called that. " if "/" in old else ""
     return (

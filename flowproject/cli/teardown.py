@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowproject.cli.context import find_root, open_context
-from flowproject.cli.deploy import GitBranch
+from flowproject.cli.context import GitBranch, find_root, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_table, working
 from flowproject.config.parse import load
 from flowproject.deploy.apply import remove
@@ -16,7 +15,7 @@ from flowproject.deploy.branches import Target, target_of
 from flowproject.deploy.git import remote_branches
 from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.revision import revision_of
-from flowproject.deploy.teardown import belonging, judge_branches
+from flowproject.deploy.teardown import judge_branches, objects_of_branch
 from flowproject.errors import UsageError
 
 __all__ = ["gc", "teardown"]
@@ -52,7 +51,7 @@ def teardown(
         return 0
     _refuse_production(target, production=production)
     argo = connect()
-    there = belonging(
+    there = objects_of_branch(
         argo.find(),
         project=project.project_name,
         branch=target.metaflow_name,

@@ -135,13 +135,13 @@ def _write(argo: Argo, action: Action) -> dict[Kind, Mapping[str, Any]]:
     for one in sorted(action.to_write, key=lambda one: _LAST_FIRST.index(one.kind), reverse=True):
         # Two deployments at once are decided by the template; what starts it then follows from it.
         if one.kind == TEMPLATE:
-            _claim(argo, one, action)
+            _write_template(argo, one, action)
         else:
             replaced[one.kind] = argo.write(one, None)
     return replaced
 
 
-def _claim(argo: Argo, template: ArgoObject, action: Action) -> None:
+def _write_template(argo: Argo, template: ArgoObject, action: Action) -> None:
     """Write the template unless another deployment was there first with another content."""
     try:
         argo.write(template, action.versions.get(TEMPLATE, ""))
@@ -186,10 +186,10 @@ def dry_run(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> DryR
 
     with ThreadPoolExecutor(max_workers=max_parallel) as pool:
         list(pool.map(ask, actions))
-    return DryRun(refused={**_deaf(argo, actions), **refused}, forbidden=forbidden)
+    return DryRun(refused={**_unserved(argo, actions), **refused}, forbidden=forbidden)
 
 
-def _deaf(argo: Argo, actions: Sequence[Action]) -> dict[str, str]:
+def _unserved(argo: Argo, actions: Sequence[Action]) -> dict[str, str]:
     """The flows whose sensors the event bus can't serve: Argo would say so on the object only."""
     waiting = {
         action.flow: one
@@ -250,7 +250,7 @@ class AwaitedSensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Said:
+class _SensorStatus:
     """What the controller says of a sensor now: it is ready, it is refused, or neither yet."""
 
     ready: bool = False
@@ -274,7 +274,7 @@ def await_sensors(
     # deployment must be sent again in any case. Waiting finds out what would never be heard.
     start = time.monotonic()
     refused: list[str] = []
-    said: dict[str, _Said] = {}
+    said: dict[str, _SensorStatus] = {}
     left = {one.flow: one for one in awaited}
     while True:
         for flow, one in [*left.items()]:
@@ -294,23 +294,27 @@ def await_sensors(
         time.sleep(_PAUSE)
 
 
-def _ask(argo: Argo, one: AwaitedSensor) -> _Said:
+def _ask(argo: Argo, one: AwaitedSensor) -> _SensorStatus:
     body = argo.read(SENSOR, one.sensor.name, one.sensor.namespace) or {}
     conditions = body.get("status", {}).get("conditions", [])
     # The controller renews what it says each time, with the moment.
     if not conditions or (one.written and conditions == list(one.before)):
-        return _Said(silent=True)
+        return _SensorStatus(silent=True)
     for each in conditions:
         if each.get("status") == "False":
             told = ": ".join(filter(None, (each.get("reason"), each.get("message"))))
             passing = each.get("reason") in _PASSING
-            return _Said(last=told) if passing else _Said(refusal=told or "no reason given")
+            return (
+                _SensorStatus(last=told)
+                if passing
+                else _SensorStatus(refusal=told or "no reason given")
+            )
     done = all(each.get("status") == "True" for each in conditions)
     deployed = any(each.get("type") == "Deployed" for each in conditions)
-    return _Said(ready=done and deployed, last="its controller is at work")
+    return _SensorStatus(ready=done and deployed, last="its controller is at work")
 
 
-def _refusal(one: AwaitedSensor, said: _Said) -> str:
+def _refusal(one: AwaitedSensor, said: _SensorStatus) -> str:
     return (
         f"{one.flow} would never start on an event: Argo Events refuses its sensor "
         f"{one.sensor.name!r} in namespace {one.sensor.namespace!r}: {said.refusal}. Mend what it "
@@ -318,7 +322,7 @@ def _refusal(one: AwaitedSensor, said: _Said) -> str:
     )
 
 
-def _unknown(one: AwaitedSensor, said: _Said) -> str:
+def _unknown(one: AwaitedSensor, said: _SensorStatus) -> str:
     if said.silent:
         return (
             f"Whether {one.flow} is listening is not known: nobody says anything of its sensor "

@@ -1,7 +1,7 @@
-"""The one home of Kubernetes: Argo's objects on the cluster that Metaflow is configured for.
+"""Lists, reads, writes and deletes Argo's objects on the cluster that Metaflow is configured for.
 
-Listed, read, written and deleted here, and nowhere decided about. Exceptions of the client end
-here: they become `DeployError`.
+The one home of Kubernetes' client: its exceptions become `DeployError` here. Nothing is decided
+about the objects.
 """
 
 import json
@@ -239,7 +239,7 @@ class Argo:
         )
         return answer is not None
 
-    def knows(self, kind: Kind) -> bool:
+    def has_kind(self, kind: Kind) -> bool:
         """Whether the cluster has this kind of object at all, which Argo brings.
 
         What this user may not list is there, for all that can be told.
@@ -256,7 +256,7 @@ class Argo:
                 raise
             return True
 
-    def may(self, verb: str, kind: Kind) -> bool:
+    def is_allowed(self, verb: str, kind: Kind) -> bool:
         """Whether the cluster lets us do this to objects of the kind."""
         namespace = self.namespaces[kind]
         asked = {"group": _GROUP, "resource": kind, "verb": verb, "namespace": namespace}

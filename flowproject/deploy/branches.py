@@ -1,4 +1,4 @@
-"""What the deployment of a git branch is called, and whether it is production. Pure.
+"""Names the deployment of a git branch, and says whether it is production. Pure.
 
 Two git branches never share a deployment. Argo Workflows gets a name without the underscores that
 Metaflow allows, so names must differ without them too.
@@ -12,7 +12,7 @@ from typing import Final
 from flowproject.config import Deploy
 from flowproject.globs import Globs
 
-__all__ = ["LONGEST", "Target", "doubts_about", "metaflow_branch", "target_of"]
+__all__ = ["LONGEST", "Target", "metaflow_branch", "target_of", "warnings_about"]
 
 LONGEST: Final = 20
 """Characters of a branch's name. Metaflow allows 128, but cuts what it hands to Argo Workflows at
@@ -66,7 +66,7 @@ def target_of(git_branch: str, settings: Deploy) -> Target:
     )
 
 
-def doubts_about(target: Target, settings: Deploy, default_branch: str) -> tuple[str, ...]:
+def warnings_about(target: Target, settings: Deploy, default_branch: str) -> tuple[str, ...]:
     """A sentence if the repository's default branch goes somewhere else than to production."""
     if target.production or target.git_branch != default_branch:
         return ()

@@ -31,7 +31,7 @@ from flowproject.flowfiles import FlowFile, child
 from flowproject.metaflow_internals.flows import deploy_time_values, function_of
 from flowproject.metaflow_internals.settings import configuration
 
-__all__ = ["BuildInputs", "ReadRecorder", "RecordedReads", "known_flow"]
+__all__ = ["BuildInputs", "ReadRecorder", "RecordedReads", "unchanged_flow"]
 
 # So many files, folders and variables are noted: annotations are small.
 _MOST: Final = 60
@@ -92,7 +92,7 @@ class ReadRecorder:
         self._elsewhere = tuple(_places_of_others())
         self._watch_environment()
         # It can't be taken off again: the process ends with the compilation.
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_audit_event)
 
     def reads(
         self, flow: Any, own: Collection[str], others: Collection[str]
@@ -119,7 +119,7 @@ class ReadRecorder:
             variables=tuple(sorted(self._variables)),
         )
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_audit_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         try:
             self._take(event, arguments)
         # An exception in an audit hook would stop what was going on, in the flow's own code.
@@ -309,7 +309,7 @@ class BuildInputs:
         return self._digests[path]
 
 
-def known_flow(
+def unchanged_flow(
     flow_file: Path, inputs: BuildInputs, ours: Sequence[DeployedObject], tags: tuple[str, ...]
 ) -> CompiledFlow | None:
     """The flow as it is on the cluster, if compiling it would give the same; else nothing.

@@ -1,4 +1,4 @@
-"""Which CI this runs in, and for which branch, commit and pull request: from its variables.
+"""Reads from variables which CI this runs in, and for which branch, commit and pull request.
 
 Belongs here: what each system calls these things. What is done with them: `revision`, `summary`.
 """

@@ -1,4 +1,4 @@
-"""Compiling every flow of a project for one branch, side by side, before anything is deployed."""
+"""Compiles every flow of a project for one branch, side by side, before anything is deployed."""
 
 import json
 import os

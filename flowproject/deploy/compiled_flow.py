@@ -1,4 +1,4 @@
-"""What Metaflow deploys of one flow, as plain data with a fingerprint that does not move by itself.
+"""Holds what Metaflow deploys of one flow, as plain data with a fingerprint that stays the same.
 
 Pure. What always moves is no part of the fingerprint: the code package's address, the commit that
 Metaflow notes in it, the production token, who deploys and when. What is left is compared.
@@ -115,7 +115,7 @@ class CompiledFlow:
         """The same with the time of its schedule in the field that the cluster keeps."""
         return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
-    def marked(self, more: Mapping[str, str]) -> "CompiledFlow":
+    def annotated(self, more: Mapping[str, str]) -> "CompiledFlow":
         """The same with annotations on every object, by which it is recognised on the cluster."""
         # It has its annotations from the deployment that wrote it.
         if self.known:
@@ -197,7 +197,7 @@ def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[st
         "labels": metadata.get("labels", {}),
         "spec": body.get("spec", {}),
     }
-    return _settled(told, moving)
+    return _without_moving(told, moving)
 
 
 def is_moving_tag(tag: str) -> bool:
@@ -205,16 +205,16 @@ def is_moving_tag(tag: str) -> bool:
     return tag.startswith(_MOVING_TAGS)
 
 
-def _settled(value: Any, moving: Mapping[str, str]) -> Any:
+def _without_moving(value: Any, moving: Mapping[str, str]) -> Any:
     """The value without what moves, and without what says nothing."""
     if isinstance(value, Mapping):
         value = {key: _ordered(key, item) for key, item in value.items()}
         kept = {key: item for key, item in value.items() if not _moves(key)}
-        settled = {key: _settled(item, moving) for key, item in kept.items()}
+        settled = {key: _without_moving(item, moving) for key, item in kept.items()}
         # An API server drops what is empty, or writes it out: to it they are the same.
         return {key: item for key, item in settled.items() if item not in (None, {}, [])}
     if isinstance(value, list):
-        return [_settled(item, moving) for item in value if not _is_moving_variable(item)]
+        return [_without_moving(item, moving) for item in value if not _is_moving_variable(item)]
     if isinstance(value, str):
         for text, stand_in in moving.items():
             value = value.replace(text, stand_in)

@@ -1,4 +1,4 @@
-"""Child process that prints what Metaflow deploys of one flow file, instead of deploying it.
+"""Prints, in a child process, what Metaflow deploys of one flow file, instead of deploying it.
 
 Metaflow's own `argo-workflows create` runs to its end: code package, token, template, schedule,
 sensor. Only its writes to the cluster are kept instead of sent, so nothing here knows what it

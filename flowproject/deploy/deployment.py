@@ -1,4 +1,4 @@
-"""From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
+"""Deploys a project in order: compile, check, plan, apply, record who listens."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,20 +19,20 @@ from flowproject.deploy.apply import (
 )
 from flowproject.deploy.argo import Argo
 from flowproject.deploy.branches import Target
-from flowproject.deploy.build_inputs import BuildInputs, known_flow
+from flowproject.deploy.build_inputs import BuildInputs, unchanged_flow
 from flowproject.deploy.compilation import child_options, compile_flows
 from flowproject.deploy.compiled_flow import CompiledFlow, is_moving_tag
 from flowproject.deploy.objects import CRON, SENSOR, DeployedObject
-from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, to_read
+from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_to_read
 from flowproject.deploy.preflight import check_packages
 from flowproject.deploy.report import Report, of_dry_run, of_outcomes, of_plan, of_refusals
-from flowproject.deploy.revision import Revision, look_behind, tags_of
-from flowproject.deploy.teardown import belonging
+from flowproject.deploy.revision import Revision, check_not_behind, tags_of
+from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.journal import datastore_root, open_store
 from flowproject.listeners import record_listeners
-from flowproject.sensing import Scene, orphans, waiting_in_order
+from flowproject.sensing import ProjectContext, orphans, waiting_in_order
 
 __all__ = ["Deployment"]
 
@@ -61,7 +61,9 @@ class Deployment:
             JournalError: if the datastore can't be asked whether it has the code packages.
         """
         found = self.argo.find()
-        ours = belonging(found, project=self.project.project_name, branch=self.target.metaflow_name)
+        ours = objects_of_branch(
+            found, project=self.project.project_name, branch=self.target.metaflow_name
+        )
         # A bucket may expire old packages: a flow that is called unchanged could not run.
         gone = _without_package(ours)
         return [replace(one, package_is_gone=one in gone) for one in found]
@@ -96,10 +98,10 @@ class Deployment:
         plan = DeploymentPlan(results=tuple(results), broken=tuple(broken))
         if plan.is_refused:
             return plan
-        marked = [one.marked(self._marks()) for one in self._as_kept(compiled)]
+        marked = [one.annotated(self._annotations()) for one in self._as_kept(compiled)]
         return replace(plan, actions=tuple(self._actions(marked, everything=everything)))
 
-    def look_behind(self, plan: DeploymentPlan) -> str:
+    def check_not_behind(self, plan: DeploymentPlan) -> str:
         """A sentence if it is not known whether the plan would take the branch back.
 
         Raises:
@@ -107,13 +109,13 @@ class Deployment:
         """
         if not plan.does_something:
             return ""
-        mine = belonging(
+        mine = objects_of_branch(
             self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
         commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
-        return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
+        return check_not_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
     def apply(self, plan: DeploymentPlan, tell: Tell, listening: Tell = lambda _: None) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
@@ -204,12 +206,8 @@ class Deployment:
         if ours is None:
             return []
         try:
-            scene = Scene(
-                project=self.project,
-                root=self.root,
-                store=open_store(ours.datastore),
-                branch=ours.branch,
-                datastore=ours.datastore,
+            scene = ProjectContext.open(
+                self.root, project=self.project, branch=ours.branch, datastore=ours.datastore
             )
             return [*(one.in_words for one in orphans(scene)), *waiting_in_order(scene)]
         except FlowprojectError:
@@ -229,13 +227,13 @@ class Deployment:
 
     def _kept(self, inputs: BuildInputs, tags: tuple[str, ...]) -> dict[Path, CompiledFlow]:
         """The flows that are on the cluster as compiling them would make them."""
-        ours = belonging(
+        ours = objects_of_branch(
             self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
         files = find_flow_files(self.root)
-        known = {path: flow for path in files if (flow := known_flow(path, inputs, ours, tags))}
+        known = {path: flow for path in files if (flow := unchanged_flow(path, inputs, ours, tags))}
         # Asking is a request: only for who has a schedule.
         scheduled = any(flow.schedule_field for flow in known.values())
         field = self.argo.schedule_field() if scheduled else None
@@ -262,7 +260,7 @@ class Deployment:
         found = self.there
         read = {
             (one.kind, one.name): self.argo.read(one.kind, one.name, one.namespace)
-            for one in to_read(compiled, found)
+            for one in objects_to_read(compiled, found)
         }
         return make_plan(
             compiled,
@@ -290,7 +288,7 @@ class Deployment:
         findings += check_packages(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
-    def _marks(self) -> dict[str, str]:
+    def _annotations(self) -> dict[str, str]:
         return {
             "flowproject/git_branch": self.target.git_branch,
             "flowproject/git_commit": self.revision.commit,

@@ -1,6 +1,7 @@
-"""The one home of git: which branch and commit a folder is at, and which branches the remote has.
+"""Asks git which branch and commit a folder is at, and which branches the remote has.
 
-Asked by running `git`, which whoever has a checkout has. Nothing is fetched and nothing changed.
+The one home of git. Asked by running `git`, which whoever has a checkout has. Nothing is fetched
+and nothing changed.
 """
 
 import os

@@ -33,7 +33,15 @@ from flowproject.deploy.objects import (
 )
 from flowproject.errors import DeployError
 
-__all__ = ["Action", "Bodies", "DeploymentPlan", "State", "differences", "make_plan", "to_read"]
+__all__ = [
+    "Action",
+    "Bodies",
+    "DeploymentPlan",
+    "State",
+    "differences",
+    "make_plan",
+    "objects_to_read",
+]
 
 State = Literal["new", "changed", "unchanged", "removed", "foreign"]
 """`foreign`: of this project and branch, not in the repository, and not deployed by flowproject."""
@@ -142,7 +150,7 @@ def make_plan(
     return actions + [_gone(flow, [one for one in ours if one.flow == flow]) for flow in gone]
 
 
-def to_read(
+def objects_to_read(
     compiled: Sequence[CompiledFlow], found: Sequence[DeployedObject]
 ) -> list[DeployedObject]:
     """What to read whole, to tell what changed of flows that did."""

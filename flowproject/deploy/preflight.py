@@ -76,7 +76,7 @@ def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> list[Findi
 
 def _check_cluster() -> Iterator[Finding]:
     argo = connect()
-    known = [kind for kind in KINDS if argo.knows(kind)]
+    known = [kind for kind in KINDS if argo.has_kind(kind)]
     for kind in KINDS:
         if kind not in known:
             yield _error(
@@ -138,7 +138,7 @@ def _check_permissions(argo: Argo, kinds: list[Kind]) -> Finding:
     asked = [(verb, kind) for kind in kinds for verb in _VERBS]
     # One request for each verb and kind: 15 in turn are felt.
     with ThreadPoolExecutor() as pool:
-        allowed = list(pool.map(lambda pair: argo.may(*pair), asked))
+        allowed = list(pool.map(lambda pair: argo.is_allowed(*pair), asked))
     denied = [pair for pair, yes in zip(asked, allowed, strict=True) if not yes]
     if not denied:
         return _ok("permissions", f"{', '.join(_VERBS)} of {', '.join(kinds)}")

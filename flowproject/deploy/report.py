@@ -1,4 +1,4 @@
-"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
+"""Reports what a deploy does with each flow: to people in a table, to machines in JSON, to a CI."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from flowproject.deploy.objects import TEMPLATE, DeployedObject
 from flowproject.deploy.plan import Action, DeploymentPlan
 from flowproject.deploy.revision import Revision
 from flowproject.deploy.summary import Summary
-from flowproject.deploy.teardown import belonging
+from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError, FlowError
 
 __all__ = [
@@ -219,7 +219,7 @@ def report_of_branch(
 
     Read, not compiled: what the push changes there is told by the job that deploys it.
     """
-    there = belonging(found, project=project, branch=target.metaflow_name)
+    there = objects_of_branch(found, project=project, branch=target.metaflow_name)
     templates = sorted((one for one in there if one.kind == TEMPLATE), key=lambda one: one.flow)
     rows = tuple(
         Row(flow=one.flow, state="deployed", what=_since(one, revision)) for one in templates

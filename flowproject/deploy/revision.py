@@ -1,4 +1,4 @@
-"""What is being deployed: which git branch and commit, said by an option, by the CI, or by git."""
+"""Finds out which git branch and commit is deployed: by an option, by the CI, or by git."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -13,11 +13,11 @@ from flowproject.errors import UsageError
 
 __all__ = [
     "Revision",
-    "doubts_about_merge",
-    "look_behind",
+    "check_not_behind",
     "newer_head",
     "revision_of",
     "tags_of",
+    "warnings_about_merge",
 ]
 
 # Characters: Metaflow's limit.
@@ -102,7 +102,7 @@ def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None =
     )
 
 
-def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> str:
+def check_not_behind(root: Path, revision: Revision, deployed: Collection[str]) -> str:
     """A sentence if it is not known whether deploying this would take the branch back.
 
     A deployment has to contain the commit that its branch is at on the remote: the job of an older
@@ -137,7 +137,7 @@ def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> st
     return ""
 
 
-def doubts_about_merge(root: Path, revision: Revision) -> tuple[str, ...]:
+def warnings_about_merge(root: Path, revision: Revision) -> tuple[str, ...]:
     """A sentence if the files that are here may lack what the target got meanwhile."""
     target = revision.ci.target_branch
     head = "" if revision.is_merge else _head_of(root, target)

@@ -192,7 +192,7 @@ class _RefusedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Forum:
+class _CommentApi:
     """Where the comments of one pull request are, and who may write them."""
 
     url: str
@@ -239,7 +239,9 @@ def comment(
     try:
         for number in _pull_requests(ci, environ):
             place = f"pull request {number}"
-            done = _write(_forum(ci, environ, number), marker, _cut(parts, ci.url), create=create)
+            done = _write(
+                _comment_api(ci, environ, number), marker, _cut(parts, ci.url), create=create
+            )
             said += [f"The comment on {place} is {done}."] if done else []
     except _RefusedError as refused:
         said.append(f"No comment on {place}: {refused}")
@@ -252,16 +254,16 @@ def _pull_requests(ci: CI, environ: Mapping[str, str]) -> list[str]:
         return [ci.pull_request]
     if ci.name != "GitHub Actions" or not ci.branch or not environ.get("GITHUB_TOKEN", "").strip():
         return []
-    forum = _github(environ, "")
+    api = _github(environ, "")
     owner = environ.get("GITHUB_REPOSITORY", "").partition("/")[0]
     asked = urlencode({"state": "open", "head": f"{owner}:{ci.branch}", "per_page": _PAGE})
-    repository = forum.one.removesuffix("/issues/comments")
-    with _client(forum.url) as client:
-        found = _ask(client, forum, "GET", f"{repository}/pulls?{asked}")
-    return [str(one["number"]) for one in _listed(found, forum.url, "pull requests")]
+    repository = api.one.removesuffix("/issues/comments")
+    with _client(api.url) as client:
+        found = _ask(client, api, "GET", f"{repository}/pulls?{asked}")
+    return [str(one["number"]) for one in _listed(found, api.url, "pull requests")]
 
 
-def _forum(ci: CI, environ: Mapping[str, str], number: str) -> _Forum:
+def _comment_api(ci: CI, environ: Mapping[str, str], number: str) -> _CommentApi:
     if ci.name == "GitHub Actions":
         return _github(environ, number)
     if ci.name == "GitLab CI":
@@ -269,12 +271,12 @@ def _forum(ci: CI, environ: Mapping[str, str], number: str) -> _Forum:
     raise _RefusedError(f"{ci.name} has none; only GitHub Actions and GitLab CI are written to.")
 
 
-def _github(environ: Mapping[str, str], number: str) -> _Forum:
+def _github(environ: Mapping[str, str], number: str) -> _CommentApi:
     """https://docs.github.com/en/rest/issues/comments: a pull request is an issue there."""
     api = environ.get("GITHUB_API_URL") or "https://api.github.com"
     issues = f"{api}/repos/{environ.get('GITHUB_REPOSITORY', '')}/issues"
     token = _token(environ, "GITHUB_TOKEN", "give the step `GITHUB_TOKEN: ${{ github.token }}`")
-    return _Forum(
+    return _CommentApi(
         url=f"{issues}/{number}/comments",
         one=f"{issues}/comments",
         method="PATCH",
@@ -287,13 +289,13 @@ def _github(environ: Mapping[str, str], number: str) -> _Forum:
     )
 
 
-def _gitlab(environ: Mapping[str, str], number: str) -> _Forum:
+def _gitlab(environ: Mapping[str, str], number: str) -> _CommentApi:
     """https://docs.gitlab.com/api/notes; the job's own token may not write notes."""
     api = environ.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
     project = environ.get("CI_MERGE_REQUEST_PROJECT_ID") or environ.get("CI_PROJECT_ID", "")
     notes = f"{api}/projects/{project}/merge_requests/{number}/notes"
     token = _token(environ, "GITLAB_TOKEN", "add a project access token with the scope `api`")
-    return _Forum(
+    return _CommentApi(
         url=notes,
         one=notes,
         method="PUT",
@@ -312,33 +314,38 @@ def _token(environ: Mapping[str, str], name: str, how: str) -> str:
     return token
 
 
-def _write(forum: _Forum, marker: str, parts: Sequence[Part], *, create: bool) -> str:
+def _write(api: _CommentApi, marker: str, parts: Sequence[Part], *, create: bool) -> str:
     """Change the comment that has the marker, or create it; says which, or nothing."""
-    with _client(forum.url) as client:
-        for number, body in _marked(client, forum, marker):
+    with _client(api.url) as client:
+        for number, body in _marked(client, api, marker):
             # Anybody can write our marker into a comment of his own, which we can't change.
-            if _change(client, forum, marker, parts, number, body):
+            if _change(client, api, marker, parts, number, body):
                 return "up to date"
         if not create:
             return ""
-        _ask(client, forum, "POST", forum.url, _body(marker, "", parts))
+        _ask(client, api, "POST", api.url, _body(marker, "", parts))
     return "new"
 
 
 def _change(
-    client: "PoolManager", forum: _Forum, marker: str, parts: Sequence[Part], number: int, body: str
+    client: "PoolManager",
+    api: _CommentApi,
+    marker: str,
+    parts: Sequence[Part],
+    number: int,
+    body: str,
 ) -> bool:
     """Whether the comment could be changed; what others wrote into it meanwhile stays."""
-    url = f"{forum.one}/{number}"
+    url = f"{api.one}/{number}"
     for _ in range(_ROUNDS):
         wanted = _body(marker, body, parts)
         if wanted == body:
             break
-        if not _ask(client, forum, forum.method, url, wanted, may_fail=True):
+        if not _ask(client, api, api.method, url, wanted, may_fail=True):
             return False
         time.sleep(_ROUND_SECONDS)
         with suppress(_RefusedError):  # what was written was taken
-            body = _text_of(_ask(client, forum, "GET", url))
+            body = _text_of(_ask(client, api, "GET", url))
     return True
 
 
@@ -358,12 +365,12 @@ def _body(marker: str, body: str, parts: Sequence[Part]) -> str:
     return "\n\n".join([marker, *written])
 
 
-def _marked(client: "PoolManager", forum: _Forum, marker: str) -> Iterator[tuple[int, str]]:
+def _marked(client: "PoolManager", api: _CommentApi, marker: str) -> Iterator[tuple[int, str]]:
     """Id and text of the comments that begin with the marker, oldest first."""
     for page in range(1, _MOST_PAGES + 1):
-        url = f"{forum.url}?per_page={_PAGE}&page={page}"
-        url += "&sort=asc&order_by=created_at" if forum.method == "PUT" else ""
-        found = _ask(client, forum, "GET", url)
+        url = f"{api.url}?per_page={_PAGE}&page={page}"
+        url += "&sort=asc&order_by=created_at" if api.method == "PUT" else ""
+        found = _ask(client, api, "GET", url)
         for one in _listed(found, url, "comments"):
             if (body := _text_of(one)).startswith(marker):
                 yield one.get("id", 0), body
@@ -379,7 +386,7 @@ def _listed(found: Any, url: str, what: str) -> list[Any]:
 
 def _ask(
     client: "PoolManager",
-    forum: _Forum,
+    api: _CommentApi,
     method: str,
     url: str,
     body: str | None = None,
@@ -391,7 +398,7 @@ def _ask(
 
     fields = None if body is None else {"body": body}
     try:
-        answer = client.request(method, url, headers=forum.headers, json=fields, redirect=False)
+        answer = client.request(method, url, headers=api.headers, json=fields, redirect=False)
     except HTTPError as error:
         reason: object = error.reason if isinstance(error, MaxRetryError) else error
         # Without the object that urllib3 puts before it.
@@ -405,7 +412,7 @@ def _ask(
         told = None
     if answer.status not in _DONE:
         said = str(told.get("message", ""))[:200] if isinstance(told, dict) else ""
-        why = f"; {forum.rights}" if answer.status in {401, *_NOT_OURS} else ""
+        why = f"; {api.rights}" if answer.status in {401, *_NOT_OURS} else ""
         answered = f"{_host(url)} answered {answer.status} {said}".rstrip(" .")
         raise _RefusedError(f"{answered}{why}.")
     return told

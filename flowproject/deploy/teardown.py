@@ -1,4 +1,4 @@
-"""Removing what is deployed: of one branch, or of every branch that git no longer has."""
+"""Tells what is to be removed: what is deployed of a branch, or of those that git no longer has."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from flowproject.deploy.objects import CRON, TEMPLATE, DeployedObject
 
-__all__ = ["Judged", "Verdict", "belonging", "judge_branches"]
+__all__ = ["BranchVerdict", "Verdict", "judge_branches", "objects_of_branch"]
 
 Verdict = Literal["dead", "alive", "kept"]
 
@@ -15,7 +15,7 @@ _TEST: Final = "test."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class BranchVerdict:
     """A branch on the cluster, and whether it goes."""
 
     branch: str
@@ -26,7 +26,7 @@ class Judged:
     objects: tuple[DeployedObject, ...]
 
 
-def belonging(
+def objects_of_branch(
     found: Sequence[DeployedObject], *, project: str, branch: str, git_branch: str = ""
 ) -> list[DeployedObject]:
     """Everything of a branch, also what an interrupted deploy or teardown left.
@@ -52,7 +52,7 @@ def judge_branches(
     project: str,
     alive: Collection[str],
     named: Callable[[str], str],
-) -> list[Judged]:
+) -> list[BranchVerdict]:
     """Every branch of the project on the cluster, with what is to become of it.
 
     `alive` are the branches that git has, as Metaflow spells them, and `named` spells them so. Only
@@ -61,17 +61,17 @@ def judge_branches(
     """
     branches = sorted({one.branch for one in found if one.project == project and one.branch})
     return [
-        _judged(branch, belonging(found, project=project, branch=branch), alive, named)
+        _verdict_on(branch, objects_of_branch(found, project=project, branch=branch), alive, named)
         for branch in branches
     ]
 
 
-def _judged(
+def _verdict_on(
     branch: str,
     objects: Sequence[DeployedObject],
     alive: Collection[str],
     named: Callable[[str], str],
-) -> Judged:
+) -> BranchVerdict:
     noted = {one.annotations.get("flowproject/git_branch", "") for one in objects} - {""}
     verdict: Verdict = "kept"
     if branch in alive:
@@ -85,4 +85,4 @@ def _judged(
         why = f"not what {', '.join(sorted(noted))} would be deployed as"
     else:
         verdict, why = "dead", f"git no longer has {', '.join(sorted(noted))}"
-    return Judged(branch=branch, verdict=verdict, why=why, objects=tuple(objects))
+    return BranchVerdict(branch=branch, verdict=verdict, why=why, objects=tuple(objects))

@@ -29,7 +29,7 @@ from flowproject.dev.messages import (
     RunFinished,
     Warned,
 )
-from flowproject.dev.page import LoopState, PageContext, open_page, scene_of
+from flowproject.dev.page import LoopState, PageContext, open_page, open_project
 from flowproject.dev.records import (
     LoopRecord,
     PendingEvents,
@@ -373,7 +373,7 @@ class Loop:
         context = PageContext(
             loop=LoopState(),
             flows=flows,
-            scene=await asyncio.to_thread(scene_of, self._root, flows),
+            project_context=await asyncio.to_thread(open_project, self._root, flows),
             # Asked anew for each view: the timetable moves on with each run.
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
             last_due=lambda: last_times(flows, timetable),

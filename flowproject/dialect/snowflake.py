@@ -13,7 +13,7 @@ from flowproject.dialect.parsing import normal_name
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["FORMS", "Refused", "written_for_duckdb"]
+__all__ = ["FORMS", "UntranslatableError", "written_for_duckdb"]
 
 _Write = Callable[["exp.Expr"], "exp.Expr"]
 
@@ -88,7 +88,7 @@ _PARSED: Final = re.compile(r"(%[YmdHMSbB]|[^A-Za-z%\"])*")
 _OF_FLATTEN: Final = frozenset({"KEY", "VALUE", "TYPE", "ATOM", "ID", "PARENT", "FULLKEY", "PATH"})
 
 
-class Refused(Exception):  # noqa: N818  # an outcome, and caught where the place is known
+class UntranslatableError(Exception):
     """A part of a query has no translation; `node` is the part, as it was written."""
 
     def __init__(self, node: "exp.Expr", reason: str) -> None:
@@ -101,7 +101,7 @@ def written_for_duckdb(tree: "exp.Query") -> "exp.Query":
     """The tree of a query in Snowflake's words as one that DuckDB answers alike; it is changed.
 
     Raises:
-        Refused: for the first part that has no translation.
+        UntranslatableError: for the first part that has no translation.
     """
     _check_names(tree)
     todo: list[exp.Expr] = [tree]
@@ -123,7 +123,7 @@ def _written(node: "exp.Expr") -> "exp.Expr":
         return write(node)
     if kind in _ALIKE:
         return node
-    raise Refused(node, _REASONS.get(kind, _UNLOOKED))
+    raise UntranslatableError(node, _REASONS.get(kind, _UNLOOKED))
 
 
 def _ours(name: str, *arguments: "exp.Expr | str", takes_json: bool = False) -> "exp.Expr":
@@ -174,10 +174,10 @@ def _literal(node: "exp.Expr | None") -> str | None:
 
 
 def _only(node: "exp.Expr", *known: str) -> None:
-    """Raise Refused if the form has any part but these."""
+    """Raise UntranslatableError if the form has any part but these."""
     for name, value in node.args.items():
         if value and name not in known and value is not True:
-            raise Refused(node, "this form of it has no translation")
+            raise UntranslatableError(node, "this form of it has no translation")
 
 
 def _column(node: "exp.Expr") -> "exp.Expr":
@@ -227,7 +227,7 @@ def _semi_structured(node: "exp.Expr", written: "exp.Expr") -> "exp.Expr":
     while isinstance(above, exp.Paren):
         part, above = above, above.parent
     if not _takes_any(part, above):
-        raise Refused(node, "a VARIANT needs a cast here, as in v:name::STRING")
+        raise UntranslatableError(node, "a VARIANT needs a cast here, as in v:name::STRING")
     return written
 
 
@@ -241,12 +241,12 @@ def _extract(node: "exp.Expr") -> "exp.Expr":
 
     path = node.args["expression"]
     if not isinstance(path, exp.JSONPath):
-        raise Refused(node, "its path is no constant")
+        raise UntranslatableError(node, "its path is no constant")
     for step in path.expressions:
         if not isinstance(step, exp.JSONPathRoot | exp.JSONPathKey | exp.JSONPathSubscript) or (
             isinstance(step, exp.JSONPathSubscript) and not _is_index(step.this)
         ):
-            raise Refused(node, "only keys, and places from 0 on, have a translation")
+            raise UntranslatableError(node, "only keys, and places from 0 on, have a translation")
     return _semi_structured(node, _inside(node.this, path.expressions))
 
 
@@ -269,7 +269,7 @@ def _inside(node: "exp.Expr", steps: "Iterable[exp.Expr]") -> "exp.Expr":
 def _key(step: "exp.Expr") -> str:
     key = str(step.this)
     if '"' in key or "\\" in key:
-        raise Refused(step, "a key with a quotation mark or a backslash")
+        raise UntranslatableError(step, "a key with a quotation mark or a backslash")
     return key
 
 
@@ -278,7 +278,7 @@ def _bracket(node: "exp.Expr") -> "exp.Expr":
 
     place = node.expressions[0] if len(node.expressions) == 1 else None
     if not isinstance(place, exp.Literal) or not (place.is_string or str(place.this).isdigit()):
-        raise Refused(node, "its place is no constant")
+        raise UntranslatableError(node, "its place is no constant")
     step = (
         exp.JSONPathKey(this=place.this)
         if place.is_string
@@ -296,12 +296,12 @@ def _get(node: "exp.Expr") -> "exp.Expr":
 def _bracket_of(node: "exp.Expr", bracket: "exp.Expr") -> "exp.Expr":
     place = bracket.expressions[0]
     if _literal(place) is None:
-        raise Refused(node, "its place is no constant")
+        raise UntranslatableError(node, "its place is no constant")
     bracket.parent, bracket.arg_key = node.parent, node.arg_key
     try:
         return _bracket(bracket)
-    except Refused as refused:
-        raise Refused(node, refused.reason) from None
+    except UntranslatableError as refused:
+        raise UntranslatableError(node, refused.reason) from None
 
 
 _INTEGERS: Final = frozenset({"INT", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT", "INT128"})
@@ -345,7 +345,7 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
         return _semi_structured(node, _ours("snowflake_variant", node.this, takes_json=True))
     name = (_TRIES if tries else _CASTS).get(kind)
     if name is None or to.expressions:
-        raise Refused(node, "a cast to this type is not known to answer alike")
+        raise UntranslatableError(node, "a cast to this type is not known to answer alike")
     return _ours(name, node.this, takes_json=True)
 
 
@@ -358,10 +358,10 @@ def _number(node: "exp.Expr", kind: str, *, tries: bool = False) -> "exp.Expr":
 
 def _to_number(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format"):
-        raise Refused(node, "formats of numbers have no translation")
+        raise UntranslatableError(node, "formats of numbers have no translation")
     sizes = [node.args.get("precision"), node.args.get("scale")]
     if any(size is not None and _literal(size) is None for size in sizes):
-        raise Refused(node, "its precision or scale is no constant")
+        raise UntranslatableError(node, "its precision or scale is no constant")
     precision, scale = _literal(sizes[0]) or "38", _literal(sizes[1]) or "0"
     kind = f"DECIMAL({precision}, {scale})"
     return _number(node.this, kind, tries=bool(node.args.get("safe")))
@@ -369,7 +369,7 @@ def _to_number(node: "exp.Expr") -> "exp.Expr":
 
 def _to_double(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format"):
-        raise Refused(node, "formats of numbers have no translation")
+        raise UntranslatableError(node, "formats of numbers have no translation")
     return _number(node.this, "DOUBLE", tries=bool(node.args.get("safe")))
 
 
@@ -393,7 +393,7 @@ def _to_time(node: "exp.Expr") -> "exp.Expr":
 def _parsed_time(node: "exp.Expr", *, tries: bool) -> "exp.Expr":
     form = _literal(node.args["format"])
     if form is None or not _PARSED.fullmatch(form):
-        raise Refused(node, "a part of its format has no translation")
+        raise UntranslatableError(node, "a part of its format has no translation")
     return _ours("try_strptime" if tries else "strptime", node.this, form)
 
 
@@ -402,10 +402,10 @@ def _unix(node: "exp.Expr") -> "exp.Expr":
 
     target = node.args.get("target_type")
     if target is not None and target.this.value not in ("TIMESTAMP", "TIMESTAMPNTZ"):
-        raise Refused(node, "the time zone that comes with it is lost")
+        raise UntranslatableError(node, "the time zone that comes with it is lost")
     scale = _literal(node.args.get("scale")) or "0"
     if scale not in ("0", "3", "6"):
-        raise Refused(node, "only the scales 0, 3 and 6 have a translation")
+        raise UntranslatableError(node, "only the scales 0, 3 and 6 have a translation")
     return _to_timestamp(node.this, exp.Literal.number(10 ** int(scale)))
 
 
@@ -418,7 +418,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
 
     name = str(node.this).upper() if isinstance(node.this, str) else ""
     if isinstance(node.parent, exp.Dot) or not isinstance(node.this, str):
-        raise Refused(node, "it is a function of your own")
+        raise UntranslatableError(node, "it is a function of your own")
     if name in ("TO_TIMESTAMP", "TO_TIMESTAMP_NTZ") and len(node.expressions) == 1:
         return _to_timestamp(node.expressions[0], exp.Literal.number(1))
     if name in ("TO_DATE", "DATE", "TRY_TO_DATE") and len(node.expressions) == 1:
@@ -426,7 +426,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
         return _ours(macro, node.expressions[0], takes_json=True)
     if name == "TO_TIMESTAMP_LTZ" and len(node.expressions) == 1:
         return _ours("snowflake_zoned", node.expressions[0], takes_json=True)
-    raise Refused(node, _REASONS["Anonymous"])
+    raise UntranslatableError(node, _REASONS["Anonymous"])
 
 
 _ELEMENTS: Final = {
@@ -442,11 +442,11 @@ def _to_char(node: "exp.Expr") -> "exp.Expr":
         return _ours("snowflake_text", node.this, takes_json=True)
     form = _literal(node.args["format"]) or ""
     if not re.search("(?i)" + "|".join(_ELEMENTS), form):
-        raise Refused(node, "its format has no translation")
+        raise UntranslatableError(node, "its format has no translation")
     written = ""
     for element, quoted, sign, other in _ELEMENT.findall(form):
         if other:
-            raise Refused(node, "a part of its format has no translation")
+            raise UntranslatableError(node, "a part of its format has no translation")
         written += _ELEMENTS[element.upper()] if element else (quoted or sign).replace("%", "%%")
     return _ours("strftime", _moment(node.this), written)
 
@@ -458,7 +458,9 @@ def _moment(node: "exp.Expr") -> "exp.Expr":
 def _unit(node: "exp.Expr", part: "exp.Expr | None", known: "Collection[str]") -> str:
     name = (_literal(part) or "").upper()
     if name not in known:
-        raise Refused(node, f"of units {', '.join(sorted(known)).lower()} have a translation")
+        raise UntranslatableError(
+            node, f"of units {', '.join(sorted(known)).lower()} have a translation"
+        )
     return name
 
 
@@ -478,13 +480,15 @@ def _sum(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     if isinstance(node.this, exp.Interval):
-        raise Refused(node, "write the interval behind what it is added to")
+        raise UntranslatableError(node, "write the interval behind what it is added to")
     interval = node.args["expression"]
     if not isinstance(interval, exp.Interval):
         return node
     number = _literal(interval.this)
     if number is None or not re.fullmatch(r"-?\d+", number) or not interval.args.get("unit"):
-        raise Refused(node, "only INTERVAL '1 day' and the like, with one unit, have a translation")
+        raise UntranslatableError(
+            node, "only INTERVAL '1 day' and the like, with one unit, have a translation"
+        )
     interval.args["unit"].set("this", interval.args["unit"].name.upper().removesuffix("S"))
     unit = _unit(node, interval.args["unit"], _DATE_UNITS | _TIME_UNITS)
     signed = -int(number) if isinstance(node, exp.Sub) else int(number)
@@ -547,7 +551,7 @@ def _weekday(node: "exp.Expr") -> "exp.Expr":
     name = (_literal(node.args["expression"]) or "").lower()[:2]
     days = ("mo", "tu", "we", "th", "fr", "sa", "su")
     if name not in days:
-        raise Refused(node, "its day of the week is no constant")
+        raise UntranslatableError(node, "its day of the week is no constant")
     day = days.index(name) + 1
     text = (
         f"CAST(x + ((({day} - isodow(x)) + 6) % 7) + 1 AS DATE)"
@@ -568,14 +572,16 @@ def _slice(node: "exp.Expr") -> "exp.Expr":
     number = _literal(node.args["expression"])
     unit = _unit(node, node.args.get("unit"), (_DATE_UNITS | _TIME_UNITS) - {"WEEK", "QUARTER"})
     if number is None or not number.isdigit() or node.args.get("kind"):
-        raise Refused(node, "only the start of a slice of constant length has a translation")
+        raise UntranslatableError(
+            node, "only the start of a slice of constant length has a translation"
+        )
     return _ours("snowflake_slice", _duckdb(f"INTERVAL {int(number)} {unit}"), node.this)
 
 
 def _in_zone(node: "exp.Expr") -> "exp.Expr":
     zones = [node.args.get(name) for name in ("source_tz", "target_tz")]
     if any(_literal(zone) is None for zone in zones):
-        raise Refused(node, "only both time zones as constants have a translation")
+        raise UntranslatableError(node, "only both time zones as constants have a translation")
     text = "timezone(y, timezone(x, z))"
     x, y = zones
     return _duckdb(text, x=x, y=y, z=_moment(node.args["timestamp"]))  # type: ignore[arg-type]
@@ -604,7 +610,7 @@ def _inexact(node: "exp.Expr") -> "exp.Expr":
     while above is not None and not above.meta.get(_ROUNDED) and not isinstance(above, exp.Query):
         above = above.parent
     if above is None or not above.meta.get(_ROUNDED):
-        raise Refused(node, "its last digits depend on the engine: ROUND it")
+        raise UntranslatableError(node, "its last digits depend on the engine: ROUND it")
     return node
 
 
@@ -615,7 +621,7 @@ def _power(node: "exp.Expr") -> "exp.Expr":
 def _round(node: "exp.Expr") -> "exp.Expr":
     mode = _literal(node.args.get("truncate"))
     if mode not in (None, "HALF_AWAY_FROM_ZERO", "HALF_TO_EVEN"):
-        raise Refused(node, "its rounding mode has no translation")
+        raise UntranslatableError(node, "its rounding mode has no translation")
     digits = node.args.get("decimals") or _duckdb("0")
     made = _ours("round_even" if mode == "HALF_TO_EVEN" else "round", node.this, digits)
     made.meta[_ROUNDED] = True
@@ -624,7 +630,7 @@ def _round(node: "exp.Expr") -> "exp.Expr":
 
 def _whole(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("decimals"):
-        raise Refused(node, "with a scale it has no exact translation")
+        raise UntranslatableError(node, "with a scale it has no exact translation")
     return _ours(type(node).__name__.lower(), node.this)
 
 
@@ -635,7 +641,7 @@ def _trunc(node: "exp.Expr") -> "exp.Expr":
 
 def _sha2(node: "exp.Expr") -> "exp.Expr":
     if (_literal(node.args.get("length")) or "256") != "256":
-        raise Refused(node, "only 256 bits have a translation")
+        raise UntranslatableError(node, "only 256 bits have a translation")
     return _ours("sha256", node.this)
 
 
@@ -673,7 +679,7 @@ def _byte_length(node: "exp.Expr") -> "exp.Expr":
 def _pad(node: "exp.Expr") -> "exp.Expr":
     filling = node.args.get("fill_pattern") or _duckdb("' '")
     if _literal(filling) in (None, ""):
-        raise Refused(node, "what it fills with is no constant text")
+        raise UntranslatableError(node, "what it fills with is no constant text")
     return _ours(
         "lpad" if node.args["is_left"] else "rpad", node.this, node.args["expression"], filling
     )
@@ -683,7 +689,7 @@ def _split_part(node: "exp.Expr") -> "exp.Expr":
     place = _literal(node.args["part_index"])
     delimiter = _literal(node.args["delimiter"])
     if place is None or not delimiter:
-        raise Refused(node, "its delimiter or place is no constant")
+        raise UntranslatableError(node, "its delimiter or place is no constant")
     number = _duckdb(str(int(place) or 1))
     return _ours("split_part", node.this, node.args["delimiter"], number)
 
@@ -692,7 +698,7 @@ def _initcap(node: "exp.Expr") -> "exp.Expr":
     # The parser writes the delimiters of the documentation where there are none.
     given = _literal(node.args.get("expression"))
     if given is not None and not set("!?@_,.:;") <= set(given):
-        raise Refused(node, "delimiters of its own have no translation")
+        raise UntranslatableError(node, "delimiters of its own have no translation")
     return _ours("snowflake_initcap", node.this)
 
 
@@ -704,7 +710,9 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
     nth = _literal(node.args["occurrence"]) if node.args.get("occurrence") else "1"
     group = _literal(node.args["group"]) if node.args.get("group") else "0"
     if place != "1" or not (nth or "").isdigit() or not set(flags or "?") <= set("ceis"):
-        raise Refused(node, "of its arguments only an occurrence, c, i, e and a group translate")
+        raise UntranslatableError(
+            node, "of its arguments only an occurrence, c, i, e and a group translate"
+        )
     part = "1" if group == "0" and "e" in str(flags) else str(group)
     pattern = node.args["expression"]
     before = "".join(f"(?{flag})" for flag in "is" if flag in str(flags))
@@ -728,7 +736,7 @@ def _regexp_count(node: "exp.Expr") -> "exp.Expr":
 def _regexp_like(node: "exp.Expr") -> "exp.Expr":
     flags = node.args.get("flag")
     if flags is not None and not set(_literal(flags) or "?") <= set("cis"):
-        raise Refused(node, "of its parameters c, i and s have a translation")
+        raise UntranslatableError(node, "of its parameters c, i and s have a translation")
     return node
 
 
@@ -761,22 +769,24 @@ def _within_group(node: "exp.Expr", over: _Write) -> "exp.Expr":
     if isinstance(inner, exp.PercentileCont):
         part = _literal(inner.this) or ""
         if not re.fullmatch(r"[01](\.\d{1,3})?|\.\d{1,3}", part) or len(order) != 1:
-            raise Refused(node, "a percentile with up to three digits after the point translates")
+            raise UntranslatableError(
+                node, "a percentile with up to three digits after the point translates"
+            )
         share = f"{1 - float(part):.3f}" if order[0].args.get("desc") else part
         return _percentile(order[0].this, share, over)
     if isinstance(inner, exp.PercentileDisc) and not order[0].args.get("desc"):
         part = _literal(inner.this) or ""
         if not part:
-            raise Refused(node, "its percentile is no constant")
+            raise UntranslatableError(node, "its percentile is no constant")
         return over(_ours("quantile_disc", order[0].this, _duckdb(part)))
-    raise Refused(node, _UNLOOKED)
+    raise UntranslatableError(node, _UNLOOKED)
 
 
 def _array_agg(node: "exp.Expr", over: _Write, order: "Collection[exp.Expr]" = ()) -> "exp.Expr":
     from sqlglot import exp
 
     if isinstance(node.this, exp.Distinct):
-        raise Refused(node, "with DISTINCT its order is left to the engine")
+        raise UntranslatableError(node, "with DISTINCT its order is left to the engine")
     value = node.this.copy()
     made: exp.Expr = _ours("snowflake_variant", value, takes_json=True)
     if order:
@@ -864,7 +874,7 @@ def _object(node: "exp.Expr") -> "exp.Expr":
     names, values = [], []
     for pair in node.expressions:
         if not isinstance(pair, exp.PropertyEQ):
-            raise Refused(node, "its keys and values have to be written out")
+            raise UntranslatableError(node, "its keys and values have to be written out")
         key = pair.this
         names.append(exp.Literal.string(key.name) if isinstance(key, exp.Identifier) else key)
         values.append(_ours("snowflake_variant", pair.args["expression"], takes_json=True))
@@ -939,7 +949,7 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
     join = node.parent
     if is_outer:
         if not isinstance(join, exp.Join):
-            raise Refused(call, "OUTER needs a table before it")
+            raise UntranslatableError(call, "OUTER needs a table before it")
         join.set("side", "LEFT")
         join.set("on", _marked(exp.true()))
     alias = node.args.get("alias")
@@ -955,17 +965,19 @@ def _flattened(node: "exp.Expr") -> tuple["exp.Expr", bool]:
 
     call = node.this
     if not isinstance(call, exp.Explode):
-        raise Refused(node, "of table functions only FLATTEN has a translation")
+        raise UntranslatableError(node, "of table functions only FLATTEN has a translation")
     named: dict[str, exp.Expr] = {"input": call.this}
     for argument in [call.this, *call.expressions]:
         if isinstance(argument, exp.Kwarg):
             named[str(argument.this.name).lower()] = argument.args["expression"]
     source, outer = named.pop("input"), named.pop("outer", exp.false())
     if named or not isinstance(outer, exp.Boolean):
-        raise Refused(call, "only INPUT and OUTER of FLATTEN have a translation")
+        raise UntranslatableError(call, "only INPUT and OUTER of FLATTEN have a translation")
     for column in source.find_all(exp.Column):
         if not column.table and column.name.upper() in _OF_FLATTEN:
-            raise Refused(call, f"name the table of {column.name}, as FLATTEN has such a column")
+            raise UntranslatableError(
+                call, f"name the table of {column.name}, as FLATTEN has such a column"
+            )
     return source, bool(outer.this)
 
 
@@ -992,7 +1004,7 @@ def _table(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     if not isinstance(node.this, exp.Identifier):
-        raise Refused(node, "only tables and views by their names have a translation")
+        raise UntranslatableError(node, "only tables and views by their names have a translation")
     return node
 
 
@@ -1012,7 +1024,7 @@ def _select(node: "exp.Expr") -> "exp.Expr":
 
     for part in ("connect", "match", "kind", "hint", "into", "laterals", "locks"):
         if node.args.get(part):
-            raise Refused(node, f"{part.upper()} has no translation")
+            raise UntranslatableError(node, f"{part.upper()} has no translation")
     group = node.args.get("group")
     if group is None:
         return node
@@ -1038,7 +1050,7 @@ def _both(one: "exp.Expr", other: "exp.Expr") -> "exp.Expr":
 
 def _join(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("match_condition") or node.args.get("method") == "ASOF":
-        raise Refused(node, "ASOF has no translation")
+        raise UntranslatableError(node, "ASOF has no translation")
     return node
 
 
@@ -1047,37 +1059,43 @@ def _fetch(node: "exp.Expr") -> "exp.Expr":
 
     options = node.args.get("limit_options")
     if options is not None and any(options.args.get(name) for name in ("percent", "with_ties")):
-        raise Refused(node, "only FETCH of a number of rows has a translation")
+        raise UntranslatableError(node, "only FETCH of a number of rows has a translation")
     return exp.Limit(expression=node.args["count"])
 
 
 def _literal_form(node: "exp.Expr") -> "exp.Expr":
     if not node.is_string and re.search("[eE]", str(node.this)):
-        raise Refused(node, "a number with an exponent has another type; write it out or cast it")
+        raise UntranslatableError(
+            node, "a number with an exponent has another type; write it out or cast it"
+        )
     return node
 
 
 def _star(node: "exp.Expr") -> "exp.Expr":
     if {key for key, value in node.args.items() if value} - {"except_"}:
-        raise Refused(node, "of what may follow the star only EXCLUDE has a translation")
+        raise UntranslatableError(
+            node, "of what may follow the star only EXCLUDE has a translation"
+        )
     for part in node.walk():
         _marked(part)
     return node
 
 
 def _interval(node: "exp.Expr") -> "exp.Expr":
-    raise Refused(node, "an INTERVAL has a translation only behind + or -")
+    raise UntranslatableError(node, "an INTERVAL has a translation only behind + or -")
 
 
 def _check_names(tree: "exp.Query") -> None:
-    """Raise Refused if two names differ by their case only, which DuckDB does not tell apart."""
+    """Raise UntranslatableError if names differ by case only: DuckDB can not tell them apart."""
     from sqlglot import exp
 
     seen: dict[str, str] = {}
     for identifier in tree.find_all(exp.Identifier):
         name = normal_name(identifier, "snowflake")
         if seen.setdefault(name.casefold(), name) != name:
-            raise Refused(identifier, "DuckDB does not tell it from a name in another case")
+            raise UntranslatableError(
+                identifier, "DuckDB does not tell it from a name in another case"
+            )
 
 
 _WRITTEN: Final[dict[str, _Write]] = {

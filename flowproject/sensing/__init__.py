@@ -4,14 +4,14 @@ What a source looks like, what a change is and how it is kept live below; flows 
 """
 
 from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
-from flowproject.sensing.context import SENSORS_ONLY, Scene, chosen
+from flowproject.sensing.context import SENSORS_ONLY, ProjectContext, chosen
 from flowproject.sensing.orphans import (
     Orphan,
+    context_of,
     find_former,
     find_orphan,
     likely_orphans,
     orphans,
-    scene_of,
 )
 from flowproject.sensing.replay import FoundChange, Replay, Skip, find_change, replay, skip
 from flowproject.sensing.runner import observe, preview, publish, raise_for_failures
@@ -23,12 +23,13 @@ __all__ = [
     "Chain",
     "FoundChange",
     "Orphan",
+    "ProjectContext",
     "Replay",
-    "Scene",
     "Skip",
     "Tick",
     "chain",
     "chosen",
+    "context_of",
     "find_change",
     "find_former",
     "find_orphan",
@@ -41,7 +42,6 @@ __all__ = [
     "publish",
     "raise_for_failures",
     "replay",
-    "scene_of",
     "skip",
     "waiting_in_order",
 ]

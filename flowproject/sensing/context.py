@@ -5,14 +5,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from flowproject.changes.observation import Report, ignore_progress
 from flowproject.config.model import Project, Sensor
 from flowproject.errors import UsageError, closest
-from flowproject.journal import Journal, Store, check_branch
+from flowproject.journal import Journal, Store, check_branch, open_store
 
-__all__ = ["SENSORS_ONLY", "Scene", "chosen"]
+__all__ = ["SENSORS_ONLY", "ProjectContext", "chosen"]
 
 
 def _now() -> dt.datetime:
@@ -20,8 +20,8 @@ def _now() -> dt.datetime:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """Where ticks happen: the project, its folder, the store of its journals, branch and run.
+class ProjectContext:
+    """Knows the project, its folder, the store of its journals, the branch, and the run that ticks.
 
     `datastore` is where the store is, if that is known. `report` is told how far long looks are.
     """
@@ -34,6 +34,17 @@ class Scene:
     datastore: str = ""
     clock: Callable[[], dt.datetime] = field(default=_now)
     report: Report = ignore_progress
+
+    @classmethod
+    def open(cls, root: Path, *, project: Project, branch: str, datastore: str) -> Self:
+        """Open the store of a project's journals, from outside of a run.
+
+        Raises:
+            UsageError: if no journal can be kept under that branch.
+            JournalError: if the datastore can't be opened.
+        """
+        store = open_store(datastore)
+        return cls(project=project, root=root, store=store, branch=branch, datastore=datastore)
 
     def __post_init__(self) -> None:
         """Refuse a branch that no journal can be kept under.
@@ -71,16 +82,16 @@ SENSORS_ONLY: Final = "FLOWPROJECT_SENSORS"
 """The variable with the names, commas between them. Empty, it names none; unset, it means all."""
 
 
-def chosen(scene: Scene, names: Sequence[str] = ()) -> list[str]:
+def chosen(context: ProjectContext, names: Sequence[str] = ()) -> list[str]:
     """Those of the sensors with these names (by default all) that this run is to look at.
 
     Raises:
         UsageError: if there is no such sensor.
     """
-    known = [sensor.name for sensor in scene.sensors(names)]
+    known = [sensor.name for sensor in context.sensors(names)]
     only = os.environ.get(SENSORS_ONLY)
     if only is None:
         return known
     wanted = [name.strip() for name in only.split(",") if name.strip()]
-    scene.sensors(wanted)  # a name that no sensor has is a mistake, not nobody
+    context.sensors(wanted)  # a name that no sensor has is a mistake, not nobody
     return [name for name in known if name in wanted]

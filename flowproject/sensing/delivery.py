@@ -38,7 +38,7 @@ from flowproject.journal import (
 )
 from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.change_events import event_of, send, together
-from flowproject.sensing.context import Scene
+from flowproject.sensing.context import ProjectContext
 from flowproject.sensing.turns import Attempts, Queue, Turn
 
 __all__ = ["Backlog", "deliver"]
@@ -70,7 +70,12 @@ class Backlog:
 
 
 def deliver(
-    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, most: int | None = None
+    context: ProjectContext,
+    sensor: Sensor,
+    journal: Journal,
+    head: Head,
+    *,
+    most: int | None = None,
 ) -> Backlog:
     """What is left after everything was done that can be done now; nothing is raised for the bus.
 
@@ -90,20 +95,22 @@ def deliver(
     if not bus:
         unsent = sum(seq > head.sent for seq in head.unsettled)
         return Backlog(head=head, waiting=unsent if journal.is_waiting(head) else 0)
-    return _Delivery(scene, sensor, journal, head).work(most)
+    return _Delivery(context, sensor, journal, head).work(most)
 
 
 class _Delivery:
     """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
-    def __init__(self, scene: Scene, sensor: Sensor, journal: Journal, head: Head) -> None:
-        self._scene = scene
+    def __init__(
+        self, context: ProjectContext, sensor: Sensor, journal: Journal, head: Head
+    ) -> None:
+        self._scene = context
         self._sensor = sensor
         self._journal = journal
         self._outbox = journal.outbox
         self._before = head
         self._head = head
-        self._now = scene.clock()
+        self._now = context.clock()
         self._is_proven = False
         self._done: set[int] = set()
         self._closed: list[Awaited] = []

@@ -28,7 +28,7 @@ from flowproject.changes.observation import Items, Observation, Past, Report, ig
 from flowproject.config.model import Sensor
 from flowproject.errors import QueryError, SourceError
 from flowproject.journal import DamagedTableError, Head, Journal
-from flowproject.sensing.context import Scene
+from flowproject.sensing.context import ProjectContext
 from flowproject.sources import Source, open_source
 
 __all__ = ["Comparison", "look_again", "look_at", "observe_within"]
@@ -39,26 +39,26 @@ _WAITING: Final = ("max_wait", "after_max_wait")
 
 
 def look_at(
-    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
+    context: ProjectContext, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
 ) -> "Comparison":
     """Look at the source of a sensor, and compare with what its journal knows.
 
     Raises:
         FlowprojectError: whatever the source raises.
     """
-    begun = scene.clock()
+    begun = context.clock()
     past, damage = _past(journal, head, asked_anew=force), ""
     try:
-        seen = _observe(scene, sensor, past)
+        seen = _observe(context, sensor, past)
     except DamagedTableError as lost:
         # Without what was known everything counts as added: no change is missed for it.
         past, damage = None, str(lost)
-        seen = _observe(scene, sensor, past)
+        seen = _observe(context, sensor, past)
     return Comparison(
         sensor=sensor,
         head=head,
         seen=seen,
-        now=scene.clock(),
+        now=context.clock(),
         begun=begun,
         past=past,
         damage=damage,
@@ -81,8 +81,8 @@ def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
     )
 
 
-def _observe(scene: Scene, sensor: Sensor, past: Past | None) -> Observation:
-    return observe_within(open_source(sensor.data, scene.root), sensor, past, scene.report)
+def _observe(context: ProjectContext, sensor: Sensor, past: Past | None) -> Observation:
+    return observe_within(open_source(sensor.data, context.root), sensor, past, context.report)
 
 
 def observe_within(

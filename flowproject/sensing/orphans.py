@@ -18,16 +18,16 @@ from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError
 from flowproject.sensing.chain import chain
-from flowproject.sensing.context import Scene
+from flowproject.sensing.context import ProjectContext
 
 __all__ = [
     "Orphan",
     "OrphanCheck",
+    "context_of",
     "find_former",
     "find_orphan",
     "likely_orphans",
     "orphans",
-    "scene_of",
 ]
 
 _UNDELIVERED: Final = ("waiting", "sent", "undelivered")
@@ -40,7 +40,7 @@ _STRAGGLING: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Orphan:
-    """A journal on the branch of a scene whose sensor, or whose project, has no such name now.
+    """A journal on the branch of a context whose sensor, or whose project, has no such name now.
 
     `unsettled` are the numbers of the changes that nobody delivers, and `definition` is the digest
     of what was watched last.
@@ -89,15 +89,15 @@ class Orphan:
         )
 
 
-def orphans(scene: Scene) -> list[Orphan]:
-    """All on the branch of the scene, with something left to deliver.
+def orphans(context: ProjectContext) -> list[Orphan]:
+    """All on the branch of the context, with something left to deliver.
 
     One listing, and two requests for each journal of no sensor in which nothing is left.
 
     Raises:
         JournalError: if the datastore can't be listed.
     """
-    return _stirring(scene, [one for one in _journals(scene) if not _has_sensor(scene, one)])
+    return _stirring(context, [one for one in _journals(context) if not _has_sensor(context, one)])
 
 
 class OrphanCheck:
@@ -107,11 +107,11 @@ class OrphanCheck:
     nothing was left in journals of others. So an unchanged tick makes no request for them.
     """
 
-    def __init__(self, scene: Scene, names: Collection[str]) -> None:
-        self._scene = scene
+    def __init__(self, context: ProjectContext, names: Collection[str]) -> None:
+        self._scene = context
         self._asking = frozenset(names)
         self._sure: set[str] = set()
-        self._sensors = digest(scene.project.project_name, *sorted(scene.project.sensors))
+        self._sensors = digest(context.project.project_name, *sorted(context.project.sensors))
         self._lock = threading.Lock()
         self._listed: tuple[list[Orphan], bool] | None = None
 
@@ -171,7 +171,7 @@ class OrphanCheck:
             journal.memos.write_head(replace(known, no_orphans_of="", orphans_until=""))
 
 
-def likely_orphans(scene: Scene) -> list[Orphan]:
+def likely_orphans(context: ProjectContext) -> list[Orphan]:
     """Those of another project in the same local datastore that may be this one's former name.
 
     They are of sensors called as one of this project is, and no project with that name lies beside
@@ -180,102 +180,108 @@ def likely_orphans(scene: Scene) -> list[Orphan]:
     Raises:
         JournalError: if the datastore can't be listed.
     """
-    if not scene.datastore or "://" in scene.datastore or _is_alone(scene):
+    if not context.datastore or "://" in context.datastore or _is_alone(context):
         return []
-    here = scene.project.project_name
+    here = context.project.project_name
     journals = [
         one
-        for project in scene.store.folders("flowproject")
+        for project in context.store.folders("flowproject")
         if project != here
-        for one in _journals_of(scene, project)
-        if one.sensor in scene.project.sensors
+        for one in _journals_of(context, project)
+        if one.sensor in context.project.sensors
     ]
-    found = _stirring(scene, journals)
+    found = _stirring(context, journals)
     if not found:
         return []
-    alive = _projects_around(scene)
+    alive = _projects_around(context)
     return [one for one in found if one.journal.project not in alive]
 
 
-def find_former(scene: Scene, name: str) -> Journal | None:
+def find_former(context: ProjectContext, name: str) -> Journal | None:
     """The journal of a sensor of this name (`sensor`, or `project/sensor`), closed or not."""
     project, _, sensor = name.rpartition("/")
-    project = project or scene.project.project_name
-    if sensor not in scene.store.folders(f"flowproject/{project}/{scene.branch}"):
+    project = project or context.project.project_name
+    if sensor not in context.store.folders(f"flowproject/{project}/{context.branch}"):
         return None
-    return Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
+    return Journal(context.store, project=project, branch=context.branch, sensor=sensor)
 
 
-def scene_of(scene: Scene, name: str) -> tuple[Scene, str]:
+def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]:
     """Where a journal that no sensor stands for can be read, and what its sensor is called there.
 
-    The same scene for a sensor that there is, also if the journal of this name was moved to it;
+    The same context for a sensor that there is, also if the journal of this name was moved to it;
     and for a name of which there is no journal.
     """
-    journal = None if name in scene.project.sensors else find_former(scene, name)
+    journal = None if name in context.project.sensors else find_former(context, name)
     while journal and (to := journal.moved_to()):
         journal = to
     if journal is None:
-        return scene, name
-    if journal.project == scene.project.project_name and journal.sensor in scene.project.sensors:
-        return scene, journal.sensor
+        return context, name
+    if (
+        journal.project == context.project.project_name
+        and journal.sensor in context.project.sensors
+    ):
+        return context, journal.sensor
     # Of what the sensor was, the journal has all that is needed to read it.
-    some = next(iter(scene.project.sensors.values()))
+    some = next(iter(context.project.sensors.values()))
     gone = {journal.sensor: replace(some, name=journal.sensor)}
-    project = replace(scene.project, project_name=journal.project, sensors=gone)
-    return replace(scene, project=project), journal.sensor
+    project = replace(context.project, project_name=journal.project, sensors=gone)
+    return replace(context, project=project), journal.sensor
 
 
-def find_orphan(scene: Scene, name: str) -> Orphan | None:
+def find_orphan(context: ProjectContext, name: str) -> Orphan | None:
     """The one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
-    journal = find_former(scene, name)
-    if journal is None or _has_sensor(scene, journal):
+    journal = find_former(context, name)
+    if journal is None or _has_sensor(context, journal):
         return None
-    return _orphan(scene, journal)
+    return _orphan(context, journal)
 
 
-def _journals(scene: Scene) -> list[Journal]:
-    """All journals on the branch of the scene, of sensors that there are and of others.
+def _journals(context: ProjectContext) -> list[Journal]:
+    """All journals on the branch of the context, of sensors that there are and of others.
 
     Of other projects only where none but this one has its journals: in a datastore in its folder.
     """
-    here = scene.project.project_name
-    projects = scene.store.folders("flowproject") if _is_alone(scene) else [here]
-    return [one for project in projects for one in _journals_of(scene, project)]
+    here = context.project.project_name
+    projects = context.store.folders("flowproject") if _is_alone(context) else [here]
+    return [one for project in projects for one in _journals_of(context, project)]
 
 
-def _journals_of(scene: Scene, project: str) -> list[Journal]:
+def _journals_of(context: ProjectContext, project: str) -> list[Journal]:
     return [
-        Journal(scene.store, project=project, branch=scene.branch, sensor=sensor)
-        for sensor in scene.store.folders(f"flowproject/{project}/{scene.branch}")
+        Journal(context.store, project=project, branch=context.branch, sensor=sensor)
+        for sensor in context.store.folders(f"flowproject/{project}/{context.branch}")
     ]
 
 
-def _has_sensor(scene: Scene, journal: Journal) -> bool:
-    return journal.project == scene.project.project_name and journal.sensor in scene.project.sensors
+def _has_sensor(context: ProjectContext, journal: Journal) -> bool:
+    return (
+        journal.project == context.project.project_name
+        and journal.sensor in context.project.sensors
+    )
 
 
-def _stirring(scene: Scene, journals: Sequence[Journal]) -> list[Orphan]:
+def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orphan]:
     """Those with something left to deliver: two requests for one with nothing."""
 
     def orphan(journal: Journal) -> Orphan | None:
-        return None if journal.is_at_rest() else _orphan(scene, journal)
+        return None if journal.is_at_rest() else _orphan(context, journal)
 
-    found = scene.store.concurrently([partial(orphan, one) for one in journals])
+    found = context.store.concurrently([partial(orphan, one) for one in journals])
     return [one for one in found if one and one.unsettled]
 
 
-def _orphan(scene: Scene, journal: Journal) -> Orphan | None:
+def _orphan(context: ProjectContext, journal: Journal) -> Orphan | None:
     """None if its journal was moved, or nothing of it can be read, and so nothing can be sent."""
     try:
         head = _end(journal)
-        unsettled = tuple(_undelivered(scene, journal, head))
+        unsettled = tuple(_undelivered(context, journal, head))
     except JournalError:
         return None
     return Orphan(
         journal=journal,
         unsettled=unsettled,
-        is_of_this_project=journal.project == scene.project.project_name,
+        is_of_this_project=journal.project == context.project.project_name,
         definition=head.entry.definition if head.entry else "",
     )
 
@@ -288,7 +294,7 @@ def _end(journal: Journal) -> Head:
         return journal.memos.head() or Head()
 
 
-def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
+def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Iterator[int]:
     """The changes that did not arrive: no tick has noted of the others that they did."""
     if not head.unsettled:
         return
@@ -298,7 +304,7 @@ def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
     def state(seq: int) -> str:
         try:
             entry = journal.at(head, seq)
-            return chain(index, entry, patience, scene.clock()).state if entry else ""
+            return chain(index, entry, patience, context.clock()).state if entry else ""
         except DamagedEntryError:
             return ""
         except UnreadableError:
@@ -310,19 +316,19 @@ def _undelivered(scene: Scene, journal: Journal, head: Head) -> Iterator[int]:
             yield seq
 
 
-def _is_alone(scene: Scene) -> bool:
+def _is_alone(context: ProjectContext) -> bool:
     """Whether the datastore lies in the folder of the project, so that it is of no other."""
-    place = scene.datastore
+    place = context.datastore
     if not place or "://" in place:
         return False
-    return Path(place).resolve().is_relative_to(scene.root.resolve())
+    return Path(place).resolve().is_relative_to(context.root.resolve())
 
 
-def _projects_around(scene: Scene) -> set[str]:
+def _projects_around(context: ProjectContext) -> set[str]:
     """The names of the projects in the folders beside this one's and below the datastore's."""
-    base = Path(scene.datastore).resolve().parent
+    base = Path(context.datastore).resolve().parent
     files = {
-        *scene.root.resolve().parent.glob(f"*/{FILE}"),
+        *context.root.resolve().parent.glob(f"*/{FILE}"),
         *(file for depth in _BELOW for file in base.glob(f"{depth}{FILE}")),
     }
     return {name for file in files if (name := _name_in(file))}

@@ -12,8 +12,8 @@ from flowproject.events import bus_address
 from flowproject.journal import Awaited, Journal, JournalIndex, Mark, Sendings, UnreadableError
 from flowproject.sensing.chain import Chain, chain, patience_of
 from flowproject.sensing.change_events import event_of, send
-from flowproject.sensing.context import Scene
-from flowproject.sensing.orphans import orphans, scene_of
+from flowproject.sensing.context import ProjectContext
+from flowproject.sensing.orphans import context_of, orphans
 from flowproject.sensing.turns import Turn, give_next_turn
 
 __all__ = ["FoundChange", "Replay", "Skip", "find_change", "replay", "skip"]
@@ -55,32 +55,32 @@ class FoundChange:
             )
 
 
-def find_change(scene: Scene, text: str) -> FoundChange:
-    """The change that `text` means, on the branch of the scene.
+def find_change(context: ProjectContext, text: str) -> FoundChange:
+    """The change that `text` means, on the branch of the context.
 
     Raises:
         UsageError: if it means none, or several.
         JournalError: if the journal can't be read.
     """
     if numbered := _NUMBERED.fullmatch(text):
-        place, name = scene_of(scene, numbered[1])
+        place, name = context_of(context, numbered[1])
         [sensor] = place.sensors([name])
         one = _numbered(place, sensor, int(numbered[2]))
-        return one if place is scene else replace(one, former=numbered[1])
+        return one if place is context else replace(one, former=numbered[1])
     if not _ID.fullmatch(text):
         raise UsageError(f"{text!r} names no change", allowed=_ALLOWED, fix=_LIST)
-    found = [one for sensor in scene.sensors() for one in _with_id(scene, sensor, text)]
+    found = [one for sensor in context.sensors() for one in _with_id(context, sensor, text)]
     if not found:
         found = [
             replace(one, former=left.name)
-            for left in orphans(scene)
-            for place, name in [scene_of(scene, left.name)]
+            for left in orphans(context)
+            for place, name in [context_of(context, left.name)]
             for one in _with_id(place, place.project.sensors[name], text)
         ]
     if not found:
         raise UsageError(
             f"There is no change {text!r}",
-            where=f"Journals of branch {scene.branch}",
+            where=f"Journals of branch {context.branch}",
             allowed="A journal keeps the newest 500 entries, and each branch has its own",
             fix=f"{_LIST}; another branch: `--branch` or `--production`",
         )
@@ -89,8 +89,8 @@ def find_change(scene: Scene, text: str) -> FoundChange:
     return found[0]
 
 
-def _numbered(scene: Scene, sensor: Sensor, seq: int) -> FoundChange:
-    journal = scene.journal(sensor.name)
+def _numbered(context: ProjectContext, sensor: Sensor, seq: int) -> FoundChange:
+    journal = context.journal(sensor.name)
     entry = journal.get(seq)
     if entry is None:
         index = journal.index()
@@ -103,15 +103,15 @@ def _numbered(scene: Scene, sensor: Sensor, seq: int) -> FoundChange:
             allowed=f"Numbers {index.numbers[-1]} to {newest}" if newest else "It is empty",
             fix=f"`flowproject history {sensor.name}`",
         )
-    return _found(scene, sensor, journal, journal.index(), entry)
+    return _found(context, sensor, journal, journal.index(), entry)
 
 
-def _with_id(scene: Scene, sensor: Sensor, start: str) -> Iterator[FoundChange]:
-    journal = scene.journal(sensor.name)
+def _with_id(context: ProjectContext, sensor: Sensor, start: str) -> Iterator[FoundChange]:
+    journal = context.journal(sensor.name)
     index = journal.index()
     for entry in _entries(journal, index, start):
         if entry.id.startswith(start):
-            yield _found(scene, sensor, journal, index, entry)
+            yield _found(context, sensor, journal, index, entry)
 
 
 def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entry]:
@@ -128,9 +128,9 @@ def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entr
 
 
 def _found(
-    scene: Scene, sensor: Sensor, journal: Journal, index: JournalIndex, entry: Entry
+    context: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, entry: Entry
 ) -> FoundChange:
-    told = chain(index, entry, patience_of(sensor), scene.clock())
+    told = chain(index, entry, patience_of(sensor), context.clock())
     return FoundChange(sensor=sensor, journal=journal, chain=told)
 
 
@@ -156,7 +156,7 @@ class Replay:
     later: tuple[str, ...] = ()
 
 
-def replay(scene: Scene, found: FoundChange, by: str, *, bus: str = "") -> Replay:
+def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "") -> Replay:
     """A change sent anew; from now on ticks await its receipts, and send it again if need be.
 
     If a listener has not started in the newest attempt, or is gone, that one is sent once more, to
@@ -179,14 +179,14 @@ def replay(scene: Scene, found: FoundChange, by: str, *, bus: str = "") -> Repla
             f"Change {found.chain.entry.id} can't be sent: no event bus is configured",
             where="METAFLOW_ARGO_EVENTS_WEBHOOK_URL is empty",
             allowed="A cluster has a bus, and so has a loop, which is found by itself: none of "
-            f"this project runs here for branch {scene.branch!r}",
+            f"this project runs here for branch {context.branch!r}",
             fix="Start `flowproject dev` in another terminal, and replay again",
         )
     journal = found.journal
     event = event_of(journal, mark)
-    attempt, number = _attempt(scene, found, mark, by)
+    attempt, number = _attempt(context, found, mark, by)
     journal.put_back(mark)
-    now = scene.clock()
+    now = context.clock()
     at = now.isoformat()
     listeners = journal.outbox.listeners()
     listening = sorted(listeners.flows)
@@ -232,24 +232,24 @@ def _sent(found: FoundChange) -> Mark:
     return mark
 
 
-def _attempt(scene: Scene, found: FoundChange, mark: Mark, by: str) -> tuple[int, int]:
+def _attempt(context: ProjectContext, found: FoundChange, mark: Mark, by: str) -> tuple[int, int]:
     """The attempt to send, and the how many-eth sending of it this is."""
     known = found.journal.outbox.sendings(mark)
     missing = found.chain.missing
-    lacking = {flow for flow in missing if not _waits_rightly(scene, found, flow)}
+    lacking = {flow for flow in missing if not _waits_rightly(context, found, flow)}
     # A run that holds the next changes back has taken this attempt, and a replay is to end that.
     held = {*found.chain.in_order} - {*missing}
     if ((lacking or found.chain.gone) and not held) or not known.count:
         return known.attempt, known.count + 1
-    return found.journal.outbox.open_attempt(mark, at=scene.clock().isoformat(), by=by), 1
+    return found.journal.outbox.open_attempt(mark, at=context.clock().isoformat(), by=by), 1
 
 
-def _waits_rightly(scene: Scene, found: FoundChange, flow: str) -> bool:
+def _waits_rightly(context: ProjectContext, found: FoundChange, flow: str) -> bool:
     """Whether a flow has not started because another of its sensors has nothing new for it."""
     if flow not in found.chain.waiting:
         return False
     sensors = found.journal.outbox.listeners().waits.get(flow, ())
-    others = [scene.journal(name) for name in sensors if name != found.sensor.name]
+    others = [context.journal(name) for name in sensors if name != found.sensor.name]
     return not all(_lacks(other, flow) for other in others)
 
 
@@ -274,7 +274,7 @@ class Skip:
     problem: str = ""
 
 
-def skip(scene: Scene, found: FoundChange, by: str, *, bus: str = "") -> Skip:
+def skip(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "") -> Skip:
     """What follows after the turns of all flows that take a change in order were ended by hand.
 
     Raises:
@@ -292,7 +292,7 @@ def skip(scene: Scene, found: FoundChange, by: str, *, bus: str = "") -> Skip:
             allowed="Flows with `@on_change(..., in_order=True)` have turns, one for each change",
             fix=f"`flowproject history {entry.sensor}` says what waits",
         )
-    now = scene.clock()
+    now = context.clock()
     for flow in flows:
         journal.turns.end(
             mark.seq,

@@ -20,7 +20,7 @@ from flowproject.journal import (
     prune,
 )
 from flowproject.secrecy import safe
-from flowproject.sensing.context import Scene
+from flowproject.sensing.context import ProjectContext
 from flowproject.sensing.delivery import deliver
 from flowproject.sensing.look import Comparison, look_at
 from flowproject.sensing.orphans import Orphan, OrphanCheck, likely_orphans, orphans
@@ -35,41 +35,43 @@ _SENT_BEFORE_A_LOOK: Final = 100
 _log = logging.getLogger(__name__)
 
 
-def observe(scene: Scene, names: Sequence[str] = (), *, force: bool = False) -> list[Tick]:
+def observe(
+    context: ProjectContext, names: Sequence[str] = (), *, force: bool = False
+) -> list[Tick]:
     """One tick of each sensor: what was left to deliver is delivered, then it is looked at.
 
     Whatever fails is in the ticks; nothing is raised for it here. What no sensor delivers any more,
     because it was renamed or removed, is told by the first of them.
     """
-    sensors = scene.sensors(names)
-    check = OrphanCheck(scene, [sensor.name for sensor in sensors])
+    sensors = context.sensors(names)
+    check = OrphanCheck(context, [sensor.name for sensor in sensors])
 
     def guarded(sensor: Sensor) -> Tick:
-        journal = scene.journal(sensor.name)
+        journal = context.journal(sensor.name)
         try:
-            return _look_and_record(scene, sensor, journal, check, force=force)
+            return _look_and_record(context, sensor, journal, check, force=force)
         except DamagedEntryError as damage:
             journal.note_damage(damage)
             raise
 
-    return _with_left(_side_by_side(scene, names, guarded), _without_fail(check.left))
+    return _with_left(_side_by_side(context, names, guarded), _without_fail(check.left))
 
 
-def preview(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
+def preview(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
     """What a tick of each sensor would do and why; nothing is written and nothing sent."""
 
     def look(sensor: Sensor) -> Tick:
-        journal = scene.journal(sensor.name)
+        journal = context.journal(sensor.name)
         head = journal.head()
         pending = sum(1 for _ in journal.waiting(head))
-        found = look_at(scene, sensor, journal, head)
-        seen = Recording(found=found, journal=journal, run=scene.run).preview()
+        found = look_at(context, sensor, journal, head)
+        seen = Recording(found=found, journal=journal, run=context.run).preview()
         return replace(seen, pending=pending)
 
-    return _with_left(_side_by_side(scene, names, look), _without_fail(partial(orphans, scene)))
+    return _with_left(_side_by_side(context, names, look), _without_fail(partial(orphans, context)))
 
 
-def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
+def publish(context: ProjectContext, ticks: Sequence[Tick]) -> list[Tick]:
     """The ticks after their recorded changes were handed to the bus, each sensor's in order.
 
     Sensors are seen to side by side, and those with nothing to deliver cost no request. What could
@@ -79,7 +81,7 @@ def publish(scene: Scene, ticks: Sequence[Tick]) -> list[Tick]:
     left = [name for name, seen in known.items() if seen.pending and not _is_stuck(seen)]
     if left:
         delivered = _side_by_side(
-            scene, left, lambda sensor: _after_delivery(scene, known[sensor.name])
+            context, left, lambda sensor: _after_delivery(context, known[sensor.name])
         )
         known |= {seen.sensor: seen for seen in delivered}
     return [known[seen.sensor] for seen in ticks]
@@ -90,12 +92,12 @@ def _is_stuck(seen: Tick) -> bool:
     return bool(seen.undelivered) and seen.pending > bool(seen.id)
 
 
-def _after_delivery(scene: Scene, seen: Tick) -> Tick:
-    sensor, journal = scene.project.sensors[seen.sensor], scene.journal(seen.sensor)
+def _after_delivery(context: ProjectContext, seen: Tick) -> Tick:
+    sensor, journal = context.project.sensors[seen.sensor], context.journal(seen.sensor)
     try:
-        left = deliver(scene, sensor, journal, journal.head())
+        left = deliver(context, sensor, journal, journal.head())
     except Exception as error:  # noqa: BLE001  # one sensor's journal must not stop the others
-        return replace(seen, undelivered=failed_tick(sensor, error, scene.clock()).reason)
+        return replace(seen, undelivered=failed_tick(sensor, error, context.clock()).reason)
     return replace(
         seen,
         pending=left.waiting,
@@ -145,7 +147,7 @@ def _with_left(ticks: list[Tick], left: Sequence[Orphan]) -> list[Tick]:
 
 
 def _look_and_record(
-    scene: Scene,
+    context: ProjectContext,
     sensor: Sensor,
     journal: Journal,
     check: OrphanCheck,
@@ -154,15 +156,15 @@ def _look_and_record(
 ) -> Tick:
     head, forsaken = journal.proven(journal.head()), list[str]()
     head = check.remembered(journal, head)
-    left = deliver(scene, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
+    left = deliver(context, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
-        found = look_at(scene, sensor, journal, left.head, force=force)
-        forsaken = _forsaken(scene, found, check)
-        seen = Recording(found=found, journal=journal, run=scene.run).record()
+        found = look_at(context, sensor, journal, left.head, force=force)
+        forsaken = _forsaken(context, found, check)
+        seen = Recording(found=found, journal=journal, run=context.run).record()
     except FlowprojectError as error:
-        seen = _with_history(failed_tick(sensor, error, scene.clock()), left.head)
+        seen = _with_history(failed_tick(sensor, error, context.clock()), left.head)
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
-        _prune(scene, journal)
+        _prune(context, journal)
     return replace(
         seen,
         pending=left.waiting + bool(seen.id),
@@ -174,7 +176,7 @@ def _look_and_record(
     )
 
 
-def _forsaken(scene: Scene, found: Comparison, check: OrphanCheck) -> list[str]:
+def _forsaken(context: ProjectContext, found: Comparison, check: OrphanCheck) -> list[str]:
     """What else is to be said at the first look of a sensor: it may be another under a new name.
 
     Raises:
@@ -195,7 +197,7 @@ def _forsaken(scene: Scene, found: Comparison, check: OrphanCheck) -> list[str]:
             )
     return [
         one.in_doubt
-        for one in likely_orphans(scene)
+        for one in likely_orphans(context)
         if one.journal.sensor == name and one.definition == found.definition
     ]
 
@@ -208,16 +210,18 @@ def _with_history(seen: Tick, head: Head) -> Tick:
     return replace(seen, trail=entry.trail, history=recall(entry, head))
 
 
-def _prune(scene: Scene, journal: Journal) -> None:
+def _prune(context: ProjectContext, journal: Journal) -> None:
     try:
-        prune(scene.store, journal, journal.head())
+        prune(context.store, journal, journal.head())
     except FlowprojectError as error:
         # The change is recorded, and that is what counts; the next pruning takes what this left.
         _log.warning("The journal of sensor %r was not pruned. %s", journal.sensor, error)
 
 
-def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], Tick]) -> list[Tick]:
-    sensors = scene.sensors(names)
+def _side_by_side(
+    context: ProjectContext, names: Sequence[str], look: Callable[[Sensor], Tick]
+) -> list[Tick]:
+    sensors = context.sensors(names)
     turns = threading.BoundedSemaphore(_AT_ONCE)
     ticks: Queue[tuple[str, Tick]] = Queue()
 
@@ -226,10 +230,10 @@ def _side_by_side(scene: Scene, names: Sequence[str], look: Callable[[Sensor], T
             try:
                 seen = look(sensor)
             except FlowprojectError as error:
-                seen = failed_tick(sensor, error, scene.clock())
+                seen = failed_tick(sensor, error, context.clock())
             except BaseException as error:  # noqa: BLE001  # a thread that said nothing would stop all
                 sys.stderr.write(safe(traceback.format_exc()))
-                seen = failed_tick(sensor, error, scene.clock())
+                seen = failed_tick(sensor, error, context.clock())
         ticks.put((sensor.name, seen))
 
     for sensor in sensors:

@@ -15,7 +15,7 @@ from flowproject.errors import DeliveryError
 from flowproject.journal import Awaited, Head, Journal, Listeners, TurnNotices
 from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.change_events import event_of, send
-from flowproject.sensing.context import Scene
+from flowproject.sensing.context import ProjectContext
 
 __all__ = [
     "Attempts",
@@ -265,26 +265,26 @@ def give_next_turn(
     ]
 
 
-def waiting_in_order(scene: Scene) -> list[str]:
-    """What waits behind a turn on the branch of a scene, and what lets it go on, for each sensor.
+def waiting_in_order(context: ProjectContext) -> list[str]:
+    """What waits behind a turn on the branch of a context, and what lets it go on, for each sensor.
 
     Raises:
         JournalError: if a journal can't be read.
     """
     return [
         f"Sensor {sensor.name!r}: {words}"
-        for sensor in scene.sensors()
-        for words in _waiting_at(scene, sensor)
+        for sensor in context.sensors()
+        for words in _waiting_at(context, sensor)
     ]
 
 
-def _waiting_at(scene: Scene, sensor: Sensor) -> Iterator[str]:
-    journal = scene.journal(sensor.name)
+def _waiting_at(context: ProjectContext, sensor: Sensor) -> Iterator[str]:
+    journal = context.journal(sensor.name)
     head = journal.memos.head()
     listeners = journal.outbox.listeners() if head and head.awaited else Listeners()
     if not head or not listeners.in_order:
         return
-    queue = _queue(sensor, journal, listeners, head, now=scene.clock(), run=scene.run)
+    queue = _queue(sensor, journal, listeners, head, now=context.clock(), run=context.run)
     for flow in listeners.in_order:
         yield from filter(None, [queue.in_words(turn) for turn in queue.turns(flow, head)])
 

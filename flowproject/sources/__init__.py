@@ -106,6 +106,7 @@ def speaks_sql(data: Data) -> bool:
 
 def not_queryable(kind: str) -> SourceError:
     """The error for a query on a source that has none."""
+    # From the registry, so that the message follows when there is another one.
     able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
     return SourceError(
         f"A source of type {kind!r} can't run queries",

@@ -197,6 +197,7 @@ class FilesSource:
         state = md5(usedforsecurity=False)
         try:
             with self._path.open("rb") as file:
+                # In chunks: a file may be larger than memory, and its look may be cancelled.
                 while chunk := file.read(_CHUNK_BYTES):
                     self._check_running()
                     state.update(chunk)

@@ -160,6 +160,7 @@ def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> 
         if _PROPERTY[mode] not in data:
             raise _unsaid(mode, found.key)
         value = data[_PROPERTY[mode]]
+        # Only this property makes a version: a new time with the old size is no change of the size.
         items[found.key] = item(found.key, data, identity=value)
     return Observation(
         value=value, fingerprint=fingerprint_items(items.values()), items=items, cost=cost

@@ -1,4 +1,4 @@
-"""Claiming: which run has each of the changes that a run was told of.
+"""Claims the changes that a run was told of, and notes that its turn to take one is over.
 
 Apart from `taking`, because the journal takes a tenth of a second to import, and a step that has
 nothing to claim need not wait for it.
@@ -8,11 +8,13 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flowproject.change import journal_of
 from flowproject.changes.entry import Entry
 from flowproject.changes.payload import facts
+from flowproject.config import Sensor
+from flowproject.events import bus_address
 from flowproject.journal import (
     DamagedEntryError,
     DamagedTableError,
@@ -23,9 +25,10 @@ from flowproject.journal import (
     Store,
 )
 from flowproject.sensing.change_events import combined
-from flowproject.starting.told import Told
+from flowproject.sensing.turns import Turn, give_next_turn
+from flowproject.starting.run_start import RunStart
 
-__all__ = ["Claim", "Taken", "claim"]
+__all__ = ["Claim", "Taken", "claim", "note_end", "tell_next"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Taken:
     nothing_because: str = ""
 
 
-def claim(this: Told, *, flow: str, store: Store) -> Taken:
+def claim(start: RunStart, *, flow: str, store: Store) -> Taken:
     """What the run has, after it has claimed what no other run of the flow had.
 
     Of one sensor that is the change that it was told of. A run that was told of several sensors has
@@ -67,18 +70,18 @@ def claim(this: Told, *, flow: str, store: Store) -> Taken:
     Raises:
         JournalError: if it can't be told which run has a change.
     """
-    if len({change["sensor"] for change in this.changes}) > 1:
-        return _claim_of_all(this, flow=flow, store=store)
+    if len({change["sensor"] for change in start.changes}) > 1:
+        return _claim_of_all(start, flow=flow, store=store)
     claims = [
         Claim(
             sensor=change["sensor"],
-            receipt=_claimed(journal_of(change, store), _wanted(change, flow=flow, run=this.run)),
+            receipt=_claimed(journal_of(change, store), _wanted(change, flow=flow, run=start.run)),
         )
-        for change in this.changes
+        for change in start.changes
     ]
-    others = tuple(one for one in claims if one.receipt.run != this.run)
+    others = tuple(one for one in claims if one.receipt.run != start.run)
     reasons = " ".join(one.in_words for one in others) if len(others) == len(claims) else ""
-    return Taken(changes=this.changes, others=others, nothing_because=reasons)
+    return Taken(changes=start.changes, others=others, nothing_because=reasons)
 
 
 def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
@@ -111,31 +114,81 @@ def _attempt(change: Mapping[str, Any]) -> int:
     return int(change.get("attempt", 1))
 
 
+def note_end(
+    change: Mapping[str, Any],
+    how: Literal["succeeded", "failed"],
+    store: Store,
+    *,
+    flow: str,
+    run: str,
+) -> None:
+    """Note that the turn of a flow to take a change is over, wherever the journal is by now.
+
+    Raises:
+        JournalError: if it can't be noted.
+    """
+    journal: Journal | None = journal_of(change, store)
+    while journal:
+        journal.turns.end(
+            int(change["seq"]),
+            str(change["id"]),
+            attempt=int(change.get("attempt", 1)),
+            flow=flow,
+            how=how,
+            by=run,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        journal = journal.moved_to()  # The sensor may have been renamed while this run went on.
+
+
+def tell_next(
+    change: Mapping[str, Any],
+    sensors: Mapping[str, Sensor],
+    store: Store,
+    *,
+    flow: str,
+    run: str,
+    now: dt.datetime,
+) -> list[Turn]:
+    """The turns that a flow was told of because its turn to take this change is over.
+
+    None without a bus, or under a name that no sensor has any more: the next tick tells them.
+
+    Raises:
+        DeliveryError: if the bus has not taken it.
+        JournalError: if the journal can't be read or written.
+    """
+    sensor = sensors.get(str(change["sensor"]))
+    if sensor is None or not bus_address():
+        return []
+    return give_next_turn(sensor, journal_of(change, store), [flow], now=now, run=run)
+
+
 # ----------------------------------------------------------------------------- of several sensors
 
 
-def _claim_of_all(this: Told, *, flow: str, store: Store) -> Taken:
+def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
     """All that each sensor recorded since the flow's last run.
 
     The oldest change of the first sensor is the gate: of runs that start side by side the one that
     has it is to have everything.
     """
     sensors = [
-        _Unseen(change, journal_of(change, store), flow, this.run)
-        for change in sorted(this.changes, key=lambda change: change["sensor"])
+        _Unseen(change, journal_of(change, store), flow, start.run)
+        for change in sorted(start.changes, key=lambda change: change["sensor"])
     ]
     # Who has a receipt goes on, whatever others took while it was dead: nobody else has that.
     if not any(sensor.is_begun for sensor in sensors):
         for sensor in sensors:
             if not sensor.entries:
-                return Taken(changes=this.changes, nothing_because=sensor.nothing_new)
+                return Taken(changes=start.changes, nothing_because=sensor.nothing_new)
         gate = sensors[0].claim_first()
-        if gate.receipt.run != this.run:
-            return Taken(changes=this.changes, others=(gate,), nothing_because=gate.in_words)
+        if gate.receipt.run != start.run:
+            return Taken(changes=start.changes, others=(gate,), nothing_because=gate.in_words)
     others = [other for sensor in sensors for other in sensor.claim_the_rest()]
     told = {sensor.name: sensor.told() for sensor in sensors if sensor.entries}
     return Taken(
-        changes=[told[one["sensor"]] for one in this.changes if one["sensor"] in told],
+        changes=[told[one["sensor"]] for one in start.changes if one["sensor"] in told],
         others=tuple(others),
     )
 

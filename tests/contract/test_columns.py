@@ -18,7 +18,7 @@ from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.config.model import SchemaChange
 from flowproject.dev.page.changes import change_view
 from flowproject.journal import open_store
-from flowproject.sensing import Chain, Scene, Tick
+from flowproject.sensing import Chain, ProjectContext, Tick
 from flowproject.sensing.change_events import together
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
@@ -66,9 +66,9 @@ class Place:
         [seen] = sensing.observe(self.scene(mode), force=force)
         return seen
 
-    def scene(self, mode: SchemaChange = "change") -> Scene:
+    def scene(self, mode: SchemaChange = "change") -> ProjectContext:
         sensor = replace(self.sensor, schema_change=mode)
-        return Scene(
+        return ProjectContext(
             project=Project(project_name="demo", sensor=Schedule(), sensors={"it": sensor}),
             root=self.root,
             store=self.store,

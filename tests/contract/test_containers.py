@@ -20,7 +20,7 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.sources import Source, open_source
 from flowproject.sources.containers import container as container_module
 from flowproject.sources.containers import services
@@ -617,7 +617,7 @@ def test_a_folder_that_is_finished_goes_and_one_that_is_not_waits(
 ):
     data = store.data(container, key="raw", marker="_SUCCESS")
     sensor = Sensor(name="hours", data=data, event_name="hours_changed")
-    scene = Scene(
+    scene = ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors={"hours": sensor}),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),

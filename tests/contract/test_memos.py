@@ -16,7 +16,7 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store, open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from flowproject.sources.result import keyed, unkeyed
 from tests.journals import CountingStore, entry, journal_on
 
@@ -153,17 +153,17 @@ def counting(store: Store) -> CountingStore:
 
 
 @pytest.fixture
-def scene(counting: CountingStore, tmp_path: Path) -> Scene:
+def scene(counting: CountingStore, tmp_path: Path) -> ProjectContext:
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
-    return Scene(project=project, root=tmp_path, store=counting, branch="user.me")
+    return ProjectContext(project=project, root=tmp_path, store=counting, branch="user.me")
 
 
-def tick(scene: Scene, *, force: bool = False) -> Tick:
+def tick(scene: ProjectContext, *, force: bool = False) -> Tick:
     [seen] = sensing.observe(scene, force=force)
     return seen
 
 
-def test_a_source_that_is_told_its_memo_need_not_look(scene: Scene, gated: Gated) -> None:
+def test_a_source_that_is_told_its_memo_need_not_look(scene: ProjectContext, gated: Gated) -> None:
     first = tick(scene)
     seen = [tick(scene) for _ in range(3)]
     assert [one.outcome for one in seen] == ["unchanged"] * 3
@@ -173,7 +173,7 @@ def test_a_source_that_is_told_its_memo_need_not_look(scene: Scene, gated: Gated
 
 
 def test_a_memo_that_moved_is_kept_and_nothing_else_is_written(
-    scene: Scene, gated: Gated, counting: CountingStore
+    scene: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
     tick(scene)
     gated.token += 1
@@ -187,7 +187,7 @@ def test_a_memo_that_moved_is_kept_and_nothing_else_is_written(
 
 
 def test_a_look_that_need_not_be_reads_no_table(
-    scene: Scene, gated: Gated, counting: CountingStore
+    scene: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
     tick(scene)
     counting.requests.clear()
@@ -197,7 +197,7 @@ def test_a_look_that_need_not_be_reads_no_table(
 
 
 def test_a_source_without_a_memo_costs_no_request_more(
-    scene: Scene, counting: CountingStore, tmp_path: Path
+    scene: ProjectContext, counting: CountingStore, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
@@ -207,7 +207,9 @@ def test_a_source_without_a_memo_costs_no_request_more(
     assert sorted(counting.requests) == ["exists", "get", "get"]
 
 
-def test_a_change_is_recorded_with_the_memo_of_its_own_look(scene: Scene, gated: Gated) -> None:
+def test_a_change_is_recorded_with_the_memo_of_its_own_look(
+    scene: ProjectContext, gated: Gated
+) -> None:
     tick(scene)
     gated.write(a=2, b=3)
     assert tick(scene).outcome == "changed"
@@ -215,7 +217,7 @@ def test_a_change_is_recorded_with_the_memo_of_its_own_look(scene: Scene, gated:
     assert gated.looks == 2
 
 
-def test_a_forced_tick_asks_anew(scene: Scene, gated: Gated) -> None:
+def test_a_forced_tick_asks_anew(scene: ProjectContext, gated: Gated) -> None:
     tick(scene)
     assert tick(scene, force=True).outcome == "forced"
     assert gated.looks == 2
@@ -223,7 +225,7 @@ def test_a_forced_tick_asks_anew(scene: Scene, gated: Gated) -> None:
     assert gated.looks == 2
 
 
-def test_a_preview_writes_no_memo(scene: Scene, gated: Gated, store: Store) -> None:
+def test_a_preview_writes_no_memo(scene: ProjectContext, gated: Gated, store: Store) -> None:
     tick(scene)
     gated.token += 1
     before = {key: store.get(key) for key in store.keys("flowproject")}
@@ -233,7 +235,7 @@ def test_a_preview_writes_no_memo(scene: Scene, gated: Gated, store: Store) -> N
 
 
 def test_a_slow_tick_leaves_no_memo_that_hides_what_another_recorded(
-    scene: Scene, gated: Gated
+    scene: ProjectContext, gated: Gated
 ) -> None:
     """While one tick looks, the data change, another records that, and they change back."""
     tick(scene)
@@ -256,7 +258,7 @@ def test_whatever_happens_to_memos_no_change_is_missed(
 ) -> None:
     chance = random.Random(4)
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
-    scene = Scene(project=project, root=tmp_path, store=store, branch="user.me")
+    scene = ProjectContext(project=project, root=tmp_path, store=store, branch="user.me")
     memo = place(scene.journal("s"))
     kept: list[bytes] = [b"", b"{}", b'{"v": 1, "memo": {"v": 1, "token": 1}}']
     known: dict[str, int] | None = None
@@ -277,7 +279,7 @@ def test_whatever_happens_to_memos_no_change_is_missed(
         known = gated.rows
 
 
-def test_after_a_reset_there_is_no_memo(scene: Scene, gated: Gated) -> None:
+def test_after_a_reset_there_is_no_memo(scene: ProjectContext, gated: Gated) -> None:
     tick(scene)
     gated.token += 1
     tick(scene)

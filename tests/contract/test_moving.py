@@ -22,9 +22,8 @@ from flowproject.journal import (
     open_store,
 )
 from flowproject.sensing.chain import patience_of
-from flowproject.starting.claiming import claim
-from flowproject.starting.told import Told
-from flowproject.starting.turns import note_end
+from flowproject.starting.claiming import claim, note_end
+from flowproject.starting.run_start import RunStart
 from tests.journals import CountingStore, entry
 from tests.world import Bus, World
 
@@ -266,7 +265,7 @@ def test_a_run_of_an_event_from_before_the_move_claims_where_those_from_after_do
     after = next(one for one in bus.payloads[2:] if one["id"] == before["id"])
 
     def start(payload: dict[str, Any], run: str) -> str:
-        told = Told(changes=[payload["change"]], run=f"StarterFlow/{run}")
+        told = RunStart(changes=[payload["change"]], run=f"StarterFlow/{run}")
         return claim(told, flow="StarterFlow", store=world.store).nothing_because
 
     assert start(after, "1") == ""

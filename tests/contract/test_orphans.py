@@ -13,7 +13,7 @@ from flowproject.changes.difference import Difference
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import Store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from tests.journals import CountingStore
 from tests.world import START, Bus
 
@@ -22,8 +22,8 @@ READS = ["get", "exists", "get"]
 
 
 @pytest.fixture
-def scene(tmp_path: Path, store: Store) -> Scene:
-    return Scene(
+def scene(tmp_path: Path, store: Store) -> ProjectContext:
+    return ProjectContext(
         project=named(),
         root=tmp_path,
         store=store,
@@ -41,24 +41,24 @@ def named(*names: str) -> Project:
     return Project(project_name="demo", sensor=Schedule(), sensors=sensors)
 
 
-def with_sensors(scene: Scene, *names: str) -> Scene:
+def with_sensors(scene: ProjectContext, *names: str) -> ProjectContext:
     for name in names:
         (scene.root / name).mkdir(exist_ok=True)
     return replace(scene, project=named(*names))
 
 
-def look(scene: Scene, names: Sequence[str] = ()) -> list[Tick]:
+def look(scene: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
     return sensing.publish(scene, sensing.observe(scene, names))
 
 
-def requests_of(scene: Scene) -> list[str]:
+def requests_of(scene: ProjectContext) -> list[str]:
     """What a tick asks the store, kind by kind."""
     counting: Any = CountingStore(scene.store)
     look(replace(scene, store=counting))
     return sorted(counting.requests)
 
 
-def change_unsent(scene: Scene, bus: Bus, sensor: str) -> None:
+def change_unsent(scene: ProjectContext, bus: Bus, sensor: str) -> None:
     """Record a change of this sensor that the bus does not take."""
     bus.answer = lambda _: 400
     number = len([*(scene.root / sensor).iterdir()])
@@ -67,13 +67,13 @@ def change_unsent(scene: Scene, bus: Bus, sensor: str) -> None:
     assert seen.pending
 
 
-def orphans_told(scene: Scene, names: Sequence[str] = ()) -> str:
+def orphans_told(scene: ProjectContext, names: Sequence[str] = ()) -> str:
     return "".join(seen.abandoned for seen in look(scene, names))
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]], ids=len)
 def test_an_unchanged_tick_makes_three_requests_for_each_sensor(
-    scene: Scene, names: list[str]
+    scene: ProjectContext, names: list[str]
 ) -> None:
     scene = with_sensors(scene, *names)
     look(scene)
@@ -83,7 +83,7 @@ def test_an_unchanged_tick_makes_three_requests_for_each_sensor(
 
 @pytest.mark.parametrize("after", [["b"], ["b", "new"]], ids=["removed", "renamed"])
 def test_a_sensor_that_is_gone_is_named_by_the_very_next_tick_and_by_all_that_follow(
-    scene: Scene, bus: Bus, after: list[str]
+    scene: ProjectContext, bus: Bus, after: list[str]
 ) -> None:
     before = with_sensors(scene, "a", "b")
     look(before)
@@ -95,7 +95,7 @@ def test_a_sensor_that_is_gone_is_named_by_the_very_next_tick_and_by_all_that_fo
 
 
 def test_what_was_seen_under_other_names_is_not_trusted_when_one_goes_back_to_them(
-    scene: Scene, bus: Bus
+    scene: ProjectContext, bus: Bus
 ) -> None:
     """The names have no journal in common, so each has to forget what the other knows."""
     old, new = with_sensors(scene, "old"), with_sensors(scene, "new")
@@ -105,7 +105,9 @@ def test_what_was_seen_under_other_names_is_not_trusted_when_one_goes_back_to_th
     assert "No sensor is called 'new' any more" in orphans_told(old)
 
 
-def test_nor_by_a_tick_of_one_sensor_if_another_was_looked_at_then(scene: Scene, bus: Bus) -> None:
+def test_nor_by_a_tick_of_one_sensor_if_another_was_looked_at_then(
+    scene: ProjectContext, bus: Bus
+) -> None:
     few, more = with_sensors(scene, "a"), with_sensors(scene, "a", "b")
     look(few)
     look(more, ["b"])
@@ -114,7 +116,7 @@ def test_nor_by_a_tick_of_one_sensor_if_another_was_looked_at_then(scene: Scene,
 
 
 def test_a_tick_of_the_old_name_that_ends_after_the_first_of_the_new_one_is_found_out(
-    scene: Scene, bus: Bus
+    scene: ProjectContext, bus: Bus
 ) -> None:
     """The other deployment may go on for a while; then nothing is asked any more."""
     old, new = with_sensors(scene, "old"), with_sensors(scene, "new")
@@ -135,7 +137,7 @@ def test_a_tick_of_the_old_name_that_ends_after_the_first_of_the_new_one_is_foun
 
 
 def test_a_store_that_can_not_be_listed_stops_no_tick_and_is_asked_again(
-    scene: Scene, bus: Bus
+    scene: ProjectContext, bus: Bus
 ) -> None:
     both, one = with_sensors(scene, "a", "b"), with_sensors(scene, "b")
     look(both)

@@ -16,7 +16,7 @@ from flowproject.deploy.branches import Target
 from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from
 from flowproject.deploy.plan import make_plan
 from flowproject.deploy.report import of_outcomes
-from flowproject.deploy.teardown import belonging
+from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Dependency, FlowFile
 from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written
@@ -73,7 +73,7 @@ def flow(name: str, content: str) -> CompiledFlow:
         "files": {"code.py": content},
         "objects": [one("workflowtemplates", NAMESPACE, {"content": content}), starter],
     }
-    return compiled_from(answer, ()).marked({"flowproject/git_branch": "x"})
+    return compiled_from(answer, ()).annotated({"flowproject/git_branch": "x"})
 
 
 def _dependency(event: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ def deploy(argo: Argo, compiled: Sequence[CompiledFlow]) -> list[Outcome]:
 
 
 def teardown(argo: Argo) -> None:
-    remove(argo, belonging(argo.find(), project="p", branch="test.x"))
+    remove(argo, objects_of_branch(argo.find(), project="p", branch="test.x"))
 
 
 def results(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from flowproject.config import Deploy
 from flowproject.config.parse import load
-from flowproject.deploy.build_inputs import BuildInputs, RecordedReads, known_flow
+from flowproject.deploy.build_inputs import BuildInputs, RecordedReads, unchanged_flow
 from flowproject.deploy.compilation import child_options, compile_flows
 from flowproject.deploy.compiled_flow import CompiledFlow
 from flowproject.deploy.objects import DeployedObject
@@ -216,7 +216,7 @@ def deployed(compiled: CompiledFlow) -> list[DeployedObject]:
             namespace=one.namespace,
             annotations=one.body["metadata"]["annotations"],
         )
-        for one in compiled.marked({}).objects
+        for one in compiled.annotated({}).objects
     ]
 
 
@@ -224,12 +224,12 @@ def test_a_flow_that_is_there_as_it_would_be_compiled_is_known_without(
     place: Place, compiled: CompiledFlow
 ) -> None:
     file = compiled.flow.path
-    known = known_flow(file, place.inputs(), deployed(compiled), ())
+    known = unchanged_flow(file, place.inputs(), deployed(compiled), ())
     assert known
     assert (known.name, known.fingerprints) == (compiled.name, compiled.fingerprints)
     local = {"local_root": "", "metadata": "", "owner": ""}
     assert known.flow == replace(compiled.flow, **local)
-    assert known.marked({"x": "y"}) == known
+    assert known.annotated({"x": "y"}) == known
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_anything_else_is_compiled(
 ) -> None:
     [template] = deployed(compiled)
     other = replace(template, annotations={**template.annotations, **annotations})
-    assert known_flow(compiled.flow.path, place.inputs(), [other], ()) is None
-    assert known_flow(compiled.flow.path, place.inputs(), [], ()) is None
+    assert unchanged_flow(compiled.flow.path, place.inputs(), [other], ()) is None
+    assert unchanged_flow(compiled.flow.path, place.inputs(), [], ()) is None
 
 
 @pytest.mark.parametrize(

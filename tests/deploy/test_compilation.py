@@ -277,7 +277,7 @@ def test_who_is_told_of_a_failed_run_is_a_secret_by_name(
         assert told["notify-slack-on-error"]["url"] == secret
         assert told["notify-slack-on-success"]["url"] == secret
         assert "Bearer s3cr3t-k3y" in json.dumps(told["notify-incident-io-on-error"])
-        found.append(compiled.marked({}))
+        found.append(compiled.annotated({}))
     one, two = found
     assert one.fingerprints != two.fingerprints
     bodies = {each.kind: each.body for each in one.objects}

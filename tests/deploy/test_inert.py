@@ -29,7 +29,7 @@ from flowproject.deploy.compiled_flow import CompiledFlow
 from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, offer
 from flowproject.events import publish
 from flowproject.starting import decode_parameter
-from flowproject.starting.told import told_changes
+from flowproject.starting.run_start import event_changes
 from tests.deploy.conftest import Repository
 from tests.executor.values import Carried, carry
 from tests.texts import EXECUTED, texts
@@ -278,7 +278,7 @@ def changes(environment: Mapping[str, str]) -> list[dict[str, Any]]:
     """What a flow is told in a pod with these variables."""
     carriers = {name: text for name, text in environment.items() if "PAYLOAD" in name}
     with patch.dict(os.environ, carriers):
-        return told_changes()
+        return event_changes()
 
 
 def same(one: Any, other: Any) -> bool:

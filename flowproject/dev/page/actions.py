@@ -93,10 +93,10 @@ def _wanted_sensor(context: PageContext, target: Target) -> str:
     Raises:
         UsageError: if there is none of this name.
     """
-    if context.scene is None:
+    if context.project_context is None:
         raise UsageError("No flow of this project inherits BaseFlow, so no sensor is looked at")
     # Asked as every command asks, so that a wrong name gets the same answer with the nearest one.
-    [sensor] = context.scene.sensors([target.get("sensor", "")])
+    [sensor] = context.project_context.sensors([target.get("sensor", "")])
     return sensor.name
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,13 +22,10 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.launcher import plain_text
-from flowproject.dev.messages import Listener
 from flowproject.dev.page.actions import ActionResult, ActionRunner, plan
 from flowproject.dev.page.changes import ItemsQuery
 from flowproject.dev.page.components import clock
-from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import graph
 from flowproject.dev.page.runs import run_rows
 from flowproject.dev.page.security import CARD_HEADERS, Guard
@@ -40,7 +36,7 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
 from flowproject.wording import amount, duration
 
-__all__ = ["PageHandler", "application", "open_page", "serve_page"]
+__all__ = ["PageHandler", "application", "serve_page"]
 
 _STATIC: Final = Path(__file__).parent / "static"
 # Bytes of a form.
@@ -320,7 +316,7 @@ class PageHandler:
         number = getattr(request.state, "number", loop.number)
         return _Frame(
             project=self._context.project,
-            branch=self._context.scene.branch if self._context.scene else "",
+            branch=self._context.project_context.branch if self._context.project_context else "",
             path=request.url.path + (f"?{query}" if query else ""),
             active=_TABS.get(name, name),
             title=title,
@@ -332,38 +328,6 @@ class PageHandler:
 
 
 # --------------------------------------------------------------------------------------- the server
-
-
-@asynccontextmanager
-async def open_page(
-    context: PageContext,
-    *,
-    host: str,
-    port: int,
-    token: str,
-    dispatcher: Dispatcher,
-    reading: Executor,
-    emit: Listener,
-) -> AsyncIterator[str]:
-    """Put views, actions and server together, and give the page's address while it is open.
-
-    Raises:
-        UsageError: if it can't be served there.
-    """
-
-    def set_active_sensors(sensors: tuple[str, ...] | None) -> None:
-        dispatcher.active_sensors = sensors
-
-    runner = ActionRunner(
-        context,
-        start=dispatcher.start,
-        set_active_sensors=set_active_sensors,
-        emit=emit,
-    )
-    async with serve_page(
-        Views(context, reading), runner, host=host, port=port, token=token
-    ) as address:
-        yield address
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from flowproject.dev.page.components import (
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain, FoundChange, Scene, chain, find_change, patience_of
+from flowproject.sensing import Chain, FoundChange, ProjectContext, chain, find_change, patience_of
 from flowproject.tables.lazy import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
@@ -91,9 +91,9 @@ class ChangesPage:
 NO_CHANGES: Final = ChangesPage()
 
 
-def journal_end(scene: Scene, sensor: str) -> JournalEnd:
+def journal_end(project_context: ProjectContext, sensor: str) -> JournalEnd:
     """Read the end of a sensor's journal; of one that can't be read, say why."""
-    journal = scene.journal(sensor)
+    journal = project_context.journal(sensor)
     try:
         head = journal.head()
         return JournalEnd(entry=head.entry, waiting=sum(1 for _ in journal.waiting(head)))
@@ -102,13 +102,13 @@ def journal_end(scene: Scene, sensor: str) -> JournalEnd:
         return JournalEnd(trouble=str(error))
 
 
-def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
+def list_changes(project_context: ProjectContext, sensor: str, before: int = 0) -> ChangesPage:
     """List one page of the entries with smaller numbers than `before`; 0: the newest.
 
     Raises:
         JournalError: if the journal can't be read.
     """
-    journal = scene.journal(sensor)
+    journal = project_context.journal(sensor)
     index = journal.index()
     numbers = index.numbers
     # By number, not by place in the list: while somebody reads, changes come and old ones are
@@ -117,45 +117,45 @@ def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
     start = start if before else 0
     end = start + _LISTED
     return ChangesPage(
-        chains=tuple(_chains(scene, journal, index, numbers[start:end])),
+        chains=tuple(_chains(project_context, journal, index, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
     )
 
 
-def read_change(scene: Scene, sensor: str, seq: int) -> FoundChange:
+def read_change(project_context: ProjectContext, sensor: str, seq: int) -> FoundChange:
     """Read one change, its journal, and what became of it.
 
     Raises:
         UsageError: if there is no such sensor or number.
         JournalError: if it can't be read.
     """
-    return find_change(scene, f"{sensor}/{seq}")
+    return find_change(project_context, f"{sensor}/{seq}")
 
 
-def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
+def place_of(project_context: ProjectContext, change_id: str) -> tuple[str, int] | None:
     """Find sensor and number of the change with this id; None if no journal has it.
 
     Raises:
         JournalError: if a journal can't be read.
     """
     try:
-        entry = find_change(scene, change_id).chain.entry
+        entry = find_change(project_context, change_id).chain.entry
     except UsageError:
         return None
     return entry.sensor, entry.seq
 
 
 def _chains(
-    scene: Scene, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
+    project_context: ProjectContext, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
 ) -> Iterator[Chain | DamagedEntry]:
-    patience = patience_of(scene.project.sensors[journal.sensor])
+    patience = patience_of(project_context.project.sensors[journal.sensor])
     for seq in numbers:
         try:
             entry = journal.get(seq)
             # Ticks in other processes prune it: what was listed may be gone by now.
             if entry:
-                yield chain(index, entry, patience, scene.clock())
+                yield chain(index, entry, patience, project_context.clock())
         # A damaged entry keeps its number (ADR 0009): it has a row, and the ones around it are
         # shown.
         except UnreadableError as damage:

@@ -9,10 +9,9 @@ from flowproject.config.parse import load
 from flowproject.cron import DEADLINE
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import FlowFile
-from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
-__all__ = ["FORCE", "PageContext", "can_force", "scene_of"]
+__all__ = ["FORCE", "PageContext", "can_force", "open_project"]
 
 FORCE = "force-trigger"
 """The parameter of a flow that makes its sensors tell of what has not changed."""
@@ -20,11 +19,11 @@ FORCE = "force-trigger"
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """What the page knows. `scene` is None in a project of which no flow has a branch."""
+    """What the page knows. `project_context` is None in a project of which no flow has a branch."""
 
     loop: LoopState
     flows: tuple[FlowFile, ...]
-    scene: Scene | None
+    project_context: ProjectContext | None
     due: Callable[[], Mapping[str, datetime]]
     """Flow -> when its schedule is due next; empty where nothing is due any more."""
     last_due: Callable[[], Mapping[str, datetime]]
@@ -41,12 +40,12 @@ class PageContext:
     @property
     def project(self) -> str:
         """The name of the project; that of its folder if it has no other."""
-        return self.scene.project.project_name if self.scene else self.root.name
+        return self.project_context.project.project_name if self.project_context else self.root.name
 
     @property
     def sensors(self) -> tuple[str, ...]:
         """Every sensor by name, in the order of the configuration."""
-        return tuple(self.scene.project.sensors) if self.scene else ()
+        return tuple(self.project_context.project.sensors) if self.project_context else ()
 
     def flow(self, name: str) -> FlowFile | None:
         """Find the flow with this name."""
@@ -94,7 +93,7 @@ def can_force(flow: FlowFile) -> bool:
     return any(parameter.name == FORCE for parameter in flow.parameters)
 
 
-def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
+def open_project(root: Path, flows: Sequence[FlowFile]) -> ProjectContext | None:
     """Find where the journals of these flows are; None if none of them tells its branch.
 
     Raises:
@@ -105,5 +104,6 @@ def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return None
-    store = open_store(ours.datastore)
-    return Scene(project=load(root), root=root, store=store, branch=ours.branch)
+    return ProjectContext.open(
+        root, project=load(root), branch=ours.branch, datastore=ours.datastore
+    )

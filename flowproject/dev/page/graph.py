@@ -92,7 +92,7 @@ def graph(context: PageContext) -> Graph:
 
 
 def _configured(context: PageContext) -> Sequence[Sensor]:
-    return list(context.scene.project.sensors.values()) if context.scene else []
+    return list(context.project_context.project.sensors.values()) if context.project_context else []
 
 
 def _source(sensor: Sensor) -> tuple[str, str]:
@@ -126,13 +126,15 @@ def _sensors(context: PageContext) -> Iterator[_Box]:
 
 def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
     """Every event that is sent or waited for, by its full name, and the sensor that sends it."""
-    scene = context.scene
+    project_context = context.project_context
     sent: dict[str, Sensor | None] = {
         full_name(
-            sensor.event_name, project=scene.project.project_name, branch=scene.branch
+            sensor.event_name,
+            project=project_context.project.project_name,
+            branch=project_context.branch,
         ): sensor
         for sensor in _configured(context)
-        if scene
+        if project_context
     }
     # That by which a flow is told that it is its turn is sent by the same sensor.
     turns = {

@@ -34,7 +34,7 @@ from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome
-from flowproject.sensing import Chain, FoundChange, Scene
+from flowproject.sensing import Chain, FoundChange, ProjectContext
 
 __all__ = ["Views"]
 
@@ -80,13 +80,13 @@ class Views:
             UsageError: if there is no such sensor.
             JournalError: if its journal can't be read.
         """
-        scene = self._scene()
-        [sensor] = scene.sensors([name])
-        [newest] = await self._newest(scene, [sensor])
+        project_context = self._project_context()
+        [sensor] = project_context.sensors([name])
+        [newest] = await self._newest(project_context, [sensor])
         # The pieces of the view renew themselves apart: a chart needs no list of changes.
         if not with_changes:
             return sensor_view(self.context, sensor, newest)
-        page = await asyncio.to_thread(list_changes, scene, name, before)
+        page = await asyncio.to_thread(list_changes, project_context, name, before)
         chains = [one for one in page.chains if isinstance(one, Chain)]
         return sensor_view(self.context, sensor, newest, page, await self._outcomes(chains))
 
@@ -99,7 +99,9 @@ class Views:
         """
         if asked.kind and asked.kind not in KINDS:
             raise UsageError(f"There are no {asked.kind!r} items", allowed=", ".join(KINDS))
-        found = await asyncio.to_thread(read_change, self._scene(), asked.sensor, asked.seq)
+        found = await asyncio.to_thread(
+            read_change, self._project_context(), asked.sensor, asked.seq
+        )
         items = await asyncio.to_thread(_items, found, asked) if with_items else None
         # The newest first, each once: a replay has a receipt for each attempt.
         runs = list(dict.fromkeys(receipt.run for receipt in reversed(found.chain.receipts)))
@@ -137,22 +139,24 @@ class Views:
         return await self._read(what, card_html, file, run_id, step, task, number)
 
     async def _rows(self) -> tuple[SensorRow, ...]:
-        scene = self.context.scene
-        if scene is None:
+        project_context = self.context.project_context
+        if project_context is None:
             return ()
-        sensors = list(scene.project.sensors.values())
-        ends = await self._newest(scene, sensors)
+        sensors = list(project_context.project.sensors.values())
+        ends = await self._newest(project_context, sensors)
         return tuple(
             sensor_row(self.context, sensor, end) for sensor, end in zip(sensors, ends, strict=True)
         )
 
-    async def _newest(self, scene: Scene, sensors: Sequence[Sensor]) -> list[JournalEnd]:
+    async def _newest(
+        self, project_context: ProjectContext, sensors: Sequence[Sensor]
+    ) -> list[JournalEnd]:
         """The ends of the journals, read where something may have been written since."""
         signs = {sensor.name: self._sign(sensor.name) for sensor in sensors}
         # With a hundred sensors and a page that renews itself with each tick, reading all the
         # journals each time would keep an object store busy.
         stale = [name for name, sign in signs.items() if not self._is_known(name, sign)]
-        for name, end in zip(stale, await _ends(scene, stale), strict=True):
+        for name, end in zip(stale, await _ends(project_context, stale), strict=True):
             self._ends[name] = _CachedEnd(newest=end, sign=signs[name], read=time.monotonic())
         return [self._ends[sensor.name].newest for sensor in sensors]
 
@@ -204,10 +208,10 @@ class Views:
 
     async def _place(self, ids: Sequence[str]) -> None:
         """Find where the changes with these ids are, if this loop has not seen their ticks."""
-        places, scene = self.context.loop.changes, self.context.scene
+        places, project_context = self.context.loop.changes, self.context.project_context
         for one in ids:
-            if scene and one and one not in places:
-                place = await asyncio.to_thread(place_of, scene, one)
+            if project_context and one and one not in places:
+                place = await asyncio.to_thread(place_of, project_context, one)
                 if place:
                     places[one] = place
 
@@ -229,20 +233,20 @@ class Views:
                 fix="If they are damaged, run the flow again: each run keeps its own",
             ) from error
 
-    def _scene(self) -> Scene:
-        if self.context.scene is None:
+    def _project_context(self) -> ProjectContext:
+        if self.context.project_context is None:
             raise UsageError(
                 "This project has no sensors that could be shown",
                 allowed="A flow that inherits BaseFlow gives it a branch",
             )
-        return self.context.scene
+        return self.context.project_context
 
 
-async def _ends(scene: Scene, sensors: Sequence[str]) -> list[JournalEnd]:
+async def _ends(project_context: ProjectContext, sensors: Sequence[str]) -> list[JournalEnd]:
     """The ends of the journals, all in one thread."""
     if not sensors:
         return []
-    return await asyncio.to_thread(lambda: [journal_end(scene, name) for name in sensors])
+    return await asyncio.to_thread(lambda: [journal_end(project_context, name) for name in sensors])
 
 
 def _items(found: FoundChange, asked: ItemsQuery) -> ItemsView | None:

@@ -21,9 +21,11 @@ _ESCAPED: Final = re.compile("%EF%BF%B[EF]", re.IGNORECASE)
 _STATUS: Final = re.compile(r"status code: ([0-9]{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 _NO_CREDENTIALS: Final = re.compile("credential provider: |performing token request")
+# Both ways in which obstore names a key that it refuses.
 _PATH: Final = re.compile(
     r'invalid path: (?:Error parsing )?Path "(.*?)"(?::| contained)', re.DOTALL
 )
+# Azure's word, and that of Google's XML.
 _MISSING: Final = {"ContainerNotFound", "NoSuchBucket"}
 _SHOWN_CHARACTERS: Final = 300
 

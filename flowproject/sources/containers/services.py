@@ -34,6 +34,7 @@ _AZURE_CREDENTIALS: Final = (
     "AZURE_STORAGE_TOKEN",
     "AZURE_SKIP_SIGNATURE",
 )
+# A sensor only looks, and a token that can do no more is worth less to a thief.
 _GCS_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 _GCS_CREDENTIALS: Final = (
     "GOOGLE_SERVICE_ACCOUNT",
@@ -101,6 +102,7 @@ def _azure_credentials() -> "Callable[[], AzureBearerToken] | None":
     except ImportError:  # Metaflow asks for azure-identity only where it needs it
         return None
 
+    # obstore asks again when a token has expired, so a look may take longer than one lasts.
     def token() -> "AzureBearerToken":
         answer = credential.get_token(_AZURE_SCOPE)
         expires = dt.datetime.fromtimestamp(answer.expires_on, dt.UTC)

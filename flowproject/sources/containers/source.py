@@ -14,15 +14,15 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
 from flowproject.sources import Rows, not_queryable, stopped
-from flowproject.sources.containers.container import Container
-from flowproject.sources.containers.failures import not_a_single_object, odd_key
-from flowproject.sources.containers.listing import (
+from flowproject.sources.containers.container import (
+    Container,
     ListedObjects,
     check_before_start,
     check_keys,
     find_placeholders,
     last_key,
 )
+from flowproject.sources.containers.failures import not_a_single_object, odd_key
 from flowproject.sources.containers.location import ContainerLocation
 from flowproject.sources.objects import (
     Watch,

@@ -2,7 +2,7 @@
 
 `source` is what a sensor sees. `lister` makes a table of many `pages`: `work_queue` shares out the
 keys among workers, and `comparer` keeps unread what is the same. `bucket` asks and asks again, over
-`connections`; `access` says where and as whom.
+`http_client`; `access` says where and as whom.
 """
 
 from flowproject.sources.s3.source import S3Source

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from flowproject.aws import aws_client, bucket_request, client_credentials, forget_clients
 from flowproject.errors import SourceError
-from flowproject.sources.s3.connections import Address
 from flowproject.sources.s3.failures import Refusal
+from flowproject.sources.s3.http_client import Address
 from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Query, Signer, query_text
 

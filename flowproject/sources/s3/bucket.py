@@ -15,11 +15,10 @@ from typing import Any, Final, Self, TypeVar
 
 from flowproject.errors import SourceError
 from flowproject.sources import stopped
-from flowproject.sources.s3.access import Access, SharedAccess, open_access
-from flowproject.sources.s3.connections import ConnectionPool
+from flowproject.sources.s3.access import Access, SharedAccess
 from flowproject.sources.s3.failures import Refusal, not_s3, refused, unreachable, untrusted
+from flowproject.sources.s3.http_client import ConnectionPool, HttpResponse
 from flowproject.sources.s3.pages import ListingPage
-from flowproject.sources.s3.responses import HttpResponse
 from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Query
 
@@ -93,21 +92,6 @@ class Bucket:
         self._connections = ConnectionPool()
         self._stopped = Event()
         self._counting = Lock()
-
-    @classmethod
-    def open(cls, location: BucketLocation, *, role: str, region: str, endpoint_url: str) -> Self:
-        """The bucket as Metaflow's AWS client would reach it; no request is sent yet.
-
-        Raises:
-            SourceError: if there are no credentials, or the settings are wrong.
-        """
-
-        def reach(elsewhere: str) -> Access:
-            return open_access(
-                location, role=role, region=elsewhere or region, endpoint_url=endpoint_url
-            )
-
-        return cls(location, reach)
 
     def page(self, query: Query) -> ListingPage:
         """One page of a listing: `GET /bucket?query`.

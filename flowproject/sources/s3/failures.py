@@ -9,7 +9,7 @@ from html import unescape
 from typing import Final
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3.responses import HttpResponse
+from flowproject.sources.s3.http_client import HttpResponse
 from flowproject.sources.s3.scope import BucketLocation
 
 __all__ = ["Refusal", "not_s3", "refused", "unreachable", "untrusted"]

@@ -154,6 +154,7 @@ class Workers:
                     self._split(job)
                 else:
                     self._list(job)
+        # Whatever it is: the others would wait for this one's unit for ever.
         except BaseException as error:
             self._end(error)
             raise

@@ -98,10 +98,12 @@ class Scope:
         every = (columns.keys, columns.sizes, columns.etags, columns.modified)
         if self.identity == ("etag",) and not all(columns.etags):
             raise ValueError("an object has no ETag, and everything else is ignored")
+        # In this order, because without patterns no key need become text.
         wanted = [
             not is_folder(key, size) and (not self.include or self.holds(key))
             for key, size in zip(columns.keys, columns.sizes, strict=True)
         ]
+        # As a rule: then no column is copied.
         if all(wanted):
             return object_rows(*every)
         return object_rows(*(list(compress(column, wanted)) for column in every))

@@ -21,6 +21,7 @@ from flowproject.sources.objects import (
     of_one_object,
     of_table,
 )
+from flowproject.sources.s3.access import Access, open_access
 from flowproject.sources.s3.bucket import Bucket
 from flowproject.sources.s3.lister import Lister
 from flowproject.sources.s3.pages import ListingClient, PageProvider, UnorderedError, last_key
@@ -33,7 +34,7 @@ from flowproject.tables.lazy import with_versions
 from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["BucketLike", "S3Source"]
+__all__ = ["BucketLike", "S3Source", "open_bucket"]
 
 # What watches a prefix and not one object.
 _WHOLE: Final = ("files_metadata", "files_new")
@@ -65,12 +66,12 @@ class S3Source:
         data: S3Data,
         root: Path,
         *,
-        open_bucket: Callable[[S3Data, BucketLocation], BucketLike] | None = None,
+        opener: Callable[[S3Data, BucketLocation], BucketLike] | None = None,
         options: ListingOptions | None = None,
     ) -> None:
         del root  # nothing here is relative to it
         self._data = data
-        self._open_bucket = open_bucket or _open
+        self._open_bucket = opener or open_bucket
         self._options = options or ListingOptions()
         self._cancelled = Event()
         self._bucket: BucketLike | None = None
@@ -83,6 +84,7 @@ class S3Source:
             SourceError: which of both.
         """
         location = self._location()
+        # Without a key the bucket itself would be asked for, and taken for an object.
         if self._data.check_mode not in _WHOLE and not location.key:
             raise SourceError(
                 f"check_mode = {self._data.check_mode!r} watches one object, and `key` is empty",
@@ -195,6 +197,7 @@ class S3Source:
 
     def _versioned(self, built: Built, bucket: BucketLike) -> Built:
         """The same, with the version ids of what arrived."""
+        # After the listing and not instead of it: all versions that there ever were are listed.
         versions = find_versions(bucket, self._location().prefix, built.difference)
         if not versions:
             return built
@@ -204,8 +207,23 @@ class S3Source:
         self._progress = lambda: Progress(seen=lister.seen, expected=expected)
 
 
-def _open(data: S3Data, location: BucketLocation) -> BucketLike:
-    return Bucket.open(location, role=data.role, region=data.region, endpoint_url=data.endpoint_url)
+def open_bucket(data: S3Data, location: BucketLocation) -> Bucket:
+    """The bucket as Metaflow's AWS client would reach it; no request is sent yet.
+
+    Raises:
+        SourceError: if there are no credentials, or the settings are wrong.
+    """
+
+    # More than once, where Amazon says that the bucket is in another region than the settings.
+    def reach(elsewhere: str) -> Access:
+        return open_access(
+            location,
+            role=data.role,
+            region=elsewhere or data.region,
+            endpoint_url=data.endpoint_url,
+        )
+
+    return Bucket(location, reach)
 
 
 def _last_key_of(items: ObjectTable) -> str:

@@ -10,14 +10,14 @@ from flowproject.cli import history, replay
 from flowproject.cli.delivery import options_of_branch
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome, delivery_of, in_words
-from flowproject.sensing import Scene, find_change
+from flowproject.sensing import ProjectContext, find_change
 from tests.journals import mark
 
 FAILED = RunOutcome(run="PairFlow/7", state="failed", step="end", error="ValueError: no")
 
 
 @pytest.fixture
-def taken(root: Path, tick: Any, scene: Scene) -> Scene:
+def taken(root: Path, tick: Any, scene: ProjectContext) -> ProjectContext:
     """Two changes of `days` that one run of a flow took which waits for `months` too."""
     tick()
     journal = scene.journal("days")
@@ -47,7 +47,7 @@ def taken(root: Path, tick: Any, scene: Scene) -> Scene:
     ],
 )
 def test_the_state_for_machines_says_what_the_words_say(
-    taken: Scene, state: Any, told: str
+    taken: ProjectContext, state: Any, told: str
 ) -> None:
     known = find_change(taken, "days/3").chain
     outcomes = [RunOutcome(run="PairFlow/7", state=state), RunOutcome(run="A/1", state="succeeded")]
@@ -63,7 +63,7 @@ def test_a_step_that_was_killed_is_said_to_have_ended_without_a_word() -> None:
 
 
 def test_what_goes_on_with_all_that_a_run_took_is_said_once_and_no_replay_of_a_part(
-    taken: Scene, flowproject: Any, monkeypatch: pytest.MonkeyPatch
+    taken: ProjectContext, flowproject: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find_change(taken, "days/2").chain.of_several == ("PairFlow",)
     monkeypatch.setattr(history, "read_outcomes", lambda _, chains: [[FAILED] for _ in chains])
@@ -81,7 +81,7 @@ def test_what_goes_on_with_all_that_a_run_took_is_said_once_and_no_replay_of_a_p
 
 
 def test_a_replay_says_of_a_failed_run_that_it_failed_and_what_goes_on_with_all_of_it(
-    taken: Scene, flowproject: Any, bus: Any, monkeypatch: pytest.MonkeyPatch
+    taken: ProjectContext, flowproject: Any, bus: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bus.url
     assert taken

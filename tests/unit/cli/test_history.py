@@ -10,7 +10,7 @@ import pytest
 
 from flowproject.changes.difference import Difference
 from flowproject.journal import Receipt
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from tests.journals import WaitedFor, mark
 from tests.journals import entry as an_entry
 
@@ -41,7 +41,7 @@ def test_entries_are_listed_newest_first(flowproject: Any) -> None:
 
 
 @pytest.mark.usefixtures("grown")
-def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
+def test_json_has_complete_entries(flowproject: Any, scene: ProjectContext) -> None:
     found = entries(flowproject("history", "days", "--json"))
     journal = scene.journal("days")
     entry = journal.get(4)
@@ -52,7 +52,7 @@ def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("grown")
-def test_what_the_bus_has_is_marked(flowproject: Any, scene: Scene) -> None:
+def test_what_the_bus_has_is_marked(flowproject: Any, scene: ProjectContext) -> None:
     journal = scene.journal("days")
     second = journal.get(2)
     assert second
@@ -70,7 +70,7 @@ def test_the_limit_holds_for_each_sensor(flowproject: Any) -> None:
 @pytest.mark.usefixtures("grown")
 @pytest.mark.parametrize("seq", [4, 3, 1])
 def test_a_damaged_entry_is_listed_with_what_follows_it(
-    flowproject: Any, scene: Scene, seq: int
+    flowproject: Any, scene: ProjectContext, seq: int
 ) -> None:
     scene.store.put(scene.journal("days").entry_key(seq), b"{}")
     found = entries(flowproject("history", "days", "--json"))
@@ -83,7 +83,7 @@ def test_a_damaged_entry_is_listed_with_what_follows_it(
 
 @pytest.mark.usefixtures("grown")
 def test_an_entry_that_ticks_pass_over_is_listed_too(
-    flowproject: Any, scene: Scene, tick: Any
+    flowproject: Any, scene: ProjectContext, tick: Any
 ) -> None:
     scene.store.put(scene.journal("days").entry_key(4), b"torn")
     assert [tick()[0].outcome for _ in range(2)] == ["failed", "changed"]
@@ -161,7 +161,9 @@ def test_an_unknown_sensor_is_a_usage_error_with_the_closest_name(
 
 
 @pytest.mark.usefixtures("grown")
-def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, scene: Scene) -> None:
+def test_what_became_of_each_change_and_who_took_it_is_told(
+    flowproject: Any, scene: ProjectContext
+) -> None:
     journal = scene.journal("days")
     journal.outbox.record_listeners(["AFlow", "BFlow"], by="test")
     for seq in (2, 3):
@@ -182,7 +184,7 @@ def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, sc
 
 
 def test_many_changes_are_read_side_by_side(
-    flowproject: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    flowproject: Any, scene: ProjectContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = scene.journal("days")
     journal.outbox.record_listeners(["AFlow"], by="test")
@@ -202,7 +204,7 @@ def test_many_changes_are_read_side_by_side(
 
 @pytest.mark.usefixtures("grown")
 def test_what_a_newer_version_noted_of_one_change_hides_nothing_else(
-    flowproject: Any, scene: Scene
+    flowproject: Any, scene: ProjectContext
 ) -> None:
     journal = scene.journal("days")
     entry = journal.get(2)
@@ -223,7 +225,7 @@ def test_what_a_newer_version_noted_of_one_change_hides_nothing_else(
 @pytest.mark.usefixtures("grown")
 @pytest.mark.parametrize("seq", [4, 2])
 def test_a_folder_in_the_place_of_an_entry_is_named_by_everything_that_reads_it(
-    flowproject: Any, scene: Scene, root: Path, seq: int, tick: Any
+    flowproject: Any, scene: ProjectContext, root: Path, seq: int, tick: Any
 ) -> None:
     key = scene.journal("days").entry_key(seq)
     (root / ".metaflow" / key).unlink()

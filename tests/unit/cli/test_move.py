@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowproject.cli.context import open_context
-from flowproject.sensing import Scene, observe, publish
+from flowproject.sensing import ProjectContext, observe, publish
 
 
 def rename(root: Path, before: str, after: str) -> None:
@@ -31,7 +31,7 @@ def ticks() -> dict[str, tuple[str, int]]:
 
 
 def test_what_waits_goes_on_under_the_new_name(
-    flowproject: Any, root: Path, tick: Any, scene: Scene
+    flowproject: Any, root: Path, tick: Any, scene: ProjectContext
 ) -> None:
     leave_a_change(root, tick)
     rename(root, "[sensors.days]", "[sensors.dates]")

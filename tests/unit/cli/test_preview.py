@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 
-def kept(scene: Scene) -> dict[str, bytes | None]:
+def kept(scene: ProjectContext) -> dict[str, bytes | None]:
     return {key: scene.store.get(key) for key in scene.store.keys("flowproject")}
 
 
 def test_it_says_what_would_happen_and_writes_nothing(
-    flowproject: Any, root: Path, tick: Any, scene: Scene
+    flowproject: Any, root: Path, tick: Any, scene: ProjectContext
 ) -> None:
     tick()
     (root / "data" / "b.csv").write_text("x")
@@ -49,7 +49,7 @@ def test_a_source_that_fails_is_listed_and_decides_the_exit_code(
 
 
 def test_a_damaged_journal_is_named_and_left_alone(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, scene: ProjectContext
 ) -> None:
     tick()
     scene.store.put(scene.journal("days").entry_key(1), b"torn")

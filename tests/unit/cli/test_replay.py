@@ -10,7 +10,7 @@ import pytest
 from flowproject.cli.context import loops_folder
 from flowproject.dev.records import LoopRecord, register_loop
 from flowproject.journal import Receipt
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_several_changes_and_ranges_of_them_are_sent_in_order(
     assert len(sent.payloads) == before, "nothing is sent if one of them is wrong"
 
 
-def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Scene) -> None:
+def test_for_machines_it_is_one_document(
+    flowproject: Any, sent: Any, scene: ProjectContext
+) -> None:
     scene.journal("days").outbox.record_listeners(["AFlow"], by="test")
     told = json.loads(flowproject("replay", sent.payloads[0]["id"][:8], "--json").out)
     assert (told["v"], told["sensor"], told["seq"], told["attempt"]) == (1, "days", 2, 2)
@@ -56,7 +58,7 @@ def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Sce
 
 
 def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
-    flowproject: Any, sent: Any, scene: Scene, root: Path, tick: Any
+    flowproject: Any, sent: Any, scene: ProjectContext, root: Path, tick: Any
 ) -> None:
     journal = scene.journal("days")
     journal.outbox.record_listeners(["AFlow", "Other"], by="test")
@@ -81,7 +83,7 @@ def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
 
 
 def test_without_a_bus_or_a_loop_that_runs_here_it_is_said_what_to_start(
-    flowproject: Any, sent: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    flowproject: Any, sent: Any, scene: ProjectContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that is gone, or is another branch's, is none, although its record is there."""
     monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)

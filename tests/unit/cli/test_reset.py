@@ -10,7 +10,7 @@ import pytest
 
 from flowproject.cli.context import open_context
 from flowproject.errors import TickError
-from flowproject.sensing import Scene, observe, raise_for_failures
+from flowproject.sensing import ProjectContext, observe, raise_for_failures
 
 
 class Person(io.StringIO):
@@ -70,7 +70,7 @@ def test_the_history_stays_and_so_do_changes_still_to_be_sent(
 
 @pytest.mark.parametrize("damaged", [[2], [1], [1, 2]])
 def test_a_damaged_entry_does_not_prevent_it(
-    flowproject: Any, root: Path, tick: Any, scene: Scene, damaged: list[int]
+    flowproject: Any, root: Path, tick: Any, scene: ProjectContext, damaged: list[int]
 ) -> None:
     tick()
     (root / "data" / "b.csv").write_text("x")
@@ -84,7 +84,7 @@ def test_a_damaged_entry_does_not_prevent_it(
 
 
 def test_it_is_the_way_out_when_every_entry_is_damaged(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, scene: ProjectContext
 ) -> None:
     tick()
     scene.store.put(scene.journal("days").entry_key(1), b"torn")
@@ -108,7 +108,7 @@ def test_cards_still_tell_what_came_before(flowproject: Any, tick: Any) -> None:
 
 
 def test_what_a_sensor_left_that_is_not_configured_any_more_is_told_and_given_up(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, scene: ProjectContext
 ) -> None:
     project = scene.root / "flowproject.toml"
     before = project.read_text()
@@ -159,7 +159,7 @@ def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_d
 
 
 def test_what_a_project_left_under_another_name_is_told_in_its_own_folder(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, scene: ProjectContext
 ) -> None:
     project = scene.root / "flowproject.toml"
     tick()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from flowproject.journal import Receipt
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 
 @pytest.fixture
-def waiting(root: Path, tick: Any, bus: Any, scene: Scene) -> Any:
+def waiting(root: Path, tick: Any, bus: Any, scene: ProjectContext) -> Any:
     """Two changes of the sensor `days`, of which a flow that takes them in order has one."""
     tick()
     journal = scene.journal("days")

@@ -11,9 +11,9 @@ from flowproject.deploy.branches import Target
 from flowproject.deploy.compilation import CompilationFailure
 from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from, essence_of
 from flowproject.deploy.objects import KINDS, DeployedObject
-from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, to_read
+from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_to_read
 from flowproject.deploy.report import of_plan, of_refusals
-from flowproject.deploy.teardown import belonging, judge_branches
+from flowproject.deploy.teardown import judge_branches, objects_of_branch
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
@@ -74,7 +74,7 @@ def there(one: CompiledFlow) -> list[DeployedObject]:
             version="1",
             annotations=each.body["metadata"]["annotations"],
         )
-        for each in one.marked({}).objects
+        for each in one.annotated({}).objects
     ]
 
 
@@ -86,7 +86,7 @@ def planned(
 
 
 def change(old: CompiledFlow, new: CompiledFlow) -> Action:
-    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+    bodies = {(each.kind, each.name): each.body for each in old.annotated({}).objects}
     [action] = planned([new], there(old), bodies=bodies)
     return action
 
@@ -147,7 +147,7 @@ def test_what_is_unchanged_is_deployed_when_asked_for() -> None:
 def test_only_what_changed_is_read_whole() -> None:
     same, other = compiled("OneFlow"), compiled("TwoFlow")
     moved = replace(other, files={"twoflow.py": "other"})
-    assert to_read([same, moved], there(same) + there(other)) == there(other)
+    assert objects_to_read([same, moved], there(same) + there(other)) == there(other)
 
 
 @pytest.mark.parametrize("left", ["workflowtemplates", "cronworkflows"])
@@ -205,7 +205,7 @@ def test_what_waits_for_a_flow_is_forgotten_when_what_it_waits_for_changes(
 ) -> None:
     old = with_sensor(compiled(files={"a.py": "1"}))
     new = with_sensor(compiled(files={"a.py": files}), event=event)
-    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+    bodies = {(each.kind, each.name): each.body for each in old.annotated({}).objects}
     [action] = planned([new], there(old), bodies=bodies, now="10:00")
     assert (action.state, action.forgot_at) == ("changed", "10:00" if forgets else "")
     [again] = planned([old], there(old), now="10:00", everything=True)
@@ -248,9 +248,9 @@ def test_production_may_have_another_git_branch_than_before() -> None:
 def test_a_teardown_leaves_what_another_git_branch_has_under_the_same_name() -> None:
     mine, other = there(noted(compiled(), "a")), there(noted(compiled("TwoFlow"), "b"))
     bare = there(compiled("ThreeFlow"))
-    gone = belonging([*mine, *other, *bare], project="p", branch="prod", git_branch="a")
+    gone = objects_of_branch([*mine, *other, *bare], project="p", branch="prod", git_branch="a")
     assert gone == [*mine, *bare]
-    assert belonging([*mine, *other], project="p", branch="prod") == [*mine, *other]
+    assert objects_of_branch([*mine, *other], project="p", branch="prod") == [*mine, *other]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def with_sensor(one: CompiledFlow, *, time: str = "09:00", event: str = "e") -> 
 def noted(one: CompiledFlow, git_branch: str) -> CompiledFlow:
     """The same flow, deployed from a git branch."""
     mark = {"flowproject/git_branch": git_branch}
-    return replace(one, objects=one.marked(mark).objects)
+    return replace(one, objects=one.annotated(mark).objects)
 
 
 def sensor_of(answer: dict[str, Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
 from flowproject.journal import Journal, Mark, Receipt, Store, open_store
 from flowproject.starting.claiming import Taken, claim
-from flowproject.starting.told import Told
+from flowproject.starting.run_start import RunStart
 from tests.journals import entry as an_entry
 
 
@@ -55,7 +55,9 @@ class Place:
 
     def take(self, run: str, *events: Any) -> Taken:
         """A run of the flow starts for these events."""
-        return claim(Told(changes=[*events], run=f"AFlow/{run}"), flow="AFlow", store=self.store)
+        return claim(
+            RunStart(changes=[*events], run=f"AFlow/{run}"), flow="AFlow", store=self.store
+        )
 
     def files(self, taken: Taken) -> dict[str, list[str]]:
         """What a run sees as added, by sensor."""

@@ -8,12 +8,12 @@ import pytest
 from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.runs import RunView, past_view, run_view
-from tests.unit.dev.page.known import NOW, finished, known, started, tick
+from tests.unit.dev.page.page_context import NOW, finished, page_context, started, tick
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> PageContext:
-    context = known(tmp_path, "days", "months")
+    context = page_context(tmp_path, "days", "months")
     context.loop.update(tick(9, id="d", seq=3, outcome="changed"))
     context.loop.update(tick(9, sensor="months", id="m", seq=5, outcome="changed"))
     return context

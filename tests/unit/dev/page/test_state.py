@@ -9,7 +9,7 @@ from flowproject.dev import messages
 from flowproject.dev.messages import LoopStopping, RunPrinted
 from flowproject.dev.page import state as boards
 from flowproject.dev.page.state import LoopState
-from tests.unit.dev.page.known import NOW, ROOT, event, finished, started, tick
+from tests.unit.dev.page.page_context import NOW, ROOT, event, finished, started, tick
 
 
 def test_ticks_are_kept_by_sensor_oldest_first_and_only_the_newest(monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ from botocore.credentials import Credentials
 from flowproject.errors import SourceError
 from flowproject.sources.s3.access import Access
 from flowproject.sources.s3.bucket import Bucket, RetryLimits
-from flowproject.sources.s3.connections import Address
+from flowproject.sources.s3.http_client import Address
 from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Signer
 from tests.proxy import Answer, Proxy

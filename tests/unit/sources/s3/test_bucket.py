@@ -9,7 +9,7 @@ import pytest
 
 from flowproject.errors import SourceError
 from flowproject.sources.s3.bucket import Bucket, RetryLimits
-from flowproject.sources.s3.connections import Address
+from flowproject.sources.s3.http_client import Address
 from tests.proxy import DROP, HANG, Answer, failure
 from tests.unit.sources.s3.lake import (
     KEY_ID,

@@ -27,7 +27,7 @@ def bucket() -> MemoryBucket:
 
 def source(bucket: MemoryBucket, **settings: Any) -> S3Source:
     data = S3Data(bucket="lake", **{"key": "raw", **settings})
-    return S3Source(data, Path(), open_bucket=lambda *_: bucket, options=QUICK)
+    return S3Source(data, Path(), opener=lambda *_: bucket, options=QUICK)
 
 
 def names(seen: Observation) -> set[str]:
@@ -252,7 +252,7 @@ def test_one_object_needs_a_key(bucket: MemoryBucket):
 
 def test_a_bucket_that_cannot_be_is_refused_without_asking(bucket: MemoryBucket):
     with pytest.raises(SourceError, match="names no S3 bucket"):
-        S3Source(S3Data(bucket="http://x"), Path(), open_bucket=lambda *_: bucket).check()
+        S3Source(S3Data(bucket="http://x"), Path(), opener=lambda *_: bucket).check()
     assert bucket.requests == 0
 
 

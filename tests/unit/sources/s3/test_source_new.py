@@ -22,7 +22,7 @@ def bucket() -> MemoryBucket:
 
 def source(bucket: MemoryBucket, **settings: Any) -> S3Source:
     data = S3Data(bucket="lake", key="raw", check_mode="files_new", **settings)
-    return S3Source(data, Path(), open_bucket=lambda *_: bucket, options=QUICK)
+    return S3Source(data, Path(), opener=lambda *_: bucket, options=QUICK)
 
 
 def after(value: Any) -> Past:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.sources.snowflake.plan import read_plan
+from flowproject.sources.snowflake.gate import read_plan
 
 # As Snowflake's documentation of EXPLAIN shows it.
 DOCUMENTED: dict[str, Any] = {

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
 from flowproject.errors import QueryError
-from flowproject.sources.snowflake.fetching import exact_converter
-from flowproject.sources.snowflake.values import converted, row_form, typed
+from flowproject.sources.snowflake.results import converted, exact_converter, row_form, typed
 from tests.snow_project import CONNECTOR
 
 FIXED, REAL, TEXT, DATE, VARIANT, LTZ, TZ, NTZ = 0, 1, 2, 3, 5, 6, 7, 8

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from flowproject.sources.snowflake.connect import session
+from flowproject.sources.snowflake.connection import session
 
 
 def test_a_session_has_its_warehouse_wherever_that_came_from():

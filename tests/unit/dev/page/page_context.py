@@ -19,7 +19,7 @@ from flowproject.dev.page.state import LoopState
 from flowproject.events import full_name
 from flowproject.flowfiles import Cron, Dependency, FlowFile, FlowParameter
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 NOW = dt.datetime(2026, 11, 28, 12, tzinfo=dt.UTC)
 ROOT = Path("/project")
@@ -98,7 +98,7 @@ def loop_began(seconds: float) -> LoopStarted:
     )
 
 
-def scene(root: Path, *sensors: str) -> Scene:
+def project_context(root: Path, *sensors: str) -> ProjectContext:
     """A project whose sensors look at a folder, and journals in it."""
     (root / "data").mkdir(exist_ok=True)
     made = {
@@ -107,10 +107,12 @@ def scene(root: Path, *sensors: str) -> Scene:
     }
     project = Project(project_name="demo", sensor=Schedule(), sensors=made)
     store = open_store(str(root / "store"))
-    return Scene(project=project, root=root, store=store, branch="user.tester", clock=lambda: NOW)
+    return ProjectContext(
+        project=project, root=root, store=store, branch="user.tester", clock=lambda: NOW
+    )
 
 
-def known(
+def page_context(
     root: Path,
     *sensors: str,
     flows: tuple[FlowFile, ...] = (LOOKER, TAKER),
@@ -120,7 +122,7 @@ def known(
     return PageContext(
         loop=LoopState(),
         flows=flows,
-        scene=scene(root, *(sensors or ("days",))),
+        project_context=project_context(root, *(sensors or ("days",))),
         due=lambda: due or {},
         last_due=dict,
         now=lambda: NOW,

@@ -1,7 +1,8 @@
-"""What a run is told: the changes in the events that started it, or that started a run before it.
+"""Reads what started a run: changes and values in its events, or the note of the run it resumes.
 
 A run that resumes another has no events. So each run notes what it was told, before it does
-anything: the note is there even if the first step is killed before it has an artifact.
+anything. An event's value for a `Parameter` comes as text, encoded, and is decoded before the
+declared type reads it.
 """
 
 import json
@@ -10,15 +11,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from metaflow import current
+from metaflow import JSONTypeClass, current
 
-from flowproject.changes.payload import decode
+from flowproject.changes.canonical import dumps
+from flowproject.changes.payload import decode, decode_text
 from flowproject.errors import FlowError
 from flowproject.metaflow_internals import metadata
 from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.metaflow_internals.exceptions import MetaflowNotFound
+from flowproject.metaflow_internals.flows import convert_parameter, is_plain_parameter
 
-__all__ = ["Told", "events", "note", "noted", "told", "told_changes", "told_to"]
+__all__ = [
+    "RunStart",
+    "decode_parameter",
+    "event_changes",
+    "event_payloads",
+    "note_start",
+    "noted_start",
+    "read_start",
+    "start_of",
+]
 
 _NOTE: Final = "flowproject-told"
 _FORMAT: Final = 1
@@ -26,7 +38,7 @@ _LONGEST_SHOWN: Final = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class RunStart:
     """The changes that a run was started for, and the name in which it takes them.
 
     `run` is `Flow/id` of the first run, of which this one is the resumption; or of this one.
@@ -36,29 +48,29 @@ class Told:
     run: str
 
 
-def told(first_step: str) -> Told:
+def read_start(first_step: str) -> RunStart:
     """What this run is told, the newest change first; no changes if it was started by hand."""
-    changes = told_changes()
+    changes = event_changes()
     if not current.origin_run_id:
-        return Told(changes=changes, run=f"{current.flow_name}/{current.run_id}")
-    origin = told_to(f"{current.flow_name}/{current.origin_run_id}", first_step)
-    return Told(changes=changes or origin.changes, run=origin.run)
+        return RunStart(changes=changes, run=f"{current.flow_name}/{current.run_id}")
+    origin = start_of(f"{current.flow_name}/{current.origin_run_id}", first_step)
+    return RunStart(changes=changes or origin.changes, run=origin.run)
 
 
-def told_changes() -> list[dict[str, Any]]:
+def event_changes() -> list[dict[str, Any]]:
     """The changes in the environment, as they were before they were encoded; newest first.
 
     Raises:
         FlowError: if one of them is none that a sensor could have sent.
     """
-    found: list[Any] = [event.get("change") for event in events("event")]
+    found: list[Any] = [event.get("change") for event in event_payloads("event")]
     changes: list[Any] = [decode(change) for change in found if _is_ours(change)]
     for change in changes:
         _check(change)
     return changes
 
 
-def events(kind: str) -> list[dict[str, Any]]:
+def event_payloads(kind: str) -> list[dict[str, Any]]:
     """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
     carried = (
         text for name, text in os.environ.items() if name.startswith(EVENT_VARIABLE + kind + "_")
@@ -67,29 +79,29 @@ def events(kind: str) -> list[dict[str, Any]]:
     return sorted(found, key=_timestamp, reverse=True)
 
 
-def note(this: Told) -> None:
+def note_start(this: RunStart) -> None:
     """Note what this run was told, beside its task, for runs that resume it."""
     metadata.note(_NOTE, json.dumps({"v": _FORMAT, "run": this.run, "changes": this.changes}))
 
 
-def told_to(run: str, first_step: str) -> Told:
+def start_of(run: str, first_step: str) -> RunStart:
     """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
     for task in _tasks(f"{run}/{first_step}"):
-        if known := noted(task):
+        if known := noted_start(task):
             return known
         if "change_events" in task:
             claim = task["change_claim"].data if "change_claim" in task else {"run": run}
-            return Told(changes=task["change_events"].data, run=claim["run"])
-    return Told(changes=[], run=run)
+            return RunStart(changes=task["change_events"].data, run=claim["run"])
+    return RunStart(changes=[], run=run)
 
 
-def noted(task: Any) -> Told | None:
+def noted_start(task: Any) -> RunStart | None:
     """What the run of a first step's task noted that it was told; None if it noted nothing."""
     text = task.metadata_dict.get(_NOTE)
     if not text:
         return None
     known = json.loads(text)
-    return Told(changes=known["changes"], run=known["run"])
+    return RunStart(changes=known["changes"], run=known["run"])
 
 
 def _parsed(text: str) -> Any:
@@ -163,3 +175,27 @@ def _tasks(step: str) -> Iterator[Any]:
         yield from metadata.find_step(step)
     except MetaflowNotFound:
         return
+
+
+def decode_parameter(parameter: Any) -> None:
+    """Let the command line decode what it is given for a `Parameter` of Metaflow's.
+
+    What else a flow has for parameters is left alone: files, and configurations.
+    """
+    if is_plain_parameter(parameter):
+        convert_parameter(parameter, _convert)
+
+
+def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
+    """What the declared type makes of the value, decoded."""
+    is_json = isinstance(declared, JSONTypeClass)
+    given = decode_text(value) if isinstance(value, str) else value
+    if given is not value:
+        if given is None:
+            return None  # the command line takes the default, as it does without a value
+        if is_json and not isinstance(given, str):
+            return given
+        text = given if isinstance(given, str) else dumps(given)
+        return declared.convert(text, parameter, context)
+    read = declared.convert(value, parameter, context)
+    return decode(read) if is_json else read

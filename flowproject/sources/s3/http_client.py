@@ -1,7 +1,7 @@
-"""ConnectionPool to a server: made with TLS and through proxies, kept open, and all cut at once.
+"""HTTP to one server: connections that stay open and can all be cut, and answers read off them.
 
-urllib3 speaks TLS and talks to proxies; the socket is ours, so that whoever waits for a server that
-does not answer can be told to stop.
+urllib3 speaks TLS and talks to proxies; the sockets are ours, so that whoever waits for a server
+that does not answer can be told to stop. So is the reader, for the part of HTTP/1.1 that S3 speaks.
 """
 
 import socket
@@ -14,15 +14,20 @@ from http.client import HTTPException
 from pathlib import Path
 from ssl import CERT_NONE, SSLContext
 from threading import Lock
-from typing import Any, cast
+from typing import Any, BinaryIO, Final, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 from urllib3.util import make_headers, parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
-from flowproject.sources.s3.responses import BrokenResponseError, HttpResponse, read_response
+__all__ = ["Address", "BrokenResponseError", "ConnectionPool", "HttpResponse", "read_response"]
 
-__all__ = ["Address", "ConnectionPool"]
+# Against a server that never stops; a page of the thousand longest keys is far smaller.
+_LINE_BYTES: Final = 1 << 16
+_HEADERS: Final = 200
+_BODY_BYTES: Final = 1 << 26
+_WITHOUT_BODY: Final = (204, 304)
+_FIRST_FINAL_STATUS: Final = 200
 
 _OnSocket = Callable[[socket.socket], None]
 """Is told of a socket before it connects."""
@@ -59,6 +64,21 @@ class Address:
         """What the proxy wants to see besides."""
         auth = parse_url(self.proxy).auth if self.proxy else None
         return dict(make_headers(proxy_basic_auth=auth)) if auth else {}
+
+
+class BrokenResponseError(ConnectionError):
+    """The connection ended before the answer did, or what came is no HTTP."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpResponse:
+    """What a server said; names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    keeps: bool
+    """Whether the connection can carry another request."""
 
 
 class ConnectionPool:
@@ -294,3 +314,109 @@ def _context(ca_bundle: str, certificate: str | tuple[str, str] | None) -> SSLCo
     if certificate:
         context.load_cert_chain(*((certificate,) if isinstance(certificate, str) else certificate))
     return context
+
+
+# By hand, because http.client makes an e-mail message out of the headers, and urllib3 a response
+# around that: a tick of a million keys would take a tenth more of a processor (ADR 0039).
+def read_response(stream: BinaryIO, *, to_head: bool = False) -> HttpResponse:
+    """The next answer; one to a HEAD request has no body, whatever its headers say.
+
+    Raises:
+        BrokenResponseError: if it is not there whole.
+        OSError: whatever else befalls the connection, a timeout for one.
+    """
+    version, status = _read_status(stream)
+    headers = _read_headers(stream)
+    # "100 Continue" and its like come before the answer, and proxies send them unasked.
+    while status < _FIRST_FINAL_STATUS:
+        version, status = _read_status(stream)
+        headers = _read_headers(stream)
+    if to_head or status in _WITHOUT_BODY:
+        body, ends = b"", True
+    else:
+        body, ends = _read_body(stream, headers)
+    return HttpResponse(
+        status=status, headers=headers, body=body, keeps=ends and _keeps(version, headers)
+    )
+
+
+def _read_status(stream: BinaryIO) -> tuple[bytes, int]:
+    line = stream.readline(_LINE_BYTES)
+    version, _, rest = line.partition(b" ")
+    status = rest[:3]
+    # An error here, because what speaks another protocol may well go on sending for ever.
+    if not (version.startswith(b"HTTP/1.") and status.isdigit()):
+        shown = line[:40].decode(errors="replace")
+        raise BrokenResponseError(f"what came is no HTTP: {shown!r}" if line else "nothing came")
+    return version, int(status)
+
+
+def _read_headers(stream: BinaryIO) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for _ in range(_HEADERS):
+        line = stream.readline(_LINE_BYTES)
+        if not line.endswith(b"\n"):
+            raise BrokenResponseError("the answer's headers are cut off")
+        name, _, value = line.decode("latin-1").partition(":")
+        if not (name := name.strip().lower()):
+            return headers
+        headers[name] = value.strip()
+    raise BrokenResponseError(f"the answer has more than {_HEADERS} headers")
+
+
+def _read_body(stream: BinaryIO, headers: dict[str, str]) -> tuple[bytes, bool]:
+    """The body, and whether its end was told by anything but the end of the connection."""
+    # Chunks go before a length: that is the standard's order, and who reads the other way round can
+    # be made to take one answer for two.
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return _read_chunks(stream), True
+    if (length := headers.get("content-length")) is None:
+        return _checked(stream.read(_BODY_BYTES + 1)), False
+    return _read_exactly(stream, _number(length, 10)), True
+
+
+def _read_chunks(stream: BinaryIO) -> bytes:
+    chunks: list[bytes] = []
+    total = 0
+    while size := _number(stream.readline(_LINE_BYTES).partition(b";")[0].decode("latin-1"), 16):
+        # Before the chunk is read: its size is only what the server says.
+        total += size
+        chunks.append(_read_exactly(stream, size, before=total))
+        stream.readline(_LINE_BYTES)
+    _read_headers(stream)
+    return b"".join(chunks)
+
+
+def _read_exactly(stream: BinaryIO, size: int, before: int = 0) -> bytes:
+    if max(size, before) > _BODY_BYTES:
+        raise _too_large()
+    data = stream.read(size)
+    if len(data) != size:
+        raise BrokenResponseError(f"{len(data)} of {size} bytes came")
+    return data
+
+
+def _checked(body: bytes) -> bytes:
+    if len(body) > _BODY_BYTES:
+        raise _too_large()
+    return body
+
+
+def _too_large() -> BrokenResponseError:
+    return BrokenResponseError(f"the answer has more than {_BODY_BYTES} bytes")
+
+
+def _number(text: str, base: int) -> int:
+    digits = text.strip()
+    if not digits.isalnum():  # int() would take "-1", "1_0" and nothing but a sign, too
+        raise BrokenResponseError(f"the answer's length is {digits[:20]!r}")
+    try:
+        return int(digits, base)
+    except ValueError as error:
+        raise BrokenResponseError(f"the answer's length is {digits[:20]!r}") from error
+
+
+def _keeps(version: bytes, headers: dict[str, str]) -> bool:
+    # HTTP/1.0 closes unless it says otherwise, HTTP/1.1 keeps unless it says otherwise.
+    wish = headers.get("connection", "").lower()
+    return "close" not in wish and (version != b"HTTP/1.0" or "keep-alive" in wish)
