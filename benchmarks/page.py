@@ -22,7 +22,7 @@ from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import Cron, FlowFile
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 
 __all__ = ["measure"]
 

@@ -11,7 +11,7 @@ from flowproject.changes.difference import Difference, combine, edit
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowError, JournalError, closest
 from flowproject.journal import Combination, Head, Journal, Store
-from flowproject.tables.lazy import to_arrow
+from flowproject.tables.lazy_rows import to_arrow
 
 __all__ = ["Change", "ChangedItems", "Changes", "journal_of"]
 

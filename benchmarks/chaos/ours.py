@@ -24,9 +24,9 @@ from benchmarks.chaos.story import (
 )
 from benchmarks.chaos.world import MARKER
 from flowproject import sensing
-from flowproject.changes.delivery import RetryPolicy
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
+from flowproject.changes.retries import RetryPolicy
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import Journal, move

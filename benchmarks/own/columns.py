@@ -18,7 +18,7 @@ from flowproject.config.data import S3Data
 from flowproject.sources.s3.pages import parse_rows
 from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.source import open_bucket
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
 STARTS = json.load(sys.stdin)

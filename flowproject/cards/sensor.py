@@ -166,7 +166,8 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
     contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else []
-    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *_history(tick)]
+    tables = difference_tables(tick.get("counts") or {}, tick.get("sample") or {})
+    contents += [*_facts(tick), *_delivery(tick), *tables, *_history(tick)]
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
@@ -204,10 +205,6 @@ def _facts(tick: Tick) -> list[MetaflowCardComponent]:
     if spent.get("query_id"):
         named["query id"] = one_line(spent["query_id"], 60)
     return [facts(named)] if named else []
-
-
-def _difference(tick: Tick) -> list[MetaflowCardComponent]:
-    return difference_tables(tick.get("counts") or {}, tick.get("sample") or {})
 
 
 def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flowproject.changes.delivery import in_ranges
+from flowproject.changes.retries import in_ranges
 from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, working
 from flowproject.errors import UsageError, closest

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flowproject.changes.delivery import in_ranges
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
+from flowproject.changes.retries import in_ranges
 from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines
 from flowproject.errors import JournalError

@@ -267,8 +267,7 @@ class Dispatcher:
         """Emit the ticks and publish the end event of a run that has ended without its loop."""
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
-        # Noted before it is told: a loop that is killed in between tells of it once too often, and
-        # never not at all.
+        # Noted first: commands that run beside the loop read the record, not what it emits.
         run.end(state)
         self._emit_left(flow, run, state)
         if run_id:

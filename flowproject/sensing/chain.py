@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.delivery import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.changes.entry import Entry
+from flowproject.changes.retries import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.config.model import Sensor
 from flowproject.journal import JournalIndex, Mark, Receipt, Sending
 

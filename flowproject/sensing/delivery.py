@@ -1,7 +1,7 @@
 """Bringing what is recorded to the flows that listen: send, see who started, send again.
 
 A change is sent until the bus has it, and once more each time that its receipts are overdue. When
-that is, is decided in `changes.delivery`; what is noted of it, in the journal's outbox.
+that is, is decided in `changes.retries`; what is noted of it, in the journal's outbox.
 """
 
 import datetime as dt
@@ -14,7 +14,8 @@ from operator import itemgetter
 from typing import Final
 
 from flowproject.changes.caching import cached_property
-from flowproject.changes.delivery import (
+from flowproject.changes.entry import Entry
+from flowproject.changes.retries import (
     NextStep,
     as_arguments,
     heard_from,
@@ -22,7 +23,6 @@ from flowproject.changes.delivery import (
     next_step,
     room_at,
 )
-from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address

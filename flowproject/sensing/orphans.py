@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from flowproject.changes.canonical import digest
-from flowproject.changes.delivery import RetryPolicy, in_ranges
+from flowproject.changes.retries import RetryPolicy, in_ranges
 from flowproject.config.model import FILE, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedEntryError, Head, Journal, UnreadableError

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flowproject.changes.delivery import NextStep, RetryPolicy, heard_from, in_ranges, next_step
+from flowproject.changes.retries import NextStep, RetryPolicy, heard_from, in_ranges, next_step
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError
 from flowproject.journal import Awaited, Head, Journal, Listeners, TurnNotices

@@ -21,7 +21,7 @@ from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
 from flowproject.globs import Globs
 from flowproject.tables.builder import Built
-from flowproject.tables.columns import FOLDER_ENDINGS
+from flowproject.tables.object_rows import FOLDER_ENDINGS
 from flowproject.tables.table import ObjectTable
 
 __all__ = [

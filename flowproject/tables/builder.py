@@ -11,7 +11,19 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference
-from flowproject.tables.columns import (
+from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.manifest import (
+    IDENTITY,
+    MODULUS,
+    NEW,
+    NO_ROWS,
+    SPAN_ROWS,
+    Manifest,
+    Span,
+    key_bytes,
+    key_text,
+)
+from flowproject.tables.object_rows import (
     FOLDER_ENDINGS,
     after,
     before,
@@ -23,18 +35,6 @@ from flowproject.tables.columns import (
     object_schema,
     rank,
     total,
-)
-from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
-from flowproject.tables.manifest import (
-    IDENTITY,
-    MODULUS,
-    NEW,
-    NO_ROWS,
-    SPAN_ROWS,
-    Manifest,
-    Span,
-    key_bytes,
-    key_text,
 )
 from flowproject.tables.scratch import Slot, SpilledTables
 from flowproject.tables.segments import SegmentWriter

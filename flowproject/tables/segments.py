@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.errors import SourceError
-from flowproject.tables.columns import one_line
+from flowproject.tables.object_rows import one_line
 from flowproject.tables.scratch import ScratchFile, arrow_file, full_disk_explained
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.changes.canonical import Json, digest_value, dumps
 from flowproject.changes.difference import Difference, Item
-from flowproject.tables.columns import COLUMNS
-from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.object_rows import COLUMNS
 from flowproject.tables.segments import Damaged, Segment, parquet_options, reading
 
 if TYPE_CHECKING:

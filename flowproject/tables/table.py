@@ -8,9 +8,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from flowproject.changes.difference import Item
-from flowproject.tables.columns import between, no_rows, object_items, object_schema
-from flowproject.tables.lazy import as_text
+from flowproject.tables.lazy_rows import as_text
 from flowproject.tables.manifest import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
+from flowproject.tables.object_rows import between, no_rows, object_items, object_schema
 from flowproject.tables.segments import Damaged, Segment, SegmentWriter
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from flowproject.changes.difference import Difference, Item, item
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedTableError, Journal, Store, Superseded, prune
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 from flowproject.tables.table import ObjectTable
 from tests.journals import CountingStore, entry, journal_on, mark, settle
 

@@ -21,7 +21,7 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
 from flowproject.sensing import Chain, FoundChange, ProjectContext, chain, find_change, patience_of
-from flowproject.tables.lazy import Excerpt, excerpt, matching
+from flowproject.tables.lazy_rows import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [

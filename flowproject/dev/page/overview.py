@@ -117,11 +117,9 @@ def _runs_within(loop: LoopState, start: datetime, end: datetime) -> list[Run]:
     # A run that ended in the window began at most the longest run's time before it.
     recent = _since(runs.values(), start - timedelta(seconds=loop.longest))
     found = running | {run.name: run for run in recent}
-    return sorted((run for run in found.values() if _ended(run, end) >= start), key=_started)
-
-
-def _started(run: Run) -> datetime:
-    return run.started
+    return sorted(
+        (run for run in found.values() if _ended(run, end) >= start), key=lambda run: run.started
+    )
 
 
 def _ended(run: Run, now: datetime) -> datetime:
@@ -238,7 +236,7 @@ def _fitting(loop: LoopState, now: datetime) -> str:
 def _tick_lanes(window: _TimeWindow) -> Iterator[Lane]:
     draw = partial(_tick_mark, window)
     for sensor, ticks in window.ticks.items():
-        marks = _marks(window.columns(ticks), _outcome, draw)
+        marks = _marks(window.columns(ticks), lambda tick: tick.outcome, draw)
         yield Lane(name=sensor, kind="ticks", href=sensor_address(sensor), marks=marks)
 
 
@@ -257,7 +255,7 @@ def _event_lane(window: _TimeWindow) -> Lane:
 def _run_lanes(window: _TimeWindow) -> Iterator[Lane]:
     draw = partial(_run_mark, window)
     for flow, runs in window.runs.items():
-        marks = _marks(window.columns(runs), _state, draw)
+        marks = _marks(window.columns(runs), lambda run: run.state, draw)
         yield Lane(name=flow, kind="runs", href="/runs", marks=marks)
 
 
@@ -276,14 +274,6 @@ def _mark_of(
         return mark
     words = f"{mark.words}, and {len(things) - 1:,} more"
     return replace(mark, count=len(things), words=words)
-
-
-def _outcome(tick: TickFinished) -> str:
-    return tick.outcome
-
-
-def _state(run: Run) -> str:
-    return run.state
 
 
 def _tick_mark(window: _TimeWindow, tick: TickFinished) -> TimelineMark:

@@ -25,8 +25,8 @@ from flowproject.sources.containers.failures import (
 )
 from flowproject.sources.containers.location import ContainerLocation
 from flowproject.sources.objects import StoredObject, Watch, is_folder
-from flowproject.tables.columns import object_rows
 from flowproject.tables.manifest import key_bytes, key_text
+from flowproject.tables.object_rows import object_rows
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta

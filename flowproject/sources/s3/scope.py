@@ -10,8 +10,8 @@ from flowproject.config.data import ObjectProperty
 from flowproject.errors import SourceError
 from flowproject.sources.objects import Watch, identity, is_folder, view
 from flowproject.sources.s3.pages import Columns
-from flowproject.tables.columns import object_rows
 from flowproject.tables.manifest import key_text
+from flowproject.tables.object_rows import object_rows
 
 __all__ = ["BucketLocation", "Scope"]
 

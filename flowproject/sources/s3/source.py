@@ -30,7 +30,7 @@ from flowproject.sources.s3.signing import Query
 from flowproject.sources.s3.versions import find_versions
 from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.builder import Built
-from flowproject.tables.lazy import with_versions
+from flowproject.tables.lazy_rows import with_versions
 from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.columns import FOLDER_ENDINGS, no_rows
 from flowproject.tables.manifest import IDENTITY, NEW, Span, key_bytes, key_text
+from flowproject.tables.object_rows import FOLDER_ENDINGS, no_rows
 from flowproject.tables.table import ObjectTable
 from tests.unit.tables.objects import (
     CUTS,

@@ -13,7 +13,7 @@ import pytest
 from flowproject.errors import SourceError
 from flowproject.tables import scratch
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.columns import object_schema
+from flowproject.tables.object_rows import object_schema
 from flowproject.tables.scratch import ScratchFile, SpilledTables
 from flowproject.tables.segments import SegmentWriter
 from tests.unit.tables.objects import numbered, rows_of

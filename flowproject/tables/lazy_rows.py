@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference, Item
-from flowproject.tables.columns import after, before, edit_schema, object_items, object_schema
 from flowproject.tables.manifest import key_text
+from flowproject.tables.object_rows import after, before, edit_schema, object_items, object_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.changes.delivery import RetryPolicy, next_step, room_at, wait_after
+from flowproject.changes.retries import RetryPolicy, next_step, room_at, wait_after
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 PATIENCE = RetryPolicy(receipt_timeout=900, max_attempts=5)

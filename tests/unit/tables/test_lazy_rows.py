@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference
-from flowproject.tables import lazy
-from flowproject.tables.lazy import Excerpt, LazyRows, excerpt, matching
+from flowproject.tables import lazy_rows
+from flowproject.tables.lazy_rows import Excerpt, LazyRows, excerpt, matching
 from flowproject.tables.serialization import read_difference, write_difference
 from tests.unit.tables.objects import CUTS, TABLES, Objects, look, numbered
 
@@ -50,7 +50,7 @@ def test_a_search_is_a_filter_that_can_be_taken_up_again(
     wanted = [row for row in plain[start:] if text.lower() in row.key.lower()]
     found: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lazy, "_SEARCHED", searched)
+        patch.setattr(lazy_rows, "_SEARCHED", searched)
         place: int = start
         while True:
             part: Excerpt[Any] = matching(rows, text, place, limit)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowproject.tables.columns import (
+from flowproject.tables.manifest import IDENTITY, key_text
+from flowproject.tables.object_rows import (
     content_digest,
     object_items,
     object_rows,
     object_schema,
     total,
 )
-from flowproject.tables.manifest import IDENTITY, key_text
 from tests.unit.tables.objects import IDENTITIES, START, TABLES, Objects, rows_of
 
 AS_SENT = "2026-11-22T10:00:00.000Z"
