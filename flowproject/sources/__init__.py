@@ -25,7 +25,7 @@ from flowproject.config.data import (
 )
 from flowproject.errors import SourceError
 
-__all__ = ["Rows", "Source", "not_queryable", "open_source", "speaks_sql", "stopped"]
+__all__ = ["Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -104,15 +104,34 @@ def speaks_sql(data: Data) -> bool:
     return _SOURCES[type(data)].speaks_sql
 
 
-def not_queryable(kind: str) -> SourceError:
-    """The error for a query on a source that has none."""
-    # From the registry, so that the message follows when there is another one.
-    able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
-    return SourceError(
-        f"A source of type {kind!r} can't run queries",
-        allowed=f"These can: {able}",
-        fix='DuckDB reads CSV, Parquet and JSON files in place: put type = "duckdb" in [data]',
-    )
+class WithoutQueries:
+    """What sources have in common that run no queries: those of files and objects."""
+
+    def __init__(self, data: Data) -> None:
+        self._type = data.type
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """Nothing: there is no query language.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        del name, params
+        # From the registry, so that the message follows when there is another one.
+        able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
+        raise SourceError(
+            f"A source of type {self._type!r} can't run queries",
+            allowed=f"These can: {able}",
+            fix='DuckDB reads CSV, Parquet and JSON files in place: put type = "duckdb" in [data]',
+        )
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Nothing, for the same reason.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        return self.query(name, params)
 
 
 def stopped() -> SourceError:

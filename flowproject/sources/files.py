@@ -11,12 +11,12 @@ import re
 import shlex
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Item, item
@@ -24,7 +24,7 @@ from flowproject.changes.observation import Cost, Observation, Past, fingerprint
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
 from flowproject.globs import Globs
-from flowproject.sources import Rows, not_queryable, stopped
+from flowproject.sources import WithoutQueries, stopped
 
 __all__ = ["FilesSource"]
 
@@ -58,10 +58,11 @@ class _Folder:
         return [_Folder(path=entry.path, prefix=prefix, above=self.above | {identity})]
 
 
-class FilesSource:
+class FilesSource(WithoutQueries):
     """A folder or one file."""
 
     def __init__(self, data: FilesData, root: Path) -> None:
+        super().__init__(data)
         self._data = data
         self._path = root / data.path
         self._globs = Globs(data.include)
@@ -96,23 +97,6 @@ class FilesSource:
 
     def progress(self) -> None:
         """Nothing: a walk takes no time worth telling."""
-
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: files have no query language.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        del name, params
-        raise not_queryable(self._data.type)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        return self.query(name, params)
 
     def cancel(self) -> None:
         """End a running `observe` at its next file or chunk of a file."""

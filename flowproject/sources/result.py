@@ -1,4 +1,4 @@
-"""The rows of a query as an observation: the same for every engine that speaks SQL.
+"""Makes an observation of a query's rows, the same for every engine that speaks SQL.
 
 How an engine is asked stands in its own module; here its answer is already there.
 """
@@ -14,7 +14,14 @@ from flowproject.changes.observation import Observation, fingerprint_items, fing
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows
 
-__all__ = ["UNKEYED_LIMIT", "check_columns", "folded", "keyed", "uncollected", "unkeyed"]
+__all__ = [
+    "UNKEYED_LIMIT",
+    "check_columns",
+    "folded",
+    "keyed",
+    "unkeyed",
+    "without_garbage_collection",
+]
 
 UNKEYED_LIMIT: Final = 1000
 """Rows that a result without `key` may have: it travels whole in journal entries and events."""
@@ -83,12 +90,10 @@ def unkeyed(rows: Rows, file: str) -> Observation:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Let no garbage be looked for meanwhile.
-
-    Rows form no cycles, and the collector would visit each of very many again and again: about a
-    quarter of the time that it takes to make a hundred thousand.
-    """
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python's garbage collector from looking for cycles meanwhile."""
+    # Rows form no cycles, and the collector would visit each of very many again and again: about a
+    # quarter of the time that it takes to make a hundred thousand.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -98,7 +103,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
+@without_garbage_collection()
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
     """A result compared row by row; the value is the number of rows."""
     columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}

@@ -5,7 +5,7 @@ Everything is listed at every look: obstore has no raw pages whose digest could 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
-from flowproject.sources import Rows, not_queryable, stopped
+from flowproject.sources import WithoutQueries, stopped
 from flowproject.sources.containers.container import (
     Container,
     ListedObjects,
@@ -90,7 +90,7 @@ class CancellableRunner:
         return await start()
 
 
-class ContainerSource:
+class ContainerSource(WithoutQueries):
     """The objects below a key, or one object."""
 
     def __init__(
@@ -99,6 +99,7 @@ class ContainerSource:
         place: ContainerLocation,
         open_container: Callable[[], Container],
     ) -> None:
+        super().__init__(data)
         self._data = data
         self._place = place
         self._open = open_container
@@ -133,23 +134,6 @@ class ContainerSource:
     def progress(self) -> Progress | None:
         """How many objects a running look has listed, and how many there were before."""
         return self._progress
-
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: objects have no query language.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        del name, params
-        raise not_queryable(self._data.type)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        return self.query(name, params)
 
     def cancel(self) -> None:
         """End a running `observe`, whatever it waits for."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
-from flowproject.sources import Rows, not_queryable, stopped
+from flowproject.sources import WithoutQueries, stopped
 from flowproject.sources.objects import (
     StoredObject,
     known_position,
@@ -58,7 +58,7 @@ class BucketLike(PageProvider, Protocol):
         """End the connections."""
 
 
-class S3Source:
+class S3Source(WithoutQueries):
     """Objects in a bucket."""
 
     def __init__(
@@ -70,6 +70,7 @@ class S3Source:
         options: ListingOptions | None = None,
     ) -> None:
         del root  # nothing here is relative to it
+        super().__init__(data)
         self._data = data
         self._open_bucket = opener or open_bucket
         self._options = options or ListingOptions()
@@ -115,23 +116,6 @@ class S3Source:
                     bytes=bucket.received,
                 ),
             )
-
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: a bucket has no query language.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        del name, params
-        raise not_queryable(self._data.type)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        return self.query(name, params)
 
     def cancel(self) -> None:
         """End a running `observe`, and every later one."""

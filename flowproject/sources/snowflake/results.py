@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowproject.changes.canonical import Json, canonical, parsed
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
-from flowproject.sources.result import folded, uncollected
+from flowproject.sources.result import folded, without_garbage_collection
 from flowproject.tables.arrow import empty
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _is_json(batch: object) -> bool:
     return hasattr(batch, "column_converters")  # its class has a name in 4 only
 
 
-@uncollected()
+@without_garbage_collection()
 def converted(table: Any, kinds: dict[str, int], file: str) -> Rows:
     """The rows of a table as the server sent it, in canonical form: column → value.
 
