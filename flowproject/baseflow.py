@@ -97,6 +97,7 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
         self._exclude = tuple(config["deploy"]["exclude"])
         types = _source_types(config)
         for _, step in mutable_flow.steps:
+            # Once, though a flow may inherit from one that inherits from us.
             step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
@@ -120,6 +121,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         help="The project's configuration",
     )
 
+    # Artifacts, which runs that resume this one read, with a newer flowproject, too.
     change_events: list[dict[str, Any]]
     change_claim: dict[str, Any]
     sensors: tuple[str, ...] = ()

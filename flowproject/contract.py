@@ -168,6 +168,7 @@ def _check_schedule(flow: FlowFile, what: str, cron: Cron, now: datetime) -> Ite
         return
     for doubt in warnings_about(schedule, now):
         yield _note(flow, f"{said} that {doubt}")
+    # A year that stands for any leaves nothing out.
     if cron.left_out.strip("*?"):
         yield _note(
             flow,
@@ -195,6 +196,7 @@ def _sent(project: Project, flows: Sequence[FlowFile]) -> dict[str, Sensor]:
 
 def _sensor_of(dependency: Dependency, flow: FlowFile, sent: Mapping[str, Sensor]) -> Sensor | None:
     """The sensor that sends the event, to all or to this flow alone; None if none does."""
+    # A cluster knows no turns: they are events like others, and only their names say which flow.
     turns = {turn_event(event, flow.name): sensor for event, sensor in sent.items()}
     return sent.get(dependency.event) or turns.get(dependency.event)
 
@@ -235,6 +237,7 @@ def _check_turn(
     """Whether a flow that takes changes in order waits for nothing else."""
     if not _is_turn(dependency, flow, sent):
         return
+    # Argo Events starts a flow when all have come, and the next turn is told when this run is over.
     others = [one.event for one in flow.dependencies if one.event != dependency.event]
     if others:
         yield _error(
@@ -268,6 +271,7 @@ def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
 
 def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
     """Whether the parameters that get what comes from data can read how it is sent."""
+    # All else in a payload is ours: names, numbers and times, which nothing has to encode.
     from_data = {sensor.payload_key, "change"}
     mapped = {name: key for name, key in dependency.parameters.items() if key in from_data}
     for name, key in mapped.items():
@@ -289,6 +293,7 @@ def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
 
 def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
     """What to say of an event that no sensor of the project sends."""
+    # Ours by its project and branch, but no sensor's: a typing error, or a sensor that is gone.
     known = {sensor.event_name: sensor.name for sensor in sent.values()}
     name = flow.name_of(dependency)
     if dependency.event.removesuffix(name) in {

@@ -161,7 +161,7 @@ def _sends_whether_or_not_it_can_note_it() -> Iterator[None]:
 
 @contextmanager
 def _tells_the_next_when_one_is_taken() -> Iterator[None]:
-    queue = turns.Queue
+    queue = turns.TurnQueue
     with patch.object(queue, "_is_over", queue._is_taken):  # noqa: SLF001
         yield
 

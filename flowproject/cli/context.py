@@ -109,8 +109,8 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
         ) from error
 
 
-def local_bus(scene: ProjectContext) -> str:
+def local_bus(context: ProjectContext) -> str:
     """The bus of the loop of this project and branch that runs here; empty if none does."""
-    wanted = (str(scene.root), scene.branch)
-    loops = loops_alive(loops_folder(scene.root))
+    wanted = (str(context.root), context.branch)
+    loops = loops_alive(loops_folder(context.root))
     return next((loop.bus for loop in loops if (loop.project, loop.branch) == wanted), "")

@@ -31,7 +31,7 @@ def read_outcomes(root: Path, chains: Sequence[Chain]) -> list[list[RunOutcome]]
     # Metaflow looks for local runs in the current folder and above.
     known = known_runs(root)
     with chdir(root):
-        return [outcomes_of(told, known) for told in chains]
+        return [outcomes_of(delivery, known) for delivery in chains]
 
 
 def known_runs(root: Path) -> Callable[[], Mapping[str, str]]:
@@ -61,62 +61,62 @@ def resume_command(run: str, root: Path, options: Sequence[str]) -> str:
 
 
 def next_commands(
-    told: Chain, outcomes: Sequence[RunOutcome], root: Path, options: Sequence[str]
+    delivery: Chain, outcomes: Sequence[RunOutcome], root: Path, options: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """What goes on with a change whose run did not do its work: what it does, and the command."""
     bad = [one for one in outcomes if one.is_over_and_failed]
     for one in bad:
         yield f"to go on with {one.newest}", resume_command(one.newest, root, options)
-    change = f"{told.entry.sensor}/{told.entry.seq}"
+    change = f"{delivery.entry.sensor}/{delivery.entry.seq}"
     # A flow that waits for several sensors starts when all of them have something for it: what is
     # replayed of one starts nothing, and the resumption has all that the run had.
-    if any(one.run.partition("/")[0] not in told.of_several for one in bad):
+    if any(one.run.partition("/")[0] not in delivery.of_several for one in bad):
         yield "to begin anew", shlex.join(["flowproject", "replay", *options, change])
-    if bad and told.in_order:
+    if bad and delivery.in_order:
         skip = shlex.join(["flowproject", "skip", *options, change])
         yield "to let the next ones pass", skip
 
 
-def delivery_lines(told: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
+def delivery_lines(delivery: Chain, outcomes: Sequence[RunOutcome] = ()) -> list[str]:
     """What there is to tell of a change, indented, each fact with its name."""
-    return [f"  {name:<10}{text}" for name, text in _facts(told, outcomes) if text]
+    return [f"  {name:<10}{text}" for name, text in _facts(delivery, outcomes) if text]
 
 
-def _facts(told: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, str]]:
-    entry = told.entry
+def _facts(delivery: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[tuple[str, str]]:
+    entry = delivery.entry
     yield "reason", entry.reason
     yield "value", f"{dumps(entry.previous)} → {dumps(entry.value)}"
     yield "items", ", ".join(f"{count} {kind}" for kind, count in entry.counts.items())
     yield "columns", ColumnsChange.from_json(entry.columns_change).in_words
     yield "id", entry.id
     yield "recorded", _at_by(entry.recorded_at, entry.run)
-    if told.mark:
-        yield "event", told.mark.event_name
-    if told.carried_by:
-        yield "", f"it was sent with change {told.carried_by}, whose id the event has"
-    for sending in told.sendings:
+    if delivery.mark:
+        yield "event", delivery.mark.event_name
+    if delivery.carried_by:
+        yield "", f"it was sent with change {delivery.carried_by}, whose id the event has"
+    for sending in delivery.sendings:
         yield _sending(sending)
-    for receipt in told.receipts:
-        again = f", attempt {receipt.attempt}" if told.attempt > 1 else ""
+    for receipt in delivery.receipts:
+        again = f", attempt {receipt.attempt}" if delivery.attempt > 1 else ""
         yield "taken", f"{_at_by(receipt.at, receipt.run)}{again}"
     for one in outcomes:
         if one.resumed_by:
             yield "resumed", f"{one.run} by {one.resumed_by}"
-    yield "state", in_words(told, outcomes)
-    if told.late_since:
-        yield "", likely_causes(", ".join(told.missing))
-    yield from _turns(told)
-    yield "", f"sent again if need be, or given up, after {told.due}" if told.due else ""
-    if told.state == "undelivered":
+    yield "state", in_words(delivery, outcomes)
+    if delivery.late_since:
+        yield "", likely_causes(", ".join(delivery.missing))
+    yield from _turns(delivery)
+    yield "", f"sent again if need be, or given up, after {delivery.due}" if delivery.due else ""
+    if delivery.state == "undelivered":
         yield "", f"`flowproject replay {entry.sensor}/{entry.seq}` sends it anew"
-    if told.state == "waiting":
+    if delivery.state == "waiting":
         # On a laptop without a loop there is none, and then a change is right to wait.
         yield "", "the next tick with an event bus sends it"
 
 
-def _turns(told: Chain) -> Iterator[tuple[str, str]]:
-    for flow, seq in told.behind.items():
-        before = f"{told.entry.sensor}/{seq}"
+def _turns(delivery: Chain) -> Iterator[tuple[str, str]]:
+    for flow, seq in delivery.behind.items():
+        before = f"{delivery.entry.sensor}/{seq}"
         yield (
             "turn",
             f"{flow} takes changes in order, and is at change {seq} (`flowproject why {before}`)",
@@ -124,12 +124,12 @@ def _turns(told: Chain) -> Iterator[tuple[str, str]]:
 
 
 def _sending(sending: Sending) -> tuple[str, str]:
-    told = _at_by(sending.at, sending.run)
+    delivery = _at_by(sending.at, sending.run)
     if not sending.number:
-        return "replayed", f"{told}: attempt {sending.attempt}"
+        return "replayed", f"{delivery}: attempt {sending.attempt}"
     if sending.attempt > 1:
-        return "sent", f"{told}: attempt {sending.attempt}, number {sending.number}"
-    return "sent", told + (f": number {sending.number}" if sending.number > 1 else "")
+        return "sent", f"{delivery}: attempt {sending.attempt}, number {sending.number}"
+    return "sent", delivery + (f": number {sending.number}" if sending.number > 1 else "")
 
 
 def _at_by(at: str, by: str) -> str:

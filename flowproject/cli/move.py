@@ -31,16 +31,19 @@ def move(
     What waits there is delivered under the new name, and nothing is a first look. Interrupted, it
     leaves everything there; the same command goes on with it.
     """
-    scene = open_context(branch, production=production)
+    context = open_context(branch, production=production)
     # Raises if the new name is none: a journal must not go where no sensor reads it.
-    scene.sensors([new])
-    former = _former(scene, old)
+    context.sensors([new])
+    former = _former(context, old)
     if not yes:
-        left = find_orphan(scene, old)
-        ask(_question(scene, old, new, left.unsettled if left else ()), "move asks before it moves")
+        left = find_orphan(context, old)
+        ask(
+            _question(context, old, new, left.unsettled if left else ()),
+            "move asks before it moves",
+        )
     with working(f"Moving the journal of {old!r}"):
         at = dt.datetime.now(dt.UTC).isoformat()
-        moved = move_journal(scene.store, former, scene.journal(new), at=at)
+        moved = move_journal(context.store, former, context.journal(new), at=at)
     if as_json:
         print_json(
             {
@@ -60,7 +63,7 @@ def move(
     return 0
 
 
-def _former(scene: ProjectContext, old: str) -> Journal:
+def _former(context: ProjectContext, old: str) -> Journal:
     """The journal to move.
 
     Raises:
@@ -68,26 +71,26 @@ def _former(scene: ProjectContext, old: str) -> Journal:
     """
     # A journal's folder has the project's name too: renaming the project orphans all of them.
     project, _, sensor = old.rpartition("/")
-    if project in ("", scene.project.project_name) and sensor in scene.project.sensors:
+    if project in ("", context.project.project_name) and sensor in context.project.sensors:
         raise UsageError(
             f"There is a sensor {sensor!r}, and it keeps its journal",
             where="flowproject.toml",
             fix="Rename it there first",
         )
-    if journal := find_former(scene, old):
+    if journal := find_former(context, old):
         return journal
-    known = [one.name for one in orphans(scene)]
+    known = [one.name for one in orphans(context)]
     raise UsageError(
-        f"There is no journal of {old!r} on branch {scene.branch}",
+        f"There is no journal of {old!r} on branch {context.branch}",
         allowed=f"With changes to deliver, and without a sensor: {', '.join(known) or 'none'}",
         fix=closest(old, known) or "Another branch: `--branch` or `--production`",
     )
 
 
-def _question(scene: ProjectContext, old: str, new: str, unsettled: tuple[int, ...]) -> str:
+def _question(context: ProjectContext, old: str, new: str, unsettled: tuple[int, ...]) -> str:
     waits = f" ({in_ranges(unsettled)} of it not delivered)" if unsettled else ""
     other = "No other project may be called that. " if "/" in old else ""
     return (
-        f"Move the journal of {old!r}{waits} to {new!r} on branch {scene.branch}? {other}"
+        f"Move the journal of {old!r}{waits} to {new!r} on branch {context.branch}? {other}"
         f"Its next tick compares with what was seen last as {old!r}."
     )

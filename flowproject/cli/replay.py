@@ -39,25 +39,28 @@ def replay(
     run yet, for that one. Without a configured event bus it goes to the loop of this project and
     branch that runs on this machine.
     """
-    scene = open_context(branch, production=production)
+    context = open_context(branch, production=production)
     wanted = [one for text in changes for one in _each(text)]
     with working(f"Sending {', '.join(changes)}"):
         # All are found before one is sent, and what was sent as one event is sent once.
-        found = [sensing.find_change(scene, one) for one in wanted]
+        found = [sensing.find_change(context, one) for one in wanted]
         events = {one.chain.mark.id if one.chain.mark else one.chain.entry.id: one for one in found}
         sent = [
-            (one.chain, sensing.replay(scene, one, by="flowproject replay", bus=local_bus(scene)))
+            (
+                one.chain,
+                sensing.replay(context, one, by="flowproject replay", bus=local_bus(context)),
+            )
             for one in events.values()
         ]
     if as_json:
-        told = [_document(one, done) for one, done in sent]
-        print_json(told[0] if len(told) == 1 else told)
+        documents = [_document(one, done) for one, done in sent]
+        print_json(documents[0] if len(documents) == 1 else documents)
         return 0
-    outcomes = read_outcomes(scene.root, [one for one, _ in sent])
+    outcomes = read_outcomes(context.root, [one for one, _ in sent])
     options = options_of(branch, production=production)
     for (one, done), runs in zip(sent, outcomes, strict=True):
         resumes = {
-            run.newest: resume_command(run.newest, scene.root, options)
+            run.newest: resume_command(run.newest, context.root, options)
             for run in runs
             if run.is_over_and_failed
         }
@@ -79,8 +82,8 @@ def _each(text: str) -> list[str]:
     return [f"{several[1]}/{seq}" for seq in range(first, last + 1)]
 
 
-def _document(told: sensing.Chain, sent: sensing.Replay) -> dict[str, Any]:
-    entry, mark = told.entry, sent.mark
+def _document(delivery: sensing.Chain, sent: sensing.Replay) -> dict[str, Any]:
+    entry, mark = delivery.entry, sent.mark
     return {
         "v": 1,
         "sensor": entry.sensor,
@@ -94,24 +97,24 @@ def _document(told: sensing.Chain, sent: sensing.Replay) -> dict[str, Any]:
 
 
 def _story(
-    told: sensing.Chain,
+    delivery: sensing.Chain,
     sent: sensing.Replay,
     runs: Sequence[RunOutcome],
     resumes: Mapping[str, str],
 ) -> list[str]:
-    entry, mark = told.entry, sent.mark
+    entry, mark = delivery.entry, sent.mark
     lines = []
     if mark.first != mark.seq:
         lines.append(
             f"Changes {mark.first} to {mark.seq} of sensor {entry.sensor!r} were sent as one "
             "event, and so they are replayed."
         )
-    if told.state == "delivered":
-        lines.append(f"It had been {in_words(told, runs)}: the flows that took it run again.")
+    if delivery.state == "delivered":
+        lines.append(f"It had been {in_words(delivery, runs)}: the flows that took it run again.")
     for run, command in resumes.items():
         # Such a flow starts when all its sensors have something: one replayed change never starts
         # it.
-        if run.partition("/")[0] in told.of_several:
+        if run.partition("/")[0] in delivery.of_several:
             lines.append(
                 f"{run} took changes of other sensors too, and its flow starts when all of them "
                 f"have something for it. To go on with all that it took: {command}"
@@ -121,8 +124,8 @@ def _story(
         *lines,
         f"{entry.sensor}: change {mark.seq}, id {mark.id}, was sent as attempt {sent.attempt}.",
         *(
-            [f"{', '.join(told.missing)} had not started for it; who has started does nothing."]
-            if told.missing
+            [f"{', '.join(delivery.missing)} had not started for it; who has started does nothing."]
+            if delivery.missing
             else []
         ),
         *(

@@ -28,18 +28,18 @@ def reset(
 
     Of a sensor that is not configured any more, it gives up what nobody delivers.
     """
-    scene = open_context(branch, production=production)
-    if sensor not in scene.project.sensors and (orphan := find_orphan(scene, sensor)):
+    context = open_context(branch, production=production)
+    if sensor not in context.project.sensors and (orphan := find_orphan(context, sensor)):
         return _give_up(orphan, yes=yes, as_json=as_json)
-    [known] = scene.sensors([sensor])
+    [known] = context.sensors([sensor])
     question = (
-        f"Forget what {sensor!r} looked like on branch {scene.branch}? "
+        f"Forget what {sensor!r} looked like on branch {context.branch}? "
         f"Its next tick is a first look (first = {known.first!r}). "
         "Changes that wait to be sent, or for their receipts, stay and are still delivered."
     )
     if not yes:
         ask(question, "reset asks before it forgets")
-    journal = scene.journal(sensor)
+    journal = context.journal(sensor)
     # Before the entry is recorded: the entry after a damaged one must be able to pass it over.
     _note_damage(journal)
     entry = _record(journal)

@@ -30,10 +30,10 @@ def skip(
     has succeeded. This ends the turn of a change whose run failed and is not to be run again; one
     whose turn has not come is passed over.
     """
-    scene = open_context(branch, production=production)
+    context = open_context(branch, production=production)
     with working(f"Skipping {change}"):
-        found = sensing.find_change(scene, change)
-        skipped = sensing.skip(scene, found, by="flowproject skip", bus=local_bus(scene))
+        found = sensing.find_change(context, change)
+        skipped = sensing.skip(context, found, by="flowproject skip", bus=local_bus(context))
     entry = found.chain.entry
     if as_json:
         print_json(

@@ -129,11 +129,11 @@ def _refuse_production(target: Target, *, production: bool) -> None:
 
 def _purge(target: Target) -> int:
     """How many objects of the branch's journals were removed."""
-    scene = open_context(target.branch, production=target.production)
+    context = open_context(target.branch, production=target.production)
     # Also those of sensors that are not configured any more.
-    keys = scene.store.keys(f"flowproject/{scene.project.project_name}/{scene.branch}")
+    keys = context.store.keys(f"flowproject/{context.project.project_name}/{context.branch}")
     for key in keys:
-        scene.store.delete(key)
+        context.store.delete(key)
     return len(keys)
 
 

@@ -206,10 +206,10 @@ class Deployment:
         if ours is None:
             return []
         try:
-            scene = ProjectContext.open(
+            context = ProjectContext.open(
                 self.root, project=self.project, branch=ours.branch, datastore=ours.datastore
             )
-            return [*(one.in_words for one in orphans(scene)), *waiting_in_order(scene)]
+            return [*(one.in_words for one in orphans(context)), *waiting_in_order(context)]
         except FlowprojectError:
             return []  # Who may deploy need not be one who may read the data.
 

@@ -158,6 +158,7 @@ def _command(flow: Any, options: argparse.Namespace) -> list[str]:
     command = ["--quiet", "--no-pylint", "show"]
     if not flows.flow_decorators(flow, "project"):
         return command
+    # Only a flow with `@project` has these options, and Metaflow refuses an unknown one.
     branch = ["--branch", options.branch] if options.branch else []
     return [*branch, *(["--production"] if options.production else []), *command]
 
@@ -194,12 +195,14 @@ def _parameter(item: Mapping[str, Any]) -> FlowParameter:
         name=item["name"],
         required=bool(item["is_required"]),
         type=item["type"],
+        # Metaflow writes this where there is no default, or None.
         has_default=item["value"] != "null",
     )
 
 
 def _step(flow: Any, name: str) -> FlowStep:
     decorators = flows.step_decorators(flow, name)
+    # As text: from `--with` or the configuration it may be one.
     environments = [one for one in decorators if one.name in {"conda", "pypi"}]
     return FlowStep(
         name=name,
@@ -213,6 +216,7 @@ def _dependency(trigger: Mapping[str, Any]) -> Dependency:
         event=trigger["name"],
         type=trigger["type"],
         alias=trigger["sanitized_name"],
+        # Sorted, for Metaflow maps the parameters of an event without a mapping from a set.
         parameters=dict(sorted(trigger.get("parameters", {}).items())),
         filters={key: str(value) for key, value in trigger.get("filters", {}).items() if value},
         flow=trigger.get("flow", ""),

@@ -133,6 +133,7 @@ class FlowFile:
 
     def to_json(self) -> dict[str, Any]:
         """The description in plain JSON types."""
+        # Written on the template of a deployed flow as well: names of fields are a format.
         return {**asdict(self), "path": str(self.path)}
 
     @classmethod

@@ -6,8 +6,7 @@ Uses `_make_namespaced_event_name`; of `ArgoWorkflows` `get_existing_deployment`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metaflow.plugins.namespaced_events import _make_namespaced_event_name
 
@@ -64,8 +63,7 @@ def name_of_end_event(event: str) -> str:
     return event.removeprefix("metaflow.").removesuffix(".end")
 
 
-@dataclass(frozen=True, kw_only=True)
-class FlowOnArgo:
+class FlowOnArgo(NamedTuple):
     """What of a flow Metaflow writes into what it deploys to Argo."""
 
     parameters: tuple[Mapping[str, Any], ...]
@@ -87,8 +85,7 @@ def read_flow(flow: Any) -> FlowOnArgo:
     return _on_argo(argo)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompilerHooks:
+class CompilerHooks(NamedTuple):
     """What is asked while Metaflow compiles a flow to Argo."""
 
     existing: Callable[[Deployed | None, str], Deployed | None]

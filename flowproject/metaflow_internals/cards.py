@@ -16,6 +16,7 @@ __all__ = ["SectionComponent", "TextComponent", "cards_of"]
 
 def cards_of(task: Any) -> Sequence[Any]:
     """The cards of a task; none if it has none, where Metaflow raises an error."""
+    # The client raises for a task without cards, where a reader expects no cards.
     try:
         return list(get_cards(task))
     except CardNotPresentException:

@@ -25,6 +25,7 @@ __all__ = [
 
 def configured_root(datastore: str) -> str:
     """The root of Metaflow's datastore of that type, as it is configured; empty if it has none."""
+    # Of all that are registered, for an extension may bring one of its own.
     for storage in DATASTORES:
         if datastore == storage.TYPE:
             return str(storage.get_datastore_root_from_config(_silent) or "")
@@ -44,6 +45,7 @@ def root_of_task(flow: Any) -> str:
 
 def s3_client(role: str, params: Mapping[str, Any]) -> Any:
     """A botocore client for S3 from Metaflow's client provider; an empty role is none."""
+    # By the provider, so that an extension's credentials (Outerbounds') are used for data, too.
     from metaflow.plugins.aws.aws_client import get_aws_client
 
     return get_aws_client(

@@ -7,9 +7,8 @@ Uses `FlowSpec.__init__`, `_get_parameters`, `_graph`, `_flow_decorators`, `_tra
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaflow import FlowMutator, FlowSpec, IncludeFile, Parameter, current, parameters
 from metaflow._vendor import click
@@ -112,11 +111,11 @@ def set_trigger(events: Sequence[Mapping[str, object]]) -> None:
     current._update_env({"trigger": Trigger(events)})  # noqa: SLF001  # as Metaflow's own decorator does
 
 
-# The graph of its steps.
+# The graph of its steps. Named tuples here and in `argo.py`, for every step of every run imports
+# these modules, and to make a dataclass takes five times as long.
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepNode:
+class StepNode(NamedTuple):
     """One step as Metaflow's parser of the flow's code understands it."""
 
     ways: tuple[str, ...]
@@ -169,8 +168,7 @@ def name_parallel_tasks(flow: Any, tasks: Sequence[str]) -> None:
 # Its decorators.
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttachedDecorator:
+class AttachedDecorator(NamedTuple):
     """A decorator of a flow or of a step, with what it was given."""
 
     name: str

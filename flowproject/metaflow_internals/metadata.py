@@ -51,6 +51,7 @@ def has_failed(task: Any) -> bool:
 
 def step_name(task: Any) -> str:
     """The name of the step that the task is of."""
+    # Not by `task.parent`, which would ask the metadata service.
     return str(task.path_components[2])
 
 

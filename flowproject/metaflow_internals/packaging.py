@@ -69,6 +69,7 @@ def choose_files(
         return [(str(files[name]), name) for name in choose(files, script, asked_for)]
 
     package._user_code_tuples = kept  # noqa: SLF001
+    # What is packed as a package was found before any hook is asked, so it is taken out again.
     modules = package._mfcontent._files_from_modules  # noqa: SLF001
     for path in [path for path in modules if is_left_out(Path(path))]:
         del modules[path]

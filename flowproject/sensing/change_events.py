@@ -34,6 +34,7 @@ def send(
     Raises:
         DeliveryError: if the bus has not taken it.
     """
+    # A turn is told by an event of the flow's own: other flows of the sensor wait for nobody.
     name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
     name = turn_event(name, turn_of) if turn_of else name
     message = payload(
@@ -64,6 +65,7 @@ def event_of(journal: Journal, mark: Mark) -> Entry:
     if mark.first == mark.seq:
         return last
     first = journal.readable(mark.first)
+    # Not combined anew: what an event told of was decided once, whatever is configured now.
     decision = journal.outbox.combination(first) if first else None
     return decision.applied_to(last) if decision else last
 
@@ -74,6 +76,7 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
     """
+    # One change by itself keeps the table that its entry names: nothing is written twice.
     if len(group) == 1:
         return _alone(group[0])
     combination, difference = combined(journal, group)

@@ -89,6 +89,7 @@ def chosen(context: ProjectContext, names: Sequence[str] = ()) -> list[str]:
         UsageError: if there is no such sensor.
     """
     known = [sensor.name for sensor in context.sensors(names)]
+    # A sensor that is passed by is no tick at all, and so leaves nothing behind (ADR 0020).
     only = os.environ.get(SENSORS_ONLY)
     if only is None:
         return known

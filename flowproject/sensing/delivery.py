@@ -39,7 +39,7 @@ from flowproject.journal import (
 from flowproject.sensing.chain import likely_causes, patience_of
 from flowproject.sensing.change_events import event_of, send, together
 from flowproject.sensing.context import ProjectContext
-from flowproject.sensing.turns import Attempts, Queue, Turn
+from flowproject.sensing.turns import Attempts, Turn, TurnQueue
 
 __all__ = ["Backlog", "deliver"]
 
@@ -91,8 +91,10 @@ def deliver(
     try:
         bus = bus_address()
     except DeliveryError as error:
+        # An address that can't be right is told by the sensor, and stops no look.
         return Backlog(head=head, waiting=1, reason=str(error))
     if not bus:
+        # Changes are sent in order, so the newest alone tells whether any waits.
         unsent = sum(seq > head.sent for seq in head.unsettled)
         return Backlog(head=head, waiting=unsent if journal.is_waiting(head) else 0)
     return _Delivery(context, sensor, journal, head).work(most)
@@ -104,7 +106,7 @@ class _Delivery:
     def __init__(
         self, context: ProjectContext, sensor: Sensor, journal: Journal, head: Head
     ) -> None:
-        self._scene = context
+        self._context = context
         self._sensor = sensor
         self._journal = journal
         self._outbox = journal.outbox
@@ -127,6 +129,7 @@ class _Delivery:
 
     def work(self, most: int | None) -> Backlog:
         """What is left after the pass, which sends `most` changes or so for the first time."""
+        # What the memo knows of comes first: one listing of receipts tells of all of it at once.
         known = self._before.awaited
         if known:
             self._see_to(known)
@@ -141,8 +144,11 @@ class _Delivery:
         unsent = [seq for seq in unknown if seq > self._before.sent]
         waiting, held = self._send_all(unsent, most)
         self._settle_closed()
+        # Before turns are given: a run that ends one meanwhile reads this memo, and tells the next
+        # if this tick does not yet see that end. So one of the two does.
         if self._head != self._before:
             self._journal.memos.write_head(self._head)
+        # A bus that has just refused an event is not asked again for turns.
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
@@ -167,10 +173,8 @@ class _Delivery:
         return self._outbox.listeners()
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
-        """How many of these still wait, and why they are held back if they are.
-
-        The first by itself: a bus that is down is asked once, however much waits.
-        """
+        """Send these, oldest first: how many still wait, and why they are held back if they are."""
+        # The first by itself: a bus that is down is asked once, however much waits.
         start, end = 0, 1
         while start < len(numbers):
             few = [seq for seq in numbers[start:end] if seq not in self._done]
@@ -200,17 +204,16 @@ class _Delivery:
         return self._publish([entry for entry, mark in pairs if mark is None])
 
     def _marks(self, entries: Sequence[Entry]) -> list[Mark | None]:
-        """The marks of these, asked for at once, where it matters which is asked for first.
-
-        The oldest change of an event is marked last. So one that lacks its mark after another that
-        has one may have been asked for too early, and be no beginning of an event: such are asked
-        for again, until no more marks are found.
-        """
+        """Read the marks of these, all at once."""
 
         def ask(some: Sequence[Entry]) -> dict[int, Mark | None]:
             found = self._journal.concurrently([partial(self._outbox.mark, one) for one in some])
             return dict(zip([one.seq for one in some], found, strict=True))
 
+        # The oldest change of an event is marked last. So one that lacks its mark after another
+        # that has one may have been asked for too early, and be no beginning of an event: such are
+        # asked for again, until no more marks are found. Without this the model in
+        # tests/model/coalescing.py sends a change in two different events.
         marks = ask(entries)
         found = {seq for seq, mark in marks.items() if mark}
         while found:
@@ -239,11 +242,7 @@ class _Delivery:
         )
 
     def _publish(self, entries: Sequence[Entry]) -> tuple[bool, str]:
-        """Whether nothing more can be sent after these, and why it is held back.
-
-        The marks are written together, after all of them are sent: whoever dies in between
-        repeats some of these events, under the same ids and in the same order.
-        """
+        """Send these: whether nothing more can be sent after them, and why it is held back."""
         decisions = self._journal.concurrently(
             [partial(self._outbox.combination, entry) for entry in entries]
         )
@@ -263,14 +262,19 @@ class _Delivery:
             self._problems.append(str(error))
             return True, ""
         finally:
+            # The marks are written together, after all of them are sent: one round trip for 25
+            # events. Whoever dies in between repeats some of them, under the same ids and in the
+            # same order; a mark before its event would lose the change.
             self._note(sent)
         return False, ""
 
     def _prove(self, entry: Entry) -> None:
-        """Send nothing whose sending can't be noted: it would be sent anew by every tick.
+        """Refuse to send what can't be noted: it would be sent anew by every tick.
 
-        Once in a pass: after it, the marks themselves tell.
+        Raises:
+            JournalError: if it can't.
         """
+        # Once in a pass: after it, the marks themselves tell.
         if self._is_proven:
             return
         try:
@@ -294,7 +298,7 @@ class _Delivery:
             listeners=self._listeners.flows,
             in_order=self._listeners.in_order,
             published_at=self._now.isoformat(),
-            run=self._scene.run,
+            run=self._context.run,
         )
 
     def _count(self, group: Sequence[Entry]) -> None:
@@ -322,10 +326,9 @@ class _Delivery:
         return [dt.datetime.fromisoformat(moment) for moment in self._head.recent]
 
     def _group(self, first: Entry, decision: Combination | None) -> tuple[Sequence[Entry], Entry]:
-        """The entries that one event tells of, and the entry as that event has it.
-
-        A decision that was made stands, also if `coalesce` is switched off meanwhile.
-        """
+        """Find the entries that one event tells of, and the entry as that event has it."""
+        # A decision that was made stands, also if `coalesce` is switched off meanwhile: its event
+        # may be on the bus already.
         if decision is None:
             if not self._sensor.coalesce:
                 return (first,), first
@@ -334,10 +337,9 @@ class _Delivery:
         return group, decision.applied_to(group[-1])
 
     def _decide(self, first: Entry) -> Combination:
-        """What is sent together with this one: decided before it is sent, and once for all.
-
-        Otherwise a bus that took an event and did not say so would be told of a change twice.
-        """
+        """Decide what is sent together with this one."""
+        # Before it is sent, and once for all: otherwise a bus that took an event and did not say so
+        # would be told of a change by two different events.
         waiting = self._journal.waiting(self._before)
         # With the first in any case: another tick may send it now, and then its decision stands.
         group = [first, *(entry for entry in waiting if entry.seq > first.seq)]
@@ -354,6 +356,7 @@ class _Delivery:
 
     def _see_to(self, events: Sequence[Awaited]) -> None:
         """See whether every listener has started for these; those that are overdue, send again."""
+        # Receipts lie in folders named by number, so that one listing from the oldest on has all.
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
         self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
@@ -378,7 +381,7 @@ class _Delivery:
         """What there is to wait for, after what was to do about it now; None if nothing is."""
         awaited = frozenset(one.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
-            # A replay opened this attempt and came no further.
+            # A replay opened this attempt and died, or was refused, before its first sending.
             again = self._send_again(one)
             if again.sendings.count and not awaited:
                 self._closed.append(again)
@@ -412,7 +415,8 @@ class _Delivery:
         if gone and self._is_fresh(one):
             return one  # A run of it may have begun before it was gone.
         if gone and self._listeners.flows and self._is_given_up(one):
-            # That it was given up is not over because its listener has another name now.
+            # That it was given up is not over because its listener has another name now: who is
+            # told once only, and misses it, would never hear of it again.
             self._given_up.append((one, frozenset(), gone))
             return one
         if gone:
@@ -442,7 +446,8 @@ class _Delivery:
         since = self._complete_since(flow)
         if since is None:
             return "wait"
-        # A run has all since the last one, so what it lacks is sent again by the newest event.
+        # A run has all since the last one, so what it lacks is sent again by the newest event: an
+        # older one would be held by the bus beside it, and start the flow a second time.
         newest = self._lacked_by(flow)[-1]
         last = max(newest.sendings.last, since)
         move = next_step(newest.sendings.count, last, patience, self._now)
@@ -453,12 +458,10 @@ class _Delivery:
         return flow not in self._listeners.waits or self._complete_since(flow) is not None
 
     def _complete_since(self, flow: str) -> dt.datetime | None:
-        """Since when a flow that waits for several sensors has all; None if it lacks some.
-
-        The events that it has not taken may have been lost, or a loop that held one has ended. They
-        are sent again by the sensor that was first to send one, then by the next: the others are
-        still held, as a rule, and would start the flow a second time.
-        """
+        """Find since when a flow that waits for several sensors has all; None if it lacks some."""
+        # The events that it has not taken may have been lost, or a loop that held one has ended.
+        # They are sent again by the sensor that was first to send one, then by the next: the others
+        # are still held, as a rule, and would start the flow a second time.
         mine = _sent_first(self._lacked_by(flow)[0])
         names = [name for name in self._listeners.waits[flow] if name != self._sensor.name]
         others = [self._sent_to(name, flow) for name in names]
@@ -476,7 +479,7 @@ class _Delivery:
     def _sent_to(self, sensor: str, flow: str) -> dt.datetime | None:
         """Since when an event of another sensor waits for a flow to take it; None if none does."""
         if (sensor, flow) not in self._waiting:
-            journal = self._scene.journal(sensor)
+            journal = self._context.journal(sensor)
             events = [one for one in journal.memos.awaited() if flow in one.listeners]
             receivers = journal.receipts.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
@@ -484,11 +487,9 @@ class _Delivery:
         return self._waiting[sensor, flow]
 
     def _unheard(self, one: Awaited) -> frozenset[str]:
-        """The flows that wait for events of others too, and of which this was perhaps forgotten.
-
-        When they should start nobody can say, so no receipt of theirs is awaited. But they were
-        deployed anew after it was sent, or when it was.
-        """
+        """Find the flows that wait for events of others too, and for which this was forgotten."""
+        # When they should start nobody can say, so no receipt of theirs is awaited. But Argo makes
+        # the Sensor anew with each deployment, and what waited in the old one is gone.
         published = dt.datetime.fromisoformat(one.mark.published_at)
         return frozenset(
             flow
@@ -512,10 +513,9 @@ class _Delivery:
         return heard_from(deployed, patience_of(self._sensor)) if deployed else None
 
     def _send_again(self, one: Awaited) -> Awaited:
-        """The same, after its event was sent once more, unless the bus refused.
-
-        It is noted first: an event whose sendings can't be noted would be sent without an end.
-        """
+        """Send an event once more, unless the bus refuses: what is known of it then."""
+        # It is noted first: an event whose sendings can't be noted would be sent without an end.
+        # A death in between uses up one of `max_attempts`, which is the lesser evil.
         mark, known = one.mark, one.sendings
         attempt, number = known.attempt, known.count + 1
         event = event_of(self._journal, mark)
@@ -524,7 +524,7 @@ class _Delivery:
             attempt=attempt,
             number=number,
             at=self._now.isoformat(),
-            run=self._scene.run,
+            run=self._context.run,
             to=known.to,
         ):
             # Another tick does it, or has done it and what was remembered was older.
@@ -538,24 +538,20 @@ class _Delivery:
         return replace(one, sendings=replace(known, count=number, last=self._now))
 
     @property
-    def _queue(self) -> Queue:
+    def _queue(self) -> TurnQueue:
         """What flows are to take in order, as far as it is known now."""
-        return Queue(
+        return TurnQueue(
             self._sensor,
             self._journal,
             self._listeners,
             receivers=self._receivers,
             endings=self._endings,
             now=self._now,
-            run=self._scene.run,
+            run=self._context.run,
         )
 
     def _give_turns(self) -> None:
-        """Tell the flows that take changes in order what their turn is, and see what waits.
-
-        After the memo is written: a run that ends a turn meanwhile reads it, and tells the next if
-        this tick does not yet see that end.
-        """
+        """Tell the flows that take changes in order what their turn is, and see what waits."""
         if not self._listeners.in_order:
             return
         oldest = self._head.awaited[0].mark.seq
@@ -571,7 +567,7 @@ class _Delivery:
                     return
                 self._see_to_turn(queue, told)
 
-    def _see_to_turn(self, queue: Queue, turn: Turn) -> None:
+    def _see_to_turn(self, queue: TurnQueue, turn: Turn) -> None:
         self._queued += filter(None, [queue.in_words(turn)])
         if turn.move == "give up" and turn.told.last:
             sendings = replace(turn.event.sendings, count=turn.told.count, last=turn.told.last)
@@ -594,12 +590,14 @@ class _Delivery:
         ]
         for some in (alone, self._journal.all_at(self._before, grouped)):
             ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
+        # For people only: `history` and cards say who took it, long after nobody asks any more.
         runs = ask([partial(self._runs, one.mark) for one in self._closed])
         takers: dict[int, tuple[str, ...]] = {}
         untaken: dict[int, str] = {}
         for one, who in zip(self._closed, runs, strict=True):
             numbers = self._numbers(one.mark)
             takers |= dict.fromkeys(numbers, who)
+            # Without a receipt it was skipped, or its listener is gone: not the same as nobody.
             if one.listeners and not who:
                 untaken |= dict.fromkeys(numbers, self._why_nobody(one))
         self._head = self._head.settled(takers).taken(takers, untaken)
@@ -685,6 +683,7 @@ def _undelivered(
 ) -> Iterator[str]:
     """What was sent as often as is allowed, in one message for the same flows."""
     by_flows: defaultdict[tuple[str, str], list[Awaited]] = defaultdict(list)
+    # One sentence for many: 52 changes of a flow that never starts are one problem.
     for one, missing, gone in given_up:
         by_flows[", ".join(sorted(missing)), ", ".join(sorted(gone))].append(one)
     for (flows, gone_flows), events in by_flows.items():

@@ -1,6 +1,6 @@
-"""Journals with changes to deliver that no sensor stands for any more: it was renamed or removed.
+"""Finds journals with changes to deliver that no sensor stands for any more.
 
-Their changes wait, and no tick looks after them.
+It was renamed or removed: its changes wait, and no tick looks after them.
 """
 
 import datetime as dt
@@ -101,11 +101,12 @@ def orphans(context: ProjectContext) -> list[Orphan]:
 
 
 class OrphanCheck:
-    """The orphans, for one tick: listed at most once, and only if its sensors can't rule them out.
+    """Finds the orphans for one tick: one listing, and only if its sensors can't rule them out."""
 
-    Each sensor remembers in the memo of its head, which a tick reads in any case, of which sensors
-    nothing was left in journals of others. So an unchanged tick makes no request for them.
-    """
+    # Each sensor remembers in the memo of its head, which a tick reads in any case, with which
+    # names of sensors nothing was left in journals of others. So an unchanged tick makes no request
+    # for them. Not in a thread beside the looks: whoever counts or kills requests could not tell
+    # when that one is made.
 
     def __init__(self, context: ProjectContext, names: Collection[str]) -> None:
         self._scene = context
@@ -149,10 +150,8 @@ class OrphanCheck:
         return replace(head, orphans_until="") if is_over else head
 
     def _list(self) -> tuple[list[Orphan], bool]:
-        """The orphans, and whether there are journals that no sensor of the project stands for.
-
-        The sensors of a tick ask side by side, and one listing is enough for all.
-        """
+        """List the orphans, and say whether there are journals of no sensor of the project."""
+        # The sensors of a tick ask side by side, and one listing is enough for all.
         with self._lock:
             if self._listed is None:
                 journals = _journals(self._scene)
@@ -193,6 +192,7 @@ def likely_orphans(context: ProjectContext) -> list[Orphan]:
     found = _stirring(context, journals)
     if not found:
         return []
+    # Whoever shares a datastore with this project, and lives, is no former name of it.
     alive = _projects_around(context)
     return [one for one in found if one.journal.project not in alive]
 
@@ -223,6 +223,7 @@ def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]
     ):
         return context, journal.sensor
     # Of what the sensor was, the journal has all that is needed to read it.
+    # Any sensor will do for what a sensor must have: of the one that is gone only the name counts.
     some = next(iter(context.project.sensors.values()))
     gone = {journal.sensor: replace(some, name=journal.sensor)}
     project = replace(context.project, project_name=journal.project, sensors=gone)
@@ -290,7 +291,8 @@ def _end(journal: Journal) -> Head:
     try:
         return journal.head()
     except UnreadableError:
-        # No tick will note it, and what waits before it is no less undelivered.
+        # No tick will note that this entry is damaged, and what waits before it is no less
+        # undelivered.
         return journal.memos.head() or Head()
 
 
@@ -299,6 +301,7 @@ def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Itera
     if not head.unsettled:
         return
     index = journal.index()
+    # Nobody knows any more what the sensor had configured: the defaults tell as much as is needed.
     patience = RetryPolicy(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
 
     def state(seq: int) -> str:

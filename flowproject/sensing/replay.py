@@ -70,6 +70,7 @@ def find_change(context: ProjectContext, text: str) -> FoundChange:
     if not _ID.fullmatch(text):
         raise UsageError(f"{text!r} names no change", allowed=_ALLOWED, fix=_LIST)
     found = [one for sensor in context.sensors() for one in _with_id(context, sensor, text)]
+    # Only then those of no sensor: that is a listing, and a survey of each journal.
     if not found:
         found = [
             replace(one, former=left.name)
@@ -117,6 +118,7 @@ def _with_id(context: ProjectContext, sensor: Sensor, start: str) -> Iterator[Fo
 def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entry]:
     """Those of which the id may be meant: only what was sent has its id in a name."""
     for seq in index.numbers:
+        # Of what was sent the id stands in the name of its mark, and no entry need be read.
         if not index.ids.get(seq, start).startswith(start):
             continue
         try:
@@ -160,11 +162,9 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
     """A change sent anew; from now on ticks await its receipts, and send it again if need be.
 
     If a listener has not started in the newest attempt, or is gone, that one is sent once more, to
-    whoever listens now: who has started does nothing. Otherwise a new attempt is opened, and noted
-    for the ticks before it is sent. One that was never sent is used before another is opened:
-    whatever fails on the way, the next replay or tick goes on from there. A flow that takes changes
-    in order is told if it is its turn to take this one, or was and is over. It goes to `bus` if no
-    bus is configured.
+    whoever listens now: who has started does nothing. Otherwise a new attempt is opened. A flow
+    that takes changes in order is told if it is its turn to take this one, or was and is over. It
+    goes to `bus` if no bus is configured.
 
     Raises:
         UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
@@ -173,6 +173,7 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
     """
     found.require_sensor()
     mark = _sent(found)
+    # The configured one first: in a pod of a cluster a loop of this laptop means nothing.
     bus = bus_address() or bus
     if not bus:
         raise UsageError(
@@ -185,10 +186,13 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
     journal = found.journal
     event = event_of(journal, mark)
     attempt, number = _attempt(context, found, mark, by)
+    # Noted for the ticks before it is sent: whatever fails on the way, the next replay or tick goes
+    # on from there.
     journal.put_back(mark)
     now = context.clock()
     at = now.isoformat()
     listeners = journal.outbox.listeners()
+    # To whoever listens now, which the note keeps: the mark has those of the first sending.
     listening = sorted(listeners.flows)
     journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by, to=listening)
     try:
@@ -239,6 +243,7 @@ def _attempt(context: ProjectContext, found: FoundChange, mark: Mark, by: str) -
     lacking = {flow for flow in missing if not _waits_rightly(context, found, flow)}
     # A run that holds the next changes back has taken this attempt, and a replay is to end that.
     held = {*found.chain.in_order} - {*missing}
+    # An attempt that was opened and never sent is used before another is opened.
     if ((lacking or found.chain.gone) and not held) or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=context.clock().isoformat(), by=by), 1
@@ -293,6 +298,7 @@ def skip(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "")
             fix=f"`flowproject history {entry.sensor}` says what waits",
         )
     now = context.clock()
+    # First what is over, then what follows: whoever dies in between leaves the rest to a tick.
     for flow in flows:
         journal.turns.end(
             mark.seq,

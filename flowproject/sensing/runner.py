@@ -1,4 +1,4 @@
-"""All sensors of a project in one tick, side by side: one that fails never stops the others."""
+"""Runs one tick of all sensors side by side: one that fails never stops the others."""
 
 import logging
 import sys
@@ -51,6 +51,7 @@ def observe(
         try:
             return _look_and_record(context, sensor, journal, check, force=force)
         except DamagedEntryError as damage:
+            # Told once, by this failure; from then on ticks pass the entry over.
             journal.note_damage(damage)
             raise
 
@@ -77,7 +78,9 @@ def publish(context: ProjectContext, ticks: Sequence[Tick]) -> list[Tick]:
     Sensors are seen to side by side, and those with nothing to deliver cost no request. What could
     not be delivered is in the ticks.
     """
+    # From artifacts, as a rule: the step that looked is another one, and perhaps another pod.
     known = {seen.sensor: seen for seen in ticks}
+    # A tick without changes must not ask the store for them: that is every tick but a few.
     left = [name for name, seen in known.items() if seen.pending and not _is_stuck(seen)]
     if left:
         delivered = _side_by_side(
@@ -136,6 +139,7 @@ def _without_fail(listing: Callable[[], list[Orphan]]) -> list[Orphan]:
 
 def _with_left(ticks: list[Tick], left: Sequence[Orphan]) -> list[Tick]:
     """The ticks, of which the first tells what no sensor delivers, if none has failed for it."""
+    # Once: a first look that fails for an orphan says all of it already.
     words = [
         one.in_words for one in left if not any(one.what_is_left in seen.reason for seen in ticks)
     ]
@@ -156,6 +160,8 @@ def _look_and_record(
 ) -> Tick:
     head, forsaken = journal.proven(journal.head()), list[str]()
     head = check.remembered(journal, head)
+    # What waits goes first, so that no change overtakes an older one; but not without a limit: a
+    # thousand that piled up must not keep a sensor from being looked at.
     left = deliver(context, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
         found = look_at(context, sensor, journal, left.head, force=force)
@@ -163,6 +169,7 @@ def _look_and_record(
         seen = Recording(found=found, journal=journal, run=context.run).record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, context.clock()), left.head)
+    # Rarely, and after the change is recorded: pruning lists the whole journal.
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(context, journal)
     return replace(
@@ -182,6 +189,7 @@ def _forsaken(context: ProjectContext, found: Comparison, check: OrphanCheck) ->
     Raises:
         JournalError: if it surely is, because it watches the same.
     """
+    # Later looks compare with this journal, and nothing is lost by them any more.
     if found.head.seq:
         return []
     name = found.sensor.name

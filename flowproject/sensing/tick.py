@@ -106,7 +106,8 @@ def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
 
 
 def _unexpected(sensor: Sensor, error: BaseException) -> str:
-    """What to tell of a failure that nobody has foreseen, which may have no words of its own."""
+    """What to tell of a failure that nobody has foreseen."""
+    # An engine's panic may have no words of its own, or end in a full stop like ours.
     said = ": ".join(filter(None, (type(error).__name__, str(error).strip())))
     return safe(
         f"unexpected {said.rstrip('.')}. Sensor {sensor.name!r}. The next tick goes on from what "
@@ -122,6 +123,7 @@ def recall(entry: Entry | None, head: Head) -> list[dict[str, Any]]:
     `Chain`; empty for what is never sent, and where it can't be told without looking. `taken_by`
     are the runs that took it.
     """
+    # From the memo, which was read anyhow: cards are drawn by every tick, and ask nothing.
     return [
         {
             **short,
@@ -159,6 +161,7 @@ class Recording:
         if not self.found.decision.records:
             self._remember()
             return self._tick(self._as_tried_again())
+        # The tables are written before the entry that names them, and the entry is what counts.
         entry, head = self._entry(), replace(self.found.head, held=self.found.held.since)
         try:
             recorded = self.journal.record(
@@ -169,11 +172,10 @@ class Recording:
         return self._tick(self.found.decision, recorded)
 
     def _overtaken(self, seq: int) -> Tick:
-        """The tick, after another recorded under its number.
-
-        If that one is of the same run, a step of it goes on twice (a cluster makes a pod again that
-        has vanished), and either may have the last word on the run: so both say what is recorded.
-        """
+        """Tell what stands, after another recorded under this number."""
+        # If that one is of the same run, a step of it goes on twice (a cluster makes a pod again
+        # that has vanished), and either may have the last word on the run: so both say what is
+        # recorded.
         standing = self.journal.readable(seq)
         if standing and self._is_of_this_run(standing):
             told = Decision(outcome=standing.outcome, reason=standing.reason)
@@ -183,6 +185,7 @@ class Recording:
 
     def _as_tried_again(self) -> Decision:
         """The decision; if this run recorded the newest state before, with a word on that."""
+        # A step that was killed after its entry is tried again by Metaflow, and sees no change.
         if self.found.decision.outcome != "unchanged" or not self._is_of_this_run(self.found.known):
             return self.found.decision
         seq = self.found.known.seq if self.found.known else 0
@@ -200,6 +203,8 @@ class Recording:
 
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
+        # `max_wait` counts from the look that first saw an item wait: a file that is written all
+        # the time is never old by its own time.
         if self.found.held.since != self.found.head.held and self.found.known:
             self.journal.memos.write_head(replace(self.found.head, held=self.found.held.since))
         if (
@@ -246,6 +251,8 @@ class Recording:
         previous = self.found.known.fingerprint if self.found.known else ""
         return Entry(
             seq=seq,
+            # Made of what was there and what is: a tick that dies here and is done again gives the
+            # same change the same id.
             id=change_id(
                 project=self.journal.project,
                 branch=self.journal.branch,
@@ -291,6 +298,7 @@ class Recording:
             else len(self.found.state.items)
         )
         before = self.found.known.trail if self.found.known else []
+        # A boolean is an `int` to Python, and no line on a chart.
         if isinstance(number, bool) or not isinstance(number, int | float):
             return before
         point: list[Json] = [self.found.now.isoformat(timespec="seconds"), number]
@@ -299,6 +307,7 @@ class Recording:
 
 def sample(difference: Difference, limit: int = _SAMPLED) -> dict[str, Json]:
     """What happened to the first few items, as JSON; nothing for kinds that did not happen."""
+    # First, then shown: to show a million items for ten of them would take seconds.
     few = difference.first(limit)
     kinds: dict[str, list[Json]] = {
         "added": [_short(item.shown) for item in few.added],

@@ -1,4 +1,4 @@
-"""Turns: a flow that takes a sensor's changes in order is told of the next when the last is over.
+"""Gives turns: a flow that takes changes in order is told of the next when the last is over.
 
 Its events are its own, so that other flows wait for nobody. It is told of a change only by who saw
 that its turn before is over, of every older change; and that is never taken back.
@@ -19,8 +19,8 @@ from flowproject.sensing.context import ProjectContext
 
 __all__ = [
     "Attempts",
-    "Queue",
     "Turn",
+    "TurnQueue",
     "give_next_turn",
     "waiting_in_order",
 ]
@@ -47,13 +47,14 @@ class Turn:
     behind: tuple[int, ...]
 
 
-class Queue:
-    """What flows are to take in order of one sensor's changes, as it is known at one moment.
+class TurnQueue:
+    """Knows what flows are to take in order of one sensor's changes, at one moment.
 
-    `awaited` and `unsettled` are those of a head, `receivers` and `endings` what the journal has of
-    receipts and of turns that are over, from the oldest of these on. All of it may be old: what is
-    over stays so, and so an old queue tells nobody too early.
+    `receivers` and `endings` are what the journal has of receipts and of turns that are over, from
+    the oldest on that is awaited.
     """
+
+    # All of it may be old: what is over stays so, and so an old queue tells nobody too early.
 
     def __init__(
         self,
@@ -77,20 +78,16 @@ class Queue:
         self._bus = bus
 
     def is_done(self, event: Awaited, flow: str) -> bool:
-        """Whether nothing is left to wait for: the flow has taken the event, and its turn is over.
-
-        Once that was over, another attempt is done with its receipt.
-        """
+        """Whether nothing is left to wait for: the flow has the event, and its turn is over."""
+        # What a person replays after its turn was over holds nobody back: its receipt is enough.
         mine = (event.sendings.attempt, flow)
         return mine in self._of(self._endings, event) or (
             self._is_taken(event, flow) and self._is_over(event, flow)
         )
 
     def turns(self, flow: str, head: Head) -> Iterator[Turn]:
-        """Those of the events whose turn it is: of those that are not over the oldest.
-
-        And those that a person replays after their turn was over: they wait for no other.
-        """
+        """Find the events whose turn it is: the oldest that is not over, and those replayed."""
+        # A person who replays what was over wants it now: that waits for no other.
         mine = [one for one in head.awaited if flow in one.listeners]
         yield from (
             self._turn(one, flow, ())
@@ -103,10 +100,7 @@ class Queue:
             yield self._turn(line[0], flow, tuple(behind))
 
     def tell(self, turn: Turn) -> Turn:
-        """The same, after the flow was told of its turn, unless somebody else is about to.
-
-        It is noted first: what can't be noted would be told without an end. A change that can't be
-        read any more, which a tick has said, is passed over, as it is by those that wait.
+        """Tell a flow of its turn, unless somebody else is about to: what is known of it then.
 
         Raises:
             DeliveryError: if the bus has not taken it.
@@ -114,12 +108,14 @@ class Queue:
         """
         event, flow, turns = turn.event, turn.flow, self._journal.turns
         mark, attempt, number = event.mark, event.sendings.attempt, turn.told.count + 1
+        # What can't be read any more, which a tick has said, would hold the next ones for ever.
         if self._journal.readable(mark.seq) is None:
             at = self._now.isoformat(timespec="seconds")
             by = f"{self._run}, which could not read the change"
             turns.end(mark.seq, mark.id, attempt=attempt, flow=flow, how="skipped", by=by, at=at)
             return replace(turn, move="wait")
         known = event_of(self._journal, mark)
+        # It is noted first: what can't be noted would be told without an end.
         if not turns.record_notice(
             mark.seq,
             mark.id,
@@ -196,11 +192,13 @@ class Queue:
             return "send"
         deployed = self._listeners.deployed.get(flow)
         if deployed and told.last < heard_from(deployed, patience) <= self._now:
-            return "send"  # the bus forgot what waited for it
+            # A Sensor that is made anew hears nothing before it has subscribed.
+            return "send"
         return next_step(told.count, told.last, patience, self._now)
 
     def _known_in_full(self, head: Head, events: Sequence[Awaited]) -> list[Awaited]:
         """Those before the first change of which it is not known who is to take it."""
+        # What a replay put back nobody remembers until a tick has read it: it may be an older one.
         unknown = (
             seq for seq in head.unsettled if not any(one.tells_of(seq) for one in head.awaited)
         )
@@ -208,13 +206,11 @@ class Queue:
         return [one for one in events if end is None or one.mark.seq < end]
 
     def _is_over(self, event: Awaited, flow: str) -> bool:
-        """Whether the flow's turn is over: those after it need not wait for it any more.
-
-        A change that was sent before the flow took changes in order is over when it is taken: the
-        run may be of a flow file that knew nothing of turns.
-        """
+        """Whether the flow's turn is over: those after it need not wait for it any more."""
         if any(one == flow for _, one in self._of(self._endings, event)):
             return True
+        # What was sent before the flow took changes in order is over when it is taken: the run may
+        # be of a flow file that knew nothing of turns, and would never end one.
         return flow not in event.mark.in_order and self._is_taken(event, flow)
 
     def _is_taken(self, event: Awaited, flow: str) -> bool:
@@ -236,13 +232,14 @@ def give_next_turn(
 ) -> list[Turn]:
     """The turns of these flows after each was told of it: by who ends one, or replays.
 
-    By what a tick last remembered: what is newer, or was forgotten, waits for the next tick.
     `also` is an event that is put back, and that nobody remembers therefore.
 
     Raises:
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
+    # By what a tick last remembered, which costs one request: a run is not to read the journal for
+    # it. What is newer, or was forgotten, waits for the next tick.
     head = journal.memos.head()
     if head is None:
         return []
@@ -298,10 +295,10 @@ def _queue(
     now: dt.datetime,
     run: str,
     bus: str = "",
-) -> Queue:
+) -> TurnQueue:
     """What is to be taken in order of what a head awaits."""
     oldest = head.awaited[0].mark.seq
-    return Queue(
+    return TurnQueue(
         sensor,
         journal,
         listeners,

@@ -85,14 +85,13 @@ def claim(start: RunStart, *, flow: str, store: Store) -> Taken:
 
 
 def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
-    """The receipt that stands. Who has a replayed change has the attempts before it, too.
-
-    An event of theirs may still be on its way, and would find nobody to have them.
-    """
+    """Claim a change: the receipt that stands."""
     standing = journal.receipts.claim(wanted)
     if standing.run == wanted.run and (elsewhere := journal.moved_to()):
         # The sensor was renamed while its event was on the way: who has the change is noted there.
         return _claimed(elsewhere, wanted)
+    # Who has a replayed change has the attempts before it, too: an event of theirs may still be on
+    # its way, and would find nobody to have them.
     if standing.run == wanted.run:
         for attempt in range(1, wanted.attempt):
             journal.receipts.claim(replace(wanted, attempt=attempt))
@@ -158,6 +157,7 @@ def tell_next(
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
+    # Under a name that no sensor has any more the journal was moved, and its memo says nothing.
     sensor = sensors.get(str(change["sensor"]))
     if sensor is None or not bus_address():
         return []
@@ -168,11 +168,8 @@ def tell_next(
 
 
 def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
-    """All that each sensor recorded since the flow's last run.
-
-    The oldest change of the first sensor is the gate: of runs that start side by side the one that
-    has it is to have everything.
-    """
+    """Claim all that each sensor recorded since the flow's last run."""
+    # Sorted by name, so that runs which start side by side for different events agree on the gate.
     sensors = [
         _Unseen(change, journal_of(change, store), flow, start.run)
         for change in sorted(start.changes, key=lambda change: change["sensor"])
@@ -182,6 +179,8 @@ def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
         for sensor in sensors:
             if not sensor.entries:
                 return Taken(changes=start.changes, nothing_because=sensor.nothing_new)
+        # The oldest change of the first sensor is the gate: of runs that start side by side the one
+        # that has it is to have everything, and the other nothing.
         gate = sensors[0].claim_first()
         if gate.receipt.run != start.run:
             return Taken(changes=start.changes, others=(gate,), nothing_because=gate.in_words)
@@ -234,6 +233,7 @@ class _Unseen:
     def told(self) -> dict[str, Any]:
         """What the run is told of them: what they come to together."""
         first, last = self.entries[0], self.entries[-1]
+        # What the event says is right as it is if the run has just that.
         told = (self._told.get("first_seq", self._told["seq"]), self._told["seq"])
         if (first.seq, last.seq) == told:
             return {**self._told}
@@ -278,6 +278,7 @@ class _Unseen:
             if receipt is None or receipt.run != self._run:
                 self._last = receipt
                 return self._changes(index, after=seq, newest=newest)
+            # Its own receipt, from before the step was tried again: it goes on behind that.
             self.is_begun = True
         entries = self._changes(index, after=0, newest=newest)
         marks = self._journal.concurrently([partial(index.mark, entry) for entry in entries])

@@ -53,6 +53,7 @@ def read_start(first_step: str) -> RunStart:
     changes = event_changes()
     if not current.origin_run_id:
         return RunStart(changes=changes, run=f"{current.flow_name}/{current.run_id}")
+    # Claims are in the name of the first run: who resumes it goes on with what that took.
     origin = start_of(f"{current.flow_name}/{current.origin_run_id}", first_step)
     return RunStart(changes=changes or origin.changes, run=origin.run)
 
@@ -63,6 +64,7 @@ def event_changes() -> list[dict[str, Any]]:
     Raises:
         FlowError: if one of them is none that a sensor could have sent.
     """
+    # Anybody may send events to the bus, and not all that start a flow are of a sensor.
     found: list[Any] = [event.get("change") for event in event_payloads("event")]
     changes: list[Any] = [decode(change) for change in found if _is_ours(change)]
     for change in changes:
@@ -89,6 +91,7 @@ def start_of(run: str, first_step: str) -> RunStart:
     for task in _tasks(f"{run}/{first_step}"):
         if known := noted_start(task):
             return known
+        # A step that was cloned from the run before has its artifacts, and no note of its own.
         if "change_events" in task:
             claim = task["change_claim"].data if "change_claim" in task else {"run": run}
             return RunStart(changes=task["change_events"].data, run=claim["run"])
@@ -124,6 +127,8 @@ def _is_ours(change: object) -> bool:
 
 def _check(change: dict[str, Any]) -> None:
     """Nothing, if it is as sensors send them: anybody may send an event of the same name."""
+    # What stands here becomes names of objects in the journal and commands that people copy: a
+    # forged event must not choose those.
     wrong = [name for name, is_right in _FORM.items() if not is_right(change.get(name))]
     wrong += [name for name in _ANY_VALUE if name not in change]
     if wrong:
@@ -189,6 +194,7 @@ def decode_parameter(parameter: Any) -> None:
 def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
     """What the declared type makes of the value, decoded."""
     is_json = isinstance(declared, JSONTypeClass)
+    # What a person types is not encoded, and is left to the declared type.
     given = decode_text(value) if isinstance(value, str) else value
     if given is not value:
         if given is None:

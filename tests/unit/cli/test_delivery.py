@@ -17,10 +17,10 @@ FAILED = RunOutcome(run="PairFlow/7", state="failed", step="end", error="ValueEr
 
 
 @pytest.fixture
-def taken(root: Path, tick: Any, scene: ProjectContext) -> ProjectContext:
+def taken(root: Path, tick: Any, context: ProjectContext) -> ProjectContext:
     """Two changes of `days` that one run of a flow took which waits for `months` too."""
     tick()
-    journal = scene.journal("days")
+    journal = context.journal("days")
     for name in ("b", "c"):
         (root / "data" / f"{name}.csv").write_text("x")
         tick()
@@ -33,7 +33,7 @@ def taken(root: Path, tick: Any, scene: ProjectContext) -> ProjectContext:
         journal.receipts.claim(
             Receipt(seq=seq, id=entry.id, attempt=1, flow="PairFlow", run="PairFlow/7", at=at)
         )
-    return scene
+    return context
 
 
 @pytest.mark.parametrize(
