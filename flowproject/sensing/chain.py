@@ -26,7 +26,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """One change, and what became of it.
+    """Holds one change, and what became of it.
 
     `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
@@ -75,7 +75,7 @@ class Chain:
             sent = f"sent, no run of {late} has started since {since}"
         gone = f"{', '.join(self.gone)} does not listen any more" if self.gone else ""
         lacks = f"{flows} has not started" if flows else ""
-        told = {
+        words = {
             "sent": sent,
             "undelivered": f"undelivered, {' and '.join(filter(None, (lacks, gone)))}",
             "skipped": f"skipped, so that {', '.join(self.skipped)} does not take it",
@@ -84,7 +84,7 @@ class Chain:
         together = f", sent with change {self.carried_by}" if self.carried_by else ""
         waits = "waits" if len(self.holds) == 1 else "wait"
         holds = f", {in_ranges(self.holds)} {waits} for its end" if self.holds else ""
-        return told + attempt + together + holds
+        return words + attempt + together + holds
 
     def _named(self, flow: str) -> str:
         """A flow that is missing, and what it waits for."""
@@ -122,7 +122,7 @@ class Chain:
 
 
 def chain(index: JournalIndex, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
-    """The chain of an entry.
+    """Tell the chain of an entry.
 
     One request, and one for each receipt and each further sending; none if it was not sent.
 
@@ -201,12 +201,12 @@ def chain(index: JournalIndex, entry: Entry, patience: RetryPolicy, now: dt.date
 
 
 def patience_of(sensor: Sensor) -> RetryPolicy:
-    """How long the receipts of a sensor's changes are awaited, and how often they are sent."""
+    """Say how long a sensor awaits receipts, and how often it sends an event."""
     return RetryPolicy(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
 
 
 def likely_causes(flows: str) -> str:
-    """Why no run may have started although the bus has the event, and where that can be seen."""
+    """Say why no run may have started although the bus has the event, and where to see that."""
     return (
         f"Likely {flows} is not deployed here, or nothing listens (`flowproject deploy --plan`; "
         "on a laptop `flowproject dev` must run); or its Sensor is down (`kubectl get "
@@ -223,7 +223,7 @@ def _is_late(first: Sending, patience: RetryPolicy, now: dt.datetime) -> bool:
 def _missing(
     index: JournalIndex, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The flows that are awaited, and those that nobody awaits because they are gone."""
+    """Find the flows that are awaited, and those that nobody awaits because they are gone."""
     lacking = {*to} - receivers
     awaited = lacking & index.listeners
     if last.attempt == 1 and not last.to and index.is_settled(entry):
@@ -233,7 +233,7 @@ def _missing(
 
 
 def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
-    """The changes that wait until a flow's turn to take the event of this mark is over."""
+    """Find the changes that wait until a flow's turn to take this event is over."""
     # An event may tell of several changes, and all of them wait.
     held = {
         seq
@@ -258,13 +258,13 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (index.notices(mark, flow, attempt) for flow in flows):
-        if told.last is None:
+    for notices in (index.notices(mark, flow, attempt) for flow in flows):
+        if notices.last is None:
             # A run may have died between the end of a turn and telling the next: a tick does it.
             continue
-        if next_step(told.count, told.last, patience, now) == "give up":
+        if next_step(notices.count, notices.last, patience, now) == "give up":
             return "undelivered", ""
-        due.append((told.last + wait_after(told.count, patience)).isoformat())
+        due.append((notices.last + wait_after(notices.count, patience)).isoformat())
     return "sent", min(due, default="")
 
 

@@ -50,7 +50,7 @@ def send(
 
 
 def event_of(journal: Journal, mark: Mark) -> Entry:
-    """The entry that an event told of, as the event had it.
+    """Read the entry that an event told of, as the event had it.
 
     Raises:
         JournalError: if the journal does not keep it any more.
@@ -71,7 +71,7 @@ def event_of(journal: Journal, mark: Mark) -> Entry:
 
 
 def together(journal: Journal, group: Sequence[Entry]) -> Combination:
-    """The combination of some entries in a row, whose difference is written; one stays as it is.
+    """Combine some entries in a row, and write their difference; one stays as it is.
 
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
@@ -88,7 +88,7 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
 
 
 def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Difference]:
-    """The combination of some entries in a row, and its difference, of which nothing is written.
+    """Combine some entries in a row, and give their difference; nothing is written.
 
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
@@ -111,7 +111,7 @@ def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Dif
 
 
 def _columns_change(first: Entry, last: Entry) -> dict[str, Json]:
-    """What happened to the columns from before the first entry to the last."""
+    """Tell what happened to the columns from before the first entry to the last."""
     before = columns_before(first.columns, ColumnsChange.from_json(first.columns_change))
     return columns_change(before, last.columns).to_json()
 

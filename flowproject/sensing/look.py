@@ -68,7 +68,7 @@ def look_at(
 
 
 def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
-    """What is known, for the source."""
+    """Make what a source is told of what is known."""
     state = _newest_state(head)
     if state is None:
         return None
@@ -330,7 +330,7 @@ class Comparison:
 
 
 def _newest_state(head: Head) -> Entry | None:
-    """The newest state in a journal; None if there is none or it was reset."""
+    """Find the newest state in a journal; None if there is none or it was reset."""
     return head.entry if head.entry and head.entry.is_state else None
 
 

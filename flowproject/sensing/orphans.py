@@ -40,7 +40,7 @@ _STRAGGLING: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Orphan:
-    """A journal on the branch of a context whose sensor, or whose project, has no such name now.
+    """Is a journal whose sensor, or whose project, has another name now, or is gone.
 
     `unsettled` are the numbers of the changes that nobody delivers, and `definition` is the digest
     of what was watched last.
@@ -90,7 +90,7 @@ class Orphan:
 
 
 def orphans(context: ProjectContext) -> list[Orphan]:
-    """All on the branch of the context, with something left to deliver.
+    """Find all on the branch that have something left to deliver.
 
     One listing, and two requests for each journal of no sensor in which nothing is left.
 
@@ -117,15 +117,15 @@ class OrphanCheck:
         self._listed: tuple[list[Orphan], bool] | None = None
 
     def found(self) -> list[Orphan]:
-        """All of them, by a listing."""
+        """List all of them."""
         return self._list()[0]
 
     def left(self) -> list[Orphan]:
-        """The same, without a listing if every sensor of the tick rules them out."""
+        """List all of them, unless every sensor of the tick rules them out."""
         return [] if self._asking == self._sure else self.found()
 
     def remembered(self, journal: Journal, head: Head) -> Head:
-        """The head of a sensor, after what is known of orphans was noted in its memo."""
+        """Note what is known of orphans in the memo of a sensor's head: the head as it is then."""
         if head.no_orphans_of == self._sensors and not head.orphans_until:
             self._sure.add(journal.sensor)
             return head
@@ -171,7 +171,7 @@ class OrphanCheck:
 
 
 def likely_orphans(context: ProjectContext) -> list[Orphan]:
-    """Those of another project in the same local datastore that may be this one's former name.
+    """Find those of another project in the datastore that may be this one's former name.
 
     They are of sensors called as one of this project is, and no project with that name lies beside
     this one or below the folder of the datastore.
@@ -198,7 +198,7 @@ def likely_orphans(context: ProjectContext) -> list[Orphan]:
 
 
 def find_former(context: ProjectContext, name: str) -> Journal | None:
-    """The journal of a sensor of this name (`sensor`, or `project/sensor`), closed or not."""
+    """Find the journal of this name (`sensor`, or `project/sensor`), closed or not."""
     project, _, sensor = name.rpartition("/")
     project = project or context.project.project_name
     if sensor not in context.store.folders(f"flowproject/{project}/{context.branch}"):
@@ -207,7 +207,7 @@ def find_former(context: ProjectContext, name: str) -> Journal | None:
 
 
 def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]:
-    """Where a journal that no sensor stands for can be read, and what its sensor is called there.
+    """Find where a journal of no sensor can be read, and what its sensor is called there.
 
     The same context for a sensor that there is, also if the journal of this name was moved to it;
     and for a name of which there is no journal.
@@ -231,7 +231,7 @@ def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]
 
 
 def find_orphan(context: ProjectContext, name: str) -> Orphan | None:
-    """The one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
+    """Find the one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
     journal = find_former(context, name)
     if journal is None or _has_sensor(context, journal):
         return None
@@ -239,7 +239,7 @@ def find_orphan(context: ProjectContext, name: str) -> Orphan | None:
 
 
 def _journals(context: ProjectContext) -> list[Journal]:
-    """All journals on the branch of the context, of sensors that there are and of others.
+    """List all journals on the branch, of sensors that there are and of others.
 
     Of other projects only where none but this one has its journals: in a datastore in its folder.
     """
@@ -263,7 +263,7 @@ def _has_sensor(context: ProjectContext, journal: Journal) -> bool:
 
 
 def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orphan]:
-    """Those with something left to deliver: two requests for one with nothing."""
+    """Find those with something left to deliver: two requests for one with nothing."""
 
     def orphan(journal: Journal) -> Orphan | None:
         return None if journal.is_at_rest() else _orphan(context, journal)
@@ -273,7 +273,7 @@ def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orph
 
 
 def _orphan(context: ProjectContext, journal: Journal) -> Orphan | None:
-    """None if its journal was moved, or nothing of it can be read, and so nothing can be sent."""
+    """Read what is left in a journal; None if it was moved, or nothing of it can be read."""
     try:
         head = _end(journal)
         unsettled = tuple(_undelivered(context, journal, head))
@@ -297,7 +297,7 @@ def _end(journal: Journal) -> Head:
 
 
 def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Iterator[int]:
-    """The changes that did not arrive: no tick has noted of the others that they did."""
+    """Find the changes that did not arrive; of the others no tick has noted that they did."""
     if not head.unsettled:
         return
     index = journal.index()
@@ -328,7 +328,7 @@ def _is_alone(context: ProjectContext) -> bool:
 
 
 def _projects_around(context: ProjectContext) -> set[str]:
-    """The names of the projects in the folders beside this one's and below the datastore's."""
+    """Find the names of projects in the folders beside this one's and below the datastore's."""
     base = Path(context.datastore).resolve().parent
     files = {
         *context.root.resolve().parent.glob(f"*/{FILE}"),

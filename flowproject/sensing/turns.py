@@ -33,7 +33,7 @@ _NONE: Final[frozenset[tuple[int, str]]] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The event whose turn it is for a flow, how often the flow was told of it, and what is next.
+    """Is an event whose turn it is for a flow, how often the flow was told, and what is next.
 
     `is_taken`: a run of the flow has it, and has not ended. `behind` are the numbers of the changes
     that wait until it has.
@@ -42,7 +42,7 @@ class Turn:
     flow: str
     event: Awaited
     is_taken: bool
-    told: TurnNotices
+    notices: TurnNotices
     move: NextStep
     behind: tuple[int, ...]
 
@@ -107,7 +107,7 @@ class TurnQueue:
             DamagedEntryError: if the change can't be read and nobody has noted it.
         """
         event, flow, turns = turn.event, turn.flow, self._journal.turns
-        mark, attempt, number = event.mark, event.sendings.attempt, turn.told.count + 1
+        mark, attempt, number = event.mark, event.sendings.attempt, turn.notices.count + 1
         # What can't be read any more, which a tick has said, would hold the next ones for ever.
         if self._journal.readable(mark.seq) is None:
             at = self._now.isoformat(timespec="seconds")
@@ -139,10 +139,10 @@ class TurnQueue:
         except DeliveryError:
             turns.withdraw_notice(mark.seq, mark.id, attempt=attempt, number=number, flow=flow)
             raise
-        return replace(turn, told=TurnNotices(count=number, last=self._now))
+        return replace(turn, notices=TurnNotices(count=number, last=self._now))
 
     def in_words(self, turn: Turn) -> str:
-        """What waits behind a turn, and what lets it go on; empty if nothing does."""
+        """Say what waits behind a turn, and what lets it go on; empty if nothing does."""
         if not turn.behind:
             return ""
         mark, sensor = turn.event.mark, self._sensor.name
@@ -163,15 +163,15 @@ class TurnQueue:
         )
 
     def too_late(self, turn: Turn) -> str:
-        """What to say of a turn for which no run has started in time; empty if there is time."""
-        late = turn.told.count > 1 and not turn.is_taken
-        if not late or turn.told.last is None:
+        """Say that no run has started for a turn in time; empty if there is time."""
+        late = turn.notices.count > 1 and not turn.is_taken
+        if not late or turn.notices.last is None:
             return ""
         mark = turn.event.mark
         return (
             f"no run of {turn.flow} has started for change {mark.seq}, although it was told "
-            f"{turn.told.count} times that it is its turn, the last time at "
-            f"{turn.told.last:%Y-%m-%d %H:%M %Z}. {likely_causes(turn.flow)}"
+            f"{turn.notices.count} times that it is its turn, the last time at "
+            f"{turn.notices.last:%Y-%m-%d %H:%M %Z}. {likely_causes(turn.flow)}"
         )
 
     # ------------------------------------------------------------------------------ what is known
@@ -179,25 +179,27 @@ class TurnQueue:
     def _turn(self, event: Awaited, flow: str, behind: tuple[int, ...]) -> Turn:
         mark, attempt = event.mark, event.sendings.attempt
         if self._is_taken(event, flow):
-            told = TurnNotices()
+            notices = TurnNotices()
             return Turn(
-                flow=flow, event=event, is_taken=True, told=told, move="wait", behind=behind
+                flow=flow, event=event, is_taken=True, notices=notices, move="wait", behind=behind
             )
-        told = self._journal.turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
-        move = self._move(told, flow, patience_of(self._sensor))
-        return Turn(flow=flow, event=event, is_taken=False, told=told, move=move, behind=behind)
+        notices = self._journal.turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
+        move = self._move(notices, flow, patience_of(self._sensor))
+        return Turn(
+            flow=flow, event=event, is_taken=False, notices=notices, move=move, behind=behind
+        )
 
-    def _move(self, told: TurnNotices, flow: str, patience: RetryPolicy) -> NextStep:
-        if told.last is None:
+    def _move(self, notices: TurnNotices, flow: str, patience: RetryPolicy) -> NextStep:
+        if notices.last is None:
             return "send"
         deployed = self._listeners.deployed.get(flow)
-        if deployed and told.last < heard_from(deployed, patience) <= self._now:
+        if deployed and notices.last < heard_from(deployed, patience) <= self._now:
             # A Sensor that is made anew hears nothing before it has subscribed.
             return "send"
-        return next_step(told.count, told.last, patience, self._now)
+        return next_step(notices.count, notices.last, patience, self._now)
 
     def _known_in_full(self, head: Head, events: Sequence[Awaited]) -> list[Awaited]:
-        """Those before the first change of which it is not known who is to take it."""
+        """Keep those before the first change of which it is not known who is to take it."""
         # What a replay put back nobody remembers until a tick has read it: it may be an older one.
         unknown = (
             seq for seq in head.unsettled if not any(one.tells_of(seq) for one in head.awaited)
@@ -230,7 +232,7 @@ def give_next_turn(
     bus: str = "",
     also: Awaited | None = None,
 ) -> list[Turn]:
-    """The turns of these flows after each was told of it: by who ends one, or replays.
+    """Tell these flows whose turn it is, for whoever ends a turn, or replays: the turns.
 
     `also` is an event that is put back, and that nobody remembers therefore.
 
@@ -263,7 +265,7 @@ def give_next_turn(
 
 
 def waiting_in_order(context: ProjectContext) -> list[str]:
-    """What waits behind a turn on the branch of a context, and what lets it go on, for each sensor.
+    """Say for each sensor what waits behind a turn, and what lets it go on.
 
     Raises:
         JournalError: if a journal can't be read.
@@ -296,7 +298,7 @@ def _queue(
     run: str,
     bus: str = "",
 ) -> TurnQueue:
-    """What is to be taken in order of what a head awaits."""
+    """Make the queue of what a head awaits."""
     oldest = head.awaited[0].mark.seq
     return TurnQueue(
         sensor,

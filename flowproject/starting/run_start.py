@@ -39,7 +39,7 @@ _LONGEST_SHOWN: Final = 120
 
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
-    """The changes that a run was started for, and the name in which it takes them.
+    """Holds the changes that a run was started for, and the name in which it takes them.
 
     `run` is `Flow/id` of the first run, of which this one is the resumption; or of this one.
     """
@@ -49,7 +49,7 @@ class RunStart:
 
 
 def read_start(first_step: str) -> RunStart:
-    """What this run is told, the newest change first; no changes if it was started by hand."""
+    """Read what this run is told, the newest change first; nothing if it was started by hand."""
     changes = event_changes()
     if not current.origin_run_id:
         return RunStart(changes=changes, run=f"{current.flow_name}/{current.run_id}")
@@ -59,7 +59,7 @@ def read_start(first_step: str) -> RunStart:
 
 
 def event_changes() -> list[dict[str, Any]]:
-    """The changes in the environment, as they were before they were encoded; newest first.
+    """Read the changes in the environment, as they were before they were encoded; newest first.
 
     Raises:
         FlowError: if one of them is none that a sensor could have sent.
@@ -73,7 +73,7 @@ def event_changes() -> list[dict[str, Any]]:
 
 
 def event_payloads(kind: str) -> list[dict[str, Any]]:
-    """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
+    """Read the payloads in the environment: of an `event`, or of a `run`'s end; newest first."""
     carried = (
         text for name, text in os.environ.items() if name.startswith(EVENT_VARIABLE + kind + "_")
     )
@@ -87,7 +87,7 @@ def note_start(this: RunStart) -> None:
 
 
 def start_of(run: str, first_step: str) -> RunStart:
-    """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
+    """Read what another run was told, by its note or by the artifacts of a cloned step."""
     for task in _tasks(f"{run}/{first_step}"):
         if known := noted_start(task):
             return known
@@ -99,7 +99,7 @@ def start_of(run: str, first_step: str) -> RunStart:
 
 
 def noted_start(task: Any) -> RunStart | None:
-    """What the run of a first step's task noted that it was told; None if it noted nothing."""
+    """Read what the run of a first step's task noted that it was told; None if nothing."""
     text = task.metadata_dict.get(_NOTE)
     if not text:
         return None
@@ -108,7 +108,7 @@ def noted_start(task: Any) -> RunStart | None:
 
 
 def _parsed(text: str) -> Any:
-    """The payload of an event; None for events of others, which need not be JSON."""
+    """Parse the payload of an event; None for events of others, which need not be JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -116,7 +116,7 @@ def _parsed(text: str) -> Any:
 
 
 def _timestamp(payload: dict[str, Any]) -> float:
-    """When an event was sent; 0 for events of others that say nothing of the kind."""
+    """Read when an event was sent; 0 for events of others that say nothing of the kind."""
     said = payload.get("timestamp")
     return said if isinstance(said, int | float) else 0
 
@@ -126,7 +126,7 @@ def _is_ours(change: object) -> bool:
 
 
 def _check(change: dict[str, Any]) -> None:
-    """Nothing, if it is as sensors send them: anybody may send an event of the same name."""
+    """Refuse a change that no sensor has sent: anybody may send an event of the same name."""
     # What stands here becomes names of objects in the journal and commands that people copy: a
     # forged event must not choose those.
     wrong = [name for name, is_right in _FORM.items() if not is_right(change.get(name))]
@@ -175,7 +175,7 @@ _ANY_VALUE: Final = ("reason", "value", "previous")
 
 
 def _tasks(step: str) -> Iterator[Any]:
-    """The tasks of a step; none if its run ended before there was one."""
+    """List the tasks of a step; none if its run ended before there was one."""
     try:
         yield from metadata.find_step(step)
     except MetaflowNotFound:
@@ -192,7 +192,7 @@ def decode_parameter(parameter: Any) -> None:
 
 
 def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
-    """What the declared type makes of the value, decoded."""
+    """Convert a value by its declared type, decoded before."""
     is_json = isinstance(declared, JSONTypeClass)
     # What a person types is not encoded, and is left to the declared type.
     given = decode_text(value) if isinstance(value, str) else value

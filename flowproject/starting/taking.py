@@ -39,7 +39,7 @@ GO_ON: Final = "go on"
 
 
 def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> list[str]:
-    """Why the run does nothing, in words; empty if it goes on.
+    """Take the changes of a run: why it does nothing, in words; empty if it goes on.
 
     `before` is the flow as the step before left it. The step gets the artifact `change_events`,
     and `change_claim` unless a person started the run. Whatever step is first to find that
@@ -84,7 +84,7 @@ def _claim(start: RunStart, store: "Store") -> tuple[list[dict[str, Any]], dict[
 
 
 def _reasons_of_runs_before() -> list[str]:
-    """Why the runs whose end started this one did nothing; empty if one of them did its work."""
+    """Read why the runs before this one did nothing; empty if one of them did its work."""
     # All of them: a flow that waits for two others has work to do if one of them did its own.
     reasons = [_reasons_of(str(event.get("pathspec"))) for event in event_payloads("run")]
     return [reason for run in reasons for reason in run] if all(reasons) else []
@@ -163,7 +163,7 @@ def skip_step(step: str) -> Callable[..., None]:
 
 
 def _out_of_turn(flow: Any, changes: Sequence[Mapping[str, Any]]) -> str:
-    """Why a run may not take the changes that it was told of; empty if it may."""
+    """Say why a run may not take the changes that it was told of; empty if it may."""
     # An event for all flows may reach one that takes changes in order, while its deployment is not
     # through. It is told of the change again, when it is its turn.
     in_order = getattr(flow, "_in_order", "")
@@ -199,7 +199,7 @@ def fail_turn(
     sensors: Callable[[], Mapping[str, "Sensor"]],
     store: Callable[[], "Store"],
 ) -> None:
-    """What a step that failed for good has to say of the changes behind its own.
+    """Say of a step that failed for good what becomes of the changes behind its own.
 
     Nothing is raised here: the failure of the step is what counts.
     """
