@@ -105,18 +105,18 @@ def _renames_each_event() -> Iterator[None]:
 
 @contextmanager
 def _watches_only(number: int) -> Iterator[None]:
-    see_to = delivery._Delivery._see_to  # noqa: SLF001  # a mutant is made of the inside
+    see_to = delivery._Delivery._check_receipts  # noqa: SLF001  # a mutant is made of the inside
 
     def see_to_some(self: Any, events: Any) -> None:
         see_to(self, events[:number])
 
-    with patch.object(delivery._Delivery, "_see_to", see_to_some):  # noqa: SLF001
+    with patch.object(delivery._Delivery, "_check_receipts", see_to_some):  # noqa: SLF001
         yield
 
 
 @contextmanager
 def _forgets_who_is_gone() -> Iterator[None]:
-    with patch.object(delivery, "_gone", lambda *_: "nothing"):
+    with patch.object(delivery, "_gone_in_words", lambda *_: "nothing"):
         yield
 
 
@@ -161,7 +161,7 @@ def _sends_whether_or_not_it_can_note_it() -> Iterator[None]:
 
 @contextmanager
 def _tells_the_next_when_one_is_taken() -> Iterator[None]:
-    queue = turns.Queue
+    queue = turns.TurnQueue
     with patch.object(queue, "_is_over", queue._is_taken):  # noqa: SLF001
         yield
 

@@ -51,6 +51,7 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
+    # Last of what is always checked: the datastore may be the slowest of all.
     findings += _check_journals(reaches_out=connect or for_deploy, proves=connect)
     if for_deploy:
         with working("Asking cluster and datastore"):
@@ -139,20 +140,20 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
     """
 
     def prove() -> str:
-        prove_atomic(scene.store, f"flowproject/{scene.project.project_name}/{scene.branch}")
+        prove_atomic(context.store, f"flowproject/{context.project.project_name}/{context.branch}")
         return "the datastore creates an object once, as it must"
 
     def read(name: str) -> str:
-        return f"number {scene.journal(name).head().seq}"
+        return f"number {context.journal(name).head().seq}"
 
     try:
-        scene = open_context()
+        context = open_context()
         # A check without --connect takes no longer than reading files: a bucket may be far away.
-        asks = "://" not in scene.datastore or reaches_out
-        found = [(one.name, one.in_words) for one in orphans(scene)] if asks else []
-        found += [(one.name, one.in_doubt) for one in likely_orphans(scene)]
-        queued = waiting_in_order(scene) if asks else []
-        sensors = list(scene.project.sensors) if proves else []
+        asks = "://" not in context.datastore or reaches_out
+        found = [(one.name, one.in_words) for one in orphans(context)] if asks else []
+        found += [(one.name, one.in_doubt) for one in likely_orphans(context)]
+        queued = waiting_in_order(context) if asks else []
+        sensors = list(context.project.sensors) if proves else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
     ends = [_tried(f"journal {name}", partial(read, name)) for name in sensors]

@@ -60,24 +60,24 @@ def history(
 
     Newest first, each with its reason, its value, what became of it, and which runs took it.
     """
-    scene = open_context(branch, production=production)
+    context = open_context(branch, production=production)
     found: list[dict[str, Any]] = []
     chains: list[Chain | None] = []
     lost: list[dict[str, Any]] = []
     with working("Reading the journal"):
         # A sensor that was renamed or removed may leave changes that nobody delivers: they are
         # listed too, or nobody would ever hear of them.
-        left = orphans(scene)
-        for place, known in _asked(scene, sensor, left):
-            for entry, told in _entries(place, known, limit):
+        left = orphans(context)
+        for place, known in _asked(context, sensor, left):
+            for entry, delivery in _entries(place, known, limit):
                 found.append(entry)
-                chains.append(told)
-                if place is not scene and told and told.state in _UNDELIVERED:
+                chains.append(delivery)
+                if place is not context and delivery and delivery.state in _UNDELIVERED:
                     lost.append(entry)
     with working("Asking how runs ended"):
         # Apart from reading the journal: Metaflow is another server, and asked about few of the
         # runs.
-        notes = _tell_runs(scene, found, chains, options_of(branch, production=production))
+        notes = _tell_runs(context, found, chains, options_of(branch, production=production))
     for entry in lost:
         entry["delivery"]["in_words"] += ", and no sensor is left that delivers it"
     if as_json:
@@ -86,7 +86,7 @@ def history(
     print_table(
         _HEADERS,
         [_row(entry) for entry in found],
-        title=f"{scene.project.project_name}, branch {scene.branch}",
+        title=f"{context.project.project_name}, branch {context.branch}",
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
         spare=1,
     )
@@ -105,33 +105,34 @@ def history(
 
 
 def _asked(
-    scene: ProjectContext, name: str, left: Sequence[Orphan]
+    context: ProjectContext, name: str, left: Sequence[Orphan]
 ) -> list[tuple[ProjectContext, Sensor]]:
     """The sensor of this name, or all, and those that are gone and left something to deliver."""
-    names = [name] if name else [*scene.project.sensors, *(one.name for one in left)]
-    places = [context_of(scene, one) for one in names]
+    names = [name] if name else [*context.project.sensors, *(one.name for one in left)]
+    places = [context_of(context, one) for one in names]
     return [(place, known) for place, one in places for known in place.sensors([one])]
 
 
 def _tell_runs(
-    scene: ProjectContext,
+    context: ProjectContext,
     found: Sequence[dict[str, Any]],
     chains: Sequence[Chain | None],
     options: Sequence[str],
 ) -> list[str]:
     """Put into the entries how their runs fared; the commands that go on with those that failed."""
+    # Of each sensor, so that a busy one does not use up what is asked for the others.
     asked: Counter[str] = Counter()
     taken: list[tuple[dict[str, Any], Chain]] = []
-    for entry, told in zip(found, chains, strict=True):
-        if told and told.receipts and asked[told.entry.sensor] < _ASKED:
-            asked[told.entry.sensor] += 1
-            taken.append((entry, told))
-    outcomes = read_outcomes(scene.root, [told for _, told in taken])
+    for entry, delivery in zip(found, chains, strict=True):
+        if delivery and delivery.receipts and asked[delivery.entry.sensor] < _ASKED:
+            asked[delivery.entry.sensor] += 1
+            taken.append((entry, delivery))
+    outcomes = read_outcomes(context.root, [delivery for _, delivery in taken])
     notes: dict[tuple[str, str], list[str]] = {}
-    for (entry, told), runs in zip(taken, outcomes, strict=True):
-        entry["delivery"] = delivery_of(told, runs)
-        for way in next_commands(told, runs, scene.root, options):
-            notes.setdefault(way, []).append(f"{told.entry.sensor}/{told.entry.seq}")
+    for (entry, delivery), runs in zip(taken, outcomes, strict=True):
+        entry["delivery"] = delivery_of(delivery, runs)
+        for way in next_commands(delivery, runs, context.root, options):
+            notes.setdefault(way, []).append(f"{delivery.entry.sensor}/{delivery.entry.seq}")
     # One run may have taken several changes: what goes on with it does so with all of them.
     return [f"{', '.join(of)}, {what}: {command}" for (what, command), of in notes.items()]
 
@@ -139,32 +140,32 @@ def _tell_runs(
 _Told = tuple[dict[str, Any], Chain | None]
 
 
-def _entries(scene: ProjectContext, sensor: Sensor, limit: int) -> list[_Told]:
+def _entries(context: ProjectContext, sensor: Sensor, limit: int) -> list[_Told]:
     """The newest entries as JSON, and what became of each; why not, if one can't be read."""
-    journal = scene.journal(sensor.name)
+    journal = context.journal(sensor.name)
     index = journal.index()
-    read = [partial(_entry, scene, sensor, journal, index, seq) for seq in index.numbers[:limit]]
+    read = [partial(_entry, context, sensor, journal, index, seq) for seq in index.numbers[:limit]]
     # None: it was pruned since it was listed.
-    return [told for told in journal.concurrently(read) if told]
+    return [delivery for delivery in journal.concurrently(read) if delivery]
 
 
 def _entry(
-    scene: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
+    context: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
 ) -> _Told | None:
     entry: Entry | None = None
     try:
         entry = journal.get(seq)
-        told = chain(index, entry, patience_of(sensor), scene.clock()) if entry else None
+        delivery = chain(index, entry, patience_of(sensor), context.clock()) if entry else None
     except UnreadableError as error:
         return _unreadable(journal, seq, entry, error), None
-    if entry is None or told is None:
+    if entry is None or delivery is None:
         return None
     document = {
         **entry.to_json(),
-        "published": told.mark is not None if entry.is_published else None,
-        "delivery": delivery_of(told, ()),
+        "published": delivery.mark is not None if entry.is_published else None,
+        "delivery": delivery_of(delivery, ()),
     }
-    return document, told
+    return document, delivery
 
 
 def _unreadable(
@@ -206,6 +207,7 @@ def _row(entry: dict[str, Any]) -> list[str]:
 def _takers(entry: dict[str, Any]) -> Iterator[str]:
     """The runs that took a change, each once, with the attempt if it was replayed."""
     receipts = entry["delivery"]["receipts"] if entry["delivery"] else []
+    # A run has a receipt for each attempt that it took: the last one counts.
     newest = {receipt["run"]: receipt["attempt"] for receipt in receipts}
     for run, attempt in newest.items():
         yield run if attempt == 1 else f"{run} (attempt {attempt})"

@@ -27,11 +27,11 @@ def preview(
 
     Says what a tick would do, and why.
     """
-    scene = open_context(branch, production=production)
+    context = open_context(branch, production=production)
     # The names are checked before the first source is asked.
-    names = [sensor.name for sensor in scene.sensors(sensors or ())]
+    names = [sensor.name for sensor in context.sensors(sensors or ())]
     with working(f"Looking at {', '.join(names)}") as report:
-        ticks = preview_ticks(replace(scene, report=report), names)
+        ticks = preview_ticks(replace(context, report=report), names)
     if as_json:
         print_json([tick.to_json() for tick in ticks])
     else:
@@ -41,7 +41,7 @@ def preview(
         print_table(
             columns,
             [_row(tick)[: len(columns)] for tick in ticks],
-            title=f"{scene.project.project_name}, branch {scene.branch}",
+            title=f"{context.project.project_name}, branch {context.branch}",
         )
     for tick in ticks:
         if tick.abandoned:

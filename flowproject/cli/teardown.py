@@ -11,11 +11,10 @@ from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_t
 from flowproject.config.parse import load
 from flowproject.deploy.apply import remove
 from flowproject.deploy.argo import connect
-from flowproject.deploy.branches import Target, target_of
+from flowproject.deploy.branches import Target, judge_branches, objects_of_branch, target_of
 from flowproject.deploy.git import remote_branches
 from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.revision import revision_of
-from flowproject.deploy.teardown import judge_branches, objects_of_branch
 from flowproject.errors import UsageError
 
 __all__ = ["gc", "teardown"]
@@ -129,11 +128,11 @@ def _refuse_production(target: Target, *, production: bool) -> None:
 
 def _purge(target: Target) -> int:
     """How many objects of the branch's journals were removed."""
-    scene = open_context(target.branch, production=target.production)
+    context = open_context(target.branch, production=target.production)
     # Also those of sensors that are not configured any more.
-    keys = scene.store.keys(f"flowproject/{scene.project.project_name}/{scene.branch}")
+    keys = context.store.keys(f"flowproject/{context.project.project_name}/{context.branch}")
     for key in keys:
-        scene.store.delete(key)
+        context.store.delete(key)
     return len(keys)
 
 

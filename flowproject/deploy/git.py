@@ -87,23 +87,23 @@ def contains(root: Path, commit: str, *, of: str = "HEAD") -> bool:
 def _heads(root: Path, remote: str, *patterns: str) -> dict[str, str]:
     """Branch → commit, of those branches of the remote that a pattern stands for, or of all."""
     # Not `git branch -r`: what this clone has fetched may be days old.
-    told = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
-    if told.returncode != 0:
+    answer = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
+    if answer.returncode != 0:
         raise UsageError(
-            f"The branches of the remote {remote!r} can't be listed: {_said(told)}",
+            f"The branches of the remote {remote!r} can't be listed: {_said(answer)}",
             where=f"In {root}",
             fix=f"Check that `git ls-remote --heads {remote}` works there",
         )
-    pairs = [line.split("\t", 1) for line in told.stdout.splitlines() if "\t" in line]
+    pairs = [line.split("\t", 1) for line in answer.stdout.splitlines() if "\t" in line]
     return {ref.removeprefix(_HEADS): commit for commit, ref in pairs}
 
 
 def _ask(root: Path, *arguments: str) -> str | None:
     """What git prints, without the end of the line; None if it says no."""
-    told = _run(root, *arguments)
-    if told.returncode == 0:
-        return told.stdout.removesuffix("\n")
-    if "dubious ownership" in told.stderr:
+    answer = _run(root, *arguments)
+    if answer.returncode == 0:
+        return answer.stdout.removesuffix("\n")
+    if "dubious ownership" in answer.stderr:
         raise UsageError(
             "git refuses to read this repository, because it belongs to another user",
             where=f"In {root}",
@@ -136,9 +136,9 @@ def _run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         ) from None
 
 
-def _said(told: "subprocess.CompletedProcess[str]") -> str:
+def _said(answer: "subprocess.CompletedProcess[str]") -> str:
     """What git complained about in one line, without a password that its URL may carry."""
-    lines = [line.strip() for line in told.stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("fatal: ")] or lines
-    said = fatal[0].removeprefix("fatal: ") if fatal else f"exit code {told.returncode}"
+    said = fatal[0].removeprefix("fatal: ") if fatal else f"exit code {answer.returncode}"
     return re.sub(r"://[^/@\s]*@", "://", said)

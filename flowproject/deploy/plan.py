@@ -266,8 +266,11 @@ def _left_elsewhere(
     template: DeployedObject | None, one: CompiledFlow
 ) -> tuple[DeployedObject, ...]:
     """The sensor of the last deployment, if Metaflow was told to put sensors elsewhere since."""
-    told = template.annotations if template else {}
-    name, place = told.get("metaflow/sensor_name"), told.get("metaflow/sensor_namespace")
+    annotations = template.annotations if template else {}
+    name, place = (
+        annotations.get("metaflow/sensor_name"),
+        annotations.get("metaflow/sensor_namespace"),
+    )
     here = {each.namespace for each in one.objects if each.kind == SENSOR}
     if not name or not place or not here or place in here:
         return ()
@@ -285,15 +288,15 @@ def _reasons(  # what was found out, each by its name
     everything: bool,
 ) -> list[str]:
     had = {each.kind: bodies[each.kind, each.name] for each in one.objects if _at(each) in bodies}
-    told = list(differences(one, had)) if moved else []
+    words = list(differences(one, had)) if moved else []
     if template and template.package_is_gone:
-        told.append("its code package is not in the datastore any more")
+        words.append("its code package is not in the datastore any more")
     # Fingerprints differ and no word is found for it: what is compared is another version's.
-    if moved and not told:
-        told = ["was deployed by another version of flowproject, or without it"]
-    told += _lacking(missing, whole=not any(each.kind == TEMPLATE for each in moved))
-    told += [f"{KINDS[each.kind]} {each.name} goes" for each in extra]
-    return told or (["asked for with --all"] if everything else [])
+    if moved and not words:
+        words = ["was deployed by another version of flowproject, or without it"]
+    words += _lacking(missing, whole=not any(each.kind == TEMPLATE for each in moved))
+    words += [f"{KINDS[each.kind]} {each.name} goes" for each in extra]
+    return words or (["asked for with --all"] if everything else [])
 
 
 def _lacking(missing: Sequence[ArgoObject], *, whole: bool) -> list[str]:
@@ -410,9 +413,9 @@ def differences(compiled: CompiledFlow, bodies: Mapping[str, Mapping[str, Any]])
             had = essence_of(bodies[kind], package, tags)
             found += _annotations(had, wanted) if kind == TEMPLATE else []
             found += _specification(kind, had.get("spec", {}), wanted.get("spec", {}))
-    told = tuple(dict.fromkeys(found))
-    more = (f"and {len(told) - _MOST} more",) if len(told) > _MOST else ()
-    return told[:_MOST] + more
+    words = tuple(dict.fromkeys(found))
+    more = (f"and {len(words) - _MOST} more",) if len(words) > _MOST else ()
+    return words[:_MOST] + more
 
 
 def _code(compiled: CompiledFlow, template: Mapping[str, Any]) -> Iterator[str]:
@@ -424,9 +427,9 @@ def _code(compiled: CompiledFlow, template: Mapping[str, Any]) -> Iterator[str]:
     names |= {name: f"{name} (new)" for name in new if had and name not in had}
     names |= {name: f"{name} (gone)" for name in had if name not in new}
     kinds: dict[str, list[str]] = {}
-    for name, told in names.items():
+    for name, words in names.items():
         kind = _kind_of(name, compiled.flow.path.name)
-        kinds.setdefault(kind, []).append(told.removeprefix(PACKAGE))
+        kinds.setdefault(kind, []).append(words.removeprefix(PACKAGE))
     for kind, changed in sorted(kinds.items()):
         more = f" and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
         yield f"{kind}: {', '.join(changed[:_MOST])}{more}"

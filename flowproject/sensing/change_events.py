@@ -34,6 +34,7 @@ def send(
     Raises:
         DeliveryError: if the bus has not taken it.
     """
+    # A turn is told by an event of the flow's own: other flows of the sensor wait for nobody.
     name = full_name(sensor.event_name, project=journal.project, branch=journal.branch)
     name = turn_event(name, turn_of) if turn_of else name
     message = payload(
@@ -49,7 +50,7 @@ def send(
 
 
 def event_of(journal: Journal, mark: Mark) -> Entry:
-    """The entry that an event told of, as the event had it.
+    """Read the entry that an event told of, as the event had it.
 
     Raises:
         JournalError: if the journal does not keep it any more.
@@ -64,16 +65,18 @@ def event_of(journal: Journal, mark: Mark) -> Entry:
     if mark.first == mark.seq:
         return last
     first = journal.readable(mark.first)
+    # Not combined anew: what an event told of was decided once, whatever is configured now.
     decision = journal.outbox.combination(first) if first else None
     return decision.applied_to(last) if decision else last
 
 
 def together(journal: Journal, group: Sequence[Entry]) -> Combination:
-    """The combination of some entries in a row, whose difference is written; one stays as it is.
+    """Combine some entries in a row, and write their difference; one stays as it is.
 
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
     """
+    # One change by itself keeps the table that its entry names: nothing is written twice.
     if len(group) == 1:
         return _alone(group[0])
     combination, difference = combined(journal, group)
@@ -85,7 +88,7 @@ def together(journal: Journal, group: Sequence[Entry]) -> Combination:
 
 
 def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Difference]:
-    """The combination of some entries in a row, and its difference, of which nothing is written.
+    """Combine some entries in a row, and give their difference; nothing is written.
 
     Raises:
         DamagedTableError: if the table of one of them is gone or can't be read.
@@ -108,7 +111,7 @@ def combined(journal: Journal, group: Sequence[Entry]) -> tuple[Combination, Dif
 
 
 def _columns_change(first: Entry, last: Entry) -> dict[str, Json]:
-    """What happened to the columns from before the first entry to the last."""
+    """Tell what happened to the columns from before the first entry to the last."""
     before = columns_before(first.columns, ColumnsChange.from_json(first.columns_change))
     return columns_change(before, last.columns).to_json()
 

@@ -55,13 +55,13 @@ class ProjectContext:
         check_branch(self.branch)
 
     def journal(self, sensor: str) -> Journal:
-        """The journal of one sensor."""
+        """Give the journal of one sensor."""
         return Journal(
             self.store, project=self.project.project_name, branch=self.branch, sensor=sensor
         )
 
     def sensors(self, names: Sequence[str] = ()) -> list[Sensor]:
-        """The sensors with these names, or all.
+        """Find the sensors with these names, or all.
 
         Raises:
             UsageError: if there is no such sensor.
@@ -83,12 +83,13 @@ SENSORS_ONLY: Final = "FLOWPROJECT_SENSORS"
 
 
 def chosen(context: ProjectContext, names: Sequence[str] = ()) -> list[str]:
-    """Those of the sensors with these names (by default all) that this run is to look at.
+    """Choose those of the sensors with these names (default: all) that this run is to look at.
 
     Raises:
         UsageError: if there is no such sensor.
     """
     known = [sensor.name for sensor in context.sensors(names)]
+    # A sensor that is passed by is no tick at all, and so leaves nothing behind (ADR 0020).
     only = os.environ.get(SENSORS_ONLY)
     if only is None:
         return known

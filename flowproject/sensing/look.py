@@ -46,6 +46,7 @@ def look_at(
     Raises:
         FlowprojectError: whatever the source raises.
     """
+    # Before the look: what is written while a long one goes on has not settled.
     begun = context.clock()
     past, damage = _past(journal, head, asked_anew=force), ""
     try:
@@ -67,7 +68,7 @@ def look_at(
 
 
 def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
-    """What is known, for the source."""
+    """Make what a source is told of what is known."""
     state = _newest_state(head)
     if state is None:
         return None
@@ -88,7 +89,7 @@ def _observe(context: ProjectContext, sensor: Sensor, past: Past | None) -> Obse
 def observe_within(
     source: Source, sensor: Sensor, past: Past | None = None, report: Report = ignore_progress
 ) -> Observation:
-    """What the source looks like, if it answers within the sensor's `timeout`.
+    """Observe a source, and give up after the sensor's `timeout`; say meanwhile how far it is.
 
     Raises:
         SourceError: if it does not; the source is told to stop and the look is abandoned.
@@ -131,15 +132,14 @@ def _awaited(
 def look_again(
     source: Source, sensor: Sensor, seen: Observation, report: Report = ignore_progress
 ) -> str:
-    """What a second look says of the first, in words.
-
-    Somebody may write to the data between two looks. So a result that differs is looked at once
-    more: if it then stays, it is taken for a change.
+    """Look a second time, to tell a query that changes by itself: what that says, in words.
 
     Raises:
         QueryError: if it does not stay.
         FlowprojectError: whatever the source raises.
     """
+    # Somebody may write to the data between two looks. So a result that differs is looked at once
+    # more: if it then stays, it is taken for a change.
     again = observe_within(source, sensor, report=report)
     if again.fingerprint == seen.fingerprint:
         return "twice the same"
@@ -192,10 +192,8 @@ class Comparison:
 
     @cached_property
     def _counted(self) -> tuple[Observation, Difference]:
-        """What is seen and its difference; of what must wait neither says anything.
-
-        Unless that is all: then the tick says that it waits.
-        """
+        """What is seen and its difference, both without what must wait."""
+        # Unless that is all: then the tick says that it waits.
         ready = finished(self._whole, self.held) if self.held.items else Difference()
         if self.seen.items is None or not any(ready.counts.values()):
             return self.seen, self._whole
@@ -203,12 +201,15 @@ class Comparison:
 
     @cached_property
     def _whole(self) -> Difference:
-        """What happened to the items; no snapshot is read if the fingerprint is the same."""
+        """What happened to the items, those that must wait among them."""
+        # A source that knows what moved says so itself: millions of keys are not compared again.
         if self.seen.difference is not None:
             return self.seen.difference
+        # With the same fingerprint no snapshot is read: an unchanged tick costs no table.
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
+        # An edited query has other columns because somebody wanted that: its rows are all compared.
         is_edited = self.known is not None and self.known.definition != self.definition
         key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
         return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
@@ -220,7 +221,8 @@ class Comparison:
 
     @cached_property
     def _before(self) -> tuple[Items | None, str]:
-        """The items to compare with, and a note if they are lost: no change is missed for it."""
+        """The items to compare with, and a note if they are lost."""
+        # Lost items count as none, and so everything as added: no change is missed for it.
         if self.past is None:
             return None, _note(self.damage)
         try:
@@ -318,6 +320,7 @@ class Comparison:
     @cached_property
     def definition(self) -> str:
         """The digest of what is watched, by which an edited query is told from changed data."""
+        # Keys that only say how long to wait are left out: to edit them is no other question.
         described: Json = {
             key: str(value)
             for key, value in asdict(self.sensor.data).items()
@@ -327,7 +330,7 @@ class Comparison:
 
 
 def _newest_state(head: Head) -> Entry | None:
-    """The newest state in a journal; None if there is none or it was reset."""
+    """Find the newest state in a journal; None if there is none or it was reset."""
     return head.entry if head.entry and head.entry.is_state else None
 
 

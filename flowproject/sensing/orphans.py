@@ -1,6 +1,6 @@
-"""Journals with changes to deliver that no sensor stands for any more: it was renamed or removed.
+"""Finds journals with changes to deliver that no sensor stands for any more.
 
-Their changes wait, and no tick looks after them.
+It was renamed or removed: its changes wait, and no tick looks after them.
 """
 
 import datetime as dt
@@ -40,7 +40,7 @@ _STRAGGLING: Final = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Orphan:
-    """A journal on the branch of a context whose sensor, or whose project, has no such name now.
+    """Is a journal whose sensor, or whose project, has another name now, or is gone.
 
     `unsettled` are the numbers of the changes that nobody delivers, and `definition` is the digest
     of what was watched last.
@@ -90,7 +90,7 @@ class Orphan:
 
 
 def orphans(context: ProjectContext) -> list[Orphan]:
-    """All on the branch of the context, with something left to deliver.
+    """Find all on the branch that have something left to deliver.
 
     One listing, and two requests for each journal of no sensor in which nothing is left.
 
@@ -101,11 +101,12 @@ def orphans(context: ProjectContext) -> list[Orphan]:
 
 
 class OrphanCheck:
-    """The orphans, for one tick: listed at most once, and only if its sensors can't rule them out.
+    """Finds the orphans for one tick: one listing, and only if its sensors can't rule them out."""
 
-    Each sensor remembers in the memo of its head, which a tick reads in any case, of which sensors
-    nothing was left in journals of others. So an unchanged tick makes no request for them.
-    """
+    # Each sensor remembers in the memo of its head, which a tick reads in any case, with which
+    # names of sensors nothing was left in journals of others. So an unchanged tick makes no request
+    # for them. Not in a thread beside the looks: whoever counts or kills requests could not tell
+    # when that one is made.
 
     def __init__(self, context: ProjectContext, names: Collection[str]) -> None:
         self._scene = context
@@ -116,15 +117,15 @@ class OrphanCheck:
         self._listed: tuple[list[Orphan], bool] | None = None
 
     def found(self) -> list[Orphan]:
-        """All of them, by a listing."""
+        """List all of them."""
         return self._list()[0]
 
     def left(self) -> list[Orphan]:
-        """The same, without a listing if every sensor of the tick rules them out."""
+        """List all of them, unless every sensor of the tick rules them out."""
         return [] if self._asking == self._sure else self.found()
 
     def remembered(self, journal: Journal, head: Head) -> Head:
-        """The head of a sensor, after what is known of orphans was noted in its memo."""
+        """Note what is known of orphans in the memo of a sensor's head: the head as it is then."""
         if head.no_orphans_of == self._sensors and not head.orphans_until:
             self._sure.add(journal.sensor)
             return head
@@ -149,10 +150,8 @@ class OrphanCheck:
         return replace(head, orphans_until="") if is_over else head
 
     def _list(self) -> tuple[list[Orphan], bool]:
-        """The orphans, and whether there are journals that no sensor of the project stands for.
-
-        The sensors of a tick ask side by side, and one listing is enough for all.
-        """
+        """List the orphans, and say whether there are journals of no sensor of the project."""
+        # The sensors of a tick ask side by side, and one listing is enough for all.
         with self._lock:
             if self._listed is None:
                 journals = _journals(self._scene)
@@ -172,7 +171,7 @@ class OrphanCheck:
 
 
 def likely_orphans(context: ProjectContext) -> list[Orphan]:
-    """Those of another project in the same local datastore that may be this one's former name.
+    """Find those of another project in the datastore that may be this one's former name.
 
     They are of sensors called as one of this project is, and no project with that name lies beside
     this one or below the folder of the datastore.
@@ -193,12 +192,13 @@ def likely_orphans(context: ProjectContext) -> list[Orphan]:
     found = _stirring(context, journals)
     if not found:
         return []
+    # Whoever shares a datastore with this project, and lives, is no former name of it.
     alive = _projects_around(context)
     return [one for one in found if one.journal.project not in alive]
 
 
 def find_former(context: ProjectContext, name: str) -> Journal | None:
-    """The journal of a sensor of this name (`sensor`, or `project/sensor`), closed or not."""
+    """Find the journal of this name (`sensor`, or `project/sensor`), closed or not."""
     project, _, sensor = name.rpartition("/")
     project = project or context.project.project_name
     if sensor not in context.store.folders(f"flowproject/{project}/{context.branch}"):
@@ -207,7 +207,7 @@ def find_former(context: ProjectContext, name: str) -> Journal | None:
 
 
 def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]:
-    """Where a journal that no sensor stands for can be read, and what its sensor is called there.
+    """Find where a journal of no sensor can be read, and what its sensor is called there.
 
     The same context for a sensor that there is, also if the journal of this name was moved to it;
     and for a name of which there is no journal.
@@ -223,6 +223,7 @@ def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]
     ):
         return context, journal.sensor
     # Of what the sensor was, the journal has all that is needed to read it.
+    # Any sensor will do for what a sensor must have: of the one that is gone only the name counts.
     some = next(iter(context.project.sensors.values()))
     gone = {journal.sensor: replace(some, name=journal.sensor)}
     project = replace(context.project, project_name=journal.project, sensors=gone)
@@ -230,7 +231,7 @@ def context_of(context: ProjectContext, name: str) -> tuple[ProjectContext, str]
 
 
 def find_orphan(context: ProjectContext, name: str) -> Orphan | None:
-    """The one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
+    """Find the one of this name (`sensor`, or `project/sensor`), if there is a journal of it."""
     journal = find_former(context, name)
     if journal is None or _has_sensor(context, journal):
         return None
@@ -238,7 +239,7 @@ def find_orphan(context: ProjectContext, name: str) -> Orphan | None:
 
 
 def _journals(context: ProjectContext) -> list[Journal]:
-    """All journals on the branch of the context, of sensors that there are and of others.
+    """List all journals on the branch, of sensors that there are and of others.
 
     Of other projects only where none but this one has its journals: in a datastore in its folder.
     """
@@ -262,7 +263,7 @@ def _has_sensor(context: ProjectContext, journal: Journal) -> bool:
 
 
 def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orphan]:
-    """Those with something left to deliver: two requests for one with nothing."""
+    """Find those with something left to deliver: two requests for one with nothing."""
 
     def orphan(journal: Journal) -> Orphan | None:
         return None if journal.is_at_rest() else _orphan(context, journal)
@@ -272,7 +273,7 @@ def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orph
 
 
 def _orphan(context: ProjectContext, journal: Journal) -> Orphan | None:
-    """None if its journal was moved, or nothing of it can be read, and so nothing can be sent."""
+    """Read what is left in a journal; None if it was moved, or nothing of it can be read."""
     try:
         head = _end(journal)
         unsettled = tuple(_undelivered(context, journal, head))
@@ -290,15 +291,17 @@ def _end(journal: Journal) -> Head:
     try:
         return journal.head()
     except UnreadableError:
-        # No tick will note it, and what waits before it is no less undelivered.
+        # No tick will note that this entry is damaged, and what waits before it is no less
+        # undelivered.
         return journal.memos.head() or Head()
 
 
 def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Iterator[int]:
-    """The changes that did not arrive: no tick has noted of the others that they did."""
+    """Find the changes that did not arrive; of the others no tick has noted that they did."""
     if not head.unsettled:
         return
     index = journal.index()
+    # Nobody knows any more what the sensor had configured: the defaults tell as much as is needed.
     patience = RetryPolicy(receipt_timeout=Sensor.receipt_timeout, max_attempts=Sensor.max_attempts)
 
     def state(seq: int) -> str:
@@ -325,7 +328,7 @@ def _is_alone(context: ProjectContext) -> bool:
 
 
 def _projects_around(context: ProjectContext) -> set[str]:
-    """The names of the projects in the folders beside this one's and below the datastore's."""
+    """Find the names of projects in the folders beside this one's and below the datastore's."""
     base = Path(context.datastore).resolve().parent
     files = {
         *context.root.resolve().parent.glob(f"*/{FILE}"),

@@ -26,7 +26,7 @@ _LIST: Final = "`flowproject history` lists the changes"
 
 @dataclass(frozen=True, kw_only=True)
 class FoundChange:
-    """A change, its sensor and journal, and what became of it.
+    """Holds a change, its sensor and journal, and what became of it.
 
     `former` is how a command is told of the journal, if no sensor stands for it any more: then
     `sensor` is another.
@@ -38,7 +38,7 @@ class FoundChange:
     former: str = ""
 
     def require_sensor(self) -> None:
-        """Nothing, if a sensor stands for the journal.
+        """Refuse a change whose journal no sensor stands for.
 
         Raises:
             UsageError: if none does.
@@ -56,7 +56,7 @@ class FoundChange:
 
 
 def find_change(context: ProjectContext, text: str) -> FoundChange:
-    """The change that `text` means, on the branch of the context.
+    """Find the change that `text` means, on the branch of the context.
 
     Raises:
         UsageError: if it means none, or several.
@@ -70,6 +70,7 @@ def find_change(context: ProjectContext, text: str) -> FoundChange:
     if not _ID.fullmatch(text):
         raise UsageError(f"{text!r} names no change", allowed=_ALLOWED, fix=_LIST)
     found = [one for sensor in context.sensors() for one in _with_id(context, sensor, text)]
+    # Only then those of no sensor: that is a listing, and a survey of each journal.
     if not found:
         found = [
             replace(one, former=left.name)
@@ -115,8 +116,9 @@ def _with_id(context: ProjectContext, sensor: Sensor, start: str) -> Iterator[Fo
 
 
 def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entry]:
-    """Those of which the id may be meant: only what was sent has its id in a name."""
+    """Read the entries whose id may be meant."""
     for seq in index.numbers:
+        # Of what was sent the id stands in the name of its mark, and no entry need be read.
         if not index.ids.get(seq, start).startswith(start):
             continue
         try:
@@ -130,8 +132,8 @@ def _entries(journal: Journal, index: JournalIndex, start: str) -> Iterator[Entr
 def _found(
     context: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, entry: Entry
 ) -> FoundChange:
-    told = chain(index, entry, patience_of(sensor), context.clock())
-    return FoundChange(sensor=sensor, journal=journal, chain=told)
+    found = chain(index, entry, patience_of(sensor), context.clock())
+    return FoundChange(sensor=sensor, journal=journal, chain=found)
 
 
 def _ambiguous(text: str, found: Sequence[FoundChange]) -> UsageError:
@@ -145,7 +147,7 @@ def _ambiguous(text: str, found: Sequence[FoundChange]) -> UsageError:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """That the event of a mark was sent in an attempt; `awaited` are the flows known to listen.
+    """Says that an event was sent in an attempt; `awaited` are the flows known to listen.
 
     `later` are those of them that take changes in order and were not told: others have their turn.
     """
@@ -157,14 +159,12 @@ class Replay:
 
 
 def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "") -> Replay:
-    """A change sent anew; from now on ticks await its receipts, and send it again if need be.
+    """Send a change anew; from now on ticks await its receipts, and send it again if need be.
 
     If a listener has not started in the newest attempt, or is gone, that one is sent once more, to
-    whoever listens now: who has started does nothing. Otherwise a new attempt is opened, and noted
-    for the ticks before it is sent. One that was never sent is used before another is opened:
-    whatever fails on the way, the next replay or tick goes on from there. A flow that takes changes
-    in order is told if it is its turn to take this one, or was and is over. It goes to `bus` if no
-    bus is configured.
+    whoever listens now: who has started does nothing. Otherwise a new attempt is opened. A flow
+    that takes changes in order is told if it is its turn to take this one, or was and is over. It
+    goes to `bus` if no bus is configured.
 
     Raises:
         UsageError: if the change is none to be sent, waits for its first sending, or has no bus.
@@ -173,6 +173,7 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
     """
     found.require_sensor()
     mark = _sent(found)
+    # The configured one first: in a pod of a cluster a loop of this laptop means nothing.
     bus = bus_address() or bus
     if not bus:
         raise UsageError(
@@ -185,10 +186,13 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
     journal = found.journal
     event = event_of(journal, mark)
     attempt, number = _attempt(context, found, mark, by)
+    # Noted for the ticks before it is sent: whatever fails on the way, the next replay or tick goes
+    # on from there.
     journal.put_back(mark)
     now = context.clock()
     at = now.isoformat()
     listeners = journal.outbox.listeners()
+    # To whoever listens now, which the note keeps: the mark has those of the first sending.
     listening = sorted(listeners.flows)
     journal.outbox.note_sending(mark, attempt=attempt, number=number, at=at, run=by, to=listening)
     try:
@@ -206,13 +210,13 @@ def replay(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "
         bus=bus,
         also=Awaited(mark=mark, sendings=sendings),
     )
-    told = {turn.flow for turn in turns if turn.event.mark.id == mark.id}
-    later = tuple(flow for flow in found.chain.behind if flow not in told)
+    given = {turn.flow for turn in turns if turn.event.mark.id == mark.id}
+    later = tuple(flow for flow in found.chain.behind if flow not in given)
     return Replay(mark=mark, attempt=attempt, awaited=tuple(listening), later=later)
 
 
 def _sent(found: FoundChange) -> Mark:
-    """The mark of a change that was sent before."""
+    """Give the mark of a change, which must have been sent before."""
     entry, mark = found.chain.entry, found.chain.mark
     where = f"Number {entry.seq} of sensor {entry.sensor!r}"
     if not entry.is_published:
@@ -233,12 +237,13 @@ def _sent(found: FoundChange) -> Mark:
 
 
 def _attempt(context: ProjectContext, found: FoundChange, mark: Mark, by: str) -> tuple[int, int]:
-    """The attempt to send, and the how many-eth sending of it this is."""
+    """Choose the attempt to send, and count the sendings of it with this one."""
     known = found.journal.outbox.sendings(mark)
     missing = found.chain.missing
     lacking = {flow for flow in missing if not _waits_rightly(context, found, flow)}
     # A run that holds the next changes back has taken this attempt, and a replay is to end that.
     held = {*found.chain.in_order} - {*missing}
+    # An attempt that was opened and never sent is used before another is opened.
     if ((lacking or found.chain.gone) and not held) or not known.count:
         return known.attempt, known.count + 1
     return found.journal.outbox.open_attempt(mark, at=context.clock().isoformat(), by=by), 1
@@ -266,7 +271,7 @@ def _lacks(journal: Journal, flow: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Skip:
-    """That the turns of these flows to take a change are over, and which have another now."""
+    """Says that turns of flows to take a change are over, and which have another now."""
 
     seq: int
     flows: tuple[str, ...]
@@ -275,29 +280,30 @@ class Skip:
 
 
 def skip(context: ProjectContext, found: FoundChange, by: str, *, bus: str = "") -> Skip:
-    """What follows after the turns of all flows that take a change in order were ended by hand.
+    """End the turns of all flows that take a change in order: what follows from it.
 
     Raises:
         UsageError: if no flow takes it in order, or has its turn still to end.
         JournalError: if the journal can't be read or written.
     """
     found.require_sensor()
-    told, journal = found.chain, found.journal
-    entry, mark = told.entry, told.mark
-    flows = told.in_order
+    known, journal = found.chain, found.journal
+    entry, mark = known.entry, known.mark
+    flows = known.in_order
     if mark is None or not flows:
         raise UsageError(
             f"No flow has a turn for change {entry.seq} of sensor {entry.sensor!r} that is to end",
-            where=f"State: {told.in_words or entry.outcome}",
+            where=f"State: {known.in_words or entry.outcome}",
             allowed="Flows with `@on_change(..., in_order=True)` have turns, one for each change",
             fix=f"`flowproject history {entry.sensor}` says what waits",
         )
     now = context.clock()
+    # First what is over, then what follows: whoever dies in between leaves the rest to a tick.
     for flow in flows:
         journal.turns.end(
             mark.seq,
             mark.id,
-            attempt=told.attempt,
+            attempt=known.attempt,
             flow=flow,
             how="skipped",
             by=by,

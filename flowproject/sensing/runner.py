@@ -1,4 +1,4 @@
-"""All sensors of a project in one tick, side by side: one that fails never stops the others."""
+"""Runs one tick of all sensors side by side: one that fails never stops the others."""
 
 import logging
 import sys
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 def observe(
     context: ProjectContext, names: Sequence[str] = (), *, force: bool = False
 ) -> list[Tick]:
-    """One tick of each sensor: what was left to deliver is delivered, then it is looked at.
+    """Tick each sensor once: deliver what was left, then look at it and record.
 
     Whatever fails is in the ticks; nothing is raised for it here. What no sensor delivers any more,
     because it was renamed or removed, is told by the first of them.
@@ -51,6 +51,7 @@ def observe(
         try:
             return _look_and_record(context, sensor, journal, check, force=force)
         except DamagedEntryError as damage:
+            # Told once, by this failure; from then on ticks pass the entry over.
             journal.note_damage(damage)
             raise
 
@@ -58,7 +59,7 @@ def observe(
 
 
 def preview(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
-    """What a tick of each sensor would do and why; nothing is written and nothing sent."""
+    """Say what a tick of each sensor would do and why; nothing is written and nothing sent."""
 
     def look(sensor: Sensor) -> Tick:
         journal = context.journal(sensor.name)
@@ -72,12 +73,14 @@ def preview(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
 
 
 def publish(context: ProjectContext, ticks: Sequence[Tick]) -> list[Tick]:
-    """The ticks after their recorded changes were handed to the bus, each sensor's in order.
+    """Hand the changes that were recorded to the bus, each sensor's in order: the ticks then.
 
     Sensors are seen to side by side, and those with nothing to deliver cost no request. What could
     not be delivered is in the ticks.
     """
+    # From artifacts, as a rule: the step that looked is another one, and perhaps another pod.
     known = {seen.sensor: seen for seen in ticks}
+    # A tick without changes must not ask the store for them: that is every tick but a few.
     left = [name for name, seen in known.items() if seen.pending and not _is_stuck(seen)]
     if left:
         delivered = _side_by_side(
@@ -110,7 +113,7 @@ def _after_delivery(context: ProjectContext, seen: Tick) -> Tick:
 
 
 def raise_for_failures(ticks: Sequence[Tick]) -> None:
-    """Nothing, if every sensor was looked at and every change delivered.
+    """Fail, unless every sensor was looked at and every change delivered.
 
     Raises:
         TickError: with the list of the sensors that failed and of the changes that wait.
@@ -127,7 +130,7 @@ def raise_for_failures(ticks: Sequence[Tick]) -> None:
 
 
 def _without_fail(listing: Callable[[], list[Orphan]]) -> list[Orphan]:
-    """What no sensor delivers any more; nothing if the store can't be asked: the ticks say so."""
+    """List what no sensor delivers any more; nothing if the store can't be asked."""
     try:
         return listing()
     except JournalError:
@@ -135,15 +138,16 @@ def _without_fail(listing: Callable[[], list[Orphan]]) -> list[Orphan]:
 
 
 def _with_left(ticks: list[Tick], left: Sequence[Orphan]) -> list[Tick]:
-    """The ticks, of which the first tells what no sensor delivers, if none has failed for it."""
+    """Have the first of the ticks tell what no sensor delivers, if none has failed for it."""
+    # Once: a first look that fails for an orphan says all of it already.
     words = [
         one.in_words for one in left if not any(one.what_is_left in seen.reason for seen in ticks)
     ]
     if not words or not ticks:
         return ticks
     first = ticks[0]
-    told = "\n".join([*filter(None, [first.abandoned]), *words])
-    return [replace(first, abandoned=told), *ticks[1:]]
+    abandoned = "\n".join([*filter(None, [first.abandoned]), *words])
+    return [replace(first, abandoned=abandoned), *ticks[1:]]
 
 
 def _look_and_record(
@@ -156,6 +160,8 @@ def _look_and_record(
 ) -> Tick:
     head, forsaken = journal.proven(journal.head()), list[str]()
     head = check.remembered(journal, head)
+    # What waits goes first, so that no change overtakes an older one; but not without a limit: a
+    # thousand that piled up must not keep a sensor from being looked at.
     left = deliver(context, sensor, journal, head, most=_SENT_BEFORE_A_LOOK)
     try:
         found = look_at(context, sensor, journal, left.head, force=force)
@@ -163,6 +169,7 @@ def _look_and_record(
         seen = Recording(found=found, journal=journal, run=context.run).record()
     except FlowprojectError as error:
         seen = _with_history(failed_tick(sensor, error, context.clock()), left.head)
+    # Rarely, and after the change is recorded: pruning lists the whole journal.
     if seen.seq and seen.seq % PRUNE_EVERY == 0:
         _prune(context, journal)
     return replace(
@@ -177,11 +184,12 @@ def _look_and_record(
 
 
 def _forsaken(context: ProjectContext, found: Comparison, check: OrphanCheck) -> list[str]:
-    """What else is to be said at the first look of a sensor: it may be another under a new name.
+    """Say at the first look of a sensor whether it may be another under a new name.
 
     Raises:
         JournalError: if it surely is, because it watches the same.
     """
+    # Later looks compare with this journal, and nothing is lost by them any more.
     if found.head.seq:
         return []
     name = found.sensor.name
@@ -203,7 +211,7 @@ def _forsaken(context: ProjectContext, found: Comparison, check: OrphanCheck) ->
 
 
 def _with_history(seen: Tick, head: Head) -> Tick:
-    """A tick that saw nothing, with what was known before it."""
+    """Give a tick that saw nothing what was known before it."""
     entry = head.entry
     if entry is None:
         return seen

@@ -27,7 +27,7 @@ _TRAIL: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """The outcome of one look at one sensor, with its reason.
+    """Is the outcome of one look at one sensor, with its reason.
 
     `outcome` is `baseline`, `unchanged`, `settling`, `changed`, `forced`, `superseded` or
     `failed`. `history` are the newest entries of the journal, as `recall` tells them, `pending` is
@@ -66,14 +66,14 @@ class Tick:
     exit_code: int = 0
 
     def to_json(self) -> dict[str, Json]:
-        """The tick as plain JSON, for artifacts and machines."""
+        """Write the tick as plain JSON, for artifacts and machines."""
         return {"v": _FORMAT, **asdict(self)}
 
     @property
     def delivery(self) -> str:
         """What became of the changes that this sensor had to deliver; empty if it had none."""
-        told = (self._handed_over, self.queued, self.late, self.overdue, self.abandoned)
-        return "; ".join(filter(None, told))
+        parts = (self._handed_over, self.queued, self.late, self.overdue, self.abandoned)
+        return "; ".join(filter(None, parts))
 
     @property
     def _handed_over(self) -> str:
@@ -88,12 +88,12 @@ class Tick:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The tick that `to_json` wrote."""
+        """Read the tick that `to_json` wrote."""
         return cls(**{key: value for key, value in document.items() if key != "v"})
 
 
 def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
-    """The tick of a sensor whose source or journal failed."""
+    """Make the tick of a sensor whose source or journal failed."""
     return Tick(
         sensor=sensor.name,
         event_name=sensor.event_name,
@@ -106,7 +106,8 @@ def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
 
 
 def _unexpected(sensor: Sensor, error: BaseException) -> str:
-    """What to tell of a failure that nobody has foreseen, which may have no words of its own."""
+    """Put a failure in words that nobody has foreseen."""
+    # An engine's panic may have no words of its own, or end in a full stop like ours.
     said = ": ".join(filter(None, (type(error).__name__, str(error).strip())))
     return safe(
         f"unexpected {said.rstrip('.')}. Sensor {sensor.name!r}. The next tick goes on from what "
@@ -116,12 +117,13 @@ def _unexpected(sensor: Sensor, error: BaseException) -> str:
 
 
 def recall(entry: Entry | None, head: Head) -> list[dict[str, Any]]:
-    """The newest entries in short, `entry` first, each with what became of it.
+    """Recall the newest entries in short, `entry` first, each with what became of it.
 
     `state` is `waiting`, `sent`, `delivered`, `skipped`, `undelivered` or `no listener`, as in
     `Chain`; empty for what is never sent, and where it can't be told without looking. `taken_by`
     are the runs that took it.
     """
+    # From the memo, which was read anyhow: cards are drawn by every tick, and ask nothing.
     return [
         {
             **short,
@@ -151,7 +153,7 @@ class Recording:
     run: str = ""
 
     def record(self) -> Tick:
-        """The tick, after what it decided was recorded in the journal.
+        """Record in the journal what was decided: the tick.
 
         Raises:
             JournalError: if it could not be recorded.
@@ -159,6 +161,7 @@ class Recording:
         if not self.found.decision.records:
             self._remember()
             return self._tick(self._as_tried_again())
+        # The tables are written before the entry that names them, and the entry is what counts.
         entry, head = self._entry(), replace(self.found.head, held=self.found.held.since)
         try:
             recorded = self.journal.record(
@@ -169,37 +172,39 @@ class Recording:
         return self._tick(self.found.decision, recorded)
 
     def _overtaken(self, seq: int) -> Tick:
-        """The tick, after another recorded under its number.
-
-        If that one is of the same run, a step of it goes on twice (a cluster makes a pod again that
-        has vanished), and either may have the last word on the run: so both say what is recorded.
-        """
+        """Tell what stands, after another recorded under this number."""
+        # If that one is of the same run, a step of it goes on twice (a cluster makes a pod again
+        # that has vanished), and either may have the last word on the run: so both say what is
+        # recorded.
         standing = self.journal.readable(seq)
         if standing and self._is_of_this_run(standing):
-            told = Decision(outcome=standing.outcome, reason=standing.reason)
-            return self._tick(told, standing)
+            decision = Decision(outcome=standing.outcome, reason=standing.reason)
+            return self._tick(decision, standing)
         reason = f"another tick recorded number {seq} first"
         return self._tick(Decision(outcome="superseded", reason=reason))
 
     def _as_tried_again(self) -> Decision:
         """The decision; if this run recorded the newest state before, with a word on that."""
+        # A step that was killed after its entry is tried again by Metaflow, and sees no change.
         if self.found.decision.outcome != "unchanged" or not self._is_of_this_run(self.found.known):
             return self.found.decision
         seq = self.found.known.seq if self.found.known else 0
-        told = f"{self.found.decision.reason}; this run itself recorded number {seq} before"
-        return replace(self.found.decision, reason=told)
+        reason = f"{self.found.decision.reason}; this run itself recorded number {seq} before"
+        return replace(self.found.decision, reason=reason)
 
     def _is_of_this_run(self, entry: Entry | None) -> bool:
         return entry is not None and bool(self.run) and entry.run == self.run
 
     def preview(self) -> Tick:
-        """The tick that `record` would give; nothing is written."""
+        """Make the tick that `record` would give; nothing is written."""
         return self._tick(
             self.found.decision, self._entry() if self.found.decision.records else None
         )
 
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
+        # `max_wait` counts from the look that first saw an item wait: a file that is written all
+        # the time is never old by its own time.
         if self.found.held.since != self.found.head.held and self.found.known:
             self.journal.memos.write_head(replace(self.found.head, held=self.found.held.since))
         if (
@@ -246,6 +251,8 @@ class Recording:
         previous = self.found.known.fingerprint if self.found.known else ""
         return Entry(
             seq=seq,
+            # Made of what was there and what is: a tick that dies here and is done again gives the
+            # same change the same id.
             id=change_id(
                 project=self.journal.project,
                 branch=self.journal.branch,
@@ -291,6 +298,7 @@ class Recording:
             else len(self.found.state.items)
         )
         before = self.found.known.trail if self.found.known else []
+        # A boolean is an `int` to Python, and no line on a chart.
         if isinstance(number, bool) or not isinstance(number, int | float):
             return before
         point: list[Json] = [self.found.now.isoformat(timespec="seconds"), number]
@@ -298,7 +306,8 @@ class Recording:
 
 
 def sample(difference: Difference, limit: int = _SAMPLED) -> dict[str, Json]:
-    """What happened to the first few items, as JSON; nothing for kinds that did not happen."""
+    """Show what happened to the first few items, as JSON; nothing of kinds that did not."""
+    # First, then shown: to show a million items for ten of them would take seconds.
     few = difference.first(limit)
     kinds: dict[str, list[Json]] = {
         "added": [_short(item.shown) for item in few.added],

@@ -1,4 +1,4 @@
-"""How a run starts: what it is told of, whether it is the one to do it, and how to do nothing.
+"""Starts a run: reads what it is told of, claims it, or has every step do nothing.
 
 It is all done before the first line of the user's. What a flow sees of its change is `change.py`.
 """

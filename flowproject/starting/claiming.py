@@ -33,7 +33,7 @@ __all__ = ["Claim", "Taken", "claim", "note_end", "tell_next"]
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Which run has a change of `sensor`: the receipt that stands."""
+    """Says which run has a change of `sensor`: the receipt that stands."""
 
     sensor: str
     receipt: Receipt
@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What a run has: the changes that it goes on with, and those that another run has.
+    """Says what a run has: the changes that it goes on with, and those that another run has.
 
     `nothing_because` says why it does nothing; empty if it goes on.
     """
@@ -61,7 +61,7 @@ class Taken:
 
 
 def claim(start: RunStart, *, flow: str, store: Store) -> Taken:
-    """What the run has, after it has claimed what no other run of the flow had.
+    """Claim for a run what no other run of its flow has: what it has then.
 
     Of one sensor that is the change that it was told of. A run that was told of several sensors has
     all that each of them recorded since the last run of its flow, whichever of their events arrived
@@ -85,14 +85,13 @@ def claim(start: RunStart, *, flow: str, store: Store) -> Taken:
 
 
 def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
-    """The receipt that stands. Who has a replayed change has the attempts before it, too.
-
-    An event of theirs may still be on its way, and would find nobody to have them.
-    """
+    """Claim a change: the receipt that stands."""
     standing = journal.receipts.claim(wanted)
     if standing.run == wanted.run and (elsewhere := journal.moved_to()):
         # The sensor was renamed while its event was on the way: who has the change is noted there.
         return _claimed(elsewhere, wanted)
+    # Who has a replayed change has the attempts before it, too: an event of theirs may still be on
+    # its way, and would find nobody to have them.
     if standing.run == wanted.run:
         for attempt in range(1, wanted.attempt):
             journal.receipts.claim(replace(wanted, attempt=attempt))
@@ -150,7 +149,7 @@ def tell_next(
     run: str,
     now: dt.datetime,
 ) -> list[Turn]:
-    """The turns that a flow was told of because its turn to take this change is over.
+    """Tell a flow the next turns, because its turn to take this change is over: which.
 
     None without a bus, or under a name that no sensor has any more: the next tick tells them.
 
@@ -158,6 +157,7 @@ def tell_next(
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
+    # Under a name that no sensor has any more the journal was moved, and its memo says nothing.
     sensor = sensors.get(str(change["sensor"]))
     if sensor is None or not bus_address():
         return []
@@ -168,11 +168,8 @@ def tell_next(
 
 
 def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
-    """All that each sensor recorded since the flow's last run.
-
-    The oldest change of the first sensor is the gate: of runs that start side by side the one that
-    has it is to have everything.
-    """
+    """Claim all that each sensor recorded since the flow's last run."""
+    # Sorted by name, so that runs which start side by side for different events agree on the gate.
     sensors = [
         _Unseen(change, journal_of(change, store), flow, start.run)
         for change in sorted(start.changes, key=lambda change: change["sensor"])
@@ -182,6 +179,8 @@ def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
         for sensor in sensors:
             if not sensor.entries:
                 return Taken(changes=start.changes, nothing_because=sensor.nothing_new)
+        # The oldest change of the first sensor is the gate: of runs that start side by side the one
+        # that has it is to have everything, and the other nothing.
         gate = sensors[0].claim_first()
         if gate.receipt.run != start.run:
             return Taken(changes=start.changes, others=(gate,), nothing_because=gate.in_words)
@@ -194,7 +193,7 @@ def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
 
 
 class _Unseen:
-    """The changes of one sensor that no other run of a flow has had, oldest first.
+    """Finds the changes of one sensor that no other run of a flow has had, oldest first.
 
     `is_begun`: the run has a receipt for one of them already, from before it was tried again.
     """
@@ -211,7 +210,7 @@ class _Unseen:
 
     @property
     def nothing_new(self) -> str:
-        """Why a run that waits for this sensor has nothing to do."""
+        """Say why a run that waits for this sensor has nothing to do."""
         last = self._last
         since = f"since run {last.run} took change {last.seq} at {last.at}" if last else ""
         return (
@@ -220,11 +219,11 @@ class _Unseen:
         )
 
     def claim_first(self) -> Claim:
-        """Who has the oldest of them."""
+        """Claim the oldest of them: who has it."""
         return self._claim(self.entries[0])
 
     def claim_the_rest(self) -> list[Claim]:
-        """What others have of them after all; the entries are then without it."""
+        """Claim all of them: what others have after all, and the entries are then without."""
         claims = self._journal.concurrently([partial(self._claim, one) for one in self.entries])
         others = [one for one in claims if one.receipt.run != self._run]
         lost = {one.receipt.seq for one in others}
@@ -232,8 +231,9 @@ class _Unseen:
         return others
 
     def told(self) -> dict[str, Any]:
-        """What the run is told of them: what they come to together."""
+        """Make what the run is told of them: what they come to together."""
         first, last = self.entries[0], self.entries[-1]
+        # What the event says is right as it is if the run has just that.
         told = (self._told.get("first_seq", self._told["seq"]), self._told["seq"])
         if (first.seq, last.seq) == told:
             return {**self._told}
@@ -255,7 +255,7 @@ class _Unseen:
         return Claim(sensor=self.name, receipt=_claimed(self._journal, wanted))
 
     def _replayed(self) -> list[Entry]:
-        """The change that is replayed, if no other run has this attempt."""
+        """Find the change that is replayed, if no other run has this attempt."""
         seq, name = int(self._told["seq"]), str(self._told["id"])
         receipts = self._journal.receipts.read(seq, name)
         taken = [(one.attempt, one.flow) for one in receipts if one.run != self._run]
@@ -265,19 +265,20 @@ class _Unseen:
         return [entry] if entry and (_attempt(self._told), self._flow) not in taken else []
 
     def _since_last_run(self) -> list[Entry]:
-        """Up to the change of the event, or if that was taken, up to the newest that was sent."""
+        """Find those up to the event's change, or to the newest that was sent if that was taken."""
         index = self._journal.index()
         found = self._up_to(int(self._told["seq"]), index)
         return found or self._up_to(max(index.ids, default=0), index)
 
     def _up_to(self, newest: int, index: JournalIndex) -> list[Entry]:
-        """The changes after the last that another run of the flow has, up to this number."""
+        """Find the changes after the last that another run of the flow has, up to this number."""
         taken = index.taken_by(self._flow)
         for seq in sorted((seq for seq in taken if seq <= newest), reverse=True):
             receipt = self._receipt(seq, taken[seq])
             if receipt is None or receipt.run != self._run:
                 self._last = receipt
                 return self._changes(index, after=seq, newest=newest)
+            # Its own receipt, from before the step was tried again: it goes on behind that.
             self.is_begun = True
         entries = self._changes(index, after=0, newest=newest)
         marks = self._journal.concurrently([partial(index.mark, entry) for entry in entries])
@@ -291,7 +292,7 @@ class _Unseen:
         return entries[max(strange, default=-1) + 1 :] or entries[-1:]
 
     def _receipt(self, seq: int, name: str) -> Receipt | None:
-        """The flow's receipt for the first attempt; None if it is damaged."""
+        """Read the flow's receipt for the first attempt; None if it is damaged."""
         receipts = self._journal.receipts.read(seq, name)
         return next((one for one in receipts if (one.attempt, one.flow) == (1, self._flow)), None)
 

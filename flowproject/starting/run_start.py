@@ -39,7 +39,7 @@ _LONGEST_SHOWN: Final = 120
 
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
-    """The changes that a run was started for, and the name in which it takes them.
+    """Holds the changes that a run was started for, and the name in which it takes them.
 
     `run` is `Flow/id` of the first run, of which this one is the resumption; or of this one.
     """
@@ -49,20 +49,22 @@ class RunStart:
 
 
 def read_start(first_step: str) -> RunStart:
-    """What this run is told, the newest change first; no changes if it was started by hand."""
+    """Read what this run is told, the newest change first; nothing if it was started by hand."""
     changes = event_changes()
     if not current.origin_run_id:
         return RunStart(changes=changes, run=f"{current.flow_name}/{current.run_id}")
+    # Claims are in the name of the first run: who resumes it goes on with what that took.
     origin = start_of(f"{current.flow_name}/{current.origin_run_id}", first_step)
     return RunStart(changes=changes or origin.changes, run=origin.run)
 
 
 def event_changes() -> list[dict[str, Any]]:
-    """The changes in the environment, as they were before they were encoded; newest first.
+    """Read the changes in the environment, as they were before they were encoded; newest first.
 
     Raises:
         FlowError: if one of them is none that a sensor could have sent.
     """
+    # Anybody may send events to the bus, and not all that start a flow are of a sensor.
     found: list[Any] = [event.get("change") for event in event_payloads("event")]
     changes: list[Any] = [decode(change) for change in found if _is_ours(change)]
     for change in changes:
@@ -71,7 +73,7 @@ def event_changes() -> list[dict[str, Any]]:
 
 
 def event_payloads(kind: str) -> list[dict[str, Any]]:
-    """The payloads in the environment: of an `event`, or of the end of a `run`; newest first."""
+    """Read the payloads in the environment: of an `event`, or of a `run`'s end; newest first."""
     carried = (
         text for name, text in os.environ.items() if name.startswith(EVENT_VARIABLE + kind + "_")
     )
@@ -85,10 +87,11 @@ def note_start(this: RunStart) -> None:
 
 
 def start_of(run: str, first_step: str) -> RunStart:
-    """What another run of the flow was told, by its note or by the artifacts of a cloned step."""
+    """Read what another run was told, by its note or by the artifacts of a cloned step."""
     for task in _tasks(f"{run}/{first_step}"):
         if known := noted_start(task):
             return known
+        # A step that was cloned from the run before has its artifacts, and no note of its own.
         if "change_events" in task:
             claim = task["change_claim"].data if "change_claim" in task else {"run": run}
             return RunStart(changes=task["change_events"].data, run=claim["run"])
@@ -96,7 +99,7 @@ def start_of(run: str, first_step: str) -> RunStart:
 
 
 def noted_start(task: Any) -> RunStart | None:
-    """What the run of a first step's task noted that it was told; None if it noted nothing."""
+    """Read what the run of a first step's task noted that it was told; None if nothing."""
     text = task.metadata_dict.get(_NOTE)
     if not text:
         return None
@@ -105,7 +108,7 @@ def noted_start(task: Any) -> RunStart | None:
 
 
 def _parsed(text: str) -> Any:
-    """The payload of an event; None for events of others, which need not be JSON."""
+    """Parse the payload of an event; None for events of others, which need not be JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -113,7 +116,7 @@ def _parsed(text: str) -> Any:
 
 
 def _timestamp(payload: dict[str, Any]) -> float:
-    """When an event was sent; 0 for events of others that say nothing of the kind."""
+    """Read when an event was sent; 0 for events of others that say nothing of the kind."""
     said = payload.get("timestamp")
     return said if isinstance(said, int | float) else 0
 
@@ -123,7 +126,9 @@ def _is_ours(change: object) -> bool:
 
 
 def _check(change: dict[str, Any]) -> None:
-    """Nothing, if it is as sensors send them: anybody may send an event of the same name."""
+    """Refuse a change that no sensor has sent: anybody may send an event of the same name."""
+    # What stands here becomes names of objects in the journal and commands that people copy: a
+    # forged event must not choose those.
     wrong = [name for name, is_right in _FORM.items() if not is_right(change.get(name))]
     wrong += [name for name in _ANY_VALUE if name not in change]
     if wrong:
@@ -170,7 +175,7 @@ _ANY_VALUE: Final = ("reason", "value", "previous")
 
 
 def _tasks(step: str) -> Iterator[Any]:
-    """The tasks of a step; none if its run ended before there was one."""
+    """List the tasks of a step; none if its run ended before there was one."""
     try:
         yield from metadata.find_step(step)
     except MetaflowNotFound:
@@ -187,8 +192,9 @@ def decode_parameter(parameter: Any) -> None:
 
 
 def _convert(declared: Any, value: Any, parameter: Any, context: Any) -> Any:
-    """What the declared type makes of the value, decoded."""
+    """Convert a value by its declared type, decoded before."""
     is_json = isinstance(declared, JSONTypeClass)
+    # What a person types is not encoded, and is left to the declared type.
     given = decode_text(value) if isinstance(value, str) else value
     if given is not value:
         if given is None:

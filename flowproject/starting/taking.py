@@ -39,7 +39,7 @@ GO_ON: Final = "go on"
 
 
 def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> list[str]:
-    """Why the run does nothing, in words; empty if it goes on.
+    """Take the changes of a run: why it does nothing, in words; empty if it goes on.
 
     `before` is the flow as the step before left it. The step gets the artifact `change_events`,
     and `change_claim` unless a person started the run. Whatever step is first to find that
@@ -51,6 +51,7 @@ def take(flow: Any, before: Any, open_store: Callable[[], "Store"]) -> list[str]
     if hasattr(before, "change_claim"):
         flow.change_events, flow.change_claim = before.change_events, before.change_claim
     elif getattr(before, "change_events", None) == []:
+        # Started by hand, and so there is nothing to claim in any of its steps.
         flow.change_events = []
     else:
         _begin(flow, open_store)
@@ -62,6 +63,7 @@ def _begin(flow: Any, open_store: Callable[[], "Store"]) -> None:
     start = read_start(start_step(flow))
     flow.change_events = start.changes
     if start.changes:
+        # Before anything else: a first step that is killed leaves no artifact to resume from.
         note_start(start)
         if reason := _out_of_turn(flow, start.changes):
             flow.change_claim = _document(start.run, [reason])
@@ -82,7 +84,8 @@ def _claim(start: RunStart, store: "Store") -> tuple[list[dict[str, Any]], dict[
 
 
 def _reasons_of_runs_before() -> list[str]:
-    """Why the runs whose end started this one did nothing; empty if one of them did its work."""
+    """Read why the runs before this one did nothing; empty if one of them did its work."""
+    # All of them: a flow that waits for two others has work to do if one of them did its own.
     reasons = [_reasons_of(str(event.get("pathspec"))) for event in event_payloads("run")]
     return [reason for run in reasons for reason in run] if all(reasons) else []
 
@@ -160,11 +163,9 @@ def skip_step(step: str) -> Callable[..., None]:
 
 
 def _out_of_turn(flow: Any, changes: Sequence[Mapping[str, Any]]) -> str:
-    """Why a run may not take the changes that it was told of; empty if it may.
-
-    An event for all flows may reach one that takes changes in order, while its deployment is not
-    through. It is told of the change again, when it is its turn.
-    """
+    """Say why a run may not take the changes that it was told of; empty if it may."""
+    # An event for all flows may reach one that takes changes in order, while its deployment is not
+    # through. It is told of the change again, when it is its turn.
     in_order = getattr(flow, "_in_order", "")
     if not in_order or not changes or all(_is_mine(one) for one in changes):
         return ""
@@ -198,10 +199,11 @@ def fail_turn(
     sensors: Callable[[], Mapping[str, "Sensor"]],
     store: Callable[[], "Store"],
 ) -> None:
-    """What a step that failed for good has to say of the changes behind its own.
+    """Say of a step that failed for good what becomes of the changes behind its own.
 
     Nothing is raised here: the failure of the step is what counts.
     """
+    # A step without a claim failed before it took anything, and holds nobody back.
     mine = [one for one in getattr(flow, "change_events", ()) if _is_mine(one)]
     if not mine or not _is_for_good(step_decorators(flow, step)):
         return
@@ -222,11 +224,13 @@ def fail_turn(
 
 def _is_mine(change: Mapping[str, Any]) -> bool:
     """Whether by this change the flow was told that it is its turn."""
+    # The event says whose turn it is: an event for all says nothing of the kind.
     return bool(change.get("turn_of") == current.flow_name)
 
 
 def _is_for_good(decorators: Sequence[AttachedDecorator]) -> bool:
     """Whether nobody tries the step again, or catches its failure."""
+    # `@catch` lets the run go on to its last step, which ends the turn as ever.
     tries = [int(one.attributes.get("times") or 0) for one in decorators if one.name == "retry"]
     caught = any(one.name == "catch" for one in decorators)
     return not caught and int(current.retry_count) >= max(tries, default=0)

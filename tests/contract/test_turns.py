@@ -53,7 +53,7 @@ def end(
     payload: dict[str, Any],
     how: Literal["succeeded", "failed", "skipped"] = "succeeded",
 ) -> None:
-    """A run that has taken an event ends, and tells the next, as `starting.turns` does."""
+    """A run that has taken an event ends, and tells the next, as `starting.claiming` does."""
     change = payload["change"]
     world.journal.turns.end(
         change["seq"],

@@ -1,4 +1,4 @@
-"""What can be wrong with a query for DuckDB, and what DuckDB says of it, as errors of ours."""
+"""Checks a query for DuckDB, and makes errors of ours of what DuckDB says of one."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from flowproject.dialect import NO_TRANSLATION, NO_VALUE
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.secrecy import safe
 from flowproject.sources import stopped
-from flowproject.sources.duckdb.reach import READERS
+from flowproject.sources.duckdb.references import READERS
 from flowproject.sql import Query
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_plan", "check_statement", "explained", "report", "told", "with_extensions"]
+__all__ = ["check_plan", "check_statement", "explained", "report", "summary", "with_extensions"]
 
 _T = TypeVar("_T")
 
@@ -121,15 +121,15 @@ def _refused(query: Query, text: str) -> QueryError:
 def explained(
     query: Query,
     ran: Query,
-    culprit: Callable[["DuckDBError", str], str] | None = None,
+    file_at_fault: Callable[["DuckDBError", str], str] | None = None,
     *,
     around: str = "",
 ) -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    `ran` is what DuckDB was given: the text of the file, or a translation of it. `culprit` finds
-    out which of the files that the query reads is at fault, if the message names none. `around` is
-    what of ours stands before the query.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it. `file_at_fault`
+    finds the one of the files that the query reads which the message is about, if it names none.
+    `around` is what of ours stands before the query.
     """
     import duckdb
 
@@ -140,10 +140,12 @@ def explained(
     except duckdb.Error as error:
         message = report(error)["exception_message"]
         at = _place(query.text, ran.text, report(error), len(around.encode()))
-        raise _failure(query, error, at, culprit(error, message) if culprit else "") from error
+        raise _failure(
+            query, error, at, file_at_fault(error, message) if file_at_fault else ""
+        ) from error
 
 
-def told(message: str) -> tuple[str, str]:
+def summary(message: str) -> tuple[str, str]:
     """What DuckDB says is wrong, with the file and the reason, and what it says besides.
 
     Of a line that it can't read only the number stays: the line is data.
@@ -171,7 +173,9 @@ def _in_one_line(text: str) -> str:
     return safe(" ".join(text.split()))[:_MOST_CHARACTERS]
 
 
-def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -> FlowprojectError:
+def _failure(
+    query: Query, error: "DuckDBError", at: int | None, file_at_fault: str
+) -> FlowprojectError:
     import duckdb
 
     found = report(error)
@@ -182,8 +186,8 @@ def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -
         )
     if _REFUSAL.search(found["exception_message"]):
         return _refused(query, found["exception_message"])
-    what, hint = told(found["exception_message"])
-    what = f"DuckDB: {what}" + (f" (in {culprit!r})" if culprit else "")
+    what, hint = summary(found["exception_message"])
+    what = f"DuckDB: {what}" + (f" (in {file_at_fault!r})" if file_at_fault else "")
     if _DETECTED in hint and _GIVEN_COLUMNS.search(query.text):
         hint = _GIVEN  # DuckDB 2.0 says the other of what `columns` gives, too
     if extension := _missing_extension(error):

@@ -1,4 +1,4 @@
-"""The source: connecting, asking, limiting and stopping."""
+"""Asks DuckDB a statement, within limits; its result is an observation, rows or a table."""
 
 import os
 import tempfile
@@ -17,15 +17,15 @@ from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
-from flowproject.sources.duckdb.behind import Files, newest
 from flowproject.sources.duckdb.failures import (
     check_plan,
     check_statement,
     explained,
-    told,
+    summary,
     with_extensions,
 )
-from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.files import QueriedFiles, newest_file
+from flowproject.sources.duckdb.references import References
 from flowproject.sources.duckdb.values import casts, converted, described
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
@@ -127,7 +127,7 @@ class DuckDBSource:
         query = find_query(self._root, name)
         ran = self._bound(query, params)
 
-        def look(connection: "DuckDBPyConnection", _: Files) -> Any:
+        def look(connection: "DuckDBPyConnection", _: QueriedFiles) -> Any:
             # Not `execute`: what a cursor holds would be copied once more.
             result = with_extensions(
                 connection, lambda: connection.sql(ran.text, params=dict(params) or None)
@@ -196,7 +196,7 @@ class DuckDBSource:
         """
 
         def look(
-            connection: "DuckDBPyConnection", files: Files
+            connection: "DuckDBPyConnection", files: QueriedFiles
         ) -> tuple[Rows, dict[str, str], str]:
             names, types = with_extensions(
                 connection, lambda: self._columns(connection, ran.text, params)
@@ -208,7 +208,7 @@ class DuckDBSource:
             if projection := casts(kinds):
                 around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
                 text = f"{around}{statement(ran.text)}\n)"
-            with explained(query, ran, files.culprit, around=around):
+            with explained(query, ran, files.file_at_fault, around=around):
                 connection.execute(text, params or None)
                 return self._fetched(connection, kinds, limit), described(kinds), uneven
 
@@ -232,7 +232,7 @@ class DuckDBSource:
         query: Query,
         ran: Query,
         params: Mapping[str, Any],
-        look: "Callable[[DuckDBPyConnection, Files], _T]",
+        look: "Callable[[DuckDBPyConnection, QueriedFiles], _T]",
     ) -> tuple[_T, Item]:
         """What a look at the query's files returns while none of them changed.
 
@@ -240,17 +240,19 @@ class DuckDBSource:
         """
         with self._connected() as connection:
             with explained(query, ran):
-                reach = self._checked(connection, query, ran, params)
+                references = self._checked(connection, query, ran, params)
                 self._teach(connection, query, ran, params)
             database = str(self._root / self._data.database) if self._data.database else ""
-            files = Files(connection, reach, params, database=database, cancelled=self._cancelled)
+            files = QueriedFiles(
+                connection, references, params, database=database, cancelled=self._cancelled
+            )
 
             def look_once() -> _T:
-                with explained(query, ran, files.culprit):
+                with explained(query, ran, files.file_at_fault):
                     return look(connection, files)
 
-            found, states = files.steadily(query, look_once)
-            return found, newest(states)
+            found, states = files.read_unchanged(query, look_once)
+            return found, newest_file(states)
 
     def _checked(
         self,
@@ -258,12 +260,12 @@ class DuckDBSource:
         query: Query,
         ran: Query,
         params: Mapping[str, Any],
-    ) -> Reach:
+    ) -> References:
         """What the query reaches, after a QueryError unless it is one that only looks."""
         check_statement(connection, query, ran.text, params)
-        reach = Reach(connection, ran.text, in_database=bool(self._data.database))
-        reach.check(query)
-        return reach
+        references = References(connection, ran.text, in_database=bool(self._data.database))
+        references.check(query)
+        return references
 
     def _fetched(
         self, connection: "DuckDBPyConnection", kinds: Mapping[str, "DuckDBPyType"], limit: int
@@ -309,7 +311,7 @@ class DuckDBSource:
             return _locked(duckdb.connect(path, read_only=True, config=_config(self._root)))
         except duckdb.Error as error:
             raise SourceError(
-                f"Database {str(path)!r} can't be opened: {' '.join(told(str(error)))}",
+                f"Database {str(path)!r} can't be opened: {' '.join(summary(str(error)))}",
                 fix="If another program writes to it, let that one close the file first: DuckDB "
                 "lets one process write or several read",
             ) from error

@@ -63,13 +63,13 @@ def flowproject(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def scene(root: Path) -> ProjectContext:
+def context(root: Path) -> ProjectContext:
     """What the commands look at, for looking behind them."""
     assert root.is_dir()
     return open_context()
 
 
 @pytest.fixture
-def tick(scene: ProjectContext) -> Callable[[], list[Tick]]:
+def tick(context: ProjectContext) -> Callable[[], list[Tick]]:
     """One tick of every sensor; there is no bus."""
-    return lambda: sensing.publish(scene, sensing.observe(scene))
+    return lambda: sensing.publish(context, sensing.observe(context))

@@ -11,10 +11,10 @@ from flowproject.sensing import ProjectContext
 
 
 @pytest.fixture
-def waiting(root: Path, tick: Any, bus: Any, scene: ProjectContext) -> Any:
+def waiting(root: Path, tick: Any, bus: Any, context: ProjectContext) -> Any:
     """Two changes of the sensor `days`, of which a flow that takes them in order has one."""
     tick()
-    journal = scene.journal("days")
+    journal = context.journal("days")
     journal.outbox.record_listeners(["AFlow"], by="test", in_order=["AFlow"])
     for name in ("b", "c"):
         (root / "data" / f"{name}.csv").write_text("x")

@@ -13,8 +13,8 @@ import pytest
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.sources.duckdb import DuckDBSource
-from flowproject.sources.duckdb.behind import Files, State, newest
-from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.files import FileState, QueriedFiles, newest_file
+from flowproject.sources.duckdb.references import References
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
@@ -50,9 +50,9 @@ def look(root: Path, text: str, **data: Any) -> Any:
     return DuckDBSource(DuckDBData(query="it", **data), root).observe().value
 
 
-def files(connection: duckdb.DuckDBPyConnection, text: str) -> Files:
-    reach = Reach(connection, text, in_database=True)
-    return Files(connection, reach, {}, database="", cancelled=threading.Event())
+def files(connection: duckdb.DuckDBPyConnection, text: str) -> QueriedFiles:
+    references = References(connection, text, in_database=True)
+    return QueriedFiles(connection, references, {}, database="", cancelled=threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_files_behind_a_query_are_found(
     connection.execute("CREATE MACRO of_it(file) AS TABLE FROM read_csv(file)")
     connection.execute("CREATE MACRO many() AS (SELECT count(*) FROM 'a.csv')")
     query = Query(file="sql/it.sql", text=text)
-    _, states = files(connection, text.format(root=root)).steadily(query, lambda: None)
+    _, states = files(connection, text.format(root=root)).read_unchanged(query, lambda: None)
     assert sorted(states) == [str(root / name) for name in found]
     assert all(state.size == 9 and state.modified_ns == 1_000_000_000 for state in states.values())
 
@@ -100,7 +100,8 @@ def test_what_the_engine_asks_a_store_for_is_size_and_time(
 ):
     found = files(connection, "SELECT 1")._asked(f"{root}/*.csv")
     assert found == {
-        str(root / name): State(size=9, modified_ns=1_000_000_000) for name in ("a.csv", "b.csv")
+        str(root / name): FileState(size=9, modified_ns=1_000_000_000)
+        for name in ("a.csv", "b.csv")
     }
 
 
@@ -170,7 +171,7 @@ def test_a_look_during_which_a_file_was_rewritten_is_forgotten(
     seen: str,
 ):
     watched = Watched(root, *happens)
-    found, _ = files(connection, "FROM '*.csv'").steadily(Query(file="it", text=""), watched)
+    found, _ = files(connection, "FROM '*.csv'").read_unchanged(Query(file="it", text=""), watched)
     assert (watched.looks, found) == (looks, seen)
 
 
@@ -185,7 +186,7 @@ def test_a_file_that_changes_in_every_look_is_an_error_that_says_so(
     query = Query(file="sql/it.sql", text="")
     pattern = rf"a\.csv' changed while the query read it, 3 times.*sql/it\.sql.*{said}.*rename"
     with pytest.raises(SourceError, match=pattern):
-        files(connection, "FROM 'a.csv'").steadily(query, watched)
+        files(connection, "FROM 'a.csv'").read_unchanged(query, watched)
     assert watched.looks == 3
 
 
@@ -194,7 +195,7 @@ def test_a_failure_is_none_of_the_files_if_they_stay(
 ):
     watched = Watched(root, fail)
     with pytest.raises(QueryError, match=PARQUET):
-        files(connection, "FROM 'a.csv'").steadily(Query(file="it", text=""), watched)
+        files(connection, "FROM 'a.csv'").read_unchanged(Query(file="it", text=""), watched)
     assert watched.looks == 1
 
 
@@ -223,10 +224,10 @@ def test_a_file_that_is_half_written_is_waited_for(
     path = root / "a.csv"
     path.write_text("id,v\n1,2\n")
     writer = Writer(path)
-    reach = Reach(connection, "FROM 'a.csv'", in_database=False)
-    found, _ = Files(connection, reach, {}, database="", cancelled=writer).steadily(
-        Query(file="it", text=""), Watched(root, nothing)
-    )
+    references = References(connection, "FROM 'a.csv'", in_database=False)
+    found, _ = QueriedFiles(
+        connection, references, {}, database="", cancelled=writer
+    ).read_unchanged(Query(file="it", text=""), Watched(root, nothing))
     assert (writer.waits, found) == (2, "id,v\n1,2\n3,4\n")
 
 
@@ -254,8 +255,8 @@ def test_a_file_that_is_rewritten_during_a_query_is_read_again(root: Path):
 
 def test_what_was_renamed_is_not_waited_for():
     now = 10**18
-    written = State(size=1, modified_ns=now, changed_ns=now, inode=(1, 1))
-    renamed = State(size=1, modified_ns=now, changed_ns=now + 1, inode=(1, 1))
+    written = FileState(size=1, modified_ns=now, changed_ns=now, inode=(1, 1))
+    renamed = FileState(size=1, modified_ns=now, changed_ns=now + 1, inode=(1, 1))
     assert written.is_being_written(now + 10**7)
     assert not written.is_being_written(now + 10**9)
     assert not renamed.is_being_written(now + 10**7)
@@ -281,10 +282,13 @@ def test_waiting_ends_when_the_source_is_cancelled(root: Path):
 
 
 def test_the_newest_file_is_told():
-    assert newest({}).data == {}
-    states = {"a": State(size=1, modified_ns=2 * 10**9), "b": State(size=1, modified_ns=10**9)}
-    assert newest(states).key == "a"
-    assert newest(states).data == {"modified": "1970-01-01T00:00:02+00:00"}
+    assert newest_file({}).data == {}
+    states = {
+        "a": FileState(size=1, modified_ns=2 * 10**9),
+        "b": FileState(size=1, modified_ns=10**9),
+    }
+    assert newest_file(states).key == "a"
+    assert newest_file(states).data == {"modified": "1970-01-01T00:00:02+00:00"}
 
 
 @pytest.mark.parametrize(

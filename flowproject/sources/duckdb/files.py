@@ -1,4 +1,4 @@
-"""The files behind a query: how they are, whether they stay so, and which of them is at fault.
+"""Looks at the files behind a query: whether they stay as they are, and which of them is at fault.
 
 Files of this machine are known by size, times and inode. Others are known as far as DuckDB can ask
 for them with its own credentials, by size and time.
@@ -17,7 +17,7 @@ from flowproject.changes.difference import Item
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.sources import stopped
 from flowproject.sources.duckdb.failures import report, with_extensions
-from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.references import References
 from flowproject.sql import Query
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Files", "State", "newest"]
+__all__ = ["FileState", "QueriedFiles", "newest_file"]
 
 _T = TypeVar("_T")
 
 _LOOKS: Final = 3
+# A program that writes in one go is rarely silent for longer.
 _QUIET_SECONDS: Final = 0.1
-"""A program that writes in one go is rarely silent for longer."""
 _MOST_PAUSES: Final = 20
 _REMOTE: Final = re.compile(r"(?!file:)\w{2,}://")
 _DELIMITER: Final = re.compile(r"[,;\t|]")
@@ -43,8 +43,10 @@ _MOST_PROBED: Final = 1000
 _SECONDS_TO_PROBE: Final = 5.0
 
 
-class State(NamedTuple):
+class FileState(NamedTuple):
     """How a file is: what differs once somebody wrote to it, or put another in its place."""
+
+    # Both times: `cp -p`, rsync and touch set the time of modification, and nobody the other one.
 
     size: int
     modified_ns: int
@@ -62,34 +64,37 @@ class State(NamedTuple):
         return self.modified_ns == self.changed_ns and 0 <= age < _QUIET_SECONDS * _NANOSECONDS
 
 
-class Files:
+class QueriedFiles:
     """The files that a query reads."""
 
     def __init__(
         self,
         connection: "DuckDBPyConnection",
-        reach: Reach,
+        references: References,
         params: Mapping[str, Any],
         *,
         database: str,
         cancelled: "Event",
     ) -> None:
         self._connection = connection
-        self._reach = reach
+        self._references = references
         self._params = dict(params)
         self._database = [database] if database else []
         self._cancelled = cancelled
 
-    def steadily(self, query: Query, look: Callable[[], _T]) -> tuple[_T, dict[str, State]]:
+    def read_unchanged(
+        self, query: Query, look: Callable[[], _T]
+    ) -> tuple[_T, dict[str, FileState]]:
         """What a look returns during which no file was rewritten in place, and how they are.
 
-        One that is being written to is waited for first. Files that come, go or take the place of
-        others are whole: DuckDB reads the old one or the new one. Only while it opens the file it
-        can meet parts of both, and then it fails (`TProtocolException: Invalid data`).
+        One that is being written to is waited for first.
 
         Raises:
             SourceError: if one changed during every look.
         """
+        # Files that come, go or take the place of others are whole: DuckDB reads the old one or the
+        # new one. Only while it opens the file it can meet parts of both, and then it fails
+        # (`TProtocolException: Invalid data`).
         looks = 0
         while True:
             looks += 1
@@ -109,7 +114,7 @@ class Files:
             if looks == _LOOKS:
                 raise _restless(query, rewritten or _other(before, after), failure)
 
-    def culprit(self, error: Exception, message: str) -> str:
+    def file_at_fault(self, error: Exception, message: str) -> str:
         """The one file that an error is about which does not name it; empty if nobody can say."""
         import duckdb
 
@@ -117,13 +122,13 @@ class Files:
             error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException
         ):
             return ""
-        files = self._listed(self._reach.patterns)
+        files = self._listed(self._references.patterns)
         if not files or any(Path(file).name in message for file in files):
             return ""
         if len(files) == 1:
             return files[0]
         deadline = time.monotonic() + _SECONDS_TO_PROBE
-        for file, text in self._reach.narrowed(self._listed):
+        for file, text in self._references.narrowed(self._listed):
             if time.monotonic() > deadline or self._cancelled.is_set():
                 break
             try:
@@ -148,7 +153,7 @@ class Files:
         given = {f"{number}": "VARCHAR" for number in range(len(names))}
         how = f"auto_detect = false, header = true, delim = '{delimiter[0]}', columns = {given}"
         text = f"SELECT * FROM read_csv($1, quote = '\"', {how})"  # noqa: S608  # nothing of theirs
-        for file in self._listed(self._reach.patterns):
+        for file in self._listed(self._references.patterns):
             try:
                 self._connection.execute(text, [file])
                 while self._connection.fetchmany(_MOST_PROBED):
@@ -159,7 +164,7 @@ class Files:
                     return f"{file!r}, line {found[1]}, has {found[3]} fields, and not {found[2]}"
         return ""
 
-    def _at_rest(self) -> dict[str, State]:
+    def _at_rest(self) -> dict[str, FileState]:
         """How the files are, after a pause if one of them was written to just now."""
         states = self._states()
         for _ in range(_MOST_PAUSES):
@@ -171,12 +176,12 @@ class Files:
             states = self._states()
         return states
 
-    def _states(self) -> dict[str, State]:
+    def _states(self) -> dict[str, FileState]:
         from duckdb import Error as DuckDBError
 
-        remote = [pattern for pattern in self._reach.patterns if _REMOTE.match(pattern)]
-        local = [pattern for pattern in self._reach.patterns if pattern not in remote]
-        states: dict[str, State] = {}
+        remote = [pattern for pattern in self._references.patterns if _REMOTE.match(pattern)]
+        local = [pattern for pattern in self._references.patterns if pattern not in remote]
+        states: dict[str, FileState] = {}
         for file in [*self._database, *self._listed(local)]:
             with suppress(OSError):  # it went away meanwhile
                 states[file] = _state(Path(file).stat())
@@ -195,7 +200,7 @@ class Files:
                 files |= dict.fromkeys(file for (file,) in found)
         return list(files)
 
-    def _asked(self, pattern: str) -> dict[str, State]:
+    def _asked(self, pattern: str) -> dict[str, FileState]:
         asked = (
             "SELECT filename, size, epoch_ns(last_modified) FROM read_blob($1) "
             "WHERE last_modified IS NOT NULL"
@@ -203,10 +208,10 @@ class Files:
         rows = with_extensions(
             self._connection, lambda: self._connection.execute(asked, [pattern]).fetchall()
         )
-        return {file: State(size=size, modified_ns=modified) for file, size, modified in rows}
+        return {file: FileState(size=size, modified_ns=modified) for file, size, modified in rows}
 
 
-def newest(states: Mapping[str, State]) -> Item:
+def newest_file(states: Mapping[str, FileState]) -> Item:
     """The file that was written last, as an item; one of no file if there is none."""
     if not states:
         return Item(key="", version="")
@@ -215,8 +220,8 @@ def newest(states: Mapping[str, State]) -> Item:
     return Item(key=file, version="", data={"modified": moment.isoformat()})
 
 
-def _state(status: os.stat_result) -> State:
-    return State(
+def _state(status: os.stat_result) -> FileState:
+    return FileState(
         size=status.st_size,
         modified_ns=status.st_mtime_ns,
         changed_ns=status.st_ctime_ns,
@@ -224,7 +229,7 @@ def _state(status: os.stat_result) -> State:
     )
 
 
-def _rewritten(before: Mapping[str, State], after: Mapping[str, State]) -> str:
+def _rewritten(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> str:
     """A file that was written to where it is; empty if there is none.
 
     One that took the place of another has an inode of its own.
@@ -237,7 +242,7 @@ def _rewritten(before: Mapping[str, State], after: Mapping[str, State]) -> str:
     return next((file for file in same if before[file] != after[file]), "")
 
 
-def _other(before: Mapping[str, State], after: Mapping[str, State]) -> str:
+def _other(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> str:
     """A file that is not as it was, or not there any more, or new."""
     return next(file for file in {**before, **after} if before.get(file) != after.get(file))
 

@@ -8,8 +8,8 @@ import pytest
 from flowproject.changes.canonical import Json
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.sources.duckdb import DuckDBSource, reach
-from flowproject.sources.duckdb.reach import REFUSED_FUNCTIONS
+from flowproject.sources.duckdb import DuckDBSource, references
+from flowproject.sources.duckdb.references import REFUSED_FUNCTIONS
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
@@ -114,11 +114,11 @@ def test_it_is_found_behind_views_and_macros(root: Path):
         connection.execute(f"CREATE VIEW behind AS FROM {log(root)}")
         connection.execute("CREATE VIEW above AS SELECT 1 FROM behind")
         connection.execute(f"CREATE MACRO of_it() AS TABLE FROM {log(root)}")
-        connection.execute("CREATE MACRO told() AS write_log('it')")
+        connection.execute("CREATE MACRO summary() AS write_log('it')")
     for file in root.glob("log*"):  # to make the view has written it
         file.unlink()
     before = files(root)
-    for text in ("FROM behind", "FROM above", "FROM of_it()", "SELECT told()"):
+    for text in ("FROM behind", "FROM above", "FROM of_it()", "SELECT summary()"):
         with pytest.raises(QueryError, match=r"only looks at data.*a view or macro that it names"):
             look(root, text, database="it.duckdb")
     assert files(root) == before
@@ -126,7 +126,7 @@ def test_it_is_found_behind_views_and_macros(root: Path):
 
 @pytest.mark.parametrize("database", ["", "it.duckdb"])
 def test_the_engine_refuses_it_as_well(root: Path, database: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reach, "REFUSED_FUNCTIONS", frozenset())
+    monkeypatch.setattr(references, "REFUSED_FUNCTIONS", frozenset())
     duckdb.connect(root / "it.duckdb").close()
     before = files(root)
     with pytest.raises(QueryError, match="the configuration has been locked"):

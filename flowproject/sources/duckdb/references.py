@@ -1,4 +1,4 @@
-"""What a query reaches besides the tables of its database: functions, and files.
+"""Finds what a query refers to besides the tables of its database: functions, and files.
 
 DuckDB's own parser says which they are, in the query and in the views and macros that it names.
 What only looks may be used; what writes, logs or reads the memory of this process may not.
@@ -17,7 +17,7 @@ from flowproject.sql import Query
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["READERS", "REFUSED_FUNCTIONS", "Reach"]
+__all__ = ["READERS", "REFUSED_FUNCTIONS", "References"]
 
 READERS: Final = frozenset(
     ["avro", "aws", "azure", "delta", "encodings", "excel", "httpfs", "iceberg", "inet", "spatial"]
@@ -61,8 +61,8 @@ _LOOKS_LIKE_FILE: Final = re.compile(r"[./\\*]")
 _VIEW_BODY: Final = re.compile(r"\bAS\s+(?=SELECT\b|WITH\b|FROM\b|VALUES\b|\()", re.IGNORECASE)
 
 
-class Reach:
-    """What the text of one statement reaches, with the views and macros of the database."""
+class References:
+    """What the text of one statement refers to, with the views and macros of the database."""
 
     def __init__(self, connection: "DuckDBPyConnection", text: str, *, in_database: bool) -> None:
         self._connection = connection
