@@ -341,6 +341,7 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
 
     tries = isinstance(node, exp.TryCast)
     to = node.args["to"]
+    # A type with a size, VARCHAR(3) or TIME(3), cuts or refuses by rules that differ.
     kind = to.this.value
     if kind in _INTEGERS and not to.expressions:
         # Snowflake's integers are NUMBER(38, 0), whatever they are called, and DuckDB's BIGINT
@@ -403,6 +404,7 @@ def _to_time(node: "exp.Expr") -> "exp.Expr":
 
 
 def _parsed_time(node: "exp.Expr", *, tries: bool) -> "exp.Expr":
+    # A format that is no constant can't be rewritten; strptime has other letters for its parts.
     form = _literal(node.args["format"])
     if form is None or not _PARSED.fullmatch(form):
         raise UntranslatableError(node, "a part of its format has no translation")
@@ -430,6 +432,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     name = str(node.this).upper() if isinstance(node.this, str) else ""
+    # A name with a schema before it or in quotes is that of somebody's own function.
     if isinstance(node.parent, exp.Dot) or not isinstance(node.this, str):
         raise UntranslatableError(node, "it is a function of your own")
     if name in ("TO_TIMESTAMP", "TO_TIMESTAMP_NTZ") and len(node.expressions) == 1:
@@ -454,6 +457,7 @@ def _to_char(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format") is None:
         return _ours("snowflake_text", node.this, takes_json=True)
     form = _literal(node.args["format"]) or ""
+    # One without any part of a date is a format of numbers, or a mistake.
     if not re.search("(?i)" + "|".join(_ELEMENTS), form):
         raise UntranslatableError(node, "its format has no translation")
     written = ""
@@ -492,6 +496,7 @@ def _added(moment: "exp.Expr", number: "exp.Expr", unit: str) -> "exp.Expr":
 
 def _sum(node: "exp.Expr") -> "exp.Expr":
     """`d + INTERVAL '2 days'` is DATEADD; another sum is one there."""
+    # As DATEADD, because an interval makes a timestamp of a date on DuckDB.
     from sqlglot import exp
 
     if isinstance(node.this, exp.Interval):
@@ -631,6 +636,7 @@ def _power(node: "exp.Expr") -> "exp.Expr":
 
 
 def _round(node: "exp.Expr") -> "exp.Expr":
+    # Both round half away from zero by themselves.
     mode = _literal(node.args.get("truncate"))
     if mode not in (None, "HALF_AWAY_FROM_ZERO", "HALF_TO_EVEN"):
         raise UntranslatableError(node, "its rounding mode has no translation")
@@ -659,7 +665,8 @@ def _sha2(node: "exp.Expr") -> "exp.Expr":
 
 
 def _texts(node: "exp.Expr") -> "exp.Expr":
-    """A concatenation: what is no text becomes one in Snowflake's way."""
+    """A concatenation of texts."""
+    # What is no text becomes one by a macro: of a decimal or a moment the engines' texts differ.
     from sqlglot import exp
 
     if isinstance(node, exp.DPipe):
@@ -691,6 +698,7 @@ def _byte_length(node: "exp.Expr") -> "exp.Expr":
 
 
 def _pad(node: "exp.Expr") -> "exp.Expr":
+    # Snowflake fills with blanks if nothing is said; DuckDB's lpad has to be told.
     filling = node.args.get("fill_pattern") or _duckdb("' '")
     if _literal(filling) in (None, ""):
         raise UntranslatableError(node, "what it fills with is no constant text")
@@ -729,6 +737,7 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
         )
     part = "1" if group == "0" and "e" in str(flags) else str(group)
     pattern = node.args["expression"]
+    # DuckDB takes the flags as a part of the pattern; "c" is its default, too, and "e" no flag.
     before = "".join(f"(?{flag})" for flag in "is" if flag in str(flags))
     if before:
         pattern = _marked(exp.DPipe(this=exp.Literal.string(before), expression=pattern))
@@ -802,6 +811,7 @@ def _within_group(node: "exp.Expr", over: _Write) -> "exp.Expr":
 def _array_agg(node: "exp.Expr", over: _Write, order: "Collection[exp.Expr]" = ()) -> "exp.Expr":
     from sqlglot import exp
 
+    # The list is the value: in another order it is another one at every tick.
     if isinstance(node.this, exp.Distinct):
         raise UntranslatableError(node, "with DISTINCT its order is left to the engine")
     # Snowflake leaves NULLs out, and without rows it gives an empty array; DuckDB keeps them, and
@@ -968,6 +978,7 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
         _marked(part)
     for place in [part for part in query.find_all(exp.Column) if part.name == "x"]:
         place.replace(_cast(source.copy(), "JSON"))
+    # A row without elements stays by a LEFT join, whose condition is always true.
     join = node.parent
     if is_outer:
         if not isinstance(join, exp.Join):
@@ -995,6 +1006,7 @@ def _flattened(node: "exp.Expr") -> tuple["exp.Expr", bool]:
     source, outer = named.pop("input"), named.pop("outer", exp.false())
     if named or not isinstance(outer, exp.Boolean):
         raise UntranslatableError(call, "only INPUT and OUTER of FLATTEN have a translation")
+    # Within the subquery that is made of it, such a name would be that of a column of its own.
     for column in source.find_all(exp.Column):
         if not column.table and column.name.upper() in _OF_FLATTEN:
             raise UntranslatableError(
@@ -1052,6 +1064,7 @@ def _select(node: "exp.Expr") -> "exp.Expr":
     group = node.args.get("group")
     if group is None:
         return node
+    # GROUP BY ALL is what is selected; an aggregate among it is no column, and passed over below.
     # In HAVING, because within GROUP BY the guard itself would be what is grouped by.
     grouped = list(group.expressions)
     if group.args.get("all"):
@@ -1089,6 +1102,7 @@ def _fetch(node: "exp.Expr") -> "exp.Expr":
 
 
 def _literal_form(node: "exp.Expr") -> "exp.Expr":
+    # On Snowflake it is a FLOAT or a NUMBER by its digits, on DuckDB always a DOUBLE.
     if not node.is_string and re.search("[eE]", str(node.this)):
         raise UntranslatableError(
             node, "a number with an exponent has another type; write it out or cast it"
@@ -1114,6 +1128,7 @@ def _check_names(tree: "exp.Query") -> None:
     """Raise UntranslatableError if names differ by case only: DuckDB can not tell them apart."""
     from sqlglot import exp
 
+    # "a" and A are two columns on Snowflake; DuckDB would take the first for both.
     seen: dict[str, str] = {}
     for identifier in tree.find_all(exp.Identifier):
         name = normal_name(identifier, "snowflake")

@@ -90,6 +90,7 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
 
 def session(connection: "SnowflakeConnection") -> dict[str, str]:
     """Who asks, and with what: what decides a result and its costs besides the query."""
+    # Of the connection and not of the configuration: a user's defaults stand in the account.
     names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
 
@@ -104,7 +105,8 @@ class ConnectionThread:
         self._opened = opened
         self._answers: Queue[Any] = Queue()
         self._connection: SnowflakeConnection | None = None
-        self.is_open = False  # whether Snowflake has opened the connection
+        # Whether it was opened: of what took too long the message must say which of both it was.
+        self.is_open = False
         self._left = threading.Event()
         self._ended = threading.Event()
 

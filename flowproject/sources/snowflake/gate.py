@@ -113,7 +113,8 @@ def _hidden(operation: _Operation) -> Iterator[str]:
 # Both err on the side of running the query: a name that only looks like one of these costs a run.
 def _moving(operation: _Operation) -> Iterator[str]:
     for expression in operation.expressions:
-        # Where a backslash is, nobody here knows where its text ends.
+        # Words within a text are none that run. Where a backslash is, nobody here knows where its
+        # text ends.
         text = expression if "\\" in expression else _QUOTED.sub("''", expression)
         if found := _MOVES.search(text):
             yield f"its plan has {found[0].upper()}, which changes by itself"
@@ -263,6 +264,7 @@ def _definition(
     query: Query, data: SnowflakeData, session: Mapping[str, str], plan: QueryPlan | None
 ) -> str:
     """A digest of all that decides the result, apart from what is in the tables."""
+    # The role among it: row access policies show each its own rows.
     described: dict[str, Json] = {key: str(value) for key, value in asdict(data).items()}
     return digest(query.text, dumps(described), dumps({**session}), plan.digest if plan else "")
 
@@ -280,5 +282,6 @@ def _moved(memo: Memo, now: Memo) -> str:
 
 def _brief(error: Exception) -> str:
     """The first line of what was said: it becomes part of a reason."""
+    # Of a journal entry, an event and a card, which have no room for more.
     text = str(error).partition("\n")[0].strip().rstrip(".:")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -99,7 +99,8 @@ _ARROW: Final[dict[int, tuple[str, ...]]] = {
 
 
 def announced(cursor: "SnowflakeCursor") -> int | None:
-    """How many rows Snowflake says that the result has; None if it doesn't, which is -1 in 5.x."""
+    """How many rows Snowflake says that the result has; None if it doesn't."""
+    # 5.x says -1 where 4.x says nothing.
     count = cursor.rowcount
     return None if count is None or count < 0 else count
 
@@ -174,6 +175,7 @@ def exact_converter() -> Any:
 
 def without_rows(cursor: "SnowflakeCursor") -> Any:
     """The Arrow table of a result that has no row to tell the types of its columns by."""
+    # Snowflake sends no stream then, and so no schema.
     types: dict[str, tuple[Any, ...]] = {}
     for name, kind, _, _, precision, scale, *_ in cursor.description:
         decimal = ("decimal128", precision, scale)
@@ -487,6 +489,7 @@ def _floating(value: dict[str, Any]) -> Json:
 
 def _scaled(text: str) -> int:
     """Seconds that are written with a point, in nanoseconds."""
+    # As a decimal: the sign is that of all the digits, of those behind the point, too.
     return int(Decimal(text).scaleb(_NANOSECONDS))
 
 

@@ -101,6 +101,7 @@ class _Statement:
         with self._asked(connection, thread) as cursor:
             rows: Rows = []
             for chunk in chunks(cursor, connection, self.query.file):
+                # Between pieces, because nothing ends a download that nobody waits for any more.
                 thread.check_not_left()
                 rows += chunk
                 self._check_limit(len(rows), more=" or more")
@@ -141,6 +142,7 @@ class _Statement:
         with explained(self.query), connection.cursor() as cursor:
             thread.check_not_left()
             cursor.execute(text, values or None)
+            # Before a row is downloaded: names and number are known with the first answer.
             check_columns(columns(cursor), self.key, self.query.file)
             self._check_limit(announced(cursor) or 0)
             yield cursor
@@ -155,6 +157,8 @@ class _Statement:
 
     def _check_whole(self, rows: int, cursor: "SnowflakeCursor") -> None:
         """Raise a SourceError if there are fewer rows than Snowflake has announced."""
+        # A piece that ends early is a shorter Arrow stream, which nobody can tell from a whole one:
+        # what is missing would count as removed.
         all_rows = announced(cursor)
         if all_rows is not None and rows != all_rows:
             raise SourceError(
