@@ -51,6 +51,7 @@ _KINDS: Final[tuple[type[FlowprojectError], ...]] = (
     DeployError,
     UsageError,
 )
+# In the help, so that a script's author need not look for the page.
 _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind in _KINDS)
 
 # Each command: the module that has it, as a function of the same name, and the first paragraph of
@@ -62,14 +63,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "dev": ("dev", "Run the whole loop here, until Ctrl-C."),
     "history": ("history", "List the changes that sensors recorded."),
     "why": ("why", "Say which change started a run."),
-    "replay": ("replay", "Send changes anew, each with its id, in this order."),
-    "skip": ("skip", "Let the next changes pass, with flows that take them in order."),
+    "replay": ("delivery", "Send changes anew, each with its id, in this order."),
+    "skip": ("delivery", "Let the next changes pass, with flows that take them in order."),
     "move": (
-        "move",
+        "journal",
         "Move the journal of a sensor that was renamed, or whose project was, to its new name.",
     ),
     "reset": (
-        "reset",
+        "journal",
         "Forget the baseline of a sensor. Its history stays, and so do changes still to be sent.",
     ),
     "deploy": ("deploy", "Deploy every flow file of the project to Argo Workflows."),
@@ -138,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # Typer makes the second of the first
         # Whoever read our output has enough; what is left in the buffer has no reader.
+        # Else the interpreter flushes the buffer when it ends, and complains of the reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  # told in a line, or kept in a report

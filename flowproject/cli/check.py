@@ -51,6 +51,7 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
+    # Last of what is always checked: the datastore may be the slowest of all.
     findings += _check_journals(reaches_out=connect or for_deploy, proves=connect)
     if for_deploy:
         with working("Asking cluster and datastore"):

@@ -46,6 +46,7 @@ def find_root() -> Path:
         UsageError: if there is no current folder any more.
     """
     try:
+        # Not `project_root()` without a start: it begins at the main script.
         here = Path.cwd()
     except FileNotFoundError:
         raise UsageError(
@@ -111,6 +112,7 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
 
 def local_bus(context: ProjectContext) -> str:
     """The bus of the loop of this project and branch that runs here; empty if none does."""
+    # A machine may run loops of several projects, and of several branches of one.
     wanted = (str(context.root), context.branch)
     loops = loops_alive(loops_folder(context.root))
     return next((loop.bus for loop in loops if (loop.project, loop.branch) == wanted), "")

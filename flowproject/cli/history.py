@@ -120,6 +120,7 @@ def _tell_runs(
     options: Sequence[str],
 ) -> list[str]:
     """Put into the entries how their runs fared; the commands that go on with those that failed."""
+    # Of each sensor, so that a busy one does not use up what is asked for the others.
     asked: Counter[str] = Counter()
     taken: list[tuple[dict[str, Any], Chain]] = []
     for entry, delivery in zip(found, chains, strict=True):
@@ -206,6 +207,7 @@ def _row(entry: dict[str, Any]) -> list[str]:
 def _takers(entry: dict[str, Any]) -> Iterator[str]:
     """The runs that took a change, each once, with the attempt if it was replayed."""
     receipts = entry["delivery"]["receipts"] if entry["delivery"] else []
+    # A run has a receipt for each attempt that it took: the last one counts.
     newest = {receipt["run"]: receipt["attempt"] for receipt in receipts}
     for run, attempt in newest.items():
         yield run if attempt == 1 else f"{run} (attempt {attempt})"

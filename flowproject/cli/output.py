@@ -79,6 +79,7 @@ def print_table(
     those that a narrow terminal does without.
     """
     if not sys.stdout.isatty():
+        # Tabs, and one line for a row: what `cut` and `awk` take apart.
         print_lines(["\t".join(map(_one_line, row)) for row in (headers, *rows)])
     elif rows:
         _draw(headers, rows, title, spare)
@@ -121,6 +122,7 @@ def working(what: str) -> Iterator[Report]:
         looks = {"": progress.add_task(what, total=None, seen="")}
 
         def report(sensor: str, look: Look) -> None:
+            # A look that is quick never says how far it is, and gets no bar.
             if sensor not in looks:
                 looks[sensor] = progress.add_task(plain(sensor), total=None, seen="")
             progress.update(

@@ -11,11 +11,10 @@ from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_t
 from flowproject.config.parse import load
 from flowproject.deploy.apply import remove
 from flowproject.deploy.argo import connect
-from flowproject.deploy.branches import Target, target_of
+from flowproject.deploy.branches import Target, judge_branches, objects_of_branch, target_of
 from flowproject.deploy.git import remote_branches
 from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.revision import revision_of
-from flowproject.deploy.teardown import judge_branches, objects_of_branch
 from flowproject.errors import UsageError
 
 __all__ = ["gc", "teardown"]

@@ -36,6 +36,7 @@ from flowproject.sensing import Chain, chain, find_change, find_former, patience
 
 __all__ = ["why"]
 
+# Ids of changes are hexadecimal; a run is written with a slash.
 _DIGITS: Final = re.compile(r"[0-9a-f]+")
 _STATES: Final = {
     "succeeded": "succeeded",

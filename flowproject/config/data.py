@@ -26,12 +26,14 @@ __all__ = [
     "SomeSeconds",
 ]
 
+# The name after the type says which values the parser takes: see `keys`.
 Seconds = Annotated[float, "duration"]
 SomeSeconds = Annotated[float, "duration above 0"]
 
 Dialect = Literal["", "snowflake"]
 """Whose SQL the files of a project are written in; empty: that of the engine which runs them."""
 
+# Of files too little is known to list only what is new: names on a disk come in no order.
 CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
 """What decides that a file changed."""
 
@@ -282,6 +284,7 @@ class GcsData(ObjectsData):
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
 
+# In the order in which messages and the reference page list them.
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
     "snowflake": SnowflakeData,

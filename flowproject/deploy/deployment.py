@@ -18,7 +18,7 @@ from flowproject.deploy.apply import (
     dry_run,
 )
 from flowproject.deploy.argo import Argo
-from flowproject.deploy.branches import Target
+from flowproject.deploy.branches import Target, objects_of_branch
 from flowproject.deploy.build_inputs import BuildInputs, unchanged_flow
 from flowproject.deploy.compilation import child_options, compile_flows
 from flowproject.deploy.compiled_flow import CompiledFlow, is_moving_tag
@@ -27,7 +27,6 @@ from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_t
 from flowproject.deploy.preflight import check_packages
 from flowproject.deploy.report import Report, of_dry_run, of_outcomes, of_plan, of_refusals
 from flowproject.deploy.revision import Revision, check_not_behind, tags_of
-from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.journal import datastore_root, open_store

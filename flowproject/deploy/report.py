@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from flowproject.contract import check_schedules, foreign_events
 from flowproject.deploy.apply import Outcome
-from flowproject.deploy.branches import Target
+from flowproject.deploy.branches import Target, objects_of_branch
 from flowproject.deploy.compilation import CompilationFailure
 from flowproject.deploy.objects import TEMPLATE, DeployedObject
 from flowproject.deploy.plan import Action, DeploymentPlan
 from flowproject.deploy.revision import Revision
 from flowproject.deploy.summary import Summary
-from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError, FlowError
 
 __all__ = [

@@ -12,11 +12,10 @@ import pytest
 
 from flowproject.deploy.apply import Outcome, apply_plan, remove
 from flowproject.deploy.argo import Argo
-from flowproject.deploy.branches import Target
+from flowproject.deploy.branches import Target, objects_of_branch
 from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from
 from flowproject.deploy.plan import make_plan
 from flowproject.deploy.report import of_outcomes
-from flowproject.deploy.teardown import objects_of_branch
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Dependency, FlowFile
 from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written

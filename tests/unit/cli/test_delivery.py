@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli import history, replay
+from flowproject.cli import delivery, history
 from flowproject.cli.delivery import options_of_branch
 from flowproject.journal import Receipt
 from flowproject.runs import RunOutcome, delivery_of, in_words
@@ -85,7 +85,7 @@ def test_a_replay_says_of_a_failed_run_that_it_failed_and_what_goes_on_with_all_
 ) -> None:
     assert bus.url
     assert taken
-    monkeypatch.setattr(replay, "read_outcomes", lambda _, chains: [[FAILED] for _ in chains])
+    monkeypatch.setattr(delivery, "read_outcomes", lambda _, chains: [[FAILED] for _ in chains])
     told = flowproject("replay", "days/2").out
     words = "taken, run failed in step 'end': ValueError: no"
     assert f"It had been {words}: the flows that took it run again." in told

@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
-from flowproject.deploy.branches import Target
+from flowproject.deploy.branches import Target, judge_branches, objects_of_branch
 from flowproject.deploy.compilation import CompilationFailure
 from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from, essence_of
 from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_to_read
 from flowproject.deploy.report import of_plan, of_refusals
-from flowproject.deploy.teardown import judge_branches, objects_of_branch
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
