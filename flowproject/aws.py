@@ -1,4 +1,4 @@
-"""AWS as Metaflow is set up for it: its client provider, its settings, its credentials.
+"""Makes AWS clients as Metaflow is set up for them: its provider, its settings, its credentials.
 
 What is read from or written to AWS, and how, stands with the source or store that does it.
 """
@@ -75,7 +75,7 @@ _Settings = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def _settings() -> _Settings:
-    """What a client follows from, besides what is asked for."""
+    """The settings that a client is made of, besides what is asked for."""
     # The whole environment: which of its variables botocore and its plugins read, nobody can list.
     return repr(setting("DATATOOLS_CLIENT_PARAMS")), tuple(sorted(os.environ.items()))
 

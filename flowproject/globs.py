@@ -1,4 +1,4 @@
-"""Patterns of paths (globs), with one meaning for sources, code packages and branches."""
+"""Matches paths with patterns (globs), in the same way for sources, packages and branches."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ _Piece = re.Pattern[str] | None
 
 
 class Globs:
-    """Patterns of which a key must match one; without any, every key does.
+    """Holds patterns of which a key must match one; without any, every key does.
 
     A key and a pattern are compared name by name, case matters. `*`, `?` and `[...]` stay within
     one name, `**` stands for any number of folders, also none: `*.csv` is a file at the top,

@@ -114,7 +114,7 @@ def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
         raise _unexpected(query, text, dialect, error) from error
     except TokenError as error:
         raise query.error("This is never closed", at=_opening(text, error)) from error
-    except RecursionError:
+    except RecursionError:  # the parser goes down a call for each level
         raise QueryError(
             f"{query.file} is nested too deeply to be read",
             fix="Split it into common table expressions: WITH ... AS (...)",
@@ -137,6 +137,7 @@ def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
 
 def without_names(query: Query) -> str:
     """The text with `?` for each parameter: what the engine gets, and as long as it was."""
+    # As long as it was, so that places in the one are places in the other.
     text = query.text
     for found in parameters(text):
         text = text[: found.start] + "?".ljust(found.end - found.start) + text[found.end :]
@@ -153,6 +154,7 @@ def parts(
 
 def place(query: Query, node: "exp.Expr", dialect: str) -> int:
     """Where a part of the query begins: as the parser remembers it, or where its text is."""
+    # sqlglot remembers places of names and calls only, so that of an operator is that of its parts.
     starts = [int(part.meta["start"]) for part in node.walk() if "start" in part.meta]
     found = query.text.casefold().find(node.sql(dialect).casefold())
     return min(starts, default=max(found, 0))
@@ -222,6 +224,7 @@ def _check_origins(query: Query, tree: "exp.Expr", dialect: str) -> None:
     """Raise a QueryError for what is read and is no table with a name."""
     from sqlglot import exp
 
+    # These give rows of what they are given, and read nothing besides.
     known = tuple(getattr(exp, name) for name in _WITHOUT_TABLES)
     for origin in parts(tree, (exp.Table, exp.TableFromRows, exp.Lateral)):
         inner = origin.this
@@ -244,6 +247,7 @@ def _is_of_cte(table: "exp.Expr", dialect: str) -> bool:
     inside, above = table, table.parent
     while above is not None:
         if isinstance(above, exp.With):
+            # Those before it; itself only if it is recursive.
             visible: Iterable[exp.Expr] = above.expressions[
                 : above.expressions.index(inside) + bool(above.recursive)
             ]

@@ -104,6 +104,8 @@ def written_for_duckdb(tree: "exp.Query") -> "exp.Query":
         UntranslatableError: for the first part that has no translation.
     """
     _check_names(tree)
+    # From the outside in: what a part may be depends on what stands around it. What is made here
+    # is marked, and not looked at again: it has DuckDB's meaning already.
     todo: list[exp.Expr] = [tree]
     while todo:
         node = todo.pop()
@@ -123,6 +125,7 @@ def _written(node: "exp.Expr") -> "exp.Expr":
         return write(node)
     if kind in _ALIKE:
         return node
+    # So is what a later sqlglot has a class for: nobody has compared it with Snowflake yet.
     raise UntranslatableError(node, _REASONS.get(kind, _UNLOOKED))
 
 
@@ -150,6 +153,7 @@ def _duckdb(text: str, **parts: "exp.Expr") -> "exp.Expr":
         _marked(node, takes_json=True)
     for node in list(tree.find_all(exp.Column)):
         if not node.table and node.name in parts:
+            # A copy, because a part of a tree has one place, and a name may stand here twice.
             node.replace(parts[node.name].copy())
     return tree
 
@@ -176,6 +180,7 @@ def _literal(node: "exp.Expr | None") -> str | None:
 def _only(node: "exp.Expr", *known: str) -> None:
     """Raise UntranslatableError if the form has any part but these."""
     for name, value in node.args.items():
+        # True is a flag of the parser's; what somebody wrote is a tree.
         if value and name not in known and value is not True:
             raise UntranslatableError(node, "this form of it has no translation")
 
@@ -184,6 +189,8 @@ def _column(node: "exp.Expr") -> "exp.Expr":
     """A column, guarded where a VARIANT would be taken for its text."""
     from sqlglot import exp
 
+    # On Snowflake a VARIANT compares as what it holds, DuckDB's JSON as its text: with the quotes.
+    # Only the engine knows which column is one, so the guard is a macro that asks for the type.
     if isinstance(node.this, exp.Star):
         return node
     part, above = node, node.parent
@@ -268,6 +275,7 @@ def _inside(node: "exp.Expr", steps: "Iterable[exp.Expr]") -> "exp.Expr":
 
 def _key(step: "exp.Expr") -> str:
     key = str(step.this)
+    # Within the quotes of a path such a key could end them.
     if '"' in key or "\\" in key:
         raise UntranslatableError(step, "a key with a quotation mark or a backslash")
     return key
@@ -297,6 +305,7 @@ def _bracket_of(node: "exp.Expr", bracket: "exp.Expr") -> "exp.Expr":
     place = bracket.expressions[0]
     if _literal(place) is None:
         raise UntranslatableError(node, "its place is no constant")
+    # What is around decides whether JSON may stand here, and a new part has nothing around it.
     bracket.parent, bracket.arg_key = node.parent, node.arg_key
     try:
         return _bracket(bracket)
@@ -332,8 +341,11 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
 
     tries = isinstance(node, exp.TryCast)
     to = node.args["to"]
+    # A type with a size, VARCHAR(3) or TIME(3), cuts or refuses by rules that differ.
     kind = to.this.value
     if kind in _INTEGERS and not to.expressions:
+        # Snowflake's integers are NUMBER(38, 0), whatever they are called, and DuckDB's BIGINT
+        # does not round a text by itself.
         whole = _number(node.this, "DECIMAL(38, 0)", tries=tries)
         return _cast(whole, "BIGINT")
     if kind == "DECIMAL":
@@ -352,6 +364,7 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
 def _number(node: "exp.Expr", kind: str, *, tries: bool = False) -> "exp.Expr":
     from sqlglot import exp
 
+    # A DOUBLE has lost the digits anyway of which the macro says that they are lost.
     keeps = _marked(exp.Boolean(this=kind != "DOUBLE"))
     return _cast(_ours("snowflake_digits", node, keeps, takes_json=True), kind, tries=tries)
 
@@ -391,6 +404,7 @@ def _to_time(node: "exp.Expr") -> "exp.Expr":
 
 
 def _parsed_time(node: "exp.Expr", *, tries: bool) -> "exp.Expr":
+    # A format that is no constant can't be rewritten; strptime has other letters for its parts.
     form = _literal(node.args["format"])
     if form is None or not _PARSED.fullmatch(form):
         raise UntranslatableError(node, "a part of its format has no translation")
@@ -404,6 +418,7 @@ def _unix(node: "exp.Expr") -> "exp.Expr":
     if target is not None and target.this.value not in ("TIMESTAMP", "TIMESTAMPNTZ"):
         raise UntranslatableError(node, "the time zone that comes with it is lost")
     scale = _literal(node.args.get("scale")) or "0"
+    # DuckDB's TIMESTAMP has microseconds, so that nanoseconds have no place in it.
     if scale not in ("0", "3", "6"):
         raise UntranslatableError(node, "only the scales 0, 3 and 6 have a translation")
     return _to_timestamp(node.this, exp.Literal.number(10 ** int(scale)))
@@ -417,6 +432,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     name = str(node.this).upper() if isinstance(node.this, str) else ""
+    # A name with a schema before it or in quotes is that of somebody's own function.
     if isinstance(node.parent, exp.Dot) or not isinstance(node.this, str):
         raise UntranslatableError(node, "it is a function of your own")
     if name in ("TO_TIMESTAMP", "TO_TIMESTAMP_NTZ") and len(node.expressions) == 1:
@@ -441,6 +457,7 @@ def _to_char(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format") is None:
         return _ours("snowflake_text", node.this, takes_json=True)
     form = _literal(node.args["format"]) or ""
+    # One without any part of a date is a format of numbers, or a mistake.
     if not re.search("(?i)" + "|".join(_ELEMENTS), form):
         raise UntranslatableError(node, "its format has no translation")
     written = ""
@@ -470,6 +487,8 @@ def _date_add(node: "exp.Expr") -> "exp.Expr":
 
 
 def _added(moment: "exp.Expr", number: "exp.Expr", unit: str) -> "exp.Expr":
+    # On Snowflake a DATE stays one by days and becomes a timestamp by hours; DuckDB makes a
+    # timestamp of both, which has another fingerprint.
     name = "snowflake_add_days" if unit in _DATE_UNITS else "snowflake_add_time"
     step = "INTERVAL 3 MONTH" if unit == "QUARTER" else f"INTERVAL 1 {unit}"
     return _ours(name, _duckdb(step), number, moment)
@@ -477,6 +496,7 @@ def _added(moment: "exp.Expr", number: "exp.Expr", unit: str) -> "exp.Expr":
 
 def _sum(node: "exp.Expr") -> "exp.Expr":
     """`d + INTERVAL '2 days'` is DATEADD; another sum is one there."""
+    # As DATEADD, because an interval makes a timestamp of a date on DuckDB.
     from sqlglot import exp
 
     if isinstance(node.this, exp.Interval):
@@ -497,6 +517,7 @@ def _sum(node: "exp.Expr") -> "exp.Expr":
 
 def _date_diff(node: "exp.Expr") -> "exp.Expr":
     unit = _unit(node, node.args.get("unit"), _DATE_UNITS | _TIME_UNITS)
+    # Starts of units that were crossed: of weeks DuckDB 2.0 counts the full ones.
     return _ours("snowflake_crossed", unit.lower(), node.args["expression"], node.this)
 
 
@@ -510,7 +531,7 @@ def _part(node: "exp.Expr") -> "exp.Expr":
     unit = _unit(node, node.this, known)
     unit = _SPELLINGS.get(unit, unit)
     moment = _moment(node.args["expression"])
-    if unit in _EPOCHS:
+    if unit in _EPOCHS:  # with a fraction on DuckDB, and whole on Snowflake
         return _cast(_ours("floor", _ours(_EPOCHS[unit], moment)), "BIGINT")
     return _ours("date_part", _OWN_PARTS.get(unit, unit).lower(), moment)
 
@@ -553,17 +574,11 @@ def _weekday(node: "exp.Expr") -> "exp.Expr":
     if name not in days:
         raise UntranslatableError(node, "its day of the week is no constant")
     day = days.index(name) + 1
+    # Always another day: of a Monday the next one is a week later.
     text = (
-        f"CAST(x + ((({day} - isodow(x)) + 6) % 7) + 1 AS DATE)"
+        f"CAST(x + CAST(((({day} - isodow(x)) + 6) % 7) + 1 AS INTEGER) AS DATE)"
         if type(node).__name__ == "NextDay"
         else f"CAST(x - CAST(((isodow(x) - {day} + 6) % 7) + 1 AS INTEGER) AS DATE)"
-    )
-    text = (
-        text.replace("x + (((", "x + CAST((((").replace(
-            "% 7) + 1 AS DATE", "% 7) + 1 AS INTEGER) AS DATE"
-        )
-        if "x + (((" in text
-        else text
     )
     return _duckdb(text, x=_ours("snowflake_date", node.this))
 
@@ -606,6 +621,8 @@ _INEXACT: Final = (
 def _inexact(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # They come from the mathematical library of each engine, which may differ in the last digit:
+    # a sensor would see another value on the other engine, or after an update.
     above = node.parent
     while above is not None and not above.meta.get(_ROUNDED) and not isinstance(above, exp.Query):
         above = above.parent
@@ -619,6 +636,7 @@ def _power(node: "exp.Expr") -> "exp.Expr":
 
 
 def _round(node: "exp.Expr") -> "exp.Expr":
+    # Both round half away from zero by themselves.
     mode = _literal(node.args.get("truncate"))
     if mode not in (None, "HALF_AWAY_FROM_ZERO", "HALF_TO_EVEN"):
         raise UntranslatableError(node, "its rounding mode has no translation")
@@ -640,13 +658,15 @@ def _trunc(node: "exp.Expr") -> "exp.Expr":
 
 
 def _sha2(node: "exp.Expr") -> "exp.Expr":
+    # sqlglot writes sha256 for every length, without a word.
     if (_literal(node.args.get("length")) or "256") != "256":
         raise UntranslatableError(node, "only 256 bits have a translation")
     return _ours("sha256", node.this)
 
 
 def _texts(node: "exp.Expr") -> "exp.Expr":
-    """A concatenation: what is no text becomes one in Snowflake's way."""
+    """A concatenation of texts."""
+    # What is no text becomes one by a macro: of a decimal or a moment the engines' texts differ.
     from sqlglot import exp
 
     if isinstance(node, exp.DPipe):
@@ -656,6 +676,7 @@ def _texts(node: "exp.Expr") -> "exp.Expr":
         parts = [part for one in parts for part in (separator.copy(), one)][1:]
     else:
         parts = list(node.expressions)
+    # Not concat(), which leaves NULLs out on DuckDB: on Snowflake the whole is NULL then.
     [first, *others] = [_ours("snowflake_text", part, takes_json=True) for part in parts]
     for other in others:
         first = _marked(exp.DPipe(this=first, expression=other))
@@ -677,6 +698,7 @@ def _byte_length(node: "exp.Expr") -> "exp.Expr":
 
 
 def _pad(node: "exp.Expr") -> "exp.Expr":
+    # Snowflake fills with blanks if nothing is said; DuckDB's lpad has to be told.
     filling = node.args.get("fill_pattern") or _duckdb("' '")
     if _literal(filling) in (None, ""):
         raise UntranslatableError(node, "what it fills with is no constant text")
@@ -690,7 +712,7 @@ def _split_part(node: "exp.Expr") -> "exp.Expr":
     delimiter = _literal(node.args["delimiter"])
     if place is None or not delimiter:
         raise UntranslatableError(node, "its delimiter or place is no constant")
-    number = _duckdb(str(int(place) or 1))
+    number = _duckdb(str(int(place) or 1))  # place 0 is the first, too
     return _ours("split_part", node.this, node.args["delimiter"], number)
 
 
@@ -715,6 +737,7 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
         )
     part = "1" if group == "0" and "e" in str(flags) else str(group)
     pattern = node.args["expression"]
+    # DuckDB takes the flags as a part of the pattern; "c" is its default, too, and "e" no flag.
     before = "".join(f"(?{flag})" for flag in "is" if flag in str(flags))
     if before:
         pattern = _marked(exp.DPipe(this=exp.Literal.string(before), expression=pattern))
@@ -724,6 +747,7 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
 def _regexp_replace(node: "exp.Expr") -> "exp.Expr":
     _only(node, "this", "expression", "replacement")
     replacement = node.args.get("replacement") or _duckdb("''")
+    # "g", because DuckDB replaces the first match only, and Snowflake all of them.
     return _ours("regexp_replace", node.this, node.args["expression"], replacement, "g")
 
 
@@ -743,6 +767,7 @@ def _regexp_like(node: "exp.Expr") -> "exp.Expr":
 def _average(node: "exp.Expr", over: _Write) -> "exp.Expr":
     from sqlglot import exp
 
+    # A quotient of exact numbers, as on Snowflake: DuckDB's own AVG is a DOUBLE.
     total = over(_marked(exp.Sum(this=node.this.copy())))
     count = over(_marked(exp.Count(this=node.this.copy())))
     return _ours("snowflake_divide", total, count)
@@ -755,6 +780,7 @@ def _median(node: "exp.Expr", over: _Write) -> "exp.Expr":
 def _percentile(value: "exp.Expr", part: str, over: _Write) -> "exp.Expr":
     from sqlglot import exp
 
+    # Of a DOUBLE, and made a number again beside one of the values: the type is that of these.
     found = over(_ours("quantile_cont", _cast(value.copy(), "DOUBLE"), _duckdb(part)))
     one = over(_marked(exp.Min(this=value.copy())))
     return _ours("snowflake_between", found, one)
@@ -785,8 +811,11 @@ def _within_group(node: "exp.Expr", over: _Write) -> "exp.Expr":
 def _array_agg(node: "exp.Expr", over: _Write, order: "Collection[exp.Expr]" = ()) -> "exp.Expr":
     from sqlglot import exp
 
+    # The list is the value: in another order it is another one at every tick.
     if isinstance(node.this, exp.Distinct):
         raise UntranslatableError(node, "with DISTINCT its order is left to the engine")
+    # Snowflake leaves NULLs out, and without rows it gives an empty array; DuckDB keeps them, and
+    # gives NULL.
     value = node.this.copy()
     made: exp.Expr = _ours("snowflake_variant", value, takes_json=True)
     if order:
@@ -824,11 +853,12 @@ def _listagg(node: "exp.Expr", over: _Write) -> "exp.Expr":
     last: exp.Expr = _duckdb("''") if separator is None else separator.copy()
     if order:
         last = _marked(exp.Order(this=last, expressions=[one.copy() for one in order]))
-    return _ours("coalesce", over(_ours("string_agg", made, last)), "")
+    return _ours("coalesce", over(_ours("string_agg", made, last)), "")  # of no row NULL on DuckDB
 
 
 def _by(node: "exp.Expr", over: _Write) -> "exp.Expr":
     _only(node, "this", "expression")
+    # DuckDB's arg_min passes over a NULL beside the smallest value; Snowflake gives it.
     name = {"ArgMin": "arg_min_null", "ArgMax": "arg_max_null"}[type(node).__name__]
     return over(_ours(name, node.this.copy(), node.args["expression"].copy()))
 
@@ -871,6 +901,7 @@ def _parse_json(node: "exp.Expr") -> "exp.Expr":
 def _object(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # Not json_object: Snowflake leaves out the keys whose value is NULL, DuckDB keeps them.
     names, values = [], []
     for pair in node.expressions:
         if not isinstance(pair, exp.PropertyEQ):
@@ -936,6 +967,7 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
     if isinstance(node, exp.Lateral) and isinstance(call, exp.Subquery):
         return node
     source, is_outer = _flattened(node)
+    # json_each goes through a single value as well, once; FLATTEN has no row for one.
     query = sqlglot.parse_one(
         "SELECT CASE WHEN json_type(x) = 'OBJECT' THEN e.key END AS key, "
         "CASE WHEN json_type(x) = 'ARRAY' THEN TRY_CAST(e.key AS BIGINT) END AS index, "
@@ -946,6 +978,7 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
         _marked(part)
     for place in [part for part in query.find_all(exp.Column) if part.name == "x"]:
         place.replace(_cast(source.copy(), "JSON"))
+    # A row without elements stays by a LEFT join, whose condition is always true.
     join = node.parent
     if is_outer:
         if not isinstance(join, exp.Join):
@@ -973,6 +1006,7 @@ def _flattened(node: "exp.Expr") -> tuple["exp.Expr", bool]:
     source, outer = named.pop("input"), named.pop("outer", exp.false())
     if named or not isinstance(outer, exp.Boolean):
         raise UntranslatableError(call, "only INPUT and OUTER of FLATTEN have a translation")
+    # Within the subquery that is made of it, such a name would be that of a column of its own.
     for column in source.find_all(exp.Column):
         if not column.table and column.name.upper() in _OF_FLATTEN:
             raise UntranslatableError(
@@ -990,6 +1024,7 @@ def _all_marked(node: "exp.Expr") -> "exp.Expr":
 def _values(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # Snowflake calls them COLUMN1 and so on, DuckDB col0.
     alias = node.args.get("alias")
     if alias is None or not alias.args.get("columns"):
         rows = node.expressions
@@ -1012,6 +1047,7 @@ def _subquery(node: "exp.Expr") -> "exp.Expr":
     """One that stands for a value must not be a VARIANT."""
     from sqlglot import exp
 
+    # What stands in the place of a table has columns, and these are guarded where they are used.
     around = exp.From | exp.Join | exp.SetOperation | exp.Subquery | exp.CTE | exp.Lateral | exp.In
     if node.parent is None or isinstance(node.parent, around | exp.Exists | exp.Any | exp.All):
         return node
@@ -1028,10 +1064,12 @@ def _select(node: "exp.Expr") -> "exp.Expr":
     group = node.args.get("group")
     if group is None:
         return node
+    # GROUP BY ALL is what is selected; an aggregate among it is no column, and passed over below.
+    # In HAVING, because within GROUP BY the guard itself would be what is grouped by.
     grouped = list(group.expressions)
     if group.args.get("all"):
         grouped += [one.unalias() for one in node.expressions]
-    for one in [*grouped]:
+    for one in [*grouped]:  # GROUP BY 1
         if isinstance(one, exp.Literal) and not one.is_string:
             grouped.append(node.expressions[int(one.this) - 1].unalias())
     for one in grouped:
@@ -1064,6 +1102,7 @@ def _fetch(node: "exp.Expr") -> "exp.Expr":
 
 
 def _literal_form(node: "exp.Expr") -> "exp.Expr":
+    # On Snowflake it is a FLOAT or a NUMBER by its digits, on DuckDB always a DOUBLE.
     if not node.is_string and re.search("[eE]", str(node.this)):
         raise UntranslatableError(
             node, "a number with an exponent has another type; write it out or cast it"
@@ -1089,6 +1128,7 @@ def _check_names(tree: "exp.Query") -> None:
     """Raise UntranslatableError if names differ by case only: DuckDB can not tell them apart."""
     from sqlglot import exp
 
+    # "a" and A are two columns on Snowflake; DuckDB would take the first for both.
     seen: dict[str, str] = {}
     for identifier in tree.find_all(exp.Identifier):
         name = normal_name(identifier, "snowflake")

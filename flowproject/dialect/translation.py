@@ -27,6 +27,7 @@ def translate(query: Query, *, read: str, write: str) -> Query:
     from sqlglot.errors import ErrorLevel, UnsupportedError
 
     tree = parsed(query, query.text, read)
+    # `$name` is no parameter of ours on Snowflake, and one on DuckDB.
     for variable in parts(tree, exp.Parameter):
         raise _untranslatable(query, variable, read, write, "it is a variable of the session")
     _name_columns(tree, read)

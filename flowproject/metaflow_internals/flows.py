@@ -141,13 +141,13 @@ def step_node(flow: Any, step: str) -> StepNode:
 
 def start_step(flow: Any) -> str:
     """The name of the flow's first step."""
-    # Metaflow before 2.19.26 has no other name than this one for it.
-    return str(getattr(flow._graph, "start_step", "start"))  # noqa: SLF001
+    # Not always `start`: a flow may mark another.
+    return str(flow._graph.start_step)  # noqa: SLF001
 
 
 def end_step(flow: Any) -> str:
     """The name of the flow's last step."""
-    return str(getattr(flow._graph, "end_step", "end"))  # noqa: SLF001
+    return str(flow._graph.end_step)  # noqa: SLF001
 
 
 def step_names(flow: Any) -> tuple[str, ...]:

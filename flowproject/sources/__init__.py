@@ -1,4 +1,4 @@
-"""What looks at data: one module for each kind of source, which owns its third-party client.
+"""Looks at data: one module for each kind of source, which owns its third-party client.
 
 A source is a class that meets `Source` and one line in `_SOURCES`. What several share stands in
 `result` (rows of a query) and `objects` (objects of a store). Nothing here decides what a change
@@ -32,7 +32,7 @@ Rows = list[dict[str, Json]]
 
 
 class Source(Protocol):
-    """One place where data lives, opened for one sensor."""
+    """Looks at one place where data lives, for one sensor."""
 
     def check(self) -> None:
         """Raise the error that shows without reaching the data, such as a typo in SQL."""
@@ -65,7 +65,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _SourceClass:
-    """Where a source's class is, imported only when a sensor needs it, and whether it knows SQL."""
+    """Says where a source's class is, imported only when a sensor needs it, and if it knows SQL."""
 
     module: str
     name: str

@@ -1,4 +1,4 @@
-"""Files in a local folder, watched through their metadata or their content.
+"""Watches files in a local folder, by their metadata or their content.
 
 Links are followed, to files and to folders; a link back to a folder that it lies in is not, so
 that the walk ends. What is neither a file nor a folder (sockets, pipes, devices) is not seen.
@@ -42,7 +42,7 @@ _LOOKS_UNDECODED: Final = re.compile(r"\\x[89a-f][0-9a-f]")
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    """A folder to list: where it is, what its keys begin with, and the folders that it lies in."""
+    """Says where a folder to list is, what its keys begin with, and in which folders it lies."""
 
     path: str
     prefix: str
@@ -59,7 +59,7 @@ class _Folder:
 
 
 class FilesSource(WithoutQueries):
-    """A folder or one file."""
+    """Observes a folder or one file."""
 
     def __init__(self, data: FilesData, root: Path) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""What all object stores share: which keys are watched, and what was found as an observation.
+"""Chooses the keys that are watched in any object store, and makes observations of what is found.
 
 How a store is listed or asked for one object stands in its own module; here its answer is there.
 """
@@ -31,9 +31,9 @@ __all__ = [
     "is_folder",
     "known_position",
     "known_table",
-    "of_new_objects",
-    "of_one_object",
-    "of_table",
+    "new_objects_observation",
+    "object_observation",
+    "table_observation",
     "view",
 ]
 
@@ -47,7 +47,7 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
-    """An object that is there, as its store describes it without sending its content.
+    """Describes an object that is there, as its store does without sending the content.
 
     What the store does not say is None, or an empty text.
     """
@@ -71,7 +71,7 @@ class StoredObject:
 
 
 class Watch:
-    """Which of the keys below a prefix are watched: what `include` lets through, and markers."""
+    """Chooses the keys below a prefix that are watched: what `include` lets by, and markers."""
 
     def __init__(self, prefix: str, include: Sequence[str], marker: str) -> None:
         self._below = len(prefix)
@@ -132,7 +132,7 @@ def known_position(past: Past | None, prefix: str) -> str | None:
     return value
 
 
-def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
+def table_observation(built: Built, cost: Cost, *, compared: bool) -> Observation:
     """A listed table as an observation; the value is the number of objects.
 
     `compared` says whether the table was built upon all that was known before, so that what the
@@ -147,7 +147,7 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
     )
 
 
-def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
+def object_observation(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
     """One object as an observation of its property `mode`; the value is None if it is missing.
 
     Raises:
@@ -167,7 +167,7 @@ def of_one_object(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> 
     )
 
 
-def of_new_objects(last: str, new: Difference | None, cost: Cost) -> Observation:
+def new_objects_observation(last: str, new: Difference | None, cost: Cost) -> Observation:
     """What came after the last key that was known: `new`, or None at the first look.
 
     The value is the last key there is now, an empty text if there is none.

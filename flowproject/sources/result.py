@@ -31,10 +31,8 @@ VALUE_BYTES: Final = 64 * 1024
 
 
 def folded(name: str) -> str:
-    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted.
-
-    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
-    """
+    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted."""
+    # Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
     return name.lower() if name.isupper() else name
 
 
@@ -129,6 +127,7 @@ def _value(rows: Rows) -> Json:
 
 def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
     """The key of a row as text: of one column its plain text, of several a JSON array."""
+    # As JSON, because a separator of ours could stand in a value, and two rows have one key then.
     if len(key) == 1 and type(value := row[key[0]]) in (str, int):
         return str(value)  # for a number that is what dumps says, six times faster
     values = [row[column] for column in key]

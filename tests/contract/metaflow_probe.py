@@ -170,8 +170,8 @@ def of_flow(flow: Any) -> dict[str, Any]:
         "flow": type(flow).__name__,
         "steps": list(flow._graph.sorted_nodes),
         "ends": [
-            getattr(flow._graph, "start_step", "start"),
-            getattr(flow._graph, "end_step", "end"),
+            flow._graph.start_step,
+            flow._graph.end_step,
         ],
         "node": [node.out_funcs, node.type, bool(node.parallel_step), bool(node.parallel_foreach)],
         "flow decorators": sorted(flow._flow_decorators),

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import metaflow
 import pytest
 from packaging.requirements import Requirement
+
+from benchmarks.structure import classes_by_name
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "flowproject").rglob("*.py"))
@@ -84,6 +87,19 @@ def test_a_module_says_in_five_lines_what_belongs_in_it(module: Path) -> None:
     said = ast.get_docstring(ast.parse(module.read_text()))
     assert said, "no docstring"
     assert len(said.splitlines()) <= 5
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    assert {one: where for one, where in classes_by_name().items() if len(where) > 1} == {}
+
+
+def test_every_word_of_the_vocabulary_is_in_the_code() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text().partition("## Vocabulary")[2]
+    rows = re.findall(r"^\| \*\*(.+?)\*\*.*\|(.+)\|$", told.partition("## Layers")[0], re.MULTILINE)
+    assert len(rows) > 30
+    for word, place in rows:
+        module, _, defined = place.strip(" `").rpartition(".")
+        assert hasattr(import_module(f"flowproject.{module}"), defined), f"{word}: {place}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name)

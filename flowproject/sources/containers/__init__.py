@@ -1,4 +1,4 @@
-"""Azure Blob Storage and Google Cloud Storage, listed through obstore.
+"""Watches Azure Blob Storage and Google Cloud Storage, listed through obstore.
 
 `services` opens a container of either; all else is the same for both. The one limit of obstore that
 shows (it changes some keys, and refuses to list beside others) is met in `container` and

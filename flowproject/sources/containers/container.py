@@ -1,4 +1,4 @@
-"""A container or bucket, asked through obstore: its listings, folders and objects, and their keys.
+"""Asks a container or bucket through obstore, and sees to it that keys are what they are in there.
 
 obstore takes a slash away at either end of a key. A listing of one folder can't hide that: an
 object there with a slash at the end would be a folder. So what is new or different is looked up
@@ -60,14 +60,14 @@ _Folders = dict[str, set[str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folder:
-    """What stands directly in a folder: whole keys of objects, and of folders without the slash."""
+    """Names what is directly in a folder: keys of objects, and of folders without the slash."""
 
     objects: frozenset[str]
     folders: frozenset[str]
 
 
 class Container:
-    """The container of a location; `requests` counts what was asked of it."""
+    """Asks the container of a location; `requests` counts what was asked of it."""
 
     def __init__(self, backend: Any, place: ContainerLocation) -> None:  # obstore's store union
         self.place = place
@@ -100,7 +100,7 @@ class Container:
             self._count(listed)
 
     async def folder(self, folder: str) -> Folder:
-        """What stands directly in a folder, the objects spelt as they are.
+        """What is directly in a folder, with the exact keys of objects.
 
         Raises:
             SourceError: if it can't be listed.
@@ -159,7 +159,7 @@ class Container:
 
 
 class ListedObjects:
-    """The watched ones of the objects that were listed and come after the key `after`.
+    """Collects the watched ones of the objects that were listed and come after the key `after`.
 
     `count` is how many were listed, watched or not; `early` are the keys up to `after` that would
     come after it if they had a slash at the end, which obstore takes away.

@@ -1,4 +1,4 @@
-"""What goes wrong when obstore asks a service, and the errors that say so without a secret."""
+"""Explains what goes wrong when obstore asks a service, in errors that have no secret in them."""
 
 import re
 from typing import Final

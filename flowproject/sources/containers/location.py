@@ -1,4 +1,4 @@
-"""Where to look: a service, a container and the key or folder that a configuration means. Pure."""
+"""Says where to look: in which service, container and folder, or for which key. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A service for objects."""
+    """Describes a service for objects in its own words."""
 
     name: str
     container: str
@@ -54,7 +54,7 @@ GCS: Final = Service(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerLocation:
-    """A container, and a key or the start of keys in it."""
+    """Names a container, and a key or the start of keys in it."""
 
     service: Service
     container: str

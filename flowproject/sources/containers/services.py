@@ -1,4 +1,4 @@
-"""The sources for Azure and Google: where each answers, and with which credentials it is asked."""
+"""Opens containers of Azure and Google: finds where they answer, and the credentials for them."""
 
 import datetime as dt
 import os
@@ -46,7 +46,7 @@ _GCS_CREDENTIALS: Final = (
 
 
 class AzureSource(ContainerSource):
-    """A container of Azure Blob Storage."""
+    """Observes a container of Azure Blob Storage."""
 
     def __init__(self, data: AzureData, root: Path) -> None:
         del root  # nothing here is relative to the project's folder
@@ -121,7 +121,7 @@ def _without_account() -> SourceError:
 
 
 class GcsSource(ContainerSource):
-    """A bucket of Google Cloud Storage."""
+    """Observes a bucket of Google Cloud Storage."""
 
     def __init__(self, data: GcsData, root: Path) -> None:
         del root  # nothing here is relative to the project's folder

@@ -1,4 +1,4 @@
-"""A container or bucket as a source: which keys are listed, and what was found as an observation.
+"""Observes a container or bucket: lists its keys, and makes an observation of what was found.
 
 Everything is listed at every look: obstore has no raw pages whose digest could be compared.
 """
@@ -29,9 +29,9 @@ from flowproject.sources.objects import (
     identity,
     known_position,
     known_table,
-    of_new_objects,
-    of_one_object,
-    of_table,
+    new_objects_observation,
+    object_observation,
+    table_observation,
     view,
 )
 from flowproject.tables.builder import Built, TableBuilder
@@ -91,7 +91,7 @@ class CancellableRunner:
 
 
 class ContainerSource(WithoutQueries):
-    """The objects below a key, or one object."""
+    """Observes the objects below a key, or one object."""
 
     def __init__(
         self,
@@ -156,7 +156,9 @@ class ContainerSource(WithoutQueries):
         arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
         await check_keys(container, arrived)
         cost = _cost(started, container, len(built.items))
-        seen = of_table(built, cost, compared=known is not None or not (past and past.items))
+        seen = table_observation(
+            built, cost, compared=known is not None or not (past and past.items)
+        )
         return replace(seen, memo=_folders_to_note(folders | more))
 
     async def _new(self, container: Container, past: Past | None) -> Observation:
@@ -164,7 +166,7 @@ class ContainerSource(WithoutQueries):
         position = known_position(past, self._place.prefix)
         if position is None:
             last = await last_key(container, self._place.folder, self._watch)
-            return of_new_objects(last, None, _cost(started, container, 0))
+            return new_objects_observation(last, None, _cost(started, container, 0))
         listed = await self._listed(container, after=position)
         await self._leave_out_folders(container, listed)
         # Such a key with a slash at its end would be new, and the listing began behind it.
@@ -172,7 +174,9 @@ class ContainerSource(WithoutQueries):
         built = self._built(listed, None)
         await check_keys(container, listed.texts())
         last = key_text(max(listed.keys, default=key_bytes(position)))
-        return of_new_objects(last, built.difference, _cost(started, container, len(built.items)))
+        return new_objects_observation(
+            last, built.difference, _cost(started, container, len(built.items))
+        )
 
     async def _one(self, container: Container) -> Observation:
         started = time.perf_counter()
@@ -182,7 +186,7 @@ class ContainerSource(WithoutQueries):
             await container.check()
         rows = 0 if found is None else 1
         cost = _cost(started, container, rows)
-        return of_one_object(self._data.check_mode, found, cost)
+        return object_observation(self._data.check_mode, found, cost)
 
     async def _listed(
         self, container: Container, *, after: str = "", expected: int = 0

@@ -91,10 +91,8 @@ def check_statement(
 def check_plan(
     connection: "DuckDBPyConnection", query: Query, text: str, params: Mapping[str, object]
 ) -> None:
-    """Raise a QueryError if a translation meets types of which it would make something else.
-
-    DuckDB binds and plans the query, and runs nothing of it.
-    """
+    """Raise a QueryError if a translation meets types of which it would make something else."""
+    # By EXPLAIN: DuckDB binds and plans the query, and runs nothing of it.
     asked = Query(file=query.file, text=f"EXPLAIN {text}")
     with explained(query, asked):  # places of errors are counted in what was asked
         with_extensions(
@@ -146,10 +144,8 @@ def explained(
 
 
 def summary(message: str) -> tuple[str, str]:
-    """What DuckDB says is wrong, with the file and the reason, and what it says besides.
-
-    Of a line that it can't read only the number stays: the line is data.
-    """
+    """What DuckDB says is wrong, with the file and the reason, and what it says besides."""
+    # Of a line that it can't read only the number stays: the line is data, and this goes to logs.
     if found := _CSV_ERROR.match(message):
         reason = _CSV_REASON.match(found["found"])
         words = reason[1] if reason else found["found"].rpartition("\n")[2]
@@ -161,6 +157,8 @@ def summary(message: str) -> tuple[str, str]:
 
 def _advice(text: str) -> str:
     """What is worth telling of the lines below a message: neither settings nor long lists."""
+    # DuckDB lists all that it has tried, settings and candidates: what helps are its two first
+    # points, and whole sentences.
     lines = [line.strip() for line in text.splitlines() if not _NO_ADVICE.match(line)]
     points = [line for line in lines if line.startswith("* ")][:_MOST_POINTS]
     others = [line for line in lines if not line.startswith("* ")]

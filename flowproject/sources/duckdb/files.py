@@ -29,6 +29,7 @@ __all__ = ["FileState", "QueriedFiles", "newest_file"]
 
 _T = TypeVar("_T")
 
+# What is rewritten all the time is so at the fourth look as well: it has to be delivered otherwise.
 _LOOKS: Final = 3
 # A program that writes in one go is rarely silent for longer.
 _QUIET_SECONDS: Final = 0.1
@@ -61,6 +62,7 @@ class FileState(NamedTuple):
     def is_being_written(self, now_ns: int) -> bool:
         """Whether it was written in place just now; one that was renamed since is whole."""
         age = now_ns - self.modified_ns
+        # A clock that is ahead must not have us wait for a file until then: hence the 0.
         return self.modified_ns == self.changed_ns and 0 <= age < _QUIET_SECONDS * _NANOSECONDS
 
 
@@ -116,6 +118,7 @@ class QueriedFiles:
 
     def file_at_fault(self, error: Exception, message: str) -> str:
         """The one file that an error is about which does not name it; empty if nobody can say."""
+        # Thrift says `Invalid data` and no more, of whichever of ten thousand files of a pattern.
         import duckdb
 
         if isinstance(
@@ -127,6 +130,7 @@ class QueriedFiles:
             return ""
         if len(files) == 1:
             return files[0]
+        # Each file is read by itself until one fails alike: worth seconds, and not the whole tick.
         deadline = time.monotonic() + _SECONDS_TO_PROBE
         for file, text in self._references.narrowed(self._listed):
             if time.monotonic() > deadline or self._cancelled.is_set():
@@ -181,6 +185,7 @@ class QueriedFiles:
 
         remote = [pattern for pattern in self._references.patterns if _REMOTE.match(pattern)]
         local = [pattern for pattern in self._references.patterns if pattern not in remote]
+        # What a glob finds is asked of DuckDB, by whose rules the query finds its files, too.
         states: dict[str, FileState] = {}
         for file in [*self._database, *self._listed(local)]:
             with suppress(OSError):  # it went away meanwhile
@@ -230,10 +235,8 @@ def _state(status: os.stat_result) -> FileState:
 
 
 def _rewritten(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> str:
-    """A file that was written to where it is; empty if there is none.
-
-    One that took the place of another has an inode of its own.
-    """
+    """A file that was written to where it is; empty if there is none."""
+    # One that took the place of another has an inode of its own, and was whole when it came.
     same = (
         file
         for file, state in after.items()

@@ -101,16 +101,18 @@ class References:
         for node in _parts(tree):
             yield node
             named += [str(node[key]) for key in ("table_name", "function_name") if key in node]
-            # `query('...')` is the statement in its text.
+            # `query('...')` is the statement in its text, which could otherwise hide anything.
             if node.get("function_name") == "query":
                 for inner in self._texts(_arguments(node)[:1]):
                     yield from self._read(self._parsed(inner), seen | {inner})
         for name in dict.fromkeys(map(str.lower, named)):
+            # A view may name itself by way of others: each is gone into once.
             if name not in seen and name in self._definitions:
                 yield from self._read(self._parsed(self._definitions[name]), seen | {name})
 
     def _parsed(self, text: str) -> Any:
         """A statement as a tree; without any part if DuckDB has no tree for it."""
+        # DuckDB's own parser: another would find other files than those that are read.
         asked = self._connection.execute("SELECT json_serialize_sql($1)", [text]).fetchall()
         return json.loads(asked[0][0])
 

@@ -127,6 +127,7 @@ class DuckDBSource:
         query = find_query(self._root, name)
         ran = self._bound(query, params)
 
+        # The engine's own types, so nothing is cast before it is fetched.
         def look(connection: "DuckDBPyConnection", _: QueriedFiles) -> Any:
             # Not `execute`: what a cursor holds would be copied once more.
             result = with_extensions(
@@ -175,6 +176,7 @@ class DuckDBSource:
         params: Mapping[str, Any],
     ) -> None:
         """Give the connection what a translation needs; refuse one that would answer otherwise."""
+        # Made for this connection: a database that is open for reading takes temporary macros only.
         if self._data.dialect:
             connection.execute(macros(ran.text))
             check_plan(connection, query, ran.text, params)
@@ -319,11 +321,9 @@ class DuckDBSource:
 
 @cache
 def _memory(root: str, process: int) -> "DuckDBPyConnection":
-    """The database in memory that all queries of this process share; each has its own cursor.
-
-    To open one takes 30 ms, a cursor takes none. A fork must not use its parent's, whose threads
-    it does not have.
-    """
+    """The database in memory that all queries of this process share; each has its own cursor."""
+    # To open one takes 30 ms, a cursor takes none. A fork must not use its parent's, whose threads
+    # it does not have.
     import duckdb
 
     del process
@@ -331,10 +331,8 @@ def _memory(root: str, process: int) -> "DuckDBPyConnection":
 
 
 def _locked(connection: "DuckDBPyConnection") -> "DuckDBPyConnection":
-    """The connection, after which no query changes a setting: what is logged, for one, and where.
-
-    Of the extensions that were installed by hand we load what only reads, when a query needs it.
-    """
+    """The connection, after which no query changes a setting, such as what is logged and where."""
+    # Of the extensions that were installed by hand we load what only reads, when a query needs it.
     from duckdb import InvalidInputException
 
     # Connections of this process to one database share their settings: another may be done already.

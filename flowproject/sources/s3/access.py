@@ -1,4 +1,4 @@
-"""How a bucket is reached: where it answers, whose credentials sign, and what puts that right.
+"""Finds where a bucket answers and whose credentials sign, and puts both right when they are not.
 
 botocore knows both, from every setting that it reads; a server may know better.
 """
@@ -34,7 +34,7 @@ _REGION: Final = "region"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """One bucket's server, region and credentials."""
+    """Says where one bucket is and as whom it is asked, and makes requests to it."""
 
     address: Address
     path: str
@@ -78,7 +78,7 @@ class Access:
 
 
 class SharedAccess:
-    """Access to a bucket; threads share it, and what one puts right is right for all."""
+    """Shares the access to a bucket among threads: what one of them puts right is right for all."""
 
     def __init__(self, reach: Callable[[str], Access]) -> None:
         """`reach` opens an access in a region ("" for the one that the settings say)."""
@@ -123,7 +123,7 @@ class SharedAccess:
 
 
 def open_access(location: BucketLocation, *, role: str, region: str, endpoint_url: str) -> Access:
-    """How Metaflow's AWS client would reach the bucket.
+    """The access to a bucket that Metaflow's AWS client would have.
 
     Raises:
         SourceError: if boto3 is missing, there are no credentials, or the settings are wrong.

@@ -1,4 +1,4 @@
-"""Requests to one bucket: signed, tried again while that makes sense, and to be stopped at once.
+"""Sends requests to one bucket, tries again while that makes sense, and can be stopped at once.
 
 What the answers mean stands in `page` and `failures`.
 """
@@ -36,7 +36,7 @@ _ACTIONS: Final = {"versioning": "s3:GetBucketVersioning", "versions": "s3:ListB
 
 @dataclass(frozen=True, kw_only=True)
 class RetryLimits:
-    """How often and how long a request is tried."""
+    """Says how often and how long a request is tried."""
 
     tries: int = 8
     first_tries: int = 3
@@ -67,7 +67,7 @@ class _TransientError(Exception):
 
 
 class Bucket:
-    """One bucket that answers. Threads may share it; close it in the end."""
+    """Asks one bucket. Threads may share it; close it in the end."""
 
     # Tries are counted here and not by stamina: it sleeps with `time.sleep`, and whoever cancels a
     # look would wait for up to a minute that the server asked for (ADR 0039).

@@ -1,4 +1,4 @@
-"""What becomes of rows that were listed: kept unread if they are the same, else compared.
+"""Keeps rows that were listed unread if they are the same as before, and compares all others.
 
 Nearly all are the same. Until that is known they wait as they came, page by page, in a file.
 """
@@ -35,7 +35,7 @@ _DIGEST_DIGITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class RowsInFile:
-    """Rows in a file."""
+    """Finds rows in a file again."""
 
     file: IO[bytes]
     offset: int
@@ -48,7 +48,7 @@ class RowsInFile:
 
 
 class SpillFile:
-    """A temporary file for rows, used again whenever it is cleared.
+    """Holds rows in a temporary file, which is used again whenever it is cleared.
 
     A page or two for each of many workers would be most of a tick's memory, and pages of very long
     keys more than a small container has. The file is small and short-lived: it is hardly ever
@@ -96,7 +96,7 @@ class SpillFile:
 
 @dataclass(frozen=True, slots=True)
 class _PageRows:
-    """Raw rows out of one page, and the last key of that page."""
+    """Holds raw rows out of one page, and the last key of that page."""
 
     raw: RawRows | RowsInFile
     high: bytes
@@ -108,7 +108,7 @@ class _PageRows:
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """All that is listed after `low` (None: from the beginning) up to and including `high`.
+    """Holds all that is listed after `low` (None: from the start) up to and including `high`.
 
     `digest` is of the raw rows, wherever the pages were cut.
     """
@@ -142,7 +142,7 @@ class RowBatch:
 
 
 class PendingRows:
-    """The keys after `low` that one worker has listed and not handed on.
+    """Holds the keys after `low` that one worker has listed and not handed on.
 
     `is_whole` says that nothing was taken out of it since it began.
     """

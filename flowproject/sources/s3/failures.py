@@ -1,4 +1,4 @@
-"""What a server's refusals mean, and the errors that say so. No message has a secret in it."""
+"""Reads what a server's refusals mean, and makes errors of them that have no secret in them."""
 
 import re
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ _REGION: Final = re.compile(rb"<ListingRange>\s*([\w-]{1,40})\s*</ListingRange>"
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """An answer that is not what was asked for."""
+    """Says what an answer means that is not what was asked for."""
 
     status: int
     code: str

@@ -1,4 +1,4 @@
-"""HTTP to one server: connections that stay open and can all be cut, and answers read off them.
+"""Speaks HTTP to one server, over connections that stay open and can all be cut.
 
 urllib3 speaks TLS and talks to proxies; the sockets are ours, so that whoever waits for a server
 that does not answer can be told to stop. So is the reader, for the part of HTTP/1.1 that S3 speaks.
@@ -35,7 +35,7 @@ _OnSocket = Callable[[socket.socket], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A server, and how to get there."""
+    """Says which server it is, and how to get there."""
 
     secure: bool
     host: str
@@ -72,7 +72,7 @@ class BrokenResponseError(ConnectionError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HttpResponse:
-    """What a server said; names of headers are in lower case."""
+    """Holds what a server said; names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -82,7 +82,7 @@ class HttpResponse:
 
 
 class ConnectionPool:
-    """The connections of one bucket; threads may share them.
+    """Keeps the connections of one bucket; threads may share them.
 
     A request takes a free one or makes one, so there are as many as there are requests at a time.
     """
@@ -144,7 +144,7 @@ class _StaleError(ConnectionError):
 
 
 class _PooledConnection:
-    """One connection; one request at a time."""
+    """Carries one request at a time."""
 
     def __init__(self, address: Address, sockets: "_SocketHandles") -> None:
         self._sockets = sockets
@@ -184,7 +184,7 @@ class _PooledConnection:
 
 
 class _SocketHandles:
-    """A second handle on each socket, by which it can be cut whoever is reading from it."""
+    """Keeps a second handle on each socket, to cut it whoever is reading from it."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -1,4 +1,4 @@
-"""The table of all objects below a prefix, listed by many workers at once.
+"""Lists all objects below a prefix into a table, with many workers at once.
 
 What was recorded is a list of spans, with digests of what the server sent. A span whose rows are
 byte for byte the same is kept unread; all others are parsed and compared. If the server turns out
@@ -208,14 +208,14 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class _LowerEnd:
-    """How the unit below a bound ended: with `key` beyond it, on the page after `asked`."""
+    """Says how the unit below a bound ended: with `key` beyond it, on the page after `asked`."""
 
     asked: bytes | None
     key: bytes
 
 
 class BoundaryCheck:
-    """What was seen on either side of the bounds between units. Thread-safe."""
+    """Compares what was seen on either side of the bounds between units. Thread-safe."""
 
     def __init__(self) -> None:
         self._ends: dict[bytes, _LowerEnd] = {}

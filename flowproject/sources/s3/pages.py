@@ -1,4 +1,4 @@
-"""The pages of ListObjectsV2: what one says, asking for them, and finding the last key.
+"""Asks for pages of ListObjectsV2, reads what they say, and finds the last key.
 
 Most pages are hashed and never parsed: rows are `<Contents>` elements, raw as the server sent them.
 What is unusual (another order of elements, namespaces, comments) goes through a real XML parser,
@@ -78,7 +78,7 @@ _SURROGATES: Final = range(0xD800, 0xE000)
 
 
 class ListingPage:
-    """What one answer says; keys and prefixes are decoded, rows are not looked at.
+    """Reads one answer: keys and prefixes are decoded, rows are not looked at.
 
     Raises:
         ValueError: if the body is not one whole ListBucketResult: cut off, or something else.
@@ -264,7 +264,7 @@ def _decode_all(raw: list[bytes], *, encoded: bool) -> list[bytes]:
 
 
 def _unescape(raw: bytes) -> bytes:
-    """Text of XML as what it stands for, as an XML parser reads it."""
+    """What a text of XML stands for, as an XML parser reads it."""
     return _REFERENCE.sub(_referred, raw) if b"&" in raw or b"\r" in raw else raw
 
 
@@ -283,7 +283,7 @@ def _referred(found: re.Match[bytes]) -> bytes:
 
 @dataclass(slots=True)
 class Columns:
-    """Objects as a server listed them: each column as a list of what it wrote."""
+    """Collects objects as a server listed them: each column as a list of what it wrote."""
 
     keys: list[bytes] = field(default_factory=list)
     sizes: list[bytes] = field(default_factory=list)
@@ -304,7 +304,7 @@ class Columns:
 
 
 class PageProvider(Protocol):
-    """Whoever answers questions to ListObjectsV2, from many threads at once."""
+    """Answers questions to ListObjectsV2, from many threads at once."""
 
     def page(self, query: Query) -> ListingPage:
         """The page that answers a query."""
@@ -361,7 +361,7 @@ class ListingClient:
         raise UnorderedError
 
     def folders(self, prefix: bytes, after: bytes) -> list[bytes]:
-        """What goes on from `prefix` to the next slash, for keys that follow another one.
+        """The folders below `prefix`, up to their slash, for keys that follow another one.
 
         As many as one answer has.
         """
@@ -479,7 +479,7 @@ def last_key(
 
 
 class _LastKeySearch:
-    """The greatest key that was seen; what is greater has its first `fixed` characters too."""
+    """Holds the greatest key so far; what is greater has its first `fixed` characters, too."""
 
     def __init__(self, ask: ListingClient, known: bytes | None, spend: Callable[[], bool]) -> None:
         self.key = known

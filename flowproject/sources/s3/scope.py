@@ -1,4 +1,4 @@
-"""Where in S3 to look, what of it is watched, and by which properties. Pure."""
+"""Says where in S3 to look, what of it is watched, and by which properties. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BucketLocation:
-    """A bucket (or the ARN of an access point), and a key or the start of keys in it."""
+    """Names a bucket (or the ARN of an access point), and a key or the start of keys in it."""
 
     bucket: str
     key: str
@@ -59,7 +59,7 @@ class BucketLocation:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """The objects below `prefix` that match one of the patterns `include`, or are markers.
+    """Selects the objects below `prefix` that match one of the patterns `include`, or are markers.
 
     `ignore` are properties in which a difference is none.
     """

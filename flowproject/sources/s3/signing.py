@@ -1,4 +1,4 @@
-"""AWS's signature, version 4, for requests without a body: what botocore makes, but cheaper.
+"""Signs requests without a body as AWS wants it (version 4), cheaper than botocore does.
 
 botocore's S3SigV4Auth takes longer for one request than everything else here together, because it
 is made for every request of every service. Tests hold this one to the same bytes.

@@ -1,4 +1,4 @@
-"""S3 as a source: objects below a key, only the new ones of them, or a single one."""
+"""Observes S3: the objects below a key, only the new ones of them, or a single one."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ from flowproject.sources.objects import (
     StoredObject,
     known_position,
     known_table,
-    of_new_objects,
-    of_one_object,
-    of_table,
+    new_objects_observation,
+    object_observation,
+    table_observation,
 )
 from flowproject.sources.s3.access import Access, open_access
 from flowproject.sources.s3.bucket import Bucket
@@ -41,7 +41,7 @@ _WHOLE: Final = ("files_metadata", "files_new")
 
 
 class BucketLike(PageProvider, Protocol):
-    """A bucket that answers, and counts requests and the bytes of answers."""
+    """Answers for a bucket, and counts requests and the bytes of answers."""
 
     requests: int
     received: int
@@ -59,7 +59,7 @@ class BucketLike(PageProvider, Protocol):
 
 
 class S3Source(WithoutQueries):
-    """Objects in a bucket."""
+    """Observes objects in a bucket."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class S3Source(WithoutQueries):
         if known is not None:  # of a first look nobody asks which version it was
             built = self._versioned(built, bucket)
         compared = known is not None or not (past and past.items)
-        return of_table(built, Cost(rows=built.items.manifest.listed), compared=compared)
+        return table_observation(built, Cost(rows=built.items.manifest.listed), compared=compared)
 
     def _look_for_new(self, bucket: BucketLike, past: Past | None) -> Observation:
         scope = self._scope()
@@ -166,18 +166,18 @@ class S3Source(WithoutQueries):
         if known is None:
             # Nothing is new at the first look. The last key is found without listing all others.
             client = ListingClient(bucket, scope.prefix, self._options.page_size)
-            return of_new_objects(key_text(last_key(client) or b""), None, Cost())
+            return new_objects_observation(key_text(last_key(client) or b""), None, Cost())
         lister = Lister(bucket, scope, after=key_bytes(known), options=self._options)
         self._follow(lister)
         built = self._versioned(lister.run(), bucket)
         cost = Cost(rows=built.items.manifest.listed)
-        return of_new_objects(_last_key_of(built.items) or known, built.difference, cost)
+        return new_objects_observation(_last_key_of(built.items) or known, built.difference, cost)
 
     def _look_at_one(self, bucket: BucketLike) -> Observation:
         key = self._location().key
         headers = bucket.head(key)
         found = None if headers is None else _read_headers(key, headers)
-        return of_one_object(self._data.check_mode, found, Cost(rows=int(found is not None)))
+        return object_observation(self._data.check_mode, found, Cost(rows=int(found is not None)))
 
     def _versioned(self, built: Built, bucket: BucketLike) -> Built:
         """The same, with the version ids of what arrived."""

@@ -1,4 +1,4 @@
-"""Version ids of the objects that arrived, where the bucket keeps versions.
+"""Finds the version ids of objects that arrived, where the bucket keeps versions.
 
 ListObjectsV2 does not tell them. ListObjectVersions does, in the order of keys, so that objects
 that arrived side by side are found with few requests, and others with one for each.
@@ -29,7 +29,7 @@ _PAGE: Final = "1000"
 
 
 class BucketQueries(Protocol):
-    """Whoever answers questions about a bucket."""
+    """Answers questions about a bucket."""
 
     def get(self, query: Query) -> bytes:
         """The body of the answer."""

@@ -1,4 +1,4 @@
-"""How keys are shared out among the workers that list at once, and where a range can be split.
+"""Shares keys out among workers that list at once, and finds where a range can be split.
 
 Keys are bytes, in byte order. A range is all of them up to a bound; a unit is a run of adjacent
 ranges that one worker lists as one stream of pages.
@@ -35,7 +35,7 @@ _FIRST_LEADING: Final = 0xC0
 
 @dataclass(frozen=True, kw_only=True)
 class ListingOptions:
-    """How many requests at once, keys to a page (S3 gives 1,000 at most), and keys to a span."""
+    """Says how many requests go at once, keys to a page (S3's limit is 1,000), and to a span."""
 
     at_once: int = 32
     page_size: int = 1000
@@ -48,7 +48,7 @@ class ListingOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListingRange:
-    """The keys up to and including `high`, from where the range before ends (None: to the end).
+    """Stands for the keys up to and including `high` (None: all), from where the one before ends.
 
     `span` is what was recorded of exactly these keys; None: there is nothing to compare with. If
     its bounds were not `recorded` either, the range may be listed as one with its neighbours.
@@ -68,7 +68,7 @@ class ListingRange:
 
 
 class WorkUnit:
-    """Adjacent ranges for one worker, who is at the first of them.
+    """Holds adjacent ranges for one worker, who is at the first of them.
 
     `position` is the last key that was listed, or the one to begin after. `pages` of the first
     range were listed since it was begun or split, and `unsplittable` says that no bounds are in it.
@@ -146,7 +146,7 @@ class WorkUnit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnsplitRange:
-    """A range that turned out larger than expected: somebody should find bounds in it.
+    """Offers a range that turned out larger than expected: somebody should find bounds in it.
 
     They must lie after the key `after`, and before `range.high`.
     """
@@ -158,7 +158,7 @@ class UnsplitRange:
 
 @dataclass(slots=True)
 class _RequestBudget:
-    """How many requests may be spent on being faster: one in twenty, or `spare` if that is more."""
+    """Counts the requests that are spent on being faster: one in twenty, or `spare` if more."""
 
     spare: int
     pages: int = 0
@@ -171,7 +171,7 @@ class _RequestBudget:
 
 @dataclass(slots=True)
 class _OpenWork:
-    """What is to do: units that nobody has begun, units in work, those being split."""
+    """Lists what is to do: units that nobody has begun, units in work, those being split."""
 
     waiting: deque[WorkUnit]
     active: list[WorkUnit] = field(default_factory=list)

@@ -90,6 +90,7 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
 
 def session(connection: "SnowflakeConnection") -> dict[str, str]:
     """Who asks, and with what: what decides a result and its costs besides the query."""
+    # Of the connection and not of the configuration: a user's defaults stand in the account.
     names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
 
@@ -104,7 +105,8 @@ class ConnectionThread:
         self._opened = opened
         self._answers: Queue[Any] = Queue()
         self._connection: SnowflakeConnection | None = None
-        self.is_open = False  # whether Snowflake has opened the connection
+        # Whether it was opened: of what took too long the message must say which of both it was.
+        self.is_open = False
         self._left = threading.Event()
         self._ended = threading.Event()
 
@@ -169,7 +171,8 @@ class ConnectionThread:
         self._answers.put(answer)
 
     def _cancel(self) -> None:
-        """Cancel on the server until the work has ended: a query may begin after the first time."""
+        """Cancel on the server until the work has ended."""
+        # More than once: a query may begin after the first time.
         for _ in range(_CANCEL_TIMES):
             if connection := self._connection:
                 _cancel_queries(connection)
@@ -179,6 +182,7 @@ class ConnectionThread:
 
 def _connector() -> Any:
     """Snowflake's module, imported no earlier than a query needs it."""
+    # It is slow to import, and an extra: most projects have none.
     try:
         import snowflake.connector
     except ImportError as error:
@@ -238,7 +242,8 @@ def _options(data: SnowflakeData, *, anew: bool) -> dict[str, Any]:
 
 
 def _worded(options: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """The options as this version of the connector calls them: 5 warns of the names that 4 has."""
+    """The options as this version of the connector calls them."""
+    # 5 warns of the names that 4 has, and a warning in the log of each run hides others.
     if _major(version) < _RENAMED_IN:
         return dict(options)
     renamed = {new: value for old, value in options.items() for new in _RENAMED.get(old, (old,))}
@@ -309,10 +314,9 @@ def _key(text: str, passphrase: str) -> bytes:
 
 
 def _cancel_queries(connection: "SnowflakeConnection") -> None:
-    """Cancel what runs in the session, as Snowflake's documentation does it, from a second cursor.
-
-    docs.snowflake.com/en/user-guide/querying-cancel-statements; dbt does the same.
-    """
+    """Cancel what runs in the session, from a second cursor."""
+    # As docs.snowflake.com/en/user-guide/querying-cancel-statements says; dbt does the same. The
+    # cursor's own `abort_query` wants the id of a query, which may not have one yet.
     from snowflake.connector import Error
 
     try:

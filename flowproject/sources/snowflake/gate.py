@@ -47,8 +47,7 @@ _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 class QueryPlan:
     """What a plan says: its tables, and a digest of what it does.
 
-    The digest leaves out how much is read, so that it moves when a view is defined anew or a policy
-    is set, and not with every row. `hidden` is why there may be more than these tables, `moving`
+    `hidden` is why there may be more than these tables, `moving`
     what gives another result by itself; both are empty if there is nothing of the kind.
     """
 
@@ -70,6 +69,8 @@ def read_plan(text: str) -> QueryPlan:
     scanned = (
         table for operation in operations if operation.name == _SCAN for table in operation.objects
     )
+    # Not how much is read: the digest moves when a view is defined anew or a policy is set, and not
+    # with every row.
     done: list[Json] = [[one.name, [*one.objects], [*one.expressions]] for one in operations]
     return QueryPlan(
         tables=tuple(dict.fromkeys(scanned)),
@@ -109,9 +110,11 @@ def _hidden(operation: _Operation) -> Iterator[str]:
             yield f"its plan names {table!r}, which is no table's full name"
 
 
+# Both err on the side of running the query: a name that only looks like one of these costs a run.
 def _moving(operation: _Operation) -> Iterator[str]:
     for expression in operation.expressions:
-        # Where a backslash is, nobody here knows where its text ends.
+        # Words within a text are none that run. Where a backslash is, nobody here knows where its
+        # text ends.
         text = expression if "\\" in expression else _QUOTED.sub("''", expression)
         if found := _MOVES.search(text):
             yield f"its plan has {found[0].upper()}, which changes by itself"
@@ -133,12 +136,10 @@ class Gate:
     memo: Memo
 
     def after(self, ask: Ask) -> Self:
-        """The gate after the query ran: without its memo, if a table was written to meanwhile.
-
-        Tokens that were read before the query are no newer than what it saw. That they are the same
-        after it shows that it saw what they stand for, even where tables are swapped and swapped
-        back.
-        """
+        """The gate after the query ran: without its memo, if a table was written to meanwhile."""
+        # Tokens that were read before the query are no newer than what it saw. That they are the
+        # same after it shows that it saw what they stand for, even where tables are swapped and
+        # swapped back.
         tokens = self.memo.get("tokens")
         if not isinstance(tokens, dict):
             return self
@@ -225,10 +226,8 @@ def _plan(ask: Ask, query: Query) -> tuple[QueryPlan | None, str]:
 
 
 def _tables(query: Query, plan: QueryPlan | None) -> tuple[str, ...]:
-    """The tables that the query names, and those that its plan scans behind views.
-
-    Both: a plan leaves out what Snowflake answers from what it knows of a table, such as count(*).
-    """
+    """The tables that the query names, and those that its plan scans behind views."""
+    # Both: a plan leaves out what Snowflake answers from what it knows of a table, as for count(*).
     if plan and plan.hidden:
         raise _OpenError(plan.hidden)
     named = table_names(query, _DIALECT)
@@ -240,6 +239,7 @@ def _tables(query: Query, plan: QueryPlan | None) -> tuple[str, ...]:
 
 def _tokens(ask: Ask, tables: Sequence[str]) -> dict[str, str]:
     """The token of each table, in one statement."""
+    # In one: each is a request, and the tokens are of one moment.
     columns = ", ".join(_ASK_TOKEN for _ in tables)
     [row, *_] = ask(f"SELECT {columns}", tables) or [()]
     if len(row) != len(tables):
@@ -253,7 +253,8 @@ def _tokens(ask: Ask, tables: Sequence[str]) -> dict[str, str]:
 
 
 def _is_token(value: object) -> bool:
-    """Whether it is a whole number, as the documentation says: NULL is none, and no baseline."""
+    """Whether it is a whole number, as the documentation says."""
+    # NULL is none: a table that has no commit time must not look like one that was left alone.
     if isinstance(value, Decimal):
         return value.is_finite() and value == value.to_integral_value()
     return type(value) is int
@@ -263,6 +264,7 @@ def _definition(
     query: Query, data: SnowflakeData, session: Mapping[str, str], plan: QueryPlan | None
 ) -> str:
     """A digest of all that decides the result, apart from what is in the tables."""
+    # The role among it: row access policies show each its own rows.
     described: dict[str, Json] = {key: str(value) for key, value in asdict(data).items()}
     return digest(query.text, dumps(described), dumps({**session}), plan.digest if plan else "")
 
@@ -280,5 +282,6 @@ def _moved(memo: Memo, now: Memo) -> str:
 
 def _brief(error: Exception) -> str:
     """The first line of what was said: it becomes part of a reason."""
+    # Of a journal entry, an event and a card, which have no room for more.
     text = str(error).partition("\n")[0].strip().rstrip(".:")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

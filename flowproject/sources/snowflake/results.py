@@ -99,7 +99,8 @@ _ARROW: Final[dict[int, tuple[str, ...]]] = {
 
 
 def announced(cursor: "SnowflakeCursor") -> int | None:
-    """How many rows Snowflake says that the result has; None if it doesn't, which is -1 in 5.x."""
+    """How many rows Snowflake says that the result has; None if it doesn't."""
+    # 5.x says -1 where 4.x says nothing.
     count = cursor.rowcount
     return None if count is None or count < 0 else count
 
@@ -110,10 +111,9 @@ def columns(cursor: "SnowflakeCursor") -> list[str]:
 
 
 def types(cursor: "SnowflakeCursor") -> dict[str, str]:
-    """The columns with the names of their types.
-
-    Without length, precision and scale: those of an expression may follow from the data.
-    """
+    """The columns with the names of their types."""
+    # Without length, precision and scale: those of an expression may follow from the data, and the
+    # columns would count as changed with every other value.
     kinds = [column[1] for column in cursor.description]
     return {
         name: _NAMES[kind] if kind < len(_NAMES) else f"type {kind}"
@@ -128,18 +128,18 @@ def has_tables(cursor: "SnowflakeCursor") -> bool:
 
 def tables(cursor: "SnowflakeCursor", connection: "SnowflakeConnection") -> Iterator[Any]:
     """The result as Arrow tables as the server sent them, each downloaded when it is asked for."""
+    # Not with the cursor's own `fetch_...`: connector 4 downloads in threads of a pool, and Python
+    # waits for those when it exits, even for one that hangs.
     for batch in cursor.get_result_batches() or ():
         if stream := _stream(batch, connection):
             yield stream.read_all()
 
 
 def _stream(batch: Any, connection: "SnowflakeConnection") -> Any:
-    """What the server sent as one piece of a result; None if that is nothing.
-
-    Not with `create_iter`: the tables that it makes cut a TIME to microseconds, and a timestamp if
-    another of the piece lies beyond 2262; they make zeros or other numbers of intervals and of
-    timestamps of seven digits, and nothing of a DECFLOAT (connector 4.8.1 and 5.2.0).
-    """
+    """What the server sent as one piece of a result; None if that is nothing."""
+    # Not with `create_iter`: the tables that it makes cut a TIME to microseconds, and a timestamp
+    # if another of the piece lies beyond 2262; they make zeros or other numbers of intervals and
+    # of timestamps of seven digits, and nothing of a DECFLOAT (connector 4.8.1 and 5.2.0).
     import pyarrow as pa
     from snowflake.connector import __version__
 
@@ -175,6 +175,7 @@ def exact_converter() -> Any:
 
 def without_rows(cursor: "SnowflakeCursor") -> Any:
     """The Arrow table of a result that has no row to tell the types of its columns by."""
+    # Snowflake sends no stream then, and so no schema.
     types: dict[str, tuple[Any, ...]] = {}
     for name, kind, _, _, precision, scale, *_ in cursor.description:
         decimal = ("decimal128", precision, scale)
@@ -343,6 +344,7 @@ def _zone(word: str) -> str:
     return "" if word == "TIMESTAMP_NTZ" else "+00:00"
 
 
+# The connector's own choice of types is kept, as far as they hold what was sent.
 def _typed(field: Any, array: Any) -> tuple[Any, Any]:
     """A column and its field, with a type of Arrow that holds what they say.
 
@@ -394,7 +396,7 @@ def _counts(array: Any, scale: int) -> tuple[str, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    digits = -(-scale // 3) * 3
+    digits = -(-scale // 3) * 3  # seconds, or thousandths of them, as Arrow has units
     if not pa.types.is_struct(array.type):
         whole, part = pc.multiply_checked(array.cast(pa.int64()), 10 ** (digits - scale)), None
     elif array.type.get_field_index("fraction") < 0:
@@ -479,13 +481,15 @@ def _nanoseconds(value: Any, scale: int) -> int | None:
 
 
 def _floating(value: dict[str, Any]) -> Json:
-    """A DECFLOAT, of which Python's own arithmetic would keep 28 digits of 38."""
+    """A DECFLOAT, with all of its 38 digits."""
+    # By way of a text: `scaleb`, which the connector uses, rounds to 28 digits.
     digits = int.from_bytes(value["significand"], "big", signed=True)
     return canonical(Decimal(f"{digits}E{value['exponent']}"))
 
 
 def _scaled(text: str) -> int:
     """Seconds that are written with a point, in nanoseconds."""
+    # As a decimal: the sign is that of all the digits, of those behind the point, too.
     return int(Decimal(text).scaleb(_NANOSECONDS))
 
 
@@ -507,6 +511,7 @@ def _time_of_day(nanoseconds: int) -> str:
 
 def _day(days: int) -> str:
     """The day so many days after the first of 1970, also where Python's calendar ends."""
+    # In UTC a moment of Snowflake's last day may lie in the year 10000, and Python ends before it.
     cycles, rest = divmod(days + _EPOCH, _DAYS_IN_400_YEARS)  # after which the calendar repeats
     day = dt.date.fromordinal(rest + 1)
     year = day.year + 400 * cycles
@@ -564,6 +569,8 @@ def _shorter(text: str) -> str:
 
 def _parsed(value: str | None) -> Json:
     """A VARIANT, OBJECT or ARRAY: Snowflake sends JSON, with one word that JSON does not have."""
+    # `undefined` stands for a hole in an ARRAY. It is looked for only in what is no JSON: within a
+    # text it is a word like any other.
     if value is None:
         return None
     try:

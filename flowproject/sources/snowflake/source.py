@@ -76,10 +76,8 @@ class _Statement:
         return found["word"].upper() if found else ""
 
     def check(self) -> None:
-        """Raise a QueryError if the text does not begin like one that looks, or can't be bound.
-
-        Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
-        """
+        """Raise a QueryError if the text does not begin like one that looks, or can't be bound."""
+        # Nobody here knows all of Snowflake's SQL: what follows is for the server to parse.
         if self.word not in _LOOKING:
             found = _BEGINNING.match(self.query.text)
             raise self.query.error(
@@ -103,6 +101,7 @@ class _Statement:
         with self._asked(connection, thread) as cursor:
             rows: Rows = []
             for chunk in chunks(cursor, connection, self.query.file):
+                # Between pieces, because nothing ends a download that nobody waits for any more.
                 thread.check_not_left()
                 rows += chunk
                 self._check_limit(len(rows), more=" or more")
@@ -143,6 +142,7 @@ class _Statement:
         with explained(self.query), connection.cursor() as cursor:
             thread.check_not_left()
             cursor.execute(text, values or None)
+            # Before a row is downloaded: names and number are known with the first answer.
             check_columns(columns(cursor), self.key, self.query.file)
             self._check_limit(announced(cursor) or 0)
             yield cursor
@@ -157,6 +157,8 @@ class _Statement:
 
     def _check_whole(self, rows: int, cursor: "SnowflakeCursor") -> None:
         """Raise a SourceError if there are fewer rows than Snowflake has announced."""
+        # A piece that ends early is a shorter Arrow stream, which nobody can tell from a whole one:
+        # what is missing would count as removed.
         all_rows = announced(cursor)
         if all_rows is not None and rows != all_rows:
             raise SourceError(
@@ -173,6 +175,7 @@ def _ask_plainly(
     thread: ConnectionThread,
 ) -> Sequence[Sequence[Any]]:
     """The rows of a statement of our own about a query, as the connector gives them."""
+    # EXPLAIN and the gate's tokens are a text and numbers: of these the connector loses nothing.
     with explained(query), connection.cursor() as cursor:
         thread.check_not_left()
         cursor.execute(sql, tuple(values) or None)
@@ -271,6 +274,7 @@ class SnowflakeSource:
 
     def cancel(self) -> None:
         """End a running query, on the server as well; returns after a second at most."""
+        # In this order: whoever is about to start a thread looks at the flag after it is known.
         self._cancelled.set()
         if thread := self._thread:
             thread.leave()
@@ -282,7 +286,8 @@ class SnowflakeSource:
         connection: "SnowflakeConnection",
         thread: ConnectionThread,
     ) -> _GatedResult:
-        """The answer, unless a gate is shut, which is asked before and after."""
+        """The result, unless a gate is shut, which is asked before and after."""
+        # In one connection: to open another would cost as much as the query that is saved.
         if not self._data.gate:
             return _GatedResult(result=statement.rows(connection, thread), gate=UNGATED, requests=1)
         asked: list[str] = []
