@@ -103,7 +103,9 @@ def test_whoever_waits_in_another_way_loses_some(broken_rules: Waiting, breaks: 
         (InOrder(), TurnsWorld(ticks=1, skips=1)),
         (InOrder(), TurnsWorld(ticks=1, faults=0, replays=1, skips=1)),
         (InOrder(), TurnsWorld(changes=3, ticks=1, faults=0, replays=2)),
-        (InOrder(), TurnsWorld(ticks=1, moves=1)),
+        (InOrder(), TurnsWorld(ticks=1, moves=1, faults=0)),
+        (InOrder(), TurnsWorld(changes=1, ticks=1, moves=1)),
+        pytest.param(InOrder(), TurnsWorld(ticks=1, moves=1), marks=pytest.mark.thorough),
     ],
     ids=str,
 )
@@ -126,9 +128,9 @@ def test_a_flow_that_takes_changes_in_order_has_one_after_the_other(
             TurnsWorld(changes=3, ticks=1, faults=0, replays=2),
             OVERTAKES,
         ),
-        (InOrder(claims_where_it_went=False), TurnsWorld(ticks=1, moves=1), TURN_TWICE),
-        (InOrder(notes_before_it_copies=False), TurnsWorld(ticks=1, moves=1), STUCK),
-        (InOrder(ends_where_it_went=False), TurnsWorld(ticks=1, moves=1), STUCK),
+        (InOrder(claims_where_it_went=False), TurnsWorld(ticks=1, moves=1, faults=0), TURN_TWICE),
+        (InOrder(notes_before_it_copies=False), TurnsWorld(ticks=1, moves=1, faults=0), STUCK),
+        (InOrder(ends_where_it_went=False), TurnsWorld(ticks=1, moves=1, faults=0), STUCK),
     ],
     ids=str,
 )

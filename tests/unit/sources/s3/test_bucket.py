@@ -229,8 +229,8 @@ def test_a_connection_that_is_not_taken_ends_when_told():
             filler.connect_ex(busy.getsockname())
         port = busy.getsockname()[1]
         bucket = Bucket(LOCATION, lambda _: access(port), limits=QUICK)
-        dialling = until(lambda: bucket._connections._sockets._handles)
-        assert ends(bucket, dialling)
+        connecting = until(lambda: bucket._connections._sockets._handles)
+        assert ends(bucket, connecting)
         for filler in fillers:
             filler.close()
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowproject.sources.s3 import http_client
 from flowproject.sources.s3.http_client import (
     Address,
     BrokenResponseError,
@@ -203,7 +204,7 @@ def test_a_proxy_reads_requests_that_are_not_secret(plain: Server, connections: 
 
 
 @pytest.mark.parametrize("phase", ["handshake", "tunnel"])
-def test_dialling_ends_when_all_connections_are_cut(phase: str):
+def test_connecting_ends_when_all_connections_are_cut(phase: str):
     connections = ConnectionPool()
     failures: list[OSError] = []
     with create_server(("127.0.0.1", 0)) as silent:
@@ -229,7 +230,7 @@ def test_dialling_ends_when_all_connections_are_cut(phase: str):
     thread.join()
 
 
-def test_nothing_is_dialled_any_more_after_the_cut(plain: Server):
+def test_nothing_connects_any_more_after_the_cut(plain: Server):
     connections = ConnectionPool()
     connections.cut()
     with pytest.raises(ConnectionAbortedError):
@@ -338,4 +339,19 @@ def test_an_answer_may_be_announced():
 )
 def test_what_is_no_http_is_an_error(raw: bytes):
     with pytest.raises(BrokenResponseError):
+        read(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        said("HTTP/1.1 200 OK", b"x" * 11),
+        said("HTTP/1.1 200 OK\nContent-Length: 11", b"x" * 11),
+        said("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", b"4\r\nxxxx\r\n" * 3 + b"0\r\n\r\n"),
+    ],
+    ids=["to the end", "with a length", "in chunks"],
+)
+def test_a_body_has_a_limit_however_it_is_framed(raw: bytes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http_client, "_BODY_BYTES", 10)
+    with pytest.raises(BrokenResponseError, match="more than 10 bytes"):
         read(raw)
