@@ -17,9 +17,9 @@ __all__ = [
     "add_files",
     "bare_flow",
     "copy_project",
+    "project_context",
     "run",
     "same_environment_everywhere",
-    "scene",
     "tick",
 ]
 
@@ -110,7 +110,7 @@ def tick(flow: Path) -> float:
     return seconds
 
 
-def scene(root: Path) -> "ProjectContext":
+def project_context(root: Path) -> "ProjectContext":
     """The project in that folder, for ticks inside this process, as the flows of a run see it."""
     from flowproject.config.parse import load
     from flowproject.journal import open_store

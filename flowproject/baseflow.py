@@ -184,9 +184,9 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         # Sensing takes half as long to import as Metaflow: steps without sensors do without.
         from flowproject import cards, sensing
 
-        scene = self._scene(sensing.ProjectContext)
-        names = sensing.chosen(scene, self.sensors)
-        seen = sensing.observe(scene, names, force=force) if names else []
+        context = self._project_context(sensing.ProjectContext)
+        names = sensing.chosen(context, self.sensors)
+        seen = sensing.observe(context, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
             print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
@@ -202,8 +202,8 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         """
         from flowproject import sensing  # late, as in `observe`
 
-        scene = self._scene(sensing.ProjectContext)
-        seen = sensing.publish(scene, [sensing.Tick.from_json(tick) for tick in ticks])
+        context = self._project_context(sensing.ProjectContext)
+        seen = sensing.publish(context, [sensing.Tick.from_json(tick) for tick in ticks])
         for tick in seen:
             if tick.delivery:
                 print(f"{tick.sensor}: {tick.delivery}")
@@ -228,7 +228,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         data = self._project.data or next(iter(self._project.sensors.values())).data
         return open_source(data, project_root())
 
-    def _scene(self, kind: "type[ProjectContext]") -> "ProjectContext":
+    def _project_context(self, kind: "type[ProjectContext]") -> "ProjectContext":
         return kind(
             project=self._project,
             root=project_root(),

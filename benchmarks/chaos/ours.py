@@ -34,14 +34,14 @@ from flowproject.sensing import Chain, ProjectContext, Tick
 from flowproject.starting.claiming import Taken, claim, note_end, tell_next
 from flowproject.starting.run_start import RunStart
 
-__all__ = ["Ours", "numbers_of", "scene_of"]
+__all__ = ["Ours", "context_of", "numbers_of"]
 
 _PROJECT: Final = "chaos"
 _PILE: Final = 52
 _SETTLE: Final = 600.0
 
 
-def scene_of(
+def context_of(
     story: Any, store: Any, clock: Callable[[], dt.datetime], first: str = SENSOR
 ) -> ProjectContext:
     """Where a tick of this story happens; `first` is what its first sensor is called there."""
@@ -94,10 +94,14 @@ class Ours:
 
     def _journal(self, sensor: str = "") -> Journal:
         """A journal in peace, for who reads the books."""
-        return self._scene(self._story.place.store).journal(sensor or self._story.sensor)
+        return self._context(self._story.place.store).journal(sensor or self._story.sensor)
 
-    def _scene(self, store: Any, clock: Callable[[], dt.datetime] | None = None) -> ProjectContext:
-        return scene_of(self._story, store, clock or (lambda: self._story.now), self._story.sensor)
+    def _context(
+        self, store: Any, clock: Callable[[], dt.datetime] | None = None
+    ) -> ProjectContext:
+        return context_of(
+            self._story, store, clock or (lambda: self._story.now), self._story.sensor
+        )
 
     # --------------------------------------------------------------------------------- what it does
 
@@ -133,14 +137,14 @@ class Ours:
 
     def move(self, store: Any, old: str, new: str) -> None:
         """What the command does after the sensor was renamed."""
-        scene = self._scene(store)
+        context = self._context(store)
         at = self._story.now.isoformat()
-        move(store, scene.journal(old), scene.journal(new), at=at)
+        move(store, context.journal(old), context.journal(new), at=at)
 
     def tick(self, store: Any, clock: Callable[[], dt.datetime], sensor: str) -> None:
         """Both steps of a run of the sensor flow, and how it ends."""
-        scene = scene_of(self._story, store, clock, sensor)
-        ticks = sensing.publish(scene, sensing.observe(scene))
+        context = context_of(self._story, store, clock, sensor)
+        ticks = sensing.publish(context, sensing.observe(context))
         try:
             sensing.raise_for_failures(ticks)
         except TickError:
@@ -181,7 +185,7 @@ class Ours:
         with suppress(FlowprojectError):
             tell_next(
                 change,
-                self._scene(store).project.sensors,
+                self._context(store).project.sensors,
                 store,
                 flow=start.flow,
                 run=start.run,
@@ -267,9 +271,9 @@ class Ours:
         """What became of each change, as `history` tells it."""
         journal = self._journal(sensor)
         index = journal.index()
-        scene = self._scene(self._story.place.store)
+        context = self._context(self._story.place.store)
         patience = RetryPolicy(
-            receipt_timeout=scene.project.sensors[sensor].receipt_timeout,
+            receipt_timeout=context.project.sensors[sensor].receipt_timeout,
             max_attempts=self._story.most_sendings,
         )
         entries = [entry for seq in index.numbers if (entry := journal.get(seq))]
@@ -302,13 +306,13 @@ class Ours:
         that is what to replay it means. And what `history` shows as given up is replayed, whoever
         said so.
         """
-        scene = self._scene(store)
+        context = self._context(store)
         for sensor in self._story.sensors:
             for seq in sorted(self._undelivered(sensor) | self._abandoned):
-                found = sensing.find_change(scene, f"{sensor}/{seq}")
+                found = sensing.find_change(context, f"{sensor}/{seq}")
                 lacks = {*found.chain.missing, *found.chain.gone} - {DEAF_FLOW}
                 if lacks and found.chain.state in {"undelivered", "sent"}:
-                    sensing.replay(scene, found, by="a person")
+                    sensing.replay(context, found, by="a person")
                     self._story.replayed += 1
         self._abandoned.clear()
 
@@ -321,9 +325,9 @@ class Ours:
             assert mark is not None  # noqa: S101  # it was sent
             self._story.faults.injected[SKIPPED] += 1
             self._skipped |= {*range(mark.first, mark.seq + 1)}
-            scene = self._scene(store)
-            found = sensing.find_change(scene, f"{self._story.sensor}/{mark.seq}")
-            sensing.skip(scene, found, by="a person")
+            context = self._context(store)
+            found = sensing.find_change(context, f"{self._story.sensor}/{mark.seq}")
+            sensing.skip(context, found, by="a person")
 
     # ---------------------------------------------------------------------------------- what it did
 

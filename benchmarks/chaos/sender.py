@@ -108,12 +108,12 @@ def _observe(source: Any, _sensor: Any, past: Any = None, _report: Any = None) -
 
 
 def _in_this_thread(
-    scene: Any, names: Sequence[str], look: "Callable[[Any], Tick]"
+    context: Any, names: Sequence[str], look: "Callable[[Any], Tick]"
 ) -> "list[Tick]":
     def guarded(sensor: Any) -> Tick:
         try:
             return look(sensor)
         except FlowprojectError as error:
-            return failed_tick(sensor, error, scene.clock())
+            return failed_tick(sensor, error, context.clock())
 
-    return [guarded(sensor) for sensor in scene.sensors(names)]
+    return [guarded(sensor) for sensor in context.sensors(names)]

@@ -13,7 +13,7 @@ import boto3  # noqa: F401  # Metaflow's client provider imports it
 import metaflow.plugins.aws.aws_client  # noqa: F401
 
 from benchmarks.probe import report
-from benchmarks.scratch import scene
+from benchmarks.scratch import project_context
 from flowproject.aws import aws_client
 from flowproject.sensing import look, observe
 from flowproject.sources.s3.source import S3Source
@@ -31,7 +31,7 @@ if EXPECTED != "unchanged":  # a tick without a change can do without it
 
 def tick() -> dict[str, object]:
     """What was seen."""
-    [seen] = observe(scene(ROOT))
+    [seen] = observe(project_context(ROOT))
     if seen.outcome != EXPECTED:
         raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
     return {"objects": seen.total, "counts": seen.counts}
