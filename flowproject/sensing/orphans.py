@@ -109,7 +109,7 @@ class OrphanCheck:
     # when that one is made.
 
     def __init__(self, context: ProjectContext, names: Collection[str]) -> None:
-        self._scene = context
+        self._context = context
         self._asking = frozenset(names)
         self._sure: set[str] = set()
         self._sensors = digest(context.project.project_name, *sorted(context.project.sensors))
@@ -141,7 +141,7 @@ class OrphanCheck:
         orphans_left, has_others = self._list()
         if orphans_left:
             return replace(head, no_orphans_of="", orphans_until="")
-        now = self._scene.clock()
+        now = self._context.clock()
         if head.no_orphans_of != self._sensors:
             # A tick of an older deployment may still record a change in a journal that is at rest.
             until = (now + _STRAGGLING).isoformat() if has_others else ""
@@ -154,14 +154,14 @@ class OrphanCheck:
         # The sensors of a tick ask side by side, and one listing is enough for all.
         with self._lock:
             if self._listed is None:
-                journals = _journals(self._scene)
-                others = [one for one in journals if not _has_sensor(self._scene, one)]
+                journals = _journals(self._context)
+                others = [one for one in journals if not _has_sensor(self._context, one)]
                 mine = [one for one in journals if one not in others and one.sensor in self._asking]
                 # Whoever goes back to other names must not go by what was known under those.
-                self._scene.store.concurrently(
+                self._context.store.concurrently(
                     [partial(self._forget, one) for one in journals if one not in mine]
                 )
-                self._listed = (_stirring(self._scene, others), bool(others))
+                self._listed = (_stirring(self._context, others), bool(others))
             return self._listed
 
     def _forget(self, journal: Journal) -> None:

@@ -462,7 +462,7 @@ def _endless() -> SourceError:
 
 
 def last_key(
-    ask: ListingClient, known: bytes | None = None, *, spend: Callable[[], bool] = lambda: True
+    client: ListingClient, known: bytes | None = None, *, spend: Callable[[], bool] = lambda: True
 ) -> bytes | None:
     """The last key, which is `known` or comes after it; None if there is none at all.
 
@@ -472,7 +472,7 @@ def last_key(
     """
     # Listing can only go up, and S3 has no "last": so keys are guessed from above, character by
     # character, and what comes after a guess says whether it was too high.
-    search = _LastKeySearch(ask, known, spend)
+    search = _LastKeySearch(client, known, spend)
     while not search.ended:
         search.narrow()
     return search.key
@@ -481,12 +481,14 @@ def last_key(
 class _LastKeySearch:
     """Holds the greatest key so far; what is greater has its first `fixed` characters, too."""
 
-    def __init__(self, ask: ListingClient, known: bytes | None, spend: Callable[[], bool]) -> None:
+    def __init__(
+        self, client: ListingClient, known: bytes | None, spend: Callable[[], bool]
+    ) -> None:
         self.key = known
         self.ended = False
-        self._ask = ask
+        self._client = client
         self._spend = spend
-        self._fixed = len(key_text(ask.prefix))
+        self._fixed = len(key_text(client.prefix))
         # If all keys fit on one page, this request was the only one.
         self._list_on()
 
@@ -538,7 +540,7 @@ class _LastKeySearch:
     def _look(self, after: bytes | None, *, ends: bool) -> bool:
         """Whether anything comes after a key; `ends` if the search does so when nothing does."""
         may_go_on = self._spend()
-        page = self._ask.after(after)
+        page = self._client.after(after)
         self.key = page.last or self.key
         is_last = not page.truncated and (ends or bool(page.rows))
         self.ended = is_last or not may_go_on

@@ -327,7 +327,7 @@ def _share_out(
 
 
 def find_bounds(
-    ask: ListingClient, unsplit: UnsplitRange, *, spend: Callable[[], bool]
+    client: ListingClient, unsplit: UnsplitRange, *, spend: Callable[[], bool]
 ) -> tuple[list[bytes], int]:
     """Keys at which the range can be cut, and the length of the prefix that was asked for them.
 
@@ -337,16 +337,16 @@ def find_bounds(
     """
     # From the top: a few folders of a high level share out all that is left, those of the lowest
     # only what one of them holds.
-    levels = _levels(unsplit, len(ask.prefix))
+    levels = _levels(unsplit, len(client.prefix))
     for level in levels:
         may_go_on = spend()
-        folders = ask.folders(unsplit.after[:level], unsplit.after)
+        folders = client.folders(unsplit.after[:level], unsplit.after)
         bounds = [folder for folder in folders if _is_within(folder, unsplit)]
         if bounds or not may_go_on:
             return bounds, level
-    last = unsplit.key_range.high or last_key(ask, unsplit.after, spend=spend) or unsplit.after
+    last = unsplit.key_range.high or last_key(client, unsplit.after, spend=spend) or unsplit.after
     spend()
-    page = ask.after(unsplit.after)
+    page = client.after(unsplit.after)
     keys, *_ = parse_rows(page.rows, encoded=page.encoded)
     return guess_bounds(unsplit.after, last, keys), levels[0] if levels else unsplit.key_range.level
 
