@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.canonical import dumps
 from flowproject.config.data import DuckDBData
-from flowproject.sources.duckdb import DuckDBSource
+from flowproject.sources.duckdb.source import DuckDBSource
 
 pytestmark = pytest.mark.seconds(20)
 
