@@ -252,7 +252,7 @@ def _nested(kind: "DuckDBPyType") -> _Form:
     forms = {name: _form(part) or _same for name, part in parts.items()}
     in_order = [_form(part) or _same for _, part in _parts(kind)]
     by_shape = {it: forms[name] for name, part in parts.items() for it in _shapes(part)}
-    has_plain_keys = shape == "map" and parts["key"].id not in _TEXTS
+    has_plain_keys = shape == "map" and parts["key"].id not in {*_TEXTS, *_NESTED}
 
     def form(value: Any) -> Json:
         if value is None:
