@@ -6,10 +6,11 @@ RUNTIME ?= requirements.lock
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-snowflake dev test argo environments check bench chaos docs lock clean
+.PHONY: help demo demo-snowflake dev test argo environments check bench chaos figures docs lock clean
 
 VENV := .venv
 PEERS := .venv-peers
+OLDEST := .venv-oldest
 OUTERBOUNDS := .venv-outerbounds
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
@@ -41,9 +42,17 @@ argo: ## run what is deployed on real controllers: an API server and Argo Events
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
 	  --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
 
-# Pages and the demo are typed in where the project is installed, which is .venv.
-environments: $(VENV)/.dev $(OUTERBOUNDS)/.installed ## test steps in environments of their own, and Outerbounds' Metaflow
+# First what is used of Metaflow's inside, of each Metaflow: alone, for without it flowproject may not
+# even be imported, and the sentence that says why would be lost. Pages and the demo are typed in where
+# the project is installed, which is .venv.
+environments: $(VENV)/.dev $(OLDEST)/.installed $(OUTERBOUNDS)/.installed ## test steps in environments of their own, the oldest Metaflow, and Outerbounds'
+	@for python in $(BIN) $(OLDEST)/bin $(OUTERBOUNDS)/bin; do \
+	  echo "What flowproject uses of Metaflow's inside: $$python"; \
+	  $$python/python -m pytest --noconftest tests/contract/test_metaflow_internals.py || exit 1; \
+	done
 	$(BIN)/python -m pytest -m environment $(ARGS)
+	$(OLDEST)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	  --ignore tests/docs -k "metaflow_internals or concurrency or baseflow or dev_describe or compiling" $(ARGS)
 	$(OUTERBOUNDS)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  --ignore tests/docs --ignore tests/flows/test_demo.py \
 	  -m "environment or not environment" -k "snowflake or environments or engines or packages or baseflow or receipts or sensorflow or starterflow" $(ARGS)
@@ -64,6 +73,9 @@ bench: $(VENV)/.dev $(PEERS)/.installed ## measure against the goals; writes ben
 chaos: $(VENV)/.dev ## inject thousands of faults: is a change lost, or run twice? (ARGS=--mutants)
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+figures: $(VENV)/.dev ## count what makes the code easy or hard to find one's way in
+	@$(BIN)/python -m benchmarks.structure
+
 docs: $(VENV)/.runtime ## write the JSON Schema and the configuration reference anew
 	$(BIN)/flowproject schema
 	$(BIN)/flowproject docs
@@ -76,7 +88,7 @@ lock: ## resolve the lock files anew (ARGS=--upgrade for newer versions)
 	@rm -rf build/lock
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) $(PEERS) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(OLDEST) $(OUTERBOUNDS) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is newer than what was installed from it.
@@ -118,12 +130,20 @@ $(VENV)/.azurite: tests/azurite/package-lock.json | $(BIN)/python
 	else echo "npm is not installed: the tests of the source azure will be skipped, and say so"; fi
 
 # The cluster of `make argo`, from released modules at the versions of go.mod. Compiling 2,500 packages
-# is most of what it costs, so nothing is optimized, and no compiler of C takes part.
+# is most of what it costs: nothing is optimized, nothing is written for debuggers, the compiler collects
+# its own garbage less often, and no compiler of C takes part.
 build/argo: $(wildcard tests/argo/*.go) tests/argo/go.mod tests/argo/go.sum
 	@command -v go >/dev/null || { echo "make argo needs Go 1.26 or newer, which is not installed" \
 	  "(https://go.dev/doc/install). make test needs none, and emulates the cluster." >&2; exit 1; }
 	@echo "Building $@ (once, in some minutes)"
-	@cd tests/argo && CGO_ENABLED=0 go build -gcflags "all=-N -l" -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@cd tests/argo && CGO_ENABLED=0 GOGC=400 go build -gcflags "all=-N -l -dwarf=false" -ldflags "-s -w" -o $(CURDIR)/$@ .
+
+# The newest Metaflow is in .venv.
+$(OLDEST)/.installed: requirements-oldest.lock pyproject.toml
+	@echo "Making $(OLDEST) (once, for make environments)"
+	@$(PYTHON) -m venv --clear $(OLDEST)
+	@$(OLDEST)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes --requirement $<
+	@touch $@
 
 # Outerbounds' distribution brings a `metaflow` of its own, so it needs an environment of its own.
 $(OUTERBOUNDS)/.installed: requirements-outerbounds.lock pyproject.toml

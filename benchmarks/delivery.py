@@ -15,7 +15,7 @@ from typing import Any, Final
 from metaflow.integrations import ArgoEvent
 
 from benchmarks.pairs import Comparison, in_turn
-from benchmarks.scratch import BRANCH, add_files, copy_project, scene
+from benchmarks.scratch import BRANCH, add_files, copy_project, project_context
 from flowproject.changes.payload import payload
 from flowproject.dev.loop import Loop
 from flowproject.dev.messages import LoopStarted, Message, RunFinished, RunPrinted
@@ -173,7 +173,7 @@ def _by_hand(flow: Path, text: str) -> float:
 
 def _change(root: Path) -> Mapping[str, Any]:
     """What the event of a month of new rows says, recorded in the project's journal."""
-    place = scene(root)
+    place = project_context(root)
     observe(place)
     shutil.copy(root / "data/incoming/2015-01.csv", root / "data/weather")
     [tick] = observe(place)

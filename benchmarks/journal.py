@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Final
 
 from benchmarks.pairs import Comparison, in_turn
-from benchmarks.scratch import add_files, copy_project, run, scene, tick
+from benchmarks.scratch import add_files, copy_project, project_context, run, tick
 
 __all__ = ["measure"]
 
@@ -60,23 +60,23 @@ def _lengthen(root: Path, entries: int) -> None:
     """Record further changes after the baseline; the newest knows the items that are there."""
     from flowproject.changes.difference import Difference
 
-    journal = scene(root).journal("weather")
+    journal = project_context(root).journal("weather")
     baseline = journal.get(1)
     if baseline is None:
         raise RuntimeError(f"no baseline was recorded in {journal.location}")
-    items = journal.items(baseline)
+    items = journal.snapshots.items(baseline)
     common = replace(baseline, outcome="changed", snapshot="", difference="")
     for seq in range(2, entries + 1):
         entry = replace(common, seq=seq, id=f"{seq:032x}")
         kept = journal.record(entry, items if seq == entries else None, Difference())
         journal.outbox.settle(kept.seq, kept.id)
-        journal.remember_head(journal.head().settled([seq]))
+        journal.memos.write_head(journal.head().settled([seq]))
 
 
 def _in_process(root: Path) -> Callable[[], float]:
     from flowproject.sensing import observe, publish
 
-    place = scene(root)
+    place = project_context(root)
 
     def once() -> float:
         begun = perf_counter()

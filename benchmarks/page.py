@@ -14,7 +14,7 @@ from typing import Any, Final
 from benchmarks.costs import Limit
 from benchmarks.figures import Figure
 from benchmarks.pairs import Comparison, in_turn
-from benchmarks.scratch import BRANCH, add_files, copy_project, run, scene
+from benchmarks.scratch import BRANCH, add_files, copy_project, project_context, run
 from benchmarks.served import Served, served
 from flowproject.changes.entry import Entry, change_id
 from flowproject.dev.messages import EventReceived, RunFinished, RunStarted, TickFinished
@@ -22,7 +22,7 @@ from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import Cron, FlowFile
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 
 __all__ = ["measure"]
 
@@ -113,7 +113,7 @@ def _views(root: Path, *, quick: bool) -> Iterator[Comparison]:
 def _record(root: Path, sensor: str, number: int) -> None:
     """A change that adds so many objects, as the first entry of the sensor's journal."""
     built = _objects(number)
-    place = scene(root)
+    place = project_context(root)
     names: dict[str, Any] = {
         "project": place.project.project_name,
         "branch": BRANCH,
@@ -160,7 +160,7 @@ def _context(root: Path, history: "_History") -> PageContext:
     return PageContext(
         loop=history.loop,
         flows=(looker, FlowFile(name="StarterFlow", path=root / "starterflow.py")),
-        scene=scene(root),
+        project_context=project_context(root),
         due=dict,
         last_due=dict,
         now=lambda: history.now,
@@ -170,7 +170,7 @@ def _context(root: Path, history: "_History") -> PageContext:
 
 @dataclass(kw_only=True)
 class _History:
-    """A board, and a clock that goes on with each tick that it hears."""
+    """A loop state, and a clock that goes on with each tick that it takes in."""
 
     loop: LoopState = field(default_factory=LoopState)
     now: dt.datetime = _START

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from flowproject.sensing import Scene
+    from flowproject.sensing import ProjectContext
 
 __all__ = [
     "BRANCH",
     "add_files",
     "bare_flow",
     "copy_project",
+    "project_context",
     "run",
     "same_environment_everywhere",
-    "scene",
     "tick",
 ]
 
@@ -110,14 +110,14 @@ def tick(flow: Path) -> float:
     return seconds
 
 
-def scene(root: Path) -> "Scene":
+def project_context(root: Path) -> "ProjectContext":
     """The project in that folder, for ticks inside this process, as the flows of a run see it."""
     from flowproject.config.parse import load
     from flowproject.journal import open_store
-    from flowproject.sensing import Scene
+    from flowproject.sensing import ProjectContext
 
     store = open_store(str(root / ".metaflow"))
-    return Scene(project=load(root), root=root, store=store, branch=BRANCH)
+    return ProjectContext(project=load(root), root=root, store=store, branch=BRANCH)
 
 
 def _own_datastore(folder: Path) -> None:

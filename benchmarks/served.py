@@ -81,7 +81,7 @@ def served(context: PageContext) -> Iterator[Served]:
         runner = ActionRunner(
             context,
             start=lambda _: None,
-            keep_awake=lambda _: None,
+            set_active_sensors=lambda _: None,
             emit=context.loop.update,
         )
         views = Views(context, reading)

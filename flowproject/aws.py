@@ -1,4 +1,4 @@
-"""AWS as Metaflow is set up for it: its client provider, its settings, its credentials.
+"""Makes AWS clients as Metaflow is set up for them: its provider, its settings, its credentials.
 
 What is read from or written to AWS, and how, stands with the source or store that does it.
 """
@@ -11,6 +11,9 @@ from threading import Lock
 from typing import Any, Final, NoReturn
 
 from flowproject.errors import FlowprojectError, SourceError
+from flowproject.metaflow_internals.datastore import s3_client
+from flowproject.metaflow_internals.exceptions import MetaflowException
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = [
     "aws_client",
@@ -22,8 +25,10 @@ __all__ = [
 ]
 
 _INSTALL: Final = "python -m pip install boto3"
+# boto3's ten would make the threads of a look wait for each other.
 _CONNECTIONS: Final = 64
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 60}  # seconds
+# Two, because to make a client may take seconds, and to catch a request must not wait for that.
 _making, _catching = Lock(), Lock()
 
 
@@ -50,29 +55,18 @@ def aws_client(
 @lru_cache(maxsize=16)
 def _client(role: str, region: str, endpoint_url: str, settings: "_Settings") -> Any:
     """Shared by all who ask for the same: to make one takes longer than to list a small bucket."""
-    from metaflow.metaflow_config import (
-        DATATOOLS_CLIENT_PARAMS,
-        DATATOOLS_SESSION_VARS,
-        DEFAULT_AWS_CLIENT_PROVIDER,
-    )
-    from metaflow.plugins.aws.aws_client import get_aws_client
-
-    del settings
+    del settings  # it is there for the cache: other settings make another client
     given = {"region_name": region, "endpoint_url": endpoint_url}
-    params = {**DATATOOLS_CLIENT_PARAMS, **{key: it for key, it in given.items() if it}}
+    params = {**setting("DATATOOLS_CLIENT_PARAMS"), **{key: it for key, it in given.items() if it}}
     try:
-        return get_aws_client(
-            "s3",
-            role_arn=role or None,
-            session_vars=DATATOOLS_SESSION_VARS,
-            client_params={**params, "config": _config(params.get("config"))},
-        )
+        return s3_client(role, {**params, "config": _config(params.get("config"))})
     except Exception as error:
-        if DEFAULT_AWS_CLIENT_PROVIDER == "boto3":
+        provider = setting("DEFAULT_AWS_CLIENT_PROVIDER")
+        if provider == "boto3":
             raise
         # A plugin may raise anything. That of Outerbounds, not configured: an AttributeError.
         raise ValueError(
-            f"Metaflow's client provider {DEFAULT_AWS_CLIENT_PROVIDER!r} gives none ({error}). "
+            f"Metaflow's client provider {provider!r} gives none ({error}). "
             "For Outerbounds' run `outerbounds configure` first"
         ) from error
 
@@ -81,10 +75,9 @@ _Settings = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def _settings() -> _Settings:
-    """What a client follows from, besides what is asked for."""
-    from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
-
-    return repr(DATATOOLS_CLIENT_PARAMS), tuple(sorted(os.environ.items()))
+    """The settings that a client is made of, besides what is asked for."""
+    # The whole environment: which of its variables botocore and its plugins read, nobody can list.
+    return repr(setting("DATATOOLS_CLIENT_PARAMS")), tuple(sorted(os.environ.items()))
 
 
 def forget_clients() -> None:
@@ -110,6 +103,7 @@ def bucket_request(
     def catch(request: Any, **_: Any) -> NoReturn:
         raise _CaughtError(request)
 
+    # HEAD of a bucket, because nothing of it depends on a key.
     event = "before-send.s3.HeadBucket"
     with _explained(failure):
         # Not under the lock: another sensor's may take seconds to come.
@@ -131,9 +125,11 @@ def bucket_region(client: Any, bucket: str) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
+        # Else the handler of another thread could catch this request, which is to be sent.
         with _catching:
             answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
     except ClientError as error:
+        # A refusal and a redirect have the header, too: nobody needs rights to learn a region.
         answer = error.response
     except BotoCoreError:
         return ""
@@ -170,6 +166,7 @@ def _config(given: Any) -> Any:
     """Our settings of a client; what Metaflow's settings give goes before them."""
     from botocore.config import Config
 
+    # METAFLOW_DATATOOLS_CLIENT_PARAMS is JSON, where a Config can only be a mapping.
     ours = Config(max_pool_connections=_CONNECTIONS, **_PATIENCE)
     return ours.merge(Config(**given) if isinstance(given, Mapping) else given or Config())
 
@@ -184,8 +181,6 @@ def _explained(failure: type[FlowprojectError]) -> Iterator[None]:
         raise failure(
             "S3 needs the package 'boto3', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
-    from metaflow.exception import MetaflowException
-
     try:
         yield
     except NoCredentialsError as error:

@@ -17,11 +17,15 @@ from metaflow import (
     project,
     user_step_decorator,
 )
-from metaflow.packaging_sys import ContentType
-from metaflow.system_context import system_context
 
+from flowproject.codepackage import leave_out, read_by_steps
 from flowproject.config import FILE, Project, Sensor, project_root
 from flowproject.errors import ConfigError, closest
+from flowproject.events import turn_event
+from flowproject.metaflow_internals.datastore import root_of_task
+from flowproject.metaflow_internals.flows import PreparedParameters, mutated_class
+from flowproject.metaflow_internals.packaging import project_file
+from flowproject.metaflow_internals.settings import name_user
 from flowproject.packages import equip
 from flowproject.secrecy import guard_output, scrub
 from flowproject.starting import (
@@ -30,22 +34,24 @@ from flowproject.starting import (
     decode_parameter,
     end_turn,
     fail_turn,
-    pass_by,
+    show_why_skipped,
+    skip_step,
     take,
-    tell,
 )
-from flowproject.user import name_user
+from flowproject.tables.arrow import frame
 
 if TYPE_CHECKING:
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
     from flowproject.journal import Store
+    from flowproject.sensing import ProjectContext
     from flowproject.sources import Source
 
 __all__ = ["BaseFlow", "on_change", "on_schedule"]
 
 _TELL_SECONDS: Final = 10.0
 
+# Here, for every process of a run imports this module before Metaflow asks who runs it.
 name_user()
 
 
@@ -65,12 +71,14 @@ def _take_changes(
 
     After the last step of a run that takes changes in order, the next one has its turn.
     """
+    # Before anything else: what a user's step prints may have a password in it, and so may ours.
     guard_output()
+    # After a join any branch will do: every step hands on what the first one claimed.
     reasons = take(flow, inputs[0] if inputs else flow, flow._store)  # noqa: SLF001  # it is ours
     if reasons:
-        tell(flow, step, reasons)
+        show_why_skipped(flow, step, reasons)
     try:
-        yield pass_by(step) if reasons else None
+        yield skip_step(step) if reasons else None
     except Exception as error:
         # Metaflow keeps a failure as an artifact, and prints it after our part is over.
         scrub(error)
@@ -89,22 +97,21 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
         self._exclude = tuple(config["deploy"]["exclude"])
         types = _source_types(config)
         for _, step in mutable_flow.steps:
+            # Once, though a flow may inherit from one that inherits from us.
             step.add_decorator(_take_changes, duplicates=step.IGNORE)
             equip(step, types)
 
-    def add_to_package(self) -> Iterator[tuple[str, str, ContentType]]:
-        from flowproject.codepackage import leave_out, read_by_steps
-
-        leave_out(system_context.package, self._exclude)
+    def add_to_package(self) -> Iterator[tuple[str, str, Any]]:
+        # At this moment the package is being filled: what is left out now is not looked for.
+        leave_out(self._exclude)
         root = project_root()
         for file in read_by_steps(root):
-            # Without a type Metaflow takes a file for a library's, and puts it into a folder apart.
-            yield str(file), file.relative_to(root).as_posix(), ContentType.USER_CONTENT
+            yield project_file(file, root)
 
 
 @_Equipped
 @project(name=config_expr("flowconfig.project_name"))
-class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
+class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
     """What every flow of a project inherits: its configuration, its queries, its change."""
 
     flowconfig = Config(
@@ -114,6 +121,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         help="The project's configuration",
     )
 
+    # Artifacts, which runs that resume this one read, with a newer flowproject, too.
     change_events: list[dict[str, Any]]
     change_claim: dict[str, Any]
     sensors: tuple[str, ...] = ()
@@ -134,6 +142,7 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         Of several sensors each is all that the sensor saw since the last run of this flow, and
         `self.changes["orders"]` is that of the sensor `orders`.
         """
+        # With it comes the journal, a fifth of what Metaflow takes to import.
         from flowproject.change import Change, Changes
 
         return Changes(Change(told, self._store) for told in self.change_events)
@@ -165,8 +174,6 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached, or pandas is missing.
         """
-        from flowproject.tables.arrow import frame
-
         return frame(self.query_arrow(name, **parameters))
 
     def observe(self, *, force: bool = False) -> list[dict[str, Any]]:
@@ -174,11 +181,12 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
 
         A sensor that fails is in the result with its reason; the others are not affected.
         """
+        # Sensing takes half as long to import as Metaflow: steps without sensors do without.
         from flowproject import cards, sensing
 
-        scene = self._scene()
-        names = sensing.chosen(scene, self.sensors)
-        seen = sensing.observe(scene, names, force=force) if names else []
+        context = self._project_context(sensing.ProjectContext)
+        names = sensing.chosen(context, self.sensors)
+        seen = sensing.observe(context, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
             print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
@@ -192,20 +200,18 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         Raises:
             TickError: after all the others are done, with the list of what failed.
         """
-        from flowproject import sensing
+        from flowproject import sensing  # late, as in `observe`
 
-        seen = sensing.publish(self._scene(), [sensing.Tick.from_json(tick) for tick in ticks])
+        context = self._project_context(sensing.ProjectContext)
+        seen = sensing.publish(context, [sensing.Tick.from_json(tick) for tick in ticks])
         for tick in seen:
             if tick.delivery:
                 print(f"{tick.sensor}: {tick.delivery}")
         sensing.raise_for_failures(seen)
 
     @classmethod
-    def _get_parameters(cls) -> Iterator[tuple[str, Any]]:
-        # Here and not in `_Equipped`: mutators of others, which come later, may add parameters.
-        for name, parameter in super()._get_parameters():
-            decode_parameter(parameter)
-            yield name, parameter
+    def _prepare_parameter(cls, parameter: Any) -> None:
+        decode_parameter(parameter)
 
     @property
     def _project(self) -> Project:
@@ -216,29 +222,28 @@ class BaseFlow(FlowSpec):  # type: ignore[misc]  # Metaflow ships no types
         return self._project.sensors
 
     def _source(self) -> "Source":
+        # Few flows have queries; those that do pay for the client of their source as well.
         from flowproject.sources import open_source
 
         data = self._project.data or next(iter(self._project.sensors.values())).data
         return open_source(data, project_root())
 
-    def _scene(self) -> Any:  # imported late, so that flows without sensors are light
-        from flowproject.sensing import Scene
-
-        return Scene(
+    def _project_context(self, kind: "type[ProjectContext]") -> "ProjectContext":
+        return kind(
             project=self._project,
             root=project_root(),
             store=self._store(),
             branch=current.branch_name,
             run=f"{current.flow_name}/{current.run_id}",
-            datastore=str(self._datastore._storage_impl.datastore_root),  # noqa: SLF001  # as below
+            datastore=root_of_task(self),
             report=_Teller(),
         )
 
     def _store(self) -> "Store":
+        # Asked for only by a run that has a change: obstore and pyarrow are behind it.
         from flowproject.journal import open_store
 
-        # The datastore of this very task: `--datastore` may differ from Metaflow's default.
-        return open_store(str(self._datastore._storage_impl.datastore_root))  # noqa: SLF001
+        return open_store(root_of_task(self))
 
 
 class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a decorator
@@ -274,10 +279,9 @@ class on_change(FlowMutator):  # type: ignore[misc]  # noqa: N801  # used as a d
         self._check_order()
         events = [known[name]["event_name"] for name in self._sensors]
         if self._in_order:
-            from flowproject.events import turn_event
-
-            flow = mutable_flow._flow_cls  # noqa: SLF001  # Metaflow has no other way
+            flow = mutated_class(mutable_flow)
             flow._in_order = self._after_failure  # noqa: SLF001  # it is ours
+            # An event of its own for each flow: the sensor's own would start all that listen.
             events = [turn_event(event, flow.__name__) for event in events]
         mutable_flow.add_decorator(
             "trigger", deco_kwargs={"events": [namespaced_event_name(event) for event in events]}

@@ -1,4 +1,4 @@
-"""The change that started a run, as a flow sees it: small facts at once, the rest on demand."""
+"""Give a flow the change that started its run: small facts at once, the rest when asked for."""
 
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,10 +11,11 @@ from flowproject.changes.difference import Difference, combine, edit
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowError, JournalError, closest
 from flowproject.journal import Combination, Head, Journal, Store
-from flowproject.tables.lazy import to_arrow
+from flowproject.tables.lazy_rows import to_arrow
 
 __all__ = ["Change", "ChangedItems", "Changes", "journal_of"]
 
+# Items in a `repr`: a debugger or a failed assertion prints it without being asked.
 _SHOWN: Final = 3
 
 
@@ -42,13 +43,17 @@ class ChangedItems(Sequence[dict[str, Json]]):
 
     def __getitem__(self, index: int | slice) -> dict[str, Json] | list[dict[str, Json]]:
         wanted = range(len(self))[index]
+        # Items are read in order from compressed blocks: there is no way to one of them but past
+        # the others.
         if isinstance(wanted, int):
             return next(islice(self, wanted, None))
+        # Read once from the first to the last that is wanted, whatever the step and its sign.
         first, end = min(wanted, default=0), max(wanted, default=-1) + 1
         found = list(islice(self, first, end))
         return [found[number - first] for number in wanted]
 
     def __eq__(self, other: object) -> bool:
+        # Flows compare with lists, `change.added == [...]`, and should not have to know this class.
         if not isinstance(other, Sequence) or isinstance(other, str):
             return NotImplemented
         return len(self) == len(other) and all(map(operator.eq, self, other))
@@ -75,7 +80,7 @@ class ChangedItems(Sequence[dict[str, Json]]):
 
 
 class Change:
-    """What changed, from what, to what.
+    """A change that started a run: what it was, from what, to what.
 
     The event carries the small facts; `added`, `modified` and `removed` are read from the
     journal when they are first asked for.
@@ -138,6 +143,7 @@ class Change:
         """
         try:
             return dict(self._small(self._event.get("sample", {}), "sample"))  # type: ignore[arg-type]  # it is an object
+        # A sample is for cards and logs: a run must not fail because its journal is out of reach.
         except JournalError:
             return {}
 
@@ -180,14 +186,18 @@ class Change:
 
     @cached_property
     def _difference(self) -> Difference:
+        # A decision of the outbox has its difference worked out over all of its changes already.
         if self._decision is not None or self.first_seq == self.seq:
-            return self._journal.difference(self._entry)
+            return self._journal.snapshots.difference(self._entry)
         earlier = self._journal.all_at(Head(), range(self.first_seq, self.seq))
-        return combine([self._journal.difference(entry) for entry in (*earlier, self._entry)])
+        return combine(
+            [self._journal.snapshots.difference(entry) for entry in (*earlier, self._entry)]
+        )
 
     @cached_property
     def _entry(self) -> Entry:
         entry = self._journal.get(self.seq)
+        # A journal that was reset counts from 1 again: the number alone may be another change's.
         if entry is None or entry.id != self.id:
             raise JournalError(
                 f"Change {self.id} is not in the journal any more",
@@ -203,6 +213,7 @@ class Change:
 
         Otherwise the run itself took several: a flow that waits for others has not seen them yet.
         """
+        # It stands with its first change. One that ends at another change is not this event's.
         first = self._journal.get(self.first_seq) if self.first_seq < self.seq else None
         decision = self._journal.outbox.combination(first) if first else None
         return decision if decision and decision.last == self.seq else None
@@ -213,6 +224,7 @@ class Change:
 
     def _small(self, sent: Json, name: str) -> Json:
         """What the event has, or what the journal keeps if it was too large for the event."""
+        # What is too large for an event has its size in its place (see `limits`).
         if isinstance(sent, dict) and sent.keys() == {"left_out_bytes"}:
             kept: Json = getattr(self._entry, name)
             return kept

@@ -8,16 +8,18 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from flowproject.config import FILE
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
+from flowproject.metaflow_internals.packaging import choose_files, takeable_files
 
 __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 
 _OURS: Final = Path(__file__).resolve().parent
+# What of flowproject stands above flows: by the layers, nothing that a step imports imports it. A
+# change there must not make every deployed flow another one.
 _COMMANDS: Final = frozenset({"cli", "deploy", "dev"})
-"""What of flowproject stands above flows: by the layers, nothing that a step imports imports it."""
 
 _FLOW_FILES: Final = Globs(["*flow.py"])
 _WORD: Final = re.compile(r"\w+")
@@ -33,28 +35,15 @@ def read_by_steps(root: Path) -> list[Path]:
 
 def project_files(root: Path) -> dict[str, Path]:
     """Name → file of everything that Metaflow takes from the folder of a project, if it is let."""
-    from metaflow.package import DEFAULT_SUFFIXES_LIST
-    from metaflow.packaging_sys.utils import suffix_filter, walk
-
-    found = walk(f"{root}/", file_filter=suffix_filter(DEFAULT_SUFFIXES_LIST))
     more = {file.relative_to(root).as_posix(): file for file in read_by_steps(root)}
-    return {name: Path(path) for path, name in found} | more
+    return takeable_files(root) | more
 
 
-def leave_out(package: Any, exclude: Sequence[str]) -> None:
-    """Make Metaflow leave out what no step needs, in a code package that it is about to fill."""
-    found = package._user_code_tuples  # noqa: SLF001  # Metaflow can be told suffixes only
-
-    def kept() -> list[tuple[str, str]]:
-        files = {name: Path(path) for path, name in found()}
-        asked_for = set(package._user_content_from_addl)  # noqa: SLF001
-        script = Path(package._flow.script_name).name  # noqa: SLF001
-        return [(str(files[name]), name) for name in needed(files, script, exclude, asked_for)]
-
-    package._user_code_tuples = kept  # noqa: SLF001
-    modules = package._mfcontent._files_from_modules  # noqa: SLF001
-    for path in [path for path in modules if _is_command(Path(path))]:
-        del modules[path]
+def leave_out(exclude: Sequence[str]) -> None:
+    """Make Metaflow leave out what no step needs, in the code package that it is about to fill."""
+    choose_files(
+        lambda files, script, asked_for: needed(files, script, exclude, asked_for), _is_command
+    )
 
 
 def needed(
@@ -68,6 +57,7 @@ def needed(
     """
     asked_for = {script, *asked_for}
     excluded = Globs(exclude).match if exclude else lambda _: False
+    # An environment in the folder is tens of thousands of files, and of another system's.
     environments = {
         name.partition("/")[0]
         for name, path in files.items()
@@ -98,11 +88,9 @@ def _is_environment(path: Path, name: str) -> bool:
 
 
 def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
-    """Those flow files whose module no other file in the package names, in code or in a text.
-
-    A step may import another flow at any time, or start it by its file's name; so a mere word is
-    enough to keep it.
-    """
+    """Those flow files whose module no other file in the package names, in code or in a text."""
+    # A step may import another flow at any time, or start it by its file's name: a mere word is
+    # enough to keep it. What is kept is searched in its turn.
     flows, look = set(flows), list(others)
     while flows and look:
         path = files[look.pop()]
@@ -113,7 +101,8 @@ def _unnamed(files: _Files, flows: set[str], others: Sequence[str]) -> set[str]:
     return flows
 
 
+# Each flow of a project asks for the same files; the time is what makes an edited one another.
 @cache
 def _words_of(path: Path, _: int) -> frozenset[str]:
-    """The words of a file as it was written at that time: each flow asks for them."""
+    """The words of a file as it was written at that time."""
     return frozenset(_WORD.findall(path.read_text(errors="replace")))

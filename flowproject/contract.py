@@ -18,10 +18,11 @@ from flowproject.changes.payload import (
     WORKFLOW_LIMIT,
 )
 from flowproject.config import Project, Sensor
-from flowproject.cron import CronError, doubts, parse
+from flowproject.cron import CronError, parse, warnings_about
 from flowproject.errors import FlowError, closest
 from flowproject.events import full_name, turn_event
 from flowproject.flowfiles import Cron, Dependency, FlowFile
+from flowproject.metaflow_internals.argo import end_event
 
 __all__ = [
     "Finding",
@@ -32,8 +33,8 @@ __all__ = [
     "listeners_of",
 ]
 
+# What every event of a sensor has besides its `payload_key`.
 _PAYLOAD_KEYS: Final = frozenset({"change", *METAFLOW_KEYS})
-"""What every event of a sensor has besides its `payload_key`."""
 
 _MAP_IT: Final = (
     'Map it, as in @trigger(event={"name": ..., "parameters": {...}}), or give it a default'
@@ -108,7 +109,8 @@ def foreign_events(flow: FlowFile) -> tuple[str, ...]:
     """
     own = {
         "event": full_name("", project=flow.project, branch=flow.branch),
-        "run": f"metaflow.{flow.project}.{flow.branch}.",
+        # Of any flow of this project and branch: the name of the flow comes last.
+        "run": end_event(f"{flow.project}.{flow.branch}.").removesuffix(".end"),
     }
     return tuple(one.event for one in flow.dependencies if not one.event.startswith(own[one.type]))
 
@@ -144,11 +146,9 @@ def _check_names(flows: Sequence[FlowFile]) -> Iterator[Finding]:
 
 
 def check_schedules(flows: Sequence[FlowFile], now: datetime) -> list[Finding]:
-    """Errors for schedules that Argo would not run, and notes on those with odd days.
-
-    Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
-    only the log of its controller says so.
-    """
+    """Errors for schedules that Argo would not run, and notes on those with odd days."""
+    # Metaflow deploys any text, and Argo Workflows takes it: what it can't read, it never runs, and
+    # only the log of its controller says so.
     return [
         finding
         for flow in flows
@@ -166,14 +166,16 @@ def _check_schedule(flow: FlowFile, what: str, cron: Cron, now: datetime) -> Ite
     except CronError as error:
         yield _error(flow, f"{said} that {argo} would never run: {error}")
         return
-    for doubt in doubts(schedule, now):
+    for doubt in warnings_about(schedule, now):
         yield _note(flow, f"{said} that {doubt}")
+    # A year that stands for any leaves nothing out.
     if cron.left_out.strip("*?"):
         yield _note(
             flow,
             f"{said} of which Metaflow drops the sixth field, {cron.left_out!r}: on Argo Workflows "
             "it is due in every year. Write five fields",
         )
+    # AWS needs the sixth field, so who has it may count days as AWS does.
     if cron.left_out and re.search("[0-9]", cron.expression.split()[-1].partition("/")[0]):
         yield _note(
             flow,
@@ -194,6 +196,7 @@ def _sent(project: Project, flows: Sequence[FlowFile]) -> dict[str, Sensor]:
 
 def _sensor_of(dependency: Dependency, flow: FlowFile, sent: Mapping[str, Sensor]) -> Sensor | None:
     """The sensor that sends the event, to all or to this flow alone; None if none does."""
+    # A cluster knows no turns: they are events like others, and only their names say which flow.
     turns = {turn_event(event, flow.name): sensor for event, sensor in sent.items()}
     return sent.get(dependency.event) or turns.get(dependency.event)
 
@@ -207,6 +210,7 @@ def _check_flow(
     flow: FlowFile, sent: Mapping[str, Sensor], flows: Sequence[FlowFile]
 ) -> Iterator[Finding]:
     for dependency in flow.dependencies:
+        # The first that applies: what Argo can't evaluate need not be asked who sends it.
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
         elif not dependency.is_evaluable:
@@ -230,9 +234,10 @@ def _check_flow(
 def _check_turn(
     flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]
 ) -> Iterator[Finding]:
-    """Whether a flow that takes changes in order waits for nothing else,."""
+    """Whether a flow that takes changes in order waits for nothing else."""
     if not _is_turn(dependency, flow, sent):
         return
+    # Argo Events starts a flow when all have come, and the next turn is told when this run is over.
     others = [one.event for one in flow.dependencies if one.event != dependency.event]
     if others:
         yield _error(
@@ -266,6 +271,7 @@ def _check_payload(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
 
 def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> Iterator[Finding]:
     """Whether the parameters that get what comes from data can read how it is sent."""
+    # All else in a payload is ours: names, numbers and times, which nothing has to encode.
     from_data = {sensor.payload_key, "change"}
     mapped = {name: key for name, key in dependency.parameters.items() if key in from_data}
     for name, key in mapped.items():
@@ -287,6 +293,7 @@ def _check_encoded(flow: FlowFile, dependency: Dependency, sensor: Sensor) -> It
 
 def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
     """What to say of an event that no sensor of the project sends."""
+    # Ours by its project and branch, but no sensor's: a typing error, or a sensor that is gone.
     known = {sensor.event_name: sensor.name for sensor in sent.values()}
     name = flow.name_of(dependency)
     if dependency.event.removesuffix(name) in {
@@ -297,6 +304,7 @@ def _check_stranger(flow: FlowFile, dependency: Dependency, sent: Mapping[str, S
             f"waits for event {name!r}, which no sensor sends. "
             f"Sensors send: {', '.join(known)}. {closest(name, known)}".rstrip(),
         )
+    # `@trigger` takes a name as it is; `@on_change` and `namespaced_event_name` complete it.
     if dependency.event in known:
         return _error(
             flow,
@@ -325,7 +333,7 @@ def _trust(dependency: Dependency) -> str:
 def _check_finish(flow: FlowFile, dependency: Dependency, flows: Sequence[FlowFile]) -> Finding:
     """Whether the flow that is waited for is in the folder."""
     names = [other.name for other in flows]
-    if dependency.event in {f"metaflow.{other.full_name}.end" for other in flows}:
+    if dependency.event in {end_event(other.full_name) for other in flows}:
         return _ok(flow, f"is started when {dependency.flow} has succeeded")
     if dependency.flow in names:
         return _note(
@@ -354,10 +362,9 @@ def _check_unmapped(flow: FlowFile) -> Iterator[Finding]:
 
 
 def _check_sizes(flow: FlowFile, sent: Mapping[str, Sensor]) -> Iterator[Finding]:
-    """A note if all sensors that are waited for, with the largest values, are too much for a run.
-
-    One event never is: so small are ours kept.
-    """
+    """A note if all sensors that it waits for, with the largest values, are too much for a run."""
+    # One event never is: so small are ours kept. A mapped value is in a workflow twice: as a
+    # parameter, and in the payload of its event.
     ours = [(one, sensor) for one in flow.dependencies if (sensor := _sensor_of(one, flow, sent))]
     parameters = {
         name

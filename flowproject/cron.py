@@ -1,4 +1,4 @@
-"""When a schedule is due: the rules of the cron library that Argo Workflows and Argo Events use.
+"""Tells when a schedule is due, by the rules of the cron library that Argo uses.
 
 robfig/cron 3.0.1 differs from every cron for Python in what it takes, in which days it means, and
 on the days when clocks change; ADR 0027 says where, and why its rules are told here once more.
@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from flowproject.errors import closest
 
-__all__ = ["DEADLINE", "FIELDS", "CronError", "CronSchedule", "doubts", "parse", "zone_of"]
+__all__ = ["DEADLINE", "FIELDS", "CronError", "CronSchedule", "parse", "warnings_about", "zone_of"]
 
 FIELDS: Final = "minute, hour, day of month, month, day of week"
 DEADLINE: Final = timedelta(seconds=3540)
 """How late a missed run may still start: what Metaflow writes as `startingDeadlineSeconds`."""
 
+# Those of the library, which has no others.
 _NICKNAMES: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -29,21 +30,23 @@ _NICKNAMES: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+# Without a star: Metaflow drops each one of the messages that it prints.
 _EXAMPLE: Final = "For example '0 6 1-31 1-12 1-5': at six from Monday to Friday"
-"""Without a star: Metaflow drops each one of the messages that it prints."""
 
 _EVERY: Final = re.compile(r"@every ((?:[0-9]+(?:ns|us|µs|ms|s|m|h))+)")
 _LENGTH: Final = re.compile(r"([0-9]+)(ns|us|µs|ms|s|m|h)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+# A longer number would overflow in Go, where it is refused as well.
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
+# All that the definition of a CronWorkflow lets into a field since Argo Workflows 4.
 _CHARACTERS: Final = re.compile(r"[A-Za-z0-9*,/?-]+")
-"""All that the definition of a CronWorkflow lets into a field since Argo Workflows 4."""
 
+# In cron itself 7 is Sunday too; in the library it is out of range.
 _SUNDAY: Final = "7"
 _DAY: Final = 86_400
 _HOURS: Final = 24
+# How far the library looks ahead before it takes a schedule for one that is never due.
 _YEARS: Final = 5
-"""How far the library looks ahead before it takes a schedule for one that is never due."""
 
 
 class CronError(ValueError):
@@ -173,7 +176,7 @@ def zone_of(name: str) -> ZoneInfo:
         ) from None
 
 
-def doubts(schedule: CronSchedule, now: datetime) -> list[str]:
+def warnings_about(schedule: CronSchedule, now: datetime) -> list[str]:
     """What the author of a schedule that Argo takes may not expect, in the year from now on."""
     if not isinstance(schedule, _Times):
         return []
@@ -219,10 +222,8 @@ def _nickname(text: str) -> str:
 
 
 def _numbers(text: str, field: _Field) -> tuple[frozenset[int], bool]:
-    """The numbers of one field, and whether it has a star that counts.
-
-    It does not with a step above 1: `*/2` is a list of days like any other.
-    """
+    """The numbers of one field, and whether it has a star that counts."""
+    # It does not with a step above 1: `*/2` is a list of days like any other.
     if "#" in text:
         raise CronError(f"{text!r}: Argo knows no '#'. Name the days of the month that it may be")
     if wrong := _CHARACTERS.sub("", text):
@@ -310,6 +311,7 @@ class _Times:
         """The first time that is due after a moment; None if there is none within five years."""
         if not all((self.minutes, self.hours, self.days | self.weekdays, self.months)):
             return None
+        # The library looks from the next whole second on.
         walk = _Walk(zone=self.zone, moment=floor(after.timestamp()) + 1)
         last_year = walk.wall.year + _YEARS
         while walk.wall.year <= last_year:
@@ -416,6 +418,9 @@ class _Walk:
 
     def _show(self, shown: datetime, day: int | None = None) -> None:
         """Be where the wall shows this. Of two such moments, or none, Go's choice is taken."""
+        # What a wall shows is taken for UTC first, and then moved by the zone's offset twice,
+        # because the offset may be another before than after a change of clocks: as Go's
+        # `time.Date` does.
         reading = int((shown.replace(day=day) if day else shown).timestamp())
         self.go_to(reading - self._offset(reading - self._offset(reading)))
 
@@ -434,6 +439,7 @@ def _days_of_change(schedule: _Times, now: datetime) -> list[date]:
 
 def _due_on(schedule: _Times, day: date) -> Iterator[datetime]:
     """When a schedule is due on a day, if it is followed from some days before."""
+    # Some days before, so that the walk reaches the day as it would in a cluster.
     start = datetime.combine(day, datetime.min.time(), UTC) - timedelta(days=3)
     when = schedule.following(start)
     while when and (shown := when.astimezone(schedule.zone).date()) <= day:
@@ -452,6 +458,7 @@ def _clock_changes(zone: ZoneInfo, start: int) -> Iterator[int]:
         low, high = before, before + _DAY
         if offset(low) == offset(high):
             continue
+        # The second at which the offset changes, found by halves.
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)

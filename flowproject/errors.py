@@ -1,4 +1,4 @@
-"""Every expected failure of flowproject: one class and one exit code for each kind.
+"""Defines every expected failure of flowproject: one class and one exit code for each kind.
 
 Messages have four parts, in order: what failed, where, what is allowed, and the one edit or
 command that fixes it. Nothing here knows about sources, journals or flows.
@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
-from metaflow.exception import MetaflowException
-
+from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import keep_secrets_of_environment, safe, scrub
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "closest",
 ]
 
+# As in other tools with such a question: below it, the nearest name is a stranger.
 _CUTOFF: Final = 0.7
 
 
@@ -123,5 +123,6 @@ def closest(word: str, options: Iterable[str]) -> str:
 
 
 def _sentence(part: str) -> str:
+    # A command or a block stands at the end as it is: a full stop would be copied with it.
     part = part.strip()
     return part if part.endswith((".", "?", "!", ":", "\n", "`", "}")) else part + "."

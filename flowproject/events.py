@@ -1,4 +1,4 @@
-"""Putting an event on the bus, or saying that it failed.
+"""Puts an event on the bus, or says that it failed.
 
 The bus is Argo Events' webhook on a cluster and the local loop on a laptop; both get the same
 HTTP POST, which says what Metaflow's `ArgoEvent` would say. What an event says of a change is
@@ -19,13 +19,17 @@ from uuid import uuid4
 from flowproject.changes.canonical import Json
 from flowproject.changes.payload import ascii_json
 from flowproject.errors import DeliveryError
+from flowproject.metaflow_internals import argo
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]
 
+# A tick waits for no more than a few seconds: what the bus does not take now, the next tick sends.
 _ATTEMPTS: Final = 4
 _FIRST_WAIT: Final = 0.5
 _SECONDS: Final = 60
 _THIS_MACHINE: Final = ("127.0.0.1", "localhost", "::1")
+# Argo Events answers "success"; whatever else is at the address may answer without end.
 _LONGEST_ANSWER: Final = 64 * 1024
 _REDIRECT: Final = 300
 _CLIENT_ERROR: Final = 400
@@ -45,22 +49,19 @@ def bus_address() -> str:
     Raises:
         DeliveryError: if none is configured inside a deployed workflow, which can't be meant.
     """
-    from metaflow.metaflow_config import ARGO_EVENTS_WEBHOOK_URL
-
-    if not ARGO_EVENTS_WEBHOOK_URL and os.environ.get("ARGO_WORKFLOW_TEMPLATE"):
+    address = str(setting("ARGO_EVENTS_WEBHOOK_URL") or "")
+    if not address and os.environ.get("ARGO_WORKFLOW_TEMPLATE"):
         raise DeliveryError(
             "No event bus is configured, so no change can be delivered",
             where="METAFLOW_ARGO_EVENTS_WEBHOOK_URL is empty in this workflow",
             fix="`metaflow configure kubernetes`, then deploy again",
         )
-    return str(ARGO_EVENTS_WEBHOOK_URL or "")
+    return address
 
 
 def full_name(event_name: str, *, project: str, branch: str) -> str:
     """The name that an event has on the bus: a branch never starts the flows of another."""
-    from metaflow.plugins.namespaced_events import _make_namespaced_event_name
-
-    return str(_make_namespaced_event_name(event_name, project, branch))
+    return argo.event_name(event_name, project=project, branch=branch)
 
 
 def turn_event(event_name: str, flow: str) -> str:
@@ -80,6 +81,7 @@ def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:
     """
     import stamina
 
+    # Once, for all attempts: a bus that got the event twice sees one id.
     body = _body(name, payload)
     address = bus or bus_address()
     try:
@@ -88,6 +90,7 @@ def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:
         ):
             with attempt:
                 _reach(address, body)
+    # Of urllib's errors the first is also the second, and both are OSErrors: in this order.
     except HTTPError as error:
         raise _failure(name, address, _answer(error), fix=_fix(error)) from error
     except _NotTheBusError as error:
@@ -114,36 +117,41 @@ def _body(name: str, payload: Mapping[str, Json]) -> bytes:
         "id": str(uuid4()),
         "timestamp": int(now),
         "utc_date": datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"),
+        # Sensors that Metaflow makes for @trigger let through only what says this.
         "generated-by-metaflow": True,
         **payload,
     }
+    # Not every server between here and a run reads UTF-8 as such; escapes are read by all.
     return ascii_json({"name": name, "payload": fields}).encode("ascii")
 
 
 def _reach(address: str, body: bytes) -> None:
     """Post the event; a bus that can't be reached is asked as often as Metaflow would ask it."""
     import stamina
-    from metaflow.metaflow_config import SERVICE_RETRY_COUNT
 
+    attempts = max(1, setting("SERVICE_RETRY_COUNT"))
+    # A connection that was refused has sent nothing: it may be tried as often as Metaflow does.
     for attempt in stamina.retry_context(
-        on=_is_unreachable, attempts=max(1, SERVICE_RETRY_COUNT), wait_initial=_FIRST_WAIT
+        on=_is_unreachable, attempts=attempts, wait_initial=_FIRST_WAIT
     ):
         with attempt:
             _post(address, body)
 
 
 def _post(address: str, body: bytes) -> None:
-    from metaflow.metaflow_config import ARGO_EVENTS_WEBHOOK_AUTH, SERVICE_HEADERS
-
-    service = SERVICE_HEADERS if ARGO_EVENTS_WEBHOOK_AUTH == "service" else {}
+    by_service = setting("ARGO_EVENTS_WEBHOOK_AUTH") == "service"
+    service = setting("SERVICE_HEADERS") if by_service else {}
     headers = {"Content-Type": "application/json", **service}
     request = Request(address, method="POST", headers=headers, data=body)  # noqa: S310  # it is configured
     try:
         with build_opener(_NoRedirect, *_direct(address)).open(request, timeout=_SECONDS) as answer:
             answer.read(_LONGEST_ANSWER)
+            # A sign-in page answers 200: taken for the bus, every change would be lost without a
+            # word.
             if answer.headers.get_content_type() == "text/html":
                 raise _NotTheBusError("a page was answered, and an event bus answers none")
     except HTTPError as error:
+        # It holds the connection, and is kept in what is raised from it.
         error.close()
         raise
 
@@ -157,6 +165,7 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, HTTPError):
         return error.code == _TOO_MANY_REQUESTS or error.code >= _SERVER_ERROR
     if isinstance(error, URLError):
+        # The bus may have taken it: sent again it has the same id, and is received once.
         return isinstance(error.reason, TimeoutError)
     return isinstance(error, TimeoutError | ConnectionError)
 

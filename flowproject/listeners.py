@@ -1,4 +1,4 @@
-"""Who listens to which sensor, recorded where ticks look: so they know whose receipts to await."""
+"""Records who listens to which sensor, where ticks look: so they know whose receipts to await."""
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +31,7 @@ def record_listeners(
     Raises:
         JournalError: if the datastore of the flows can't be written.
     """
+    # All flows of a project have one datastore and one branch: any tells where the journals are.
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return
@@ -51,17 +52,17 @@ def record_listeners(
 
 
 def bring_back(journal: Journal, flows: Collection[str]) -> None:
-    """Let ticks look after the newest change again, if these flows may have waited with it.
-
-    Of each sensor only its newest event waits for the others on the bus.
-    """
+    """Let ticks look after the newest change again, if these flows may have waited with it."""
+    # Of each sensor only its newest event waits for the others on the bus: the next one takes the
+    # place of an older one there. So no other need be looked for.
     head = journal.head() if flows else None
     numbers = range(head.seq, max(0, head.seq - _LOOKED_AT), -1) if head else ()
     entries = (journal.at(head, seq) for seq in numbers if head)
     newest = next((entry for entry in entries if entry and entry.is_published), None)
     mark = journal.outbox.mark(newest) if newest else None
     if mark is None:
-        return  # There is none, or the next tick sends it for the first time.
-    taken = {flow for _, flow in journal.receivers(mark.seq, mark.id)}
+        # There is none, or the next tick sends it for the first time.
+        return
+    taken = {flow for _, flow in journal.receipts.receivers(mark.seq, mark.id)}
     if not taken.issuperset(flows):
         journal.put_back(mark)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import metaflow
 
+from flowproject.metaflow_internals.flows import resolved_attributes
+
 __all__ = ["equip", "requirements", "snowflake"]
 
 # The versions are those of pyproject.toml, and a test says so. They stand here as well because a
@@ -59,18 +61,21 @@ def equip(step: Any, types: Iterable[str]) -> None:
     What the step says itself wins, by package. One that needs no environment is left alone.
     """
     said = {name: attributes for name, _, _, attributes in step.decorator_specs}
+    # Metaflow puts one of them on every step where it makes environments, and none where not.
     if said.keys().isdisjoint({"conda", "fast_bakery_internal"}):
         return
     kind = _kind(said)
-    own = _resolved(said.get(kind, {}))
+    own = resolved_attributes(said.get(kind, {}))
     packages = {**(own.get("libraries") or {}), **(own.get("packages") or {})}
     missing = _missing(requirements({*types, *(said.keys() & _OF_SOURCE.keys())}), packages)
     if kind == "conda":
         missing = {_CONDA_NAMES.get(name, name): versions for name, versions in missing.items()}
     elif not packages and not own.get("python"):
+        # Beside packages that the step names itself, our exact versions might not be solvable.
         missing = _as_here(missing)
     if not missing or str(own.get("disabled")).lower() == "true":
         return
+    # `libraries` is Metaflow's older name for `packages`, which has both by now.
     kept = {name: value for name, value in own.items() if value and name != "libraries"}
     step.add_decorator(
         getattr(metaflow, kind),
@@ -91,18 +96,6 @@ def _kind(said: Mapping[str, Any]) -> str:
     # Metaflow puts an empty @conda on every step, but not where the bakery makes the environments.
     own_conda = "conda" in said and ("fast_bakery_internal" in said or any(said["conda"].values()))
     return "conda" if own_conda and "pypi" not in said else "pypi"
-
-
-def _resolved(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a decorator says, with the values of the configuration in place of `config_expr`."""
-    from metaflow.user_configs.config_parameters import (
-        resolve_delayed_evaluator,
-        unpack_delayed_evaluator,
-    )
-
-    unpacked, _ = unpack_delayed_evaluator(dict(attributes))
-    resolved: dict[str, Any] = resolve_delayed_evaluator(unpacked, to_dict=True)
-    return resolved
 
 
 def _missing(ours: Mapping[str, str], theirs: Iterable[str]) -> dict[str, str]:

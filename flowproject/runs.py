@@ -10,8 +10,10 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from flowproject.changes.canonical import Json
+from flowproject.metaflow_internals.metadata import find_run, has_failed, step_name
 from flowproject.secrecy import safe
 from flowproject.sensing import Chain
+from flowproject.starting.run_start import noted_start
 
 __all__ = [
     "RunOutcome",
@@ -30,9 +32,11 @@ __all__ = [
 
 RunState = Literal["succeeded", "failed", "unfinished"]
 _KEPT: Final = ("change_events", "change_claim", "ticks")
+# Of so many steps the log is read: each is a file of the datastore, and the page waits for it.
 _LOGGED_TASKS: Final = 20
+# Among so many it is looked which resumed a run that did not succeed: each is a request to the
+# metadata service, and who resumes a run does so soon.
 _NEWER_RUNS: Final = 200
-"""Among so many it is looked which resumed a run that did not succeed."""
 _LONGEST_ERROR: Final = 200
 
 
@@ -66,7 +70,8 @@ class RunOutcome:
         """Its state in a few words; empty if it succeeded or goes on."""
         step = f" in step {self.step!r}" if self.step else ""
         words = {
-            "failed": f"run failed{step}" + (f": {self.error}" if self.error else ""),
+            # The task of a step that was killed has no time to note an error.
+            "failed": f"run failed{step}: {self.error or 'it ended without a word'}",
             "killed": f"run was killed{step}",
             "unfinished": "run has not finished",
         }
@@ -83,6 +88,7 @@ def outcomes_of(told: Chain, known_here: Callable[[], Mapping[str, str]]) -> lis
     `known_here` is what this machine knows of runs that Metaflow calls unfinished: `running`,
     `failed` or `killed`. A run that Metaflow does not know is left out.
     """
+    # A replay has the same change taken again: the older run is no longer what counts.
     newest = {receipt.flow: receipt.run for receipt in told.receipts}
     found = (outcome_of(run, known_here) for run in dict.fromkeys(newest.values()))
     return [one for one in found if one]
@@ -134,10 +140,8 @@ def outcome_of(run: str, known_here: Callable[[], Mapping[str, str]]) -> RunOutc
 
     `known_here`: as in `outcomes_of`. None if Metaflow does not know the run.
     """
-    import metaflow
-
     try:
-        found = metaflow.Run(run, _namespace_check=False)
+        found = find_run(run)
         resumed = None if state_of(found) == "succeeded" else _resumption(found)
         if not resumed:
             return ending_of(found, known_here)
@@ -179,10 +183,11 @@ def _resumption(run: Any) -> Any | None:
 def _failure(run: Any) -> tuple[str, str]:
     """The step in which a run failed, with its error; of one that did not, the step it came to."""
     step = ""
-    for step_of_run in run:  # the newest first
+    # The newest first: what failed was the last to run, and a run may have hundreds of tasks.
+    for step_of_run in run:
         step = step or str(step_of_run.id)
         for task in step_of_run:
-            if "_success" in task and not task["_success"].data:
+            if has_failed(task):
                 return str(step_of_run.id), _error(task.exception)
     return step, ""
 
@@ -198,29 +203,22 @@ def _error(exception: Any) -> str:
 
 
 def state_of(run: Any) -> RunState:  # Metaflow has no types
-    """`unfinished` is a run that goes on or was killed: Metaflow can't tell these apart.
-
-    To Metaflow a run that failed has not finished, either: its tasks know more.
-    """
+    """`unfinished` is a run that goes on or was killed: Metaflow can't tell these apart."""
+    # To Metaflow a run that failed has not finished, either: its tasks know more.
     if run.successful:
         return "succeeded"
-    tasks = (task for step in run for task in step)
-    failed = any("_success" in task and not task["_success"].data for task in tasks)
+    failed = any(has_failed(task) for step in run for task in step)
     return "failed" if failed else "unfinished"
 
 
 def kept_of(run: Any) -> dict[str, Any]:
-    """What a run kept of the changes that it was told of, of its claim, and of its ticks.
-
-    In its first step a run has no artifact yet, and if it was killed there, it never has: what it
-    was told it noted before.
-    """
+    """What a run kept of the changes that it was told of, of its claim, and of its ticks."""
+    # In its first step a run has no artifact yet, and if it was killed there, it never has: what it
+    # was told it noted before.
     kept = _artifacts_of(run, _KEPT)
-    if "change_events" not in kept and (first := next(tasks_of(run), None)):
-        from flowproject.starting.told import noted
-
-        if this := noted(first):
-            kept["change_events"] = this.changes
+    first = next(tasks_of(run), None) if "change_events" not in kept else None
+    if first and (this := noted_start(first)):
+        kept["change_events"] = this.changes
     return kept
 
 
@@ -246,7 +244,7 @@ def logs_of(run: Any) -> str:
     """What the first task of each step has printed, with the name of its step before each line."""
     tasks = [task for task, _ in zip(tasks_of(run), range(_LOGGED_TASKS), strict=False)]
     return "".join(
-        f"[{task.path_components[2]}] {line}\n"
+        f"[{step_name(task)}] {line}\n"
         for task in tasks
         for line in (task.stdout + task.stderr).splitlines()
     )

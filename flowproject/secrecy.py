@@ -1,4 +1,4 @@
-"""Credentials stay here: the one place where they are taken out of what others may read.
+"""Takes credentials out of what others may read, in this one place.
 
 Messages, logs, artifacts, comments and reports go through it. What is known to be a secret is taken
 out wherever it stands; what only looks like one, by its looks. Data is not: what a source holds
@@ -60,6 +60,7 @@ _LOOKS_SECRET: Final = re.compile(
     re.DOTALL,
 )
 
+# Of the process, and not of a connection: an error of one may quote what another uses.
 _known: set[str] = set()
 _lock: Final = threading.Lock()
 
@@ -70,7 +71,9 @@ def keep_secret(values: Iterable[str]) -> None:
     Of a key in several lines, each line is one.
     """
     lines = [line.strip() for value in values for line in [value, *value.splitlines()]]
+    # A secret in an artifact or a payload is spelled as JSON spells it, with escapes.
     in_json = [json.dumps(line, ensure_ascii=way)[1:-1] for line in lines for way in (True, False)]
+    # Sensors are looked at side by side.
     with _lock:
         _known.update(form for form in lines + in_json if len(form) >= _SHORTEST)
 
@@ -101,6 +104,7 @@ def keep_secrets_of_environment() -> None:
 def hide(text: str) -> str:
     """The text without what is known to be a secret; all else is as it was."""
     with _lock:
+        # The longest first: of one that has another in it, the rest would stay.
         known = sorted(_known, key=len, reverse=True)
     for secret in known:
         if secret in text:
@@ -139,6 +143,7 @@ def scrub(error: BaseException) -> BaseException:
             continue
         seen.add(id(one))
         _scrub_one(one)
+        # A traceback shows both, and an exception may be its own cause in a circle.
         behind += [one.__cause__, one.__context__]
     return error
 
@@ -149,6 +154,7 @@ def guard_output() -> None:
     The end of what a container printed stands in its Workflow's status, for whoever may read that.
     """
     keep_secrets_of_environment()
+    # Twice in one process would mask twice, and slow every print.
     if not isinstance(sys.stdout, _Output):
         sys.stdout = _Output(sys.stdout)
     if not isinstance(sys.stderr, _Output):
@@ -190,6 +196,7 @@ class _Guard(logging.Filter):
     """Lets every record pass, after secrets were taken out of it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # Joined first: a secret may come to stand in the text by one of its arguments.
         record.msg, record.args = safe(record.getMessage()), ()
         if record.exc_info and record.exc_info[0]:
             record.exc_text = safe("".join(traceback.format_exception(*record.exc_info)).rstrip())
@@ -218,6 +225,7 @@ def _secret_part(found: re.Match[str]) -> tuple[int, int]:
 
 def _scrub_one(error: BaseException) -> None:
     error.args = tuple(safe(arg) if isinstance(arg, str) else arg for arg in error.args)
+    # Clients keep the statement or the address beside the message, and pickles take it along.
     for name, value in list(vars(error).items()):
         if isinstance(value, str):
             setattr(error, name, safe(value))

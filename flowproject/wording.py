@@ -1,4 +1,4 @@
-"""How values, moments, costs and outcomes are put in words: short text, no components."""
+"""Put values, moments, costs and outcomes in words: short text, no components."""
 
 import json
 import re
@@ -39,10 +39,13 @@ OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "unchanged": ("○", "unchanged"),
 }
 _BREAKS: Final = "\n\t"
+# They turn the direction of what follows: a key could make the reason beside it read as another.
 _EMBEDDINGS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# No-break spaces stay: they are put in on purpose, see `unbroken`.
 _SPACES: Final = re.compile(r"[^\S\N{NO-BREAK SPACE}]+")
 _KILO: Final = 1000
-_COMPARED: Final = 64 * 1024  # characters: as long as a value is at most
+# Characters: as long as a value is at most.
+_COMPARED: Final = 64 * 1024
 _SHORT: Final = 24
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -67,6 +70,7 @@ def _draws(char: str) -> bool:
 
 def one_line(text: object, limit: int = 120) -> str:
     """The text on one line. Clipped before it is cleaned, so that a huge one costs nothing."""
+    # Twice the limit is enough, unless nearly all of it is spaces: a value may have megabytes.
     raw = str(text)
     return clip(_SPACES.sub(" ", printable(raw[: 2 * limit + 2])).strip(), limit)
 
@@ -80,6 +84,7 @@ def value_text(value: object, limit: int = 60) -> str:
     """A JSON value on one line; a missing one is a dash, an empty text says so."""
     if value is None:
         return "—"
+    # Before JSON: people read text without quotes, and nothing is told apart from an empty text.
     if isinstance(value, str):
         return one_line(value, limit) or "(empty)"
     if isinstance(value, Mapping) and value.keys() == {"left_out_bytes"}:
@@ -131,6 +136,7 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """The number of bytes in decimal units: `512 bytes`, `48.2 kB`."""
+    # Decimal units, as disks and clouds count.
     rank = 0
     while count >= _KILO and rank < len(_UNITS) - 1:
         count, rank = count / _KILO, rank + 1
@@ -151,5 +157,6 @@ def moment(text: object) -> str:
         read = datetime.fromisoformat(str(text))
     except ValueError:
         return one_line(text, 40)
+    # Journals write moments with their zone; without one they are from a source, and taken as UTC.
     aware = read if read.tzinfo else read.replace(tzinfo=UTC)
     return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

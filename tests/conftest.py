@@ -43,7 +43,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONGEST_FIRST = (
     *("argo/test_shop", "argo/test_campaign", "deploy/test_executed_shop", "argo"),
     *("deploy/test_executed", "browser/test_page", "flows/test_dev_loop", "deploy/test_deploy"),
-    *("flows/test_page", "deploy/test_compiling", "faults/test_kills", "flows/test_commands"),
+    *("flows/test_page", "deploy/test_compilation", "faults/test_kills", "flows/test_commands"),
     *("flows/test_demo", "flows/test_benchmarks", "contract/test_s3_keys", "contract/test_sources"),
     *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract", "unit"),
 )

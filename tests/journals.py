@@ -108,4 +108,4 @@ def mark(journal: Journal, recorded: Entry, *, listeners: tuple[str, ...] = ()) 
 def settle(journal: Journal, recorded: Entry) -> None:
     """Note that nothing is left to do for this entry, as a delivery does."""
     journal.outbox.settle(recorded.seq, recorded.id)
-    journal.remember_head(journal.head().settled([recorded.seq]))
+    journal.memos.write_head(journal.head().settled([recorded.seq]))

@@ -15,7 +15,7 @@ from typing import Any
 from flowproject.changes.payload import payload
 from flowproject.config.parse import load
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from tests.conftest import ROOT
 from tests.warm import python
 
@@ -112,10 +112,12 @@ class Place:
         )
         return told
 
-    def scene(self) -> Scene:
+    def scene(self) -> ProjectContext:
         """The same place as `SensorFlow` sees it, for ticks in this process: they cost no run."""
         store = open_store(str(self.root / ".metaflow"))
-        return Scene(project=load(self.root), root=self.root, store=store, branch="user.tester")
+        return ProjectContext(
+            project=load(self.root), root=self.root, store=store, branch="user.tester"
+        )
 
     def event(self, sensor: str, seq: int, *, attempt: int = 1) -> dict[str, str]:
         """The variable in which Argo brings a recorded change to each step of a run."""

@@ -14,7 +14,7 @@ from threading import Lock
 from urllib.parse import quote
 
 from flowproject.sources import stopped
-from flowproject.sources.s3.page import Page
+from flowproject.sources.s3.pages import ListingPage
 
 Query = Mapping[str, str | bytes]
 
@@ -81,14 +81,14 @@ class MemoryBucket:
     closed: bool = False
     _lock: Lock = field(default_factory=Lock)
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query) -> ListingPage:
         with self._lock:
             if self.cancelled:
                 raise stopped()
             self.requests += 1
             body = self._answer(self.hears(query))
             self.received += len(body)
-        return Page(body)
+        return ListingPage(body)
 
     def get(self, query: Query) -> bytes:
         del query  # it keeps no versions

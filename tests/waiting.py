@@ -12,7 +12,7 @@ from flowproject import sensing
 from flowproject.config import Data, Project, Schedule, Sensor
 from flowproject.errors import TickError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 
 __all__ = ["hold_for_too_long"]
 
@@ -31,7 +31,7 @@ def hold_for_too_long(root: Path, data: Callable[..., Data], put: Callable[[str]
         )
         for policy in POLICIES
     }
-    scene = Scene(
+    scene = ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors=sensors),
         root=root,
         store=open_store(str(root / "journals")),

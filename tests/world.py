@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from flowproject import sensing
 from flowproject.config import Project, Schedule, Sensor
-from flowproject.journal import Journal, Store
-from flowproject.sensing import Scene, Tick
+from flowproject.journal import Journal, Receipt, Store
+from flowproject.sensing import ProjectContext, Tick
 
 __all__ = ["MINUTE", "START", "Bus", "World"]
 
@@ -34,11 +34,11 @@ class World:
     written: list[str] = field(default_factory=list)
 
     @property
-    def scene(self) -> Scene:
+    def scene(self) -> ProjectContext:
         project = Project(
             project_name="demo", sensor=Schedule(), sensors={self.sensor.name: self.sensor}
         )
-        return Scene(
+        return ProjectContext(
             project=project,
             root=self.root,
             store=self.store,
@@ -71,11 +71,13 @@ class World:
     def take(self, payload: dict[str, Any], flow: str = "StarterFlow", run: str = "1") -> str:
         """A run of a flow takes an event, or finds another that has: the run that stands."""
         change = payload["change"]
-        return self.journal.claim(
-            seq=change["seq"],
-            id=change["id"],
-            attempt=change["attempt"],
-            flow=flow,
-            run=f"{flow}/{run}",
-            at=self.now.isoformat(),
+        return self.journal.receipts.claim(
+            Receipt(
+                seq=change["seq"],
+                id=change["id"],
+                attempt=change["attempt"],
+                flow=flow,
+                run=f"{flow}/{run}",
+                at=self.now.isoformat(),
+            )
         ).run

@@ -14,11 +14,12 @@ class Books:
     and a flow that listens and never worked for it (or changes that the bus never took, where
     nobody listens), `unseen` those of them that no later run made up for, and `twice` pairs that
     more than one run worked for. `misordered` are events that first came before an older one,
-    `renamed` changes that were sent under more than one id, `unnoted` events that were sent while
-    nobody could write to the journal, `unfinished` files that were told before their delivery was
-    complete, `unnamed` changes that a flow did not take and that no tick, no `history` or no exit
-    code names, `unsettled` sensors that are not at rest although everything is done, and `errors`
-    exceptions that nobody expected.
+    `overtaken` changes that a flow which takes them in order worked for before an older one was
+    over, `renamed` changes that were sent under more than one id, `unnoted` events that were sent
+    while nobody could write to the journal, `unfinished` files that were told before their delivery
+    was complete, `unnamed` changes that a flow did not take and that no tick, no `history` or no
+    exit code names, `unsettled` sensors that are not at rest although everything is done, and
+    `errors` exceptions that nobody expected.
     """
 
     rounds: int = 0
@@ -38,6 +39,7 @@ class Books:
     unseen: int = 0
     twice: int = 0
     misordered: int = 0
+    overtaken: int = 0
     renamed: int = 0
     unnoted: int = 0
     unfinished: int = 0

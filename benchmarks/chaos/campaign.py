@@ -16,7 +16,7 @@ from benchmarks.chaos.story import Place, Story, System
 __all__ = ["Caught", "campaign", "catch", "running_bus"]
 
 _MOST_ROUNDS_OF_A_MUTANT = 200
-_HARM = ("lost", "twice", "unrecorded", "unnoted", "unfinished", "unnamed")
+_HARM = ("lost", "twice", "overtaken", "unrecorded", "unnoted", "unfinished", "unnamed")
 
 
 @dataclass(frozen=True, kw_only=True)

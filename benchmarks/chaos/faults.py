@@ -12,6 +12,7 @@ __all__ = [
     "FOLDERS",
     "FORGETS",
     "GONE_FLOW",
+    "IN_ORDER",
     "KINDS",
     "MOVE_KILLED",
     "NEW_FLOW",
@@ -19,6 +20,7 @@ __all__ = [
     "PLOTS",
     "READ_ONLY",
     "SETTLES",
+    "SKIPPED",
     "TWO_SENSORS",
     "Faults",
 ]
@@ -84,6 +86,8 @@ MOVE_KILLED: Final = "a move of a journal fails or is killed half-way"
 FOLDERS: Final = "folders are begun and not finished, and wait for their markers"
 SETTLES: Final = "files have to settle"
 CROWD: Final = "52 changes are given up, and stay so"
+IN_ORDER: Final = "a flow takes changes in order"
+SKIPPED: Final = "a person ends the turn of a flow that takes changes in order"
 
 PLOTS: Final = {
     "": 8,
@@ -94,6 +98,7 @@ PLOTS: Final = {
     FOLDERS: 2,
     SETTLES: 1,
     CROWD: 1,
+    IN_ORDER: 3,
 }
 """What a round is about besides, and how often; each is counted as a fault when it happens."""
 _MEMO: Final = {"memo of the head: lost": 5, "memo of the head: an old one": 7}
@@ -115,7 +120,7 @@ KINDS: Final = tuple(
     dict.fromkeys(
         [
             *(*_READ, *_WRITE, *_WIRE, *BUS, *_RUN, *_CLOCK, *_MEMO),
-            *(READ_ONLY, DEAF, FORGETS, MOVE_KILLED),
+            *(READ_ONLY, DEAF, FORGETS, MOVE_KILLED, SKIPPED),
             *filter(None, PLOTS),
         ],
     )

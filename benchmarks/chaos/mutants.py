@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
-from benchmarks.chaos.faults import CROWD, FOLDERS, NEW_FLOW, NEW_NAME, TWO_SENSORS
+from benchmarks.chaos.faults import CROWD, FOLDERS, IN_ORDER, NEW_FLOW, NEW_NAME, TWO_SENSORS
 from benchmarks.chaos.ours import Ours
 from benchmarks.chaos.story import Start, Story
 from flowproject.changes.canonical import digest
@@ -20,7 +20,7 @@ from flowproject.journal import Journal
 from flowproject.journal.outbox import Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.store import ObjectStore
-from flowproject.sensing import delivery, look, sending
+from flowproject.sensing import change_events, delivery, look, turns
 from flowproject.starting import claiming
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -92,31 +92,31 @@ def _overwrites() -> Iterator[None]:
 
 @contextmanager
 def _renames_each_event() -> Iterator[None]:
-    payload, numbers = sending.payload, itertools.count()
+    payload, numbers = change_events.payload, itertools.count()
 
     def renamed(*arguments: Any, **named: Any) -> Any:
         message = payload(*arguments, **named)
         message["id"] = digest("an id of its own", str(next(numbers)))
         return {**message, "change": {**message["change"], "id": message["id"]}}  # type: ignore[dict-item]
 
-    with patch.object(sending, "payload", renamed):
+    with patch.object(change_events, "payload", renamed):
         yield
 
 
 @contextmanager
 def _watches_only(number: int) -> Iterator[None]:
-    see_to = delivery._Delivery._see_to  # noqa: SLF001  # a mutant is made of the inside
+    see_to = delivery._Delivery._check_receipts  # noqa: SLF001  # a mutant is made of the inside
 
     def see_to_some(self: Any, events: Any) -> None:
         see_to(self, events[:number])
 
-    with patch.object(delivery._Delivery, "_see_to", see_to_some):  # noqa: SLF001
+    with patch.object(delivery._Delivery, "_check_receipts", see_to_some):  # noqa: SLF001
         yield
 
 
 @contextmanager
 def _forgets_who_is_gone() -> Iterator[None]:
-    with patch.object(delivery, "_gone", lambda *_: "nothing"):
+    with patch.object(delivery, "_gone_in_words", lambda *_: "nothing"):
         yield
 
 
@@ -159,6 +159,19 @@ def _sends_whether_or_not_it_can_note_it() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _tells_the_next_when_one_is_taken() -> Iterator[None]:
+    queue = turns.TurnQueue
+    with patch.object(queue, "_is_over", queue._is_taken):  # noqa: SLF001
+        yield
+
+
+@contextmanager
+def _leaves_turns_to_runs() -> Iterator[None]:
+    with patch.object(delivery._Delivery, "_give_turns", lambda _: None):  # noqa: SLF001
+        yield
+
+
 class _ClaimsAfterWork(Ours):
     def work(self, store: Any, start: Start, moment: Callable[[str], None]) -> None:
         moment("before claim")
@@ -179,5 +192,11 @@ MUTANTS: Final = (
     Mutant(name="forget who is gone", patch=_forgets_who_is_gone, plot=NEW_FLOW),
     Mutant(name="claim where it was told", patch=_claims_where_it_was_told, plot=NEW_NAME),
     Mutant(name="take the newest only", patch=_takes_the_newest_only, plot=TWO_SENSORS),
+    Mutant(
+        name="tell the next turn when one is taken",
+        patch=_tells_the_next_when_one_is_taken,
+        plot=IN_ORDER,
+    ),
+    Mutant(name="leave turns to runs", patch=_leaves_turns_to_runs, plot=IN_ORDER),
     Mutant(name="wait for no marker", patch=_waits_for_no_marker, plot=FOLDERS),
 )

@@ -4,36 +4,46 @@ import datetime as dt
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 from benchmarks.chaos.books import Books
-from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES
+from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES, SKIPPED
 from benchmarks.chaos.ledger import Effect
-from benchmarks.chaos.story import BOTH_FLOW, DEAF_FLOW, OTHER, SENSOR, Start, Story, sensor_of
+from benchmarks.chaos.story import (
+    BOTH_FLOW,
+    DEAF_FLOW,
+    LEDGER_FLOW,
+    OTHER,
+    SENSOR,
+    Start,
+    Story,
+    sensor_of,
+)
 from benchmarks.chaos.world import MARKER
 from flowproject import sensing
-from flowproject.changes.delivery import RetryPolicy
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
+from flowproject.changes.retries import RetryPolicy
 from flowproject.config import FilesData, Project, Schedule, Sensor
-from flowproject.errors import TickError
+from flowproject.errors import FlowprojectError, TickError
 from flowproject.journal import Journal, move
-from flowproject.sensing import Chain, Scene, Tick
-from flowproject.starting.claiming import Taken, claim
-from flowproject.starting.told import Told
+from flowproject.sensing import Chain, ProjectContext, Tick
+from flowproject.starting.claiming import Taken, claim, note_end, tell_next
+from flowproject.starting.run_start import RunStart
 
-__all__ = ["Ours", "numbers_of", "scene_of"]
+__all__ = ["Ours", "context_of", "numbers_of"]
 
 _PROJECT: Final = "chaos"
 _PILE: Final = 52
 _SETTLE: Final = 600.0
 
 
-def scene_of(
+def context_of(
     story: Any, store: Any, clock: Callable[[], dt.datetime], first: str = SENSOR
-) -> Scene:
+) -> ProjectContext:
     """Where a tick of this story happens; `first` is what its first sensor is called there."""
     names = (first, *story.sensors[1:])
     sensors = {
@@ -51,7 +61,7 @@ def scene_of(
         )
         for name in names
     }
-    return Scene(
+    return ProjectContext(
         project=Project(project_name=_PROJECT, sensor=Schedule(), sensors=sensors),
         root=story.world.root,
         store=store,
@@ -80,13 +90,18 @@ class Ours:
         self._abandoned: set[int] = set()
         self._told: set[int] = set()
         self._memos: list[bytes] = []
+        self._skipped: set[int] = set()
 
     def _journal(self, sensor: str = "") -> Journal:
         """A journal in peace, for who reads the books."""
-        return self._scene(self._story.place.store).journal(sensor or self._story.sensor)
+        return self._context(self._story.place.store).journal(sensor or self._story.sensor)
 
-    def _scene(self, store: Any, clock: Callable[[], dt.datetime] | None = None) -> Scene:
-        return scene_of(self._story, store, clock or (lambda: self._story.now), self._story.sensor)
+    def _context(
+        self, store: Any, clock: Callable[[], dt.datetime] | None = None
+    ) -> ProjectContext:
+        return context_of(
+            self._story, store, clock or (lambda: self._story.now), self._story.sensor
+        )
 
     # --------------------------------------------------------------------------------- what it does
 
@@ -96,7 +111,10 @@ class Ours:
         for sensor in self._story.sensors if listeners else ():
             flows = [flow for flow in listeners if sensor != OTHER or flow == BOTH_FLOW]
             waits = {BOTH_FLOW: self._story.sensors} if BOTH_FLOW in flows else {}
-            self._journal(sensor).outbox.record_listeners(flows, by="chaos", waits=waits)
+            in_order = [flow for flow in flows if flow == LEDGER_FLOW]
+            self._journal(sensor).outbox.record_listeners(
+                flows, by="chaos", waits=waits, in_order=in_order
+            )
 
     def pile_up(self) -> None:
         """Record many changes, of which nothing is sent yet."""
@@ -119,14 +137,14 @@ class Ours:
 
     def move(self, store: Any, old: str, new: str) -> None:
         """What the command does after the sensor was renamed."""
-        scene = self._scene(store)
+        context = self._context(store)
         at = self._story.now.isoformat()
-        move(store, scene.journal(old), scene.journal(new), at=at)
+        move(store, context.journal(old), context.journal(new), at=at)
 
     def tick(self, store: Any, clock: Callable[[], dt.datetime], sensor: str) -> None:
         """Both steps of a run of the sensor flow, and how it ends."""
-        scene = scene_of(self._story, store, clock, sensor)
-        ticks = sensing.publish(scene, sensing.observe(scene))
+        context = context_of(self._story, store, clock, sensor)
+        ticks = sensing.publish(context, sensing.observe(context))
         try:
             sensing.raise_for_failures(ticks)
         except TickError:
@@ -157,11 +175,27 @@ class Ours:
         moment("after claim")
         self.do(start, taken.changes)
         moment("after work")
+        for change in taken.changes:
+            if change.get("turn_of"):
+                self._end_turn(store, start, change)
+
+    def _end_turn(self, store: Any, start: Start, change: Mapping[str, Any]) -> None:
+        """What a run does after its last step that takes changes in order."""
+        note_end(change, "succeeded", store, flow=start.flow, run=start.origin)
+        with suppress(FlowprojectError):
+            tell_next(
+                change,
+                self._context(store).project.sensors,
+                store,
+                flow=start.flow,
+                run=start.run,
+                now=self._story.now,
+            )
 
     def claim(self, store: Any, start: Start) -> Taken:
         """What is this run's, as `BaseFlow` finds out before its first step."""
         changes = [payload["change"] for payload in start.payloads]
-        return claim(Told(changes=changes, run=start.origin), flow=start.flow, store=store)
+        return claim(RunStart(changes=changes, run=start.origin), flow=start.flow, store=store)
 
     def do(self, start: Start, changes: Sequence[Mapping[str, Any]]) -> None:
         """The work, for each change that the run was told of."""
@@ -184,7 +218,7 @@ class Ours:
             journal = self._journal(now[_called(payload["change"]["sensor"])])
             for seq in self._told_or_taken(start, journal, payload["change"]):
                 entry = journal.get(seq)
-                receipts = journal.receipts(seq, entry.id) if entry else ()
+                receipts = journal.receipts.read(seq, entry.id) if entry else ()
                 if any(receipt.run == start.origin for receipt in receipts):
                     return True
         return False
@@ -236,15 +270,15 @@ class Ours:
     def _chains(self, sensor: str) -> dict[int, Chain]:
         """What became of each change, as `history` tells it."""
         journal = self._journal(sensor)
-        survey = journal.survey()
-        scene = self._scene(self._story.place.store)
+        index = journal.index()
+        context = self._context(self._story.place.store)
         patience = RetryPolicy(
-            receipt_timeout=scene.project.sensors[sensor].receipt_timeout,
+            receipt_timeout=context.project.sensors[sensor].receipt_timeout,
             max_attempts=self._story.most_sendings,
         )
-        entries = [entry for seq in survey.numbers if (entry := journal.get(seq))]
+        entries = [entry for seq in index.numbers if (entry := journal.get(seq))]
         return {
-            entry.seq: sensing.chain(survey, entry, patience, self._story.now)
+            entry.seq: sensing.chain(index, entry, patience, self._story.now)
             for entry in entries
             if entry.is_published
         }
@@ -272,15 +306,28 @@ class Ours:
         that is what to replay it means. And what `history` shows as given up is replayed, whoever
         said so.
         """
-        scene = self._scene(store)
+        context = self._context(store)
         for sensor in self._story.sensors:
             for seq in sorted(self._undelivered(sensor) | self._abandoned):
-                found = sensing.find_change(scene, f"{sensor}/{seq}")
+                found = sensing.find_change(context, f"{sensor}/{seq}")
                 lacks = {*found.chain.missing, *found.chain.gone} - {DEAF_FLOW}
                 if lacks and found.chain.state in {"undelivered", "sent"}:
-                    sensing.replay(scene, found, by="a person")
+                    sensing.replay(context, found, by="a person")
                     self._story.replayed += 1
         self._abandoned.clear()
+
+    def skip(self, store: Any) -> None:
+        """End the oldest turn that is not over."""
+        going_on = [one for one in self._chains(self._story.sensor).values() if one.in_order]
+        if going_on:
+            oldest = min(going_on, key=lambda one: one.entry.seq)
+            mark = oldest.mark
+            assert mark is not None  # noqa: S101  # it was sent
+            self._story.faults.injected[SKIPPED] += 1
+            self._skipped |= {*range(mark.first, mark.seq + 1)}
+            context = self._context(store)
+            found = sensing.find_change(context, f"{self._story.sensor}/{mark.seq}")
+            sensing.skip(context, found, by="a person")
 
     # ---------------------------------------------------------------------------------- what it did
 
@@ -299,6 +346,7 @@ class Ours:
             self._bus(sensor, changes, books)
             untaken[sensor] = self._work(sensor, changes, books)
         self._both(untaken, books)
+        self._order(books)
         for (flow, change), who in self._workers(runs).items():
             if len(who) > 1:
                 books.wrong("twice", f"{flow}, change {change}: {sorted(who)}")
@@ -321,7 +369,7 @@ class Ours:
             same = after.previous_fingerprint == before.fingerprint
             if not (follows or same) or after.seq != before.seq + 1:
                 books.wrong("unrecorded", f"change {after.seq} does not follow from {before.seq}")
-            difference = journal.difference(after)
+            difference = journal.snapshots.difference(after)
             arrived = [item.key for item in difference.arrived]
             found += arrived
             found += [item.key for item in difference.removed]
@@ -368,18 +416,20 @@ class Ours:
         """
         store, journal = self._story.place.store, self._journal(sensor)
         books.receipts += len(store.keys(f"{journal.location}/receipts"))
-        survey, chains = journal.survey(), self._chains(sensor)
+        index, chains = journal.index(), self._chains(sensor)
         named = self._undelivered(sensor)
         worked = {(flow, change) for flow, change, _ in self._story.ledger.runs()}
         untaken: list[int] = []
         for entry in changes:
-            mark = survey.mark(entry)
+            mark = index.mark(entry)
             flows = mark.listeners if mark else self._story.listeners
             lacking = [flow for flow in flows if (flow, self._change(sensor, entry)) not in worked]
             if BOTH_FLOW in lacking:
                 untaken.append(entry.seq)
             for flow in {*lacking} - {BOTH_FLOW}:
                 what = f"{flow} never worked for change {entry.seq} of {sensor}"
+                if flow == LEDGER_FLOW and flow in chains[entry.seq].skipped:
+                    continue
                 if flow in self._story.hearing:
                     books.wrong("lost", what)
                 elif flow == DEAF_FLOW:
@@ -420,6 +470,16 @@ class Ours:
         if entry.seq not in self._told and not self._story.ticks_killed:
             books.wrong("unnamed", f"{what}, and no tick said so")
 
+    def _order(self, books: Books) -> None:
+        """A flow that takes changes in order first works for one when all older ones are over."""
+        begun: dict[int, None] = {}
+        for effect in self._story.ledger.effects:
+            if effect.flow == LEDGER_FLOW:
+                begun.setdefault(int(effect.change.rpartition("/")[2]))
+        for before, after in pairwise(seq for seq in begun if seq not in self._skipped):
+            if after < before:
+                books.wrong("overtaken", f"{LEDGER_FLOW} worked for {before} before {after}")
+
     def _both(self, untaken: Mapping[str, list[int]], books: Books) -> None:
         """A flow that waits for two sensors lacks something of one of them at most."""
         if untaken and all(untaken.values()) and BOTH_FLOW in self._story.hearing:
@@ -428,11 +488,13 @@ class Ours:
     def _workers(self, runs: Mapping[tuple[str, str, int], set[str]]) -> Mapping[Any, set[str]]:
         """The runs that worked, in whatever attempt: nobody replays what somebody has worked for.
 
-        Only what is undelivered is replayed here, and for who has started that is no new attempt.
+        Only what is undelivered is replayed here, and for who has started that is no new attempt;
+        except where a run holds others back, which a replay is to end.
         """
         workers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for (flow, change, _), who in runs.items():
-            workers[flow, change] |= who
+        for (flow, change, attempt), who in runs.items():
+            name = f"{change}, attempt {attempt}" if LEDGER_FLOW in self._story.hearing else change
+            workers[flow, name] |= who
         return workers
 
 

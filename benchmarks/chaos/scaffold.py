@@ -112,6 +112,9 @@ class Scaffold:
     def rescue(self, store: Any) -> None:
         """Nothing can be done for what nobody knows of."""
 
+    def skip(self, store: Any) -> None:
+        """None of its flows takes changes in order."""
+
     def account(self, books: Books) -> None:
         """What it saw, by value: states do not come back, so a value is one change."""
         _, *changes = dict.fromkeys(self._persisted)

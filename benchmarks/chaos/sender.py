@@ -27,7 +27,7 @@ from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.turns import Actor
 from flowproject import events
 from flowproject.errors import FlowprojectError
-from flowproject.sensing import Tick, rounds
+from flowproject.sensing import Tick, look, runner
 from flowproject.sensing.tick import failed_tick
 
 __all__ = ["acting", "one_process"]
@@ -82,8 +82,8 @@ def one_process(bus: Bus) -> Iterator[None]:
             (urllib.request, "urlopen", hasty),
             (events, "_post", post),
             (events, "_SECONDS", _GIVEN_UP_AFTER),
-            (rounds, "observe_within", _observe),
-            (rounds, "_side_by_side", _in_this_thread),
+            (look, "observe_within", _observe),
+            (runner, "_side_by_side", _in_this_thread),
         ):
             stack.enter_context(patch.object(place, name, stand_in))
         for cached in _cached_properties():
@@ -108,12 +108,12 @@ def _observe(source: Any, _sensor: Any, past: Any = None, _report: Any = None) -
 
 
 def _in_this_thread(
-    scene: Any, names: Sequence[str], look: "Callable[[Any], Tick]"
+    context: Any, names: Sequence[str], look: "Callable[[Any], Tick]"
 ) -> "list[Tick]":
     def guarded(sensor: Any) -> Tick:
         try:
             return look(sensor)
         except FlowprojectError as error:
-            return failed_tick(sensor, error, scene.clock())
+            return failed_tick(sensor, error, context.clock())
 
-    return [guarded(sensor) for sensor in scene.sensors(names)]
+    return [guarded(sensor) for sensor in context.sensors(names)]

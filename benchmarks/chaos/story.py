@@ -17,6 +17,7 @@ from benchmarks.chaos.faults import (
     DEAF,
     FOLDERS,
     GONE_FLOW,
+    IN_ORDER,
     MOVE_KILLED,
     NEW_FLOW,
     NEW_NAME,
@@ -36,6 +37,7 @@ __all__ = [
     "BOTH_FLOW",
     "DEAF_FLOW",
     "FLOWS",
+    "LEDGER_FLOW",
     "OTHER",
     "SENSOR",
     "Place",
@@ -48,6 +50,9 @@ __all__ = [
 FLOWS: Final = ("FirstFlow", "SecondFlow")
 DEAF_FLOW: Final = "DeafFlow"
 BOTH_FLOW: Final = "BothFlow"
+LEDGER_FLOW: Final = "LedgerFlow"
+"""One that takes changes in order."""
+
 _NEW_FLOW: Final = "NewFlow"
 SENSOR: Final = "data"
 OTHER: Final = "more"
@@ -125,6 +130,9 @@ class System(Protocol):
     def is_settled(self) -> bool:
         """Whether nothing is left to do."""
 
+    def skip(self, store: Any) -> None:
+        """Do what a person does who ends a turn that others wait for."""
+
     def needs_a_person(self) -> bool:
         """Whether somebody is told that a change could not be delivered."""
 
@@ -175,6 +183,13 @@ class Story:
             self.listeners = (FLOWS[0], BOTH_FLOW)
             self.hearing = {FLOWS[0]: (SENSOR,), BOTH_FLOW: (SENSOR, OTHER)}
             self.is_deaf = False
+        is_in_order = self.plot == IN_ORDER or (
+            self.plot == NEW_NAME and self.dice.random() < 1 / 2
+        )
+        if is_in_order:
+            self.listeners = (FLOWS[0], LEDGER_FLOW)
+            self.hearing = dict.fromkeys(self.listeners, (SENSOR,))
+            self.is_deaf = False
         if self.plot == CROWD:
             self.is_deaf, self.coalesce, self.most_an_hour, self.most_sendings = True, False, 0, 1
         self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far)
@@ -211,7 +226,7 @@ class Story:
         self.turns.run()
         phases = self.dice.choice(_PHASES)
         upheaval = self.dice.randrange(1, phases)
-        if self.plot in {TWO_SENSORS, FOLDERS, SETTLES}:
+        if self.plot in {TWO_SENSORS, FOLDERS, SETTLES, IN_ORDER}:
             self.faults.injected[str(self.plot)] += 1
         for phase in range(phases):
             if phase == upheaval:
@@ -304,6 +319,9 @@ class Story:
             self.turns.later(self.dice.choice((0, 5, 25)), lambda: self.system.disturb(fault))
         for number in range(self.dice.choice(_AT_ONCE)):
             self._tick(f"tick {phase}.{number}")
+        if LEDGER_FLOW in self.hearing and self.dice.random() < 1 / 3:
+            turns = self.dice.choice((5, 25, 80))
+            self.turns.later(turns, lambda: self._ask_a_person(self.system.skip))
         self.turns.run()
         self.now += self.dice.choice((1, 60, 1200, 7200)) * dt.timedelta(seconds=1)
 
@@ -334,15 +352,17 @@ class Story:
 
     def _rescue(self) -> None:
         """Have a person help, whose requests and events may fail like those of others."""
-
-        def live(actor: Actor) -> None:
-            with acting(actor, self.faults), suppress(FlowprojectError):
-                self.system.rescue(self.store_of(actor))
-
         self.faults.peace = self.dice.random() < 1 / 2
-        self.turns.start("a person", live)
+        self._ask_a_person(self.system.rescue)
         self.turns.run()
         self.faults.peace = True
+
+    def _ask_a_person(self, do: Callable[[Any], None]) -> None:
+        def live(actor: Actor) -> None:
+            with acting(actor, self.faults), suppress(FlowprojectError):
+                do(self.store_of(actor))
+
+        self.turns.start("a person", live)
 
     def _account(self) -> None:
         self._books.made += sum(len(world.made) for world in self.worlds)
@@ -397,7 +417,14 @@ class Story:
     def _take(self, event: Event, fate: str) -> None:
         """The bus has an event: start its flows, as often and as late as its fate is."""
         self.taken.append(event)
-        hearing = [flow for flow, waits in self.hearing.items() if self._told_of(event) in waits]
+        turn_of = event["payload"].get("change", {}).get("turn_of", "")
+        hearing = [
+            flow
+            for flow, waits in self.hearing.items()
+            if self._told_of(event) in waits
+            # The event for all is none for who takes changes in order: that has one of its own.
+            and turn_of == (flow if flow == LEDGER_FLOW else "")
+        ]
         deaf = self.turns.dice.choice(hearing) if hearing and "for one flow" in fate else ""
         for flow in hearing:
             copies = 2 if "twice" in fate else 0 if fate.endswith("drops it") else 1
@@ -444,7 +471,8 @@ class Story:
         def live(actor: Actor) -> None:
             done = False
             try:
-                self.system.work(self.store_of(actor), start, self._moments(actor))
+                with acting(actor, self.faults):
+                    self.system.work(self.store_of(actor), start, self._moments(actor))
                 done = True
             except FlowprojectError as error:
                 self.turns.note(actor.name, f"failed: {error}")

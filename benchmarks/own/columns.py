@@ -14,10 +14,11 @@ import pyarrow.compute  # noqa: F401
 
 from benchmarks.probe import report
 from benchmarks.replay import BUCKET, PREFIX
-from flowproject.sources.s3.location import Location
-from flowproject.sources.s3.page import parse_rows
-from flowproject.sources.s3.transport import Bucket
-from flowproject.tables.columns import object_rows
+from flowproject.config.data import S3Data
+from flowproject.sources.s3.pages import parse_rows
+from flowproject.sources.s3.scope import BucketLocation
+from flowproject.sources.s3.source import open_bucket
+from flowproject.tables.object_rows import object_rows
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
 STARTS = json.load(sys.stdin)
@@ -25,8 +26,9 @@ STARTS = json.load(sys.stdin)
 
 def parse() -> dict[str, int]:
     """How many objects there are."""
-    location = Location.parse(BUCKET, PREFIX)
-    bucket = Bucket.open(location, role="", region="", endpoint_url=URL)
+    location = BucketLocation.parse(BUCKET, PREFIX)
+    data = S3Data(bucket=BUCKET, key=PREFIX, endpoint_url=URL)
+    bucket = open_bucket(data, location)
     common = {"list-type": "2", "encoding-type": "url", "prefix": PREFIX}
 
     def rows(start: str) -> int:

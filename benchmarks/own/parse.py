@@ -14,8 +14,8 @@ import pyarrow.parquet  # noqa: F401
 from benchmarks.probe import report
 from benchmarks.replay import BUCKET, PREFIX
 from flowproject.config.data import S3Data
-from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.source import S3Source
+from flowproject.sources.s3.work_queue import ListingOptions
 
 URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
 
@@ -23,7 +23,7 @@ URL, AT_ONCE = sys.argv[1], int(sys.argv[2])
 def parse() -> dict[str, object]:
     """How many objects there are."""
     data = S3Data(bucket=BUCKET, key=PREFIX, endpoint_url=URL)
-    seen = S3Source(data, Path(), pace=Pace(at_once=AT_ONCE)).observe()
+    seen = S3Source(data, Path(), options=ListingOptions(at_once=AT_ONCE)).observe()
     return {"objects": seen.value}
 
 

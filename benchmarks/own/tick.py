@@ -13,11 +13,11 @@ import boto3  # noqa: F401  # Metaflow's client provider imports it
 import metaflow.plugins.aws.aws_client  # noqa: F401
 
 from benchmarks.probe import report
-from benchmarks.scratch import scene
+from benchmarks.scratch import project_context
 from flowproject.aws import aws_client
-from flowproject.sensing import observe, rounds
-from flowproject.sources.s3.pace import Pace
+from flowproject.sensing import look, observe
 from flowproject.sources.s3.source import S3Source
+from flowproject.sources.s3.work_queue import ListingOptions
 
 ROOT, AT_ONCE, EXPECTED = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
@@ -31,13 +31,13 @@ if EXPECTED != "unchanged":  # a tick without a change can do without it
 
 def tick() -> dict[str, object]:
     """What was seen."""
-    [seen] = observe(scene(ROOT))
+    [seen] = observe(project_context(ROOT))
     if seen.outcome != EXPECTED:
         raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
     return {"objects": seen.total, "counts": seen.counts}
 
 
 # How many requests are under way at once is no setting.
-with_pace = partial(S3Source, pace=Pace(at_once=AT_ONCE))
-with patch.object(rounds, "open_source", with_pace):
+with_pace = partial(S3Source, options=ListingOptions(at_once=AT_ONCE))
+with patch.object(look, "open_source", with_pace):
     report(tick)

@@ -1,4 +1,4 @@
-"""What a card shows: pure functions from plain JSON to Metaflow's own card components.
+"""Make cards: pure functions that turn plain JSON into Metaflow's own card components.
 
 No clocks, no files, no requests: a card is drawn from the ticks or the change that it is given.
 Text that comes from data is only ever put where a browser shows it as it is (see `layout`).

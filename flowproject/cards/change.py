@@ -1,4 +1,4 @@
-"""The top of a listener's card: the change that started its run, told in a few words."""
+"""Make the top of a listener's card: the change that started its run, in a few words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -20,7 +20,7 @@ _ROWS: Final = 5  # of each kind: what the flow makes of the change is on the ca
 
 
 class ShownChange(Protocol):
-    """What a card reads of the change that started a run: what came with the event."""
+    """What a card reads of the change that started a run: all of it comes with the event."""
 
     @property
     def id(self) -> str:
@@ -76,7 +76,7 @@ class ShownChange(Protocol):
 
 
 def change_card(change: ShownChange | None) -> list[MetaflowCardComponent]:
-    """Which change started the run, from what to what, with a sample of what is different.
+    """Show which change started the run, from what to what, with a sample of what is different.
 
     Or that no change started it.
     """
@@ -85,6 +85,8 @@ def change_card(change: ShownChange | None) -> list[MetaflowCardComponent]:
             style(),
             banner("why this run", "Started by hand", "No change of a sensor started it."),
         ]
+    # The sample comes with the event: a card must not need the journal, which may be pruned or out
+    # of reach when it is drawn.
     sensor = one_line(change.sensor, 60)
     headline = banner(
         f"why this run: {sensor} changed",
@@ -96,7 +98,7 @@ def change_card(change: ShownChange | None) -> list[MetaflowCardComponent]:
 
 
 def idle_card(reasons: Sequence[str]) -> list[MetaflowCardComponent]:
-    """That a run did nothing, and why."""
+    """Show that a run did nothing, and why."""
     headline = banner("why this run", "Nothing to do", "Another run has what started this one.")
     return [style(), headline, *map(paragraph, reasons)]
 

@@ -1,4 +1,4 @@
-"""Line charts over time as Vega-Lite specifications. What is drawn is decided by who calls."""
+"""Draw line charts over time as Vega-Lite specifications; the caller decides what is drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def line_chart(
     title: str = "",
     y_title: str = "",
 ) -> MetaflowCardComponent:
-    """A chart of `y` over the moments or days in `x`, one line for each value of `series`.
+    """Draw `y` over the moments or days in `x`, one line for each value of `series`.
 
     Points without a finite `y` or a readable `x` are left out: JSON has no NaN, and one would cost
     the whole card. Moments without a time zone are taken as UTC, the zone of the axis.
@@ -75,7 +75,7 @@ def line_chart(
 
 
 def step_chart(trail: Sequence[Sequence[object]], y_title: str) -> MetaflowCardComponent | None:
-    """A chart that holds each number until the next, as data does; None without two numbers.
+    """Draw a line that holds each number until the next, as data does; None without two numbers.
 
     `trail` holds pairs of a moment and a number.
     """

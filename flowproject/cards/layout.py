@@ -1,4 +1,4 @@
-"""What cards are built of: the one place that decides what a browser may read as markup.
+"""Make the parts of cards, in the one place that decides what a browser may read as markup.
 
 Metaflow's Markdown shows raw HTML, runs its handlers and cannot be escaped: it prints entities as
 they are typed and drops characters behind a backslash. So text from data goes to titles, paragraphs
@@ -12,8 +12,7 @@ from typing import Any, Final, Literal
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, ValueBox
 
 # Not re-exported by metaflow.cards: the only headings and paragraphs that are text nodes.
-from metaflow.plugins.cards.card_modules.basic import SectionComponent, TextComponent
-
+from flowproject.metaflow_internals.cards import SectionComponent, TextComponent
 from flowproject.wording import clip, one_line, printable, side_by_side, unbroken, value_text
 
 __all__ = [
@@ -55,6 +54,7 @@ _STYLE: Final = """<style>
 }
 </style>"""
 _SAMPLE_ROWS: Final = 10
+# More of them do not fit beside each other, even on a wide screen.
 _SAMPLE_COLUMNS: Final = 8
 _CELL: Final = 60
 
@@ -63,6 +63,7 @@ Row = Mapping[str, Any]
 
 def style() -> MetaflowCardComponent:
     """The rules for a card that is all ours; a listener's card keeps the look its author chose."""
+    # Markdown is the only component of Metaflow's that leaves markup as it is.
     return Markdown(_STYLE)
 
 
@@ -78,6 +79,8 @@ def banner(title: str, value: str, subtitle: str, theme: str = "default") -> Met
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> MetaflowCardComponent:
     """A table of text. Every cell is a string: Metaflow would draw a dictionary as a component."""
+    # Metaflow's table takes any component as a cell, and anything that looks like one: only text
+    # goes in.
     return Table(
         headers=[one_line(text, 40) for text in headers],
         data=[[unbroken(one_line(text, 300)) for text in row] for row in rows],
@@ -106,14 +109,18 @@ def section(
 def block(text: str, kind: Literal["sql", "error"], limit: int = 4000) -> MetaflowCardComponent:
     """The text as it was written, line by line, in a fence that it cannot close."""
     body = clip(printable(text[: limit + 1]), limit)
+    # Longer than any run of backticks in the text, so that nothing in it can end the block.
     fence = "`" * (1 + max([2, *(len(run) for run in re.findall("`+", body))]))
     return Markdown(f"{fence}language-{kind}\n{body}\n{fence}")
+
+
+# ---------------------------------------------------------------------- tables of what is different
 
 
 def difference_tables(
     counts: Mapping[str, int], sample: Mapping[str, Any], most: int = _SAMPLE_ROWS
 ) -> list[MetaflowCardComponent]:
-    """One table for each kind of difference, of at most so many rows of the sample."""
+    """Make a table for each kind of difference, of at most so many rows of the sample."""
     few = {kind: rows[:most] for kind, rows in sample.items()}
     tables = [
         _items("+", "added", counts.get("added", 0), few.get("added", [])),
@@ -124,6 +131,7 @@ def difference_tables(
 
 
 def _items(mark: str, kind: str, count: int, rows: Sequence[Row]) -> MetaflowCardComponent | None:
+    # Who has a sample and no counts gets a table of what is there.
     count = max(count, len(rows))
     if not count:
         return None

@@ -1,4 +1,4 @@
-"""The card of a tick: what every sensor saw, and the story of those that did something."""
+"""Make the card of a tick: a row for every sensor, a section for those that did something."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,10 +43,12 @@ _HISTORY_COLUMNS: Final = ("no.", "recorded (UTC)", "outcome", "reason", "value"
 
 
 def sensor_card(ticks: Sequence[Tick]) -> list[MetaflowCardComponent]:
-    """The card of the tick: headline, table of sensors, a section for each that did something.
+    """Make the card: headline, table of sensors, a section for each that did something.
 
     When many sensors ticked, those without news are in a table of their own at the end.
     """
+    # What asks for a reader stands first: cards are looked at on a phone, too, and the top is what
+    # is seen.
     ordered = sorted(ticks, key=lambda tick: (not _has_news(tick), _urgency(tick)))
     news = [tick for tick in ordered if _has_news(tick)]
     apart = len(ordered) > _MANY and bool(news)
@@ -86,6 +88,7 @@ def _headline(ordered: Sequence[Tick]) -> MetaflowCardComponent:
         )
     looked = f"tick of {moment(max(str(tick['at']) for tick in ordered))}"
     first, detail = ordered[0], _first_line(ordered[0]["reason"])
+    # Above all outcomes: a change that nobody hears of is worse than a look that failed.
     if stuck := [tick for tick in ordered if tick.get("undelivered")]:
         detail = f"{one_line(stuck[0]['sensor'], 60)}: {_first_line(stuck[0]['undelivered'])}"
         return banner(looked, f"{_sentence(ordered)}; not delivered", detail, "danger")
@@ -147,6 +150,7 @@ def _holds(tick: Tick) -> str:
     if total is None:
         return transition(tick.get("previous"), tick.get("value"))
     counts = tick.get("counts") or {}
+    # A tick carries no total of the look before; what was added and removed leads back to it.
     before = total - counts.get("added", 0) + counts.get("removed", 0)
     now = amount(total, "item")
     return f"{before:,} → {now}" if _is_change(tick) and before != total else now
@@ -162,7 +166,8 @@ def _story(tick: Tick) -> MetaflowCardComponent:
     symbol = outcome(tick["outcome"]).split()[0]
     title = f"{symbol} {tick['sensor']} {phrase(tick['outcome'])}"
     contents = [block(str(tick["reason"]), "error", limit=2000)] if failed else []
-    contents += [*_facts(tick), *_delivery(tick), *_difference(tick), *_history(tick)]
+    tables = difference_tables(tick.get("counts") or {}, tick.get("sample") or {})
+    contents += [*_facts(tick), *_delivery(tick), *tables, *_history(tick)]
     if tick.get("query"):
         contents.append(block(str(tick["query"]), "sql"))
     return section(title, "" if failed else str(tick["reason"]), contents)
@@ -202,16 +207,16 @@ def _facts(tick: Tick) -> list[MetaflowCardComponent]:
     return [facts(named)] if named else []
 
 
-def _difference(tick: Tick) -> list[MetaflowCardComponent]:
-    return difference_tables(tick.get("counts") or {}, tick.get("sample") or {})
-
-
 def _left_out(count: int, what: str) -> list[MetaflowCardComponent]:
     return [paragraph(f"And {amount(count, 'more sensor')}, {what}.")] if count > 0 else []
 
 
+# ---------------------------------------------------------------------- what the sensor held so far
+
+
 def _history(tick: Tick) -> list[MetaflowCardComponent]:
     """The chart and the table; nothing where there is nothing to compare with."""
+    # A tick that an earlier version has kept may have no history: it stands for itself.
     rows = tick.get("history") or [tick]
     chart = step_chart(_trail(tick), "value" if rows[0].get("total") is None else "items")
     listed = (
@@ -234,6 +239,7 @@ def _last_change(tick: Tick) -> str:
 def _trail(tick: Tick) -> list[Sequence[object]]:
     """What was recorded; and what was found unchanged is the same until now."""
     trail = [*(tick.get("trail") or [])]
+    # An unchanged look is not recorded, but the line should reach to now.
     if trail and tick["outcome"] == "unchanged":
         trail.append([tick["at"], trail[-1][-1]])
     return trail
@@ -256,10 +262,12 @@ def _minute(row: Tick) -> str:
 
 
 def _is_new(tick: Tick, row: Tick) -> bool:
+    # The history already has this tick's own entry, for it is read after it was recorded.
     return bool(tick.get("seq")) and row["seq"] == tick["seq"]
 
 
 def _row_delivery(tick: Tick, row: Tick) -> str:
+    # The card is drawn by the step that looks; its change is sent by the next one.
     if _is_new(tick, row) and tick.get("id"):
         return "to be sent by the next step"
     if runs := row.get("taken_by"):

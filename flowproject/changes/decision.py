@@ -177,14 +177,15 @@ class Held:
 
     `reason` says what the oldest of them waits for, and `oldest` since when it has waited. `since`
     is that of some of them, for the next look: what is written all the time is never old by its own
-    time. `released` is how many go although they are not finished, and `lacked` what one of these
-    waited for.
+    time. `overdue` is how many have waited for longer than they should, `released` how many go
+    although they are not finished, and `lacked` what one of these waited for.
     """
 
     items: Mapping[str, Item | None] = field(default_factory=dict)
     reason: str = ""
     oldest: dt.datetime | None = None
     since: Mapping[str, str] = field(default_factory=dict)
+    overdue: int = 0
     released: int = 0
     lacked: str = ""
 
@@ -213,7 +214,7 @@ def hold_back(
     arrived = chain(((None, new) for new in difference.added), difference.modified)
     held: dict[str, Item | None] = {}
     begun: dict[str, dt.datetime] = {}
-    reason, lacked, released, oldest = "", "", 0, None
+    reason, lacked, overdue, released, oldest = "", "", 0, 0, None
     for old, new in arrived:
         why = waits(new) or _is_fresh(new, hold.settle, now)
         if not why:
@@ -221,9 +222,11 @@ def hold_back(
         # What is written all the time has a new date at each look; the first look that saw it
         # counts.
         moment = min(filter(None, (known.get(new.key), _moment(new), now)))
-        if hold.releases and hold.longest and (now - moment).total_seconds() >= hold.longest:
+        is_overdue = bool(hold.longest) and (now - moment).total_seconds() >= hold.longest
+        if is_overdue and hold.releases:
             released, lacked = released + 1, lacked or why
             continue
+        overdue += is_overdue
         held[new.key] = old
         if oldest is None or moment < oldest:
             # Of many it is the one that has waited longest which tells where to look.
@@ -236,6 +239,7 @@ def hold_back(
         reason=reason,
         oldest=oldest,
         since={key: moment.isoformat() for key, moment in begun.items()},
+        overdue=overdue,
         released=released,
         lacked=lacked,
     )

@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 from flowproject.changes.canonical import Json, digest, digest_value, dumps
 
-__all__ = ["FORMAT", "PUBLISHED_OUTCOMES", "Entry", "UnknownFormatError", "change_id"]
+__all__ = ["PUBLISHED_OUTCOMES", "Entry", "UnknownFormatError", "change_id"]
 
-FORMAT: Final = 1
+_FORMAT: Final = 1
 PUBLISHED_OUTCOMES: Final = ("changed", "forced")
 _RECENT: Final = 8
 _BRIEF: Final = 200  # characters of a reason or a value, so that eight of them stay small
@@ -98,7 +98,7 @@ class Entry:
 
     def to_json(self) -> dict[str, Json]:
         """The entry as JSON, with its format and a digest that shows damage."""
-        body: dict[str, Json] = {"v": FORMAT, **asdict(self)}
+        body: dict[str, Json] = {"v": _FORMAT, **asdict(self)}
         return {**body, "digest": digest_value(body)}
 
     @classmethod
@@ -113,11 +113,11 @@ class Entry:
         version = body.get("v")
         # The format before the digest: a later one may have a digest of another kind, and must not
         # be called damaged.
-        is_newer = isinstance(version, int) and version > FORMAT
+        is_newer = isinstance(version, int) and version > _FORMAT
         if not is_newer and document.get("digest") != digest_value(body):
             raise ValueError("its digest does not match what it says")
-        if version != FORMAT:
-            raise UnknownFormatError(f"its format is {body.get('v')!r}, and this is {FORMAT}")
+        if version != _FORMAT:
+            raise UnknownFormatError(f"its format is {body.get('v')!r}, and this is {_FORMAT}")
         # Fields that a later version of this format adds are left out here, and not an error.
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in body.items() if key in known})

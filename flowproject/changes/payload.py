@@ -10,10 +10,13 @@ import json
 import math
 import re
 from base64 import b64decode, urlsafe_b64encode
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flowproject.changes.canonical import Json, dumps
-from flowproject.changes.entry import FORMAT, Entry
+
+if TYPE_CHECKING:
+    # Every step of every flow decodes its parameters, and needs no entry for it.
+    from flowproject.changes.entry import Entry
 
 __all__ = [
     "EVENT_LIMIT",
@@ -68,13 +71,14 @@ _EXACT: Final = 2**53
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _ACTIVE: Final = {ord("{"): r"\u007b", ord("$"): r"\u0024", 0x7F: r"\u007f"}
 
+_FORMAT: Final = 1
 _ROOM_FOR_METAFLOW: Final = 1024
 _SMALL: Final = 1024
 _OPTIONAL: Final = ("sample", "columns", "previous", "value", "reason")
 
 
 def payload(
-    entry: Entry,
+    entry: "Entry",
     *,
     payload_key: str,
     location: str,
@@ -108,10 +112,10 @@ def payload(
     return {"id": entry.id, payload_key: value, "change": encode(change)}
 
 
-def facts(entry: Entry, *, location: str, attempt: int, first_seq: int) -> dict[str, Json]:
+def facts(entry: "Entry", *, location: str, attempt: int, first_seq: int) -> dict[str, Json]:
     """What a run is told of a change, of whatever size; the arguments are those of `payload`."""
     return {
-        "v": FORMAT,
+        "v": _FORMAT,
         "id": entry.id,
         "project": entry.project,
         "branch": entry.branch,

@@ -1,31 +1,21 @@
-"""The `flowproject` command: its subcommands, and what becomes of their failures."""
+"""Runs the `flowproject` command: finds the subcommand, and turns a failure into an exit code."""
 
 import os
 import platform
 import sys
 import tempfile
 import traceback
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from metaflow.exception import MetaflowException
+import typer.main
+from typer.core import MarkupMode, TyperGroup
 
-from flowproject.cli.check import check
-from flowproject.cli.deploy import deploy
-from flowproject.cli.dev import dev
-from flowproject.cli.generate import docs, schema
-from flowproject.cli.history import history
-from flowproject.cli.move import move
 from flowproject.cli.output import plain
-from flowproject.cli.preview import preview
-from flowproject.cli.replay import replay
-from flowproject.cli.reset import reset
-from flowproject.cli.skip import skip
-from flowproject.cli.teardown import gc, teardown
-from flowproject.cli.why import why
 from flowproject.errors import (
     ConfigError,
     DeliveryError,
@@ -38,10 +28,13 @@ from flowproject.errors import (
     TickError,
     UsageError,
 )
+from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import safe
 
 __all__ = ["main"]
 
+# Codes of failures stand with their classes, in `errors`; these are of what is no failure of ours.
+# 70 is EX_SOFTWARE of sysexits.h; 130 and 141 are what shells report of SIGINT and SIGPIPE.
 REFUSED: Final = 1
 BUG: Final = 70
 INTERRUPTED: Final = 130
@@ -58,33 +51,95 @@ _KINDS: Final[tuple[type[FlowprojectError], ...]] = (
     DeployError,
     UsageError,
 )
+# In the help, so that a script's author need not look for the page.
 _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind in _KINDS)
+
+# Each command: the module that has it, as a function of the same name, and the first paragraph of
+# its docstring. That stands here too, because the list of all commands is printed, and completed by
+# a shell, without importing the modules: they bring the web server, git and the cluster.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "check": ("check", "Check configuration, SQL and flow files."),
+    "preview": ("preview", "Look at every source; write and send nothing."),
+    "dev": ("dev", "Run the whole loop here, until Ctrl-C."),
+    "history": ("history", "List the changes that sensors recorded."),
+    "why": ("why", "Say which change started a run."),
+    "replay": ("delivery", "Send changes anew, each with its id, in this order."),
+    "skip": ("delivery", "Let the next changes pass, with flows that take them in order."),
+    "move": (
+        "journal",
+        "Move the journal of a sensor that was renamed, or whose project was, to its new name.",
+    ),
+    "reset": (
+        "journal",
+        "Forget the baseline of a sensor. Its history stays, and so do changes still to be sent.",
+    ),
+    "deploy": ("deploy", "Deploy every flow file of the project to Argo Workflows."),
+    "teardown": (
+        "teardown",
+        "Remove everything of a git branch from Argo Workflows and Argo Events.",
+    ),
+    "gc": (
+        "teardown",
+        "Show the deployments whose git branches are gone, and with --apply remove them.",
+    ),
+    "schema": ("generate", "Write the JSON Schema of flowproject.toml."),
+    "docs": ("generate", "Write the reference page of flowproject.toml."),
+}
+
+
+# Typer draws boxes whatever it writes to; in a pipe and in a log they are noise.
+_MARKUP: Final[MarkupMode] = "rich" if sys.stdout.isatty() else None
+
+
+class _LazyGroup(TyperGroup):
+    """Imports the module of a command when that command is called or completed, and no other."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else None, rest
+
+
+def load_command(name: str) -> Any:  # a class of Click, which typer keeps to itself
+    """The command of this name, whose module is imported for it."""
+    module, _ = COMMANDS[name]
+    # Typer makes commands from an application only; one with a single command becomes that.
+    alone = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP
+    )
+    alone.command(name)(getattr(import_module(f"flowproject.cli.{module}"), name))
+    return typer.main.get_command(alone)
+
+
+def _not_loaded() -> None:
+    """Stand for a command that is listed, and not called."""
+
 
 _app = typer.Typer(
     name="flowproject",
+    cls=_LazyGroup,
     help="Watch data, notice changes, and start the right Metaflow flows with the change in hand.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    rich_markup_mode=_MARKUP,
     epilog=f"Exit codes: 0 done, {REFUSED} refused by you or by Metaflow, {_CODES}, {BUG} a bug of "
     f"ours, {INTERRUPTED} interrupted. With several failures it is the highest of theirs.",
 )
-for command in (
-    *(check, preview, dev, history, why, replay, skip, move, reset),
-    *(deploy, teardown, gc),
-    *(schema, docs),
-):
-    _app.command()(command)
+for _name, (_, _short) in COMMANDS.items():
+    _app.command(_name, help=_short)(_not_loaded)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of `flowproject` with these arguments (default: the command line's)."""
     _tolerate_narrow_encodings()
     try:
+        # Not standalone: typer would print failures its own way and exit, with 1 or 2 for all of
+        # them.
         result = _app(arguments, standalone_mode=False)
+        # Here and not when the interpreter ends: a reader that is gone is found out by this.
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # Typer makes the second of the first
         # Whoever read our output has enough; what is left in the buffer has no reader.
+        # Else the interpreter flushes the buffer when it ends, and complains of the reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  # told in a line, or kept in a report
@@ -118,6 +173,7 @@ def _tell(error: Exception) -> int:
         case FlowprojectError():
             _say(f"{error.headline}: {error}")
             return error.exit_code
+        # After ours, which derive from it: Metaflow's own have no exit code.
         case MetaflowException():
             _say(f"{error.headline}: {error.message}")
             return REFUSED
@@ -147,6 +203,7 @@ def _report() -> Path:
             traceback.format_exc(),
         ]
     )
+    # Only its owner may read it, which is how a temporary file is made.
     with tempfile.NamedTemporaryFile(
         "w", prefix="flowproject-", suffix=".txt", encoding="utf-8", delete=False
     ) as file:

@@ -1,4 +1,4 @@
-"""`flowproject check`: everything that can be known to be wrong before anything runs."""
+"""Runs `flowproject check`: finds everything that can be known to be wrong before anything runs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,21 +11,23 @@ from typing import Annotated, Final
 import typer
 
 from flowproject.changes.observation import Observation, Report
+from flowproject.cli.context import find_root, open_context
 from flowproject.cli.output import AsJson, print_json, print_table, working
-from flowproject.cli.place import find_root, open_scene
 from flowproject.config import FILE, Project, Sensor
 from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
+from flowproject.deploy.preflight import check_deployment, check_local_data, check_packages
 from flowproject.errors import FlowError, FlowprojectError
 from flowproject.flowfiles import describe_flows, find_flow_files
 from flowproject.journal import prove_atomic
 from flowproject.sensing import likely_orphans, orphans, waiting_in_order
-from flowproject.sensing.patience import observe_within
-from flowproject.sensing.steadiness import look_again
+from flowproject.sensing.look import look_again, observe_within
 from flowproject.sources import open_source, speaks_sql
 
 __all__ = ["check"]
 
+# A look waits for a server and not for us: more than the cores of a laptop, fewer than what a
+# warehouse or a bucket would notice.
 _AT_ONCE: Final = 16
 
 
@@ -41,6 +43,7 @@ def check(
     And the contract between them: every trigger has a sensor that sends its event, and every
     required parameter is in the payload.
     """
+    # Nothing else can be checked of a file that is wrong: this one failure ends the command.
     root = find_root()
     project = load(root)
     findings = [Finding(subject=FILE, state="ok", message=f"project {project.project_name!r}")]
@@ -48,6 +51,7 @@ def check(
         findings += _check_sources(project, root, report if connect else None)
     with working("Reading the flow files"):
         findings += _check_flows(project, root)
+    # Last of what is always checked: the datastore may be the slowest of all.
     findings += _check_journals(reaches_out=connect or for_deploy, proves=connect)
     if for_deploy:
         with working("Asking cluster and datastore"):
@@ -77,11 +81,13 @@ def _check_source(sensor: Sensor, root: Path, report: Report | None) -> Finding:
         source = open_source(sensor.data, root)
         source.check()
         if report is None:
+            # Only sources that answer queries have one.
             dialect = getattr(sensor.data, "dialect", "")
             translated = f", translated from {dialect}'s SQL" if dialect else ""
             return f"{kind}: well-formed{translated}; `--connect` also looks at it"
         seen = observe_within(source, sensor, report=report)
         answer = f"{kind}: {_answer(seen)}"
+        # A query without an order may answer otherwise each time; a listing does not.
         if speaks_sql(sensor.data):
             answer += f", {look_again(source, sensor, seen, report)}"
         return answer
@@ -134,19 +140,20 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
     """
 
     def prove() -> str:
-        prove_atomic(scene.store, f"flowproject/{scene.project.project_name}/{scene.branch}")
+        prove_atomic(context.store, f"flowproject/{context.project.project_name}/{context.branch}")
         return "the datastore creates an object once, as it must"
 
     def read(name: str) -> str:
-        return f"number {scene.journal(name).head().seq}"
+        return f"number {context.journal(name).head().seq}"
 
     try:
-        scene = open_scene()
-        asks = "://" not in scene.datastore or reaches_out
-        found = [(one.name, one.in_words) for one in orphans(scene)] if asks else []
-        found += [(one.name, one.in_doubt) for one in likely_orphans(scene)]
-        queued = waiting_in_order(scene) if asks else []
-        sensors = list(scene.project.sensors) if proves else []
+        context = open_context()
+        # A check without --connect takes no longer than reading files: a bucket may be far away.
+        asks = "://" not in context.datastore or reaches_out
+        found = [(one.name, one.in_words) for one in orphans(context)] if asks else []
+        found += [(one.name, one.in_doubt) for one in likely_orphans(context)]
+        queued = waiting_in_order(context) if asks else []
+        sensors = list(context.project.sensors) if proves else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
     ends = [_tried(f"journal {name}", partial(read, name)) for name in sensors]
@@ -159,14 +166,11 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
 
 
 def _check_deployment(project: Project, root: Path) -> list[Finding]:
-    from flowproject.deploy.equipment import check_equipment, check_reach
-    from flowproject.deploy.preflight import check_deployment
-
     try:
         flows = describe_flows(root)
     except FlowError:  # told already
         flows = ()
-    findings = [*check_reach(project, root), *check_equipment(project, project.deploy, flows)]
+    findings = [*check_local_data(project, root), *check_packages(project, project.deploy, flows)]
     return findings + check_deployment()
 
 

@@ -1,34 +1,31 @@
-"""`flowproject deploy`: every flow of the project to Argo Workflows, for the git branch."""
+"""Runs `flowproject deploy`: brings every flow of the project to Argo Workflows, for a branch."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from flowproject.changes.observation import Progress
 from flowproject.changes.observation import Report as Look
+from flowproject.cli.context import GitBranch, find_root
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table, working
-from flowproject.cli.place import find_root
 from flowproject.config import Environment
 from flowproject.config.parse import load
+from flowproject.deploy.argo import connect
+from flowproject.deploy.branches import target_of, warnings_about
+from flowproject.deploy.deployment import Deployment
+from flowproject.deploy.plan import DeploymentPlan
+from flowproject.deploy.preflight import check_local_data, check_webhook
+from flowproject.deploy.report import HEAD, Report, merge_title, report_of_branch
+from flowproject.deploy.revision import Revision, newer_head, revision_of, warnings_about_merge
+from flowproject.deploy.summary import Summary, publish
 from flowproject.errors import UsageError
 
-if TYPE_CHECKING:
-    from flowproject.deploy.deployment import Deployment
-    from flowproject.deploy.plan import Action
-    from flowproject.deploy.report import Report
-    from flowproject.deploy.revision import Revision
-    from flowproject.deploy.summary import Summary
-
-__all__ = ["GitBranch", "deploy"]
-
-GitBranch = Annotated[
-    str | None, typer.Option("--git-branch", help="The git branch (default: the CI's, or git's).")
-]
+__all__ = ["deploy"]
 
 
 def deploy(
@@ -63,13 +60,16 @@ def deploy(
     """
     with working("Looking at git and the configuration"):
         revision = _revision(git_branch)
+        # A plan in a pull request's run tells reviewers what production will be, not what this
+        # branch is.
         merges = plan and bool(revision.ci.pull_request and revision.ci.target_branch)
         planned_for = revision.merged() if merges else revision
         deployment = _deployment(planned_for, environment, with_ or (), tag or ())
     report = _plan_and_apply(
         deployment, only_plan=plan, everything=everything, roll_back=roll_back or merges
     )
-    report = replace(report, notes=(*report.notes, *_doubts(deployment)))
+    # After the work: warnings don't hold it up, and stand last, where they are read.
+    report = replace(report, notes=(*report.notes, *_warnings(deployment)))
     if merges:
         _tell_merge(report, deployment, revision, comment=comment, as_json=as_json)
     elif as_json:
@@ -81,21 +81,17 @@ def deploy(
     return report.exit_code
 
 
-def _revision(git_branch: str | None) -> "Revision":
-    from flowproject.deploy.revision import revision_of
+def _revision(git_branch: str | None) -> Revision:
 
     revision = revision_of(find_root(), os.environ, git_branch)
+    # Before anything of the folder is imported: a fork's flow files are a stranger's code.
     revision.refuse_fork()
     return revision
 
 
 def _deployment(
-    revision: "Revision", environment: str, with_: Sequence[str], tags: Sequence[str]
-) -> "Deployment":
-    # What speaks to git and the cluster is imported for these commands only.
-    from flowproject.deploy.argo import connect
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.deployment import Deployment
+    revision: Revision, environment: str, with_: Sequence[str], tags: Sequence[str]
+) -> Deployment:
 
     root = find_root()
     project = load(root)
@@ -117,18 +113,17 @@ def _deployment(
 
 
 def _plan_and_apply(
-    deployment: "Deployment", *, only_plan: bool, everything: bool, roll_back: bool
-) -> "Report":
-    from flowproject.deploy.report import Report
+    deployment: Deployment, *, only_plan: bool, everything: bool, roll_back: bool
+) -> Report:
 
     with working("Compiling the flows") as look:
         planned = deployment.plan(everything=everything, tell=_teller(look, "compiled"))
-    if isinstance(planned, Report):
-        return planned
+    if planned.is_refused:
+        return deployment.report(planned)
     notes: tuple[str, ...] = ()
     if not roll_back:
         with working("Asking the remote for the newest commit"):
-            notes = _look_behind(deployment, planned, only_plan=only_plan)
+            notes = _check_not_behind(deployment, planned, only_plan=only_plan)
     if only_plan:
         report = deployment.report(planned)
     else:
@@ -139,29 +134,26 @@ def _plan_and_apply(
     return replace(report, notes=(*notes, *report.notes))
 
 
-def _look_behind(
-    deployment: "Deployment", planned: "Sequence[Action]", *, only_plan: bool
+def _check_not_behind(
+    deployment: Deployment, planned: DeploymentPlan, *, only_plan: bool
 ) -> tuple[str, ...]:
     """Sentences on whether the branch is further on; what a deploy refuses, a plan only tells."""
     try:
-        doubt = deployment.look_behind(planned)
+        warning = deployment.check_not_behind(planned)
     except UsageError as error:
         if not only_plan:
             raise
-        doubt = str(error)
-    return (doubt,) if doubt else ()
+        warning = str(error)
+    return (warning,) if warning else ()
 
 
-def _doubts(deployment: "Deployment") -> tuple[str, ...]:
-    from flowproject.deploy.branches import doubts_about
-    from flowproject.deploy.equipment import check_reach
-    from flowproject.deploy.preflight import check_webhook
+def _warnings(deployment: Deployment) -> tuple[str, ...]:
 
     known = deployment.revision.default_branch
-    doubts = doubts_about(deployment.target, deployment.settings, known)
-    out_of_reach = check_reach(deployment.project, deployment.root)
+    warnings = warnings_about(deployment.target, deployment.settings, known)
+    out_of_reach = check_local_data(deployment.project, deployment.root)
     silent = [f"{told}."] if (told := check_webhook()) else []
-    return (*doubts, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
+    return (*warnings, *silent, *(f"S{one.subject[1:]} {one.message}." for one in out_of_reach))
 
 
 def _teller(look: Look, what: str) -> Callable[[str], None]:
@@ -176,8 +168,7 @@ def _teller(look: Look, what: str) -> Callable[[str], None]:
     return tell
 
 
-def _print(report: "Report", what: str = "") -> None:
-    from flowproject.deploy.report import HEAD
+def _print(report: Report, what: str = "") -> None:
 
     target = report.target
     what = what or f"{target.git_branch} to"
@@ -187,28 +178,20 @@ def _print(report: "Report", what: str = "") -> None:
 
 
 def _tell_merge(
-    report: "Report",
-    deployment: "Deployment",
-    revision: "Revision",
+    report: Report,
+    deployment: Deployment,
+    revision: Revision,
     *,
     comment: bool,
     as_json: bool,
 ) -> None:
     """What merging the pull request changes, and beside it what is deployed of its branch."""
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.pull_request import (
-        doubts_about_merge,
-        merge_title,
-        newer_head,
-        report_of_branch,
-    )
-
-    doubts = doubts_about_merge(deployment.root, revision)
+    warnings = warnings_about_merge(deployment.root, revision)
     if newer := newer_head(deployment.root, revision):
         comment = False
         told = f"{revision.git_branch} is at commit {newer[:12]} now, whose own run comments."
-        doubts = (*doubts, told)
-    report = replace(report, notes=(*report.notes, *doubts))
+        warnings = (*warnings, told)
+    report = replace(report, notes=(*report.notes, *warnings))
     own = report_of_branch(
         deployment.there,
         project=report.project,
@@ -229,9 +212,7 @@ def _tell_merge(
 
 
 def _publish(
-    summaries: "Sequence[Summary]", revision: "Revision", *, comment: bool, create: bool
+    summaries: Sequence[Summary], revision: Revision, *, comment: bool, create: bool
 ) -> None:
     """Tell the CI, if this runs in one."""
-    from flowproject.deploy.summary import publish
-
     print_lines(publish(summaries, revision, os.environ, comments=comment, create=create))

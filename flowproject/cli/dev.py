@@ -1,4 +1,4 @@
-"""`flowproject dev`: the local loop of bus, scheduler and launcher, one line for each message."""
+"""Runs `flowproject dev`: the local loop of bus, scheduler and launcher, and a line per message."""
 
 import json
 import re
@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, plain
-from flowproject.cli.place import find_root
 from flowproject.config.parse import load
+from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import LoopStarted, Message, line, to_json
+from flowproject.dev.server import LOOPBACK
 from flowproject.errors import UsageError
 
 __all__ = ["dev"]
@@ -59,10 +61,6 @@ def dev(
     Sensors look on schedule, events go over a local bus, and flows start as they would on a
     cluster.
     """
-    # The web server is imported for this command only: the others start in half the time.
-    from flowproject.dev.loop import Loop, PageSettings, Settings
-    from flowproject.dev.server import LOOPBACK
-
     root = find_root()
     load(root)
     # On this machine alone whoever is here may see the page; elsewhere one has to know a token.
@@ -85,6 +83,7 @@ def dev(
 def _listener(as_json: bool, *, open_browser: bool) -> Callable[[Message], None]:
     def show(message: Message) -> None:
         if open_browser and isinstance(message, LoopStarted):
+            # A browser that is the text kind would hold the loop up until it is closed.
             threading.Thread(target=webbrowser.open, args=(message.page,), daemon=True).start()
         text = json.dumps(to_json(message)) if as_json else plain(line(message))
         if text:

@@ -1,12 +1,12 @@
-"""`flowproject schema` and `flowproject docs`: write what is generated from the configuration."""
+"""Runs `flowproject schema` and `docs`: writes what is generated from the configuration."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import find_root
 from flowproject.cli.output import print_lines
-from flowproject.cli.place import find_root
 from flowproject.config.reference import PAGE_FILE, SCHEMA_FILE, generated
 from flowproject.errors import ConfigError
 
@@ -51,6 +51,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _compare(file: Path, text: str, name: str) -> None:
+    # Byte for byte, so that a check in CI and the command that mends it can't disagree.
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         command = "schema" if name == SCHEMA_FILE else "docs"
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""`flowproject history`: what the journal of each sensor says, newest first."""
+"""Runs `flowproject history`: lists what the journal of each sensor says, newest first."""
 
 import sys
 from collections import Counter
@@ -10,19 +10,28 @@ import typer
 
 from flowproject.changes.canonical import dumps
 from flowproject.changes.entry import Entry
-from flowproject.cli.chains import options_of, read_outcomes, ways_on
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
+from flowproject.cli.delivery import next_commands, options_of, read_outcomes
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.config import Sensor
-from flowproject.journal import Journal, NewerObjectError, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, NewerObjectError, UnreadableError
 from flowproject.runs import delivery_of
-from flowproject.sensing import Chain, Orphan, Scene, chain, orphans, patience_of, scene_of
+from flowproject.sensing import (
+    Chain,
+    Orphan,
+    ProjectContext,
+    chain,
+    context_of,
+    orphans,
+    patience_of,
+)
 
 __all__ = ["history"]
 
+# Characters of a value: more of it is in `--json` and on the card.
 _SHOWN: Final = 24
+# Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each.
 _ASKED: Final = 50
-"""Changes of each sensor whose runs Metaflow is asked about: it takes several requests for each."""
 
 _UNDELIVERED: Final = ("waiting", "sent", "undelivered")
 _HEADERS: Final = (
@@ -51,20 +60,24 @@ def history(
 
     Newest first, each with its reason, its value, what became of it, and which runs took it.
     """
-    scene = open_scene(branch, production=production)
+    context = open_context(branch, production=production)
     found: list[dict[str, Any]] = []
     chains: list[Chain | None] = []
     lost: list[dict[str, Any]] = []
     with working("Reading the journal"):
-        left = orphans(scene)
-        for place, known in _asked(scene, sensor, left):
-            for entry, told in _entries(place, known, limit):
+        # A sensor that was renamed or removed may leave changes that nobody delivers: they are
+        # listed too, or nobody would ever hear of them.
+        left = orphans(context)
+        for place, known in _asked(context, sensor, left):
+            for entry, delivery in _entries(place, known, limit):
                 found.append(entry)
-                chains.append(told)
-                if place is not scene and told and told.state in _UNDELIVERED:
+                chains.append(delivery)
+                if place is not context and delivery and delivery.state in _UNDELIVERED:
                     lost.append(entry)
     with working("Asking how runs ended"):
-        notes = _tell_runs(scene, found, chains, options_of(branch, production=production))
+        # Apart from reading the journal: Metaflow is another server, and asked about few of the
+        # runs.
+        notes = _tell_runs(context, found, chains, options_of(branch, production=production))
     for entry in lost:
         entry["delivery"]["in_words"] += ", and no sensor is left that delivers it"
     if as_json:
@@ -73,7 +86,7 @@ def history(
     print_table(
         _HEADERS,
         [_row(entry) for entry in found],
-        title=f"{scene.project.project_name}, branch {scene.branch}",
+        title=f"{context.project.project_name}, branch {context.branch}",
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
         spare=1,
     )
@@ -82,6 +95,7 @@ def history(
         for entry in found
         if entry["delivery"] and "reason" in entry["delivery"]
     ]
+    # To standard error: a script that reads the table must not meet sentences in it.
     for note in [*unreadable, *notes]:
         print(plain(note), file=sys.stderr)
     for one in left:
@@ -90,32 +104,35 @@ def history(
     return 0
 
 
-def _asked(scene: Scene, name: str, left: Sequence[Orphan]) -> list[tuple[Scene, Sensor]]:
+def _asked(
+    context: ProjectContext, name: str, left: Sequence[Orphan]
+) -> list[tuple[ProjectContext, Sensor]]:
     """The sensor of this name, or all, and those that are gone and left something to deliver."""
-    names = [name] if name else [*scene.project.sensors, *(one.name for one in left)]
-    places = [scene_of(scene, one) for one in names]
+    names = [name] if name else [*context.project.sensors, *(one.name for one in left)]
+    places = [context_of(context, one) for one in names]
     return [(place, known) for place, one in places for known in place.sensors([one])]
 
 
 def _tell_runs(
-    scene: Scene,
+    context: ProjectContext,
     found: Sequence[dict[str, Any]],
     chains: Sequence[Chain | None],
     options: Sequence[str],
 ) -> list[str]:
     """Put into the entries how their runs fared; the commands that go on with those that failed."""
+    # Of each sensor, so that a busy one does not use up what is asked for the others.
     asked: Counter[str] = Counter()
     taken: list[tuple[dict[str, Any], Chain]] = []
-    for entry, told in zip(found, chains, strict=True):
-        if told and told.receipts and asked[told.entry.sensor] < _ASKED:
-            asked[told.entry.sensor] += 1
-            taken.append((entry, told))
-    outcomes = read_outcomes(scene.root, [told for _, told in taken])
+    for entry, delivery in zip(found, chains, strict=True):
+        if delivery and delivery.receipts and asked[delivery.entry.sensor] < _ASKED:
+            asked[delivery.entry.sensor] += 1
+            taken.append((entry, delivery))
+    outcomes = read_outcomes(context.root, [delivery for _, delivery in taken])
     notes: dict[tuple[str, str], list[str]] = {}
-    for (entry, told), runs in zip(taken, outcomes, strict=True):
-        entry["delivery"] = delivery_of(told, runs)
-        for way in ways_on(told, runs, scene.root, options):
-            notes.setdefault(way, []).append(f"{told.entry.sensor}/{told.entry.seq}")
+    for (entry, delivery), runs in zip(taken, outcomes, strict=True):
+        entry["delivery"] = delivery_of(delivery, runs)
+        for way in next_commands(delivery, runs, context.root, options):
+            notes.setdefault(way, []).append(f"{delivery.entry.sensor}/{delivery.entry.seq}")
     # One run may have taken several changes: what goes on with it does so with all of them.
     return [f"{', '.join(of)}, {what}: {command}" for (what, command), of in notes.items()]
 
@@ -123,38 +140,39 @@ def _tell_runs(
 _Told = tuple[dict[str, Any], Chain | None]
 
 
-def _entries(scene: Scene, sensor: Sensor, limit: int) -> list[_Told]:
+def _entries(context: ProjectContext, sensor: Sensor, limit: int) -> list[_Told]:
     """The newest entries as JSON, and what became of each; why not, if one can't be read."""
-    journal = scene.journal(sensor.name)
-    survey = journal.survey()
-    read = [partial(_entry, scene, sensor, journal, survey, seq) for seq in survey.numbers[:limit]]
+    journal = context.journal(sensor.name)
+    index = journal.index()
+    read = [partial(_entry, context, sensor, journal, index, seq) for seq in index.numbers[:limit]]
     # None: it was pruned since it was listed.
-    return [told for told in journal.concurrently(read) if told]
+    return [delivery for delivery in journal.concurrently(read) if delivery]
 
 
 def _entry(
-    scene: Scene, sensor: Sensor, journal: Journal, survey: Survey, seq: int
+    context: ProjectContext, sensor: Sensor, journal: Journal, index: JournalIndex, seq: int
 ) -> _Told | None:
     entry: Entry | None = None
     try:
         entry = journal.get(seq)
-        told = chain(survey, entry, patience_of(sensor), scene.clock()) if entry else None
+        delivery = chain(index, entry, patience_of(sensor), context.clock()) if entry else None
     except UnreadableError as error:
         return _unreadable(journal, seq, entry, error), None
-    if entry is None or told is None:
+    if entry is None or delivery is None:
         return None
     document = {
         **entry.to_json(),
-        "published": told.mark is not None if entry.is_published else None,
-        "delivery": delivery_of(told, ()),
+        "published": delivery.mark is not None if entry.is_published else None,
+        "delivery": delivery_of(delivery, ()),
     }
-    return document, told
+    return document, delivery
 
 
 def _unreadable(
     journal: Journal, seq: int, entry: Entry | None, error: UnreadableError
 ) -> dict[str, Any]:
     """A change of which the entry, or what is noted of its delivery, can't be read."""
+    # A rollback meets what a newer version wrote: that is no damage, and goes by with an upgrade.
     kind = "newer format" if isinstance(error, NewerObjectError) else "damaged"
     if entry:
         words = f"not known: a note of it is {'of a ' if kind != 'damaged' else ''}{kind}"
@@ -189,6 +207,7 @@ def _row(entry: dict[str, Any]) -> list[str]:
 def _takers(entry: dict[str, Any]) -> Iterator[str]:
     """The runs that took a change, each once, with the attempt if it was replayed."""
     receipts = entry["delivery"]["receipts"] if entry["delivery"] else []
+    # A run has a receipt for each attempt that it took: the last one counts.
     newest = {receipt["run"]: receipt["attempt"] for receipt in receipts}
     for run, attempt in newest.items():
         yield run if attempt == 1 else f"{run} (attempt {attempt})"

@@ -1,4 +1,4 @@
-"""What commands print: a table on a terminal, plain lines in a pipe, JSON for machines.
+"""Prints what commands say: a table on a terminal, plain lines in a pipe, JSON for machines.
 
 Results go to standard output; progress, questions and failures to standard error, `--json` or not.
 """
@@ -22,7 +22,9 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines; failures are text on stderr.")
 ]
 
+# Columns of a terminal; in fewer, the last columns of a table would be folded to single letters.
 _WIDE: Final = 120
+# A space that does not break is what `isprintable` refuses and tables use.
 _HARMLESS: Final = "\n\t\u00a0"
 _STYLES: Final = {
     "ok": "green",
@@ -53,6 +55,7 @@ def ask(question: str, why: str) -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document: what is in it stays as it is, but for secrets that are known."""
     keep_secrets_of_environment()
+    # Only known secrets: what merely looks like one may be data, which a program wants as it is.
     print(hide(json.dumps(document, indent=2)))
 
 
@@ -76,6 +79,7 @@ def print_table(
     those that a narrow terminal does without.
     """
     if not sys.stdout.isatty():
+        # Tabs, and one line for a row: what `cut` and `awk` take apart.
         print_lines(["\t".join(map(_one_line, row)) for row in (headers, *rows)])
     elif rows:
         _draw(headers, rows, title, spare)
@@ -100,6 +104,7 @@ def working(what: str) -> Iterator[Report]:
 
     What it gives takes the word of looks that say how far they are, and draws a bar for each.
     """
+    # A bar in a log of a CI is thousands of lines of control characters.
     if not sys.stderr.isatty():
         yield ignore_progress
         return
@@ -117,6 +122,7 @@ def working(what: str) -> Iterator[Report]:
         looks = {"": progress.add_task(what, total=None, seen="")}
 
         def report(sensor: str, look: Look) -> None:
+            # A look that is quick never says how far it is, and gets no bar.
             if sensor not in looks:
                 looks[sensor] = progress.add_task(plain(sensor), total=None, seen="")
             progress.update(

@@ -1,4 +1,4 @@
-"""`flowproject preview`: one tick, nothing written, nothing sent."""
+"""Runs `flowproject preview`: one tick that writes nothing and sends nothing."""
 
 import sys
 from dataclasses import replace
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
-from flowproject.cli.place import Branch, Production, complete_sensor, open_scene
 from flowproject.sensing import Tick
 from flowproject.sensing import preview as preview_ticks
 
@@ -27,10 +27,11 @@ def preview(
 
     Says what a tick would do, and why.
     """
-    scene = open_scene(branch, production=production)
-    names = [sensor.name for sensor in scene.sensors(sensors or ())]
+    context = open_context(branch, production=production)
+    # The names are checked before the first source is asked.
+    names = [sensor.name for sensor in context.sensors(sensors or ())]
     with working(f"Looking at {', '.join(names)}") as report:
-        ticks = preview_ticks(replace(scene, report=report), names)
+        ticks = preview_ticks(replace(context, report=report), names)
     if as_json:
         print_json([tick.to_json() for tick in ticks])
     else:
@@ -40,7 +41,7 @@ def preview(
         print_table(
             columns,
             [_row(tick)[: len(columns)] for tick in ticks],
-            title=f"{scene.project.project_name}, branch {scene.branch}",
+            title=f"{context.project.project_name}, branch {context.branch}",
         )
     for tick in ticks:
         if tick.abandoned:

@@ -1,20 +1,21 @@
-"""`flowproject teardown` and `gc`: removing what is deployed, of one branch or of all dead ones."""
+"""Runs `flowproject teardown` and `gc`: removes what is deployed of one branch, or of dead ones."""
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from flowproject.cli.deploy import GitBranch
+from flowproject.cli.context import GitBranch, find_root, open_context
 from flowproject.cli.output import AsJson, ask, print_json, print_lines, print_table, working
-from flowproject.cli.place import find_root, open_scene
 from flowproject.config.parse import load
+from flowproject.deploy.apply import remove
+from flowproject.deploy.argo import connect
+from flowproject.deploy.branches import Target, judge_branches, objects_of_branch, target_of
+from flowproject.deploy.git import remote_branches
+from flowproject.deploy.objects import KINDS, DeployedObject
+from flowproject.deploy.revision import revision_of
 from flowproject.errors import UsageError
-
-if TYPE_CHECKING:
-    from flowproject.deploy.branches import Target
-    from flowproject.deploy.objects import Found
 
 __all__ = ["gc", "teardown"]
 
@@ -39,22 +40,21 @@ def teardown(
     Also what an interrupted deployment left. Runs that go on are left alone; so are journals,
     without --purge.
     """
-    from flowproject.deploy.apply import remove
-    from flowproject.deploy.argo import connect
-    from flowproject.deploy.teardown import belonging
-
     root = find_root()
     project = load(root)
     target = _target(git_branch)
+    # A CI deletes a branch's deployment when its pull request is merged; a release branch that runs
+    # on schedule is to outlive that.
     if unless_scheduled and target.schedules:
         _tell([], f"{target.metaflow_name}, which runs on schedule,", 0, as_json=as_json)
         return 0
     _refuse_production(target, production=production)
     argo = connect()
-    there = belonging(
+    there = objects_of_branch(
         argo.find(),
         project=project.project_name,
         branch=target.metaflow_name,
+        # Two git branches may meet in one Metaflow branch: only what this one deployed goes.
         git_branch="" if target.production else target.git_branch,
     )
     where = f"{target.metaflow_name} of project {project.project_name!r}"
@@ -79,12 +79,6 @@ def gc(
 
     Never production, other projects, or what was not deployed by flowproject from a git branch.
     """
-    from flowproject.deploy.apply import remove
-    from flowproject.deploy.argo import connect
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.git import remote_branches
-    from flowproject.deploy.teardown import judge_branches
-
     root = find_root()
     project = load(root)
     argo = connect()
@@ -115,9 +109,7 @@ def gc(
     return 0
 
 
-def _target(git_branch: str | None) -> "Target":
-    from flowproject.deploy.branches import target_of
-    from flowproject.deploy.revision import revision_of
+def _target(git_branch: str | None) -> Target:
 
     root = find_root()
     revision = revision_of(root, os.environ, git_branch)
@@ -125,7 +117,7 @@ def _target(git_branch: str | None) -> "Target":
     return target_of(revision.git_branch, load(root).deploy)
 
 
-def _refuse_production(target: "Target", *, production: bool) -> None:
+def _refuse_production(target: Target, *, production: bool) -> None:
     if target.production and not production:
         raise UsageError(
             f"The git branch {target.git_branch!r} is production, which no mistake may remove",
@@ -134,17 +126,17 @@ def _refuse_production(target: "Target", *, production: bool) -> None:
         )
 
 
-def _purge(target: "Target") -> int:
+def _purge(target: Target) -> int:
     """How many objects of the branch's journals were removed."""
-    scene = open_scene(target.branch, production=target.production)
-    keys = scene.store.keys(f"flowproject/{scene.project.project_name}/{scene.branch}")
+    context = open_context(target.branch, production=target.production)
+    # Also those of sensors that are not configured any more.
+    keys = context.store.keys(f"flowproject/{context.project.project_name}/{context.branch}")
     for key in keys:
-        scene.store.delete(key)
+        context.store.delete(key)
     return len(keys)
 
 
-def _tell(there: Sequence["Found"], where: str, purged: int, *, as_json: bool) -> None:
-    from flowproject.deploy.objects import KINDS
+def _tell(there: Sequence[DeployedObject], where: str, purged: int, *, as_json: bool) -> None:
 
     rows = [[one.flow or one.name, KINDS[one.kind], one.name] for one in there]
     if as_json:
@@ -156,5 +148,5 @@ def _tell(there: Sequence["Found"], where: str, purged: int, *, as_json: bool) -
     print_lines([f"{purged} objects of its journals removed."] if purged else [])
 
 
-def _counted(there: Sequence["Found"]) -> str:
+def _counted(there: Sequence[DeployedObject]) -> str:
     return f"{len(there)} object{'' if len(there) == 1 else 's'}" if there else "nothing"

@@ -1,4 +1,4 @@
-"""`flowproject why`: which change started a run, or what a run of a sensor concluded.
+"""Runs `flowproject why`: tells which change started a run, or what a run of a sensor concluded.
 
 And of a change: what became of it.
 """
@@ -14,26 +14,29 @@ from typing import Annotated, Any, Final
 import typer
 
 from flowproject.changes.canonical import dumps
-from flowproject.cli.chains import (
-    chain_lines,
-    here,
-    on_branch,
+from flowproject.cli.context import Branch, Production, find_root, open_context
+from flowproject.cli.delivery import (
+    delivery_lines,
+    known_runs,
+    next_commands,
     options_of,
+    options_of_branch,
     read_outcomes,
     resume_command,
-    ways_on,
 )
 from flowproject.cli.output import AsJson, print_json, print_lines, working
-from flowproject.cli.place import Branch, Production, find_root, open_scene
 from flowproject.config import Project, Sensor
 from flowproject.config.parse import load
 from flowproject.errors import FlowprojectError, UsageError
 from flowproject.journal import Journal, datastore_root, open_store
+from flowproject.metaflow_internals.exceptions import MetaflowNotFound
+from flowproject.metaflow_internals.metadata import find_run
 from flowproject.runs import RunOutcome, delivery_of, ending_of, kept_of, outcome_of
 from flowproject.sensing import Chain, chain, find_change, find_former, patience_of
 
 __all__ = ["why"]
 
+# Ids of changes are hexadecimal; a run is written with a slash.
 _DIGITS: Final = re.compile(r"[0-9a-f]+")
 _STATES: Final = {
     "succeeded": "succeeded",
@@ -62,16 +65,18 @@ def why(
     sent and which runs took it.
     """
     root = find_root()
+    # The configuration decides first, and only a name that it doesn't know costs a look into the
+    # datastore.
     if _is_change(run, load(root)) or _is_of_former_sensor(run, branch, production=production):
         _tell_change(run, branch, production=production, as_json=as_json)
         return 0
     # Metaflow looks for local runs in the current folder and above.
     with working(f"Reading {run}"), chdir(root):
-        told = _told(run, load(root), root)
+        facts = _read_run(run, load(root), root)
     if as_json:
-        print_json(_document(told))
+        print_json(_document(facts))
     else:
-        print_lines(_story(told, root))
+        print_lines(_story(facts, root))
     return 0
 
 
@@ -91,27 +96,27 @@ def _is_of_former_sensor(text: str, branch: str, *, production: bool) -> bool:
     name, _, number = text.rpartition("/")
     if not number.isdecimal() or not name.islower():
         return False
-    return find_former(open_scene(branch, production=production), name) is not None
+    return find_former(open_context(branch, production=production), name) is not None
 
 
 def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> None:
-    scene = open_scene(branch, production=production)
+    context = open_context(branch, production=production)
     with working(f"Reading {text}"):
-        told = find_change(scene, text).chain
-        [runs] = read_outcomes(scene.root, [told])
-    entry = told.entry
+        delivery = find_change(context, text).chain
+        [runs] = read_outcomes(context.root, [delivery])
+    entry = delivery.entry
     if as_json:
-        print_json({**entry.to_json(), "delivery": delivery_of(told, runs)})
+        print_json({**entry.to_json(), "delivery": delivery_of(delivery, runs)})
         return
     what = "Change" if entry.is_published else f"Entry ({entry.outcome})"
     options = options_of(branch, production=production)
     print_lines(
         [
             f"{what} {entry.seq} of sensor {entry.sensor!r}:",
-            *chain_lines(told, runs),
+            *delivery_lines(delivery, runs),
             *(
                 f"  {doing}: {command}"
-                for doing, command in ways_on(told, runs, scene.root, options)
+                for doing, command in next_commands(delivery, runs, context.root, options)
             ),
         ]
     )
@@ -121,7 +126,7 @@ def _tell_change(text: str, branch: str, *, production: bool, as_json: bool) -> 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class _RunFacts:
     """A run: how it ended, itself and with its resumptions, and what it kept.
 
     `chains` has the chain of each change that it was told of, with the runs that took it; None of
@@ -144,47 +149,44 @@ class _Known:
         return self.kept.get("change_claim") or {}
 
 
-def _told(run: str, project: Project, root: Path) -> _Known:
+def _read_run(run: str, project: Project, root: Path) -> _RunFacts:
     found = _find(run)
-    known_here = here(root)
+    known_here = known_runs(root)
     ending = ending_of(found, known_here)
     kept = kept_of(found)
     chains = [_chain(change, project) for change in kept.get("change_events", ())]
-    outcomes = iter(read_outcomes(root, [told for told in chains if told]))
-    return _Known(
+    outcomes = iter(read_outcomes(root, [delivery for delivery in chains if delivery]))
+    return _RunFacts(
         ending=ending,
         outcome=outcome_of(run, known_here) or ending,
         kept=kept,
-        chains=tuple((told, next(outcomes)) if told else None for told in chains),
+        chains=tuple((delivery, next(outcomes)) if delivery else None for delivery in chains),
     )
 
 
-def _document(known: _Known) -> dict[str, Any]:
+def _document(facts: _RunFacts) -> dict[str, Any]:
     return {
         "v": 1,
-        "run": known.ending.run,
-        "state": known.ending.state,
-        "outcome": known.outcome.to_json(),
-        "nothing_because": known.claim.get("nothing_because", []),
-        "taken_by_others": known.claim.get("taken", []),
+        "run": facts.ending.run,
+        "state": facts.ending.state,
+        "outcome": facts.outcome.to_json(),
+        "nothing_because": facts.claim.get("nothing_because", []),
+        "taken_by_others": facts.claim.get("taken", []),
         "changes": [
             {
                 **change,
-                "recorded": {"at": told[0].entry.recorded_at, "run": told[0].entry.run}
-                if told
+                "recorded": {"at": delivery[0].entry.recorded_at, "run": delivery[0].entry.run}
+                if delivery
                 else None,
-                "delivery": delivery_of(*told) if told else None,
+                "delivery": delivery_of(*delivery) if delivery else None,
             }
-            for change, told in zip(known.changes, known.chains, strict=True)
+            for change, delivery in zip(facts.changes, facts.chains, strict=True)
         ],
-        "ticks": known.kept.get("ticks"),
+        "ticks": facts.kept.get("ticks"),
     }
 
 
 def _find(run: str) -> Any:  # Metaflow has no types
-    from metaflow import Run
-    from metaflow.exception import MetaflowNotFound
-
     if run.count("/") != 1 or not all(run.split("/")):
         raise UsageError(
             f"{run!r} names no run",
@@ -192,7 +194,7 @@ def _find(run: str) -> Any:  # Metaflow has no types
             fix="`flowproject history` lists changes and the runs that took them",
         )
     try:
-        return Run(run, _namespace_check=False)
+        return find_run(run)
     except MetaflowNotFound as error:
         raise UsageError(
             f"There is no run {run!r}",
@@ -205,6 +207,8 @@ def _chain(change: dict[str, Any], project: Project) -> Chain | None:
     """The chain of a change that a run was told of, as long as the journal keeps it."""
     name = change["sensor"]
     try:
+        # Where the event says that the change was recorded, which may be another branch than the
+        # one that is worked on here.
         journal = Journal(
             open_store(datastore_root()),
             project=change["project"],
@@ -215,7 +219,7 @@ def _chain(change: dict[str, Any], project: Project) -> Chain | None:
         if entry is None or entry.id != change["id"]:
             return None
         patience = patience_of(_sensor(name, project))
-        return chain(journal.survey(), entry, patience, dt.datetime.now(dt.UTC))
+        return chain(journal.index(), entry, patience, dt.datetime.now(dt.UTC))
     except FlowprojectError:
         return None  # the run has said what matters
 
@@ -225,25 +229,25 @@ def _sensor(name: str, project: Project) -> Sensor:
     return project.sensors.get(name) or next(iter(project.sensors.values()))
 
 
-def _story(known: _Known, root: Path) -> list[str]:
-    lines = [_state(known.ending)]
-    if known.outcome.resumed_by:
-        lines.append(f"It was resumed: {_state(known.outcome, known.outcome.resumed_by)}")
+def _story(facts: _RunFacts, root: Path) -> list[str]:
+    lines = [_state(facts.ending)]
+    if facts.outcome.resumed_by:
+        lines.append(f"It was resumed: {_state(facts.outcome, facts.outcome.resumed_by)}")
     lines += [
-        f"It did nothing, because {reason}" for reason in known.claim.get("nothing_because", ())
+        f"It did nothing, because {reason}" for reason in facts.claim.get("nothing_because", ())
     ]
-    lines += [_seen(tick) for tick in known.kept.get("ticks") or []]
-    if not known.changes:
-        return [*lines, _without_change(known)]
-    for change, told in zip(known.changes, known.chains, strict=True):
+    lines += [_seen(tick) for tick in facts.kept.get("ticks") or []]
+    if not facts.changes:
+        return [*lines, _without_change(facts)]
+    for change, delivery in zip(facts.changes, facts.chains, strict=True):
         attempt = change.get("attempt", 1)
         again = f", attempt {attempt}" if attempt > 1 else ""
         lines.append(
             f"It was started by change {change['seq']} of sensor {change['sensor']!r}{again}:"
         )
-        lines += chain_lines(*told) if told else _as_told(change)
+        lines += delivery_lines(*delivery) if delivery else _from_event(change)
         lines.append(f"  {'journal':<10}{change['entry']}")
-    return [*lines, *(f"{doing}: {command}" for doing, command in _ways_on(known, root))]
+    return [*lines, *(f"{doing}: {command}" for doing, command in _next_commands(facts, root))]
 
 
 def _state(ending: RunOutcome, run: str = "") -> str:
@@ -253,8 +257,8 @@ def _state(ending: RunOutcome, run: str = "") -> str:
     return f"{run or ending.run} {_STATES[ending.state]}{step}{error}"
 
 
-def _without_change(known: _Known) -> str:
-    if "change_events" in known.kept or known.ending.state == "succeeded":
+def _without_change(facts: _RunFacts) -> str:
+    if "change_events" in facts.kept or facts.ending.state == "succeeded":
         return "No change started it: it was started by hand, by a schedule or otherwise."
     # A run notes its changes before its first step does anything.
     return (
@@ -263,17 +267,17 @@ def _without_change(known: _Known) -> str:
     )
 
 
-def _ways_on(known: _Known, root: Path) -> list[tuple[str, str]]:
+def _next_commands(facts: _RunFacts, root: Path) -> list[tuple[str, str]]:
     """What goes on with the changes of a run that did not do its work, each command once."""
-    options = on_branch(str(known.changes[0]["branch"]))
+    options = options_of_branch(str(facts.changes[0]["branch"]))
     ways = [
         (command, doing)
-        for told in known.chains
-        if told
-        for doing, command in ways_on(*told, root, options)
+        for delivery in facts.chains
+        if delivery
+        for doing, command in next_commands(*delivery, root, options)
     ]
-    if not any(known.chains) and known.outcome.is_over_and_failed:
-        newest = known.outcome.newest
+    if not any(facts.chains) and facts.outcome.is_over_and_failed:
+        newest = facts.outcome.newest
         ways.append((resume_command(newest, root, options), f"to go on with {newest}"))
     return [(doing[0].upper() + doing[1:], command) for command, doing in dict(ways).items()]
 
@@ -283,7 +287,7 @@ def _seen(tick: dict[str, Any]) -> str:
     return f"It saw {tick['sensor']}: {tick['outcome']}, {tick['reason']}{change}"
 
 
-def _as_told(change: dict[str, Any]) -> list[str]:
+def _from_event(change: dict[str, Any]) -> list[str]:
     """The facts that the event told, of a change that the journal does not keep any more."""
     facts = [
         ("reason", change["reason"]),

@@ -18,6 +18,7 @@ __all__ = [
     "FilesData",
     "GcsData",
     "ObjectProperty",
+    "ObjectsData",
     "ObjectsMode",
     "S3Data",
     "Seconds",
@@ -25,12 +26,14 @@ __all__ = [
     "SomeSeconds",
 ]
 
+# The name after the type says which values the parser takes: see `keys`.
 Seconds = Annotated[float, "duration"]
 SomeSeconds = Annotated[float, "duration above 0"]
 
 Dialect = Literal["", "snowflake"]
 """Whose SQL the files of a project are written in; empty: that of the engine which runs them."""
 
+# Of files too little is known to list only what is new: names on a disk come in no order.
 CheckMode = Literal["files_metadata", "file_size", "file_modified_ts", "file_etag"]
 """What decides that a file changed."""
 
@@ -181,7 +184,47 @@ class FilesData(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3Data(Data):
+class ObjectsData(Data):
+    """Objects in a store, whichever it is: what all their classes below have in common."""
+
+    key: str = ""
+    """What to watch in the bucket or container: a folder at every depth, where `raw` never means
+    `raw2/`; or, with a `check_mode` that watches one object, its key. Empty: all of it."""
+
+    check_mode: ObjectsMode = "files_metadata"
+    """What decides that something changed: `files_metadata` compares the table of all objects below
+    `key`; `files_new` compares only what comes after the last key, for keys that grow in order, and
+    sees neither overwritten nor deleted objects; `file_size`, `file_modified_ts` and `file_etag`
+    compare that one property of one object, with one request. The default misses nothing."""
+
+    include: tuple[str, ...] = ()
+    """Patterns (globs) that an object's path below `key` must match one of: `"*.csv"` is for
+    objects at the top, `"**/*.csv"` for objects at any depth. Empty: every object."""
+
+    ignore: tuple[ObjectProperty, ...] = ()
+    """Properties in which a difference is no change: with `["last_modified"]` an object that was
+    written again with the same content is the same. Empty: every difference counts."""
+
+    settle: Seconds = 0.0
+    """How long, in seconds, an object must have been left alone before it counts, so that one that
+    is written several times counts once; others don't wait for it. For a batch to count as a whole
+    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
+
+    marker: str = ""
+    """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
+    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
+
+    max_wait: Seconds = 3600.0
+    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
+    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
+
+    after_max_wait: AfterMaxWait = "report"
+    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
+    fails the tick as well, and `release` takes an object as it is, finished or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Data(ObjectsData):
     """Objects in an S3 bucket, or in any store that speaks its protocol. Nothing is downloaded."""
 
     type: Literal["s3"] = "s3"
@@ -189,16 +232,6 @@ class S3Data(Data):
 
     bucket: str
     """Name of the bucket, with or without `s3://`. A path behind it is put before `key`."""
-
-    key: str = ""
-    """What to watch in the bucket: a folder at every depth, where `raw` never means `raw2/`; or,
-    with a `check_mode` that watches one object, its key. Empty: the whole bucket."""
-
-    check_mode: ObjectsMode = "files_metadata"
-    """What decides that something changed: `files_metadata` compares the table of all objects below
-    `key`; `files_new` lists only what comes after the last key, for keys that grow in order, and
-    sees neither overwritten nor deleted objects; `file_size`, `file_modified_ts` and `file_etag`
-    compare that one property of one object, with one request. The default misses nothing."""
 
     role: str = ""
     """ARN of a role to assume for reading the bucket. Empty: Metaflow's own credentials."""
@@ -211,34 +244,9 @@ class S3Data(Data):
     """Address of a store that isn't Amazon's. Empty: Metaflow's `METAFLOW_S3_ENDPOINT_URL`, or
     Amazon S3."""
 
-    include: tuple[str, ...] = ()
-    """Patterns (globs) that an object's path below `key` must match one of: `"*.csv"` is for
-    objects at the top, `"**/*.csv"` for objects at any depth. Empty: every object."""
-
-    ignore: tuple[ObjectProperty, ...] = ()
-    """Properties in which a difference is no change: with `["last_modified"]` an object that was
-    written again with the same content is the same. Empty: every difference counts."""
-
-    settle: Seconds = 0.0
-    """How long, in seconds, an object must have been left alone before it counts, so that one that
-    is written several times counts once; others don't wait for it. For a batch to count as a whole
-    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
-
-    marker: str = ""
-    """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
-
-    max_wait: Seconds = 3600.0
-    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
-    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
-
-    after_max_wait: AfterMaxWait = "report"
-    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
-    fails the tick as well, and `release` takes an object as it is, finished or not."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class AzureData(Data):
+class AzureData(ObjectsData):
     """Objects (blobs) in a container of Azure Blob Storage. Nothing is downloaded."""
 
     type: Literal["azure"] = "azure"
@@ -246,16 +254,6 @@ class AzureData(Data):
 
     container: str
     """Name of the container, with or without `az://`. A path behind it is put before `key`."""
-
-    key: str = ""
-    """What to watch in the container: a folder at every depth, where `raw` never means `raw2/`; or,
-    with a `check_mode` that watches one object, its key. Empty: the whole container."""
-
-    check_mode: ObjectsMode = "files_metadata"
-    """What decides that something changed: `files_metadata` compares the table of all objects below
-    `key`; `files_new` compares only what comes after the last key, for keys that grow in order, and
-    sees neither overwritten nor deleted objects; `file_size`, `file_modified_ts` and `file_etag`
-    compare that one property of one object, with one request. The default misses nothing."""
 
     account: str = ""
     """Name of the storage account. Empty: the one in `endpoint_url`, in Metaflow's
@@ -265,35 +263,15 @@ class AzureData(Data):
     """Address of the Blob service, also of an emulator: `"http://127.0.0.1:10000/devstoreaccount1"`
     is Azurite's. Empty: that of `account`, or Metaflow's setting."""
 
-    include: tuple[str, ...] = ()
-    """Patterns (globs) that an object's path below `key` must match one of: `"*.csv"` is for
-    objects at the top, `"**/*.csv"` for objects at any depth. Empty: every object."""
-
+    # Said again, because the example of the others is none here.
     ignore: tuple[ObjectProperty, ...] = ()
     """Properties in which a difference is no change. Azure gives an object a new ETag whenever it
     is written, so that `["etag", "last_modified"]` leaves the size. Empty: every difference
     counts."""
 
-    settle: Seconds = 0.0
-    """How long, in seconds, an object must have been left alone before it counts, so that one that
-    is written several times counts once; others don't wait for it. For a batch to count as a whole
-    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
-
-    marker: str = ""
-    """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
-
-    max_wait: Seconds = 3600.0
-    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
-    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
-
-    after_max_wait: AfterMaxWait = "report"
-    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
-    fails the tick as well, and `release` takes an object as it is, finished or not."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class GcsData(Data):
+class GcsData(ObjectsData):
     """Objects in a bucket of Google Cloud Storage. Nothing is downloaded."""
 
     type: Literal["gcs"] = "gcs"
@@ -302,45 +280,11 @@ class GcsData(Data):
     bucket: str
     """Name of the bucket, with or without `gs://`. A path behind it is put before `key`."""
 
-    key: str = ""
-    """What to watch in the bucket: a folder at every depth, where `raw` never means `raw2/`; or,
-    with a `check_mode` that watches one object, its key. Empty: the whole bucket."""
-
-    check_mode: ObjectsMode = "files_metadata"
-    """What decides that something changed: `files_metadata` compares the table of all objects below
-    `key`; `files_new` compares only what comes after the last key, for keys that grow in order, and
-    sees neither overwritten nor deleted objects; `file_size`, `file_modified_ts` and `file_etag`
-    compare that one property of one object, with one request. The default misses nothing."""
-
     endpoint_url: str = ""
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
-    include: tuple[str, ...] = ()
-    """Patterns (globs) that an object's path below `key` must match one of: `"*.csv"` is for
-    objects at the top, `"**/*.csv"` for objects at any depth. Empty: every object."""
 
-    ignore: tuple[ObjectProperty, ...] = ()
-    """Properties in which a difference is no change: with `["last_modified"]` an object that was
-    written again with the same content is the same. Empty: every difference counts."""
-
-    settle: Seconds = 0.0
-    """How long, in seconds, an object must have been left alone before it counts, so that one that
-    is written several times counts once; others don't wait for it. For a batch to count as a whole
-    there is `marker`. 0: a change counts at once, for an object is there whole or not at all."""
-
-    marker: str = ""
-    """Name of an object, for example `_SUCCESS`, without which changes in its folder and below
-    don't count yet; other folders don't wait for it. Empty: no marker is needed."""
-
-    max_wait: Seconds = 3600.0
-    """How long, in seconds, an object may have to wait for `settle` or `marker` before something is
-    done about it. The default is longer than one delivery is written, as a rule. 0: for ever."""
-
-    after_max_wait: AfterMaxWait = "report"
-    """What is done after `max_wait`: `report` says so in every tick's log and on its card, `fail`
-    fails the tick as well, and `release` takes an object as it is, finished or not."""
-
-
+# In the order in which messages and the reference page list them.
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
     "snowflake": SnowflakeData,

@@ -76,6 +76,10 @@ def keys_of(section: type) -> dict[str, Key]:
     """The keys of a section by name; fields that are sections themselves are left out."""
     # With its extras, because the name in `Annotated` says what a bare `str` can't.
     hints = get_type_hints(section, include_extras=True)
+    # What must be there comes first, behind `type`: inherited fields stand before a class's own.
+    ordered = sorted(
+        fields(section), key=lambda it: it.name != "type" and it.default is not MISSING
+    )
     return {
         key_of(field.name): Key(
             name=key_of(field.name),
@@ -83,7 +87,7 @@ def keys_of(section: type) -> dict[str, Key]:
             required=field.default is MISSING,
             default=None if field.default is MISSING else field.default,
         )
-        for field in fields(section)
+        for field in ordered
         if (found := _value_type(hints[field.name])) is not None
     }
 

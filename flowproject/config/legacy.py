@@ -12,6 +12,7 @@ from flowproject.errors import ConfigError
 
 __all__ = ["refuse_old_scaffold"]
 
+# Old key → the key of today.
 _RENAMED: Final = {"storage_type": "type", "template": "query"}
 # The scaffold split what is [data] now in two, and each half named some keys otherwise.
 _MOVED: Final = "data_kwargs"
@@ -60,6 +61,7 @@ def _new_data(old: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bucket(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same keys, with `s3://bucket/folder` split into a bucket and the key's first part."""
+    # The old sensor took a whole address for a bucket.
     url = re.fullmatch(r"s3://([^/]+)/?(.*?)/?", str(data.get("bucket", "")))
     if not url:
         return dict(data)

@@ -241,12 +241,14 @@ def _data(values: Mapping[str, Any]) -> Data:
 
 def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """An instance of `cls`; foreign keys are left out, and those not given keep their default."""
+    # A key such as `with` is a word of Python, and its field can't be called that.
     keys = {one.name: key_of(one.name) for one in fields(cls)}
     # A run may read what another version of flowproject wrote, which had other keys.
     return cls(**{name: _frozen(values[key]) for name, key in keys.items() if key in values})
 
 
 def _frozen(value: Any) -> Any:
+    # JSON has lists, and a list in a frozen dataclass could still be changed.
     return tuple(value) if isinstance(value, list) else value
 
 

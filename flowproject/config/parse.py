@@ -264,6 +264,7 @@ class _Section:
     def _sensor_header(self) -> str:
         if self.path[:1] == ("sensors",):
             return f"[sensors.{self.path[1]}]"
+        # In a file with one sensor its keys may stand there: so if one may not, there are several.
         several = self.path == ("sensor",)
         return "[sensors.NAME]: this file has several sensors" if several else "[sensor]"
 

@@ -8,6 +8,7 @@ import ast
 import inspect
 import json
 import textwrap
+from dataclasses import is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,7 @@ timeout = "2m"
 
 def generated() -> dict[str, str]:
     """Every file that is generated from the model: its path in the project, and its text."""
+    # Both from one call, so that a check can't forget one of them.
     return {SCHEMA_FILE: schema(), PAGE_FILE: page()}
 
 
@@ -197,12 +199,14 @@ def schema() -> str:
 
 def documentation(section: type) -> dict[str, str]:
     """What stands below each field of a dataclass, on one line, by the field's key."""
-    # Python forgets strings below fields: they are read from the source.
-    [cls] = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    body = cls.body if isinstance(cls, ast.ClassDef) else []
+    # Python forgets strings below fields: they are read from the source. Of the bases first, so
+    # that a class has the last word on its keys.
+    classes = [cls for cls in reversed(section.__mro__) if is_dataclass(cls)]
+    trees = [ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0] for cls in classes]
     return {
         key_of(field.target.id): _sentence(ast.literal_eval(below.value))
-        for field, below in pairwise(body)
+        for tree in trees
+        for field, below in pairwise(tree.body if isinstance(tree, ast.ClassDef) else [])
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(below, ast.Expr)

@@ -73,6 +73,7 @@ class Text:
         text = text_of(value)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise InvalidValueError(f"is not allowed. Use {self.words}{self.why}.")
+        # Such a key of a payload would overwrite what the bus and the receiving flow read there.
         if text in self.reserved:
             names = ", ".join(self.reserved)
             raise InvalidValueError(
@@ -193,6 +194,7 @@ class Choice:
         """The word."""
         if value in self.options:
             return str(value)
+        # A number or a list has no nearest word.
         near = closest(value, self.options) if isinstance(value, str) else ""
         raise InvalidValueError(
             f"is not a choice. Use one of: {', '.join(self.options)}. {near}".rstrip()

@@ -1,7 +1,7 @@
-"""The one home of Kubernetes: Argo's objects on the cluster that Metaflow is configured for.
+"""Lists, reads, writes and deletes Argo's objects on the cluster that Metaflow is configured for.
 
-Listed, read, written and deleted here, and nowhere decided about. Exceptions of the client end
-here: they become `DeployError`.
+The one home of Kubernetes' client: its exceptions become `DeployError` here. Nothing is decided
+about the objects.
 """
 
 import json
@@ -10,31 +10,42 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from flowproject.deploy.objects import CRON, KINDS, SENSOR, TEMPLATE, Found, Kind, Object
-from flowproject.deploy.policies import ScheduleField
+from flowproject.deploy.objects import (
+    CRON,
+    KINDS,
+    SENSOR,
+    TEMPLATE,
+    ArgoObject,
+    DeployedObject,
+    Kind,
+    ScheduleField,
+)
 from flowproject.errors import DeployError
+from flowproject.metaflow_internals.argo import kubernetes_client
+from flowproject.metaflow_internals.settings import setting
 
 __all__ = ["Argo", "RefusedError", "StaleError", "connect"]
 
+# The only version that Argo Workflows and Argo Events have had.
 _GROUP: Final = "argoproj.io"
 _VERSION: Final = "v1alpha1"
+# Names and annotations are a twentieth of a template: a cluster may hold thousands of them.
 _METADATA_ONLY: Final = (
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 )
-"""Names and annotations are a twentieth of a template: a cluster may hold thousands of them."""
 
 _PAGE: Final = 500
+# Seconds to connect, and for an answer.
 _PATIENCE: Final = (10, 60)
-"""Seconds to connect, and for an answer."""
 
+# Of one request, and of one write that others get in the way of.
 _ATTEMPTS: Final = 5
-"""Of one request, and of one write that others get in the way of."""
 
+# Seconds before the third attempt of a request; twice as long before each further one.
 _BACKOFF: Final = 0.5
-"""Seconds before the third attempt of a request; twice as long before each further one."""
 
+# What passes: the server is busy, being upgraded, or has lost its own store for a moment.
 _OVERLOADED: Final = (429, 500, 502, 503, 504)
-"""What passes: the server is busy, being upgraded, or has lost its own store for a moment."""
 
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -45,18 +56,20 @@ _TOO_LARGE: Final = 413
 _NEEDED: Final = object()
 _INSTALL: Final = "python -m pip install kubernetes"
 
+# A schedule that is asked about, and never kept: it needs a time that every version takes.
 _NEVER: Final = "0 0 1 1 *"
+# A field that no Argo has: a definition that keeps it keeps whatever it is sent.
 _UNKNOWN: Final = "keepsWhateverItIsSent"
-_NO_REHEARSAL: Final = "does not support dry run"
-"""What a server says whose admission webhooks can't tell a rehearsal from a write."""
+# What a server says whose admission webhooks can't tell a rehearsal from a write.
+_NO_DRY_RUN: Final = "does not support dry run"
 
+# What of a project becomes an object of the kind.
 _TO_CHANGE: Final[Mapping[Kind, str]] = {
     TEMPLATE: "Change what it names: the flow's decorators, or `environment` and `with` under "
     "[deploy]",
     CRON: "Change the flow's @schedule, or `schedule` of its sensors",
     SENSOR: "Change the flow's @trigger, or the settings METAFLOW_ARGO_EVENTS_*",
 }
-"""What of a project becomes an object of the kind."""
 
 
 class StaleError(DeployError):
@@ -84,11 +97,13 @@ class Argo:
             kind: sensors if kind == SENSOR else workflows for kind in KINDS
         }
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[DeployedObject]:
         """Every object of every kind that is there; where a kind is not installed there is none."""
         api = _patient(self._client)
+        # On a client of its own: the other requests need objects whole.
         api.set_default_header("Accept", _METADATA_ONLY)
         listing = self._client.CustomObjectsApi(api)
+        # Each kind is a listing of its own, and a second on a cluster of thousands.
         with ThreadPoolExecutor(max_workers=len(KINDS)) as pool:
             kinds = pool.map(lambda kind: self._list_whole(listing, kind), KINDS)
             return [found for kind in kinds for found in kind]
@@ -101,9 +116,11 @@ class Argo:
             lambda: self._api.get_namespaced_custom_object(**place, name=name, **_timeout()),
             absent=None,
         )
+        # A server writes null for what a client left out, and a fingerprint must not tell the two
+        # apart.
         return None if answer is None else _without_nulls(answer)
 
-    def write(self, wanted: Object, version: str | None) -> Mapping[str, Any]:
+    def write(self, wanted: ArgoObject, version: str | None) -> Mapping[str, Any]:
         """Create the object, or replace the one of that `version`; None replaces any.
 
         The object that was replaced, if any was; with a `version` that is not read.
@@ -111,6 +128,8 @@ class Argo:
         Raises:
             StaleError: if it was written or removed meanwhile.
         """
+        # Between our reading and our writing the controller notes its status on the object, which
+        # makes our version an old one.
         for _ in range(_ATTEMPTS):
             there = (
                 (self.read(wanted.kind, wanted.name, wanted.namespace) or {})
@@ -131,7 +150,7 @@ class Argo:
             fix="Deploy again when the other deployment is done",
         )
 
-    def rehearse(self, wanted: Object, version: str) -> None:
+    def dry_run(self, wanted: ArgoObject, version: str) -> None:
         """Ask the cluster whether it would take the object, and write nothing.
 
         `version` is that of the object which it replaces; empty if there is none.
@@ -140,11 +159,13 @@ class Argo:
             RefusedError: if it would not.
         """
         try:
+            # The server's own dry run: it checks what a write checks, definitions and admission
+            # webhooks included, and keeps nothing.
             self._put(wanted, version, dry_run="All")
         except StaleError:
             return  # Others write it meanwhile: the write itself will find out.
         except RefusedError as error:
-            if _NO_REHEARSAL not in str(error):
+            if _NO_DRY_RUN not in str(error):
                 raise
 
     def schedule_field(self) -> ScheduleField | None:
@@ -194,7 +215,7 @@ class Argo:
         )
         return str(answer.git_version) if answer else ""
 
-    def rehearse_removal(self, there: Found) -> None:
+    def dry_run_removal(self, there: DeployedObject) -> None:
         """Ask the cluster whether it would let go of the object, and remove nothing.
 
         Raises:
@@ -203,7 +224,7 @@ class Argo:
         try:
             self.delete(there.kind, there.name, there.namespace, dry_run="All")
         except RefusedError as error:
-            if _NO_REHEARSAL not in str(error):
+            if _NO_DRY_RUN not in str(error):
                 raise
 
     def delete(self, kind: Kind, name: str, namespace: str = "", **options: str) -> bool:
@@ -218,7 +239,7 @@ class Argo:
         )
         return answer is not None
 
-    def knows(self, kind: Kind) -> bool:
+    def has_kind(self, kind: Kind) -> bool:
         """Whether the cluster has this kind of object at all, which Argo brings.
 
         What this user may not list is there, for all that can be told.
@@ -235,7 +256,7 @@ class Argo:
                 raise
             return True
 
-    def may(self, verb: str, kind: Kind) -> bool:
+    def is_allowed(self, verb: str, kind: Kind) -> bool:
         """Whether the cluster lets us do this to objects of the kind."""
         namespace = self.namespaces[kind]
         asked = {"group": _GROUP, "resource": kind, "verb": verb, "namespace": namespace}
@@ -247,7 +268,7 @@ class Argo:
         )
         return bool(review.status and review.status.allowed)
 
-    def _list_whole(self, listing: Any, kind: Kind) -> list[Found]:
+    def _list_whole(self, listing: Any, kind: Kind) -> list[DeployedObject]:
         """All pages; from the first again if the server has forgotten where we were."""
         for left in reversed(range(_ATTEMPTS)):
             try:
@@ -257,7 +278,7 @@ class Argo:
                     raise
         return []
 
-    def _list(self, listing: Any, kind: Kind) -> Iterator[Found]:
+    def _list(self, listing: Any, kind: Kind) -> Iterator[DeployedObject]:
         token = None
         while True:
             paging = {"limit": _PAGE, **({"_continue": token} if token else {})}
@@ -275,7 +296,7 @@ class Argo:
             if not token:
                 return
 
-    def _put(self, wanted: Object, version: str, **options: str) -> None:
+    def _put(self, wanted: ArgoObject, version: str, **options: str) -> None:
         place = self._place(wanted.kind, wanted.namespace)
         what = f"The {KINDS[wanted.kind]} {wanted.name!r} could not be written"
         if not version:
@@ -287,6 +308,7 @@ class Argo:
                 creating=wanted.kind,
             )
             return
+        # With the version the server refuses the write if anybody wrote in between.
         body = {**wanted.body, "metadata": {**wanted.body["metadata"], "resourceVersion": version}}
         self._ask(
             what,
@@ -320,6 +342,7 @@ class Argo:
         try:
             return question()
         except ApiException as error:
+            # Also what the server answers of a kind that is not installed.
             if error.status == _NOT_FOUND and absent is not _NEEDED:
                 return absent
             raise _explained(what, error, creating, replacing) from error
@@ -335,31 +358,28 @@ def connect() -> Argo:
     """
     try:
         from kubernetes.config.config_exception import ConfigException
-        from metaflow.plugins.kubernetes.kubernetes_client import KubernetesClient
     except ImportError as error:
         raise DeployError(
             "Deploying needs the package 'kubernetes', which is not installed", fix=f"`{_INSTALL}`"
         ) from error
-    from metaflow.metaflow_config import ARGO_EVENTS_SENSOR_NAMESPACE, KUBERNETES_NAMESPACE
-
     try:
-        client = KubernetesClient().get()
+        client = kubernetes_client()
     except ConfigException as error:
         raise DeployError(
             f"No Kubernetes cluster is configured here: {error}",
             where="KUBECONFIG, or ~/.kube/config",
             fix="Put a kubeconfig there, or run `outerbounds configure` on Outerbounds",
         ) from error
-    workflows = KUBERNETES_NAMESPACE or "default"
-    return Argo(client, workflows, ARGO_EVENTS_SENSOR_NAMESPACE or workflows)
+    workflows = setting("KUBERNETES_NAMESPACE") or "default"
+    return Argo(client, workflows, setting("ARGO_EVENTS_SENSOR_NAMESPACE") or workflows)
 
 
 def _timeout() -> dict[str, Any]:
     return {"_request_timeout": _PATIENCE}
 
 
-def _found(kind: Kind, metadata: Mapping[str, Any]) -> Found:
-    return Found(
+def _found(kind: Kind, metadata: Mapping[str, Any]) -> DeployedObject:
+    return DeployedObject(
         kind=kind,
         name=metadata.get("name") or "",
         namespace=metadata.get("namespace") or "",

@@ -1,4 +1,4 @@
-"""Which CI this runs in, and for which branch, commit and pull request: from its variables.
+"""Reads from variables which CI this runs in, and for which branch, commit and pull request.
 
 Belongs here: what each system calls these things. What is done with them: `revision`, `summary`.
 """
@@ -48,6 +48,7 @@ class CI:
 def ci_of(environ: Environ) -> CI:
     """The CI whose variables are set, or an empty one."""
     for variable, read in _SYSTEMS.items():
+        # Azure says True, GitHub and others true; a variable that is set and empty says nothing.
         if environ.get(variable, "").lower() in {"true", "1"}:
             return read(environ)
     return CI()
@@ -56,6 +57,7 @@ def ci_of(environ: Environ) -> CI:
 def _github(environ: Environ) -> CI:
     """https://docs.github.com/en/actions/reference/workflows-and-actions/variables."""
     event = _event(environ.get("GITHUB_EVENT_PATH", ""))
+    # The variables tell of a pull request's merge only: its head and its fork stand in the event.
     pull: dict[str, Any] = event.get("pull_request") or {}
     head: dict[str, Any] = pull.get("head") or {}
     repository = environ.get("GITHUB_REPOSITORY", "")
@@ -80,6 +82,7 @@ def _github(environ: Environ) -> CI:
 
 def _github_ref(environ: Environ, event: Mapping[str, Any]) -> str:
     """The branch that was pushed, or that was deleted: that run's own ref is the default branch."""
+    # Such a run checks out the default branch, whose deployment must not go for another's.
     if environ.get("GITHUB_EVENT_NAME") == "delete":
         return str(event.get("ref", "")) if event.get("ref_type") == "branch" else ""
     return environ.get("GITHUB_REF_NAME", "") if environ.get("GITHUB_REF_TYPE") == "branch" else ""
@@ -117,10 +120,8 @@ def _gitlab(environ: Environ) -> CI:
 
 
 def _circleci(environ: Environ) -> CI:
-    """https://circleci.com/docs/reference/variables.
-
-    Neither the default branch nor that of a pull request's target is told.
-    """
+    """https://circleci.com/docs/reference/variables."""
+    # Neither the default branch nor that of a pull request's target is told.
     number = environ.get("CIRCLE_PR_NUMBER", "")  # of a fork's pull request only
     own = environ.get("CIRCLE_PULL_REQUEST", "").rpartition("/")[2]
     branch = environ.get("CIRCLE_BRANCH", "")
@@ -136,11 +137,9 @@ def _circleci(environ: Environ) -> CI:
 
 
 def _azure(environ: Environ) -> CI:
-    """https://learn.microsoft.com/azure/devops/pipelines/build/variables.
-
-    The branch of a pull request comes with and without `refs/heads/`; GitHub's pull requests have
-    a number beside their id. The default branch is not told.
-    """
+    """https://learn.microsoft.com/azure/devops/pipelines/build/variables."""
+    # The branch of a pull request comes with and without `refs/heads/`; GitHub's pull requests have
+    # a number beside their id. The default branch is not told.
     requested = environ.get("SYSTEM_PULLREQUEST_SOURCEBRANCH", "").removeprefix(_HEADS)
     built = environ.get("BUILD_SOURCEBRANCH", "")
     branch = requested or (built.removeprefix(_HEADS) if built.startswith(_HEADS) else "")
@@ -183,15 +182,18 @@ def _buildkite(environ: Environ) -> CI:
 
 def _repository(url: str) -> str:
     """`owner/name` of a repository, however its address is written."""
+    # https://host/owner/name.git and git@host:owner/name are one repository.
     path = re.sub(r"^(\w+://[^/]*/|[^/:]*:)", "", url)
     return path.removesuffix("/").removesuffix(".git").lower()
 
 
 def _foreign(owner: str, branch: str) -> str:
     """A fork's branch, in a spelling that no branch of this repository can have."""
+    # Git allows no colon in the name of a branch.
     return branch if ":" in branch else f"{owner or 'fork'}:{branch}"
 
 
+# The variable that tells that a CI is the one, and who reads the others.
 _SYSTEMS: Final[Mapping[str, Callable[[Environ], CI]]] = {
     "GITHUB_ACTIONS": _github,
     "GITLAB_CI": _gitlab,
@@ -199,4 +201,3 @@ _SYSTEMS: Final[Mapping[str, Callable[[Environ], CI]]] = {
     "TF_BUILD": _azure,
     "BUILDKITE": _buildkite,
 }
-"""The variable that tells that a CI is the one, and who reads the others."""

@@ -1,4 +1,4 @@
-"""Child process that prints what Metaflow deploys of one flow file, instead of deploying it.
+"""Prints, in a child process, what Metaflow deploys of one flow file, instead of deploying it.
 
 Metaflow's own `argo-workflows create` runs to its end: code package, token, template, schedule,
 sensor. Only its writes to the cluster are kept instead of sent, so nothing here knows what it
@@ -11,18 +11,37 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import metaflow
-
 from flowproject import contract
-from flowproject.deploy.compiled import PACKAGE
-from flowproject.deploy.reads import Recorder
-from flowproject.flowfiles.child import ProblemError, answer, problem, run_command, start
-from flowproject.flowfiles.describe import description
-from flowproject.flowfiles.sharing import own_tokens, resolve_in_turn
+from flowproject.deploy.build_inputs import ReadRecorder
+from flowproject.deploy.compiled_flow import PACKAGE
+from flowproject.flowfiles.child import (
+    ProblemError,
+    answer,
+    description,
+    problem,
+    run_command,
+    start,
+)
+from flowproject.metaflow_internals.argo import (
+    CompilerHooks,
+    Deployed,
+    FlowOnArgo,
+    deployed_annotations,
+    hook_compiler,
+)
+from flowproject.metaflow_internals.concurrency import own_tokens, resolve_in_turn
+from flowproject.metaflow_internals.flows import flow_decorators
+from flowproject.metaflow_internals.packaging import (
+    CODE_FOLDER,
+    METAFLOW_FOLDER,
+    NOTES_FOLDER,
+    packaged_files,
+    project_files,
+)
+from flowproject.metaflow_internals.settings import user_name
 
 __all__ = ["main"]
 
@@ -35,16 +54,11 @@ _SOMEBODY_ELSES: Final = (
     "`flowproject teardown` removes the branch's deployment, or deploy once as that user "
     "(METAFLOW_USER={owner})"
 )
+# Hexadecimal digits of a file's digest: told apart are versions of one file, not all files.
 _DIGITS: Final = 8
-"""Hexadecimal digits of a file's digest: told apart are versions of one file, not all files."""
 
+# So many files of a project are listed by name, more by their folders: annotations are small.
 _MANY_FILES: Final = 100
-"""So many files of a project are listed by name, more by their folders: annotations are small."""
-
-_METAFLOW: Final = Path(metaflow.__file__).resolve().parent
-
-_CODE: Final = ".mf_code/"
-"""Where Metaflow puts packages, itself among them, in what it takes to the cluster."""
 
 
 def main() -> None:
@@ -67,7 +81,8 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> dict[str, Any]:
     path: Path = options.file.resolve()
-    recorder = Recorder(path.parent)
+    # Before the flow file is imported, whose reading is what it is to see.
+    recorder = ReadRecorder(path.parent)
 
     def create(flow: Any) -> dict[str, Any]:
         try:
@@ -82,14 +97,17 @@ def _compile(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _create(flow: Any, path: Path, options: argparse.Namespace) -> dict[str, Any]:
-    if "project" not in flow._flow_decorators:  # noqa: SLF001  # Metaflow has no public way
+    if not flow_decorators(flow, "project"):
         raise ProblemError(_NO_PROJECT)
     written = _keep_writes()
     compiled = _watch_compiler(
         path, paused=options.paused, foreign_events=not options.no_foreign_events
     )
     how = [word for tag in options.tags for word in ("--tag", tag)] + options.notify
+    # Here for the first time in a list of arguments, and that of a call within this process.
     how += [f"{option}={os.environ[name].strip()}" for option, name in options.secrets.items()]
+    # Flows of a branch share tokens, Metaflow's folder and its environments, and Metaflow guards
+    # none of them against another process.
     resolve_in_turn()
     with own_tokens():
         run_command(flow, [*options.options, "argo-workflows", "create", *how])
@@ -102,11 +120,14 @@ def _keep_writes() -> list[dict[str, Any]]:
 
     written: list[dict[str, Any]] = []
 
+    # What Metaflow would write goes through this class, whatever it is that it creates: nothing
+    # here has to know.
     class Keeping(client.CustomObjectsApi):  # type: ignore[misc]  # it has no types
         def create_namespaced_custom_object(
             self, group: str, version: str, namespace: str, plural: str, body: dict[str, Any]
         ) -> object:
             del group, version
+            # Metaflow read it from what is on the cluster now; a write of ours says its own.
             body["metadata"].pop("resourceVersion", None)
             written.append({"plural": plural, "namespace": namespace, "body": body})
             return body
@@ -116,6 +137,7 @@ def _keep_writes() -> list[dict[str, Any]]:
             return self.create_namespaced_custom_object(**written)
 
         def delete_namespaced_custom_object(self, *_: object, **__: object) -> object:
+            # Metaflow deletes the sensor of a flow without triggers: the plan decides what goes.
             raise client.rest.ApiException(status=404)
 
     client.CustomObjectsApi = Keeping
@@ -124,104 +146,72 @@ def _keep_writes() -> list[dict[str, Any]]:
 
 def _watch_compiler(path: Path, *, paused: bool, foreign_events: bool) -> dict[str, Any]:
     """What is told of the flow while it is compiled from here on, in a dict that is filled then."""
-    from metaflow.plugins.argo import argo_workflows_cli
-    from metaflow.plugins.argo.argo_workflows import ArgoWorkflows
-
     told: dict[str, Any] = {}
 
-    class Watched(ArgoWorkflows):  # type: ignore[misc]  # Metaflow ships no types
-        @classmethod
-        def get_existing_deployment(cls, name: str) -> tuple[str, str] | None:
-            deployed: tuple[str, str] | None = super().get_existing_deployment(name)
-            return _taken_over(deployed, name)
+    def keep_triggers(flow: Any, on_argo: FlowOnArgo) -> bool:
+        described = description(flow, path, on_argo)
+        told["flow"] = described.to_json()
+        # The whole trigger, also what of it is ours: on half of what it waits for, a flow
+        # must not start, and without the other half it never would.
+        return foreign_events or not contract.foreign_events(described)
 
-        def _get_schedule(self) -> tuple[str | None, str | None]:
-            # Compiled without its schedule, a flow never has one: suspended afterwards, it could
-            # already have run.
-            return (None, None) if paused else super()._get_schedule()
+    def note_template(name: str, url: str, digest: str) -> None:
+        told["name"] = name
+        told["package"] = [url, digest]
+        told["files"] = _digests()
+        # Metaflow draws a name for a file in each step: the same flow must compile to the same.
+        random.seed(name)
 
-        def _process_triggers(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-            self.triggers, self.trigger_options = super()._process_triggers()
-            for trigger in self.triggers:
-                # Of one event without a mapping Metaflow maps a set, in the order of its hashes.
-                trigger["parameters"] = dict(sorted(trigger.get("parameters", {}).items()))
-            flow = description(self.flow, path, self)
-            told["flow"] = flow.to_json()
-            # The whole trigger, also what of it is ours: on half of what it waits for, a flow
-            # must not start, and without the other half it never would.
-            if foreign_events or not contract.foreign_events(flow):
-                return self.triggers, self.trigger_options
-            return [], None
-
-        def _compile_workflow_template(self) -> Any:
-            told["name"] = self.name
-            told["package"] = [self.code_package_url, self.code_package_sha]
-            told["files"] = _digests()
-            # Metaflow draws a name for a file in each step: the same flow must compile to the same.
-            random.seed(self.name)
-            return super()._compile_workflow_template()
-
-    argo_workflows_cli.ArgoWorkflows = Watched
+    hook_compiler(
+        CompilerHooks(
+            existing=_taken_over,
+            has_schedule=not paused,
+            triggers=keep_triggers,
+            template=note_template,
+        )
+    )
     return told
 
 
-def _taken_over(deployed: tuple[str, str] | None, name: str) -> tuple[str, str] | None:
-    """Owner and token of what is deployed, as ours if flowproject deployed it, whoever ran that.
-
-    Raises `ProblemError` for somebody else's. Metaflow knows its own by the user only, and a laptop
-    and the CI are two; the plan refuses a name that another project, branch or flow has.
-    """
-    from metaflow.metaflow_config import KUBERNETES_NAMESPACE
-    from metaflow.plugins.argo.argo_client import ArgoClient
-    from metaflow.util import get_username
-
-    if deployed is None or deployed[0] == get_username():
+def _taken_over(deployed: Deployed | None, name: str) -> Deployed | None:
+    """Owner and token of what is deployed, as ours if flowproject deployed it, whoever ran that."""
+    # Raises `ProblemError` for somebody else's. Metaflow knows its own by the user only, and a
+    # laptop and the CI are two; the plan refuses a name that another project, branch or flow has.
+    if deployed is None or deployed[0] == (user := user_name()):
         return deployed
-    template = ArgoClient(namespace=KUBERNETES_NAMESPACE).get_workflow_template(name)
-    annotations = ((template or {}).get("metadata") or {}).get("annotations") or {}
-    if "flowproject/fingerprint" in annotations:
-        return get_username(), deployed[1]
+    if "flowproject/fingerprint" in deployed_annotations(name):
+        return user, deployed[1]
     raise ProblemError(_SOMEBODY_ELSES.format(name=name, owner=deployed[0]))
 
 
-def _reads(flow: Any, recorder: Recorder) -> dict[str, Any] | None:
-    from metaflow.system_context import system_context
-
-    package = system_context.package
-    own = {path for path, _ in package.user_tuples()}
-    others = {path for path, _ in package.path_tuples() if Path(path).is_file()} - own
+def _reads(flow: Any, recorder: ReadRecorder) -> dict[str, Any] | None:
+    own = {path for _, path in project_files()}
+    others = {path for _, path in packaged_files()} - own
     reads = recorder.reads(flow, own, {path for path in others if not _is_known(path)})
     return reads.to_json() if reads else None
 
 
 def _is_known(path: str) -> bool:
     """Whether the file is one of Metaflow's, or of another package that has a version."""
-    return Path(path).is_relative_to(_METAFLOW) or "site-packages" in Path(path).parts
+    return Path(path).is_relative_to(METAFLOW_FOLDER) or "site-packages" in Path(path).parts
 
 
 def _digests() -> dict[str, str]:
     """The files of the project and the packages that go with it → digests of their content."""
-    from metaflow.system_context import system_context
-
-    package = system_context.package
     contents: dict[str, list[tuple[str, str]]] = {}
-    own = [name for _, name in package.user_tuples()]
-    for name, path in _packaged(package):
-        group = name.removeprefix(_CODE)
+    own = [name for name, _ in project_files()]
+    for name, path in packaged_files():
+        if name.startswith(NOTES_FOLDER):
+            continue  # of commit and user, which make no other flow
+        group = name.removeprefix(CODE_FOLDER)
         top = group.partition("/")[0]
-        if name.startswith(_CODE) and top in sys.modules:
+        # A package of many files is one line of the annotation.
+        if name.startswith(CODE_FOLDER) and top in sys.modules:
             group = f"{PACKAGE}{top}"
         elif len(own) > _MANY_FILES and "/" in group:
             group = f"{top}/"
         contents.setdefault(group, []).append((name, _digest(path)))
     return {group: _summary(digests) for group, digests in sorted(contents.items())}
-
-
-def _packaged(package: Any) -> Iterator[tuple[str, str]]:
-    """Name in the package and path of each file; what Metaflow notes of commit and user is none."""
-    for path, name in package.path_tuples():
-        if not name.startswith(".mf_meta/") and Path(path).is_file():
-            yield name, path
 
 
 def _digest(path: str) -> str:

@@ -1,4 +1,4 @@
-"""From a folder to what is live, in order: compile, check, plan, apply, record who listens."""
+"""Deploys a project in order: compile, check, plan, apply, record who listens."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,25 +9,29 @@ from pathlib import Path
 
 from flowproject.config import Deploy, Project
 from flowproject.contract import check_contract, check_schedules
-from flowproject.deploy.apply import Outcome, apply_plan
+from flowproject.deploy.apply import (
+    AwaitedSensor,
+    DryRun,
+    Outcome,
+    apply_plan,
+    await_sensors,
+    dry_run,
+)
 from flowproject.deploy.argo import Argo
-from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, is_moving_tag
-from flowproject.deploy.compiling import Refused, child_options, compile_flows
-from flowproject.deploy.equipment import check_equipment
-from flowproject.deploy.inputs import Inputs, known_flow
-from flowproject.deploy.objects import CRON, SENSOR, Found
-from flowproject.deploy.plan import Action, make_plan, to_read
-from flowproject.deploy.readiness import Awaited, await_sensors
-from flowproject.deploy.rehearsal import Rehearsal, rehearse
-from flowproject.deploy.report import Report, of_outcomes, of_plan, of_refusals, of_rehearsal
-from flowproject.deploy.revision import Revision, look_behind, tags_of
-from flowproject.deploy.teardown import belonging
+from flowproject.deploy.branches import Target, objects_of_branch
+from flowproject.deploy.build_inputs import BuildInputs, unchanged_flow
+from flowproject.deploy.compilation import child_options, compile_flows
+from flowproject.deploy.compiled_flow import CompiledFlow, is_moving_tag
+from flowproject.deploy.objects import CRON, SENSOR, DeployedObject
+from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_to_read
+from flowproject.deploy.preflight import check_packages
+from flowproject.deploy.report import Report, of_dry_run, of_outcomes, of_plan, of_refusals
+from flowproject.deploy.revision import Revision, check_not_behind, tags_of
 from flowproject.errors import DeployError, FlowprojectError
 from flowproject.flowfiles import find_flow_files
 from flowproject.journal import datastore_root, open_store
 from flowproject.listeners import record_listeners
-from flowproject.sensing import Scene, orphans, waiting_in_order
+from flowproject.sensing import ProjectContext, orphans, waiting_in_order
 
 __all__ = ["Deployment"]
 
@@ -48,7 +52,7 @@ class Deployment:
     """More tags than those that say where the flows come from."""
 
     @cached_property
-    def there(self) -> list[Found]:
+    def there(self) -> list[DeployedObject]:
         """Every object of Argo on the cluster, as it is when this is first asked for.
 
         Raises:
@@ -56,12 +60,15 @@ class Deployment:
             JournalError: if the datastore can't be asked whether it has the code packages.
         """
         found = self.argo.find()
-        ours = belonging(found, project=self.project.project_name, branch=self.target.metaflow_name)
+        ours = objects_of_branch(
+            found, project=self.project.project_name, branch=self.target.metaflow_name
+        )
+        # A bucket may expire old packages: a flow that is called unchanged could not run.
         gone = _without_package(ours)
         return [replace(one, package_is_gone=one in gone) for one in found]
 
-    def plan(self, *, tell: Tell, everything: bool = False) -> Report | list[Action]:
-        """What to do for each flow; the report instead if some flow can't be deployed.
+    def plan(self, *, tell: Tell, everything: bool = False) -> DeploymentPlan:
+        """What to do for each flow; if some flow can't be deployed, only why.
 
         `tell` hears of every file that is compiled. Nothing is written to the cluster.
 
@@ -76,6 +83,7 @@ class Deployment:
             listing = pool.submit(lambda: self.there)
             inputs.look()
             kept = {} if everything else self._kept(inputs, tags)
+            # If nothing is to be compiled, nothing is uploaded.
             if kept.keys() != {*find_flow_files(self.root)}:
                 _reach_datastore()
             results = compile_flows(
@@ -83,46 +91,48 @@ class Deployment:
             )
         # Before all else: on a cluster that does not answer, no flow compiles.
         listing.result()
-        compiled = [one for one in results if isinstance(one, Compiled)]
-        refused = [one for one in results if isinstance(one, Refused)]
-        broken = [] if refused else self._broken(compiled)
-        if refused or broken:
-            project, with_ = self.project.project_name, self.settings.with_
-            return of_refusals(project, self.target, results, broken, with_=with_)
-        marked = [one.marked(self._marks()) for one in self._as_kept(compiled)]
-        return self._planned(marked, everything=everything)
+        compiled = [one for one in results if isinstance(one, CompiledFlow)]
+        # What flows expect of each other is known only when all of them are.
+        broken = self._broken(compiled) if len(compiled) == len(results) else []
+        plan = DeploymentPlan(results=tuple(results), broken=tuple(broken))
+        if plan.is_refused:
+            return plan
+        marked = [one.annotated(self._annotations()) for one in self._as_kept(compiled)]
+        return replace(plan, actions=tuple(self._actions(marked, everything=everything)))
 
-    def look_behind(self, actions: Sequence[Action]) -> str:
-        """A sentence if it is not known whether these actions would take the branch back.
+    def check_not_behind(self, plan: DeploymentPlan) -> str:
+        """A sentence if it is not known whether the plan would take the branch back.
 
         Raises:
             UsageError: if they would.
         """
-        if not any(one.does_something for one in actions):
+        if not plan.does_something:
             return ""
-        mine = belonging(
+        mine = objects_of_branch(
             self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
         commits = [one.annotations.get("flowproject/git_commit", "") for one in mine]
-        return look_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
+        return check_not_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
-    def apply(
-        self, actions: Sequence[Action], tell: Tell, listening: Tell = lambda _: None
-    ) -> Report:
+    def apply(self, plan: DeploymentPlan, tell: Tell, listening: Tell = lambda _: None) -> Report:
         """What became of each flow; after it all, who listens is recorded in the journal.
 
-        Nothing is written if the cluster would not take all of it. A journal that can't be written,
-        and a sensor that is not taken up, is a note and an exit code: the flows are live all the
-        same. `listening` hears of each flow whose new sensor is taken up.
+        Nothing is written of a plan that is refused, or if the cluster would not take all of it. A
+        journal that can't be written, and a sensor that is not taken up, is a note and an exit
+        code: the flows are live all the same. `listening` hears of each flow whose new sensor is
+        taken up.
 
         Raises:
             DeployError: if the cluster can't be asked.
         """
-        rehearsal = self._rehearsal(actions)
-        if refused := {**rehearsal.forbidden, **rehearsal.refused}:
-            return of_rehearsal(self.project.project_name, self.target, actions, refused)
+        if plan.is_refused:
+            return self._refusals(plan)
+        actions = plan.actions
+        answer = self._dry_run(actions)
+        if refused := {**answer.forbidden, **answer.refused}:
+            return of_dry_run(self.project.project_name, self.target, actions, refused)
         outcomes = apply_plan(
             self.argo,
             actions,
@@ -144,7 +154,7 @@ class Deployment:
         self, report: Report, outcomes: Sequence[Outcome], listening: Tell
     ) -> Report:
         awaited = [
-            Awaited(
+            AwaitedSensor(
                 flow=one.action.flow,
                 sensor=each,
                 written=SENSOR in one.replaced,
@@ -161,65 +171,69 @@ class Deployment:
         code = report.exit_code or (DeployError.exit_code if refused else 0)
         return replace(report, notes=(*refused, *unknown, *report.notes), exit_code=code)
 
-    def report(self, actions: Sequence[Action]) -> Report:
-        """What would be done, or which of it the cluster would not take.
+    def report(self, plan: DeploymentPlan) -> Report:
+        """What would be done, or why nothing would.
 
         Raises:
             DeployError: if the cluster can't be asked.
         """
-        project, rehearsal = self.project.project_name, self._rehearsal(actions)
-        if rehearsal.refused:
-            return of_rehearsal(project, self.target, actions, rehearsal.refused)
+        if plan.is_refused:
+            return self._refusals(plan)
+        actions, project = plan.actions, self.project.project_name
+        answer = self._dry_run(actions)
+        if answer.refused:
+            return of_dry_run(project, self.target, actions, answer.refused)
         planned = of_plan(project, self.target, actions)
         notes = []
-        if forbidden := rehearsal.forbidden:
+        if forbidden := answer.forbidden:
             # What a user may not do is the same for every flow: one reason says it.
             reason = next(iter(forbidden.values()))
             flows = ", ".join(one.flow for one in actions if one.flow in forbidden)
             notes = [f"Whether the cluster takes {flows} can't be asked. {reason}"]
         return replace(planned, notes=(*planned.notes, *notes, *self._abandoned(actions)))
 
-    def _abandoned(self, actions: Sequence[Action]) -> list[str]:
-        """What no sensor of the branch will deliver any more, and what waits for its turn.
+    def _refusals(self, plan: DeploymentPlan) -> Report:
+        project, with_ = self.project.project_name, self.settings.with_
+        return of_refusals(project, self.target, plan, with_=with_)
 
-        If the journals can be read here.
-        """
+    def _abandoned(self, actions: Sequence[Action]) -> list[str]:
+        """What no sensor of the branch will deliver any more, and what waits for its turn."""
+        # The datastore that the flows were compiled for, which need not be the one that is
+        # configured here.
         flows = [one.compiled.flow for one in actions if one.compiled]
         ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
         if ours is None:
             return []
         try:
-            scene = Scene(
-                project=self.project,
-                root=self.root,
-                store=open_store(ours.datastore),
-                branch=ours.branch,
-                datastore=ours.datastore,
+            context = ProjectContext.open(
+                self.root, project=self.project, branch=ours.branch, datastore=ours.datastore
             )
-            return [*(one.in_words for one in orphans(scene)), *waiting_in_order(scene)]
+            return [*(one.in_words for one in orphans(context)), *waiting_in_order(context)]
         except FlowprojectError:
             return []  # Who may deploy need not be one who may read the data.
 
-    def _inputs(self, tags: Sequence[str]) -> Inputs:
+    def _inputs(self, tags: Sequence[str]) -> BuildInputs:
         settings = self.settings
         named = (settings.notify_slack, settings.notify_pager_duty, settings.notify_incident_io)
+        # With the commit and the run every push would compile every flow.
         still = [tag for tag in tags if not is_moving_tag(tag)]
-        return Inputs(
+        return BuildInputs(
             self.root,
             options=child_options(self.target, settings, still),
             variables={*named},
             exclude=settings.exclude,
         )
 
-    def _kept(self, inputs: Inputs, tags: tuple[str, ...]) -> dict[Path, Compiled]:
+    def _kept(self, inputs: BuildInputs, tags: tuple[str, ...]) -> dict[Path, CompiledFlow]:
         """The flows that are on the cluster as compiling them would make them."""
-        ours = belonging(
+        ours = objects_of_branch(
             self.there,
             project=self.project.project_name,
             branch=self.target.metaflow_name,
         )
         files = find_flow_files(self.root)
-        known = {path: flow for path in files if (flow := known_flow(path, inputs, ours, tags))}
+        known = {path: flow for path in files if (flow := unchanged_flow(path, inputs, ours, tags))}
+        # Asking is a request: only for who has a schedule.
         scheduled = any(flow.schedule_field for flow in known.values())
         field = self.argo.schedule_field() if scheduled else None
         # Elsewhere than the cluster keeps it now, a schedule is written anew.
@@ -229,7 +243,7 @@ class Deployment:
             if not field or flow.schedule_field in {"", field}
         }
 
-    def _as_kept(self, compiled: Sequence[Compiled]) -> Sequence[Compiled]:
+    def _as_kept(self, compiled: Sequence[CompiledFlow]) -> Sequence[CompiledFlow]:
         """The flows with their schedules as the cluster keeps them, whatever Metaflow was told."""
         if not any(each.kind == CRON for one in compiled for each in one.objects):
             return compiled
@@ -238,14 +252,14 @@ class Deployment:
             return compiled
         return [one if one.known else one.with_times_in(field) for one in compiled]
 
-    def _rehearsal(self, actions: Sequence[Action]) -> Rehearsal:
-        return rehearse(self.argo, actions, max_parallel=self.settings.max_parallel)
+    def _dry_run(self, actions: Sequence[Action]) -> DryRun:
+        return dry_run(self.argo, actions, max_parallel=self.settings.max_parallel)
 
-    def _planned(self, compiled: Sequence[Compiled], *, everything: bool) -> list[Action]:
+    def _actions(self, compiled: Sequence[CompiledFlow], *, everything: bool) -> list[Action]:
         found = self.there
         read = {
             (one.kind, one.name): self.argo.read(one.kind, one.name, one.namespace)
-            for one in to_read(compiled, found)
+            for one in objects_to_read(compiled, found)
         }
         return make_plan(
             compiled,
@@ -258,7 +272,7 @@ class Deployment:
             everything=everything,
         )
 
-    def _broken(self, compiled: Sequence[Compiled]) -> list[str]:
+    def _broken(self, compiled: Sequence[CompiledFlow]) -> list[str]:
         """What is wrong between flows, or between a flow and where it is to go."""
         name, branch = self.project.project_name, self.target.metaflow_name
         strangers = [
@@ -270,10 +284,10 @@ class Deployment:
         flows = [one.flow for one in compiled]
         findings = check_contract(self.project, flows)
         findings += check_schedules(flows, datetime.now(UTC))
-        findings += check_equipment(self.project, self.settings, flows)
+        findings += check_packages(self.project, self.settings, flows)
         return strangers + [one.message for one in findings if one.state == "error"]
 
-    def _marks(self) -> dict[str, str]:
+    def _annotations(self) -> dict[str, str]:
         return {
             "flowproject/git_branch": self.target.git_branch,
             "flowproject/git_commit": self.revision.commit,
@@ -295,7 +309,7 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _without_package(templates: Sequence[Found]) -> list[Found]:
+def _without_package(templates: Sequence[DeployedObject]) -> list[DeployedObject]:
     """The templates whose pods would not find their code: a bucket may expire what is old."""
     if not any(one.package for one in templates):
         return []

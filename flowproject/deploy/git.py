@@ -1,6 +1,7 @@
-"""The one home of git: which branch and commit a folder is at, and which branches the remote has.
+"""Asks git which branch and commit a folder is at, and which branches the remote has.
 
-Asked by running `git`, which whoever has a checkout has. Nothing is fetched and nothing changed.
+The one home of git. Asked by running `git`, which whoever has a checkout has. Nothing is fetched
+and nothing changed.
 """
 
 import os
@@ -14,8 +15,8 @@ from flowproject.errors import UsageError
 
 __all__ = ["Checkout", "checkout_of", "contains", "remote_branches", "remote_head"]
 
+# Seconds for one command: only `ls-remote` leaves the machine.
 _TIME_LIMIT: Final = 60.0
-"""Seconds for one command: only `ls-remote` leaves the machine."""
 
 _HEADS: Final = "refs/heads/"
 _INSTALL: Final = "Install git, or say which branch is meant: `--git-branch NAME`"
@@ -40,10 +41,13 @@ def checkout_of(root: Path) -> Checkout:
     """What git says about the folder; raises `UsageError` if git can't be asked."""
     if _ask(root, "rev-parse", "--is-inside-work-tree") is None:
         return Checkout()
+    # As a clone sets it up; a CI's shallow checkout has none, and its variables say it.
     default = _ask(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD") or ""
     return Checkout(
         branch=(_ask(root, "symbolic-ref", "--quiet", "HEAD") or "").removeprefix(_HEADS),
         commit=_ask(root, "rev-parse", "--quiet", "--verify", "HEAD") or "",
+        # Below the folder only: of a repository with several projects, another's edits don't
+        # matter.
         dirty=bool(_ask(root, "status", "--porcelain", "--", ".")),
         default_branch=default.removeprefix("refs/remotes/origin/"),
     )
@@ -82,23 +86,24 @@ def contains(root: Path, commit: str, *, of: str = "HEAD") -> bool:
 
 def _heads(root: Path, remote: str, *patterns: str) -> dict[str, str]:
     """Branch → commit, of those branches of the remote that a pattern stands for, or of all."""
-    told = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
-    if told.returncode != 0:
+    # Not `git branch -r`: what this clone has fetched may be days old.
+    answer = _run(root, "ls-remote", "--heads", "--quiet", remote, *patterns)
+    if answer.returncode != 0:
         raise UsageError(
-            f"The branches of the remote {remote!r} can't be listed: {_said(told)}",
+            f"The branches of the remote {remote!r} can't be listed: {_said(answer)}",
             where=f"In {root}",
             fix=f"Check that `git ls-remote --heads {remote}` works there",
         )
-    pairs = [line.split("\t", 1) for line in told.stdout.splitlines() if "\t" in line]
+    pairs = [line.split("\t", 1) for line in answer.stdout.splitlines() if "\t" in line]
     return {ref.removeprefix(_HEADS): commit for commit, ref in pairs}
 
 
 def _ask(root: Path, *arguments: str) -> str | None:
     """What git prints, without the end of the line; None if it says no."""
-    told = _run(root, *arguments)
-    if told.returncode == 0:
-        return told.stdout.removesuffix("\n")
-    if "dubious ownership" in told.stderr:
+    answer = _run(root, *arguments)
+    if answer.returncode == 0:
+        return answer.stdout.removesuffix("\n")
+    if "dubious ownership" in answer.stderr:
         raise UsageError(
             "git refuses to read this repository, because it belongs to another user",
             where=f"In {root}",
@@ -116,6 +121,7 @@ def _run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
             env={**os.environ, **quiet},
             capture_output=True,
             encoding="utf-8",
+            # Names of branches are bytes to git.
             errors="surrogateescape",
             timeout=_TIME_LIMIT,
             check=False,
@@ -130,9 +136,9 @@ def _run(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         ) from None
 
 
-def _said(told: "subprocess.CompletedProcess[str]") -> str:
+def _said(answer: "subprocess.CompletedProcess[str]") -> str:
     """What git complained about in one line, without a password that its URL may carry."""
-    lines = [line.strip() for line in told.stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("fatal: ")] or lines
-    said = fatal[0].removeprefix("fatal: ") if fatal else f"exit code {told.returncode}"
+    said = fatal[0].removeprefix("fatal: ") if fatal else f"exit code {answer.returncode}"
     return re.sub(r"://[^/@\s]*@", "://", said)

@@ -1,4 +1,4 @@
-"""What a deploy says of each flow: to people in a table, to machines in JSON, to the CI."""
+"""Reports what a deploy does with each flow: to people in a table, to machines in JSON, to a CI."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,25 @@ from typing import Any, Final
 
 from flowproject.contract import check_schedules, foreign_events
 from flowproject.deploy.apply import Outcome
-from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled
-from flowproject.deploy.compiling import Refused
-from flowproject.deploy.plan import Action
+from flowproject.deploy.branches import Target, objects_of_branch
+from flowproject.deploy.compilation import CompilationFailure
+from flowproject.deploy.objects import TEMPLATE, DeployedObject
+from flowproject.deploy.plan import Action, DeploymentPlan
+from flowproject.deploy.revision import Revision
 from flowproject.deploy.summary import Summary
 from flowproject.errors import DeployError, FlowError
 
-__all__ = ["HEAD", "Report", "Row", "of_outcomes", "of_plan", "of_refusals", "of_rehearsal"]
+__all__ = [
+    "HEAD",
+    "Report",
+    "Row",
+    "merge_title",
+    "of_dry_run",
+    "of_outcomes",
+    "of_plan",
+    "of_refusals",
+    "report_of_branch",
+]
 
 HEAD: Final = ("flow", "state", "what")
 _PAUSED: Final = "Schedules are paused on this branch: see schedule_branches under [deploy]."
@@ -80,26 +91,28 @@ class Report:
 def of_refusals(
     project: str,
     target: Target,
-    compiled: Sequence[Compiled | Refused],
-    broken: Sequence[str] = (),
+    plan: DeploymentPlan,
     *,
     with_: Sequence[str] = (),
 ) -> Report:
-    """What to say when some flows don't compile, or break the contract in the ways of `broken`.
+    """What to say when some flows don't compile, or break the contract.
 
     `with_` are the decorators that every step gets: a suspect when flows fail for one reason.
     """
     rows = [
         Row(flow=one.path.name, state="does not compile", what=one.reason)
-        if isinstance(one, Refused)
+        if isinstance(one, CompilationFailure)
         else Row(flow=one.flow.name, state="not tried", what="it compiles")
-        for one in compiled
+        for one in plan.results
     ]
-    rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in broken]
-    failed = [one for one in compiled if isinstance(one, Refused)]
+    # Each of these sentences begins with the flow's name.
+    rows += [Row(flow=one.partition(" ")[0], state="error", what=one) for one in plan.broken]
+    failed = plan.failures
     reasons = Counter(one.reason.removeprefix(f"{one.path.name}: ") for one in failed)
     told = f"Every step of every flow gets {', '.join(map(repr, with_))}, by `with` or --with."
-    suspect = (told,) if with_ and max(reasons.values(), default=0) >= min(2, len(compiled)) else ()
+    suspect = (
+        (told,) if with_ and max(reasons.values(), default=0) >= min(2, len(plan.results)) else ()
+    )
     return Report(
         project=project,
         target=target,
@@ -115,7 +128,7 @@ def of_plan(project: str, target: Target, actions: Sequence[Action]) -> Report:
     return Report(project=project, target=target, rows=rows, notes=_notes(target, actions))
 
 
-def of_rehearsal(
+def of_dry_run(
     project: str, target: Target, actions: Sequence[Action], refused: Mapping[str, str]
 ) -> Report:
     """What to say when the cluster would not take some flows, for the reasons in `refused`."""
@@ -162,6 +175,7 @@ def of_outcomes(project: str, target: Target, outcomes: Sequence[Outcome]) -> Re
 
 
 def _notes(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
+    # What is odd about a schedule matters only where it runs.
     paused = () if target.schedules else (_PAUSED,)
     foreign = () if target.production else _foreign(target, actions)
     odd = _odd_schedules(actions) if target.schedules else ()
@@ -189,3 +203,33 @@ def _foreign(target: Target, actions: Sequence[Action]) -> tuple[str, ...]:
         "foreign_event_branches under [deploy]."
     )
     return (told.format("; ".join(waits)),)
+
+
+def merge_title(revision: Revision, target: Target) -> str:
+    """What the plan of a merge is called."""
+    where = "production" if target.production else "its deployment"
+    return f"Merging {revision.git_branch} into {target.git_branch} changes {where}"
+
+
+def report_of_branch(
+    found: Sequence[DeployedObject], *, project: str, target: Target, revision: Revision
+) -> Report:
+    """What is deployed of the pull request's own branch now, and since which commit.
+
+    Read, not compiled: what the push changes there is told by the job that deploys it.
+    """
+    there = objects_of_branch(found, project=project, branch=target.metaflow_name)
+    templates = sorted((one for one in there if one.kind == TEMPLATE), key=lambda one: one.flow)
+    rows = tuple(
+        Row(flow=one.flow, state="deployed", what=_since(one, revision)) for one in templates
+    )
+    nothing = f"Nothing of {target.git_branch} is deployed here, or not yet: its push does that."
+    return Report(project=project, target=target, rows=rows, notes=() if rows else (nothing,))
+
+
+def _since(one: DeployedObject, revision: Revision) -> str:
+    commit = one.annotations.get("flowproject/git_commit", "")
+    if not commit:
+        return "by a commit that is not known"
+    same = ", which this is about" if commit == revision.head else ""
+    return f"last changed by commit {commit[:12]}{same}"

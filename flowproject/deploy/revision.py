@@ -1,4 +1,4 @@
-"""What is being deployed: which git branch and commit, said by an option, by the CI, or by git."""
+"""Finds out which git branch and commit is deployed: by an option, by the CI, or by git."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,10 +11,17 @@ from flowproject.deploy.ci import CI, ci_of
 from flowproject.deploy.git import Checkout, checkout_of, contains, remote_head
 from flowproject.errors import UsageError
 
-__all__ = ["Revision", "look_behind", "revision_of", "tags_of"]
+__all__ = [
+    "Revision",
+    "check_not_behind",
+    "newer_head",
+    "revision_of",
+    "tags_of",
+    "warnings_about_merge",
+]
 
+# Characters: Metaflow's limit.
 _LONGEST_TAG: Final = 500
-"""Characters: Metaflow's limit."""
 
 _SAFE: Final = "/:@+,"
 _REFS: Final = "refs/heads/"
@@ -86,14 +93,16 @@ def revision_of(root: Path, environ: Mapping[str, str], git_branch: str | None =
         )
     return Revision(
         git_branch=branch,
+        # What is here counts: a CI may check out a merge, or have moved on.
         commit=checkout.commit or ci.commit,
         dirty=checkout.dirty,
         default_branch=ci.default_branch or checkout.default_branch,
+        # A pull request's comment must not be told of another branch.
         ci=ci if branch == ci.branch else _elsewhere(ci),
     )
 
 
-def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> str:
+def check_not_behind(root: Path, revision: Revision, deployed: Collection[str]) -> str:
     """A sentence if it is not known whether deploying this would take the branch back.
 
     A deployment has to contain the commit that its branch is at on the remote: the job of an older
@@ -115,6 +124,7 @@ def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> st
         return f"Whether the branch is further on than commit {here[:12]} is not known. {error}"
     if head is None:
         return ""
+    # On a laptop a branch that is not pushed yet is the rule.
     if not head and revision.ci.branch:
         raise UsageError(
             f"The remote has no git branch {revision.git_branch!r} any more",
@@ -127,6 +137,25 @@ def look_behind(root: Path, revision: Revision, deployed: Collection[str]) -> st
     return ""
 
 
+def warnings_about_merge(root: Path, revision: Revision) -> tuple[str, ...]:
+    """A sentence if the files that are here may lack what the target got meanwhile."""
+    target = revision.ci.target_branch
+    head = "" if revision.is_merge else _head_of(root, target)
+    if revision.is_merge or (head and contains(root, head)):
+        return ()
+    told = (
+        f"Compared is {revision.git_branch} as it is: what {target} got since it began is missing. "
+        "Where a CI checks out the merge, that is compared."
+    )
+    return (told,)
+
+
+def newer_head(root: Path, revision: Revision) -> str:
+    """The commit that the branch is at, if that is another; empty if not, or if nobody knows."""
+    head = _head_of(root, revision.git_branch)
+    return head if head != revision.head else ""
+
+
 def tags_of(revision: Revision) -> tuple[str, ...]:
     """The revision as Metaflow's tags: branch, commit, CI run.
 
@@ -134,6 +163,7 @@ def tags_of(revision: Revision) -> tuple[str, ...]:
     and `;` in the name of a branch. So everything but letters, digits and a few signs is
     percent-encoded, as in an address.
     """
+    # A commit alone would claim that it has what was deployed.
     mark = "-dirty" if revision.dirty else ""
     known = {
         "git_branch": revision.git_branch,
@@ -145,6 +175,7 @@ def tags_of(revision: Revision) -> tuple[str, ...]:
 
 def _tag(name: str, value: str) -> str:
     tag = f"{name}:{quote(value.encode('utf-8', 'surrogatepass'), safe=_SAFE)}"
+    # The limit may cut an escape in two.
     return re.sub(r"%.?$", "", tag[:_LONGEST_TAG])
 
 
@@ -196,3 +227,10 @@ def _nameless(root: Path, ci: CI, checkout: Checkout) -> UsageError:
         "CI, or git itself must tell",
         fix="Say which: `--git-branch NAME`, or check it out: `git switch NAME`",
     )
+
+
+def _head_of(root: Path, branch: str) -> str:
+    try:
+        return remote_head(root, branch) or ""
+    except UsageError:
+        return ""

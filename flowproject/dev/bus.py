@@ -1,4 +1,4 @@
-"""The event bus of one machine: receives the HTTP POST that Argo Events' webhook receives.
+"""Receive events as Argo Events' webhook does: the event bus of one machine.
 
 Bound to 127.0.0.1 only. It checks and hands over events; what they start is not its business.
 """
@@ -38,7 +38,7 @@ Accept = Callable[[Event], bool]
 
 
 class RefusedEvent(Exception):  # noqa: N818  # an answer to a client, not a fault of ours
-    """A request that is no event, or not one to be taken: the status and the reason."""
+    """Refuses a request that is no event, or not one to be taken, with a status and a reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ class RefusedEvent(Exception):  # noqa: N818  # an answer to a client, not a fau
 
 
 def application(accept: Accept) -> Starlette:
-    """The web application: 200 once the event was accepted, else a status and a reason."""
+    """Make the web application. It answers an accepted event with 200, or says what is wrong."""
 
     async def receive(request: Request) -> Response:
         try:
@@ -68,7 +68,7 @@ def application(accept: Accept) -> Starlette:
 
 
 def parse_event(body: bytes) -> Event:
-    """The event in the body of a POST, as `metaflow.integrations.ArgoEvent` sends it."""
+    """Read the event in the body of a POST, as `metaflow.integrations.ArgoEvent` sends it."""
     try:
         # Nesting is a matter of Python's stack, not of JSON: it is the one input for which the
         # parser raises something else.
@@ -92,7 +92,7 @@ def parse_event(body: bytes) -> Event:
 
 @asynccontextmanager
 async def serve_bus(accept: Accept, *, port: int = 0) -> AsyncIterator[str]:
-    """The URL to post events to, for as long as the bus is open. Port 0 is any free one."""
+    """Open the bus and give the URL to post events to. Port 0 is any free one."""
     async with serve(application(accept), port=port) as (host, taken):
         yield f"http://{host}:{taken}{PATH}"
 

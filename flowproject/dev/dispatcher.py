@@ -1,4 +1,4 @@
-"""What events and due schedules lead to: runs, what their sensors concluded, further events.
+"""Turn events and due schedules into runs, and runs into ticks and further events.
 
 It keeps what changes while the loop runs. When the loop ends is decided in `loop`.
 """
@@ -29,7 +29,7 @@ from flowproject.dev.messages import (
     Warned,
 )
 from flowproject.dev.metaflow_client import end_task_id, read_state, read_ticks
-from flowproject.dev.records import KeptWaits, RunRecord
+from flowproject.dev.records import PendingEvents, RunRecord
 from flowproject.dev.triggers import (
     NOTHING_WAITS,
     Drop,
@@ -42,12 +42,13 @@ from flowproject.dev.triggers import (
     unheard,
 )
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import end_event
 from flowproject.runs import RunState
 from flowproject.secrecy import safe
 
-__all__ = ["SCHEDULE", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
-SCHEDULE: Final = "schedule"
+_SCHEDULE: Final = "schedule"
 # A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
 # The id of an event that is a sensor's change.
@@ -64,7 +65,7 @@ class Dispatcher:
         flows: tuple[FlowFile, ...],
         launcher: Launcher,
         reading: Executor,
-        waits: KeptWaits,
+        pending: PendingEvents,
         emit: Listener,
         now: Callable[[], datetime],
     ) -> None:
@@ -73,9 +74,9 @@ class Dispatcher:
         self._reading = reading
         self._emit = emit
         self._now = now
-        self._waits = waits
+        self._pending = pending
         # On a cluster what waits outlives the pod of the Sensor, so here it outlives the loop.
-        self._waiting = waits.load(flows, now())
+        self._waiting = pending.load(flows, now())
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
         self._closed = False
@@ -83,7 +84,7 @@ class Dispatcher:
         self._watches: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception once something went wrong that is nobody's flow's fault."""
-        self.awake: tuple[str, ...] | None = None
+        self.active_sensors: tuple[str, ...] | None = None
         """The sensors that scheduled runs look at; None: all, for none is paused."""
         self.finished: deque[RunFinished] = deque(maxlen=_KEPT_RESULTS)
         self.runs = 0
@@ -140,17 +141,17 @@ class Dispatcher:
         self._scheduled.add(flow.path)
         # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
-        self.start(Order(flow=flow, cause=SCHEDULE, sensors=self.awake))
+        self.start(Order(flow=flow, cause=_SCHEDULE, sensors=self.active_sensors))
 
     async def take_over(self, left: Sequence[RunRecord]) -> None:
-        """See to the runs that killed loops left behind: those that go on, and those that ended."""
+        """Take over the runs of killed loops: those that go on, and those that have ended."""
         for run in left:
             flow = next((flow for flow in self._flows if flow.name == run.flow), None)
             if flow and run.is_alive:
                 self._emit_left(flow, run, "running")
                 # Its flow must not be started a second time by this loop's schedule while it goes
                 # on.
-                if run.cause == SCHEDULE:
+                if run.cause == _SCHEDULE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
                 self._watches.add(watch)
@@ -158,13 +159,13 @@ class Dispatcher:
             elif flow:
                 await self._end_left(flow, run)
 
-    def pass_by(self, flow: FlowFile, due: datetime) -> None:
-        """Tell that a run was due so long ago that it is not made up."""
+    def skip(self, flow: FlowFile, due: datetime) -> None:
+        """Say that a run was due so long ago that it is not made up."""
         reason = f"what was due at {_clock(due)} is more than {_minutes(DEADLINE)} minutes ago"
         self._emit(RunSkipped(at=self._now(), flow=flow.name, reason=reason))
 
     def start(self, order: Order) -> None:
-        """Start a run as soon as there is a free slot, and see to what follows from it."""
+        """Start a run as soon as there is a free slot, and handle what follows from it."""
         task = asyncio.create_task(self._follow(order))
         self._tasks.add(task)
         # asyncio keeps no reference to a task: what is not in the set may be collected while it
@@ -211,7 +212,7 @@ class Dispatcher:
         # those.
         if self._waiting.get(path, NOTHING_WAITS) != waiting:
             self._waiting[path] = waiting
-            self._waits.save(self._flows, self._waiting, self._now())
+            self._pending.save(self._flows, self._waiting, self._now())
 
     def _start(self, flow: FlowFile, start: Start) -> None:
         for message in start.warnings:
@@ -233,12 +234,12 @@ class Dispatcher:
             self.fail(error)
 
     async def _follow(self, order: Order) -> None:
-        """See a run through, and make of it what follows."""
+        """Run the order to its end; then emit its ticks and publish its end event."""
         try:
             finished = await self._launcher.run(order)
         finally:
             # Whatever becomes of the run, its schedule goes on.
-            if order.cause == SCHEDULE:
+            if order.cause == _SCHEDULE:
                 self._scheduled.discard(order.flow.path)
                 self._make_up(order.flow)
         if finished is None:
@@ -255,19 +256,18 @@ class Dispatcher:
                 await self._publish_end(order.flow, finished.run_id)
 
     async def _watch(self, flow: FlowFile, run: RunRecord) -> None:
-        """See a run through that goes on without its loop."""
+        """Follow a run of a killed loop to its end."""
         await self._launcher.watch(run)
         await self._end_left(flow, run)
-        if run.cause == SCHEDULE:
+        if run.cause == _SCHEDULE:
             self._scheduled.discard(flow.path)
             self._make_up(flow)
 
     async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
-        """Make of a run that has ended without its loop what follows."""
+        """Emit the ticks and publish the end event of a run that has ended without its loop."""
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
-        # Noted before it is told: a loop that is killed in between tells of it once too often, and
-        # never not at all.
+        # Noted first: commands that run beside the loop read the record, not what it emits.
         run.end(state)
         self._emit_left(flow, run, state)
         if run_id:
@@ -298,7 +298,11 @@ class Dispatcher:
                 replays=[
                     shlex.join(["flowproject", "replay", *run.options, change])
                     for change in run.events
-                    if failed and flow.inherits_ours and _CHANGE.fullmatch(change)
+                    if failed
+                    and flow.inherits_ours
+                    and _CHANGE.fullmatch(change)
+                    # Of several events one alone would start nothing: only a resumption has all.
+                    and len(run.events) == 1
                 ],
             )
         )
@@ -310,7 +314,7 @@ class Dispatcher:
         if self._now() - missed < DEADLINE:
             self.start_scheduled(flow, missed)
         else:
-            self.pass_by(flow, missed)
+            self.skip(flow, missed)
 
     async def _emit_ticks(self, flow: FlowFile, run_id: str) -> None:
         if not flow.inherits_ours:
@@ -331,6 +335,7 @@ class Dispatcher:
                     id=str(tick.get("id", "")),
                     total=tick.get("total"),
                     value=tick.get("value"),
+                    queued=str(tick.get("queued") or ""),
                     trouble=str(
                         tick.get("undelivered")
                         or tick.get("abandoned")
@@ -344,7 +349,7 @@ class Dispatcher:
 
     async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
         """Tell the flows that wait for this one to succeed, as a cluster does."""
-        name = f"metaflow.{flow.full_name}.end"
+        name = end_event(flow.full_name)
         # A cluster publishes it in any case; here nobody else could hear it, and reading the task's
         # id costs time.
         if not any(d.event == name for other in self._flows for d in other.dependencies):

@@ -1,4 +1,4 @@
-"""Runs of flows as child processes: command, environment, log file, and a clean end.
+"""Start flows as child processes: command, environment, log file, and a clean end.
 
 Each run is a process group of its own, so that it can be ended with everything it started. Its
 output goes straight to a file, which the launcher follows: a run outlives a loop that is killed.
@@ -21,15 +21,13 @@ from typing import Any, Final
 from flowproject.dev.messages import Listener, RunFinished, RunPrinted, RunStarted
 from flowproject.dev.records import RunRecord, locked_log, prune, work_folder
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
 from flowproject.sensing import SENSORS_ONLY
 
 __all__ = ["Launcher", "Order", "child_environment", "logs_folder", "plain_text"]
 
 _TAG: Final = "flowproject:dev"
 _TRIGGERED: Final = "flowproject.dev.triggered.triggered"
-# Metaflow's name for the variables that carry an event; a run must not inherit those of the run
-# that started the loop.
-_CARRIER: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 # Bytes of a line that are told: a progress bar that never ends its line would fill the memory.
 _LONGEST_LINE: Final = 64 * 1024
 # Lines of a failed run that are shown: a traceback of a step, and what came just before it.
@@ -94,7 +92,7 @@ class Launcher:
         self._closed = False
 
     async def run(self, order: Order) -> RunFinished | None:
-        """How the run ended. Waits for a free slot first; nothing if it was closed meanwhile."""
+        """Run to the end and say how it ended. Waits for a free slot; None if closed meanwhile."""
         async with self._slots:
             if self._closed:
                 return None
@@ -175,7 +173,8 @@ class Launcher:
             self._groups.discard(child.pid)
             # What a run leaves behind would be gone with its pods on a cluster.
             _signal(child.pid, signal.SIGTERM)
-        record.end("failed" if code else "succeeded")
+        # A run that a signal ended has not failed by itself: nothing of it says why it stopped.
+        record.end("unfinished" if code < 0 else "failed" if code else "succeeded")
         return code
 
     async def _follow(
@@ -279,13 +278,13 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 
 def child_environment(url: str) -> dict[str, str]:
-    """The variables of a child process that may publish to the bus at this address."""
+    """Give the environment of a child process that may publish to the bus at this address."""
     environment = {
         name: text
         for name, text in os.environ.items()
         # A loop may itself be started in a step, or by a test of one: its events and its choice of
         # sensors are not those of its runs.
-        if not name.startswith(_CARRIER) and name != SENSORS_ONLY
+        if not name.startswith(EVENT_VARIABLE) and name != SENSORS_ONLY
     }
     local = "127.0.0.1,localhost"
     no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY")

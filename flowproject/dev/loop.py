@@ -1,4 +1,4 @@
-"""The local loop: bus, scheduler and launcher put together, from the start to a clean end.
+"""Put bus, scheduler, launcher and page together, from the start to a clean end.
 
 One asyncio loop does everything; it waits for events and for due times, and polls nothing but the
 output of the runs that go on.
@@ -29,10 +29,10 @@ from flowproject.dev.messages import (
     RunFinished,
     Warned,
 )
-from flowproject.dev.page import LoopState, PageContext, open_page, scene_of
+from flowproject.dev.page import LoopState, PageContext, open_page, open_project
 from flowproject.dev.records import (
-    KeptWaits,
     LoopRecord,
+    PendingEvents,
     RunRecord,
     adopt,
     register_loop,
@@ -127,7 +127,7 @@ class Result:
 
 
 class Loop:
-    """Schedules, listens, launches and tells, until it is stopped or idle. For one use."""
+    """The local loop: schedules, listens and launches until it is stopped or idle. For one use."""
 
     def __init__(
         self,
@@ -146,11 +146,11 @@ class Loop:
         self._update_page: Listener = lambda _: None
 
     def run(self) -> Result:
-        """How it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
+        """Run, and say how it ended. In the main thread, Ctrl-C and SIGTERM end it, too."""
         return asyncio.run(self.serve())
 
     async def serve(self) -> Result:
-        """How it ended, for a caller that has an asyncio loop already."""
+        """Do the same as `run`, for a caller that has an asyncio loop already."""
         self._running = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -195,7 +195,7 @@ class Loop:
         return result
 
     def stop(self) -> None:
-        """Make the loop, once it has told `Started`, end its runs and return. From any thread."""
+        """End the runs and return, once `LoopStarted` was emitted. May be called in any thread."""
         self._running.call_soon_threadsafe(self._stop.set)
 
     # -------------------------------------------------------------------------- the loop's course
@@ -263,7 +263,7 @@ class Loop:
                     dispatcher.start_scheduled(scheduled[path], due)
                 else:
                     # As on a cluster whose controller was away for so long.
-                    dispatcher.pass_by(scheduled[path], due)
+                    dispatcher.skip(scheduled[path], due)
         await self._stop.wait()
 
     def _warn_of_schedules(self, flows: tuple[FlowFile, ...]) -> None:
@@ -314,7 +314,7 @@ class Loop:
     def _registered(
         self, flows: tuple[FlowFile, ...], url: str
     ) -> Iterator[tuple[str, list[RunRecord]]]:
-        """The name of the loop's record, and the runs that killed loops left to it."""
+        """Register the loop; give its record's name and the runs that killed loops left behind."""
         if not flows:
             yield "", []
             return
@@ -349,7 +349,7 @@ class Loop:
             flows=flows,
             launcher=launcher,
             reading=reading,
-            waits=KeptWaits(
+            pending=PendingEvents(
                 work_folder(root), project=str(self._root), options=self._settings.options
             ),
             emit=self._emit,
@@ -365,7 +365,7 @@ class Loop:
         bus: str,
         reading: ThreadPoolExecutor,
     ) -> AsyncIterator[str]:
-        """The address of the page meanwhile; empty if none is wanted."""
+        """Serve the page and give its address; empty if none is wanted."""
         settings = self._settings.page
         if settings is None:
             yield ""
@@ -373,7 +373,7 @@ class Loop:
         context = PageContext(
             loop=LoopState(),
             flows=flows,
-            scene=await asyncio.to_thread(scene_of, self._root, flows),
+            project_context=await asyncio.to_thread(open_project, self._root, flows),
             # Asked anew for each view: the timetable moves on with each run.
             due=lambda: {} if self._starts_no_more else due_times(flows, timetable),
             last_due=lambda: last_times(flows, timetable),
@@ -426,7 +426,7 @@ class Loop:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first signal ends the loop, the second one its runs as well."""
+        """Handle signals: the first one ends the loop, the second one its runs as well."""
         try:
             for number in _SIGNALS:
                 self._running.add_signal_handler(number, self._interrupt)
@@ -442,7 +442,7 @@ class Loop:
                 self._running.remove_signal_handler(number)
 
     def _emit(self, message: Message) -> None:
-        """Tell the listener. One that fails (a closed pipe, say) ends the loop, in good order."""
+        """Pass the message on. A listener that fails (a closed pipe, say) ends the loop cleanly."""
         if self._deaf:
             return
         # Before the listener: one that fails ends the loop, and the page should show of what.

@@ -1,4 +1,4 @@
-"""What the loop tells, one frozen dataclass each, and how it looks: a line of text, or JSON."""
+"""Define the messages that the loop emits, and print each as a line of text or as JSON."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """Anything that the loop tells; `at` is the local time with its offset."""
+    """A message of the loop; `at` is the local time with its offset."""
 
     # Scripts compare it (`flowproject dev --json`), so it stays when a class gets a better name.
     kind: ClassVar[str]
@@ -111,7 +111,7 @@ class EventWaiting(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class Warned(Message):
-    """Something will not be as its author means it."""
+    """A flow will not behave as its author means it."""
 
     kind = "Warned"
 
@@ -177,7 +177,7 @@ class RunFinished(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class LeftRun(Message):
-    """A run that a loop left behind which was killed: that it goes on, and later how it ended."""
+    """A run of a killed loop goes on, or has ended."""
 
     kind = "LeftRun"
 
@@ -219,6 +219,8 @@ class TickFinished(Message):
     value: Json = None
     trouble: str = ""
     """What could not be delivered."""
+    queued: str = ""
+    """What waits behind a change that a flow takes in order."""
     looked: datetime | None = None
     """When it looked; `at` is when that was told, which is at the end of the run."""
 
@@ -260,14 +262,17 @@ Listener = Callable[[Message], None]
 """Is told each message, in the order in which things happen."""
 
 
+# ------------------------------------------------------------------------------------ how they look
+
+
 def to_json(message: Message) -> dict[str, Any]:
-    """The message in plain JSON types."""
+    """Turn a message into plain JSON types."""
     return {"kind": message.kind, **{key: _plain(value) for key, value in asdict(message).items()}}
 
 
 @dataclass(frozen=True)
 class Words:
-    """What there is to say of a message: of what kind it is, of what, and the rest."""
+    """The parts of a message's line: its kind, its subject, and the rest."""
 
     kind: str
     subject: str = ""
@@ -284,7 +289,7 @@ class Words:
 
 
 def line(message: Message) -> str:
-    """The message as plain text, empty for what only a machine or a curious person wants.
+    """Turn a message into plain text; empty for what only a machine or a curious person wants.
 
     One line, except for a failed run, whose last output follows, and the list of flows.
     """
@@ -293,7 +298,7 @@ def line(message: Message) -> str:
 
 
 def in_words(message: Message) -> Words | None:
-    """What there is to say of it; nothing of what only a machine or a curious person wants."""
+    """Give the parts of its line; None for what only a machine or a curious person wants."""
     return _words(message)
 
 
@@ -308,7 +313,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-# One function for each class: whoever adds a message and no line for it hears of it in a test.
+# One function for each class: a test fails for a message that has no line.
 @singledispatch
 def _words(message: Message) -> Words | None:
     raise TypeError(f"{type(message).__name__} has no words")
@@ -392,7 +397,8 @@ def _ways_on(run: LeftRun) -> Iterator[str]:
 
 @_words.register
 def _(tick: TickFinished) -> Words:
-    return Words("tick", tick.sensor, ": ".join(t for t in (tick.outcome, tick.reason) if t))
+    told = ": ".join(filter(None, (tick.outcome, tick.reason)))
+    return Words("tick", tick.sensor, "; ".join(filter(None, (told, tick.queued))))
 
 
 @_words.register

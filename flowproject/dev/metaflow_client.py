@@ -1,4 +1,4 @@
-"""What the loop and its page read of a run, through the Metaflow client.
+"""Read runs, their ticks and their cards through Metaflow's client.
 
 These calls block: the loop makes them in one thread of their own.
 """
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import metaflow
+
 from flowproject.flowfiles import FlowFile
+from flowproject.metaflow_internals.cards import cards_of
+from flowproject.metaflow_internals.exceptions import MetaflowNotFound
+from flowproject.metaflow_internals.metadata import find_run, step_name
 from flowproject.runs import (
     RunOutcome,
     RunState,
@@ -65,7 +70,7 @@ def end_task_id(flow: FlowFile, run_id: str) -> str:
 
 
 def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
-    """What the sensors of the run concluded; an empty list if the flow has no sensors.
+    """Read what the sensors of the run concluded; an empty list if the flow has no sensors.
 
     A run that failed has them too: the sensors that worked are worth telling. They are looked for
     in the first task of each step, for a foreach has thousands.
@@ -79,14 +84,12 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
 
 
 def read_state(flow: FlowFile, run_id: str) -> RunState:
-    """What became of the run."""
+    """Read what became of the run."""
     return state_of(_run(flow, run_id))
 
 
 def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
-    """What Metaflow keeps of the run; None if there is no such run."""
-    from metaflow.exception import MetaflowNotFound
-
+    """Read what Metaflow keeps of the run; None if there is no such run."""
     try:
         run = _run(flow, run_id)
     except MetaflowNotFound:
@@ -106,63 +109,48 @@ def read_past(flow: FlowFile, run_id: str) -> PastRun | None:
 
 
 def read_cards(flow: FlowFile, run_id: str) -> list[CardPlace]:
-    """Where the cards of the run are, by step; of a foreach, those of its first task."""
-    from metaflow.exception import MetaflowNotFound
-
+    """List where the cards of the run are, by step; of a foreach, those of its first task."""
     try:
         run = _run(flow, run_id)
     except MetaflowNotFound:
         return []
     return [
         CardPlace(
-            step=task.path_components[2],
+            step=step_name(task),
             task=str(task.id),
             number=number,
             id=str(card.id or ""),
         )
         for task in tasks_of(run)
-        for number, card in enumerate(_cards(task))
+        for number, card in enumerate(cards_of(task))
     ]
 
 
 def read_outcomes(
     flow: FlowFile, chains: Sequence[Chain], known_here: Callable[[], Mapping[str, str]]
 ) -> list[list[RunOutcome]]:
-    """What became of the runs that took each of the changes, of any flow beside this one."""
-    import metaflow
-
+    """Read what became of the runs that took each of the changes, of any flow beside this one."""
     metaflow.metadata(flow.metadata)
     metaflow.namespace(None)
     return [outcomes_of(chain, known_here) for chain in chains]
 
 
 def card_html(flow: FlowFile, run_id: str, step: str, task: str, number: int) -> str | None:
-    """The card as a page of its own; None if there is no such card."""
-    from metaflow.exception import MetaflowNotFound
-
+    """Read the card, an HTML page of its own; None if there is no such card."""
     try:
-        found = _cards(_run(flow, run_id)[step][task])
+        found = cards_of(_run(flow, run_id)[step][task])
     except (KeyError, MetaflowNotFound):
         return None
     # The number comes from an address: -1 would be a card, too.
-    return str(found[number].get()) if 0 <= number < len(found) else None
-
-
-def _cards(task: Any) -> Sequence[Any]:
-    from metaflow.cards import get_cards
-    from metaflow.plugins.cards.exception import CardNotPresentException
-
-    try:
-        return list(get_cards(task))
-    # The client says in this way that a task has none.
-    except CardNotPresentException:
-        return ()
+    if not 0 <= number < len(found):
+        return None
+    # The client has None for a card whose file is gone.
+    html: str | None = found[number].get()
+    return html
 
 
 def _run(flow: FlowFile, run_id: str) -> Any:  # Metaflow has no types
-    import metaflow
-
     # The process may have been started elsewhere: runs are where the flow's own process put them.
     metaflow.metadata(flow.metadata)
     metaflow.namespace(None)
-    return metaflow.Run(f"{flow.name}/{run_id}", _namespace_check=False)
+    return find_run(f"{flow.name}/{run_id}")

@@ -1,4 +1,4 @@
-"""What the loop keeps on disk of itself and of its runs, for commands and for the loops to come.
+"""Keep records of loops and their runs on disk, for commands and for the loops to come.
 
 Who is alive holds a lock: it ends with its process, however that ended, and unlike the number of a
 process it is never another's. A loop holds that of its own record, a run that of its log.
@@ -20,8 +20,8 @@ from flowproject.flowfiles import FlowFile
 
 __all__ = [
     "Ending",
-    "KeptWaits",
     "LoopRecord",
+    "PendingEvents",
     "RunRecord",
     "adopt",
     "known_here",
@@ -80,7 +80,7 @@ class RunRecord:
 
     @property
     def run_id(self) -> str:
-        """Its id; empty if it has none yet."""
+        """The run's id; empty if it has none yet."""
         # Metaflow writes the file once the run has its id: some seconds after its start, or never.
         with contextlib.suppress(OSError):
             return self.id_file.read_text().strip()
@@ -106,7 +106,7 @@ class RunRecord:
         replace(self, ended=how).write()
 
 
-class KeptWaits:
+class PendingEvents:
     """The events that wait for others to start a flow: as on a cluster, they outlive their loop."""
 
     def __init__(self, folder: Path, *, project: str, options: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ class KeptWaits:
         self._path = folder / "waits" / f"{digest(project, *options)}.json"
 
     def load(self, flows: Sequence[FlowFile], now: datetime) -> dict[Path, WaitingEvents]:
-        """What waited when it was last kept, for flows that still wait for the same."""
+        """Read what waited when it was last kept, for flows that still wait for the same."""
         kept = _read(self._path) or {}
         return {
             flow.path: {alias: Event(text=text) for alias, text in events.items()}
@@ -156,7 +156,7 @@ def work_folder(local_root: str | Path) -> Path:
 
 @contextlib.contextmanager
 def register_loop(folder: Path, record: LoopRecord) -> Iterator[str]:
-    """The name of the loop's record, which is there and locked meanwhile."""
+    """Write the loop's record, hold its lock meanwhile, and give its name."""
     place = folder / "loops"
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{record.started:.0f}-{record.pid}.json"
@@ -177,7 +177,7 @@ def register_loop(folder: Path, record: LoopRecord) -> Iterator[str]:
 
 
 def loops_alive(folder: Path) -> list[LoopRecord]:
-    """The loops that run, the one that started last first."""
+    """List the loops that run, the one that started last first."""
     # A record without a lock is what a loop left that was killed: it is cleared by the next one.
     found = [_read(path) for path in (folder / "loops").glob("*.json") if _is_locked(path)]
     return [
@@ -194,7 +194,7 @@ def loops_alive(folder: Path) -> list[LoopRecord]:
 
 
 def runs_recorded(folder: Path) -> Iterator[RunRecord]:
-    """The runs that loops have started, the newest first."""
+    """Read the records of runs, the newest first."""
     # Names begin with the time of the start, so that their order is that of the runs.
     for path in sorted((folder / "logs").glob("*.json"), reverse=True):
         fields = _read(path)
@@ -216,7 +216,7 @@ def runs_recorded(folder: Path) -> Iterator[RunRecord]:
 
 
 def known_here(folder: Path) -> dict[str, str]:
-    """What this machine knows of runs that did not succeed: `running`, `failed` or `killed`."""
+    """Say which runs did not succeed here: `running`, `failed` or `killed`."""
     return {
         f"{run.flow}/{run_id}": _word(run)
         for run in runs_recorded(folder)
@@ -225,7 +225,7 @@ def known_here(folder: Path) -> dict[str, str]:
 
 
 def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> list[RunRecord]:
-    """The runs that loops which are gone left behind, oldest first: they are this loop's now."""
+    """Take over the runs that loops which are gone left behind, oldest first."""
     mine: list[RunRecord] = []
     (folder / "loops").mkdir(parents=True, exist_ok=True)
     with (folder / "loops" / "adopting").open("w") as turn:
@@ -246,7 +246,7 @@ def adopt(folder: Path, *, loop: str, project: str, options: Sequence[str]) -> l
 
 @contextlib.contextmanager
 def locked_log(path: Path) -> Iterator[int]:
-    """The log of a run to be started, open; the run that gets it has its lock."""
+    """Open and lock the log of a run to be started; the run that gets it has its lock."""
     # Opened to append, so that nobody who writes to it, the run's own children too, overwrites
     # another. The lock is the open file's, which the run inherits: it ends with the last process
     # that has it.

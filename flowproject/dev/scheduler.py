@@ -1,4 +1,4 @@
-"""When scheduled flows are due: cron with time zones, fixed intervals, and a clock to wait on.
+"""Work out when flows are due: cron with time zones, fixed intervals, a clock to wait on.
 
 The clock is passed in, so that tests do not wait.
 """
@@ -119,7 +119,7 @@ class Timetable(Generic[Key]):
 
 
 def cron_rule(cron: Cron, *, where: str, nicknames: bool = True) -> Rule:
-    """The times of a cron expression. Raises `FlowError` for what Argo would not run."""
+    """Give the times of a cron expression. Raises `FlowError` for what Argo would not run."""
     try:
         return parse(cron.expression, cron.timezone, nicknames=nicknames).following
     except CronError as error:
@@ -129,13 +129,13 @@ def cron_rule(cron: Cron, *, where: str, nicknames: bool = True) -> Rule:
 
 
 def every_rule(seconds: float) -> Rule:
-    """Times at a fixed distance."""
+    """Give times at a fixed distance."""
     step = timedelta(seconds=seconds)
     return lambda after: after + step
 
 
 def rules_of(flows: tuple[FlowFile, ...], every: float) -> dict[Entry, Rule]:
-    """What is due, and by which rule. Raises `FlowError` for a schedule a cluster would refuse."""
+    """Give each flow its rules. Raises `FlowError` for a schedule that a cluster would refuse."""
     rules: dict[Entry, Rule] = {}
     for flow in flows:
         if flow.reset:
@@ -165,7 +165,7 @@ def last_times(flows: tuple[FlowFile, ...], timetable: Timetable[Entry]) -> dict
 def schedule_in_words(
     flow: FlowFile, due: datetime | None, *, every: float, until_idle: bool
 ) -> str:
-    """When the flow runs."""
+    """Say in words when the flow runs."""
     if until_idle:
         return "once"
     if every:

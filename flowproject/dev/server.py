@@ -1,4 +1,4 @@
-"""The web servers of the loop's own process: each on a port of its own, ended when told.
+"""Run web servers in the loop's own process, each on a port of its own, ended when told.
 
 Who connects shares the loop's open files with its runs. So connections are limited, and those that
 ask nothing do not stay: whoever it is, the loop goes on.
@@ -40,7 +40,7 @@ _FULL: Final = (
 async def serve(
     application: ASGIApp, *, port: int, host: str = HOST
 ) -> AsyncIterator[tuple[str, int]]:
-    """The host and port at which the application is served meanwhile. Port 0 is any free one."""
+    """Serve the application, and give its host and port. Port 0 is any free one."""
     # Bound here and not by uvicorn, which would end the process with sys.exit where the port is
     # taken; and so the port is known before anything is served.
     bound = _bind(host, port)
@@ -150,7 +150,7 @@ class _QuietServer(uvicorn.Server):
 
 
 def _most_connections() -> int:
-    """One more than may be open at a time: uvicorn itself answers 503 from this number on."""
+    """Give one more than may be open at a time: uvicorn answers 503 from this number on."""
     # The other four fifths are for logs of runs, journals and connections to object stores: where
     # they fail, a change is late; where a browser waits, nothing is lost.
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""The step decorator that the launcher attaches to every step of a run that it starts.
+"""Give each step of a run the events that started it: a decorator that the launcher attaches.
 
 It makes `current.trigger` what it is on a cluster, also in flows that know nothing of flowproject.
 Imported in every task of such a run: keep it light.
@@ -7,14 +7,15 @@ Imported in every task of such a run: keep it light.
 import json
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-from metaflow import UserStepDecorator, current
+from metaflow import UserStepDecorator
+
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE
+from flowproject.metaflow_internals.flows import set_trigger, start_step
+from flowproject.metaflow_internals.metadata import note_triggers
 
 __all__ = ["triggered"]
-
-# Metaflow's own name: its decorator on Argo reads the same variables.
-_PREFIX: Final = "METAFLOW_ARGO_EVENT_PAYLOAD_"
 
 
 class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaflow is untyped; it reads as a decorator
@@ -29,17 +30,14 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         flow: Any,  # Metaflow has no types
         inputs: Any = None,  # noqa: ARG002  # part of Metaflow's interface
     ) -> Callable[..., object] | None:
-        """Nothing: the step runs as it is."""
+        """Set `current.trigger`, and let the step run as it is."""
         events = _events()
         if not events:
             return None
-        # Only where there are events: it is imported in every task of every run of a loop.
-        from metaflow.events import Trigger
-
-        current._update_env({"trigger": Trigger(events)})  # noqa: SLF001  # as Metaflow does it
+        set_trigger(events)
         # Once for each run: every step has the variables, and the record is the run's.
-        if step_name == getattr(flow._graph, "start_step", "start"):  # noqa: SLF001
-            _remember(events)
+        if step_name == start_step(flow):
+            note_triggers(events)
         return None
 
     def post_step(
@@ -54,9 +52,9 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
 
 def _events() -> list[dict[str, object]]:
     return [
-        _event(name.removeprefix(_PREFIX).partition("_")[0], text)
+        _event(name.removeprefix(EVENT_VARIABLE).partition("_")[0], text)
         for name, text in os.environ.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(EVENT_VARIABLE)
     ]
 
 
@@ -68,20 +66,3 @@ def _event(kind: str, text: str) -> dict[str, object]:
         "name": payload.get("name"),
         "type": kind,
     }
-
-
-def _remember(events: list[dict[str, object]]) -> None:
-    """Record the events with the run, so that the client's `Run.trigger` has them."""
-    # As Metaflow's decorator for Argo writes it, under the same name, so that its client finds it.
-    from metaflow.metadata_provider import MetaDatum
-    from metaflow.system_context import system_context
-
-    datum = MetaDatum(
-        field="execution-triggers",
-        value=json.dumps(events),
-        type="execution-triggers",
-        tags=[f"attempt_id:{current.retry_count}"],
-    )
-    system_context.metadata.register_metadata(
-        current.run_id, current.step_name, current.task_id, [datum]
-    )

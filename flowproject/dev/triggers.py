@@ -1,4 +1,8 @@
-"""Which flows an event of the bus starts, and with which parameters and variables."""
+"""Decide which flows an event starts, and with which parameters and variables.
+
+The rules are those of a cluster: the bus, the Sensor and the template of Argo Events (Go's JSON),
+Metaflow's `set_parameters`, a shell. Pure; held against what real controllers answered.
+"""
 
 import json
 import math
@@ -16,6 +20,7 @@ from flowproject.changes.payload import PARAMETERS_LIMIT, VARIABLE_LIMIT, WORKFL
 from flowproject.errors import closest
 from flowproject.events import turn_event
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
+from flowproject.metaflow_internals.argo import EVENT_VARIABLE, end_event
 
 __all__ = [
     "NOTHING_WAITS",
@@ -62,6 +67,9 @@ _REPLACEMENT: Final = "\ufffd"
 _REFERENCE: Final = "Send a reference to the data instead"
 
 
+# --------------------------------------------------------------------------- what a payload becomes
+
+
 class NotPassable(ValueError):  # noqa: N818  # a verdict on a payload, told to the user as a reason
     """A value can't reach a parameter: on a cluster the run would fail."""
 
@@ -79,7 +87,7 @@ class Event:
 
     @classmethod
     def received(cls, body: bytes) -> Self | None:
-        """The event in the body of a POST; None if it has no payload with fields.
+        """Read the event in the body of a POST; None if it has no payload with fields.
 
         Raises `ValueError` or `RecursionError` for what is not JSON.
         """
@@ -94,7 +102,7 @@ class Event:
 
     @classmethod
     def sent(cls, payload: Mapping[str, Any]) -> Self:
-        """The event that Metaflow publishes with this payload."""
+        """Make the event that Metaflow publishes with this payload."""
         return cls(text=_compact(json.dumps(payload)))
 
     @cached_property
@@ -127,7 +135,7 @@ class Argument:
 
 
 def argument(parameter: FlowParameter, value: object) -> Argument:
-    """What a value of a payload becomes for a parameter.
+    """Say what a value of a payload becomes for a parameter.
 
     Raises `NotPassable` for what breaks the run on a cluster, such as a list for a `str`.
     """
@@ -159,11 +167,11 @@ def argument(parameter: FlowParameter, value: object) -> Argument:
 
 def variable(dependency: Dependency, event: Event) -> tuple[str, str]:
     """Name and value of the environment variable that carries an event into every step."""
-    return f"METAFLOW_ARGO_EVENT_PAYLOAD_{dependency.type}_{dependency.alias}", event.text
+    return f"{EVENT_VARIABLE}{dependency.type}_{dependency.alias}", event.text
 
 
 def workflow_text(parameter: FlowParameter, value: object) -> str | None:
-    """The text of the Workflow's parameter, as Metaflow's `data_template` prints it.
+    """Give the text of the Workflow's parameter, as Metaflow's `data_template` prints it.
 
     None if the template fails, for a number that Go can't write: then the default is taken.
     """
@@ -283,6 +291,9 @@ def _warning(parameter: FlowParameter, value: object, exported: str, text: str) 
     return ""
 
 
+# -------------------------------------------------------------------------------- which flows start
+
+
 WaitingEvents = Mapping[str, Event]
 """Alias of a dependency -> the latest event that satisfied it."""
 
@@ -321,7 +332,7 @@ Verdict = Drop | Wait | Start
 
 
 def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | None:
-    """What the event does to the flow; nothing if the flow waits for events of other names."""
+    """Decide what the event does to the flow; None if it waits for events of other names."""
     verdict: Verdict | None = None
     for dependency in flow.dependencies:
         if dependency.event != event.name:
@@ -339,7 +350,7 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
 
 
 def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
-    """Why an event that no flow waits for starts nothing."""
+    """Say why an event that no flow waits for starts nothing."""
     names = sorted({d.event for flow in flows for d in flow.dependencies})
     in_order = [flow.name for flow in flows if turn_event(event.name, flow.name) in names]
     if in_order:
@@ -350,12 +361,12 @@ def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
 
 
 def run_event(flow: FlowFile, *, run_id: str, task_id: str, timestamp: int) -> Event:
-    """The event that Metaflow publishes on a cluster when a run of the flow has succeeded."""
+    """Make the event that Metaflow publishes on a cluster when a run has succeeded."""
     # What Metaflow itself puts into the event at the end of a deployed run, field by field.
     user_branch = flow.branch.startswith("user.")
     production = flow.branch == "prod" or flow.branch.startswith("prod.")
     pathspec = f"{flow.name}/{run_id}/{flow.end_step}/{task_id}"
-    name = f"metaflow.{flow.full_name}.end"
+    name = end_event(flow.full_name)
     payload = {
         "name": name,
         "id": pathspec,
@@ -435,7 +446,7 @@ def _too_long(environment: Mapping[str, str], arguments: Mapping[str, str]) -> s
                 f"{name} would have {size} bytes, and Linux allows {VARIABLE_LIMIT} for an "
                 f"environment variable, here as on a cluster. {_REFERENCE}"
             )
-    # Metaflow passes parameters on in one more variable, which is made of all of them.
+    # As base64 they are one argument of the first pod (see `limits`).
     parameters = sum(len(text.encode()) for text in arguments.values())
     if parameters > PARAMETERS_LIMIT:
         return (

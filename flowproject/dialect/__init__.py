@@ -5,8 +5,12 @@ engine makes of a query that is well-formed is still the engine's to say, in `so
 """
 
 from flowproject.dialect.macros import NO_TRANSLATION, NO_VALUE, macros
-from flowproject.dialect.parsing import check_syntax
-from flowproject.dialect.reading import strangers, table_names, unsteady
+from flowproject.dialect.parsing import (
+    check_syntax,
+    table_names,
+    unknown_functions,
+    volatile_parts,
+)
 from flowproject.dialect.translation import translate
 
 __all__ = [
@@ -14,8 +18,8 @@ __all__ = [
     "NO_VALUE",
     "check_syntax",
     "macros",
-    "strangers",
     "table_names",
     "translate",
-    "unsteady",
+    "unknown_functions",
+    "volatile_parts",
 ]

@@ -341,6 +341,7 @@ _MACROS: Final = {
 
 def macros(text: str) -> str:
     """The script that makes the macros which a query uses, for the connection that it runs on."""
+    # Only these, because each is parsed and bound anew for a connection, at every tick.
     needed: dict[str, None] = {}
     unseen = [text]
     while unseen:
@@ -348,4 +349,5 @@ def macros(text: str) -> str:
         new = [name for name in found if name in _MACROS and name not in needed]
         needed.update(dict.fromkeys(new))
         unseen += [_MACROS[name] for name in new]
+    # In their own order: a macro can call only what was made before it.
     return ";\n".join(_MACROS[name] for name in _MACROS if name in needed)

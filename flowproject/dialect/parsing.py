@@ -1,8 +1,8 @@
-"""One statement as a tree, and the places in the file of what is wrong with it."""
+"""Parses one statement: where it is wrong, what it reads, and what else its result depends on."""
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from flowproject.errors import QueryError
@@ -12,11 +12,38 @@ if TYPE_CHECKING:
     from sqlglot import exp
     from sqlglot.errors import ParseError, SqlglotError
 
-__all__ = ["check_syntax", "normal_name", "parsed", "parts", "place", "without_names", "written"]
+__all__ = [
+    "check_syntax",
+    "normal_name",
+    "parsed",
+    "parts",
+    "place",
+    "table_names",
+    "unknown_functions",
+    "volatile_parts",
+    "without_names",
+    "written",
+]
 
 _OPENED: Final = re.compile(r"Missing (.+) from \d+:(\d+)")
 _TAIL: Final = re.compile(r" but got <.*|(?<=^)Required keyword.*", re.DOTALL)
 _BEGINNINGS: Final = "A query begins with SELECT or WITH"
+
+# Snowflake's functions that sqlglot 30 has no class for, and that answer by their arguments alone.
+_STEADY: Final = re.compile(
+    r"(?i:(try_)?to_(timestamp(_ntz|_ltz|_tz)?|geography|object|xml)|hash|trunc|haversine|"
+    r"(as|is)_(array|binary|boolean|(var)?char|date|decimal|double|integer|object|real|time|"
+    r"timestamp_(ntz|ltz|tz))|as_number|is_date_value|"
+    r"object_(delete|pick)|ratio_to_report|conditional_(true|change)_event)"
+)
+_TIME_AND_CHANCE: Final = re.compile(
+    r"AI[A-Z]\w+|Current(Client|Date|Datetime|IpAddress|Session|Statement|Time|Timestamp|"
+    r"TimestampLTZ|Transaction|Version)|HistoricalData|Localtime|Localtimestamp|NextValueFor|"
+    r"Normal|Parameter|Rand|Randn|Randstr|Seq[1248]|SessionParameter|Systimestamp|TableSample|"
+    r"Uniform|Uuid|Zipf"
+)
+_VALUES_OF_SEQUENCES: Final = frozenset({"NEXTVAL", "CURRVAL"})
+_WITHOUT_TABLES: Final = ("Explode", "Generator", "Unnest", "Inline", "ExplodingGenerateSeries")
 
 
 def check_syntax(query: Query, dialect: str) -> None:
@@ -25,6 +52,52 @@ def check_syntax(query: Query, dialect: str) -> None:
     A `:name` counts as one value. Line and column are those of the file.
     """
     parsed(query, without_names(query), dialect)
+
+
+def table_names(query: Query, dialect: str) -> tuple[str, ...]:
+    """The tables and views that the query reads, each once, as it writes them.
+
+    Names of its own CTEs are left out; where it is not clear what a name is, it stays in.
+
+    Raises:
+        QueryError: if the query does not parse, or reads what no name tells: a stage, a table
+            function, `IDENTIFIER(...)`.
+    """
+    from sqlglot import exp
+
+    tree = parsed(query, without_names(query), dialect)
+    _check_origins(query, tree, dialect)
+    names: dict[tuple[str, ...], str] = {}
+    for table in parts(tree, exp.Table):
+        if not _is_of_cte(table, dialect):
+            names.setdefault(_identity(table, dialect), _as_written(table, dialect))
+    return tuple(names.values())
+
+
+def volatile_parts(query: Query, dialect: str) -> tuple[str, ...]:
+    """What the query uses, as SQL, that gives other results by itself: clock, chance, sequences.
+
+    Also time travel and variables of the session. A LIMIT without an order is not told of here.
+    """
+    from sqlglot import exp
+
+    tree = parsed(query, without_names(query), dialect)
+
+    def moves(node: exp.Expr) -> bool:
+        if isinstance(node, exp.Column):
+            return bool(node.table) and node.name.upper() in _VALUES_OF_SEQUENCES
+        return _TIME_AND_CHANCE.fullmatch(type(node).__name__) is not None
+
+    return tuple(dict.fromkeys(node.sql(dialect) for node in tree.dfs() if moves(node)))
+
+
+def unknown_functions(query: Query, dialect: str) -> tuple[str, ...]:
+    """The functions that nobody here knows: the user's own, which may read tables of theirs."""
+    from sqlglot import exp
+
+    tree = parsed(query, without_names(query), dialect)
+    unknown = (node for node in parts(tree, exp.Anonymous) if not _is_steady(node))
+    return tuple(dict.fromkeys(node.name for node in unknown))
 
 
 def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
@@ -41,7 +114,7 @@ def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
         raise _unexpected(query, text, dialect, error) from error
     except TokenError as error:
         raise query.error("This is never closed", at=_opening(text, error)) from error
-    except RecursionError:
+    except RecursionError:  # the parser goes down a call for each level
         raise QueryError(
             f"{query.file} is nested too deeply to be read",
             fix="Split it into common table expressions: WITH ... AS (...)",
@@ -64,6 +137,7 @@ def parsed(query: Query, text: str, dialect: str) -> "exp.Query":
 
 def without_names(query: Query) -> str:
     """The text with `?` for each parameter: what the engine gets, and as long as it was."""
+    # As long as it was, so that places in the one are places in the other.
     text = query.text
     for found in parameters(text):
         text = text[: found.start] + "?".ljust(found.end - found.start) + text[found.end :]
@@ -80,6 +154,7 @@ def parts(
 
 def place(query: Query, node: "exp.Expr", dialect: str) -> int:
     """Where a part of the query begins: as the parser remembers it, or where its text is."""
+    # sqlglot remembers places of names and calls only, so that of an operator is that of its parts.
     starts = [int(part.meta["start"]) for part in node.walk() if "start" in part.meta]
     found = query.text.casefold().find(node.sql(dialect).casefold())
     return min(starts, default=max(found, 0))
@@ -135,3 +210,67 @@ def _second(text: str, dialect: str) -> int:
             return int(token.start)
         after = after or token.text == ";"
     return 0
+
+
+def _is_steady(function: "exp.Expr") -> bool:
+    """Whether it is one of the engine's own, which have no schema and need no quotes."""
+    from sqlglot import exp
+
+    is_bare = isinstance(function.this, str) and not isinstance(function.parent, exp.Dot)
+    return is_bare and _STEADY.fullmatch(function.name) is not None
+
+
+def _check_origins(query: Query, tree: "exp.Expr", dialect: str) -> None:
+    """Raise a QueryError for what is read and is no table with a name."""
+    from sqlglot import exp
+
+    # These give rows of what they are given, and read nothing besides.
+    known = tuple(getattr(exp, name) for name in _WITHOUT_TABLES)
+    for origin in parts(tree, (exp.Table, exp.TableFromRows, exp.Lateral)):
+        inner = origin.this
+        is_name = isinstance(origin, exp.Table) and isinstance(inner, exp.Identifier)
+        if not is_name and not isinstance(inner, (*known, exp.Query)):
+            raise query.error(
+                f"No name tells which tables are behind {origin.sql(dialect)}",
+                at=place(query, origin, dialect),
+                allowed="Tables and views by their names",
+            )
+
+
+def _is_of_cte(table: "exp.Expr", dialect: str) -> bool:
+    """Whether the name is that of a CTE which is visible where it stands."""
+    from sqlglot import exp
+
+    if table.args.get("db") is not None:
+        return False
+    name = normal_name(table.this, dialect)
+    inside, above = table, table.parent
+    while above is not None:
+        if isinstance(above, exp.With):
+            # Those before it; itself only if it is recursive.
+            visible: Iterable[exp.Expr] = above.expressions[
+                : above.expressions.index(inside) + bool(above.recursive)
+            ]
+        else:
+            clause = above.args.get("with_")
+            visible = clause.expressions if clause and clause is not inside else ()
+        if any(normal_name(cte.args["alias"].this, dialect) == name for cte in visible):
+            return True
+        inside, above = above, above.parent
+    return False
+
+
+def _identity(table: "exp.Expr", dialect: str) -> tuple[str, ...]:
+    return tuple(
+        part if isinstance(part, str) else normal_name(part, dialect) for part in _parts(table)
+    )
+
+
+def _parts(table: "exp.Expr") -> list["exp.Identifier | str"]:
+    """The identifiers of a table's name; in `db..t` one is an empty string."""
+    found = [table.args.get(part) for part in ("catalog", "db", "this")]
+    return [part for part in found if part is not None]
+
+
+def _as_written(table: "exp.Expr", dialect: str) -> str:
+    return ".".join(part if isinstance(part, str) else part.sql(dialect) for part in _parts(table))

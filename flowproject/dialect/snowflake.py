@@ -13,7 +13,7 @@ from flowproject.dialect.parsing import normal_name
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["FORMS", "Refused", "written_for_duckdb"]
+__all__ = ["FORMS", "UntranslatableError", "written_for_duckdb"]
 
 _Write = Callable[["exp.Expr"], "exp.Expr"]
 
@@ -88,7 +88,7 @@ _PARSED: Final = re.compile(r"(%[YmdHMSbB]|[^A-Za-z%\"])*")
 _OF_FLATTEN: Final = frozenset({"KEY", "VALUE", "TYPE", "ATOM", "ID", "PARENT", "FULLKEY", "PATH"})
 
 
-class Refused(Exception):  # noqa: N818  # an outcome, and caught where the place is known
+class UntranslatableError(Exception):
     """A part of a query has no translation; `node` is the part, as it was written."""
 
     def __init__(self, node: "exp.Expr", reason: str) -> None:
@@ -101,9 +101,11 @@ def written_for_duckdb(tree: "exp.Query") -> "exp.Query":
     """The tree of a query in Snowflake's words as one that DuckDB answers alike; it is changed.
 
     Raises:
-        Refused: for the first part that has no translation.
+        UntranslatableError: for the first part that has no translation.
     """
     _check_names(tree)
+    # From the outside in: what a part may be depends on what stands around it. What is made here
+    # is marked, and not looked at again: it has DuckDB's meaning already.
     todo: list[exp.Expr] = [tree]
     while todo:
         node = todo.pop()
@@ -123,7 +125,8 @@ def _written(node: "exp.Expr") -> "exp.Expr":
         return write(node)
     if kind in _ALIKE:
         return node
-    raise Refused(node, _REASONS.get(kind, _UNLOOKED))
+    # So is what a later sqlglot has a class for: nobody has compared it with Snowflake yet.
+    raise UntranslatableError(node, _REASONS.get(kind, _UNLOOKED))
 
 
 def _ours(name: str, *arguments: "exp.Expr | str", takes_json: bool = False) -> "exp.Expr":
@@ -150,6 +153,7 @@ def _duckdb(text: str, **parts: "exp.Expr") -> "exp.Expr":
         _marked(node, takes_json=True)
     for node in list(tree.find_all(exp.Column)):
         if not node.table and node.name in parts:
+            # A copy, because a part of a tree has one place, and a name may stand here twice.
             node.replace(parts[node.name].copy())
     return tree
 
@@ -174,16 +178,19 @@ def _literal(node: "exp.Expr | None") -> str | None:
 
 
 def _only(node: "exp.Expr", *known: str) -> None:
-    """Raise Refused if the form has any part but these."""
+    """Raise UntranslatableError if the form has any part but these."""
     for name, value in node.args.items():
+        # True is a flag of the parser's; what somebody wrote is a tree.
         if value and name not in known and value is not True:
-            raise Refused(node, "this form of it has no translation")
+            raise UntranslatableError(node, "this form of it has no translation")
 
 
 def _column(node: "exp.Expr") -> "exp.Expr":
     """A column, guarded where a VARIANT would be taken for its text."""
     from sqlglot import exp
 
+    # On Snowflake a VARIANT compares as what it holds, DuckDB's JSON as its text: with the quotes.
+    # Only the engine knows which column is one, so the guard is a macro that asks for the type.
     if isinstance(node.this, exp.Star):
         return node
     part, above = node, node.parent
@@ -227,7 +234,7 @@ def _semi_structured(node: "exp.Expr", written: "exp.Expr") -> "exp.Expr":
     while isinstance(above, exp.Paren):
         part, above = above, above.parent
     if not _takes_any(part, above):
-        raise Refused(node, "a VARIANT needs a cast here, as in v:name::STRING")
+        raise UntranslatableError(node, "a VARIANT needs a cast here, as in v:name::STRING")
     return written
 
 
@@ -241,12 +248,12 @@ def _extract(node: "exp.Expr") -> "exp.Expr":
 
     path = node.args["expression"]
     if not isinstance(path, exp.JSONPath):
-        raise Refused(node, "its path is no constant")
+        raise UntranslatableError(node, "its path is no constant")
     for step in path.expressions:
         if not isinstance(step, exp.JSONPathRoot | exp.JSONPathKey | exp.JSONPathSubscript) or (
             isinstance(step, exp.JSONPathSubscript) and not _is_index(step.this)
         ):
-            raise Refused(node, "only keys, and places from 0 on, have a translation")
+            raise UntranslatableError(node, "only keys, and places from 0 on, have a translation")
     return _semi_structured(node, _inside(node.this, path.expressions))
 
 
@@ -268,8 +275,9 @@ def _inside(node: "exp.Expr", steps: "Iterable[exp.Expr]") -> "exp.Expr":
 
 def _key(step: "exp.Expr") -> str:
     key = str(step.this)
+    # Within the quotes of a path such a key could end them.
     if '"' in key or "\\" in key:
-        raise Refused(step, "a key with a quotation mark or a backslash")
+        raise UntranslatableError(step, "a key with a quotation mark or a backslash")
     return key
 
 
@@ -278,7 +286,7 @@ def _bracket(node: "exp.Expr") -> "exp.Expr":
 
     place = node.expressions[0] if len(node.expressions) == 1 else None
     if not isinstance(place, exp.Literal) or not (place.is_string or str(place.this).isdigit()):
-        raise Refused(node, "its place is no constant")
+        raise UntranslatableError(node, "its place is no constant")
     step = (
         exp.JSONPathKey(this=place.this)
         if place.is_string
@@ -296,12 +304,13 @@ def _get(node: "exp.Expr") -> "exp.Expr":
 def _bracket_of(node: "exp.Expr", bracket: "exp.Expr") -> "exp.Expr":
     place = bracket.expressions[0]
     if _literal(place) is None:
-        raise Refused(node, "its place is no constant")
+        raise UntranslatableError(node, "its place is no constant")
+    # What is around decides whether JSON may stand here, and a new part has nothing around it.
     bracket.parent, bracket.arg_key = node.parent, node.arg_key
     try:
         return _bracket(bracket)
-    except Refused as refused:
-        raise Refused(node, refused.reason) from None
+    except UntranslatableError as refused:
+        raise UntranslatableError(node, refused.reason) from None
 
 
 _INTEGERS: Final = frozenset({"INT", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT", "INT128"})
@@ -332,8 +341,11 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
 
     tries = isinstance(node, exp.TryCast)
     to = node.args["to"]
+    # A type with a size, VARCHAR(3) or TIME(3), cuts or refuses by rules that differ.
     kind = to.this.value
     if kind in _INTEGERS and not to.expressions:
+        # Snowflake's integers are NUMBER(38, 0), whatever they are called, and DuckDB's BIGINT
+        # does not round a text by itself.
         whole = _number(node.this, "DECIMAL(38, 0)", tries=tries)
         return _cast(whole, "BIGINT")
     if kind == "DECIMAL":
@@ -345,23 +357,24 @@ def _as_type(node: "exp.Expr") -> "exp.Expr":
         return _semi_structured(node, _ours("snowflake_variant", node.this, takes_json=True))
     name = (_TRIES if tries else _CASTS).get(kind)
     if name is None or to.expressions:
-        raise Refused(node, "a cast to this type is not known to answer alike")
+        raise UntranslatableError(node, "a cast to this type is not known to answer alike")
     return _ours(name, node.this, takes_json=True)
 
 
 def _number(node: "exp.Expr", kind: str, *, tries: bool = False) -> "exp.Expr":
     from sqlglot import exp
 
+    # A DOUBLE has lost the digits anyway of which the macro says that they are lost.
     keeps = _marked(exp.Boolean(this=kind != "DOUBLE"))
     return _cast(_ours("snowflake_digits", node, keeps, takes_json=True), kind, tries=tries)
 
 
 def _to_number(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format"):
-        raise Refused(node, "formats of numbers have no translation")
+        raise UntranslatableError(node, "formats of numbers have no translation")
     sizes = [node.args.get("precision"), node.args.get("scale")]
     if any(size is not None and _literal(size) is None for size in sizes):
-        raise Refused(node, "its precision or scale is no constant")
+        raise UntranslatableError(node, "its precision or scale is no constant")
     precision, scale = _literal(sizes[0]) or "38", _literal(sizes[1]) or "0"
     kind = f"DECIMAL({precision}, {scale})"
     return _number(node.this, kind, tries=bool(node.args.get("safe")))
@@ -369,7 +382,7 @@ def _to_number(node: "exp.Expr") -> "exp.Expr":
 
 def _to_double(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format"):
-        raise Refused(node, "formats of numbers have no translation")
+        raise UntranslatableError(node, "formats of numbers have no translation")
     return _number(node.this, "DOUBLE", tries=bool(node.args.get("safe")))
 
 
@@ -391,9 +404,10 @@ def _to_time(node: "exp.Expr") -> "exp.Expr":
 
 
 def _parsed_time(node: "exp.Expr", *, tries: bool) -> "exp.Expr":
+    # A format that is no constant can't be rewritten; strptime has other letters for its parts.
     form = _literal(node.args["format"])
     if form is None or not _PARSED.fullmatch(form):
-        raise Refused(node, "a part of its format has no translation")
+        raise UntranslatableError(node, "a part of its format has no translation")
     return _ours("try_strptime" if tries else "strptime", node.this, form)
 
 
@@ -402,10 +416,11 @@ def _unix(node: "exp.Expr") -> "exp.Expr":
 
     target = node.args.get("target_type")
     if target is not None and target.this.value not in ("TIMESTAMP", "TIMESTAMPNTZ"):
-        raise Refused(node, "the time zone that comes with it is lost")
+        raise UntranslatableError(node, "the time zone that comes with it is lost")
     scale = _literal(node.args.get("scale")) or "0"
+    # DuckDB's TIMESTAMP has microseconds, so that nanoseconds have no place in it.
     if scale not in ("0", "3", "6"):
-        raise Refused(node, "only the scales 0, 3 and 6 have a translation")
+        raise UntranslatableError(node, "only the scales 0, 3 and 6 have a translation")
     return _to_timestamp(node.this, exp.Literal.number(10 ** int(scale)))
 
 
@@ -417,8 +432,9 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     name = str(node.this).upper() if isinstance(node.this, str) else ""
+    # A name with a schema before it or in quotes is that of somebody's own function.
     if isinstance(node.parent, exp.Dot) or not isinstance(node.this, str):
-        raise Refused(node, "it is a function of your own")
+        raise UntranslatableError(node, "it is a function of your own")
     if name in ("TO_TIMESTAMP", "TO_TIMESTAMP_NTZ") and len(node.expressions) == 1:
         return _to_timestamp(node.expressions[0], exp.Literal.number(1))
     if name in ("TO_DATE", "DATE", "TRY_TO_DATE") and len(node.expressions) == 1:
@@ -426,7 +442,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
         return _ours(macro, node.expressions[0], takes_json=True)
     if name == "TO_TIMESTAMP_LTZ" and len(node.expressions) == 1:
         return _ours("snowflake_zoned", node.expressions[0], takes_json=True)
-    raise Refused(node, _REASONS["Anonymous"])
+    raise UntranslatableError(node, _REASONS["Anonymous"])
 
 
 _ELEMENTS: Final = {
@@ -441,12 +457,13 @@ def _to_char(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("format") is None:
         return _ours("snowflake_text", node.this, takes_json=True)
     form = _literal(node.args["format"]) or ""
+    # One without any part of a date is a format of numbers, or a mistake.
     if not re.search("(?i)" + "|".join(_ELEMENTS), form):
-        raise Refused(node, "its format has no translation")
+        raise UntranslatableError(node, "its format has no translation")
     written = ""
     for element, quoted, sign, other in _ELEMENT.findall(form):
         if other:
-            raise Refused(node, "a part of its format has no translation")
+            raise UntranslatableError(node, "a part of its format has no translation")
         written += _ELEMENTS[element.upper()] if element else (quoted or sign).replace("%", "%%")
     return _ours("strftime", _moment(node.this), written)
 
@@ -458,7 +475,9 @@ def _moment(node: "exp.Expr") -> "exp.Expr":
 def _unit(node: "exp.Expr", part: "exp.Expr | None", known: "Collection[str]") -> str:
     name = (_literal(part) or "").upper()
     if name not in known:
-        raise Refused(node, f"of units {', '.join(sorted(known)).lower()} have a translation")
+        raise UntranslatableError(
+            node, f"of units {', '.join(sorted(known)).lower()} have a translation"
+        )
     return name
 
 
@@ -468,6 +487,8 @@ def _date_add(node: "exp.Expr") -> "exp.Expr":
 
 
 def _added(moment: "exp.Expr", number: "exp.Expr", unit: str) -> "exp.Expr":
+    # On Snowflake a DATE stays one by days and becomes a timestamp by hours; DuckDB makes a
+    # timestamp of both, which has another fingerprint.
     name = "snowflake_add_days" if unit in _DATE_UNITS else "snowflake_add_time"
     step = "INTERVAL 3 MONTH" if unit == "QUARTER" else f"INTERVAL 1 {unit}"
     return _ours(name, _duckdb(step), number, moment)
@@ -475,16 +496,19 @@ def _added(moment: "exp.Expr", number: "exp.Expr", unit: str) -> "exp.Expr":
 
 def _sum(node: "exp.Expr") -> "exp.Expr":
     """`d + INTERVAL '2 days'` is DATEADD; another sum is one there."""
+    # As DATEADD, because an interval makes a timestamp of a date on DuckDB.
     from sqlglot import exp
 
     if isinstance(node.this, exp.Interval):
-        raise Refused(node, "write the interval behind what it is added to")
+        raise UntranslatableError(node, "write the interval behind what it is added to")
     interval = node.args["expression"]
     if not isinstance(interval, exp.Interval):
         return node
     number = _literal(interval.this)
     if number is None or not re.fullmatch(r"-?\d+", number) or not interval.args.get("unit"):
-        raise Refused(node, "only INTERVAL '1 day' and the like, with one unit, have a translation")
+        raise UntranslatableError(
+            node, "only INTERVAL '1 day' and the like, with one unit, have a translation"
+        )
     interval.args["unit"].set("this", interval.args["unit"].name.upper().removesuffix("S"))
     unit = _unit(node, interval.args["unit"], _DATE_UNITS | _TIME_UNITS)
     signed = -int(number) if isinstance(node, exp.Sub) else int(number)
@@ -493,6 +517,7 @@ def _sum(node: "exp.Expr") -> "exp.Expr":
 
 def _date_diff(node: "exp.Expr") -> "exp.Expr":
     unit = _unit(node, node.args.get("unit"), _DATE_UNITS | _TIME_UNITS)
+    # Starts of units that were crossed: of weeks DuckDB 2.0 counts the full ones.
     return _ours("snowflake_crossed", unit.lower(), node.args["expression"], node.this)
 
 
@@ -506,7 +531,7 @@ def _part(node: "exp.Expr") -> "exp.Expr":
     unit = _unit(node, node.this, known)
     unit = _SPELLINGS.get(unit, unit)
     moment = _moment(node.args["expression"])
-    if unit in _EPOCHS:
+    if unit in _EPOCHS:  # with a fraction on DuckDB, and whole on Snowflake
         return _cast(_ours("floor", _ours(_EPOCHS[unit], moment)), "BIGINT")
     return _ours("date_part", _OWN_PARTS.get(unit, unit).lower(), moment)
 
@@ -547,19 +572,13 @@ def _weekday(node: "exp.Expr") -> "exp.Expr":
     name = (_literal(node.args["expression"]) or "").lower()[:2]
     days = ("mo", "tu", "we", "th", "fr", "sa", "su")
     if name not in days:
-        raise Refused(node, "its day of the week is no constant")
+        raise UntranslatableError(node, "its day of the week is no constant")
     day = days.index(name) + 1
+    # Always another day: of a Monday the next one is a week later.
     text = (
-        f"CAST(x + ((({day} - isodow(x)) + 6) % 7) + 1 AS DATE)"
+        f"CAST(x + CAST(((({day} - isodow(x)) + 6) % 7) + 1 AS INTEGER) AS DATE)"
         if type(node).__name__ == "NextDay"
         else f"CAST(x - CAST(((isodow(x) - {day} + 6) % 7) + 1 AS INTEGER) AS DATE)"
-    )
-    text = (
-        text.replace("x + (((", "x + CAST((((").replace(
-            "% 7) + 1 AS DATE", "% 7) + 1 AS INTEGER) AS DATE"
-        )
-        if "x + (((" in text
-        else text
     )
     return _duckdb(text, x=_ours("snowflake_date", node.this))
 
@@ -568,14 +587,16 @@ def _slice(node: "exp.Expr") -> "exp.Expr":
     number = _literal(node.args["expression"])
     unit = _unit(node, node.args.get("unit"), (_DATE_UNITS | _TIME_UNITS) - {"WEEK", "QUARTER"})
     if number is None or not number.isdigit() or node.args.get("kind"):
-        raise Refused(node, "only the start of a slice of constant length has a translation")
+        raise UntranslatableError(
+            node, "only the start of a slice of constant length has a translation"
+        )
     return _ours("snowflake_slice", _duckdb(f"INTERVAL {int(number)} {unit}"), node.this)
 
 
 def _in_zone(node: "exp.Expr") -> "exp.Expr":
     zones = [node.args.get(name) for name in ("source_tz", "target_tz")]
     if any(_literal(zone) is None for zone in zones):
-        raise Refused(node, "only both time zones as constants have a translation")
+        raise UntranslatableError(node, "only both time zones as constants have a translation")
     text = "timezone(y, timezone(x, z))"
     x, y = zones
     return _duckdb(text, x=x, y=y, z=_moment(node.args["timestamp"]))  # type: ignore[arg-type]
@@ -600,11 +621,13 @@ _INEXACT: Final = (
 def _inexact(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # They come from the mathematical library of each engine, which may differ in the last digit:
+    # a sensor would see another value on the other engine, or after an update.
     above = node.parent
     while above is not None and not above.meta.get(_ROUNDED) and not isinstance(above, exp.Query):
         above = above.parent
     if above is None or not above.meta.get(_ROUNDED):
-        raise Refused(node, "its last digits depend on the engine: ROUND it")
+        raise UntranslatableError(node, "its last digits depend on the engine: ROUND it")
     return node
 
 
@@ -613,9 +636,10 @@ def _power(node: "exp.Expr") -> "exp.Expr":
 
 
 def _round(node: "exp.Expr") -> "exp.Expr":
+    # Both round half away from zero by themselves.
     mode = _literal(node.args.get("truncate"))
     if mode not in (None, "HALF_AWAY_FROM_ZERO", "HALF_TO_EVEN"):
-        raise Refused(node, "its rounding mode has no translation")
+        raise UntranslatableError(node, "its rounding mode has no translation")
     digits = node.args.get("decimals") or _duckdb("0")
     made = _ours("round_even" if mode == "HALF_TO_EVEN" else "round", node.this, digits)
     made.meta[_ROUNDED] = True
@@ -624,7 +648,7 @@ def _round(node: "exp.Expr") -> "exp.Expr":
 
 def _whole(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("decimals"):
-        raise Refused(node, "with a scale it has no exact translation")
+        raise UntranslatableError(node, "with a scale it has no exact translation")
     return _ours(type(node).__name__.lower(), node.this)
 
 
@@ -634,13 +658,15 @@ def _trunc(node: "exp.Expr") -> "exp.Expr":
 
 
 def _sha2(node: "exp.Expr") -> "exp.Expr":
+    # sqlglot writes sha256 for every length, without a word.
     if (_literal(node.args.get("length")) or "256") != "256":
-        raise Refused(node, "only 256 bits have a translation")
+        raise UntranslatableError(node, "only 256 bits have a translation")
     return _ours("sha256", node.this)
 
 
 def _texts(node: "exp.Expr") -> "exp.Expr":
-    """A concatenation: what is no text becomes one in Snowflake's way."""
+    """A concatenation of texts."""
+    # What is no text becomes one by a macro: of a decimal or a moment the engines' texts differ.
     from sqlglot import exp
 
     if isinstance(node, exp.DPipe):
@@ -650,6 +676,7 @@ def _texts(node: "exp.Expr") -> "exp.Expr":
         parts = [part for one in parts for part in (separator.copy(), one)][1:]
     else:
         parts = list(node.expressions)
+    # Not concat(), which leaves NULLs out on DuckDB: on Snowflake the whole is NULL then.
     [first, *others] = [_ours("snowflake_text", part, takes_json=True) for part in parts]
     for other in others:
         first = _marked(exp.DPipe(this=first, expression=other))
@@ -671,9 +698,10 @@ def _byte_length(node: "exp.Expr") -> "exp.Expr":
 
 
 def _pad(node: "exp.Expr") -> "exp.Expr":
+    # Snowflake fills with blanks if nothing is said; DuckDB's lpad has to be told.
     filling = node.args.get("fill_pattern") or _duckdb("' '")
     if _literal(filling) in (None, ""):
-        raise Refused(node, "what it fills with is no constant text")
+        raise UntranslatableError(node, "what it fills with is no constant text")
     return _ours(
         "lpad" if node.args["is_left"] else "rpad", node.this, node.args["expression"], filling
     )
@@ -683,8 +711,8 @@ def _split_part(node: "exp.Expr") -> "exp.Expr":
     place = _literal(node.args["part_index"])
     delimiter = _literal(node.args["delimiter"])
     if place is None or not delimiter:
-        raise Refused(node, "its delimiter or place is no constant")
-    number = _duckdb(str(int(place) or 1))
+        raise UntranslatableError(node, "its delimiter or place is no constant")
+    number = _duckdb(str(int(place) or 1))  # place 0 is the first, too
     return _ours("split_part", node.this, node.args["delimiter"], number)
 
 
@@ -692,7 +720,7 @@ def _initcap(node: "exp.Expr") -> "exp.Expr":
     # The parser writes the delimiters of the documentation where there are none.
     given = _literal(node.args.get("expression"))
     if given is not None and not set("!?@_,.:;") <= set(given):
-        raise Refused(node, "delimiters of its own have no translation")
+        raise UntranslatableError(node, "delimiters of its own have no translation")
     return _ours("snowflake_initcap", node.this)
 
 
@@ -704,9 +732,12 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
     nth = _literal(node.args["occurrence"]) if node.args.get("occurrence") else "1"
     group = _literal(node.args["group"]) if node.args.get("group") else "0"
     if place != "1" or not (nth or "").isdigit() or not set(flags or "?") <= set("ceis"):
-        raise Refused(node, "of its arguments only an occurrence, c, i, e and a group translate")
+        raise UntranslatableError(
+            node, "of its arguments only an occurrence, c, i, e and a group translate"
+        )
     part = "1" if group == "0" and "e" in str(flags) else str(group)
     pattern = node.args["expression"]
+    # DuckDB takes the flags as a part of the pattern; "c" is its default, too, and "e" no flag.
     before = "".join(f"(?{flag})" for flag in "is" if flag in str(flags))
     if before:
         pattern = _marked(exp.DPipe(this=exp.Literal.string(before), expression=pattern))
@@ -716,6 +747,7 @@ def _regexp_substr(node: "exp.Expr") -> "exp.Expr":
 def _regexp_replace(node: "exp.Expr") -> "exp.Expr":
     _only(node, "this", "expression", "replacement")
     replacement = node.args.get("replacement") or _duckdb("''")
+    # "g", because DuckDB replaces the first match only, and Snowflake all of them.
     return _ours("regexp_replace", node.this, node.args["expression"], replacement, "g")
 
 
@@ -728,13 +760,14 @@ def _regexp_count(node: "exp.Expr") -> "exp.Expr":
 def _regexp_like(node: "exp.Expr") -> "exp.Expr":
     flags = node.args.get("flag")
     if flags is not None and not set(_literal(flags) or "?") <= set("cis"):
-        raise Refused(node, "of its parameters c, i and s have a translation")
+        raise UntranslatableError(node, "of its parameters c, i and s have a translation")
     return node
 
 
 def _average(node: "exp.Expr", over: _Write) -> "exp.Expr":
     from sqlglot import exp
 
+    # A quotient of exact numbers, as on Snowflake: DuckDB's own AVG is a DOUBLE.
     total = over(_marked(exp.Sum(this=node.this.copy())))
     count = over(_marked(exp.Count(this=node.this.copy())))
     return _ours("snowflake_divide", total, count)
@@ -747,6 +780,7 @@ def _median(node: "exp.Expr", over: _Write) -> "exp.Expr":
 def _percentile(value: "exp.Expr", part: str, over: _Write) -> "exp.Expr":
     from sqlglot import exp
 
+    # Of a DOUBLE, and made a number again beside one of the values: the type is that of these.
     found = over(_ours("quantile_cont", _cast(value.copy(), "DOUBLE"), _duckdb(part)))
     one = over(_marked(exp.Min(this=value.copy())))
     return _ours("snowflake_between", found, one)
@@ -761,22 +795,27 @@ def _within_group(node: "exp.Expr", over: _Write) -> "exp.Expr":
     if isinstance(inner, exp.PercentileCont):
         part = _literal(inner.this) or ""
         if not re.fullmatch(r"[01](\.\d{1,3})?|\.\d{1,3}", part) or len(order) != 1:
-            raise Refused(node, "a percentile with up to three digits after the point translates")
+            raise UntranslatableError(
+                node, "a percentile with up to three digits after the point translates"
+            )
         share = f"{1 - float(part):.3f}" if order[0].args.get("desc") else part
         return _percentile(order[0].this, share, over)
     if isinstance(inner, exp.PercentileDisc) and not order[0].args.get("desc"):
         part = _literal(inner.this) or ""
         if not part:
-            raise Refused(node, "its percentile is no constant")
+            raise UntranslatableError(node, "its percentile is no constant")
         return over(_ours("quantile_disc", order[0].this, _duckdb(part)))
-    raise Refused(node, _UNLOOKED)
+    raise UntranslatableError(node, _UNLOOKED)
 
 
 def _array_agg(node: "exp.Expr", over: _Write, order: "Collection[exp.Expr]" = ()) -> "exp.Expr":
     from sqlglot import exp
 
+    # The list is the value: in another order it is another one at every tick.
     if isinstance(node.this, exp.Distinct):
-        raise Refused(node, "with DISTINCT its order is left to the engine")
+        raise UntranslatableError(node, "with DISTINCT its order is left to the engine")
+    # Snowflake leaves NULLs out, and without rows it gives an empty array; DuckDB keeps them, and
+    # gives NULL.
     value = node.this.copy()
     made: exp.Expr = _ours("snowflake_variant", value, takes_json=True)
     if order:
@@ -814,11 +853,12 @@ def _listagg(node: "exp.Expr", over: _Write) -> "exp.Expr":
     last: exp.Expr = _duckdb("''") if separator is None else separator.copy()
     if order:
         last = _marked(exp.Order(this=last, expressions=[one.copy() for one in order]))
-    return _ours("coalesce", over(_ours("string_agg", made, last)), "")
+    return _ours("coalesce", over(_ours("string_agg", made, last)), "")  # of no row NULL on DuckDB
 
 
 def _by(node: "exp.Expr", over: _Write) -> "exp.Expr":
     _only(node, "this", "expression")
+    # DuckDB's arg_min passes over a NULL beside the smallest value; Snowflake gives it.
     name = {"ArgMin": "arg_min_null", "ArgMax": "arg_max_null"}[type(node).__name__]
     return over(_ours(name, node.this.copy(), node.args["expression"].copy()))
 
@@ -861,10 +901,11 @@ def _parse_json(node: "exp.Expr") -> "exp.Expr":
 def _object(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # Not json_object: Snowflake leaves out the keys whose value is NULL, DuckDB keeps them.
     names, values = [], []
     for pair in node.expressions:
         if not isinstance(pair, exp.PropertyEQ):
-            raise Refused(node, "its keys and values have to be written out")
+            raise UntranslatableError(node, "its keys and values have to be written out")
         key = pair.this
         names.append(exp.Literal.string(key.name) if isinstance(key, exp.Identifier) else key)
         values.append(_ours("snowflake_variant", pair.args["expression"], takes_json=True))
@@ -926,6 +967,7 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
     if isinstance(node, exp.Lateral) and isinstance(call, exp.Subquery):
         return node
     source, is_outer = _flattened(node)
+    # json_each goes through a single value as well, once; FLATTEN has no row for one.
     query = sqlglot.parse_one(
         "SELECT CASE WHEN json_type(x) = 'OBJECT' THEN e.key END AS key, "
         "CASE WHEN json_type(x) = 'ARRAY' THEN TRY_CAST(e.key AS BIGINT) END AS index, "
@@ -936,10 +978,11 @@ def _flatten(node: "exp.Expr") -> "exp.Expr":
         _marked(part)
     for place in [part for part in query.find_all(exp.Column) if part.name == "x"]:
         place.replace(_cast(source.copy(), "JSON"))
+    # A row without elements stays by a LEFT join, whose condition is always true.
     join = node.parent
     if is_outer:
         if not isinstance(join, exp.Join):
-            raise Refused(call, "OUTER needs a table before it")
+            raise UntranslatableError(call, "OUTER needs a table before it")
         join.set("side", "LEFT")
         join.set("on", _marked(exp.true()))
     alias = node.args.get("alias")
@@ -955,17 +998,20 @@ def _flattened(node: "exp.Expr") -> tuple["exp.Expr", bool]:
 
     call = node.this
     if not isinstance(call, exp.Explode):
-        raise Refused(node, "of table functions only FLATTEN has a translation")
+        raise UntranslatableError(node, "of table functions only FLATTEN has a translation")
     named: dict[str, exp.Expr] = {"input": call.this}
     for argument in [call.this, *call.expressions]:
         if isinstance(argument, exp.Kwarg):
             named[str(argument.this.name).lower()] = argument.args["expression"]
     source, outer = named.pop("input"), named.pop("outer", exp.false())
     if named or not isinstance(outer, exp.Boolean):
-        raise Refused(call, "only INPUT and OUTER of FLATTEN have a translation")
+        raise UntranslatableError(call, "only INPUT and OUTER of FLATTEN have a translation")
+    # Within the subquery that is made of it, such a name would be that of a column of its own.
     for column in source.find_all(exp.Column):
         if not column.table and column.name.upper() in _OF_FLATTEN:
-            raise Refused(call, f"name the table of {column.name}, as FLATTEN has such a column")
+            raise UntranslatableError(
+                call, f"name the table of {column.name}, as FLATTEN has such a column"
+            )
     return source, bool(outer.this)
 
 
@@ -978,6 +1024,7 @@ def _all_marked(node: "exp.Expr") -> "exp.Expr":
 def _values(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
+    # Snowflake calls them COLUMN1 and so on, DuckDB col0.
     alias = node.args.get("alias")
     if alias is None or not alias.args.get("columns"):
         rows = node.expressions
@@ -992,7 +1039,7 @@ def _table(node: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     if not isinstance(node.this, exp.Identifier):
-        raise Refused(node, "only tables and views by their names have a translation")
+        raise UntranslatableError(node, "only tables and views by their names have a translation")
     return node
 
 
@@ -1000,6 +1047,7 @@ def _subquery(node: "exp.Expr") -> "exp.Expr":
     """One that stands for a value must not be a VARIANT."""
     from sqlglot import exp
 
+    # What stands in the place of a table has columns, and these are guarded where they are used.
     around = exp.From | exp.Join | exp.SetOperation | exp.Subquery | exp.CTE | exp.Lateral | exp.In
     if node.parent is None or isinstance(node.parent, around | exp.Exists | exp.Any | exp.All):
         return node
@@ -1012,14 +1060,16 @@ def _select(node: "exp.Expr") -> "exp.Expr":
 
     for part in ("connect", "match", "kind", "hint", "into", "laterals", "locks"):
         if node.args.get(part):
-            raise Refused(node, f"{part.upper()} has no translation")
+            raise UntranslatableError(node, f"{part.upper()} has no translation")
     group = node.args.get("group")
     if group is None:
         return node
+    # GROUP BY ALL is what is selected; an aggregate among it is no column, and passed over below.
+    # In HAVING, because within GROUP BY the guard itself would be what is grouped by.
     grouped = list(group.expressions)
     if group.args.get("all"):
         grouped += [one.unalias() for one in node.expressions]
-    for one in [*grouped]:
+    for one in [*grouped]:  # GROUP BY 1
         if isinstance(one, exp.Literal) and not one.is_string:
             grouped.append(node.expressions[int(one.this) - 1].unalias())
     for one in grouped:
@@ -1038,7 +1088,7 @@ def _both(one: "exp.Expr", other: "exp.Expr") -> "exp.Expr":
 
 def _join(node: "exp.Expr") -> "exp.Expr":
     if node.args.get("match_condition") or node.args.get("method") == "ASOF":
-        raise Refused(node, "ASOF has no translation")
+        raise UntranslatableError(node, "ASOF has no translation")
     return node
 
 
@@ -1047,37 +1097,45 @@ def _fetch(node: "exp.Expr") -> "exp.Expr":
 
     options = node.args.get("limit_options")
     if options is not None and any(options.args.get(name) for name in ("percent", "with_ties")):
-        raise Refused(node, "only FETCH of a number of rows has a translation")
+        raise UntranslatableError(node, "only FETCH of a number of rows has a translation")
     return exp.Limit(expression=node.args["count"])
 
 
 def _literal_form(node: "exp.Expr") -> "exp.Expr":
+    # On Snowflake it is a FLOAT or a NUMBER by its digits, on DuckDB always a DOUBLE.
     if not node.is_string and re.search("[eE]", str(node.this)):
-        raise Refused(node, "a number with an exponent has another type; write it out or cast it")
+        raise UntranslatableError(
+            node, "a number with an exponent has another type; write it out or cast it"
+        )
     return node
 
 
 def _star(node: "exp.Expr") -> "exp.Expr":
     if {key for key, value in node.args.items() if value} - {"except_"}:
-        raise Refused(node, "of what may follow the star only EXCLUDE has a translation")
+        raise UntranslatableError(
+            node, "of what may follow the star only EXCLUDE has a translation"
+        )
     for part in node.walk():
         _marked(part)
     return node
 
 
 def _interval(node: "exp.Expr") -> "exp.Expr":
-    raise Refused(node, "an INTERVAL has a translation only behind + or -")
+    raise UntranslatableError(node, "an INTERVAL has a translation only behind + or -")
 
 
 def _check_names(tree: "exp.Query") -> None:
-    """Raise Refused if two names differ by their case only, which DuckDB does not tell apart."""
+    """Raise UntranslatableError if names differ by case only: DuckDB can not tell them apart."""
     from sqlglot import exp
 
+    # "a" and A are two columns on Snowflake; DuckDB would take the first for both.
     seen: dict[str, str] = {}
     for identifier in tree.find_all(exp.Identifier):
         name = normal_name(identifier, "snowflake")
         if seen.setdefault(name.casefold(), name) != name:
-            raise Refused(identifier, "DuckDB does not tell it from a name in another case")
+            raise UntranslatableError(
+                identifier, "DuckDB does not tell it from a name in another case"
+            )
 
 
 _WRITTEN: Final[dict[str, _Write]] = {

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flowproject.dialect.parsing import normal_name, parsed, parts, place, written
-from flowproject.dialect.snowflake import Refused, written_for_duckdb
+from flowproject.dialect.snowflake import UntranslatableError, written_for_duckdb
 from flowproject.errors import QueryError
 from flowproject.sql import Query, parameters
 
@@ -27,13 +27,14 @@ def translate(query: Query, *, read: str, write: str) -> Query:
     from sqlglot.errors import ErrorLevel, UnsupportedError
 
     tree = parsed(query, query.text, read)
+    # `$name` is no parameter of ours on Snowflake, and one on DuckDB.
     for variable in parts(tree, exp.Parameter):
         raise _untranslatable(query, variable, read, write, "it is a variable of the session")
     _name_columns(tree, read)
     if (read, write) == ("snowflake", "duckdb"):
         try:
             tree = written_for_duckdb(tree)
-        except Refused as refused:
+        except UntranslatableError as refused:
             raise _untranslatable(query, refused.node, read, write, refused.reason) from None
     try:
         text = tree.sql(write, unsupported_level=ErrorLevel.RAISE, comments=False, pretty=True)

@@ -17,14 +17,14 @@ from flowproject.flowfiles.model import FlowFile
 __all__ = ["ask_child", "describe_flows", "file_of", "find_flow_files"]
 
 _PATTERN: Final = "*flow.py"
+# Seconds: importing even heavy libraries takes less; a file that waits for a network does not.
 _TIME_LIMIT: Final = 120.0
-"""Seconds: importing even heavy libraries takes less; a file that waits for a network does not."""
 
-_CHILD: Final = "from flowproject.flowfiles.describe import main; main()"
-"""Not `-m`: our own file would be the main script then, and where it lies is not the project."""
+# Not `-m`: our own file would be the main script then, and where it lies is not the project.
+_CHILD: Final = "from flowproject.flowfiles.child import main; main()"
 
+# Files in the root that a flow would import for what every flow imports first.
 _SHADOWS: Final = ("metaflow.py", "metaflow/__init__.py", "flowproject.py")
-"""Files in the root that a flow would import for what every flow imports first."""
 
 _Stamp = tuple[tuple[str, int, int], ...]
 _cache: Final[dict[tuple[Path, str, bool], tuple[_Stamp, FlowFile | None]]] = {}
@@ -49,9 +49,11 @@ def describe_flows(
 ) -> tuple[FlowFile, ...]:
     """Every flow of the project as Metaflow resolves it for that branch, sorted by file.
 
-    Raises `FlowError` with all problems of all files at once. Answers are kept for as long as no
-    file in the root changes: a flow is also made of the modules and settings beside it.
+    Raises `FlowError` with all problems of all files at once.
     """
+    # Answers are kept for as long as no file in the root changes, not only the flow's own: a flow
+    # is also made of the modules and settings beside it. The stamp is taken before, so that what
+    # is edited meanwhile is described again.
     _refuse_shadows(root)
     paths = find_flow_files(root)
     stamp = _stamp(root)
@@ -70,10 +72,8 @@ def describe_flows(
 
 
 def _refuse_shadows(root: Path) -> None:
-    """Nothing, unless every flow of the project would import a file of its own for Metaflow.
-
-    Python looks beside the flow first; what comes of it names anything but that file.
-    """
+    """Raise `FlowError` if every flow would import a file of the project's for Metaflow."""
+    # Python looks beside the flow first, and the error that comes of it names any file but that.
     for name in _SHADOWS:
         path = root / name
         if path.is_file():
@@ -89,10 +89,8 @@ def _refuse_shadows(root: Path) -> None:
 
 
 def _hiding(root: Path) -> Iterator[str]:
-    """What to do about files that hide a module which every flow imports before its own steps.
-
-    Said only where flows fail: a file may have such a name and do no harm.
-    """
+    """What to do about files that hide a module which every flow imports before its own steps."""
+    # Asked only where flows fail: a file may have such a name and do no harm.
     hidden = {
         name
         for name, module in sys.modules.items()

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from flowproject.metaflow_internals.argo import name_of_end_event, name_of_event
+
 __all__ = ["Cron", "Dependency", "FlowFile", "FlowParameter", "FlowStep"]
 
 
@@ -71,6 +73,7 @@ class Dependency:
     @property
     def is_evaluable(self) -> bool:
         """Whether Argo Events can evaluate the condition that Metaflow makes of it."""
+        # Its expressions have the alias as a variable's name. That of a run begins with `metaflow`.
         return self.type == "run" or self.alias[:1].isalpha()
 
 
@@ -117,18 +120,20 @@ class FlowFile:
 
         For a run it is the name of the flow that ends.
         """
-        own = f"{self.project}.{self.branch}."
         if dependency.type == "run":
-            ended = dependency.event.removeprefix("metaflow.").removesuffix(".end")
-            return ended.removeprefix(own)
-        return dependency.event.removeprefix(f"mfns.{own}")
+            return name_of_end_event(dependency.event).removeprefix(
+                f"{self.project}.{self.branch}."
+            )
+        return name_of_event(dependency.event, project=self.project, branch=self.branch)
 
     def parameter(self, name: str) -> FlowParameter:
         """The parameter of that name, in any case."""
+        # Metaflow writes the names of mapped parameters in lower case.
         return next(item for item in self.parameters if item.name.lower() == name.lower())
 
     def to_json(self) -> dict[str, Any]:
         """The description in plain JSON types."""
+        # Written on the template of a deployed flow as well: names of fields are a format.
         return {**asdict(self), "path": str(self.path)}
 
     @classmethod
@@ -136,6 +141,7 @@ class FlowFile:
         """The description that `to_json` was made from."""
         return cls(
             **{
+                # What a newer or older flowproject wrote on a cluster fails here, and is compiled.
                 **data,
                 "path": Path(data["path"]),
                 "schedule": Cron(**data["schedule"]) if data["schedule"] else None,

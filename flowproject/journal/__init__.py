@@ -4,7 +4,8 @@ Entries are created once and never overwritten, so two ticks at once can't both 
 rewritable here (memos) is never the truth. What a change is, is decided elsewhere.
 """
 
-from flowproject.journal.failures import (
+from flowproject.journal.datastore import datastore_root, open_store
+from flowproject.journal.errors import (
     ClosedJournalError,
     DamagedEntryError,
     DamagedTableError,
@@ -12,17 +13,15 @@ from flowproject.journal.failures import (
     Superseded,
     UnreadableError,
 )
-from flowproject.journal.heads import Head
-from flowproject.journal.journal import Journal, check_branch
+from flowproject.journal.index import JournalIndex
+from flowproject.journal.journal import PRUNE_EVERY, Journal, check_branch, prune
 from flowproject.journal.layout import entry_numbers
-from flowproject.journal.location import datastore_root
+from flowproject.journal.memos import Head
 from flowproject.journal.moving import Moved, move
 from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
-from flowproject.journal.pruning import PRUNE_EVERY, prune
 from flowproject.journal.receipts import Receipt
-from flowproject.journal.store import Store, open_store, prove_atomic
-from flowproject.journal.survey import Survey
-from flowproject.journal.turns import Tellings
+from flowproject.journal.store import Store, prove_atomic
+from flowproject.journal.turns import TurnNotices
 
 __all__ = [
     "PRUNE_EVERY",
@@ -33,6 +32,7 @@ __all__ = [
     "DamagedTableError",
     "Head",
     "Journal",
+    "JournalIndex",
     "Listeners",
     "Mark",
     "Moved",
@@ -42,8 +42,7 @@ __all__ = [
     "Sendings",
     "Store",
     "Superseded",
-    "Survey",
-    "Tellings",
+    "TurnNotices",
     "UnreadableError",
     "check_branch",
     "datastore_root",

@@ -1,38 +1,51 @@
-"""One sensor's journal: entries by sequence number, their items, and their published marks."""
+"""Reads, writes and prunes the journal of one sensor: its entries, by sequence number.
+
+What lies beside the entries is a part of its own: snapshots, memos, outbox, receipts, turns.
+"""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
-from flowproject.changes.observation import Items, Memo
+from flowproject.changes.observation import Items
 from flowproject.errors import JournalError, UsageError
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.failures import (
+from flowproject.journal.errors import (
     ClosedJournalError,
     DamagedEntryError,
+    DamagedTableError,
     NewerObjectError,
     Superseded,
 )
-from flowproject.journal.heads import Head, HeadMemo
-from flowproject.journal.layout import Layout, entry_numbers
-from flowproject.journal.memos import Memos
-from flowproject.journal.outbox import Awaited, Mark, Outbox
-from flowproject.journal.receipts import Receipt, Receipts
-from flowproject.journal.snapshots import Snapshots
+from flowproject.journal.index import JournalIndex
+from flowproject.journal.layout import Layout, entry_numbers, leading_numbers, opened, sealed
+from flowproject.journal.memos import Head, Memos
+from flowproject.journal.outbox import Mark, Outbox
+from flowproject.journal.receipts import Receipts
+from flowproject.journal.snapshots import MANIFEST, ROWS, TABLE, Snapshots, read_manifest
 from flowproject.journal.store import Store, prove_atomic
-from flowproject.journal.survey import Survey
 from flowproject.journal.turns import Turns
 
-__all__ = ["Head", "Journal", "check_branch", "entry_numbers"]
+__all__ = ["KEPT_ENTRIES", "PRUNE_EVERY", "Journal", "check_branch", "prune"]
+
+KEPT_ENTRIES: Final = 500
+"""Entries that stay: enough for weeks of `history`, and few enough to list in one request."""
+
+PRUNE_EVERY: Final = 50
+"""Recorded entries between two prunings: a listing is dearer than all else that a tick does."""
+
+_SNAPSHOTS_KEPT: Final = 2
 
 _LONGEST: Final = 100
+# Beyond so many numbers a listing is cheaper than asking for one after the other.
 _PROBES: Final = 16
 _READ_AT_ONCE: Final = 32
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 def check_branch(branch: str) -> None:
@@ -65,11 +78,10 @@ class Journal:
         self.sensor = sensor
         self.location = f"flowproject/{project}/{branch}/{sensor}"
         self._layout = Layout(self.location)
-        self._snapshots = Snapshots(store, self._layout)
-        self._memos = Memos(store, self._layout)
-        self._head_memo = HeadMemo(store, self._layout)
-        self._receipts = Receipts(store, self._layout)
         self._store = store
+        self.snapshots = Snapshots(store, self._layout)
+        self.memos = Memos(store, self._layout)
+        self.receipts = Receipts(store, self._layout)
         self.outbox = Outbox(store, self._layout)
         self.turns = Turns(store, self._layout)
 
@@ -84,7 +96,8 @@ class Journal:
         end, content = self._newest()
         entry = self._last_readable(end, content)
         if entry and entry.is_closed and (listed := self._listed()).seq > end.seq:
-            # The memo led to where a move began, and numbers are missing behind it.
+            # While a journal is moved here, numbers behind the first reservation are missing: what
+            # the memo leads to is not the end.
             end, entry = (
                 listed,
                 self._last_readable(listed, self._store.get(self.entry_key(listed.seq))),
@@ -152,18 +165,19 @@ class Journal:
         Raises:
             Superseded: if another tick has recorded under this number; nothing is left behind.
         """
-        entry = self._snapshots.write(entry, items, difference)
+        # The tables first: whoever finds an entry finds all that it names. A death in between
+        # leaves tables that nobody names, and pruning removes them.
+        entry = self.snapshots.write(entry, items, difference)
         if not self._create(entry):
-            self._snapshots.discard(entry)
+            self.snapshots.discard(entry)
             raise Superseded
+        # After the entry: a memo that names a number which is not there would hide the end.
         end = head.followed_by(entry) if head else self._newest()[0]
-        self.remember_head(end if entry.is_published else end.settled([entry.seq]))
+        self.memos.write_head(end if entry.is_published else end.settled([entry.seq]))
         return entry
 
     def proven(self, head: Head) -> Head:
-        """The same head, after the store has shown that it creates atomically.
-
-        That is remembered with it, so it is asked for once.
+        """Prove that the store creates atomically, and return a head that remembers it.
 
         Raises:
             JournalError: if it does not.
@@ -173,52 +187,17 @@ class Journal:
         prove_atomic(self._store, self.location)
         head = replace(head, is_proven=True)
         if head.seq:
-            self.remember_head(head)  # otherwise the first entry does it
+            # Of an empty journal it is written with the first entry.
+            self.memos.write_head(head)
         return head
 
-    def remember_head(self, head: Head) -> None:
-        """Keep what is known of the end of the journal, so that the next tick need not look."""
-        self._head_memo.write(head)
-
     def put_back(self, mark: Mark) -> None:
-        """Let ticks look after an event again that may be settled; what is noted is read anew."""
+        """Let ticks look after an event again that may be settled, and read its notes anew."""
         head = self.head()
+        # What the memo knew of it is of the attempt before.
         awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
         unsettled = tuple(sorted({*head.unsettled, mark.seq}))
-        self.remember_head(replace(head, unsettled=unsettled, awaited=awaited))
-
-    def items(self, entry: Entry) -> Items:
-        """The items that the source had when `entry` was recorded; empty if it has no items.
-
-        Raises:
-            DamagedTableError: if their table is gone or can't be read. Of very many items that may
-                show only when they are read.
-        """
-        return self._snapshots.items(entry)
-
-    def remember_items(self, entry: Entry, known: Items | None, seen: Items | None) -> None:
-        """Keep what an unchanged look learned of `known`, the items of `entry`, besides them."""
-        self._snapshots.remember(entry, known, seen)
-
-    def memo(self, entry: Entry) -> Memo:
-        """What the source noted last of the state that `entry` recorded; empty if nothing is."""
-        return self._memos.read(entry)
-
-    def remember(self, entry: Entry, memo: Memo) -> None:
-        """Keep what a source noted that found the state of `entry` unchanged."""
-        self._memos.write(entry, memo)
-
-    def difference(self, entry: Entry) -> Difference:
-        """What happened to the items with `entry`; empty if the source has no items.
-
-        Raises:
-            DamagedTableError: if the table is gone or can't be read.
-        """
-        return self._snapshots.difference(entry)
-
-    def write_difference(self, seq: int, difference: Difference) -> str:
-        """Keep a difference that no entry records: the name of its table."""
-        return self._snapshots.write_difference(seq, difference)
+        self.memos.write_head(replace(head, unsettled=unsettled, awaited=awaited))
 
     def at(self, head: Head, seq: int) -> Entry | None:
         """The entry with this number, of which the newest is at hand; as `readable` has it."""
@@ -233,48 +212,14 @@ class Journal:
         """The answers to questions about this journal, which need not wait for each other."""
         return self._store.concurrently(questions)
 
-    def claim(self, *, seq: int, id: str, attempt: int, flow: str, run: str, at: str) -> Receipt:  # noqa: A002
-        """The receipt that stands for this attempt: the run's, or that of the run before it.
-
-        Raises:
-            JournalError: if it can't be told which stands, or the one that stands is damaged.
-        """
-        return self._receipts.claim(
-            Receipt(id=id, seq=seq, attempt=attempt, flow=flow, run=run, at=at)
-        )
-
-    def remembered(self) -> Head | None:
-        """What a tick knew of the end of the journal, without its entry: one request.
-
-        None if that is lost. It may be old.
-        """
-        return self._head_memo.read()
-
-    def awaited(self) -> tuple[Awaited, ...]:
-        """The events whose receipts a tick was awaiting when it last said so: one request."""
-        known = self.remembered()
-        return known.awaited if known else ()
-
-    def receivers(self, seq: int, id: str) -> frozenset[tuple[int, str]]:  # noqa: A002
-        """Attempt and flow of each receipt for this change: one request."""
-        return self._receipts.receivers(seq, id)
-
-    def receivers_from(self, seq: int) -> Mapping[tuple[int, str], Collection[tuple[int, str]]]:
-        """The same for each change from this number on, by number and id: one request."""
-        return self._receipts.receivers_from(seq)
-
-    def receipts(self, seq: int, id: str) -> tuple[Receipt, ...]:  # noqa: A002
-        """The receipts for this change, by attempt and flow; a damaged one is told in the log."""
-        return self._receipts.read(seq, id, self.receivers(seq, id))
-
-    def survey(self) -> Survey:
+    def index(self) -> JournalIndex:
         """What the journal holds of all its changes: one listing, and the listeners."""
-        return Survey(
+        return JournalIndex(
             self._store.keys(self.location),
             self.outbox,
-            self._receipts,
+            self.receipts,
             self.turns,
-            self.remembered,
+            self.memos.head,
         )
 
     def waiting(self, head: Head) -> Iterator[Entry]:
@@ -283,6 +228,7 @@ class Journal:
         Raises:
             DamagedEntryError: at an entry that can't be read and is not noted.
         """
+        # Read some at a time: after days without a bus, thousands wait.
         unsent = [seq for seq in head.unsettled if seq > head.sent]
         for start in range(0, len(unsent), _READ_AT_ONCE):
             entries = self.all_at(head, unsent[start : start + _READ_AT_ONCE])
@@ -293,6 +239,8 @@ class Journal:
 
     def is_waiting(self, head: Head) -> bool:
         """Whether the bus lacks a change: the newest tells, for they are sent in order."""
+        # One question in place of one for each: an unchanged tick must cost the same however much
+        # waits.
         found = (self.at(head, seq) for seq in reversed(head.unsettled))
         newest = next((entry for entry in found if entry and entry.is_published), None)
         return newest is not None and not self.outbox.is_marked(newest)
@@ -328,15 +276,12 @@ class Journal:
         facts: dict[str, Any] = {"project": to.project, "sensor": to.sensor}
         self._store.create(self._layout.moved, sealed(facts))
 
-    def last_known(self) -> Head | None:
-        """What a tick noted last of the end of this journal, without an entry; None: nothing."""
-        return self._head_memo.read()
-
     def is_at_rest(self) -> bool:
         """Whether surely nothing is left to deliver, or it was moved away: two requests."""
-        known = self.remembered()
+        known = self.memos.head()
         if known is None:
             return False
+        # Something is left to do, unless the journal goes on under another name.
         if known.unsettled:
             return self._store.exists(self._layout.moved)
         return not self._store.exists(self.entry_key(known.seq + 1))
@@ -351,7 +296,9 @@ class Journal:
 
     def _newest(self) -> tuple[Head, bytes | None]:
         """The end of the journal and what is there; the memo leads to it, or else the names."""
-        known = self._head_memo.read()
+        # A slow tick may have written an old memo over a newer one, so numbers behind it are asked
+        # for.
+        known = self.memos.head()
         end = self._probed(known) if known else None
         content = self._store.get(self.entry_key(end.seq)) if end else None
         if end is None or content is None:
@@ -373,6 +320,8 @@ class Journal:
         numbers = self.numbers()
         if not numbers:
             return Head()
+        # Without a memo all that is not known to be settled counts as open: that makes work, and
+        # hides nothing.
         settled = self.outbox.settled_numbers()
         return Head(seq=numbers[-1], unsettled=tuple(seq for seq in numbers if seq not in settled))
 
@@ -381,6 +330,8 @@ class Journal:
         try:
             return self._parsed(seq, content)
         except DamagedEntryError:
+            # The first tick that meets it fails and names it; once it is noted, the entry before it
+            # counts.
             if self._store.exists(self._layout.note(seq)):
                 return None
             raise
@@ -403,3 +354,59 @@ class Journal:
 
 def _to_bytes(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=1).encode("ascii")
+
+
+def prune(store: Store, journal: Journal, head: Head, *, keep: int = KEPT_ENTRIES) -> int:
+    """Forget all but the newest `keep` entries: how many objects went.
+
+    Entries for which something may be left to do stay, with everything after them. Of the snapshots
+    of all items, which only the next comparison needs, the newest two stay, with every segment
+    that they name: a slow tick may still be reading the older one.
+    """
+    # Whoever sends or awaits a change again needs its entry, and those behind it to tell its place.
+    oldest_kept = min([head.seq - keep + 1, *head.unsettled])
+    newest_spare = head.seq - _SNAPSHOTS_KEPT
+    keys = store.keys(journal.location)
+    doomed = [
+        key
+        for key in keys
+        if _is_spare(key.removeprefix(journal.location), oldest_kept, newest_spare)
+    ]
+    doomed += _spare_segments(store, keys, newest_spare)
+    for key in doomed:
+        store.delete(key)
+    return len(doomed)
+
+
+def _is_spare(path: str, oldest_kept: int, newest_spare: int) -> bool:
+    # Segments are looked at apart: newer manifests may name those of very old entries.
+    if path.endswith(ROWS):
+        return False
+    if path.startswith("/entries/"):
+        return any(seq < oldest_kept for seq in entry_numbers([path]))
+    if path.endswith((TABLE, MANIFEST)):
+        return _is_of_spare_snapshot(path, newest_spare)
+    return any(seq < oldest_kept for seq in leading_numbers([path]))
+
+
+def _is_of_spare_snapshot(path: str, newest_spare: int) -> bool:
+    return any(seq <= newest_spare for seq in leading_numbers([path]))
+
+
+def _spare_segments(store: Store, keys: Sequence[str], newest_spare: int) -> list[str]:
+    """The old segments that no manifest names which stays; none if one of these can't be read."""
+    # No manifest is read as long as there is no old segment, which is nearly always.
+    old = [key for key in keys if key.endswith(ROWS) and _is_of_spare_snapshot(key, newest_spare)]
+    if not old:
+        return []
+    manifests = [
+        key
+        for key in keys
+        if key.endswith(MANIFEST) and not _is_of_spare_snapshot(key, newest_spare)
+    ]
+    try:
+        named = {name for key in manifests for name in read_manifest(store, key).segments}
+    except DamagedTableError as damage:
+        _log.warning("No segment of the items was removed: it might be needed. %s", damage)
+        return []
+    return [key for key in old if key not in named]

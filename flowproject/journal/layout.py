@@ -1,17 +1,29 @@
-"""The names of a journal's objects, and the numbers in them."""
+"""Names the objects of a journal, and gives the small ones their form: JSON that shows damage."""
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from flowproject.changes.canonical import Json, digest_value
 from flowproject.changes.entry import Entry
 
-__all__ = ["TOP", "Layout", "entry_numbers", "leading_numbers"]
+__all__ = [
+    "TOP",
+    "Layout",
+    "NewerFormatError",
+    "entry_numbers",
+    "leading_numbers",
+    "opened",
+    "sealed",
+]
 
+# Listings are in the order of names, and have no way to begin at their end.
 TOP: Final = 10**10
 """What the numbers of entries are taken from, so that the newest comes first by name."""
 
+_FORMAT: Final = 1
 _ENTRY_NAME: Final = re.compile(r"/(\d{10})\.json$")
 _LEADING_NUMBER: Final = re.compile(r"/(\d{10})-[^/]*(?:/[^/]*)?$")
 
@@ -127,13 +139,13 @@ class Layout:
         """The receipt for one attempt to deliver this change to a flow."""
         return f"{self.receipts(seq, change_id)}/{attempt}-{flow}.json"
 
-    def tellings(self, seq: int, event_id: str) -> str:
+    def notices(self, seq: int, event_id: str) -> str:
         """The folder of what flows were told of their turns to take an event."""
         return f"{self.location}/turns/{_named(seq, event_id)}"
 
-    def telling(self, seq: int, event_id: str, attempt: int, number: int, flow: str) -> str:
+    def notice(self, seq: int, event_id: str, attempt: int, number: int, flow: str) -> str:
         """The note that a flow was told of its turn for the `number`th time."""
-        return f"{self.tellings(seq, event_id)}/{attempt}-{number}-{flow}.json"
+        return f"{self.notices(seq, event_id)}/{attempt}-{number}-{flow}.json"
 
     @property
     def all_endings(self) -> str:
@@ -151,6 +163,7 @@ class Layout:
 
 def entry_numbers(keys: Iterable[str]) -> Iterator[int]:
     """The sequence numbers of the entries at these keys; what is no entry is passed over."""
+    # Whatever a person puts beside the entries is no entry.
     return (TOP - int(found[1]) for found in map(_ENTRY_NAME.search, keys) if found)
 
 
@@ -159,5 +172,37 @@ def leading_numbers(keys: Iterable[str]) -> Iterator[int]:
     return (int(found[1]) for found in map(_LEADING_NUMBER.search, keys) if found)
 
 
+# The number first, so that a listing can begin in the middle; the id as well, because events, runs
+# and people know a change by it.
 def _named(seq: int, change_id: str) -> str:
     return f"{seq:010d}-{change_id}"
+
+
+class NewerFormatError(ValueError):
+    """A later flowproject wrote the object: it is whole, and must stay as it is."""
+
+
+def sealed(facts: Mapping[str, Json]) -> bytes:
+    """The object that says this, with its format and a digest."""
+    # Indented ASCII: people read these objects, with whatever tool they have.
+    body: dict[str, Json] = {"v": _FORMAT, **facts}
+    return json.dumps({**body, "digest": digest_value(body)}, indent=1).encode("ascii")
+
+
+def opened(content: bytes) -> dict[str, Any]:
+    """What `sealed` was given.
+
+    Raises:
+        NewerFormatError: if a later flowproject wrote it.
+        ValueError: if the object is damaged.
+    """
+    body = json.loads(content)
+    version = body.get("v") if isinstance(body, dict) else None
+    # The format before the digest, which may be of another kind in a later one.
+    if isinstance(version, int) and version > _FORMAT:
+        raise NewerFormatError(f"its format is {version}, and this is {_FORMAT}")
+    if not isinstance(body, dict) or body.pop("digest", None) != digest_value(body):
+        raise ValueError("its digest does not match what it says")
+    if (version := body.pop("v", None)) != _FORMAT:
+        raise ValueError(f"its format is {version!r}, and this is {_FORMAT}")
+    return body

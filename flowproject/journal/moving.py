@@ -1,4 +1,4 @@
-"""Moving a journal to another name: it is copied whole, closed, and then goes on there.
+"""Moves a journal to another name: it is copied whole, closed, and then goes on there.
 
 Each step can be done again, so whoever finds a move half done does it anew. Which journal may be
 moved, and who is asked before, is decided elsewhere.
@@ -15,11 +15,10 @@ from typing import Any, BinaryIO, Final, cast
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError, change_id
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.failures import ClosedJournalError, DamagedEntryError, Superseded
-from flowproject.journal.heads import Head
+from flowproject.journal.errors import ClosedJournalError, DamagedEntryError, Superseded
 from flowproject.journal.journal import Journal
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
+from flowproject.journal.memos import Head
 from flowproject.journal.snapshots import DIFFERENCE, MANIFEST, read_manifest
 from flowproject.journal.store import Store
 
@@ -30,12 +29,13 @@ _COPIED: Final = (
 )
 """Folders of which every object is copied as it is, but for the names of tables."""
 
+# Tables are larger than memory at times; what fits goes without a disk.
 _IN_MEMORY: Final = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """What a move came to: the number under which the journal goes on, and what is unsettled.
+    """The result of a move: the number under which the journal goes on, and what is unsettled.
 
     `is_news`: it was not complete before.
     """
@@ -46,7 +46,7 @@ class Moved:
 
 
 def move(store: Store, old: Journal, new: Journal, *, at: str) -> Moved:
-    """Have the journal `old` go on as `new`: its changes, marks, receipts and what it knew.
+    """Move the journal `old` to `new`: its changes, marks, receipts and what it knew.
 
     `new` may have had looks, and must not have recorded a change. Ticks of it fail from the first
     step to the last, and ticks of `old` from the moment on at which it is closed. Whatever ends
@@ -59,7 +59,7 @@ def move(store: Store, old: Journal, new: Journal, *, at: str) -> Moved:
 
 
 class _Move:
-    """One move, and what it has found out."""
+    """Carries out one move, in steps that can each be done again."""
 
     def __init__(self, store: Store, old: Journal, new: Journal, at: str) -> None:
         self._store = store
@@ -68,7 +68,8 @@ class _Move:
         self._at = at
 
     def work(self) -> Moved:
-        """What the move came to."""
+        """Move everything that is not there yet, and close the old journal."""
+        # Looked for first, because a move that was killed is done again from where it stands.
         closing = self._closing()
         is_news = not (closing and self._has_arrived(closing))
         if closing is None or is_news:
@@ -77,14 +78,18 @@ class _Move:
         return Moved(seq=closing.seq, unsettled=_numbers(_unsettled(self._new)), is_news=is_news)
 
     def _go_over(self, closing: Entry | None) -> Entry:
-        """The entry that closed the old journal, after the new one has everything."""
+        """Copy all to the new journal, close the old one, and return the entry that closed it."""
         own, is_reserved = self._own()
+        # Before anything is written: whatever is refused leaves both as they were.
         self._check(own, closing.seq if closing else self._old.next_seq())
         if not is_reserved:
             self._reserve(own + 1, own)
+        # Before the closing, because that may take long, and meanwhile ticks of the old name go on;
+        # what they add is copied by the second pass.
         self._copy_objects()
         closing = closing or self._close()
-        known = self._old.last_known() or Head()
+        # Read after the closing: no tick writes it any more.
+        known = self._old.memos.head() or Head()
         self._old.note_moved(self._new)
         # Whoever claimed before that note is copied now; who claims later finds it.
         self._copy_objects()
@@ -99,6 +104,8 @@ class _Move:
         newest = _readable(self._old, self._old.next_seq() - 1)
         if newest is None or not newest.is_closed:
             return None
+        # It says where it went, so that nobody takes the closing of another move for that of this
+        # one.
         if newest.value != self._named(self._new):
             raise ClosedJournalError(
                 f"The journal of sensor {self._old.sensor!r} is closed: {newest.reason}",
@@ -171,6 +178,8 @@ class _Move:
         try:
             self._new.record(entry, None, Difference())
         except Superseded:
+            # Two people may move at the same moment: if the reservation says the same, it is as
+            # good.
             there = _readable(self._new, seq)
             if there is None or there.value != value:
                 raise JournalError(
@@ -179,6 +188,8 @@ class _Move:
 
     def _close(self) -> Entry:
         """End the old journal: whatever a tick recorded until then goes along."""
+        # A tick may record between the look for the last number and the closing; then the next
+        # number is tried.
         while True:
             entry = self._closed(
                 self._old,
@@ -219,6 +230,8 @@ class _Move:
 
     def _copy_objects(self) -> None:
         """Copy what lies beside the entries, as far as it is not there yet."""
+        # One listing in place of a question for each object, most of which are there on the second
+        # pass.
         there = {*self._store.keys(self._new.location)}
         self._store.concurrently(
             [
@@ -230,6 +243,7 @@ class _Move:
 
     def _goes_along(self, key: str) -> bool:
         path = key.removeprefix(f"{self._old.location}/")
+        # Snapshots are copied by name with the last state: of older ones nobody has any need.
         if path.startswith("tables/"):
             return path.endswith(DIFFERENCE)
         return path == "listeners.json" or (path.startswith(_COPIED) and "-trial-" not in path)
@@ -252,6 +266,7 @@ class _Move:
             facts = opened(content)
         except ValueError:
             return content  # it is damaged, and stays so
+        # An entry that was left to the new journal is open there.
         if facts.get("moved"):
             return None
         if "difference" in facts:
@@ -273,6 +288,7 @@ class _Move:
             if state.snapshot:
                 self._copy_table(state.snapshot)
             return
+        # The segments before the manifest that names them.
         manifest = read_manifest(self._store, state.snapshot)
         self._store.concurrently([partial(self._copy_table, key) for key in manifest.segments])
         renamed = replace(manifest, segments=tuple(map(self._renamed, manifest.segments)))
@@ -289,6 +305,7 @@ class _Move:
             pass  # it is damaged, and stays so
         else:
             content = _to_bytes(self._renamed_entry(entry))
+        # Its id stays: runs and receipts know the change by it.
         write(self._to.entry(seq), content)
 
     # ----------------------------------------------------------------------------------- the switch
@@ -317,6 +334,7 @@ class _Move:
     def _arrived(self, closing: Entry, last: Entry | None) -> Entry:
         """What the new journal knows at first: the last state of the old one, if there is one."""
         told = f"moved here from {self._said(self._old)!r}"
+        # Without a state the next tick is a first look.
         if last is None or not last.is_state:
             entry = replace(closing, outcome="reset", value=None)
         else:
@@ -329,7 +347,8 @@ class _Move:
                 sample={},
                 columns_change={},
                 difference="",
-                memo=self._old.memo(last),
+                # Into the entry: the memo beside it is bound to an entry that is not this one.
+                memo=self._old.memos.source(last),
             )
         return replace(
             entry,
@@ -347,7 +366,7 @@ class _Move:
         """Write the memo of the head, with what that of the old journal said."""
         unsettled = _numbers(_unsettled(self._new))
         awaited = tuple(one for one in known.awaited if any(map(one.tells_of, unsettled)))
-        self._new.remember_head(
+        self._new.memos.write_head(
             replace(known, seq=arrived.seq, entry=arrived, unsettled=unsettled, awaited=awaited)
         )
 
@@ -356,7 +375,8 @@ class _Move:
         settle = self._old.outbox.settle
         left = _unsettled(self._old)
         self._store.concurrently([partial(settle, one.seq, one.id, moved=True) for one in left])
-        self._old.remember_head(Head(seq=closing.seq, entry=closing))
+        # So that ticks of the old name find its end at once, with nothing left to do.
+        self._old.memos.write_head(Head(seq=closing.seq, entry=closing))
 
     # --------------------------------------------------------------------------------------- names
 

@@ -1,4 +1,4 @@
-"""What has become of the changes that a journal recorded: sent, sent again, delivered.
+"""Notes what has become of the changes that a journal recorded: sent, sent again, delivered.
 
 The outbox of the pattern of that name: a change is recorded first and sent later, by whoever finds
 it unsent. (C. Richardson, *Microservices Patterns*, "Transactional outbox".)
@@ -15,9 +15,8 @@ from uuid import uuid4
 from flowproject.changes.canonical import Json
 from flowproject.changes.entry import Entry
 from flowproject.errors import JournalError
-from flowproject.journal.documents import NewerFormatError, opened, sealed
-from flowproject.journal.failures import NewerObjectError, UnreadableError
-from flowproject.journal.layout import Layout, leading_numbers
+from flowproject.journal.errors import NewerObjectError, UnreadableError
+from flowproject.journal.layout import Layout, NewerFormatError, leading_numbers, opened, sealed
 from flowproject.journal.store import Store
 
 __all__ = ["Awaited", "Combination", "Listeners", "Mark", "Outbox", "Sending", "Sendings"]
@@ -28,7 +27,7 @@ _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """That the bus took a change, with which event, and when.
+    """Says that the bus took a change, with which event, and when.
 
     `seq` and `id` are those of the event: the change's own, or of a newer one that it was sent
     with; `first` is the oldest of these. `listeners` are the flows that were known then, `in_order`
@@ -47,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """That the changes `first` to `last` are sent as one event, and what they come to together."""
+    """Says that the changes `first` to `last` are sent as one event, and what they come to."""
 
     first: int
     last: int
@@ -86,10 +85,15 @@ class Sendings:
 
 @dataclass(frozen=True, kw_only=True)
 class Awaited:
-    """An event whose receipts are awaited: its mark, and how often it was sent."""
+    """An event whose receipts are awaited: its mark, and how often it was sent.
+
+    `given_up` are the flows that wait for several sensors, have all that they wait for, and were
+    sent it as often as allowed: of those the sendings of one event alone do not tell.
+    """
 
     mark: Mark
     sendings: Sendings
+    given_up: tuple[str, ...] = ()
 
     @property
     def listeners(self) -> tuple[str, ...]:
@@ -101,10 +105,12 @@ class Awaited:
         return self.mark.first <= seq <= self.mark.seq
 
     def to_json(self) -> list[Json]:
-        """Itself as short JSON: a memo may hold hundreds."""
+        """Write itself as short JSON."""
         mark, sendings = self.mark, self.sendings
+        # A list without names: a memo may hold hundreds of these, and each tick reads it.
         known: list[Json] = [mark.seq, mark.id, mark.first, mark.event_name, [*mark.listeners]]
-        in_order: list[Json] = [[*mark.in_order]] if mark.in_order else []
+        more: list[Json] = [[*mark.in_order]] if mark.in_order or self.given_up else []
+        more += [[*self.given_up]] if self.given_up else []
         return [
             *known,
             mark.published_at,
@@ -112,21 +118,23 @@ class Awaited:
             sendings.count,
             sendings.last.isoformat(),
             [*sendings.to],
-            *in_order,
+            *more,
         ]
 
     @classmethod
     def from_json(cls, noted: Sequence[Any]) -> Self:
         """What `to_json` wrote."""
+        # The last part is there only for flows in order: memos of earlier versions have none.
         (seq, name, first, event_name, listeners, published_at), further = noted[:6], noted[6:]
-        attempt, count, last, to, *in_order = further
+        attempt, count, last, to, *more = further
+        in_order, given_up = [*more, (), ()][:2]
         mark = Mark(
             seq=int(seq),
             id=str(name),
             first=int(first),
             event_name=str(event_name),
             listeners=tuple(map(str, listeners)),
-            in_order=tuple(map(str, *in_order)) if in_order else (),
+            in_order=tuple(map(str, in_order)),
             published_at=str(published_at),
         )
         moment = dt.datetime.fromisoformat(last)
@@ -135,6 +143,7 @@ class Awaited:
             sendings=Sendings(
                 attempt=int(attempt), count=int(count), last=moment, to=tuple(map(str, to))
             ),
+            given_up=tuple(map(str, given_up)),
         )
 
 
@@ -193,11 +202,10 @@ class Outbox:
         return self._store.exists(self._layout.mark(entry))
 
     def mark_published(self, events: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
-        """Note that the bus has taken these events, each of which tells of some entries.
-
-        The oldest entry of an event last: whoever finds it unmarked finds the decision that it
-        began.
-        """
+        """Note that the bus has taken these events, each of which tells of some entries."""
+        # The oldest entry of an event last: whoever finds it unmarked finds the decision that it
+        # began. What lacks a mark behind one that has it is asked for again, so a death in between
+        # repeats the event, under its id.
         later = [(entry, mark) for entries, mark in events for entry in entries[1:]]
         oldest = [(entries[0], mark) for entries, mark in events]
         for marked in (later, oldest):
@@ -209,11 +217,13 @@ class Outbox:
             )
 
     def prove_writable(self, seq: int) -> None:
-        """Nothing, if the mark of this number could be written: who sends must be able to note it.
+        """Prove that the mark of this number could be written: who sends must be able to note it.
 
         Raises:
             JournalError: if it could not.
         """
+        # A store that can be read and not written would let the same event go out at every tick,
+        # because what would stop it could not be noted.
         key = self._layout.trial_mark(seq, uuid4().hex)
         self._create(key, {})
         self._store.delete(key)
@@ -222,9 +232,12 @@ class Outbox:
         """How often the event of a mark was sent in its newest attempt, and when last."""
         folder = self._layout.sendings(mark.seq, mark.id)
         found = [_SENDING.search(key) for key in self._store.keys(folder)]
+        # From the names alone, which one listing gives; only when the last was is in an object.
         numbers = sorted((int(name[1]), int(name[2])) for name in found if name)
         attempt = max((attempt for attempt, _ in numbers), default=1)
         again = [number for one, number in numbers if one == attempt and number]
+        # The first sending has no object of its own: its mark tells of it, and that spares a write
+        # for each change.
         last, document = mark.published_at, {}
         if numbers:
             newest = self._read(f"{folder}/{attempt}-{numbers[-1][1]}.json") or {}
@@ -243,6 +256,7 @@ class Outbox:
         found = [Sending(attempt=1, number=1, at=mark.published_at, run=mark.run)]
         for attempt, number in sorted(further):
             document = self._read(f"{folder}/{attempt}-{number}.json") or {}
+            # Opening an attempt notes a person, a sending a run.
             by = document.get("run", document.get("by", ""))
             at = str(document.get("at", ""))
             to = tuple(map(str, document.get("to", ())))
@@ -256,6 +270,7 @@ class Outbox:
 
         False, if somebody else is about to. `to`: as in `Sendings`.
         """
+        # Created once: of two ticks that are about to send again, one does.
         facts: dict[str, Json] = {"at": at, "run": run, **({"to": [*to]} if to else {})}
         return self._create(self._sending(mark, attempt, number), facts)
 
@@ -264,9 +279,10 @@ class Outbox:
         self._store.delete(self._sending(mark, attempt, number))
 
     def open_attempt(self, mark: Mark, at: str, by: str) -> int:
-        """The number of a new attempt, which nobody else has."""
+        """Open a new attempt, and return its number, which nobody else has."""
         attempt = self.sendings(mark).attempt + 1
         folder = self._layout.sendings(mark.seq, mark.id)
+        # Two people may replay at once: each gets a number of its own.
         while not self._create(f"{folder}/{attempt}-0.json", {"at": at, "by": by}):
             attempt += 1
         return attempt
@@ -290,6 +306,7 @@ class Outbox:
             JournalError: if what was recorded is damaged.
         """
         document = self._read(self._layout.listeners) or {}
+        # Fields that came later have defaults: a deploy of an earlier version wrote none.
         waits = {str(flow): tuple(names) for flow, names in document.get("waits", {}).items()}
         return Listeners(
             flows=tuple(document.get("flows", ())),
@@ -319,10 +336,13 @@ class Outbox:
         try:
             before = self.listeners()
         except NewerObjectError:
-            raise  # to write it anew would take from a newer version what it knows
+            # To write it anew would take from a newer version what it knows.
+            raise
         except JournalError:
-            before = Listeners()  # What is damaged is written anew.
+            # What is damaged is written anew, because a deploy knows all of it.
+            before = Listeners()
         listening = {*flows, *together}
+        # When it began stays: a second deploy must not make a wait look new.
         since = {flow: before.together.get(flow, now) for flow in together}
         moments = {**before.deployed, **(deployed or {})}
         known: dict[str, Json] = {flow: [*names] for flow, names in sorted((waits or {}).items())}
@@ -338,6 +358,7 @@ class Outbox:
                 ),
             }
         )
+        # Every start of the loop and every deploy comes here, and hardly ever has anything new.
         if self._store.get(self._layout.listeners) != content:
             self._store.put(self._layout.listeners, content)
         return before
@@ -351,8 +372,10 @@ class Outbox:
         return Combination(**{key: document[key] for key in known if key in document})
 
     def decide(self, first: Entry, combination: Combination) -> bool:
-        """Whether this is the decision that stands; another tick may have been first."""
+        """Record a decision, and return whether it stands; another tick may have been first."""
         body: dict[str, Json] = asdict(combination)
+        # By creation, because another tick may combine more: its decision then stands for both, and
+        # both send the same event.
         if self._create(self._layout.combination(first), body):
             return True
         return self.combination(first) == combination
@@ -387,7 +410,8 @@ class Outbox:
 def _noted_mark(mark: Mark) -> dict[str, Json]:
     noted: dict[str, Json] = asdict(mark)
     if not mark.in_order:
-        del noted["in_order"]  # as it was before there were flows that take changes in order
+        # As earlier versions wrote it, so that these can read it.
+        del noted["in_order"]
     return noted
 
 

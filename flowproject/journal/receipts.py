@@ -1,4 +1,6 @@
-"""Receipts: a run of a flow took a change. Each is created once, and so it is the claim as well.
+"""Keeps receipts, which say that a run of a flow took a change.
+
+Each is created once, and so it is the claim as well.
 
 A run that finds another's receipt does nothing; what that means for a flow is decided there.
 """
@@ -12,8 +14,7 @@ from typing import Final
 
 from flowproject.changes.canonical import Json
 from flowproject.errors import JournalError
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
 from flowproject.journal.store import Store
 
 __all__ = ["Receipt", "Receipts", "attempts_from"]
@@ -44,14 +45,14 @@ class Receipt:
 
 
 class Receipts:
-    """The receipts of one journal."""
+    """The receipts of one journal, each created once."""
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
 
     def claim(self, receipt: Receipt) -> Receipt:
-        """The receipt that stands: this one, or that of the run which was first.
+        """Create the receipt, and return the one that stands: that of the run which was first.
 
         Raises:
             JournalError: if it can't be told which stands, or the one that stands is damaged.
@@ -72,6 +73,7 @@ class Receipts:
 
     def receivers(self, seq: int, change_id: str) -> frozenset[tuple[int, str]]:
         """Attempt and flow of each receipt for a change: one request."""
+        # By the names alone: which run it was is asked for less often than whether there was one.
         names = map(_NAME.search, self._store.keys(self._layout.receipts(seq, change_id)))
         return frozenset((int(name[3]), name[4]) for name in names if name)
 
@@ -80,11 +82,15 @@ class Receipts:
         return attempts_from(self._store, self._layout.all_receipts, seq)
 
     def read(
-        self, seq: int, change_id: str, receivers: Collection[tuple[int, str]]
+        self, seq: int, change_id: str, receivers: Collection[tuple[int, str]] | None = None
     ) -> tuple[Receipt, ...]:
-        """The receipts of these for a change, in order; a damaged one is told in the log."""
+        """The receipts for a change, by attempt and flow; a damaged one is told in the log.
+
+        `receivers` are those whose receipts are known to be there, which spares a listing.
+        """
         found = []
-        for attempt, flow in sorted(receivers):
+        known = self.receivers(seq, change_id) if receivers is None else receivers
+        for attempt, flow in sorted(known):
             key = self._layout.receipt(seq, change_id, attempt, flow)
             try:
                 found.append(_parsed(key, change_id, self._store.get(key)))
@@ -102,6 +108,7 @@ def attempts_from(
     From this number on.
     """
     found: defaultdict[tuple[int, str], set[tuple[int, str]]] = defaultdict(set)
+    # Names begin with the number, so a listing can leave out all that is older.
     for name in map(_NAME.search, store.keys(folder, f"{folder}/{seq:010d}")):
         if name:
             found[int(name[1]), name[2]].add((int(name[3]), name[4]))
@@ -110,6 +117,7 @@ def attempts_from(
 
 def _parsed(key: str, change_id: str, content: bytes | None) -> Receipt:
     try:
+        # No guess is made: a run that took a damaged receipt for its own might do the work twice.
         return Receipt(**opened(content or b""))
     except (ValueError, TypeError) as error:
         raise JournalError(

@@ -1,4 +1,4 @@
-"""What a journal keeps beside its entries: the items that they know, and the differences."""
+"""Keeps the tables that entries of a journal name: all items, and what happened to them."""
 
 import json
 import logging
@@ -12,16 +12,16 @@ from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
 from flowproject.changes.observation import Items
 from flowproject.errors import JournalError
-from flowproject.journal.failures import DamagedTableError
+from flowproject.journal.errors import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
+from flowproject.tables.manifest import NEW, Manifest
 from flowproject.tables.serialization import (
     read_difference,
     read_items,
     write_difference,
     write_items,
 )
-from flowproject.tables.spans import NEW, Manifest
 from flowproject.tables.table import ObjectTable, compact, needs_compaction
 
 __all__ = ["DIFFERENCE", "MANIFEST", "ROWS", "TABLE", "Snapshots", "read_manifest"]
@@ -35,19 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The tables of one journal."""
+    """The tables of one journal: snapshots of all items, and differences."""
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
 
     def write(self, entry: Entry, items: Items | None, difference: Difference) -> Entry:
-        """The entry with the names of its tables, which are written.
+        """Write the tables of an entry, and return the entry with their names.
 
         What comes first is only ever named by what comes later: whoever finds a name finds all.
         """
         if items is None and not any(difference.counts.values()):
             return entry
+        # A name of its own for each try: two ticks may write tables for the same number, and only
+        # one of them records the entry.
         stem = self._layout.table(entry.seq, secrets.token_hex(6))
         # A first look at a large table would be written twice: nobody asks what it added.
         if not (isinstance(items, ObjectTable) and entry.outcome == "baseline"):
@@ -63,13 +65,14 @@ class Snapshots:
         return entry
 
     def write_difference(self, seq: int, difference: Difference) -> str:
-        """Write a difference beside those of the entries: its name."""
+        """Write a difference that no entry records, and return its name."""
         key = self._layout.table(seq, secrets.token_hex(6)) + DIFFERENCE
         self._write_difference(key, difference)
         return key
 
     def discard(self, entry: Entry) -> None:
         """Remove what `write` wrote for an entry, and nothing of an entry before it."""
+        # Other segments that its manifest names belong to entries before it, and are needed.
         own = entry.snapshot.removesuffix(MANIFEST) + ROWS if _is_manifest(entry.snapshot) else ""
         for key in filter(None, (entry.snapshot, entry.difference, own)):
             self._store.delete(key)
@@ -104,6 +107,7 @@ class Snapshots:
 
         The same rows, known by digests that are newer: the next look need not parse them again.
         """
+        # A memo has only digests, so the rows must be in segments that are kept already.
         if not isinstance(known, ObjectTable) or not isinstance(seen, ObjectTable):
             return
         manifest = seen.manifest
@@ -126,6 +130,8 @@ class Snapshots:
             raise _damaged(key, str(error)) from error
 
     def _objects(self, entry: Entry) -> ObjectTable:
+        # The memo first: it costs a request when there is none, and saves parsing what moved
+        # without a change.
         manifest = self._remembered(entry) or read_manifest(self._store, entry.snapshot)
         return ObjectTable(manifest, self._open, damaged=partial(_damaged, entry.snapshot))
 
@@ -140,9 +146,12 @@ class Snapshots:
         return None
 
     def _write_objects(self, stem: str, items: ObjectTable) -> str:
-        items = _thrifty(items)
+        # When a change is recorded, and not while a look compares: previews and ticks that wait
+        # only read.
+        items = _compacted(items)
         manifest = items.manifest
         if NEW in manifest.segments:
+            # The rows before the manifest that names them.
             with items.open_segment(NEW) as rows:
                 self._store.put_file(stem + ROWS, rows)
             manifest = manifest.recorded(stem + ROWS)
@@ -177,8 +186,8 @@ def read_manifest(store: Store, key: str) -> Manifest:
         raise _damaged(key, str(error)) from error
 
 
-def _thrifty(items: ObjectTable) -> ObjectTable:
-    """The same table, written anew if its files hold more than it needs."""
+def _compacted(items: ObjectTable) -> ObjectTable:
+    """Compact the table if its files hold more than it needs."""
     if not needs_compaction(items.manifest):
         return items
     try:

@@ -1,6 +1,11 @@
-"""The one home of obstore: objects by key, on any datastore that Metaflow uses."""
+"""Reads and writes objects by key, on any datastore that Metaflow uses: the one home of obstore.
 
+Failures are told in words that name the one thing to do, never with a key or a signature.
+"""
+
+import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,17 +13,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from flowproject.errors import JournalError
-from flowproject.journal.causes import explained
-from flowproject.journal.failures import UnreadableError
-from flowproject.journal.reader import open_reader
+from flowproject.journal.errors import UnreadableError
+from flowproject.secrecy import safe
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = ["ObjectStore", "Store", "open_store", "prove_atomic"]
+__all__ = ["ObjectStore", "Store", "explained", "open_reader", "prove_atomic"]
 
 _T = TypeVar("_T")
-_INSTALL: Final = "python -m pip install obstore"
 _PART: Final = 5 << 20
 """Bytes of one part of an upload; smaller ones are not allowed by S3."""
 
@@ -28,12 +31,41 @@ _AT_ONCE: Final = 4
 _REQUESTS_AT_ONCE: Final = 32
 """As many as one look at a bucket makes: stores answer them as fast as one."""
 
+# Who jumps about fetches a quarter of a megabyte at a time, who reads on and on four times as much
+# each time, up to 8 MB: a round trip costs as much as a megabyte or so.
+_FIRST_READ: Final = 1 << 18
+_MOST_READ: Final = 1 << 23
+
+_LONGEST: Final = 300
+_ANSWER: Final = re.compile(r"<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?")
+_STATUS: Final = re.compile(r"non-2xx status code: (\d{3}[ \w]*)")
+_REQUEST: Final = re.compile(r"performing [A-Z]+ (\w+://[^/\s]+)")
+_RETRIES: Final = re.compile(r"after (\d+) retries")
+_PREAMBLE: Final = re.compile(r"^(?:.* - |Generic \w+ error: )")
+_SYSTEM_ERROR: Final = re.compile(r'message: "([^"\\]+)"|source: (TimedOut)')
+
+_RIGHTS: Final = "s3:GetObject, s3:PutObject, s3:DeleteObject and, on the bucket, s3:ListBucket"
+_LOGIN: Final = "AWS_PROFILE, AWS_ACCESS_KEY_ID or the machine's role"
+_FIXES: Final = {
+    "NoSuchBucket": "Create it, or set METAFLOW_DATASTORE_SYSROOT_S3 to a bucket that is there",
+    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken": f"Check {_LOGIN}",
+    "External AWS credential provider": f"Log in to AWS anew, or check {_LOGIN}",
+    "AccessDenied": f"Allow {_RIGHTS}",
+    "403 Forbidden": f"Check {_LOGIN}, and allow {_RIGHTS}",
+    "error sending request": "Check the network and the endpoint; nothing was lost or advanced, "
+    "and the next tick goes on from here",
+}
+_OTHERWISE: Final = (
+    "Nothing was lost or advanced; check the datastore and its permissions, and the next tick "
+    "goes on from here"
+)
+
 
 class Store(Protocol):
     """What the journal asks of a store: atomic creation, and reads that see every write."""
 
     def create(self, key: str, content: bytes) -> bool:
-        """Whether the object was created; False, and nothing written, if the key is taken."""
+        """Create the object if the key is free; False, and nothing written, if it is taken."""
 
     def put(self, key: str, content: bytes) -> None:
         """Write the object, whether or not the key is taken."""
@@ -81,13 +113,15 @@ class ObjectStore:
         self._relocate = relocate
 
     def create(self, key: str, content: bytes) -> bool:
-        """Whether the object was created; False, and nothing written, if the key is taken."""
+        """Create the object if the key is free; False, and nothing written, if it is taken."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
         answer = self._ask(
             "write",
             key,
+            # On S3 this is If-None-Match, on a disk a file that is made only if there is none: the
+            # one atomic step on which the journal rests.
             lambda backend: obstore.put(backend, key, content, mode="create"),
             no=AlreadyExistsError,
         )
@@ -106,6 +140,7 @@ class ObjectStore:
         import obstore
 
         def write(backend: Any) -> object:
+            # A store that was relocated is asked a second time, with the whole file.
             file.seek(0)
             return obstore.put(backend, key, file, chunk_size=_PART, max_concurrency=_AT_ONCE)
 
@@ -149,6 +184,7 @@ class ObjectStore:
         def listed(backend: Any) -> list[str]:
             batches = obstore.list(backend, prefix, offset=after or None)
             found = {meta["path"] for batch in batches for meta in batch}
+            # Local folders list in no order.
             return sorted(found | {key for key in self._odd_folders(prefix) if key > after})
 
         return self._ask("list", prefix, listed) or []
@@ -176,6 +212,7 @@ class ObjectStore:
         """
         if len(questions) < 2:  # noqa: PLR2004  # nothing to wait for
             return [question() for question in questions]
+        # A pool for each call: ticks are short, and idle threads would keep a step from ending.
         with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, len(questions))) as pool:
             return [answer.result() for answer in [pool.submit(one) for one in questions]]
 
@@ -191,10 +228,8 @@ class ObjectStore:
         return answer
 
     def _refuse_folder(self, verb: str, key: str) -> None:
-        """Nothing, if there is no folder of this name on the disk.
-
-        Who reads would take it for nothing at all, and who writes for what another has written.
-        """
+        """Raise if a folder on the disk has the name of an object."""
+        # Who reads would take it for nothing at all, and who writes for what another has written.
         if "://" not in self._root and Path(self._root, key).is_dir():
             raise UnreadableError(
                 f"The journal could not {verb} {key!r}: a folder is in its place",
@@ -207,6 +242,8 @@ class ObjectStore:
         """The folders on the disk that have the name of an object, which no listing tells."""
         if "://" in self._root:
             return
+        # A folder in the place of an entry would otherwise be seen by who asks for its number, and
+        # not by who lists: the journal would have two ends.
         for place, folders, _ in os.walk(Path(self._root, prefix)):
             for name in folders:
                 if name.endswith(".json"):
@@ -226,6 +263,8 @@ class ObjectStore:
         try:
             return question(self._backend)
         except (BaseError, OSError) as error:
+            # A bucket that is gone is answered with 404 as well, and must not look like a first
+            # look.
             if isinstance(error, no) and "NoSuchBucket" not in str(error):
                 return None
             if self._relocated(error):
@@ -239,14 +278,14 @@ class ObjectStore:
 
 
 def _check(meta: "ObjectMeta") -> "ObjectMeta":
-    """The same, if a store said so: all of them give an ETag, and a proxy's login page has none."""
+    """Check that a store answered: all of them give an ETag, and a proxy's login page has none."""
     if not meta["e_tag"]:
         raise OSError("what answered is no object store, for it gave no ETag")
     return meta
 
 
 def prove_atomic(store: Store, folder: str) -> None:
-    """Nothing, if of two who create an object of one name only the first succeeds.
+    """Prove that of two who create an object of one name only the first succeeds.
 
     Four requests; the object, in this folder, is removed.
 
@@ -270,30 +309,94 @@ def prove_atomic(store: Store, folder: str) -> None:
         )
 
 
-def open_store(root: str) -> Store:
-    """The store at `root`: a folder, or a URL such as `s3://bucket/prefix`.
+def open_reader(read: Callable[[int, int], bytes], size: int) -> BinaryIO:
+    """A seekable reader of `size` bytes, of which `read(start, end)` fetches some."""
+    return io.BufferedReader(_RangeReader(read, size))
 
-    Raises:
-        JournalError: if obstore is not installed or the root can't be opened.
-    """
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import LocalStore, from_url
-    except ImportError as error:
-        raise JournalError(
-            "The journal needs the package 'obstore', which is not installed", fix=f"`{_INSTALL}`"
-        ) from error
-    try:
-        if root.startswith("s3://"):
-            from flowproject.journal.s3 import S3Place
 
-            place = S3Place(root)
-            return ObjectStore(place.open(), root, relocate=place.relocate)
-        if "://" in root:
-            return ObjectStore(from_url(root), root)
-        return ObjectStore(LocalStore(root, mkdir=True), root)
-    except (BaseError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise JournalError(
-            f"The journal can't be opened: {reason}", where=f"Datastore {root}"
-        ) from error
+class _RangeReader(io.RawIOBase):
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read = read
+        self._size = size
+        self._position = 0
+        self._window = b""
+        self._start = 0
+        self._length = _FIRST_READ
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]  # typeshed: Buffer
+        # Never past the end, which some servers answer with an error.
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        found = self._fetched(wanted)
+        buffer[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+    def _fetched(self, wanted: int) -> memoryview:
+        """Some bytes at the position, at least one and at most `wanted`."""
+        offset = self._position - self._start
+        if not 0 <= offset < len(self._window):
+            self._fetch(wanted)
+            offset = 0
+        return memoryview(self._window)[offset : offset + wanted]
+
+    def _fetch(self, wanted: int) -> None:
+        reads_on = self._position == self._start + len(self._window) and self._window
+        self._length = min(self._length * 4, _MOST_READ) if reads_on else _FIRST_READ
+        end = min(self._position + max(wanted, self._length), self._size)
+        self._window = self._read(self._position, end)
+        self._start = self._position
+        # The object shrank meanwhile. Nothing would be taken for the end of the file.
+        if not self._window:
+            raise OSError(f"no bytes from {self._position} to {end}")
+
+
+def explained(error: Exception, *, verb: str, key: str, root: str) -> JournalError:
+    """Make the error for a failure of the store at `root`, which was to `verb` the object `key`."""
+    text = str(error)
+    # In this order: the more special sign stands before the status that it comes with.
+    fixes = (fix for sign, fix in _FIXES.items() if re.search(sign, text))
+    return JournalError(
+        f"The journal could not {verb} {key!r}: {_reason(text)}",
+        where=f"Datastore {root}",
+        fix=next(fixes, _OTHERWISE) if root.startswith("s3://") else _OTHERWISE,
+    )
+
+
+def _reason(text: str) -> str:
+    """What went wrong, at which address, and how often it was tried anew."""
+    address, retries = _REQUEST.search(text), _RETRIES.search(text)
+    facts = [
+        address[1] if address else "",
+        f"after {retries[1]} retries" if retries else "",
+    ]
+    told = ", ".join(filter(None, facts))
+    return _said(text) + (f" ({told})" if told else "")
+
+
+def _said(text: str) -> str:
+    """What the server said, or what obstore says of it, in one line."""
+    # A server's whole answer would show the id of an access key, and what was signed.
+    if answer := _ANSWER.search(text):
+        return ": ".join(filter(None, answer.groups()))
+    if status := _STATUS.search(text):
+        return f"the server answered {status[1]}"
+    first = _PREAMBLE.sub("", text.partition("\n")[0]).partition("<")[0].strip()
+    cause = _SYSTEM_ERROR.search(text)
+    causes = filter(None, cause.groups() if cause else ())
+    return ": ".join([safe(first)[:_LONGEST], *(one for one in causes if one not in first)])

@@ -1,6 +1,6 @@
-"""The turns of flows that take a sensor's changes in order: when each was told, and when it ended.
+"""Notes the turns of flows that take changes in order: who was told of one, and when it ended.
 
-What is noted here is never taken back, but for a telling that the bus refused. So whoever reads
+What is noted here is never taken back, but for a notice that the bus refused. So whoever reads
 that a turn has ended may rely on it, however late.
 """
 
@@ -10,22 +10,21 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flowproject.journal.documents import opened, sealed
-from flowproject.journal.layout import Layout
+from flowproject.journal.layout import Layout, opened, sealed
 from flowproject.journal.receipts import attempts_from
 from flowproject.journal.store import Store
 
-__all__ = ["Tellings", "Turns"]
+__all__ = ["TurnNotices", "Turns"]
 
 HowEnded = Literal["succeeded", "failed", "skipped"]
 """Why a turn is over: its run succeeded, or failed and holds nobody back; or a person said so."""
 
-_TELLING: Final = re.compile(r"/(\d+)-(\d+)-([^/]+)\.json$")
+_NOTICE: Final = re.compile(r"/(\d+)-(\d+)-([^/]+)\.json$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tellings:
-    """How often a flow was told that it is its turn to take an event, and when last."""
+class TurnNotices:
+    """How often a flow was given notice that it is its turn to take an event, and when last."""
 
     count: int = 0
     last: dt.datetime | None = None
@@ -38,23 +37,25 @@ class Turns:
         self._store = store
         self._layout = layout
 
-    def told(self, seq: int, id: str, *, attempt: int, flow: str) -> Tellings:  # noqa: A002
+    def notices(self, seq: int, id: str, *, attempt: int, flow: str) -> TurnNotices:  # noqa: A002
         """How often the flow was told of this turn: one request, and one if it was."""
-        folder = self._layout.tellings(seq, id)
-        found = [_TELLING.search(key) for key in self._store.keys(folder)]
+        folder = self._layout.notices(seq, id)
+        found = [_NOTICE.search(key) for key in self._store.keys(folder)]
         numbers = [
             int(name[2]) for name in found if name and (int(name[1]), name[3]) == (attempt, flow)
         ]
         if not numbers:
-            return Tellings()
-        content = self._store.get(self._layout.telling(seq, id, attempt, max(numbers), flow))
+            return TurnNotices()
+        content = self._store.get(self._layout.notice(seq, id, attempt, max(numbers), flow))
         try:
             last = dt.datetime.fromisoformat(opened(content or b"")["at"])
         except (ValueError, KeyError):
-            last = dt.datetime.min.replace(tzinfo=dt.UTC)  # it is told once more, at once
-        return Tellings(count=len(numbers), last=last)
+            # What can't be read counts as long ago: the flow is told once more, at once, and its
+            # receipt keeps it from working twice.
+            last = dt.datetime.min.replace(tzinfo=dt.UTC)
+        return TurnNotices(count=len(numbers), last=last)
 
-    def note_telling(
+    def record_notice(
         self,
         seq: int,
         id: str,  # noqa: A002
@@ -69,10 +70,11 @@ class Turns:
 
         False, if somebody else is about to.
         """
-        key = self._layout.telling(seq, id, attempt, number, flow)
+        # Noted before it is sent, so that of two who are about to send the same only one does.
+        key = self._layout.notice(seq, id, attempt, number, flow)
         return self._store.create(key, sealed({"at": at, "run": run}))
 
-    def forget_telling(
+    def withdraw_notice(
         self,
         seq: int,
         id: str,  # noqa: A002
@@ -81,8 +83,8 @@ class Turns:
         number: int,
         flow: str,
     ) -> None:
-        """Take the note of a telling back, which the bus refused."""
-        self._store.delete(self._layout.telling(seq, id, attempt, number, flow))
+        """Take a notice back, which the bus refused."""
+        self._store.delete(self._layout.notice(seq, id, attempt, number, flow))
 
     def end(
         self,
@@ -96,6 +98,7 @@ class Turns:
         at: str,
     ) -> None:
         """Note that the turn is over. The first note of it stands."""
+        # Never taken back: whoever reads it tells the next turn, however late it was read.
         key = self._layout.ending(seq, id, attempt, flow)
         self._store.create(key, sealed({"how": how, "by": by, "at": at}))
 

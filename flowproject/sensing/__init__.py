@@ -4,33 +4,32 @@ What a source looks like, what a change is and how it is kept live below; flows 
 """
 
 from flowproject.sensing.chain import Chain, chain, likely_causes, patience_of
-from flowproject.sensing.choice import SENSORS_ONLY, chosen
-from flowproject.sensing.finding import Found, find_change
+from flowproject.sensing.context import SENSORS_ONLY, ProjectContext, chosen
 from flowproject.sensing.orphans import (
     Orphan,
+    context_of,
     find_former,
     find_orphan,
     likely_orphans,
     orphans,
-    scene_of,
 )
-from flowproject.sensing.replaying import Replay, replay
-from flowproject.sensing.rounds import observe, preview, publish, raise_for_failures
-from flowproject.sensing.scene import Scene
+from flowproject.sensing.replay import FoundChange, Replay, Skip, find_change, replay, skip
+from flowproject.sensing.runner import observe, preview, publish, raise_for_failures
 from flowproject.sensing.tick import Tick
-from flowproject.sensing.turns import Skip, skip, waiting_in_order
+from flowproject.sensing.turns import waiting_in_order
 
 __all__ = [
     "SENSORS_ONLY",
     "Chain",
-    "Found",
+    "FoundChange",
     "Orphan",
+    "ProjectContext",
     "Replay",
-    "Scene",
     "Skip",
     "Tick",
     "chain",
     "chosen",
+    "context_of",
     "find_change",
     "find_former",
     "find_orphan",
@@ -43,7 +42,6 @@ __all__ = [
     "publish",
     "raise_for_failures",
     "replay",
-    "scene_of",
     "skip",
     "waiting_in_order",
 ]

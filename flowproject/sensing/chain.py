@@ -1,4 +1,4 @@
-"""The whole chain of one change: recorded by a tick, sent by events, taken by runs; and its state.
+"""Tells the whole chain of one change: recorded by a tick, sent by events, taken by runs.
 
 Read-only and for people: what ticks do about a change is decided in `delivery`.
 """
@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.delivery import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.changes.entry import Entry
+from flowproject.changes.retries import RetryPolicy, in_ranges, next_step, wait_after
 from flowproject.config.model import Sensor
-from flowproject.journal import Mark, Receipt, Sending, Survey
+from flowproject.journal import JournalIndex, Mark, Receipt, Sending
 
 __all__ = ["Chain", "State", "chain", "likely_causes", "patience_of"]
 
@@ -26,7 +26,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """One change, and what became of it.
+    """Holds one change, and what became of it.
 
     `mark` says with which event it was sent first, `attempt` is the newest, which a replay may
     have opened. `missing` are the flows whose receipts are awaited in it, and `due` is when it is
@@ -75,7 +75,7 @@ class Chain:
             sent = f"sent, no run of {late} has started since {since}"
         gone = f"{', '.join(self.gone)} does not listen any more" if self.gone else ""
         lacks = f"{flows} has not started" if flows else ""
-        told = {
+        words = {
             "sent": sent,
             "undelivered": f"undelivered, {' and '.join(filter(None, (lacks, gone)))}",
             "skipped": f"skipped, so that {', '.join(self.skipped)} does not take it",
@@ -84,7 +84,7 @@ class Chain:
         together = f", sent with change {self.carried_by}" if self.carried_by else ""
         waits = "waits" if len(self.holds) == 1 else "wait"
         holds = f", {in_ranges(self.holds)} {waits} for its end" if self.holds else ""
-        return told + attempt + together + holds
+        return words + attempt + together + holds
 
     def _named(self, flow: str) -> str:
         """A flow that is missing, and what it waits for."""
@@ -121,8 +121,8 @@ class Chain:
         }
 
 
-def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
-    """The chain of an entry.
+def chain(index: JournalIndex, entry: Entry, patience: RetryPolicy, now: dt.datetime) -> Chain:
+    """Tell the chain of an entry.
 
     One request, and one for each receipt and each further sending; none if it was not sent.
 
@@ -131,33 +131,38 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
     """
     if not entry.is_published:
         return Chain(entry=entry)
-    mark = survey.mark(entry)
+    mark = index.mark(entry)
     if mark is None:
         return Chain(entry=entry, state="waiting")
-    sendings = survey.sendings(mark)
+    sendings = index.sendings(mark)
     attempt = max(sending.attempt for sending in sendings)
+    # `number` 0 stands where a replay opened the attempt, and nothing was sent yet.
     current = [sending for sending in sendings if sending.attempt == attempt and sending.number]
     to = sendings[-1].to or mark.listeners
-    receivers = {flow for number, flow in survey.receivers(mark) if number == attempt}
-    missing, gone = _missing(survey, entry, sendings[-1], to, receivers)
+    receivers = {flow for number, flow in index.receivers(mark) if number == attempt}
+    missing, gone = _missing(index, entry, sendings[-1], to, receivers)
     # A run ends only what it took. What is over since an earlier attempt may still be replayed.
     skipped = tuple(
         flow
-        for flow in sorted({*to} & survey.in_order)
-        if flow not in receivers and survey.is_ended(mark, flow, attempt)
+        for flow in sorted({*to} & index.in_order)
+        if flow not in receivers and index.is_ended(mark, flow, attempt)
     )
     missing = tuple(flow for flow in missing if flow not in skipped)
-    receipts = survey.receipts(mark)
-    waiting = tuple(flow for flow in missing if flow in survey.waits)
+    receipts = index.receipts(mark)
+    waiting = tuple(flow for flow in missing if flow in index.waits)
     in_order = tuple(
         flow
-        for flow in sorted({*to} & survey.in_order)
-        if (flow in missing or flow in receivers) and not survey.is_over(mark, flow, attempt)
+        for flow in sorted({*to} & index.in_order)
+        if (flow in missing or flow in receivers) and not index.is_over(mark, flow, attempt)
     )
-    lines = {flow: survey.line(flow) for flow in in_order}
+    lines = {flow: index.line(flow) for flow in in_order}
+    # The first of a line is the one whose turn it is; ticks remember the line, so no entry is read.
     behind = {flow: line[0].seq for flow, line in lines.items() if line and line[0].seq < mark.seq}
+    # Of flows in order only those are overdue whose turn it is: the others rightly wait.
     by_turn = tuple(flow for flow in missing if flow in in_order)
     others = tuple(flow for flow in missing if flow not in in_order)
+    # Whether a flow of several sensors is overdue only a tick knows: it asks the other journals.
+    given_up = index.given_up(mark) if waiting else frozenset()
     state, due = _state(
         current,
         missing=others,
@@ -166,11 +171,13 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
         patience=patience,
         now=now,
     )
+    # What other flows lack comes first: that is sent again whoever's turn it is.
     if by_turn and not others:
-        state, due = _turn_state(survey, mark, attempt, {*by_turn} - {*behind}, patience, now)
+        state, due = _turn_state(index, mark, attempt, {*by_turn} - {*behind}, patience, now)
+    # Nobody took it, but somebody was to: that is not the same as nobody listening.
     if state == "no listener" and skipped:
         state = "skipped"
-    if gone and not missing:
+    if (gone and not missing) or given_up & {*missing}:
         state, due = "undelivered", ""
     is_late = current and others != waiting and _is_late(current[0], patience, now)
     return Chain(
@@ -187,19 +194,19 @@ def chain(survey: Survey, entry: Entry, patience: RetryPolicy, now: dt.datetime)
         behind=behind,
         holds=_held_by(mark, lines),
         skipped=skipped,
-        of_several=tuple(sorted(receivers & survey.waits.keys())),
+        of_several=tuple(sorted(receivers & index.waits.keys())),
         due=due,
         late_since=current[0].at if is_late else "",
     )
 
 
 def patience_of(sensor: Sensor) -> RetryPolicy:
-    """How long the receipts of a sensor's changes are awaited, and how often they are sent."""
+    """Say how long a sensor awaits receipts, and how often it sends an event."""
     return RetryPolicy(receipt_timeout=sensor.receipt_timeout, max_attempts=sensor.max_attempts)
 
 
 def likely_causes(flows: str) -> str:
-    """Why no run may have started although the bus has the event, and where that can be seen."""
+    """Say why no run may have started although the bus has the event, and where to see that."""
     return (
         f"Likely {flows} is not deployed here, or nothing listens (`flowproject deploy --plan`; "
         "on a laptop `flowproject dev` must run); or its Sensor is down (`kubectl get "
@@ -214,18 +221,20 @@ def _is_late(first: Sending, patience: RetryPolicy, now: dt.datetime) -> bool:
 
 
 def _missing(
-    survey: Survey, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
+    index: JournalIndex, entry: Entry, last: Sending, to: Iterable[str], receivers: set[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The flows that are awaited, and those that nobody awaits because they are gone."""
+    """Find the flows that are awaited, and those that nobody awaits because they are gone."""
     lacking = {*to} - receivers
-    awaited = lacking & survey.listeners
-    if last.attempt == 1 and not last.to and survey.is_settled(entry):
-        awaited = set()  # before anyone replayed it nothing was left to do
-    return tuple(sorted(awaited)), tuple(sorted(lacking - survey.listeners))
+    awaited = lacking & index.listeners
+    if last.attempt == 1 and not last.to and index.is_settled(entry):
+        # Before anyone replayed it nothing was left to do, whoever listens now.
+        awaited = set()
+    return tuple(sorted(awaited)), tuple(sorted(lacking - index.listeners))
 
 
 def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
-    """The changes that wait until a flow's turn to take the event of this mark is over."""
+    """Find the changes that wait until a flow's turn to take this event is over."""
+    # An event may tell of several changes, and all of them wait.
     held = {
         seq
         for line in lines.values()
@@ -237,7 +246,7 @@ def _held_by(mark: Mark, lines: Mapping[str, list[Mark]]) -> tuple[int, ...]:
 
 
 def _turn_state(
-    survey: Survey,
+    index: JournalIndex,
     mark: Mark,
     attempt: int,
     flows: Iterable[str],
@@ -249,12 +258,13 @@ def _turn_state(
     And when the first of them is told of it again.
     """
     due = []
-    for told in (survey.tellings(mark, flow, attempt) for flow in flows):
-        if told.last is None:
-            continue  # the next tick tells it
-        if next_step(told.count, told.last, patience, now) == "give up":
+    for notices in (index.notices(mark, flow, attempt) for flow in flows):
+        if notices.last is None:
+            # A run may have died between the end of a turn and telling the next: a tick does it.
+            continue
+        if next_step(notices.count, notices.last, patience, now) == "give up":
             return "undelivered", ""
-        due.append((told.last + wait_after(told.count, patience)).isoformat())
+        due.append((notices.last + wait_after(notices.count, patience)).isoformat())
     return "sent", min(due, default="")
 
 
@@ -272,7 +282,8 @@ def _state(
     if not missing:
         return ("delivered" if taken else "no listener"), ""
     if waiting == missing and len(sendings) == 1:
-        return "sent", ""  # it is sent again when what else they wait for has been sent
+        # It is sent again when what else they wait for has been sent; when that is nobody can say.
+        return "sent", ""
     last = dt.datetime.fromisoformat(sendings[-1].at)
     if next_step(len(sendings), last, patience, now) == "give up":
         return "undelivered", ""

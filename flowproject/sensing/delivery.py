@@ -1,7 +1,7 @@
-"""Bringing what is recorded to the flows that listen: send, see who started, send again.
+"""Brings what is recorded to the flows that listen: sends, sees who started, sends again.
 
 A change is sent until the bus has it, and once more each time that its receipts are overdue. When
-that is, is decided in `changes.delivery`; what is noted of it, in the journal's outbox.
+that is, is decided in `changes.retries`; what is noted of it, in the journal's outbox.
 """
 
 import datetime as dt
@@ -14,7 +14,8 @@ from operator import itemgetter
 from typing import Final
 
 from flowproject.changes.caching import cached_property
-from flowproject.changes.delivery import (
+from flowproject.changes.entry import Entry
+from flowproject.changes.retries import (
     NextStep,
     as_arguments,
     heard_from,
@@ -22,7 +23,6 @@ from flowproject.changes.delivery import (
     next_step,
     room_at,
 )
-from flowproject.changes.entry import Entry
 from flowproject.config.model import Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.events import bus_address
@@ -37,10 +37,9 @@ from flowproject.journal import (
     Sendings,
 )
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.scene import Scene
-from flowproject.sensing.sending import event_of, send
-from flowproject.sensing.together import together
-from flowproject.sensing.turns import Attempts, Queue, Turn
+from flowproject.sensing.change_events import event_of, send, together
+from flowproject.sensing.context import ProjectContext
+from flowproject.sensing.turns import Attempts, Turn, TurnQueue
 
 __all__ = ["Backlog", "deliver"]
 
@@ -53,7 +52,7 @@ _SENT_TOGETHER: Final = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What is left after a delivery, and the end of the journal as it is then known.
+    """Says what is left after a delivery, and what is then known of the end of the journal.
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
     are held back, `late` what it has and no run has started for in time, `queued` what waits for
@@ -71,9 +70,14 @@ class Backlog:
 
 
 def deliver(
-    scene: Scene, sensor: Sensor, journal: Journal, head: Head, *, most: int | None = None
+    context: ProjectContext,
+    sensor: Sensor,
+    journal: Journal,
+    head: Head,
+    *,
+    most: int | None = None,
 ) -> Backlog:
-    """What is left after everything was done that can be done now; nothing is raised for the bus.
+    """Do everything for a sensor's changes that can be done now: what is left after it.
 
     With nothing unsettled it costs no request. `most` limits how many changes are sent for the
     first time, for a caller who has other things to do (None: all).
@@ -87,24 +91,28 @@ def deliver(
     try:
         bus = bus_address()
     except DeliveryError as error:
+        # An address that can't be right is told by the sensor, and stops no look.
         return Backlog(head=head, waiting=1, reason=str(error))
     if not bus:
+        # Changes are sent in order, so the newest alone tells whether any waits.
         unsent = sum(seq > head.sent for seq in head.unsettled)
         return Backlog(head=head, waiting=unsent if journal.is_waiting(head) else 0)
-    return _Delivery(scene, sensor, journal, head).work(most)
+    return _Delivery(context, sensor, journal, head).work(most)
 
 
 class _Delivery:
-    """One pass over all that is unsettled: what the bus has, then what it lacks, oldest first."""
+    """Goes once over all that is unsettled: what the bus has, then what it lacks, oldest first."""
 
-    def __init__(self, scene: Scene, sensor: Sensor, journal: Journal, head: Head) -> None:
-        self._scene = scene
+    def __init__(
+        self, context: ProjectContext, sensor: Sensor, journal: Journal, head: Head
+    ) -> None:
+        self._context = context
         self._sensor = sensor
         self._journal = journal
         self._outbox = journal.outbox
         self._before = head
         self._head = head
-        self._now = scene.clock()
+        self._now = context.clock()
         self._is_proven = False
         self._done: set[int] = set()
         self._closed: list[Awaited] = []
@@ -120,10 +128,11 @@ class _Delivery:
         self._turns_late: list[str] = []
 
     def work(self, most: int | None) -> Backlog:
-        """What is left after the pass, which sends `most` changes or so for the first time."""
+        """Go over all of it, and send `most` changes or so for the first time: what is left."""
+        # What the memo knows of comes first: one listing of receipts tells of all of it at once.
         known = self._before.awaited
         if known:
-            self._see_to(known)
+            self._check_receipts(known)
         unknown = [
             seq
             for seq in self._before.unsettled
@@ -131,18 +140,21 @@ class _Delivery:
         ]
         # What was sent and is not remembered: the next ticks come to the others.
         sent = [seq for seq in unknown if seq <= self._before.sent][:_READ]
-        self._go_through(sent)
+        self._process(sent)
         unsent = [seq for seq in unknown if seq > self._before.sent]
         waiting, held = self._send_all(unsent, most)
         self._settle_closed()
+        # Before turns are given: a run that ends one meanwhile reads this memo, and tells the next
+        # if this tick does not yet see that end. So one of the two does.
         if self._head != self._before:
-            self._journal.remember_head(self._head)
+            self._journal.memos.write_head(self._head)
+        # A bus that has just refused an event is not asked again for turns.
         if self._head.awaited and not self._problems:
             self._give_turns()
         if self._given_up:
             self._problems += _undelivered(self._sensor, self._given_up, self._listeners)
         reason = "\n".join(self._problems)
-        late = "; ".join(filter(None, (_told_late(self._late), *self._turns_late)))
+        late = "; ".join(filter(None, (_late_in_words(self._late), *self._turns_late)))
         return Backlog(
             head=self._head,
             waiting=waiting,
@@ -151,7 +163,7 @@ class _Delivery:
             queued="; ".join(self._queued),
             reason=reason,
             abandoned="\n".join(
-                _gone(self._sensor, flows, marks, self._listeners)
+                _gone_in_words(self._sensor, flows, marks, self._listeners)
                 for flows, marks in self._abandoned.items()
             ),
         )
@@ -161,14 +173,12 @@ class _Delivery:
         return self._outbox.listeners()
 
     def _send_all(self, numbers: Sequence[int], most: int | None) -> tuple[int, str]:
-        """How many of these still wait, and why they are held back if they are.
-
-        The first by itself: a bus that is down is asked once, however much waits.
-        """
+        """Send these, oldest first: how many still wait, and why they are held back if they are."""
+        # The first by itself: a bus that is down is asked once, however much waits.
         start, end = 0, 1
         while start < len(numbers):
             few = [seq for seq in numbers[start:end] if seq not in self._done]
-            is_over, held = self._go_through(few)
+            is_over, held = self._process(few)
             if is_over:
                 return sum(seq not in self._done for seq in numbers), held
             if most is not None and len(self._done) >= most:
@@ -176,17 +186,19 @@ class _Delivery:
             start, end = end, end + _SENT_TOGETHER
         return 0, ""
 
-    def _go_through(self, numbers: Sequence[int]) -> tuple[bool, str]:
-        """Whether nothing more can be sent, and why that is held back; marked ones are awaited."""
+    def _process(self, numbers: Sequence[int]) -> tuple[bool, str]:
+        """Await those that are marked and send the others: whether no more can be sent, and why."""
         entries = self._journal.all_at(self._before, numbers)
-        self._drop({*numbers}.difference(entry.seq for entry in entries))
+        self._forget({*numbers}.difference(entry.seq for entry in entries))
         ask = self._journal.concurrently
         marks = self._marks(entries)
         marked = {mark.id: mark for mark in marks if mark}
         if marked:
             found = ask([partial(self._outbox.sendings, mark) for mark in marked.values()])
             events = zip(marked.values(), found, strict=True)
-            self._see_to([Awaited(mark=mark, sendings=sendings) for mark, sendings in events])
+            self._check_receipts(
+                [Awaited(mark=mark, sendings=sendings) for mark, sendings in events]
+            )
         pairs = [*zip(entries, marks, strict=True)]
         self._done.update(entry.seq for entry, mark in pairs if mark)
         for entry, _ in takewhile(itemgetter(1), pairs):
@@ -194,17 +206,16 @@ class _Delivery:
         return self._publish([entry for entry, mark in pairs if mark is None])
 
     def _marks(self, entries: Sequence[Entry]) -> list[Mark | None]:
-        """The marks of these, asked for at once, where it matters which is asked for first.
-
-        The oldest change of an event is marked last. So one that lacks its mark after another that
-        has one may have been asked for too early, and be no beginning of an event: such are asked
-        for again, until no more marks are found.
-        """
+        """Read the marks of these, all at once."""
 
         def ask(some: Sequence[Entry]) -> dict[int, Mark | None]:
             found = self._journal.concurrently([partial(self._outbox.mark, one) for one in some])
             return dict(zip([one.seq for one in some], found, strict=True))
 
+        # The oldest change of an event is marked last. So one that lacks its mark after another
+        # that has one may have been asked for too early, and be no beginning of an event: such are
+        # asked for again, until no more marks are found. Without this the model in
+        # tests/model/coalescing.py sends a change in two different events.
         marks = ask(entries)
         found = {seq for seq, mark in marks.items() if mark}
         while found:
@@ -214,7 +225,7 @@ class _Delivery:
             found = {seq for seq, mark in again.items() if mark}
         return [marks[one.seq] for one in entries]
 
-    def _drop(self, numbers: Collection[int]) -> None:
+    def _forget(self, numbers: Collection[int]) -> None:
         """Forget numbers for which there is nothing to do: of no change, or of one that is lost."""
         self._done.update(numbers)
         self._head = self._head.settled(numbers).taken(dict.fromkeys(numbers, ()))
@@ -222,7 +233,7 @@ class _Delivery:
     # ------------------------------------------------------------------- what the bus does not have
 
     def _held_back(self) -> str:
-        """Why nothing more may be sent now, if that is so."""
+        """Say why nothing more may be sent now, if that is so."""
         most = self._sensor.max_events_per_hour
         room = room_at(self._recent(), most, self._now)
         if room <= self._now:
@@ -233,11 +244,7 @@ class _Delivery:
         )
 
     def _publish(self, entries: Sequence[Entry]) -> tuple[bool, str]:
-        """Whether nothing more can be sent after these, and why it is held back.
-
-        The marks are written together, after all of them are sent: whoever dies in between
-        repeats some of these events, under the same ids and in the same order.
-        """
+        """Send these: whether nothing more can be sent after them, and why it is held back."""
         decisions = self._journal.concurrently(
             [partial(self._outbox.combination, entry) for entry in entries]
         )
@@ -248,23 +255,28 @@ class _Delivery:
                     continue
                 if held := self._held_back():
                     return True, held
-                self._prove(entry)
+                self._require_writable(entry)
                 group, event = self._group(entry, decision)
                 name = send(self._sensor, self._journal, event, first=entry.seq, attempt=1)
                 sent.append((group, self._mark(entry, event, name)))
-                self._count(group)
+                self._count_sent(group)
         except DeliveryError as error:
             self._problems.append(str(error))
             return True, ""
         finally:
-            self._note(sent)
+            # The marks are written together, after all of them are sent: one round trip for 25
+            # events. Whoever dies in between repeats some of them, under the same ids and in the
+            # same order; a mark before its event would lose the change.
+            self._mark_sent(sent)
         return False, ""
 
-    def _prove(self, entry: Entry) -> None:
-        """Send nothing whose sending can't be noted: it would be sent anew by every tick.
+    def _require_writable(self, entry: Entry) -> None:
+        """Refuse to send what can't be noted: it would be sent anew by every tick.
 
-        Once in a pass: after it, the marks themselves tell.
+        Raises:
+            JournalError: if it can't.
         """
+        # Once in a pass: after it, the marks themselves tell.
         if self._is_proven:
             return
         try:
@@ -288,24 +300,24 @@ class _Delivery:
             listeners=self._listeners.flows,
             in_order=self._listeners.in_order,
             published_at=self._now.isoformat(),
-            run=self._scene.run,
+            run=self._context.run,
         )
 
-    def _count(self, group: Sequence[Entry]) -> None:
+    def _count_sent(self, group: Sequence[Entry]) -> None:
         self._done.update(entry.seq for entry in group)
         most = self._sensor.max_events_per_hour
         moments = [*self._recent(), self._now][-most:] if most else []
         self._head = replace(self._head, recent=tuple(one.isoformat() for one in moments))
 
-    def _note(self, sent: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
+    def _mark_sent(self, sent: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
         if not sent:
             return
         self._outbox.mark_published(sent)
         sendings = Sendings(attempt=1, count=1, last=self._now)
         new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
         if not self._listeners.flows:
-            self._closed += [one for one in new if not self._unheard(one)]
-            new = [one for one in new if self._unheard(one)]
+            self._closed += [one for one in new if not self._forgotten_by(one)]
+            new = [one for one in new if self._forgotten_by(one)]
         self._head = replace(
             self._head,
             sent=max(self._head.sent, sent[-1][0][-1].seq),
@@ -316,10 +328,9 @@ class _Delivery:
         return [dt.datetime.fromisoformat(moment) for moment in self._head.recent]
 
     def _group(self, first: Entry, decision: Combination | None) -> tuple[Sequence[Entry], Entry]:
-        """The entries that one event tells of, and the entry as that event has it.
-
-        A decision that was made stands, also if `coalesce` is switched off meanwhile.
-        """
+        """Find the entries that one event tells of, and the entry as that event has it."""
+        # A decision that was made stands, also if `coalesce` is switched off meanwhile: its event
+        # may be on the bus already.
         if decision is None:
             if not self._sensor.coalesce:
                 return (first,), first
@@ -328,10 +339,9 @@ class _Delivery:
         return group, decision.applied_to(group[-1])
 
     def _decide(self, first: Entry) -> Combination:
-        """What is sent together with this one: decided before it is sent, and once for all.
-
-        Otherwise a bus that took an event and did not say so would be told of a change twice.
-        """
+        """Decide what is sent together with this one."""
+        # Before it is sent, and once for all: otherwise a bus that took an event and did not say so
+        # would be told of a change by two different events.
         waiting = self._journal.waiting(self._before)
         # With the first in any case: another tick may send it now, and then its decision stands.
         group = [first, *(entry for entry in waiting if entry.seq > first.seq)]
@@ -346,15 +356,16 @@ class _Delivery:
 
     # ---------------------------------------------------------------------------- what the bus has
 
-    def _see_to(self, events: Sequence[Awaited]) -> None:
+    def _check_receipts(self, events: Sequence[Awaited]) -> None:
         """See whether every listener has started for these; those that are overdue, send again."""
+        # Receipts lie in folders named by number, so that one listing from the oldest on has all.
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         if self._listeners.in_order:
             self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
-            self._urged(one, self._receivers.get((one.mark.seq, one.mark.id), ()))
+            self._follow_up(one, self._receivers.get((one.mark.seq, one.mark.id), ()))
             for one in self._looked_at
         ]
         others = [one for one in self._head.awaited if one not in events]
@@ -368,11 +379,11 @@ class _Delivery:
             ),
         )
 
-    def _urged(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
-        """What there is to wait for, after what was to do about it now; None if nothing is."""
+    def _follow_up(self, one: Awaited, receivers: Collection[tuple[int, str]]) -> Awaited | None:
+        """Do what is to be done about an event now: what there is to wait for, None if nothing."""
         awaited = frozenset(one.listeners) & frozenset(self._listeners.flows)
         if not one.sendings.count:
-            # A replay opened this attempt and came no further.
+            # A replay opened this attempt and died, or was refused, before its first sending.
             again = self._send_again(one)
             if again.sendings.count and not awaited:
                 self._closed.append(again)
@@ -380,13 +391,14 @@ class _Delivery:
             return again
         taken = {flow for number, flow in receivers if number == one.sendings.attempt}
         missing = awaited - taken - self._in_order(one)
-        unheard = self._unheard(one) - taken
+        unheard = self._forgotten_by(one) - taken
         if not missing and not unheard:
             return self._taken(one, gone=frozenset(one.listeners) - awaited - taken)
         if any(self._is_forgotten(one, flow) for flow in missing | unheard):
             return self._send_again(one)
         moves = {flow: self._move(one, flow) for flow in missing}
         given_up = frozenset(flow for flow, move in moves.items() if move == "give up")
+        one = replace(one, given_up=tuple(sorted(given_up & self._listeners.waits.keys())))
         late = frozenset(flow for flow in missing if self._has_all(flow))
         is_sent = "send" in moves.values()
         if is_sent:
@@ -399,13 +411,14 @@ class _Delivery:
         return one
 
     def _taken(self, one: Awaited, *, gone: frozenset[str]) -> Awaited | None:
-        """What there is to wait for, after all have taken an event that still listen for all."""
+        """See what is left of an event that all have taken who still listen."""
         if any(not self._queue.is_done(one, flow) for flow in self._in_order(one)):
             return one  # Who takes it in order is told of it by an event of its own.
         if gone and self._is_fresh(one):
             return one  # A run of it may have begun before it was gone.
         if gone and self._listeners.flows and self._is_given_up(one):
-            # That it was given up is not over because its listener has another name now.
+            # That it was given up is not over because its listener has another name now: who is
+            # told once only, and misses it, would never hear of it again.
             self._given_up.append((one, frozenset(), gone))
             return one
         if gone:
@@ -414,7 +427,7 @@ class _Delivery:
         return None
 
     def _in_order(self, one: Awaited) -> frozenset[str]:
-        """The flows that are to take an event when it is their turn."""
+        """Find the flows that are to take an event when it is their turn."""
         return frozenset(one.listeners) & frozenset(self._listeners.in_order)
 
     def _is_fresh(self, one: Awaited) -> bool:
@@ -428,15 +441,16 @@ class _Delivery:
         return next_step(one.sendings.count, one.sendings.last, patience, self._now)
 
     def _move(self, one: Awaited, flow: str) -> NextStep:
-        """What to do for a flow that lacks an event."""
+        """Decide what to do for a flow that lacks an event."""
         patience = patience_of(self._sensor)
         if flow not in self._listeners.waits:
             return self._next_move(one)
         since = self._complete_since(flow)
         if since is None:
             return "wait"
-        # A run has all since the last one, so what it lacks is sent again by the newest event.
-        newest = self._lacked_by(flow)[-1]
+        # A run has all since the last one, so what it lacks is sent again by the newest event: an
+        # older one would be held by the bus beside it, and start the flow a second time.
+        newest = self._missed_by(flow)[-1]
         last = max(newest.sendings.last, since)
         move = next_step(newest.sendings.count, last, patience, self._now)
         return move if one.mark.id == newest.mark.id or move == "give up" else "wait"
@@ -446,15 +460,13 @@ class _Delivery:
         return flow not in self._listeners.waits or self._complete_since(flow) is not None
 
     def _complete_since(self, flow: str) -> dt.datetime | None:
-        """Since when a flow that waits for several sensors has all; None if it lacks some.
-
-        The events that it has not taken may have been lost, or a loop that held one has ended. They
-        are sent again by the sensor that was first to send one, then by the next: the others are
-        still held, as a rule, and would start the flow a second time.
-        """
-        mine = _sent_first(self._lacked_by(flow)[0])
+        """Find since when a flow that waits for several sensors has all; None if it lacks some."""
+        # The events that it has not taken may have been lost, or a loop that held one has ended.
+        # They are sent again by the sensor that was first to send one, then by the next: the others
+        # are still held, as a rule, and would start the flow a second time.
+        mine = _sent_first(self._missed_by(flow)[0])
         names = [name for name in self._listeners.waits[flow] if name != self._sensor.name]
-        others = [self._sent_to(name, flow) for name in names]
+        others = [self._waiting_since(name, flow) for name in names]
         moments = [moment for moment in others if moment]
         if len(moments) < len(others):
             return None
@@ -462,26 +474,24 @@ class _Delivery:
         wait = ahead * dt.timedelta(seconds=self._sensor.receipt_timeout)
         return max([mine, *moments]) + wait
 
-    def _lacked_by(self, flow: str) -> list[Awaited]:
-        """The events under way that a flow has not taken, oldest first."""
+    def _missed_by(self, flow: str) -> list[Awaited]:
+        """Find the events under way that a flow has not taken, oldest first."""
         return _lacking(self._looked_at, self._receivers, flow)
 
-    def _sent_to(self, sensor: str, flow: str) -> dt.datetime | None:
-        """Since when an event of another sensor waits for a flow to take it; None if none does."""
+    def _waiting_since(self, sensor: str, flow: str) -> dt.datetime | None:
+        """Find since when an event of another sensor waits for a flow; None if none does."""
         if (sensor, flow) not in self._waiting:
-            journal = self._scene.journal(sensor)
-            events = [one for one in journal.awaited() if flow in one.listeners]
-            receivers = journal.receivers_from(events[0].mark.seq) if events else {}
+            journal = self._context.journal(sensor)
+            events = [one for one in journal.memos.awaited() if flow in one.listeners]
+            receivers = journal.receipts.receivers_from(events[0].mark.seq) if events else {}
             lacking = _lacking(events, receivers, flow)
             self._waiting[sensor, flow] = _sent_first(lacking[0]) if lacking else None
         return self._waiting[sensor, flow]
 
-    def _unheard(self, one: Awaited) -> frozenset[str]:
-        """The flows that wait for events of others too, and of which this was perhaps forgotten.
-
-        When they should start nobody can say, so no receipt of theirs is awaited. But they were
-        deployed anew after it was sent, or when it was.
-        """
+    def _forgotten_by(self, one: Awaited) -> frozenset[str]:
+        """Find the flows that wait for events of others too, and for which this was forgotten."""
+        # When they should start nobody can say, so no receipt of theirs is awaited. But Argo makes
+        # the Sensor anew with each deployment, and what waited in the old one is gone.
         published = dt.datetime.fromisoformat(one.mark.published_at)
         return frozenset(
             flow
@@ -498,17 +508,16 @@ class _Delivery:
             return False
         # Of a flow that waits for others too the newest event alone had waited.
         waits = flow in self._listeners.waits
-        return not waits or one.mark.id == self._lacked_by(flow)[-1].mark.id
+        return not waits or one.mark.id == self._missed_by(flow)[-1].mark.id
 
     def _heard_from(self, flow: str) -> dt.datetime | None:
         deployed = self._listeners.deployed.get(flow)
         return heard_from(deployed, patience_of(self._sensor)) if deployed else None
 
     def _send_again(self, one: Awaited) -> Awaited:
-        """The same, after its event was sent once more, unless the bus refused.
-
-        It is noted first: an event whose sendings can't be noted would be sent without an end.
-        """
+        """Send an event once more, unless the bus refuses: what is known of it then."""
+        # It is noted first: an event whose sendings can't be noted would be sent without an end.
+        # A death in between uses up one of `max_attempts`, which is the lesser evil.
         mark, known = one.mark, one.sendings
         attempt, number = known.attempt, known.count + 1
         event = event_of(self._journal, mark)
@@ -517,7 +526,7 @@ class _Delivery:
             attempt=attempt,
             number=number,
             at=self._now.isoformat(),
-            run=self._scene.run,
+            run=self._context.run,
             to=known.to,
         ):
             # Another tick does it, or has done it and what was remembered was older.
@@ -531,28 +540,24 @@ class _Delivery:
         return replace(one, sendings=replace(known, count=number, last=self._now))
 
     @property
-    def _queue(self) -> Queue:
-        """What flows are to take in order, as far as it is known now."""
-        return Queue(
+    def _queue(self) -> TurnQueue:
+        """Tell what flows are to take in order, as far as it is known now."""
+        return TurnQueue(
             self._sensor,
             self._journal,
             self._listeners,
             receivers=self._receivers,
             endings=self._endings,
             now=self._now,
-            run=self._scene.run,
+            run=self._context.run,
         )
 
     def _give_turns(self) -> None:
-        """Tell the flows that take changes in order what their turn is, and see what waits.
-
-        After the memo is written: a run that ends a turn meanwhile reads it, and tells the next if
-        this tick does not yet see that end.
-        """
+        """Tell the flows that take changes in order what their turn is, and see what waits."""
         if not self._listeners.in_order:
             return
         oldest = self._head.awaited[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receivers_from(oldest)}
+        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
         self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         queue = self._queue
         for flow in self._listeners.in_order:
@@ -562,12 +567,14 @@ class _Delivery:
                 except DeliveryError as error:
                     self._problems.append(str(error))
                     return
-                self._see_to_turn(queue, told)
+                self._report_turn(queue, told)
 
-    def _see_to_turn(self, queue: Queue, turn: Turn) -> None:
+    def _report_turn(self, queue: TurnQueue, turn: Turn) -> None:
         self._queued += filter(None, [queue.in_words(turn)])
-        if turn.move == "give up" and turn.told.last:
-            sendings = replace(turn.event.sendings, count=turn.told.count, last=turn.told.last)
+        if turn.move == "give up" and turn.notices.last:
+            sendings = replace(
+                turn.event.sendings, count=turn.notices.count, last=turn.notices.last
+            )
             event = replace(turn.event, sendings=sendings)
             self._given_up.append((event, frozenset({turn.flow}), frozenset()))
         else:
@@ -587,26 +594,36 @@ class _Delivery:
         ]
         for some in (alone, self._journal.all_at(self._before, grouped)):
             ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
+        # For people only: `history` and cards say who took it, long after nobody asks any more.
         runs = ask([partial(self._runs, one.mark) for one in self._closed])
-        takers = {
-            seq: who
-            for one, who in zip(self._closed, runs, strict=True)
-            for seq in self._numbers(one.mark)
-        }
-        self._head = self._head.settled(takers).taken(takers)
+        takers: dict[int, tuple[str, ...]] = {}
+        untaken: dict[int, str] = {}
+        for one, who in zip(self._closed, runs, strict=True):
+            numbers = self._numbers(one.mark)
+            takers |= dict.fromkeys(numbers, who)
+            # Without a receipt it was skipped, or its listener is gone: not the same as nobody.
+            if one.listeners and not who:
+                untaken |= dict.fromkeys(numbers, self._why_nobody(one))
+        self._head = self._head.settled(takers).taken(takers, untaken)
+
+    def _why_nobody(self, one: Awaited) -> str:
+        """Say why an event is settled although no listener has taken it."""
+        in_order = self._in_order(one)
+        is_skipped = in_order and all(self._queue.is_done(one, flow) for flow in in_order)
+        return "skipped" if is_skipped else "undelivered"
 
     def _numbers(self, mark: Mark) -> list[int]:
-        """Those of the changes that an event told of which are not settled yet."""
+        """Find the changes that an event told of and that are not settled yet."""
         return [seq for seq in self._before.unsettled if mark.first <= seq <= mark.seq]
 
     def _runs(self, mark: Mark) -> tuple[str, ...]:
-        """The runs that took an event; without a question if nobody was to."""
-        receipts = self._journal.receipts(mark.seq, mark.id) if mark.listeners else ()
+        """Find the runs that took an event; without a request if nobody was to."""
+        receipts = self._journal.receipts.read(mark.seq, mark.id) if mark.listeners else ()
         return tuple(dict.fromkeys(receipt.run for receipt in receipts))
 
 
-def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
-    """What was sent again because no run has started for it; empty if nothing was."""
+def _late_in_words(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
+    """Say what was sent again because no run has started for it; empty if nothing was."""
     if not late:
         return ""
     oldest, missing = late[0]
@@ -620,7 +637,7 @@ def _told_late(late: Sequence[tuple[Awaited, frozenset[str]]]) -> str:
 
 
 def _lacking(events: Sequence[Awaited], receivers: Attempts, flow: str) -> list[Awaited]:
-    """Those of the events that were for a flow, and that it has not taken."""
+    """Find the events that were for a flow, and that it has not taken."""
     return [
         one
         for one in events
@@ -633,8 +650,8 @@ def _sent_first(one: Awaited) -> dt.datetime:
     return dt.datetime.fromisoformat(one.mark.published_at)
 
 
-def _gone(sensor: Sensor, flows: str, marks: Sequence[Mark], listeners: Listeners) -> str:
-    """What was sent to flows that have not taken it, and that do not listen any more."""
+def _gone_in_words(sensor: Sensor, flows: str, marks: Sequence[Mark], listeners: Listeners) -> str:
+    """Say what was sent to flows that have not taken it and do not listen any more."""
     now = ", ".join(sorted(listeners.flows))
     numbers = _numbers_of(marks)
     is_one = len(numbers) == 1
@@ -659,7 +676,7 @@ def _hands_over(now: str, *, is_one: bool) -> str:
 
 
 def _numbers_of(marks: Iterable[Mark]) -> list[int]:
-    """The changes that these events told of."""
+    """List the changes that these events told of."""
     return [seq for mark in marks for seq in range(mark.first, mark.seq + 1)]
 
 
@@ -668,8 +685,9 @@ def _undelivered(
     given_up: Sequence[tuple[Awaited, frozenset[str], frozenset[str]]],
     listeners: Listeners,
 ) -> Iterator[str]:
-    """What was sent as often as is allowed, in one message for the same flows."""
+    """Say what was sent as often as is allowed, in one message for the same flows."""
     by_flows: defaultdict[tuple[str, str], list[Awaited]] = defaultdict(list)
+    # One sentence for many: 52 changes of a flow that never starts are one problem.
     for one, missing, gone in given_up:
         by_flows[", ".join(sorted(missing)), ", ".join(sorted(gone))].append(one)
     for (flows, gone_flows), events in by_flows.items():

@@ -1,7 +1,11 @@
-"""One look at one sensor: observe, compare with the journal, decide, record."""
+"""Looks at one sensor: observes its source, and compares it with what the journal knows."""
 
 import datetime as dt
+import threading
+import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from queue import Empty, Queue
 from typing import Final
 
 from flowproject.changes.caching import cached_property
@@ -16,50 +20,165 @@ from flowproject.changes.decision import (
     decide,
     finished,
     hold_back,
+    what_differs,
 )
-from flowproject.changes.difference import Difference, edit
-from flowproject.changes.entry import Entry, change_id
-from flowproject.changes.observation import Items, Observation, Past
+from flowproject.changes.difference import Difference
+from flowproject.changes.entry import Entry
+from flowproject.changes.observation import Items, Observation, Past, Report, ignore_progress
 from flowproject.config.model import Sensor
-from flowproject.errors import QueryError
-from flowproject.journal import DamagedTableError, Head, Journal, Superseded
-from flowproject.secrecy import safe
-from flowproject.sensing.recalling import recall
-from flowproject.sensing.tick import Tick
+from flowproject.errors import QueryError, SourceError
+from flowproject.journal import DamagedTableError, Head, Journal
+from flowproject.sensing.context import ProjectContext
+from flowproject.sources import Source, open_source
 
-__all__ = ["Look", "known", "sample"]
+__all__ = ["Comparison", "look_again", "look_at", "observe_within"]
 
-_SAMPLED: Final = 10
-_SAMPLED_BYTES: Final = 4096
-_TRAIL: Final = 60
+_REPORT_SECONDS: Final = 0.5
 _WAITING: Final = ("max_wait", "after_max_wait")
 """Keys of a source that do not say what is watched."""
 
 
+def look_at(
+    context: ProjectContext, sensor: Sensor, journal: Journal, head: Head, *, force: bool = False
+) -> "Comparison":
+    """Look at the source of a sensor, and compare with what its journal knows.
+
+    Raises:
+        FlowprojectError: whatever the source raises.
+    """
+    # Before the look: what is written while a long one goes on has not settled.
+    begun = context.clock()
+    past, damage = _past(journal, head, asked_anew=force), ""
+    try:
+        seen = _observe(context, sensor, past)
+    except DamagedTableError as lost:
+        # Without what was known everything counts as added: no change is missed for it.
+        past, damage = None, str(lost)
+        seen = _observe(context, sensor, past)
+    return Comparison(
+        sensor=sensor,
+        head=head,
+        seen=seen,
+        now=context.clock(),
+        begun=begun,
+        past=past,
+        damage=damage,
+        force=force,
+    )
+
+
+def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
+    """Make what a source is told of what is known."""
+    state = _newest_state(head)
+    if state is None:
+        return None
+    return Past(
+        state.value,
+        partial(journal.snapshots.items, state),
+        fingerprint=state.fingerprint,
+        total=state.total,
+        # Whoever forces a tick wants the source read, and not what a memo says of it.
+        load_memo=dict if asked_anew else partial(journal.memos.source, state),
+    )
+
+
+def _observe(context: ProjectContext, sensor: Sensor, past: Past | None) -> Observation:
+    return observe_within(open_source(sensor.data, context.root), sensor, past, context.report)
+
+
+def observe_within(
+    source: Source, sensor: Sensor, past: Past | None = None, report: Report = ignore_progress
+) -> Observation:
+    """Observe a source, and give up after the sensor's `timeout`; say meanwhile how far it is.
+
+    Raises:
+        SourceError: if it does not; the source is told to stop and the look is abandoned.
+        FlowprojectError: whatever the source raises.
+    """
+    answers: Queue[Observation | BaseException] = Queue(maxsize=1)
+
+    def look() -> None:
+        try:
+            answers.put(source.observe(past))
+        except BaseException as error:  # noqa: BLE001  # handed to the caller, who raises it
+            answers.put(error)
+
+    # A daemon: a source that can't be cancelled must not keep the process alive either.
+    threading.Thread(target=look, name=f"look-{sensor.name}", daemon=True).start()
+    answer = _awaited(answers, source, sensor, report)
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _awaited(
+    answers: "Queue[Observation | BaseException]", source: Source, sensor: Sensor, report: Report
+) -> Observation | BaseException:
+    deadline = time.monotonic() + sensor.timeout
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            return answers.get(timeout=min(left, _REPORT_SECONDS))
+        except Empty:
+            if progress := source.progress():
+                report(sensor.name, progress)
+    source.cancel()
+    raise SourceError(
+        f"Sensor {sensor.name!r} got no answer within {sensor.timeout:g} s",
+        where=f"flowproject.toml, timeout of sensor {sensor.name!r}",
+        fix="Make the query cheaper, or raise `timeout`",
+    )
+
+
+def look_again(
+    source: Source, sensor: Sensor, seen: Observation, report: Report = ignore_progress
+) -> str:
+    """Look a second time, to tell a query that changes by itself: what that says, in words.
+
+    Raises:
+        QueryError: if it does not stay.
+        FlowprojectError: whatever the source raises.
+    """
+    # Somebody may write to the data between two looks. So a result that differs is looked at once
+    # more: if it then stays, it is taken for a change.
+    again = observe_within(source, sensor, report=report)
+    if again.fingerprint == seen.fingerprint:
+        return "twice the same"
+    moved = what_differs(seen, again)
+    third = observe_within(source, sensor, report=report)
+    if third.fingerprint == again.fingerprint:
+        return f"another result at the second look ({moved}) and then the same: the data changed"
+    raise QueryError(
+        f"The result changes by itself: three looks in a row differ in {moved}",
+        where=f"Sensor {sensor.name!r}, query {getattr(sensor.data, 'query', '')!r}",
+        allowed="Usual causes: LIMIT without ORDER BY, CURRENT_TIMESTAMP or another clock, "
+        "random numbers and samples. If the data are written to all the time, it may be that "
+        "instead",
+        fix="Order the rows before a LIMIT, leave such a column out, or check again when nobody "
+        "writes",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What was known of a sensor (`head`, the end of its journal) and what is seen of it now.
+class Comparison:
+    """Compares what is seen of a sensor now with what was known of it: `head`, its journal's end.
 
     `past` is what the source was told of what was known, and `damage` why that is nothing although
-    something was. `begun` is when the look began (None: now): a file that was written while it went
-    on has not settled.
+    something was. `begun` is when the look began (None: now).
     """
 
     sensor: Sensor
-    journal: Journal
     head: Head
     seen: Observation
     now: dt.datetime
     begun: dt.datetime | None = None
     past: Past | None = None
     damage: str = ""
-    run: str = ""
     force: bool = False
 
     @property
     def known(self) -> Entry | None:
         """The entry to compare with; None at the first look and after a reset."""
-        return known(self.head)
+        return _newest_state(self.head)
 
     @cached_property
     def difference(self) -> Difference:
@@ -73,23 +192,24 @@ class Look:
 
     @cached_property
     def _counted(self) -> tuple[Observation, Difference]:
-        """What is seen and its difference; of what must wait neither says anything.
-
-        Unless that is all: then the tick says that it waits.
-        """
-        ready = finished(self._whole, self._held) if self._held.items else Difference()
+        """What is seen and its difference, both without what must wait."""
+        # Unless that is all: then the tick says that it waits.
+        ready = finished(self._whole, self.held) if self.held.items else Difference()
         if self.seen.items is None or not any(ready.counts.values()):
             return self.seen, self._whole
-        return as_if_finished(self.seen, self._held, ready), ready
+        return as_if_finished(self.seen, self.held, ready), ready
 
     @cached_property
     def _whole(self) -> Difference:
-        """What happened to the items; no snapshot is read if the fingerprint is the same."""
+        """What happened to the items, those that must wait among them."""
+        # A source that knows what moved says so itself: millions of keys are not compared again.
         if self.seen.difference is not None:
             return self.seen.difference
+        # With the same fingerprint no snapshot is read: an unchanged tick costs no table.
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
+        # An edited query has other columns because somebody wanted that: its rows are all compared.
         is_edited = self.known is not None and self.known.definition != self.definition
         key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
         return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
@@ -101,7 +221,8 @@ class Look:
 
     @cached_property
     def _before(self) -> tuple[Items | None, str]:
-        """The items to compare with, and a note if they are lost: no change is missed for it."""
+        """The items to compare with, and a note if they are lost."""
+        # Lost items count as none, and so everything as added: no change is missed for it.
         if self.past is None:
             return None, _note(self.damage)
         try:
@@ -116,7 +237,7 @@ class Look:
         Raises:
             QueryError: if the columns changed beneath the query, and that is to be a failure.
         """
-        waits = self._held.reason
+        waits = self.held.reason
         if not waits:
             self._check_columns()
         is_partly = bool(waits) and self.state is not self.seen
@@ -130,7 +251,7 @@ class Look:
             definition=self.definition,
             schema_change=self.sensor.schema_change,
         )
-        more = len(self._held.items)
+        more = len(self.held.items)
         left = f"; {more:,} more must wait: {waits}" if is_partly else ""
         note = f" ({self.seen.note})" if self.seen.note else ""
         left += self._released() if decided.outcome == "changed" else ""
@@ -138,10 +259,10 @@ class Look:
 
     def _released(self) -> str:
         """What goes although it is not finished, if anything does."""
-        many = self._held.released
+        many = self.held.released
         if not many:
             return ""
-        return f"; {many:,} unfinished, after max_wait: {self._held.lacked}"
+        return f"; {many:,} unfinished, after max_wait: {self.held.lacked}"
 
     def _check_columns(self) -> None:
         is_beneath = self.known is not None and self.known.definition == self.definition
@@ -162,181 +283,44 @@ class Look:
             return ""
         return self._before[1] if self.seen.difference is None else _note(self.damage)
 
-    def record(self) -> Tick:
-        """The tick, after what it decided was recorded in the journal.
-
-        Raises:
-            JournalError: if it could not be recorded.
-        """
-        if not self.decision.records:
-            self._remember()
-            return self._tick(self._as_tried_again())
-        entry, head = self._entry(), replace(self.head, held=self._held.since)
-        try:
-            recorded = self.journal.record(entry, self.state.items, self.difference, head)
-        except Superseded:
-            return self._overtaken(entry.seq)
-        return self._tick(self.decision, recorded)
-
-    def _overtaken(self, seq: int) -> Tick:
-        """The tick, after another recorded under its number.
-
-        If that one is of the same run, a step of it goes on twice (a cluster makes a pod again that
-        has vanished), and either may have the last word on the run: so both say what is recorded.
-        """
-        standing = self.journal.readable(seq)
-        if standing and self._is_of_this_run(standing):
-            told = Decision(outcome=standing.outcome, reason=standing.reason)
-            return self._tick(told, standing)
-        reason = f"another tick recorded number {seq} first"
-        return self._tick(Decision(outcome="superseded", reason=reason))
-
-    def _as_tried_again(self) -> Decision:
-        """The decision; if this run recorded the newest state before, with a word on that."""
-        if self.decision.outcome != "unchanged" or not self._is_of_this_run(self.known):
-            return self.decision
-        seq = self.known.seq if self.known else 0
-        told = f"{self.decision.reason}; this run itself recorded number {seq} before"
-        return replace(self.decision, reason=told)
-
-    def _is_of_this_run(self, entry: Entry | None) -> bool:
-        return entry is not None and bool(self.run) and entry.run == self.run
-
-    def preview(self) -> Tick:
-        """The tick that `record` would give; nothing is written."""
-        return self._tick(self.decision, self._entry() if self.decision.records else None)
-
-    def _remember(self) -> None:
-        """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
-        if self._held.since != self.head.held and self.known:
-            self.journal.remember_head(replace(self.head, held=self._held.since))
-        if self.decision.outcome != "unchanged" or self.known is None or self.past is None:
-            return
-        if self.seen.difference is not None:
-            self.journal.remember_items(self.known, self.past.items, self.seen.items)
-        if self.seen.memo and self.seen.memo != self.past.memo:
-            self.journal.remember(self.known, self.seen.memo)
-
-    def _tick(self, decision: Decision, entry: Entry | None = None) -> Tick:
-        newest = entry or self.head.entry
-        return Tick(
-            sensor=self.sensor.name,
-            event_name=self.sensor.event_name,
-            outcome=decision.outcome,
-            reason=decision.reason,
-            source=self.sensor.data.type,
-            at=self.now.isoformat(),
-            value=entry.value if entry else self.seen.value,
-            previous=entry.previous if entry else None,
-            id=entry.id if entry and entry.is_published else "",
-            seq=entry.seq if entry else 0,
-            counts=entry.counts if entry and entry.is_published else {},
-            total=entry.total if entry else self._total,
-            sample=entry.sample if entry else {},
-            columns_change=entry.columns_change if entry else {},
-            trail=newest.trail if newest else [],
-            history=recall(newest, self.head),
-            cost=self.seen.cost.to_json(),
-            query=safe(self.seen.query),
-            late="" if self._fails else self._long,
-            overdue=self._long if self._fails else "",
-        )
-
-    def _entry(self) -> Entry:
-        seq = self.head.seq + 1
-        previous = self.known.fingerprint if self.known else ""
-        return Entry(
-            seq=seq,
-            id=change_id(
-                project=self.journal.project,
-                branch=self.journal.branch,
-                sensor=self.sensor.name,
-                seq=seq,
-                previous=previous,
-                fingerprint=self.state.fingerprint,
-            ),
-            project=self.journal.project,
-            branch=self.journal.branch,
-            sensor=self.sensor.name,
-            outcome=self.decision.outcome,
-            reason=self.decision.reason,
-            value=self.state.value,
-            previous=self.known.value if self.known else None,
-            fingerprint=self.state.fingerprint,
-            previous_fingerprint=previous,
-            definition=self.definition,
-            counts=self.difference.counts,
-            total=self._total,
-            sample=sample(self.difference) if self.decision.outcome == "changed" else {},
-            trail=self._trail(),
-            earlier=self.head.entry.recent if self.head.entry else [],
-            cost=self.state.cost.to_json(),
-            query=safe(self.state.query),
-            columns={**self.state.columns},
-            columns_change=self.columns_change.to_json(),
-            memo=self.state.memo,
-            recorded_at=self.now.isoformat(),
-            run=self.run,
-        )
-
-    @property
-    def _total(self) -> int | None:
-        return None if self.state.items is None else len(self.state.items)
-
-    def _trail(self) -> list[list[Json]]:
-        number = self.state.value if self.state.items is None else len(self.state.items)
-        before = self.known.trail if self.known else []
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            return before
-        point: list[Json] = [self.now.isoformat(timespec="seconds"), number]
-        return [*before, point][-_TRAIL:]
-
     @cached_property
-    def _held(self) -> Held:
+    def held(self) -> Held:
+        """The items that must wait, and why."""
         if self.force or (self.known is None and self.sensor.first == "baseline"):
             return Held()  # nothing is held back, and to look at every item could take minutes
         data = self.sensor.data
         hold = Hold(
             settle=getattr(data, "settle", 0.0),
             marker=getattr(data, "marker", ""),
-            longest=self._longest,
+            longest=float(getattr(data, "max_wait", 0.0)),
             releases=getattr(data, "after_max_wait", "") == "release",
         )
-        begun = self.begun or self.now
-        items = self.seen.items or {}
         return hold_back(
             hold,
             self._whole,
-            items,
-            now=begun,
+            self.seen.items or {},
+            # Not the end of the look: a file that was written while it went on has not settled.
+            now=self.begun or self.now,
             since=self.head.held,
             written=self.seen.written,
         )
 
     @property
-    def _longest(self) -> float:
-        return float(getattr(self.sensor.data, "max_wait", 0.0))
-
-    @property
-    def _fails(self) -> bool:
-        return getattr(self.sensor.data, "after_max_wait", "") == "fail"
-
-    @property
-    def _long(self) -> str:
+    def overdue(self) -> str:
         """What has waited for so long that somebody should look."""
-        oldest, longest = self._held.oldest, self._longest
-        if oldest is None or not longest or (self.now - oldest).total_seconds() < longest:
+        oldest, many = self.held.oldest, self.held.overdue
+        if oldest is None or not many:
             return ""
-        many = len(self._held.items)
         return (
             f"{many:,} {'item waits' if many == 1 else 'items wait'}, the oldest since "
-            f"{oldest:%Y-%m-%d %H:%M %Z}, which is longer than max_wait: {self._held.reason}. "
+            f"{oldest:%Y-%m-%d %H:%M %Z}, which is longer than max_wait: {self.held.reason}. "
             "Whoever writes may have died"
         )
 
     @cached_property
     def definition(self) -> str:
         """The digest of what is watched, by which an edited query is told from changed data."""
+        # Keys that only say how long to wait are left out: to edit them is no other question.
         described: Json = {
             key: str(value)
             for key, value in asdict(self.sensor.data).items()
@@ -345,26 +329,10 @@ class Look:
         return digest(dumps(described), self.seen.query)
 
 
-def known(head: Head) -> Entry | None:
-    """The newest state in a journal; None if there is none or it was reset."""
+def _newest_state(head: Head) -> Entry | None:
+    """Find the newest state in a journal; None if there is none or it was reset."""
     return head.entry if head.entry and head.entry.is_state else None
 
 
 def _note(damage: str) -> str:
     return f" ({damage}: everything counts as added)" if damage else ""
-
-
-def sample(difference: Difference, limit: int = _SAMPLED) -> dict[str, Json]:
-    """What happened to the first few items, as JSON; nothing for kinds that did not happen."""
-    few = difference.first(limit)
-    kinds: dict[str, list[Json]] = {
-        "added": [_short(item.shown) for item in few.added],
-        "modified": [_short(edit(old, new)) for old, new in few.modified],
-        "removed": [_short(item.shown) for item in few.removed],
-    }
-    return {kind: items for kind, items in kinds.items() if items}
-
-
-def _short(shown: dict[str, Json]) -> Json:
-    size = len(dumps(shown).encode("utf-8", "surrogatepass"))
-    return shown if size <= _SAMPLED_BYTES else {"left_out_bytes": size}

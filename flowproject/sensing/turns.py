@@ -1,4 +1,4 @@
-"""Turns: a flow that takes a sensor's changes in order is told of the next when the last is over.
+"""Gives turns: a flow that takes changes in order is told of the next when the last is over.
 
 Its events are its own, so that other flows wait for nobody. It is told of a change only by who saw
 that its turn before is over, of every older change; and that is never taken back.
@@ -9,23 +9,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flowproject.changes.delivery import NextStep, RetryPolicy, heard_from, in_ranges, next_step
+from flowproject.changes.retries import NextStep, RetryPolicy, heard_from, in_ranges, next_step
 from flowproject.config.model import Sensor
-from flowproject.errors import DeliveryError, FlowprojectError, UsageError
-from flowproject.events import bus_address
-from flowproject.journal import Awaited, Head, Journal, Listeners, Tellings
+from flowproject.errors import DeliveryError
+from flowproject.journal import Awaited, Head, Journal, Listeners, TurnNotices
 from flowproject.sensing.chain import likely_causes, patience_of
-from flowproject.sensing.finding import Found
-from flowproject.sensing.scene import Scene
-from flowproject.sensing.sending import event_of, send
+from flowproject.sensing.change_events import event_of, send
+from flowproject.sensing.context import ProjectContext
 
 __all__ = [
     "Attempts",
-    "Queue",
-    "Skip",
     "Turn",
+    "TurnQueue",
     "give_next_turn",
-    "skip",
     "waiting_in_order",
 ]
 
@@ -37,7 +33,7 @@ _NONE: Final[frozenset[tuple[int, str]]] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """The event whose turn it is for a flow, how often the flow was told of it, and what is next.
+    """Is an event whose turn it is for a flow, how often the flow was told, and what is next.
 
     `is_taken`: a run of the flow has it, and has not ended. `behind` are the numbers of the changes
     that wait until it has.
@@ -46,18 +42,19 @@ class Turn:
     flow: str
     event: Awaited
     is_taken: bool
-    told: Tellings
+    notices: TurnNotices
     move: NextStep
     behind: tuple[int, ...]
 
 
-class Queue:
-    """What flows are to take in order of one sensor's changes, as it is known at one moment.
+class TurnQueue:
+    """Knows what flows are to take in order of one sensor's changes, at one moment.
 
-    `awaited` and `unsettled` are those of a head, `receivers` and `endings` what the journal has of
-    receipts and of turns that are over, from the oldest of these on. All of it may be old: what is
-    over stays so, and so an old queue tells nobody too early.
+    `receivers` and `endings` are what the journal has of receipts and of turns that are over, from
+    the oldest on that is awaited.
     """
+
+    # All of it may be old: what is over stays so, and so an old queue tells nobody too early.
 
     def __init__(
         self,
@@ -81,20 +78,16 @@ class Queue:
         self._bus = bus
 
     def is_done(self, event: Awaited, flow: str) -> bool:
-        """Whether nothing is left to wait for: the flow has taken the event, and its turn is over.
-
-        Once that was over, another attempt is done with its receipt.
-        """
+        """Whether nothing is left to wait for: the flow has the event, and its turn is over."""
+        # What a person replays after its turn was over holds nobody back: its receipt is enough.
         mine = (event.sendings.attempt, flow)
         return mine in self._of(self._endings, event) or (
             self._is_taken(event, flow) and self._is_over(event, flow)
         )
 
     def turns(self, flow: str, head: Head) -> Iterator[Turn]:
-        """Those of the events whose turn it is: of those that are not over the oldest.
-
-        And those that a person replays after their turn was over: they wait for no other.
-        """
+        """Find the events whose turn it is: the oldest that is not over, and those replayed."""
+        # A person who replays what was over wants it now: that waits for no other.
         mine = [one for one in head.awaited if flow in one.listeners]
         yield from (
             self._turn(one, flow, ())
@@ -107,24 +100,23 @@ class Queue:
             yield self._turn(line[0], flow, tuple(behind))
 
     def tell(self, turn: Turn) -> Turn:
-        """The same, after the flow was told of its turn, unless somebody else is about to.
-
-        It is noted first: what can't be noted would be told without an end. A change that can't be
-        read any more, which a tick has said, is passed over, as it is by those that wait.
+        """Tell a flow of its turn, unless somebody else is about to: what is known of it then.
 
         Raises:
             DeliveryError: if the bus has not taken it.
             DamagedEntryError: if the change can't be read and nobody has noted it.
         """
         event, flow, turns = turn.event, turn.flow, self._journal.turns
-        mark, attempt, number = event.mark, event.sendings.attempt, turn.told.count + 1
+        mark, attempt, number = event.mark, event.sendings.attempt, turn.notices.count + 1
+        # What can't be read any more, which a tick has said, would hold the next ones for ever.
         if self._journal.readable(mark.seq) is None:
             at = self._now.isoformat(timespec="seconds")
             by = f"{self._run}, which could not read the change"
             turns.end(mark.seq, mark.id, attempt=attempt, flow=flow, how="skipped", by=by, at=at)
             return replace(turn, move="wait")
         known = event_of(self._journal, mark)
-        if not turns.note_telling(
+        # It is noted first: what can't be noted would be told without an end.
+        if not turns.record_notice(
             mark.seq,
             mark.id,
             attempt=attempt,
@@ -145,12 +137,12 @@ class Queue:
                 bus=self._bus,
             )
         except DeliveryError:
-            turns.forget_telling(mark.seq, mark.id, attempt=attempt, number=number, flow=flow)
+            turns.withdraw_notice(mark.seq, mark.id, attempt=attempt, number=number, flow=flow)
             raise
-        return replace(turn, told=Tellings(count=number, last=self._now))
+        return replace(turn, notices=TurnNotices(count=number, last=self._now))
 
     def in_words(self, turn: Turn) -> str:
-        """What waits behind a turn, and what lets it go on; empty if nothing does."""
+        """Say what waits behind a turn, and what lets it go on; empty if nothing does."""
         if not turn.behind:
             return ""
         mark, sensor = turn.event.mark, self._sensor.name
@@ -162,7 +154,7 @@ class Queue:
         )
         if not turn.is_taken:
             return f"{start}, for which it is to start"
-        receipts = self._journal.receipts(mark.seq, mark.id)
+        receipts = self._journal.receipts.read(mark.seq, mark.id)
         runs = [one.run for one in receipts if one.flow == turn.flow]
         return (
             f"{start}, which {runs[-1] if runs else 'a run'} took and has not ended. If that run "
@@ -171,15 +163,15 @@ class Queue:
         )
 
     def too_late(self, turn: Turn) -> str:
-        """What to say of a turn for which no run has started in time; empty if there is time."""
-        late = turn.told.count > 1 and not turn.is_taken
-        if not late or turn.told.last is None:
+        """Say that no run has started for a turn in time; empty if there is time."""
+        late = turn.notices.count > 1 and not turn.is_taken
+        if not late or turn.notices.last is None:
             return ""
         mark = turn.event.mark
         return (
             f"no run of {turn.flow} has started for change {mark.seq}, although it was told "
-            f"{turn.told.count} times that it is its turn, the last time at "
-            f"{turn.told.last:%Y-%m-%d %H:%M %Z}. {likely_causes(turn.flow)}"
+            f"{turn.notices.count} times that it is its turn, the last time at "
+            f"{turn.notices.last:%Y-%m-%d %H:%M %Z}. {likely_causes(turn.flow)}"
         )
 
     # ------------------------------------------------------------------------------ what is known
@@ -187,24 +179,28 @@ class Queue:
     def _turn(self, event: Awaited, flow: str, behind: tuple[int, ...]) -> Turn:
         mark, attempt = event.mark, event.sendings.attempt
         if self._is_taken(event, flow):
-            told = Tellings()
+            notices = TurnNotices()
             return Turn(
-                flow=flow, event=event, is_taken=True, told=told, move="wait", behind=behind
+                flow=flow, event=event, is_taken=True, notices=notices, move="wait", behind=behind
             )
-        told = self._journal.turns.told(mark.seq, mark.id, attempt=attempt, flow=flow)
-        move = self._move(told, flow, patience_of(self._sensor))
-        return Turn(flow=flow, event=event, is_taken=False, told=told, move=move, behind=behind)
+        notices = self._journal.turns.notices(mark.seq, mark.id, attempt=attempt, flow=flow)
+        move = self._move(notices, flow, patience_of(self._sensor))
+        return Turn(
+            flow=flow, event=event, is_taken=False, notices=notices, move=move, behind=behind
+        )
 
-    def _move(self, told: Tellings, flow: str, patience: RetryPolicy) -> NextStep:
-        if told.last is None:
+    def _move(self, notices: TurnNotices, flow: str, patience: RetryPolicy) -> NextStep:
+        if notices.last is None:
             return "send"
         deployed = self._listeners.deployed.get(flow)
-        if deployed and told.last < heard_from(deployed, patience) <= self._now:
-            return "send"  # the bus forgot what waited for it
-        return next_step(told.count, told.last, patience, self._now)
+        if deployed and notices.last < heard_from(deployed, patience) <= self._now:
+            # A Sensor that is made anew hears nothing before it has subscribed.
+            return "send"
+        return next_step(notices.count, notices.last, patience, self._now)
 
     def _known_in_full(self, head: Head, events: Sequence[Awaited]) -> list[Awaited]:
-        """Those before the first change of which it is not known who is to take it."""
+        """Keep those before the first change of which it is not known who is to take it."""
+        # What a replay put back nobody remembers until a tick has read it: it may be an older one.
         unknown = (
             seq for seq in head.unsettled if not any(one.tells_of(seq) for one in head.awaited)
         )
@@ -212,13 +208,11 @@ class Queue:
         return [one for one in events if end is None or one.mark.seq < end]
 
     def _is_over(self, event: Awaited, flow: str) -> bool:
-        """Whether the flow's turn is over: those after it need not wait for it any more.
-
-        A change that was sent before the flow took changes in order is over when it is taken: the
-        run may be of a flow file that knew nothing of turns.
-        """
+        """Whether the flow's turn is over: those after it need not wait for it any more."""
         if any(one == flow for _, one in self._of(self._endings, event)):
             return True
+        # What was sent before the flow took changes in order is over when it is taken: the run may
+        # be of a flow file that knew nothing of turns, and would never end one.
         return flow not in event.mark.in_order and self._is_taken(event, flow)
 
     def _is_taken(self, event: Awaited, flow: str) -> bool:
@@ -238,16 +232,17 @@ def give_next_turn(
     bus: str = "",
     also: Awaited | None = None,
 ) -> list[Turn]:
-    """The turns of these flows after each was told of it: by who ends one, or replays.
+    """Tell these flows whose turn it is, for whoever ends a turn, or replays: the turns.
 
-    By what a tick last remembered: what is newer, or was forgotten, waits for the next tick.
     `also` is an event that is put back, and that nobody remembers therefore.
 
     Raises:
         DeliveryError: if the bus has not taken it.
         JournalError: if the journal can't be read or written.
     """
-    head = journal.remembered()
+    # By what a tick last remembered, which costs one request: a run is not to read the journal for
+    # it. What is newer, or was forgotten, waits for the next tick.
+    head = journal.memos.head()
     if head is None:
         return []
     if also:
@@ -269,26 +264,26 @@ def give_next_turn(
     ]
 
 
-def waiting_in_order(scene: Scene) -> list[str]:
-    """What waits behind a turn on the branch of a scene, and what lets it go on, for each sensor.
+def waiting_in_order(context: ProjectContext) -> list[str]:
+    """Say for each sensor what waits behind a turn, and what lets it go on.
 
     Raises:
         JournalError: if a journal can't be read.
     """
     return [
         f"Sensor {sensor.name!r}: {words}"
-        for sensor in scene.sensors()
-        for words in _waiting_at(scene, sensor)
+        for sensor in context.sensors()
+        for words in _waiting_at(context, sensor)
     ]
 
 
-def _waiting_at(scene: Scene, sensor: Sensor) -> Iterator[str]:
-    journal = scene.journal(sensor.name)
-    head = journal.remembered()
+def _waiting_at(context: ProjectContext, sensor: Sensor) -> Iterator[str]:
+    journal = context.journal(sensor.name)
+    head = journal.memos.head()
     listeners = journal.outbox.listeners() if head and head.awaited else Listeners()
     if not head or not listeners.in_order:
         return
-    queue = _queue(sensor, journal, listeners, head, now=scene.clock(), run=scene.run)
+    queue = _queue(sensor, journal, listeners, head, now=context.clock(), run=context.run)
     for flow in listeners.in_order:
         yield from filter(None, [queue.in_words(turn) for turn in queue.turns(flow, head)])
 
@@ -302,65 +297,16 @@ def _queue(
     now: dt.datetime,
     run: str,
     bus: str = "",
-) -> Queue:
-    """What is to be taken in order of what a head awaits."""
+) -> TurnQueue:
+    """Make the queue of what a head awaits."""
     oldest = head.awaited[0].mark.seq
-    return Queue(
+    return TurnQueue(
         sensor,
         journal,
         listeners,
-        receivers=journal.receivers_from(oldest),
+        receivers=journal.receipts.receivers_from(oldest),
         endings=journal.turns.ended_from(oldest),
         now=now,
         run=run,
         bus=bus,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Skip:
-    """That the turns of these flows to take a change are over, and which have another now."""
-
-    seq: int
-    flows: tuple[str, ...]
-    next: tuple[Turn, ...]
-    problem: str = ""
-
-
-def skip(scene: Scene, found: Found, by: str, *, bus: str = "") -> Skip:
-    """What follows after the turns of all flows that take a change in order were ended by hand.
-
-    Raises:
-        UsageError: if no flow takes it in order, or has its turn still to end.
-        JournalError: if the journal can't be read or written.
-    """
-    found.require_sensor()
-    told, journal = found.chain, found.journal
-    entry, mark = told.entry, told.mark
-    flows = told.in_order
-    if mark is None or not flows:
-        raise UsageError(
-            f"No flow has a turn for change {entry.seq} of sensor {entry.sensor!r} that is to end",
-            where=f"State: {told.in_words or entry.outcome}",
-            allowed="Flows with `@on_change(..., in_order=True)` have turns, one for each change",
-            fix=f"`flowproject history {entry.sensor}` says what waits",
-        )
-    now = scene.clock()
-    for flow in flows:
-        journal.turns.end(
-            mark.seq,
-            mark.id,
-            attempt=told.attempt,
-            flow=flow,
-            how="skipped",
-            by=by,
-            at=now.isoformat(timespec="seconds"),
-        )
-    bus = bus_address() or bus
-    try:
-        turns = (
-            give_next_turn(found.sensor, journal, flows, now=now, run=by, bus=bus) if bus else []
-        )
-    except FlowprojectError as error:
-        return Skip(seq=mark.seq, flows=flows, next=(), problem=str(error))
-    return Skip(seq=mark.seq, flows=flows, next=tuple(turns))

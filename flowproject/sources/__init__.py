@@ -1,8 +1,8 @@
-"""What looks at data: one module for each kind of source, which owns its third-party client.
+"""Looks at data: one module for each kind of source, which owns its third-party client.
 
 A source is a class that meets `Source` and one line in `_SOURCES`. What several share stands in
-`result` (rows of a query) and `globs` (patterns of paths). Nothing here decides what a change is,
-or keeps anything between two looks.
+`result` (rows of a query) and `objects` (objects of a store). Nothing here decides what a change
+is, or keeps anything between two looks.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ from flowproject.config.data import (
 )
 from flowproject.errors import SourceError
 
-__all__ = ["Rows", "Source", "not_queryable", "open_source", "speaks_sql", "stopped"]
+__all__ = ["Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
 
 
 class Source(Protocol):
-    """One place where data lives, opened for one sensor."""
+    """Looks at one place where data lives, for one sensor."""
 
     def check(self) -> None:
         """Raise the error that shows without reaching the data, such as a typo in SQL."""
@@ -64,21 +64,30 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
-    """Where a source's class is, imported only when a sensor needs it, and whether it knows SQL."""
+class _SourceClass:
+    """Says where a source's class is, imported only when a sensor needs it, and if it knows SQL."""
 
     module: str
     name: str
     speaks_sql: bool
 
 
-_SOURCES: Final[dict[type[Data], _Kind]] = {
-    AzureData: _Kind(module="flowproject.sources.containers", name="AzureSource", speaks_sql=False),
-    DuckDBData: _Kind(module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True),
-    FilesData: _Kind(module="flowproject.sources.files", name="FilesSource", speaks_sql=False),
-    GcsData: _Kind(module="flowproject.sources.containers", name="GcsSource", speaks_sql=False),
-    S3Data: _Kind(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
-    SnowflakeData: _Kind(
+# By name, so that a project of files never imports DuckDB, and a step without an extra still runs.
+_SOURCES: Final[dict[type[Data], _SourceClass]] = {
+    AzureData: _SourceClass(
+        module="flowproject.sources.containers", name="AzureSource", speaks_sql=False
+    ),
+    DuckDBData: _SourceClass(
+        module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True
+    ),
+    FilesData: _SourceClass(
+        module="flowproject.sources.files", name="FilesSource", speaks_sql=False
+    ),
+    GcsData: _SourceClass(
+        module="flowproject.sources.containers", name="GcsSource", speaks_sql=False
+    ),
+    S3Data: _SourceClass(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
+    SnowflakeData: _SourceClass(
         module="flowproject.sources.snowflake", name="SnowflakeSource", speaks_sql=True
     ),
 }
@@ -95,14 +104,34 @@ def speaks_sql(data: Data) -> bool:
     return _SOURCES[type(data)].speaks_sql
 
 
-def not_queryable(kind: str) -> SourceError:
-    """The error for a query on a source that has none."""
-    able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
-    return SourceError(
-        f"A source of type {kind!r} can't run queries",
-        allowed=f"These can: {able}",
-        fix='DuckDB reads CSV, Parquet and JSON files in place: put type = "duckdb" in [data]',
-    )
+class WithoutQueries:
+    """What sources have in common that run no queries: those of files and objects."""
+
+    def __init__(self, data: Data) -> None:
+        self._type = data.type
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """Nothing: there is no query language.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        del name, params
+        # From the registry, so that the message follows when there is another one.
+        able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
+        raise SourceError(
+            f"A source of type {self._type!r} can't run queries",
+            allowed=f"These can: {able}",
+            fix='DuckDB reads CSV, Parquet and JSON files in place: put type = "duckdb" in [data]',
+        )
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """Nothing, for the same reason.
+
+        Raises:
+            SourceError: always; it says which sources have one.
+        """
+        return self.query(name, params)
 
 
 def stopped() -> SourceError:

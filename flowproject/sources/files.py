@@ -1,4 +1,4 @@
-"""Files in a local folder, watched through their metadata or their content.
+"""Watches files in a local folder, by their metadata or their content.
 
 Links are followed, to files and to folders; a link back to a folder that it lies in is not, so
 that the walk ends. What is neither a file nor a folder (sockets, pipes, devices) is not seen.
@@ -11,35 +11,38 @@ import re
 import shlex
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Item, item
 from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
-from flowproject.sources import Rows, not_queryable, stopped
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
+from flowproject.sources import WithoutQueries, stopped
 
 __all__ = ["FilesSource"]
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+# What stands for the years that a file system has and Python has not.
 _FIRST: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _CHUNK_BYTES: Final = 1 << 20
 _NAMES_SHOWN: Final = 10
+# How Python holds bytes of a name that are no UTF-8; and a name in which the text that we make of
+# them stands by itself.
 _UNDECODED: Final = re.compile(r"[\udc80-\udcff]")
 _LOOKS_UNDECODED: Final = re.compile(r"\\x[89a-f][0-9a-f]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    """A folder to list: where it is, what its keys begin with, and the folders that it lies in."""
+    """Says where a folder to list is, what its keys begin with, and in which folders it lies."""
 
     path: str
     prefix: str
@@ -47,6 +50,7 @@ class _Folder:
 
     def below(self, entry: os.DirEntry[str], status: os.stat_result) -> list["_Folder"]:
         """The folder that an entry is or links to; nothing if that would lead round in a circle."""
+        # By device and number and not by path: a link makes the same folder look ever deeper.
         identity = (status.st_dev, status.st_ino)
         if identity in self.above:
             return []
@@ -54,10 +58,11 @@ class _Folder:
         return [_Folder(path=entry.path, prefix=prefix, above=self.above | {identity})]
 
 
-class FilesSource:
-    """A folder or one file."""
+class FilesSource(WithoutQueries):
+    """Observes a folder or one file."""
 
     def __init__(self, data: FilesData, root: Path) -> None:
+        super().__init__(data)
         self._data = data
         self._path = root / data.path
         self._globs = Globs(data.include)
@@ -93,23 +98,6 @@ class FilesSource:
     def progress(self) -> None:
         """Nothing: a walk takes no time worth telling."""
 
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: files have no query language.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        del name, params
-        raise not_queryable(self._data.type)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        return self.query(name, params)
-
     def cancel(self) -> None:
         """End a running `observe` at its next file or chunk of a file."""
         self._cancelled.set()
@@ -120,6 +108,7 @@ class FilesSource:
 
     def _walk(self) -> Iterator[Item]:
         """Every file below the folder that `include` lets through, and the marker files."""
+        # A list and no recursion: folders can be deeper than Python's stack.
         folders = [self._top()]
         while folders:
             folder = folders.pop()
@@ -129,6 +118,7 @@ class FilesSource:
                     if self._globs.match(key) or entry.name == self._data.marker:
                         identity: Json = [status.st_size, status.st_mtime_ns]
                         yield item(_text(key), _metadata(key, status), identity=identity)
+                # A folder below which no pattern can match is not opened: it may be a whole disk.
                 elif stat.S_ISDIR(status.st_mode) and self._globs.enter(key):
                     folders += folder.below(entry, status)
 
@@ -161,6 +151,7 @@ class FilesSource:
         """The one file as a table, the property that is watched, and the bytes that were read."""
         status = _status(self._path)
         if status is None:
+            # That a file is missing is a state; that its folder is, hardly ever was meant.
             if not self._path.parent.is_dir():
                 raise _missing(self._path.parent)
             return {}, None, 0
@@ -190,9 +181,11 @@ class FilesSource:
         state = md5(usedforsecurity=False)
         try:
             with self._path.open("rb") as file:
+                # In chunks: a file may be larger than memory, and its look may be cancelled.
                 while chunk := file.read(_CHUNK_BYTES):
                     self._check_running()
                     state.update(chunk)
+                # Of the file that was read: at the path may be another one by now.
                 status = os.fstat(file.fileno())
         except FileNotFoundError:
             return {}, None, 0
@@ -251,6 +244,7 @@ def _unreadable(path: str, error: OSError) -> SourceError:
 
 def _missing(folder: Path) -> SourceError:
     """The error for a folder that is not there: where the path ends, and what is there instead."""
+    # Where the path ends is what helps: "data/wether" is a typo, a mount that is missing is not.
     wanted = folder.absolute()
     there = next((parent for parent in wanted.parents if parent.is_dir()), Path(wanted.anchor))
     try:

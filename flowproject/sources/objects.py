@@ -1,4 +1,4 @@
-"""What all object stores share: which keys are watched, and what was found as an observation.
+"""Chooses the keys that are watched in any object store, and makes observations of what is found.
 
 How a store is listed or asked for one object stands in its own module; here its answer is there.
 """
@@ -19,23 +19,25 @@ from flowproject.changes.observation import (
 )
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.errors import SourceError
-from flowproject.sources.globs import Globs
+from flowproject.globs import Globs
 from flowproject.tables.builder import Built
+from flowproject.tables.object_rows import FOLDER_ENDINGS
 from flowproject.tables.table import ObjectTable
 
 __all__ = [
-    "Found",
+    "StoredObject",
     "Watch",
     "identity",
     "is_folder",
     "known_position",
     "known_table",
-    "of_new_objects",
-    "of_one_object",
-    "of_table",
+    "new_objects_observation",
+    "object_observation",
+    "table_observation",
     "view",
 ]
 
+# `last_modified` is what S3 calls it; in tables it is `modified`, as it is of files.
 _COLUMNS: Final[dict[ObjectProperty, str]] = {
     "size": "size",
     "etag": "etag",
@@ -44,8 +46,8 @@ _COLUMNS: Final[dict[ObjectProperty, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """An object that is there, as its store describes it without sending its content.
+class StoredObject:
+    """Describes an object that is there, as its store does without sending the content.
 
     What the store does not say is None, or an empty text.
     """
@@ -69,7 +71,7 @@ class Found:
 
 
 class Watch:
-    """Which of the keys below a prefix are watched: what `include` lets through, and markers."""
+    """Chooses the keys below a prefix that are watched: what `include` lets by, and markers."""
 
     def __init__(self, prefix: str, include: Sequence[str], marker: str) -> None:
         self._below = len(prefix)
@@ -79,6 +81,7 @@ class Watch:
 
     def match(self, key: str) -> bool:
         """Whether the object with this whole key, which begins with the prefix, is watched."""
+        # For a million keys without `include` this one question is all that is asked.
         if self._everything:
             return True
         path = key[self._below :]
@@ -92,7 +95,8 @@ def is_folder(key: bytes, size: bytes | int) -> bool:
 
     Its key ends with a slash, or with `_$folder$`.
     """
-    return size in (0, b"0") and key.endswith((b"/", b"_$folder$"))
+    # The size as it comes, which is bytes from S3: most of a million numbers would be for nothing.
+    return size in (0, b"0") and key.endswith(FOLDER_ENDINGS)
 
 
 def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
@@ -102,6 +106,7 @@ def identity(ignore: Sequence[ObjectProperty]) -> tuple[str, ...]:
 
 def view(*place: str, include: Sequence[str], marker: str, columns: Sequence[str]) -> str:
     """A digest of what is listed and how it is compared: tables of one view can be compared."""
+    # As JSON, because texts put one after the other could mean two things.
     described: Json = [[*place], [*include], marker, [*columns]]
     return digest("view 1", dumps(described))
 
@@ -127,7 +132,7 @@ def known_position(past: Past | None, prefix: str) -> str | None:
     return value
 
 
-def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
+def table_observation(built: Built, cost: Cost, *, compared: bool) -> Observation:
     """A listed table as an observation; the value is the number of objects.
 
     `compared` says whether the table was built upon all that was known before, so that what the
@@ -142,7 +147,7 @@ def of_table(built: Built, cost: Cost, *, compared: bool) -> Observation:
     )
 
 
-def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observation:
+def object_observation(mode: ObjectsMode, found: StoredObject | None, cost: Cost) -> Observation:
     """One object as an observation of its property `mode`; the value is None if it is missing.
 
     Raises:
@@ -155,13 +160,14 @@ def of_one_object(mode: ObjectsMode, found: Found | None, cost: Cost) -> Observa
         if _PROPERTY[mode] not in data:
             raise _unsaid(mode, found.key)
         value = data[_PROPERTY[mode]]
+        # Only this property makes a version: a new time with the old size is no change of the size.
         items[found.key] = item(found.key, data, identity=value)
     return Observation(
         value=value, fingerprint=fingerprint_items(items.values()), items=items, cost=cost
     )
 
 
-def of_new_objects(last: str, new: Difference | None, cost: Cost) -> Observation:
+def new_objects_observation(last: str, new: Difference | None, cost: Cost) -> Observation:
     """What came after the last key that was known: `new`, or None at the first look.
 
     The value is the last key there is now, an empty text if there is none.

@@ -1,4 +1,4 @@
-"""The rows of a query as an observation: the same for every engine that speaks SQL.
+"""Makes an observation of a query's rows, the same for every engine that speaks SQL.
 
 How an engine is asked stands in its own module; here its answer is already there.
 """
@@ -14,7 +14,14 @@ from flowproject.changes.observation import Observation, fingerprint_items, fing
 from flowproject.errors import QueryError, closest
 from flowproject.sources import Rows
 
-__all__ = ["UNKEYED_LIMIT", "check_columns", "folded", "keyed", "uncollected", "unkeyed"]
+__all__ = [
+    "UNKEYED_LIMIT",
+    "check_columns",
+    "folded",
+    "keyed",
+    "unkeyed",
+    "without_garbage_collection",
+]
 
 UNKEYED_LIMIT: Final = 1000
 """Rows that a result without `key` may have: it travels whole in journal entries and events."""
@@ -24,17 +31,15 @@ VALUE_BYTES: Final = 64 * 1024
 
 
 def folded(name: str) -> str:
-    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted.
-
-    Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
-    """
+    """The name of a column of Snowflake's as other engines give it: small, if it was not quoted."""
+    # Snowflake writes unquoted names in capitals. SQLAlchemy has the same rule.
     return name.lower() if name.isupper() else name
 
 
-def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None:
+def check_columns(columns: Sequence[str], key: Sequence[str], file: str, why: str = "") -> None:
     """Raise a QueryError if two columns have one name, or a column of `key` is not there.
 
-    Engines take names that differ only in case for one.
+    Engines take names that differ only in case for one. `why` says what is wrong with the columns.
     """
     caseless = [column.casefold() for column in columns]
     for column in columns:
@@ -49,7 +54,7 @@ def check_columns(columns: Sequence[str], key: Sequence[str], file: str) -> None
             raise QueryError(
                 f"The result has no column {column!r}, which `key` names",
                 where=file,
-                allowed=f"Its columns: {_listed(columns)}. {closest(column, columns)}",
+                allowed=f"Its columns: {_listed(columns)}. {why or closest(column, columns)}",
             )
 
 
@@ -83,12 +88,10 @@ def unkeyed(rows: Rows, file: str) -> Observation:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Let no garbage be looked for meanwhile.
-
-    Rows form no cycles, and the collector would visit each of very many again and again: about a
-    quarter of the time that it takes to make a hundred thousand.
-    """
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python's garbage collector from looking for cycles meanwhile."""
+    # Rows form no cycles, and the collector would visit each of very many again and again: about a
+    # quarter of the time that it takes to make a hundred thousand.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -98,7 +101,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
+@without_garbage_collection()
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
     """A result compared row by row; the value is the number of rows."""
     columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
@@ -124,6 +127,7 @@ def _value(rows: Rows) -> Json:
 
 def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
     """The key of a row as text: of one column its plain text, of several a JSON array."""
+    # As JSON, because a separator of ours could stand in a value, and two rows have one key then.
     if len(key) == 1 and type(value := row[key[0]]) in (str, int):
         return str(value)  # for a number that is what dumps says, six times faster
     values = [row[column] for column in key]

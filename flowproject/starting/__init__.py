@@ -1,13 +1,18 @@
-"""How a run starts: what it is told of, whether it is the one to do it, and how to do nothing.
+"""Starts a run: reads what it is told of, claims it, or has every step do nothing.
 
 It is all done before the first line of the user's. What a flow sees of its change is `change.py`.
 """
 
-from flowproject.starting.parameters import decode_parameter
-from flowproject.starting.passing import pass_by
-from flowproject.starting.taking import take
-from flowproject.starting.telling import tell
-from flowproject.starting.turns import GO_ON, HOLD, end_turn, fail_turn
+from flowproject.starting.run_start import decode_parameter
+from flowproject.starting.taking import (
+    GO_ON,
+    HOLD,
+    end_turn,
+    fail_turn,
+    show_why_skipped,
+    skip_step,
+    take,
+)
 
 __all__ = [
     "GO_ON",
@@ -15,7 +20,7 @@ __all__ = [
     "decode_parameter",
     "end_turn",
     "fail_turn",
-    "pass_by",
+    "show_why_skipped",
+    "skip_step",
     "take",
-    "tell",
 ]

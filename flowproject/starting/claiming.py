@@ -1,4 +1,4 @@
-"""Claiming: which run has each of the changes that a run was told of.
+"""Claims the changes that a run was told of, and notes that its turn to take one is over.
 
 Apart from `taking`, because the journal takes a tenth of a second to import, and a step that has
 nothing to claim need not wait for it.
@@ -6,31 +6,34 @@ nothing to claim need not wait for it.
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flowproject.change import journal_of
 from flowproject.changes.entry import Entry
 from flowproject.changes.payload import facts
+from flowproject.config import Sensor
+from flowproject.events import bus_address
 from flowproject.journal import (
     DamagedEntryError,
     DamagedTableError,
     Head,
     Journal,
+    JournalIndex,
     Receipt,
     Store,
-    Survey,
 )
-from flowproject.sensing.together import combined
-from flowproject.starting.told import Told
+from flowproject.sensing.change_events import combined
+from flowproject.sensing.turns import Turn, give_next_turn
+from flowproject.starting.run_start import RunStart
 
-__all__ = ["Claim", "Taken", "claim"]
+__all__ = ["Claim", "Taken", "claim", "note_end", "tell_next"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Which run has a change of `sensor`: the receipt that stands."""
+    """Says which run has a change of `sensor`: the receipt that stands."""
 
     sensor: str
     receipt: Receipt
@@ -47,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What a run has: the changes that it goes on with, and those that another run has.
+    """Says what a run has: the changes that it goes on with, and those that another run has.
 
     `nothing_because` says why it does nothing; empty if it goes on.
     """
@@ -57,8 +60,8 @@ class Taken:
     nothing_because: str = ""
 
 
-def claim(this: Told, *, flow: str, store: Store) -> Taken:
-    """What the run has, after it has claimed what no other run of the flow had.
+def claim(start: RunStart, *, flow: str, store: Store) -> Taken:
+    """Claim for a run what no other run of its flow has: what it has then.
 
     Of one sensor that is the change that it was told of. A run that was told of several sensors has
     all that each of them recorded since the last run of its flow, whichever of their events arrived
@@ -67,32 +70,31 @@ def claim(this: Told, *, flow: str, store: Store) -> Taken:
     Raises:
         JournalError: if it can't be told which run has a change.
     """
-    if len({change["sensor"] for change in this.changes}) > 1:
-        return _claim_of_all(this, flow=flow, store=store)
+    if len({change["sensor"] for change in start.changes}) > 1:
+        return _claim_of_all(start, flow=flow, store=store)
     claims = [
         Claim(
             sensor=change["sensor"],
-            receipt=_claimed(journal_of(change, store), _wanted(change, flow=flow, run=this.run)),
+            receipt=_claimed(journal_of(change, store), _wanted(change, flow=flow, run=start.run)),
         )
-        for change in this.changes
+        for change in start.changes
     ]
-    others = tuple(one for one in claims if one.receipt.run != this.run)
+    others = tuple(one for one in claims if one.receipt.run != start.run)
     reasons = " ".join(one.in_words for one in others) if len(others) == len(claims) else ""
-    return Taken(changes=this.changes, others=others, nothing_because=reasons)
+    return Taken(changes=start.changes, others=others, nothing_because=reasons)
 
 
 def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
-    """The receipt that stands. Who has a replayed change has the attempts before it, too.
-
-    An event of theirs may still be on its way, and would find nobody to have them.
-    """
-    standing = journal.claim(**asdict(wanted))
+    """Claim a change: the receipt that stands."""
+    standing = journal.receipts.claim(wanted)
     if standing.run == wanted.run and (elsewhere := journal.moved_to()):
         # The sensor was renamed while its event was on the way: who has the change is noted there.
         return _claimed(elsewhere, wanted)
+    # Who has a replayed change has the attempts before it, too: an event of theirs may still be on
+    # its way, and would find nobody to have them.
     if standing.run == wanted.run:
         for attempt in range(1, wanted.attempt):
-            journal.claim(**asdict(replace(wanted, attempt=attempt)))
+            journal.receipts.claim(replace(wanted, attempt=attempt))
     return standing
 
 
@@ -111,37 +113,87 @@ def _attempt(change: Mapping[str, Any]) -> int:
     return int(change.get("attempt", 1))
 
 
+def note_end(
+    change: Mapping[str, Any],
+    how: Literal["succeeded", "failed"],
+    store: Store,
+    *,
+    flow: str,
+    run: str,
+) -> None:
+    """Note that the turn of a flow to take a change is over, wherever the journal is by now.
+
+    Raises:
+        JournalError: if it can't be noted.
+    """
+    journal: Journal | None = journal_of(change, store)
+    while journal:
+        journal.turns.end(
+            int(change["seq"]),
+            str(change["id"]),
+            attempt=int(change.get("attempt", 1)),
+            flow=flow,
+            how=how,
+            by=run,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+        journal = journal.moved_to()  # The sensor may have been renamed while this run went on.
+
+
+def tell_next(
+    change: Mapping[str, Any],
+    sensors: Mapping[str, Sensor],
+    store: Store,
+    *,
+    flow: str,
+    run: str,
+    now: dt.datetime,
+) -> list[Turn]:
+    """Tell a flow the next turns, because its turn to take this change is over: which.
+
+    None without a bus, or under a name that no sensor has any more: the next tick tells them.
+
+    Raises:
+        DeliveryError: if the bus has not taken it.
+        JournalError: if the journal can't be read or written.
+    """
+    # Under a name that no sensor has any more the journal was moved, and its memo says nothing.
+    sensor = sensors.get(str(change["sensor"]))
+    if sensor is None or not bus_address():
+        return []
+    return give_next_turn(sensor, journal_of(change, store), [flow], now=now, run=run)
+
+
 # ----------------------------------------------------------------------------- of several sensors
 
 
-def _claim_of_all(this: Told, *, flow: str, store: Store) -> Taken:
-    """All that each sensor recorded since the flow's last run.
-
-    The oldest change of the first sensor is the gate: of runs that start side by side the one that
-    has it is to have everything.
-    """
+def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
+    """Claim all that each sensor recorded since the flow's last run."""
+    # Sorted by name, so that runs which start side by side for different events agree on the gate.
     sensors = [
-        _Unseen(change, journal_of(change, store), flow, this.run)
-        for change in sorted(this.changes, key=lambda change: change["sensor"])
+        _Unseen(change, journal_of(change, store), flow, start.run)
+        for change in sorted(start.changes, key=lambda change: change["sensor"])
     ]
     # Who has a receipt goes on, whatever others took while it was dead: nobody else has that.
     if not any(sensor.is_begun for sensor in sensors):
         for sensor in sensors:
             if not sensor.entries:
-                return Taken(changes=this.changes, nothing_because=sensor.nothing_new)
+                return Taken(changes=start.changes, nothing_because=sensor.nothing_new)
+        # The oldest change of the first sensor is the gate: of runs that start side by side the one
+        # that has it is to have everything, and the other nothing.
         gate = sensors[0].claim_first()
-        if gate.receipt.run != this.run:
-            return Taken(changes=this.changes, others=(gate,), nothing_because=gate.in_words)
+        if gate.receipt.run != start.run:
+            return Taken(changes=start.changes, others=(gate,), nothing_because=gate.in_words)
     others = [other for sensor in sensors for other in sensor.claim_the_rest()]
     told = {sensor.name: sensor.told() for sensor in sensors if sensor.entries}
     return Taken(
-        changes=[told[one["sensor"]] for one in this.changes if one["sensor"] in told],
+        changes=[told[one["sensor"]] for one in start.changes if one["sensor"] in told],
         others=tuple(others),
     )
 
 
 class _Unseen:
-    """The changes of one sensor that no other run of a flow has had, oldest first.
+    """Finds the changes of one sensor that no other run of a flow has had, oldest first.
 
     `is_begun`: the run has a receipt for one of them already, from before it was tried again.
     """
@@ -158,7 +210,7 @@ class _Unseen:
 
     @property
     def nothing_new(self) -> str:
-        """Why a run that waits for this sensor has nothing to do."""
+        """Say why a run that waits for this sensor has nothing to do."""
         last = self._last
         since = f"since run {last.run} took change {last.seq} at {last.at}" if last else ""
         return (
@@ -167,11 +219,11 @@ class _Unseen:
         )
 
     def claim_first(self) -> Claim:
-        """Who has the oldest of them."""
+        """Claim the oldest of them: who has it."""
         return self._claim(self.entries[0])
 
     def claim_the_rest(self) -> list[Claim]:
-        """What others have of them after all; the entries are then without it."""
+        """Claim all of them: what others have after all, and the entries are then without."""
         claims = self._journal.concurrently([partial(self._claim, one) for one in self.entries])
         others = [one for one in claims if one.receipt.run != self._run]
         lost = {one.receipt.seq for one in others}
@@ -179,8 +231,9 @@ class _Unseen:
         return others
 
     def told(self) -> dict[str, Any]:
-        """What the run is told of them: what they come to together."""
+        """Make what the run is told of them: what they come to together."""
         first, last = self.entries[0], self.entries[-1]
+        # What the event says is right as it is if the run has just that.
         told = (self._told.get("first_seq", self._told["seq"]), self._told["seq"])
         if (first.seq, last.seq) == told:
             return {**self._told}
@@ -202,9 +255,9 @@ class _Unseen:
         return Claim(sensor=self.name, receipt=_claimed(self._journal, wanted))
 
     def _replayed(self) -> list[Entry]:
-        """The change that is replayed, if no other run has this attempt."""
+        """Find the change that is replayed, if no other run has this attempt."""
         seq, name = int(self._told["seq"]), str(self._told["id"])
-        receipts = self._journal.receipts(seq, name)
+        receipts = self._journal.receipts.read(seq, name)
         taken = [(one.attempt, one.flow) for one in receipts if one.run != self._run]
         self._last = next((one for one in receipts if one.run != self._run), None)
         self.is_begun = any(one.run == self._run for one in receipts)
@@ -212,22 +265,23 @@ class _Unseen:
         return [entry] if entry and (_attempt(self._told), self._flow) not in taken else []
 
     def _since_last_run(self) -> list[Entry]:
-        """Up to the change of the event, or if that was taken, up to the newest that was sent."""
-        survey = self._journal.survey()
-        found = self._up_to(int(self._told["seq"]), survey)
-        return found or self._up_to(max(survey.ids, default=0), survey)
+        """Find those up to the event's change, or to the newest that was sent if that was taken."""
+        index = self._journal.index()
+        found = self._up_to(int(self._told["seq"]), index)
+        return found or self._up_to(max(index.ids, default=0), index)
 
-    def _up_to(self, newest: int, survey: Survey) -> list[Entry]:
-        """The changes after the last that another run of the flow has, up to this number."""
-        taken = survey.taken_by(self._flow)
+    def _up_to(self, newest: int, index: JournalIndex) -> list[Entry]:
+        """Find the changes after the last that another run of the flow has, up to this number."""
+        taken = index.taken_by(self._flow)
         for seq in sorted((seq for seq in taken if seq <= newest), reverse=True):
             receipt = self._receipt(seq, taken[seq])
             if receipt is None or receipt.run != self._run:
                 self._last = receipt
-                return self._changes(survey, after=seq, newest=newest)
+                return self._changes(index, after=seq, newest=newest)
+            # Its own receipt, from before the step was tried again: it goes on behind that.
             self.is_begun = True
-        entries = self._changes(survey, after=0, newest=newest)
-        marks = self._journal.concurrently([partial(survey.mark, entry) for entry in entries])
+        entries = self._changes(index, after=0, newest=newest)
+        marks = self._journal.concurrently([partial(index.mark, entry) for entry in entries])
         # Before its first run: those that were sent when the flow was known to listen.
         strange = [
             number
@@ -238,12 +292,12 @@ class _Unseen:
         return entries[max(strange, default=-1) + 1 :] or entries[-1:]
 
     def _receipt(self, seq: int, name: str) -> Receipt | None:
-        """The flow's receipt for the first attempt; None if it is damaged."""
-        receipts = self._journal.receipts(seq, name)
+        """Read the flow's receipt for the first attempt; None if it is damaged."""
+        receipts = self._journal.receipts.read(seq, name)
         return next((one for one in receipts if (one.attempt, one.flow) == (1, self._flow)), None)
 
-    def _changes(self, survey: Survey, *, after: int, newest: int) -> list[Entry]:
-        numbers = [seq for seq in reversed(survey.numbers) if after < seq <= newest]
+    def _changes(self, index: JournalIndex, *, after: int, newest: int) -> list[Entry]:
+        numbers = [seq for seq in reversed(index.numbers) if after < seq <= newest]
         found = self._journal.concurrently([partial(self._readable, seq) for seq in numbers])
         return [entry for entry in found if entry and entry.is_published]
 

@@ -1,4 +1,4 @@
-"""Results of queries as Arrow tables, and as data frames of pandas for those who have it."""
+"""Makes Arrow tables of the results of queries, and data frames for those who have pandas."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ _INSTALL: Final = "python -m pip install pandas"
 
 
 def joined(tables: Sequence[Any]) -> Any:
-    """One table of the rows of several, whose columns may be of narrower and wider types."""
+    """Join tables into one; their columns may be of narrower and wider types."""
     import pyarrow as pa
 
     # Snowflake sends each batch in the narrowest type that holds its numbers.
@@ -38,7 +38,7 @@ def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
 
 
 def frame(of: Any) -> Any:
-    """A table as a pandas.DataFrame.
+    """Turn a table into a pandas.DataFrame.
 
     Raises:
         SourceError: if pandas is not installed.

@@ -4,18 +4,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference
-from flowproject.tables.columns import between, content_digest, no_rows, object_schema, rank, total
-from flowproject.tables.compare import RowDifference, after, before, compare
-from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
-from flowproject.tables.scratch import Slot, SpilledTables
-from flowproject.tables.segments import SegmentWriter
-from flowproject.tables.spans import (
+from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.manifest import (
     IDENTITY,
     MODULUS,
     NEW,
@@ -26,6 +23,21 @@ from flowproject.tables.spans import (
     key_bytes,
     key_text,
 )
+from flowproject.tables.object_rows import (
+    FOLDER_ENDINGS,
+    after,
+    before,
+    between,
+    content_digest,
+    edit_schema,
+    edits,
+    no_rows,
+    object_schema,
+    rank,
+    total,
+)
+from flowproject.tables.scratch import Slot, SpilledTables
+from flowproject.tables.segments import SegmentWriter
 from flowproject.tables.table import ObjectTable, successor
 
 if TYPE_CHECKING:
@@ -41,12 +53,27 @@ _WORKERS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A table, what happened since the one before, and whether its manifest says anything new."""
+    """The result of a build: the new table, and what happened since the last one.
+
+    `moved` says whether the manifest says anything new, even if no item changed.
+    """
 
     items: ObjectTable
     difference: Difference
     fingerprint: str
     moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _RowDifference:
+    """Rows that were added, modified (old and new side by side) and removed."""
+
+    added: "pa.Table"
+    modified: "pa.Table"
+    removed: "pa.Table"
+
+    def __bool__(self) -> bool:
+        return bool(len(self.added) or len(self.modified) or len(self.removed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +89,7 @@ class _KeyRange:
 
 
 class TableBuilder:
-    """Takes the ranges of a listing, in any order and from any thread, until `finish`.
+    """Builds a table from ranges of a listing, put in any order and from any thread.
 
     `past` is the table that was known before; its digests and its total count only under the same
     `view`, its rows always. `identity` are the columns that make a version.
@@ -146,7 +173,7 @@ class TableBuilder:
                 beside = 0
 
     def finish(self) -> Built:
-        """The table, once all ranges were taken.
+        """Finish the table, once all ranges were taken.
 
         Raises:
             RuntimeError: if they leave a gap, overlap, or end before the past does.
@@ -175,7 +202,7 @@ class TableBuilder:
         _check_rows(rows, low, high)
         # Compared outside of the lock, because reading and comparing take nearly all of the time.
         old = no_rows() if self._past is None else self._past.between(low, high)
-        found = compare(old, rows, self._identity)
+        found = _compared(old, rows, self._identity)
         change = self._change(found, rows)
         # A digest may move without a row that does, such as when a server sends another element:
         # then the rows stay where they are, and no file is written.
@@ -186,12 +213,12 @@ class TableBuilder:
         with self._lock:
             # The file and the total have room for one thread at a time.
             self._total += change
-            self._spill(high, found)
+            self._spill(high, _without_folders(found))
             if is_new := len(rows) > 0 and known is None:
                 span = replace(span, group=self._write(rows))
             self._ranges.append(_KeyRange(low, span, is_new=is_new))
 
-    def _change(self, found: RowDifference, rows: "pa.Table") -> int:
+    def _change(self, found: _RowDifference, rows: "pa.Table") -> int:
         """What a range adds to the total; under another view nothing of it is known."""
         import pyarrow as pa
 
@@ -222,7 +249,7 @@ class TableBuilder:
         span = known.spans[place]
         return span if (span.last, span.digest) == (high, digest) else None
 
-    def _spill(self, high: str, found: RowDifference) -> None:
+    def _spill(self, high: str, found: _RowDifference) -> None:
         # Without a past what was added is what there is, and that is in the table already.
         if self._past is None or not found:
             return
@@ -258,6 +285,20 @@ class TableBuilder:
         return Difference()
 
 
+def _without_folders(found: _RowDifference) -> _RowDifference:
+    """The difference without removed objects that only stood for a folder."""
+    import pyarrow.compute as pc
+
+    # Versions before listed them, so they are in tables of the past; of what is listed none is, so
+    # that one is missing says nothing of the store, and a new version must start no flow.
+    removed = found.removed
+    ends = reduce(
+        pc.or_, (pc.ends_with(removed["key"], pattern=ending) for ending in FOLDER_ENDINGS)
+    )
+    is_folder = pc.and_(ends, pc.equal(removed["size"], 0))
+    return replace(found, removed=removed.filter(pc.invert(is_folder)))
+
+
 def _is_same_view(known: Manifest | None, view: str, identity: tuple[str, ...]) -> bool:
     return known is not None and (known.view, known.identity) == (view, identity)
 
@@ -284,7 +325,7 @@ def _check_cover(ranges: Sequence[_KeyRange], past: Manifest | None) -> None:
 def _arranged(
     ranges: Iterable[_KeyRange], past: Manifest | None, rows: int
 ) -> tuple[tuple[Span, ...], tuple[str, ...], tuple[int, ...]]:
-    """Spans, the segments that they still need, and how many rows each of these has.
+    """Arrange spans for a manifest, with the segments that they need and the rows of each.
 
     `rows` is how many the new segment has.
     """
@@ -349,7 +390,7 @@ def _is_rising(keys: Any) -> bool:
 def _cut_at_bounds(
     rows: "pa.Table", past: Manifest | None
 ) -> "Iterator[tuple[str | None, str, pa.Table]]":
-    """Key ranges (low, high] and their rows, which are in order: all keys that were and that are.
+    """Cut rows, which are in order, into key ranges (low, high] that cover all keys, old and new.
 
     They have the bounds of the past's spans, so that these can be kept, and more where too many
     rows stand between two of them.
@@ -383,6 +424,77 @@ def _pieces(rows: "pa.Table", bound: bytes) -> "Iterator[tuple[str, pa.Table]]":
         yield key_text(last), rows.slice(start, end - start)
 
 
+def _compared(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _RowDifference:
+    """Compare rows: what must happen to `old` to become `new`, each with every key once, in order.
+
+    What no column of `identity` shows is no change.
+    """
+    # Without one side there is nothing to look up; a first look takes this way for each row.
+    if not (len(old) and len(new)):
+        return _RowDifference(new, edit_schema().empty_table(), old)
+    # The usual case: something was overwritten, and no key came or went. Then rows stand side by
+    # side already, and no index of keys is made.
+    if old["key"].equals(new["key"]):
+        places = _modified(old, new, identity)
+        return _RowDifference(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+    return _compare_keys(old, new, identity)
+
+
+def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _RowDifference:
+    import pyarrow.compute as pc
+
+    # `index_in` gives null for a key that was not there before.
+    found = pc.index_in(new["key"], value_set=old["key"]).combine_chunks()
+    is_known = found.is_valid()
+    old_places, new_places = found.drop_null(), pc.indices_nonzero(is_known)
+    # Only what is compared is gathered; whole rows only of those that differ.
+    columns = [*identity]
+    places = _modified(
+        old.select(columns).take(old_places), new.select(columns).take(new_places), identity
+    )
+    return _RowDifference(
+        added=new.filter(pc.invert(is_known)),
+        modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
+        removed=old.take(_missing(old_places, len(old))),
+    )
+
+
+def _missing(places: "pa.Array", count: int) -> "pa.Array":
+    """The places below `count` that are not among these, which rise."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Gaps are looked for, and not all places counted off: of a span of thousands few are gone.
+    edges = pa.concat_arrays([pa.array([-1], places.type), places, pa.array([count], places.type)])
+    steps = pc.subtract(edges[1:], edges[:-1])
+    gaps = pc.indices_nonzero(pc.greater(steps, 1)).to_pylist()
+    missing = [
+        place for gap in gaps for place in range(edges[gap].as_py() + 1, edges[gap + 1].as_py())
+    ]
+    return pa.array(missing, places.type)
+
+
+def _modified(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> "pa.Array":
+    """The places at which rows differ; both tables have the same keys in the same order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Most columns are equal throughout, which Arrow sees at once.
+    moved = [name for name in identity if not old[name].equals(new[name])]
+    if not moved:
+        return pa.array([], pa.int64())
+    return pc.indices_nonzero(reduce(pc.or_, (_different(old[name], new[name]) for name in moved)))
+
+
+def _different(old: Any, new: Any) -> Any:
+    """Where two columns differ; a missing value equals only another one."""
+    import pyarrow.compute as pc
+
+    # `not_equal` has null for an answer where either side is missing.
+    unequal = pc.fill_null(pc.not_equal(old, new), fill_value=False)
+    return pc.or_(unequal, pc.xor(old.is_null(), new.is_null()))
+
+
 class _SpilledDifference:
     """What happened in all ranges, kept on disk until somebody asks."""
 
@@ -391,7 +503,7 @@ class _SpilledDifference:
         self._modified = _SpilledRows(edits_of_objects(identity))
         self._removed = _SpilledRows(objects(identity))
 
-    def add(self, high: bytes, found: RowDifference) -> None:
+    def add(self, high: bytes, found: _RowDifference) -> None:
         """Keep what happened in the range that ends with the key `high`."""
         self._added.add(high, found.added)
         self._modified.add(high, found.modified)

@@ -42,7 +42,7 @@ class ScratchFile:
         return self._file.fileno()
 
     def append(self, content: bytes | memoryview) -> int:
-        """Where the content begins that was added at the end.
+        """Add content at the end, and return where it begins.
 
         Raises:
             SourceError: if there is no room for it.
@@ -61,7 +61,7 @@ class ScratchFile:
             return self._file.read(size)
 
     def write_at(self, offset: int, content: bytes | memoryview) -> int:
-        """How many bytes were written at `offset`: all.
+        """Write content at `offset`, and return its size.
 
         Raises:
             SourceError: if there is no room for them.
@@ -87,15 +87,15 @@ class _Handle(io.RawIOBase):
         self._place = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def fileno(self) -> int:
@@ -103,28 +103,28 @@ class _Handle(io.RawIOBase):
         return self._scratch.fileno()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """The place in the file, after it was moved there."""
+        """Move to a place in the file, and return it."""
         origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._place}
         origin = self._scratch.size() if whence == io.SEEK_END else origins[whence]
         self._place = max(origin + offset, 0)
         return self._place
 
     def readinto(self, buffer: Any, /) -> int:
-        """How many bytes were read into the buffer; 0 at the end."""
+        """Read into the buffer, and return how many bytes; 0 at the end."""
         content = self._scratch.read_at(self._place, len(buffer))
         buffer[: len(content)] = content
         self._place += len(content)
         return len(content)
 
     def write(self, content: Any, /) -> int:
-        """How many bytes were written: all."""
+        """Write the content, and return its size."""
         written = self._scratch.write_at(self._place, content)
         self._place += written
         return written
 
 
 def arrow_file(file: BinaryIO, mode: str) -> "pa.NativeFile":
-    """An open file as Arrow reads (`rb`) or writes (`wb`) it by itself."""
+    """Open a file anew for Arrow, which then reads (`rb`) or writes (`wb`) it without Python."""
     # A file of Python would make Arrow wait for its turn among busy threads for each page. The file
     # has no name to be opened by, but Linux and macOS give each open one a path.
     import pyarrow as pa
@@ -144,14 +144,14 @@ class Slot(NamedTuple):
 
 
 class SpilledTables:
-    """Tables of one schema that wait to be read again."""
+    """Spills tables of one schema into a temporary file, to be read again."""
 
     def __init__(self, schema: "pa.Schema") -> None:
         self._schema = schema
         self._scratch = ScratchFile()
 
     def add(self, table: "pa.Table") -> Slot:
-        """What `read` needs to give the table, which has rows, again."""
+        """Spill a table, which has rows, and return what `read` needs to give it again."""
         import pyarrow as pa
 
         # A slice would be written with all of the table that it is a slice of.
@@ -171,7 +171,7 @@ class SpilledTables:
 
 @contextmanager
 def full_disk_explained() -> Iterator[None]:
-    """Turns the error of a disk that is full into one that says what to do."""
+    """Turn the error of a full disk into one that says what to do."""
     try:
         yield
     except OSError as error:

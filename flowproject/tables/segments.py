@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.errors import SourceError
-from flowproject.tables.columns import one_line
+from flowproject.tables.object_rows import one_line
 from flowproject.tables.scratch import ScratchFile, arrow_file, full_disk_explained
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ENCODINGS: Final = {
 
 
 class SegmentWriter:
-    """A new Parquet file in a temporary one, group after group. Not for two threads at once."""
+    """Writes a new Parquet file, group after group, into a temporary one; one thread at a time."""
 
     def __init__(self, schema: "pa.Schema") -> None:
         import pyarrow.parquet as pq
@@ -51,7 +51,7 @@ class SegmentWriter:
             self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
 
     def write(self, rows: "pa.Table") -> int:
-        """The number of the group that has the rows now.
+        """Write the rows as one group, and return its number.
 
         Raises:
             SourceError: if there is no room for them.
@@ -64,7 +64,7 @@ class SegmentWriter:
         return self.groups - 1
 
     def finish(self) -> Callable[[], BinaryIO]:
-        """What opens the finished file.
+        """Finish the file, and return what opens it.
 
         Raises:
             SourceError: if there is no room for its footer.
@@ -83,7 +83,7 @@ class _LocalFile:
         self.parquet = _parse(arrow_file(file, "rb"))
 
     def to_read(self) -> Any:
-        """The file to read one more group of."""
+        """The file from which the next group is to be read."""
         return self.parquet
 
 
@@ -96,7 +96,7 @@ class _RemoteFile:
         self._left = _SINGLE_GROUPS + self.parquet.num_row_groups // _GROUPS_PER_SINGLE
 
     def to_read(self) -> Any:
-        """The file to read one more group of."""
+        """The file from which the next group is to be read."""
         if self._left == 0:
             copy = ScratchFile().open()
             self._file.seek(0)
@@ -123,7 +123,7 @@ def _parse(source: Any) -> Any:
 
 
 class Segment:
-    """A Parquet file, opened when the first group is read; `name` is for messages."""
+    """Reads a Parquet file, which is opened for the first group; `name` is for messages."""
 
     def __init__(self, open_file: Callable[[], BinaryIO], name: str, damaged: Damaged) -> None:
         self._open_file = open_file
@@ -145,7 +145,7 @@ class Segment:
         return self._checked(rows, schema)
 
     def pieces(self, group: int, schema: "pa.Schema", rows: int) -> "Iterator[pa.Table]":
-        """The same, so many rows at a time: what nobody asks for is not unpacked.
+        """Read one group in pieces of `rows` rows: what nobody asks for is not unpacked.
 
         Raises:
             Exception: as `read` does, when it comes to the rows.
@@ -224,7 +224,7 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
 
 @contextmanager
 def reading(damaged: Damaged) -> Iterator[None]:
-    """Turns whatever Arrow says of a damaged file into the error that `damaged` makes.
+    """Turn what Arrow raises for a damaged file into the error that `damaged` makes.
 
     What this machine lacks (memory, files that may be open) is no damage.
     """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from flowproject.changes.canonical import Json, digest_value, dumps
 from flowproject.changes.difference import Difference, Item
-from flowproject.tables.columns import COLUMNS
-from flowproject.tables.lazy import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objects
+from flowproject.tables.object_rows import COLUMNS
 from flowproject.tables.segments import Damaged, Segment, parquet_options, reading
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def write_difference(file: BinaryIO, difference: Difference) -> None:
 
 
 def read_difference(open_file: Callable[[], BinaryIO], damaged: Damaged = ValueError) -> Difference:
-    """The difference that `write_difference` wrote; its rows are read when they are iterated.
+    """Open a difference that `write_difference` wrote; its rows are read when they are iterated.
 
     Raises:
         Exception: what `damaged` makes of the reason, if the file can't be read. Of rows that may
@@ -166,7 +166,7 @@ def _noted(note: bytes) -> tuple[tuple[str, ...] | None, dict[str, int]]:
 
 
 def _allotted(groups: Iterator[tuple[int, int]], count: int) -> dict[int, int]:
-    """The next groups that have `count` rows in all, and how many each has."""
+    """Take the next groups that have `count` rows in all, with the rows of each."""
     taken: dict[int, int] = {}
     # Groups stand in the order of kinds, so counting them off tells whose they are without a look
     # at their rows.
@@ -192,7 +192,7 @@ def _read(
 
 
 def _groups(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
-    """The same rows in tables that are worth a group of their own."""
+    """Join tables until they are worth a group of their own."""
     import pyarrow as pa
 
     # A tick spills a table for each range that moved: a group for each of them would be mostly
@@ -248,7 +248,7 @@ def _schema(modified: _RowKind, note: bytes) -> "pa.Schema":
 
 
 def write_items(items: Mapping[str, Item]) -> bytes:
-    """The items as Parquet, sorted by key."""
+    """Write the items as Parquet, sorted by key."""
     import pyarrow.parquet as pq
 
     # Sorted, so that the same items make the same file.
@@ -259,7 +259,7 @@ def write_items(items: Mapping[str, Item]) -> bytes:
 
 
 def read_items(content: bytes) -> dict[str, Item]:
-    """The items that `write_items` wrote, by key.
+    """Read the items that `write_items` wrote, by key.
 
     Raises:
         ValueError: if the content is not such a table.

@@ -8,10 +8,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from flowproject.changes.difference import Item
-from flowproject.tables.columns import between, no_rows, object_items, object_schema
-from flowproject.tables.lazy import as_text
+from flowproject.tables.lazy_rows import as_text
+from flowproject.tables.manifest import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
+from flowproject.tables.object_rows import between, no_rows, object_items, object_schema
 from flowproject.tables.segments import Damaged, Segment, SegmentWriter
-from flowproject.tables.spans import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ _SMALL_SPAN: Final = SPAN_ROWS // 2
 
 
 class ObjectTable:
-    """The objects of a manifest. Any thread may read them.
+    """The objects of a manifest, read when they are asked for, by any thread.
 
     `open_segment` opens the Parquet file of that name, to read and to seek in it. `damaged` makes
     the error for one that can't be read, out of the reason. `identity` are the columns that make
@@ -135,7 +135,7 @@ class ObjectTable:
 def successor(
     past: ObjectTable | None, manifest: Manifest, open_new: Callable[[], BinaryIO] | None
 ) -> ObjectTable:
-    """The table of a manifest that builds on the past, and has a new segment if one is given.
+    """Make the table of a manifest that builds on the past, with a new segment if one is given.
 
     Files that the past has opened are shared.
     """
@@ -162,7 +162,7 @@ def needs_compaction(manifest: Manifest) -> bool:
 
 
 def compact(table: ObjectTable) -> ObjectTable:
-    """The same table in one new segment, a span at a time; small neighbours become one span."""
+    """Write a table anew into one segment, a span at a time; small neighbours become one span."""
     # A span at a time, because the whole table may be larger than memory.
     writer = SegmentWriter(object_schema())
     spans = tuple(_rewrite(run, table, writer) for run in _runs(table.manifest.spans))

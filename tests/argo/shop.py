@@ -21,9 +21,9 @@ from flowproject.changes.payload import decode
 from flowproject.config.parse import load
 from flowproject.errors import TickError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.starting.claiming import claim
-from flowproject.starting.told import Told
+from flowproject.starting.run_start import RunStart
 from tests.argo.cluster import ArgoCluster, until
 from tests.deploy.conftest import Argo, Ran, Repository
 from tests.servers import Moto
@@ -242,7 +242,7 @@ class Shop:
         }
         events = [_event(text) for text in given.values()]
         changes: list[Any] = [decode(event["change"]) for event in events if "change" in event]
-        this = Told(changes=changes, run=f"{flow}/{name}")
+        this = RunStart(changes=changes, run=f"{flow}/{name}")
         taken = claim(this, flow=flow, store=self._scene().store)
         goes_on = () if taken.nothing_because else taken.changes
         others = {one.receipt.seq for one in taken.others}
@@ -254,8 +254,8 @@ class Shop:
             parameters=given,
         )
 
-    def _scene(self) -> Scene:
-        return Scene(
+    def _scene(self) -> ProjectContext:
+        return ProjectContext(
             project=load(self.repository.root),
             root=self.repository.root,
             store=open_store(self.repository.environment["METAFLOW_DATASTORE_SYSROOT_S3"]),

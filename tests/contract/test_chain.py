@@ -7,11 +7,11 @@ import pytest
 
 from flowproject import sensing
 from flowproject.changes.difference import Difference
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.errors import DeliveryError, UsageError
 from flowproject.journal import Store
-from flowproject.sensing import Chain, Found
+from flowproject.sensing import Chain, FoundChange
 from tests.journals import CountingStore
 from tests.world import MINUTE, Bus, World
 
@@ -25,7 +25,7 @@ def world(tmp_path: Path, store: Store) -> World:
     return world
 
 
-def find(world: World, text: str = "files/2") -> Found:
+def find(world: World, text: str = "files/2") -> FoundChange:
     return sensing.find_change(world.scene, text)
 
 
@@ -67,13 +67,13 @@ def test_a_run_that_has_not_started_in_time_is_told_with_where_to_look(
     words = "sent, no run of StarterFlow has started since 2026-06-01 12:00 UTC"
     assert (late.state, late.in_words) == ("sent", words), "also before a tick has sent it again"
     assert late.to_json()["late_since"] == "2026-06-01T12:00:00+00:00"
-    lines = "\n".join(chain_lines(late))
+    lines = "\n".join(delivery_lines(late))
     assert "Likely StarterFlow is not deployed here" in lines
     assert "`kubectl get workflows`" in lines
     world.tick()
     assert told(world).in_words == words
     world.later(60)
-    assert "Likely StarterFlow is not deployed" in "\n".join(chain_lines(told(world)))
+    assert "Likely StarterFlow is not deployed" in "\n".join(delivery_lines(told(world)))
     assert told(world).state == "undelivered"
     world.take(bus.payloads[-1])
     assert (told(world).in_words, told(world).late_since) == ("delivered", "")
@@ -241,10 +241,10 @@ def test_a_history_costs_a_few_requests_and_three_for_each_change(world: World, 
     counting = CountingStore(world.store)
     scene = replace(world.scene, store=counting)  # type: ignore[arg-type]
     journal = scene.journal("files")
-    survey = journal.survey()
+    index = journal.index()
     assert counting.requests == ["keys", "get"]
-    for seq in survey.numbers:
+    for seq in index.numbers:
         entry = journal.get(seq)
         assert entry
-        sensing.chain(survey, entry, sensing.patience_of(world.sensor), scene.clock())
+        sensing.chain(index, entry, sensing.patience_of(world.sensor), scene.clock())
     assert counting.requests[2:] == ["get"] * (3 * 3 + 1)

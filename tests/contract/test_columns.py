@@ -3,6 +3,7 @@
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 
 from flowproject import sensing
 from flowproject.change import Change
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.config.model import SchemaChange
 from flowproject.dev.page.changes import change_view
 from flowproject.journal import open_store
-from flowproject.sensing import Chain, Scene, Tick
-from flowproject.sensing.together import together
+from flowproject.sensing import Chain, ProjectContext, Tick
+from flowproject.sensing.change_events import together
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 
@@ -65,9 +66,9 @@ class Place:
         [seen] = sensing.observe(self.scene(mode), force=force)
         return seen
 
-    def scene(self, mode: SchemaChange = "change") -> Scene:
+    def scene(self, mode: SchemaChange = "change") -> ProjectContext:
         sensor = replace(self.sensor, schema_change=mode)
-        return Scene(
+        return ProjectContext(
             project=Project(project_name="demo", sensor=Schedule(), sensors={"it": sensor}),
             root=self.root,
             store=self.store,
@@ -169,7 +170,9 @@ def test_a_ragged_file_is_a_change_of_columns_that_names_them(tmp_path: Path, ke
         assert (seen.outcome, seen.exit_code) == ("failed", 3)
         assert "The result has no column 'id', which `key` names" in seen.reason
         assert 'Its columns: "id,v".' in seen.reason
+        assert re.search(r"it\.csv', line 4, has 3 fields, and not 2\.", seen.reason)
     else:
+        assert re.search(r"it\.csv', line 4, has 3 fields, and not 2\)$", seen.reason)
         assert seen.reason.startswith(
             'columns changed: "id,v" VARCHAR added, id BIGINT removed, v BIGINT removed; '
         )
@@ -289,7 +292,7 @@ def test_history_why_and_the_page_name_the_columns(tmp_path: Path):
     assert entry is not None
     assert entry.columns == {"id": "INTEGER", "v": "BIGINT"}
     told_of = Chain(entry=entry)
-    assert f"  columns   {words}" in chain_lines(told_of)
+    assert f"  columns   {words}" in delivery_lines(told_of)
     facts = {fact.name: fact.text for fact in change_view(told_of, None, ()).facts}
     assert facts["columns"] == words
     assert f"columns changed: {words}" in json.dumps(place.tick().to_json(), ensure_ascii=False)

@@ -20,10 +20,10 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.sources import Source, open_source
-from flowproject.sources.containers import azure, gcs
 from flowproject.sources.containers import container as container_module
+from flowproject.sources.containers import source as source_module
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
@@ -56,9 +56,8 @@ def proxy(store: Store) -> Iterator[Proxy]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (azure, gcs):
-        patience = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-        monkeypatch.setattr(module, "PATIENCE", patience)
+    retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+    monkeypatch.setattr(source_module, "RETRIES", retries)
 
 
 def source(store: Store, container: str, proxy: Proxy | None = None, **keys: Any) -> Source:
@@ -618,7 +617,7 @@ def test_a_folder_that_is_finished_goes_and_one_that_is_not_waits(
 ):
     data = store.data(container, key="raw", marker="_SUCCESS")
     sensor = Sensor(name="hours", data=data, event_name="hours_changed")
-    scene = Scene(
+    scene = ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors={"hours": sensor}),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),

@@ -43,8 +43,8 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
     after = {"b": item("b", {"n": 3}), "c": item("c", {"n": None})}
     recorded = journal.record(entry(1), after, diff(before, after))
     assert journal.head() == Head(seq=1, entry=recorded, unsettled=(1,))
-    assert journal.items(recorded) == after
-    assert journal.difference(recorded).first(99) == diff(before, after)
+    assert journal.snapshots.items(recorded) == after
+    assert journal.snapshots.difference(recorded).first(99) == diff(before, after)
 
 
 def test_the_newest_entry_is_the_head(journal: Journal) -> None:
@@ -196,10 +196,10 @@ def test_a_lost_or_damaged_table_is_said_to_be_one(journal: Journal, store: Stor
     recorded = journal.record(entry(1), {"a": item("a", {})}, Difference())
     store.put(recorded.snapshot, b"no parquet")
     with pytest.raises(DamagedTableError, match="is damaged"):
-        journal.items(recorded)
+        journal.snapshots.items(recorded)
     store.delete(recorded.difference)
     with pytest.raises(DamagedTableError, match="is gone"):
-        journal.difference(recorded)
+        journal.snapshots.difference(recorded)
 
 
 @pytest.mark.parametrize("folder", ["entries", "tables", "published", "damaged"])
@@ -240,8 +240,8 @@ def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, stor
     assert [found.seq for found in kept] == list(range(21, 31))
     snapshots = [key for key in store.keys(journal.location) if key.endswith("-items.parquet")]
     assert len(snapshots) == 2
-    assert journal.items(kept[-1]) == {"a": item("a", {"n": 30})}
-    assert not any(journal.difference(found).counts["added"] for found in kept)
+    assert journal.snapshots.items(kept[-1]) == {"a": item("a", {"n": 30})}
+    assert not any(journal.snapshots.difference(found).counts["added"] for found in kept)
 
 
 def test_journals_of_branches_and_sensors_do_not_meet(store: Store) -> None:

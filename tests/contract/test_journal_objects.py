@@ -10,7 +10,7 @@ from flowproject.changes.difference import Difference, Item, item
 from flowproject.errors import JournalError
 from flowproject.journal import DamagedTableError, Journal, Store, Superseded, prune
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import object_rows
+from flowproject.tables.object_rows import object_rows
 from flowproject.tables.table import ObjectTable
 from tests.journals import CountingStore, entry, journal_on, mark, settle
 
@@ -49,7 +49,7 @@ def record(journal: Journal, seq: int, built: Built, outcome: str = "changed") -
 def objects(journal: Journal, seq: int) -> ObjectTable:
     recorded = journal.get(seq)
     assert recorded is not None
-    items = journal.items(recorded)
+    items = journal.snapshots.items(recorded)
     assert isinstance(items, ObjectTable)
     return items
 
@@ -74,7 +74,7 @@ def test_objects_and_what_happened_to_them_are_read_back(journal: Journal) -> No
     assert sizes_of(second) == SECOND
     recorded = journal.head().entry
     assert recorded is not None
-    difference = journal.difference(recorded)
+    difference = journal.snapshots.difference(recorded)
     assert difference.counts == {"added": 1, "modified": 1, "removed": 1}
     assert [added.key for added in difference.added] == ["a3"]
     assert [(old.data["size"], new.data["size"]) for old, new in difference.modified] == [(2, 9)]
@@ -124,7 +124,7 @@ def test_a_first_look_at_objects_writes_them_once(journal: Journal, store: Store
     assert names(store, "-difference.parquet") == []
     head = journal.head().entry
     assert head is not None
-    assert journal.difference(head) == Difference()
+    assert journal.snapshots.difference(head) == Difference()
 
 
 def test_an_empty_bucket_is_a_table_without_rows(journal: Journal, store: Store) -> None:
@@ -171,7 +171,7 @@ def test_an_unchanged_look_with_new_digests_is_remembered(journal: Journal, stor
     again = look(FIRST, first, digest="another server's XML ")
     assert again.moved
     assert not any(again.difference.counts.values())
-    journal.remember_items(head, first, again.items)
+    journal.snapshots.remember(head, first, again.items)
     remembered = objects(journal, 1)
     assert remembered.manifest == again.items.manifest != first.manifest
     assert sizes_of(remembered) == FIRST
@@ -185,8 +185,8 @@ def test_an_unchanged_look_without_anything_new_writes_nothing(store: Store) -> 
     head = journal.head().entry
     assert head is not None
     counting.requests.clear()
-    journal.remember_items(head, first, look(FIRST, first).items)
-    journal.remember_items(head, {"a": item("a", {})}, {"a": item("a", {})})
+    journal.snapshots.remember(head, first, look(FIRST, first).items)
+    journal.snapshots.remember(head, {"a": item("a", {})}, {"a": item("a", {})})
     assert counting.requests == []
 
 
@@ -195,7 +195,7 @@ def test_a_memo_of_other_items_is_passed_over(journal: Journal, seq: int) -> Non
     first = record(journal, 1, look(FIRST), "baseline")
     head = journal.head().entry
     assert head is not None
-    journal.remember_items(head, first, look(FIRST, first, digest="new ").items)
+    journal.snapshots.remember(head, first, look(FIRST, first, digest="new ").items)
     second = record(journal, 2, look(SECOND, first))
     assert sizes_of(objects(journal, seq)) == (FIRST, SECOND)[seq - 1]
     assert objects(journal, 2).manifest == second.manifest
@@ -212,7 +212,7 @@ def test_a_memo_with_a_flipped_digest_is_passed_over(journal: Journal, store: St
     first = record(journal, 1, look(FIRST), "baseline")
     head = journal.head().entry
     assert head is not None
-    journal.remember_items(head, first, look(FIRST, first, digest="new ").items)
+    journal.snapshots.remember(head, first, look(FIRST, first, digest="new ").items)
     key = f"{journal.location}/items-memo.json"
     memo = json.loads(store.get(key) or b"")
     memo["manifest"]["total"] = "0" * 32
@@ -233,7 +233,7 @@ def test_a_memo_that_can_not_be_written_is_a_warning(
     first = record(journal, 1, look(FIRST), "baseline")
     head = journal.head().entry
     assert head is not None
-    journal.remember_items(head, first, look(FIRST, first, digest="new ").items)
+    journal.snapshots.remember(head, first, look(FIRST, first, digest="new ").items)
     assert "disk full" in caplog.text
 
 
@@ -244,7 +244,7 @@ def test_the_items_of_an_unchanged_look_cost_two_reads_of_little(store: Store) -
     head = journal.head().entry
     assert head is not None
     counting.requests.clear()
-    journal.items(head)
+    journal.snapshots.items(head)
     assert counting.requests == ["get", "get"]
 
 
@@ -330,6 +330,6 @@ def test_small_and_large_tables_follow_each_other(journal: Journal) -> None:
     journal.record(entry(2), built.items, built.difference)
     journal.record(entry(3), few, Difference())
     known = [journal.get(seq) for seq in (3, 2, 1)]
-    found = [journal.items(one) for one in known if one]
+    found = [journal.snapshots.items(one) for one in known if one]
     assert found[0] == found[2] == few
     assert len(found[1]) == len(FIRST)

@@ -16,7 +16,7 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Store, open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from flowproject.sources.result import keyed, unkeyed
 from tests.journals import CountingStore, entry, journal_on
 
@@ -33,35 +33,35 @@ def test_a_memo_is_recorded_with_its_entry_and_costs_no_object(
 ) -> None:
     before = len(store.keys(journal.location))
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    assert journal.memo(recorded) == MEMO
+    assert journal.memos.source(recorded) == MEMO
     assert len(store.keys(journal.location)) == before + 2, "the entry, and the memo of its number"
 
 
 def test_a_later_memo_takes_the_place_of_the_recorded_one(journal: Journal, store: Store) -> None:
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
     for memo in (NEWER, {"v": 2, "odd": "\ud800é"}):
-        journal.remember(recorded, memo)
+        journal.memos.write_source(recorded, memo)
         head = journal.head().entry
         assert head == recorded, "an entry is never overwritten"
-        assert journal.memo(recorded) == memo
+        assert journal.memos.source(recorded) == memo
     assert [key for key in store.keys(journal.location) if "source-memo" in key] == [place(journal)]
 
 
 def test_the_memo_of_another_entry_is_none(journal: Journal) -> None:
     first = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(first, NEWER)
+    journal.memos.write_source(first, NEWER)
     second = journal.record(entry(2), None, Difference())
-    assert journal.memo(second) == {}
-    journal.remember(second, NEWER)
-    assert journal.memo(first) == MEMO, "a slow tick that still knows the older entry"
+    assert journal.memos.source(second) == {}
+    journal.memos.write_source(second, NEWER)
+    assert journal.memos.source(first) == MEMO, "a slow tick that still knows the older entry"
 
 
 def test_the_memo_of_a_journal_that_was_deleted_is_none(journal: Journal, store: Store) -> None:
-    journal.remember(journal.record(entry(1), None, Difference()), NEWER)
+    journal.memos.write_source(journal.record(entry(1), None, Difference()), NEWER)
     store.delete(journal.entry_key(1))
     store.delete(f"{journal.location}/head.json")
     later = replace(entry(1), recorded_at="2027-01-01T00:00:00+00:00")
-    assert journal.memo(journal.record(later, None, Difference())) == {}
+    assert journal.memos.source(journal.record(later, None, Difference())) == {}
 
 
 def damaged(document: Mapping[str, Any]) -> Iterator[bytes]:
@@ -77,14 +77,14 @@ def damaged(document: Mapping[str, Any]) -> Iterator[bytes]:
 
 def test_a_damaged_foreign_or_newer_memo_is_none(journal: Journal, store: Store) -> None:
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(recorded, NEWER)
+    journal.memos.write_source(recorded, NEWER)
     good = store.get(place(journal))
     assert good is not None
     for content in damaged(json.loads(good)):
         store.put(place(journal), content)
-        assert journal.memo(recorded) == MEMO, content[:200]
+        assert journal.memos.source(recorded) == MEMO, content[:200]
     store.delete(place(journal))
-    assert journal.memo(recorded) == MEMO
+    assert journal.memos.source(recorded) == MEMO
 
 
 def test_a_memo_that_can_not_be_read_or_written_fails_nothing(
@@ -103,8 +103,8 @@ def test_a_memo_that_can_not_be_read_or_written_fails_nothing(
 
     journal = journal_on(Broken(store))
     recorded = journal.record(replace(entry(1), memo=MEMO), None, Difference())
-    journal.remember(recorded, NEWER)
-    assert journal.memo(recorded) == MEMO
+    journal.memos.write_source(recorded, NEWER)
+    assert journal.memos.source(recorded) == MEMO
     assert "disk full" in caplog.text
     assert "no such disk" in caplog.text
 
@@ -143,7 +143,7 @@ SENSOR = Sensor(name="s", data=FilesData(path="data"), event_name="s_changed")
 @pytest.fixture(params=[False, True], ids=["value", "items"])
 def gated(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gated:
     source = Gated(is_keyed=request.param)
-    monkeypatch.setattr("flowproject.sensing.rounds.open_source", lambda _, __: source)
+    monkeypatch.setattr("flowproject.sensing.look.open_source", lambda _, __: source)
     return source
 
 
@@ -153,17 +153,17 @@ def counting(store: Store) -> CountingStore:
 
 
 @pytest.fixture
-def scene(counting: CountingStore, tmp_path: Path) -> Scene:
+def scene(counting: CountingStore, tmp_path: Path) -> ProjectContext:
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
-    return Scene(project=project, root=tmp_path, store=counting, branch="user.me")
+    return ProjectContext(project=project, root=tmp_path, store=counting, branch="user.me")
 
 
-def tick(scene: Scene, *, force: bool = False) -> Tick:
+def tick(scene: ProjectContext, *, force: bool = False) -> Tick:
     [seen] = sensing.observe(scene, force=force)
     return seen
 
 
-def test_a_source_that_is_told_its_memo_need_not_look(scene: Scene, gated: Gated) -> None:
+def test_a_source_that_is_told_its_memo_need_not_look(scene: ProjectContext, gated: Gated) -> None:
     first = tick(scene)
     seen = [tick(scene) for _ in range(3)]
     assert [one.outcome for one in seen] == ["unchanged"] * 3
@@ -173,7 +173,7 @@ def test_a_source_that_is_told_its_memo_need_not_look(scene: Scene, gated: Gated
 
 
 def test_a_memo_that_moved_is_kept_and_nothing_else_is_written(
-    scene: Scene, gated: Gated, counting: CountingStore
+    scene: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
     tick(scene)
     gated.token += 1
@@ -187,27 +187,29 @@ def test_a_memo_that_moved_is_kept_and_nothing_else_is_written(
 
 
 def test_a_look_that_need_not_be_reads_no_table(
-    scene: Scene, gated: Gated, counting: CountingStore
+    scene: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
     tick(scene)
     counting.requests.clear()
     tick(scene)
     assert gated.looks == 1
-    assert sorted(counting.requests) == ["exists", "folders", "get", "get", "get"]
+    assert sorted(counting.requests) == ["exists", "get", "get", "get"]
 
 
 def test_a_source_without_a_memo_costs_no_request_more(
-    scene: Scene, counting: CountingStore, tmp_path: Path
+    scene: ProjectContext, counting: CountingStore, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
     tick(scene)
     counting.requests.clear()
     assert tick(scene).outcome == "unchanged"
-    assert sorted(counting.requests) == ["exists", "folders", "get", "get"]
+    assert sorted(counting.requests) == ["exists", "get", "get"]
 
 
-def test_a_change_is_recorded_with_the_memo_of_its_own_look(scene: Scene, gated: Gated) -> None:
+def test_a_change_is_recorded_with_the_memo_of_its_own_look(
+    scene: ProjectContext, gated: Gated
+) -> None:
     tick(scene)
     gated.write(a=2, b=3)
     assert tick(scene).outcome == "changed"
@@ -215,7 +217,7 @@ def test_a_change_is_recorded_with_the_memo_of_its_own_look(scene: Scene, gated:
     assert gated.looks == 2
 
 
-def test_a_forced_tick_asks_anew(scene: Scene, gated: Gated) -> None:
+def test_a_forced_tick_asks_anew(scene: ProjectContext, gated: Gated) -> None:
     tick(scene)
     assert tick(scene, force=True).outcome == "forced"
     assert gated.looks == 2
@@ -223,7 +225,7 @@ def test_a_forced_tick_asks_anew(scene: Scene, gated: Gated) -> None:
     assert gated.looks == 2
 
 
-def test_a_preview_writes_no_memo(scene: Scene, gated: Gated, store: Store) -> None:
+def test_a_preview_writes_no_memo(scene: ProjectContext, gated: Gated, store: Store) -> None:
     tick(scene)
     gated.token += 1
     before = {key: store.get(key) for key in store.keys("flowproject")}
@@ -233,7 +235,7 @@ def test_a_preview_writes_no_memo(scene: Scene, gated: Gated, store: Store) -> N
 
 
 def test_a_slow_tick_leaves_no_memo_that_hides_what_another_recorded(
-    scene: Scene, gated: Gated
+    scene: ProjectContext, gated: Gated
 ) -> None:
     """While one tick looks, the data change, another records that, and they change back."""
     tick(scene)
@@ -256,7 +258,7 @@ def test_whatever_happens_to_memos_no_change_is_missed(
 ) -> None:
     chance = random.Random(4)
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
-    scene = Scene(project=project, root=tmp_path, store=store, branch="user.me")
+    scene = ProjectContext(project=project, root=tmp_path, store=store, branch="user.me")
     memo = place(scene.journal("s"))
     kept: list[bytes] = [b"", b"{}", b'{"v": 1, "memo": {"v": 1, "token": 1}}']
     known: dict[str, int] | None = None
@@ -277,7 +279,7 @@ def test_whatever_happens_to_memos_no_change_is_missed(
         known = gated.rows
 
 
-def test_after_a_reset_there_is_no_memo(scene: Scene, gated: Gated) -> None:
+def test_after_a_reset_there_is_no_memo(scene: ProjectContext, gated: Gated) -> None:
     tick(scene)
     gated.token += 1
     tick(scene)
@@ -296,4 +298,4 @@ def test_an_entry_of_a_flowproject_without_memos_is_read(tmp_path: Path) -> None
     content = json.dumps({**body, "digest": digest_value(body)}).encode()
     open_store(str(tmp_path)).put(journal.entry_key(1), content)
     assert journal.head().entry == recorded
-    assert journal.memo(recorded) == {}
+    assert journal.memos.source(recorded) == {}

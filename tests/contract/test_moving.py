@@ -22,8 +22,8 @@ from flowproject.journal import (
     open_store,
 )
 from flowproject.sensing.chain import patience_of
-from flowproject.starting.claiming import claim
-from flowproject.starting.told import Told
+from flowproject.starting.claiming import claim, note_end
+from flowproject.starting.run_start import RunStart
 from tests.journals import CountingStore, entry
 from tests.world import Bus, World
 
@@ -62,12 +62,12 @@ def moved(world: World, store: Store | None = None, *, to: str = "days") -> Move
 
 def states(world: World) -> dict[int, tuple[str, str]]:
     """What `history` says of each number."""
-    survey = world.journal.survey()
+    index = world.journal.index()
     told = {}
-    for seq in reversed(survey.numbers):
+    for seq in reversed(index.numbers):
         entry = world.journal.get(seq)
         assert entry is not None
-        chain = sensing.chain(survey, entry, patience_of(world.sensor), world.now)
+        chain = sensing.chain(index, entry, patience_of(world.sensor), world.now)
         told[seq] = (entry.outcome, chain.state)
     return told
 
@@ -106,9 +106,10 @@ def test_what_waits_is_delivered_under_the_new_name_and_nothing_is_a_first_look(
     for payload in bus.payloads[5:]:
         days.take(payload)
     days.tick()
+    days.later(24 * 60)
     counting = CountingStore(world.store)
     replace(days, store=counting).tick()
-    assert len(counting.requests) == 6, "two tell that nothing is left under the old name"
+    assert counting.requests == ["get", "exists", "get"], "nobody ticks under the old name now"
     with pytest.raises(ClosedJournalError, match="moved to 'days'"):
         world.journal.head()
 
@@ -264,7 +265,7 @@ def test_a_run_of_an_event_from_before_the_move_claims_where_those_from_after_do
     after = next(one for one in bus.payloads[2:] if one["id"] == before["id"])
 
     def start(payload: dict[str, Any], run: str) -> str:
-        told = Told(changes=[payload["change"]], run=f"StarterFlow/{run}")
+        told = RunStart(changes=[payload["change"]], run=f"StarterFlow/{run}")
         return claim(told, flow="StarterFlow", store=world.store).nothing_because
 
     assert start(after, "1") == ""
@@ -320,3 +321,59 @@ def test_pruned_beginnings_are_no_obstacle(world: World, bus: Bus) -> None:
     bus.answer = lambda _: 200
     assert days.tick().outcome == "unchanged"
     assert bus.payloads[-1]["change"]["seq"] == 6
+
+
+def test_turns_that_were_told_taken_and_ended_before_the_move_are_so_after_it(
+    world: World, bus: Bus
+) -> None:
+    """One turn is over, one is taken by a run that goes on, one was told of, and two wait."""
+    flow = "LedgerFlow"
+    world.tick()
+    flows = (flow, "AuditFlow")
+    world.journal.outbox.record_listeners(flows, by="test", in_order=flows)
+
+    def turns(name: str, flow: str = flow) -> list[int]:
+        return [
+            one["payload"]["change"]["seq"]
+            for one in bus.events
+            if one["name"].endswith(f"{name}_for_{flow}")
+        ]
+
+    def finish(payload: dict[str, Any]) -> None:
+        note_end(payload["change"], "succeeded", world.store, flow=flow, run=f"{flow}/1")
+
+    def turn(seq: int) -> dict[str, Any]:
+        return next(
+            one["payload"]
+            for one in reversed(bus.events)
+            if one["name"].endswith(f"_for_{flow}") and one["payload"]["change"]["seq"] == seq
+        )
+
+    for _ in range(4):
+        world.change()
+    assert (turns("e"), turns("e", "AuditFlow")) == ([2], [2])
+    world.take(turn(2), flow)
+    finish(turn(2))
+    world.tick()
+    world.take(turn(3), flow)
+    assert turns("e") == [2, 3]
+    sent = len(bus.events)
+    days = renamed(world)
+    moved(world)
+    days.tick()
+    assert len(bus.events) == sent, "who was told, and who has taken it, is not told again"
+    held = sensing.waiting_in_order(days.scene)
+    assert any("behind change 3, which LedgerFlow/1 took and has not ended" in one for one in held)
+    assert any("behind change 2, for which it is to start" in one for one in held)
+    finish(turn(3))  # of a run that began before the move
+    days.tick()
+    assert turns("e") == [2, 3, 4]
+    assert turn(4)["change"]["sensor"] == "days"
+    days.later(16)
+    assert turns("e", "AuditFlow") == [2, 2], "it is the second time, not the first"
+    assert "2 times" in days.tick().late
+    for seq in (4, 5):
+        days.take(turn(seq), flow)
+        finish(turn(seq))
+        days.tick()
+    assert turns("e") == [2, 3, 4, 4, 5]

@@ -10,7 +10,7 @@ from flowproject.changes.canonical import digest_value
 from flowproject.changes.difference import Difference
 from flowproject.errors import JournalError
 from flowproject.journal import Journal, Receipt, Store, prune
-from flowproject.journal.documents import sealed
+from flowproject.journal.layout import sealed
 from tests.journals import CountingStore, entry, fill, journal_on
 
 OURS = Receipt(
@@ -20,14 +20,7 @@ KEY = f"flowproject/p/user.me/s/receipts/0000000001-{OURS.id}/1-AFlow.json"
 
 
 def claim(journal: Journal, receipt: Receipt) -> Receipt:
-    return journal.claim(
-        seq=receipt.seq,
-        id=receipt.id,
-        attempt=receipt.attempt,
-        flow=receipt.flow,
-        run=receipt.run,
-        at=receipt.at,
-    )
+    return journal.receipts.claim(receipt)
 
 
 def test_the_first_run_has_the_receipt_and_each_later_one_is_told_so(journal: Journal) -> None:
@@ -51,8 +44,8 @@ def test_another_flow_another_attempt_and_another_change_have_receipts_of_their_
     )
     for receipt in (*receipts, replace(OURS, seq=2, id=entry(2).id, run="AFlow/5")):
         assert claim(journal, receipt) == receipt
-    assert journal.receipts(1, OURS.id) == receipts
-    assert journal.receivers(1, OURS.id) == {
+    assert journal.receipts.read(1, OURS.id) == receipts
+    assert journal.receipts.receivers(1, OURS.id) == {
         (1, "AFlow"),
         (1, "BFlow"),
         (2, "AFlow"),
@@ -61,14 +54,14 @@ def test_another_flow_another_attempt_and_another_change_have_receipts_of_their_
 
 
 def test_a_change_that_no_run_took_has_no_receipts(journal: Journal) -> None:
-    assert journal.receivers(1, OURS.id) == frozenset()
-    assert journal.receipts(1, OURS.id) == ()
+    assert journal.receipts.receivers(1, OURS.id) == frozenset()
+    assert journal.receipts.read(1, OURS.id) == ()
 
 
 def test_a_claim_is_one_request_and_the_receivers_are_one_more(store: Store) -> None:
     counting = CountingStore(store)
     claim(journal_on(counting), OURS)
-    journal_on(counting).receivers(1, OURS.id)
+    journal_on(counting).receipts.receivers(1, OURS.id)
     assert counting.requests == ["create", "keys"]
 
 
@@ -79,7 +72,7 @@ def test_of_many_runs_at_once_exactly_one_has_the_receipt_and_all_know_which(sto
     with ThreadPoolExecutor(8) as pool:
         standing = set(pool.map(attempt, range(8)))
     assert len(standing) == 1
-    assert journal_on(store).receipts(1, OURS.id) == tuple(standing)
+    assert journal_on(store).receipts.read(1, OURS.id) == tuple(standing)
 
 
 class Faulty(CountingStore):
@@ -143,8 +136,8 @@ def test_a_receipt_that_can_not_be_read_fails_the_claim_and_names_the_replay(
     with pytest.raises(JournalError, match=f"`flowproject replay {OURS.id}`") as caught:
         claim(journal, OURS)
     assert KEY in str(caught.value)
-    assert journal.receivers(1, OURS.id) == {(1, "AFlow"), (1, "BFlow")}, "it is there"
-    assert [receipt.flow for receipt in journal.receipts(1, OURS.id)] == ["BFlow"]
+    assert journal.receipts.receivers(1, OURS.id) == {(1, "AFlow"), (1, "BFlow")}, "it is there"
+    assert [receipt.flow for receipt in journal.receipts.read(1, OURS.id)] == ["BFlow"]
     assert f"flowproject replay {OURS.id}" in caplog.text
     assert claim(journal, replace(OURS, attempt=2)).attempt == 2
 
@@ -154,12 +147,17 @@ def test_receipts_go_with_their_change(journal: Journal, store: Store) -> None:
     for seq in range(1, 5):
         claim(journal, replace(OURS, seq=seq, id=entry(seq).id))
     prune(store, journal, journal.head(), keep=2)
-    assert [len(journal.receivers(seq, entry(seq).id)) for seq in range(1, 5)] == [0, 0, 1, 1]
+    assert [len(journal.receipts.receivers(seq, entry(seq).id)) for seq in range(1, 5)] == [
+        0,
+        0,
+        1,
+        1,
+    ]
 
 
 def test_what_is_no_receipt_is_passed_over(journal: Journal, store: Store) -> None:
     claim(journal, OURS)
     for name in (".DS_Store", "notes.txt", "0-AFlow.json", "AFlow.json"):
         store.put(KEY.replace("1-AFlow.json", name), b"x")
-    assert journal.receipts(1, OURS.id) == (OURS,)
+    assert journal.receipts.read(1, OURS.id) == (OURS,)
     assert journal.record(entry(1), None, Difference())

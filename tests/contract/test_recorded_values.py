@@ -13,7 +13,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 
 RECORDED = Path(__file__).parent / "recorded"
 BRANCH = "user.tester"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.seconds(10)  # the first query of the process imports t
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path: Path) -> ProjectContext:
     shutil.copytree(RECORDED, tmp_path, dirs_exist_ok=True)
     keys = {"keyed": ("id",), "whole": ()}
     sensors = {
@@ -33,7 +33,7 @@ def scene(tmp_path: Path) -> Scene:
         )
         for name, key in keys.items()
     }
-    return Scene(
+    return ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors=sensors),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),
@@ -42,15 +42,15 @@ def scene(tmp_path: Path) -> Scene:
     )
 
 
-def ticks(scene: Scene) -> list[Tick]:
+def ticks(scene: ProjectContext) -> list[Tick]:
     return sensing.observe(scene)
 
 
-def test_nothing_that_was_recorded_before_counts_as_changed(scene: Scene):
+def test_nothing_that_was_recorded_before_counts_as_changed(scene: ProjectContext):
     assert [(tick.outcome, tick.counts) for tick in ticks(scene)] == [("unchanged", {})] * 2
 
 
-def test_what_changed_since_is_found_and_nothing_else(scene: Scene):
+def test_what_changed_since_is_found_and_nothing_else(scene: ProjectContext):
     query = scene.root / "sql" / "everything.sql"
     query.write_text(query.read_text().replace("127 END::TINYINT", "126 END::TINYINT"))
     keyed, whole = ticks(scene)

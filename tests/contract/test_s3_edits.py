@@ -9,7 +9,7 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import S3Data
 from flowproject.sources import open_source
 from flowproject.sources.s3 import source
-from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.table import ObjectTable
 from tests.remembering import remembered
 from tests.servers import Moto
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("aws")
 @pytest.fixture
 def lake(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Many spans of few objects."""
-    monkeypatch.setattr(source, "Pace", lambda: Pace(at_once=3, page_size=7, span_rows=10))
+    monkeypatch.setattr(
+        source, "ListingOptions", lambda: ListingOptions(at_once=3, page_size=7, span_rows=10)
+    )
     bucket = moto.bucket()
     moto.fill(bucket, {f"raw/{number:03}.csv": b"1" for number in range(95)})
     return {"bucket": bucket, "key": "raw", "endpoint_url": moto.endpoint_url}

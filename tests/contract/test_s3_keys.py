@@ -20,7 +20,7 @@ from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import open_source
 from flowproject.sources.s3 import source
-from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.proxy import Proxy, proxied
 from tests.remembering import remembered, table
 from tests.servers import Moto, S3Server
@@ -108,16 +108,16 @@ STATES: Final = st.dictionaries(
     max_size=30,
 )
 PACES: Final = {
-    "one after the other": Pace(at_once=1, page_size=7, span_rows=10),
-    "many at once": Pace(at_once=8, page_size=7, span_rows=10),
+    "one after the other": ListingOptions(at_once=1, page_size=7, span_rows=10),
+    "many at once": ListingOptions(at_once=8, page_size=7, span_rows=10),
 }
 
 
 @pytest.fixture(params=PACES)
-def pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pace:
+def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ListingOptions:
     """Seven keys on a page and ten to a span, so that even these few are many of both."""
     chosen = PACES[request.param]
-    monkeypatch.setattr(source, "Pace", lambda: chosen)
+    monkeypatch.setattr(source, "ListingOptions", lambda: chosen)
     return chosen
 
 
@@ -138,13 +138,13 @@ def test_every_key_is_seen_as_boto3_lists_it(filled: Filled):
     assert seen.value == len(filled.truth())
 
 
-def test_many_short_pages_say_the_same_as_boto3(filled: Filled, pace: Pace):
+def test_many_short_pages_say_the_same_as_boto3(filled: Filled, options: ListingOptions):
     seen = filled.look()
     assert told(seen) == filled.truth()
-    assert seen.cost.requests >= pace.pages(len(filled.truth()))
+    assert seen.cost.requests >= options.pages(len(filled.truth()))
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 def test_what_stays_the_same_stays_the_same(filled: Filled):
     before = filled.look()
     after = filled.look(past=before)
@@ -153,7 +153,7 @@ def test_what_stays_the_same_stays_the_same(filled: Filled):
     assert (after.difference or Difference()).counts == {"added": 0, "modified": 0, "removed": 0}
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 def test_a_change_of_any_key_is_that_change(server: S3Server):
     filled = Filled(server)
     before = filled.look()
@@ -179,7 +179,7 @@ def test_whatever_happens_is_what_boto3_says_happened(
     moto: Moto, chosen: str, states: list[dict[str, str]]
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "Pace", lambda: PACES[chosen])
+        patch.setattr(source, "ListingOptions", lambda: PACES[chosen])
         filled = Filled(moto, keys=())
         before, seen = filled.truth(), filled.look()
         for state in states:
@@ -308,7 +308,7 @@ def test_what_only_stands_for_a_folder_is_no_object(server: S3Server):
     assert told(seen) == told(before)
 
 
-@pytest.mark.usefixtures("pace")
+@pytest.mark.usefixtures("options")
 @pytest.mark.parametrize("early, late", [("raw-", "raw/"), ("raw/", "raw-"), ("b/", "b!/")])
 def test_a_server_that_turns_out_to_have_no_order_is_seen_whole(
     weed: S3Server, early: str, late: str

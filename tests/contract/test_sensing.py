@@ -17,7 +17,7 @@ from flowproject.changes.payload import decode
 from flowproject.config import DuckDBData, FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.errors import JournalError, TickError, UsageError
 from flowproject.journal import Store, open_store, prune
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from tests.journals import CountingStore
 from tests.servers import Moto
 from tests.waiting import hold_for_too_long
@@ -40,9 +40,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, folder: Path) -> Scene:
+def scene(tmp_path: Path, folder: Path) -> ProjectContext:
     assert folder.parent == tmp_path
-    return Scene(
+    return ProjectContext(
         project=project(files()),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),
@@ -73,23 +73,23 @@ def write(folder: Path, name: str, text: str, *, age: float = 60) -> None:
     os.utime(path, (moment, moment))
 
 
-def tick(scene: Scene, *, force: bool = False) -> Tick:
+def tick(scene: ProjectContext, *, force: bool = False) -> Tick:
     [seen] = sensing.publish(scene, sensing.observe(scene, force=force))
     return seen
 
 
-def test_the_first_look_remembers_and_sends_nothing(scene: Scene, bus: Bus) -> None:
+def test_the_first_look_remembers_and_sends_nothing(scene: ProjectContext, bus: Bus) -> None:
     assert tick(scene).outcome == "baseline"
     assert bus.events == []
 
 
-def test_the_first_look_fires_if_told_to(scene: Scene, bus: Bus) -> None:
+def test_the_first_look_fires_if_told_to(scene: ProjectContext, bus: Bus) -> None:
     scene = replace(scene, project=project(files(first="fire")))
     assert tick(scene).outcome == "changed"
     assert bus.payloads[0]["change"]["counts"] == {"added": 1, "modified": 0, "removed": 0}
 
 
-def test_unchanged_ticks_write_nothing_and_send_nothing(scene: Scene, bus: Bus) -> None:
+def test_unchanged_ticks_write_nothing_and_send_nothing(scene: ProjectContext, bus: Bus) -> None:
     tick(scene)
     before = snapshot(scene.store)
     outcomes = [tick(scene).outcome for _ in range(3)]
@@ -103,7 +103,7 @@ def snapshot(store: Store) -> dict[str, bytes | None]:
 
 
 def test_a_change_is_recorded_and_sent_with_what_happened(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     write(folder, "gone.csv", "x")
     tick(scene)
@@ -121,7 +121,9 @@ def test_a_change_is_recorded_and_sent_with_what_happened(
     assert event["payload"]["value"] == 2
 
 
-def test_there_and_back_are_two_changes_with_two_ids(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_there_and_back_are_two_changes_with_two_ids(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     tick(scene)
     for _ in range(2):
         write(folder, "b.csv", "2")
@@ -133,7 +135,7 @@ def test_there_and_back_are_two_changes_with_two_ids(scene: Scene, bus: Bus, fol
     assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4, 5]
 
 
-def test_force_publishes_though_nothing_changed(scene: Scene, bus: Bus) -> None:
+def test_force_publishes_though_nothing_changed(scene: ProjectContext, bus: Bus) -> None:
     tick(scene)
     assert tick(scene, force=True).outcome == "forced"
     assert tick(scene, force=True).outcome == "forced"
@@ -143,7 +145,7 @@ def test_force_publishes_though_nothing_changed(scene: Scene, bus: Bus) -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_a_bus_that_is_down_delays_a_change_and_its_id_stays(
-    scene: Scene, bus: Bus, folder: Path, status: int
+    scene: ProjectContext, bus: Bus, folder: Path, status: int
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -159,7 +161,7 @@ def test_a_bus_that_is_down_delays_a_change_and_its_id_stays(
 
 
 def test_passing_trouble_of_the_bus_is_not_even_noticed(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -169,7 +171,9 @@ def test_passing_trouble_of_the_bus_is_not_even_noticed(
     assert len(bus.events) == 1
 
 
-def test_changes_that_pile_up_are_delivered_in_order(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_changes_that_pile_up_are_delivered_in_order(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     tick(scene)
     bus.answer = lambda _: 400
     for number in range(3):
@@ -190,7 +194,7 @@ class WithoutMarks(CountingStore):
 
 
 def test_a_crash_between_publish_and_mark_repeats_the_event_with_its_id(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -201,7 +205,7 @@ def test_a_crash_between_publish_and_mark_repeats_the_event_with_its_id(
     assert [payload["id"] for payload in bus.payloads] == [seen.id, seen.id]
 
 
-def test_without_a_bus_changes_are_recorded_and_wait(scene: Scene, folder: Path) -> None:
+def test_without_a_bus_changes_are_recorded_and_wait(scene: ProjectContext, folder: Path) -> None:
     tick(scene)
     for number in range(2):
         write(folder, f"{number}.csv", "x")
@@ -212,7 +216,9 @@ def test_without_a_bus_changes_are_recorded_and_wait(scene: Scene, folder: Path)
     sensing.raise_for_failures([seen])
 
 
-def test_one_failing_sensor_never_stops_the_others(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_one_failing_sensor_never_stops_the_others(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     sensors = [files("good"), files("bad", path="nowhere"), files("other")]
     scene = replace(scene, project=project(*sensors))
     assert [seen.outcome for seen in sensing.observe(scene)] == ["baseline", "failed", "baseline"]
@@ -225,7 +231,7 @@ def test_one_failing_sensor_never_stops_the_others(scene: Scene, bus: Bus, folde
         sensing.raise_for_failures(ticks)
 
 
-def test_a_failure_is_no_state(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_failure_is_no_state(scene: ProjectContext, bus: Bus, folder: Path) -> None:
     tick(scene)
     folder.rename(folder.with_name("away"))
     assert tick(scene).outcome == "failed"
@@ -234,7 +240,7 @@ def test_a_failure_is_no_state(scene: Scene, bus: Bus, folder: Path) -> None:
     assert bus.events == []
 
 
-def test_a_change_settles_before_it_counts(scene: Scene, folder: Path) -> None:
+def test_a_change_settles_before_it_counts(scene: ProjectContext, folder: Path) -> None:
     scene = replace(scene, project=project(files(settle=30.0)))
     tick(scene)
     before = snapshot(scene.store)
@@ -250,7 +256,9 @@ def test_a_change_settles_before_it_counts(scene: Scene, folder: Path) -> None:
     assert tick(scene).outcome == "changed"
 
 
-def test_rows_settle_with_the_files_that_they_come_from(scene: Scene, folder: Path) -> None:
+def test_rows_settle_with_the_files_that_they_come_from(
+    scene: ProjectContext, folder: Path
+) -> None:
     write(scene.root, "sql/it.sql", "SELECT id, modified FROM 'data/*.csv'")
     write(folder, "a.csv", "id,modified\n1,2026-05-31T23:59:59+00:00\n")
     data = DuckDBData(query="it", key=("id",), settle=30.0)
@@ -268,7 +276,7 @@ def test_rows_settle_with_the_files_that_they_come_from(scene: Scene, folder: Pa
     assert tick(scene).outcome == "changed"
 
 
-def test_a_change_waits_for_its_marker(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_change_waits_for_its_marker(scene: ProjectContext, bus: Bus, folder: Path) -> None:
     scene = replace(scene, project=project(files(marker="_SUCCESS")))
     tick(scene)
     write(folder, "dt=1/part.csv", "2")
@@ -278,7 +286,7 @@ def test_a_change_waits_for_its_marker(scene: Scene, bus: Bus, folder: Path) -> 
     assert bus.payloads[0]["change"]["counts"]["added"] == 2
 
 
-def hours(scene: Scene, put: Callable[[str], None], bus: Bus) -> list[list[str]]:
+def hours(scene: ProjectContext, put: Callable[[str], None], bus: Bus) -> list[list[str]]:
     """A folder for each hour, begun before the one before it has its marker: what each tick tells.
 
     The first has been there before.
@@ -303,7 +311,9 @@ EACH_HOUR = [
 ]
 
 
-def test_what_is_finished_goes_and_what_is_not_waits(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_what_is_finished_goes_and_what_is_not_waits(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     scene = replace(scene, project=project(files(marker="_SUCCESS")))
     write(folder, "h=0/a", "1")
     tick(scene)
@@ -315,7 +325,7 @@ def test_what_is_finished_goes_and_what_is_not_waits(scene: Scene, bus: Bus, fol
     assert tick(scene).outcome == "unchanged"
 
 
-def test_the_same_of_a_bucket(scene: Scene, bus: Bus, moto: Moto) -> None:
+def test_the_same_of_a_bucket(scene: ProjectContext, bus: Bus, moto: Moto) -> None:
     name = moto.bucket()
     data = S3Data(bucket=name, key="raw", endpoint_url=moto.endpoint_url, marker="_SUCCESS")
     scene = replace(scene, project=project(replace(files(), data=data)))
@@ -328,7 +338,7 @@ def test_the_same_of_a_bucket(scene: Scene, bus: Bus, moto: Moto) -> None:
 
 
 def test_each_file_settles_for_itself_and_is_told_as_it_was(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     scene = replace(scene, project=project(files(settle=30.0)))
     write(folder, "old.csv", "1", age=100)
@@ -348,7 +358,7 @@ def test_each_file_settles_for_itself_and_is_told_as_it_was(
 
 
 def test_a_file_that_is_written_during_a_long_look_has_not_settled(
-    scene: Scene, folder: Path
+    scene: ProjectContext, folder: Path
 ) -> None:
     scene = replace(scene, project=project(files(settle=30.0)))
     tick(scene)
@@ -358,7 +368,7 @@ def test_a_file_that_is_written_during_a_long_look_has_not_settled(
     assert tick(slow).outcome == "settling"
 
 
-def test_what_waits_for_long_is_said_aloud(scene: Scene, folder: Path) -> None:
+def test_what_waits_for_long_is_said_aloud(scene: ProjectContext, folder: Path) -> None:
     scene = replace(scene, project=project(files(marker="_SUCCESS")))
     tick(scene)
     write(folder, "h=1/a", "1", age=3 * 3600)
@@ -388,7 +398,7 @@ def test_so_it_is_for_a_bucket(tmp_path: Path, moto: Moto) -> None:
 
 @pytest.mark.parametrize("policy", ["report", "release"])
 def test_a_file_that_is_written_without_an_end_is_told_of_too(
-    scene: Scene, folder: Path, policy: str
+    scene: ProjectContext, folder: Path, policy: str
 ) -> None:
     """Its own time is always new."""
     data = files(settle=30.0, max_wait=600.0, after_max_wait=policy)
@@ -412,7 +422,7 @@ def test_a_file_that_is_written_without_an_end_is_told_of_too(
 
 
 def test_what_waits_is_sent_for_all_sensors_side_by_side(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     names = [f"files{number}" for number in range(4)]
     scene = replace(scene, project=project(*map(files, names)))
@@ -431,7 +441,7 @@ def test_what_waits_is_sent_for_all_sensors_side_by_side(
 
 
 def test_one_sensor_that_can_not_deliver_holds_up_no_other(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     scene = replace(scene, project=project(files("good"), files("bad")))
     sensing.observe(scene)
@@ -444,7 +454,7 @@ def test_one_sensor_that_can_not_deliver_holds_up_no_other(
 
 
 def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -476,7 +486,7 @@ def test_of_ticks_at_once_one_records_and_the_others_are_superseded(
 
 
 def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     """A pod that vanished is made again: the same run, step and attempt, at the same time."""
     tick(scene)
@@ -515,7 +525,7 @@ def test_a_step_that_runs_twice_at_once_records_once_and_says_one_thing(
 
 
 def test_a_step_that_is_tried_again_says_what_its_run_recorded_before(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -528,7 +538,7 @@ def test_a_step_that_is_tried_again_says_what_its_run_recorded_before(
 
 
 def test_a_damaged_entry_is_named_once_and_its_change_is_found_again(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
@@ -545,7 +555,7 @@ def test_a_damaged_entry_is_named_once_and_its_change_is_found_again(
 
 
 def test_a_lost_snapshot_makes_everything_count_as_added_and_says_so(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     [snapshot] = [key for key in scene.store.keys("flowproject") if key.endswith("-items.parquet")]
@@ -557,7 +567,9 @@ def test_a_lost_snapshot_makes_everything_count_as_added_and_says_so(
     assert len(bus.events) == 1
 
 
-def test_a_slow_tick_that_was_overtaken_is_superseded(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_slow_tick_that_was_overtaken_is_superseded(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     """Even if its snapshot was pruned meanwhile, and though its last change is still pending."""
     tick(scene)
     bus.answer = lambda _: 400
@@ -585,7 +597,7 @@ def test_a_slow_tick_that_was_overtaken_is_superseded(scene: Scene, bus: Bus, fo
 
 
 def test_what_waits_is_told_even_when_the_source_fails(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     tick(scene)
     bus.answer = lambda _: 400
@@ -598,7 +610,7 @@ def test_what_waits_is_told_even_when_the_source_fails(
 
 
 def test_an_unchanged_tick_without_a_bus_costs_the_same_however_many_wait(
-    scene: Scene, folder: Path
+    scene: ProjectContext, folder: Path
 ) -> None:
     requests: list[str] = []
 
@@ -616,11 +628,11 @@ def test_an_unchanged_tick_without_a_bus_costs_the_same_however_many_wait(
         requests.clear()
         sensing.observe(replace(scene, store=Counting()))
         costs.append(len(requests))
-    assert set(costs) == {5}
+    assert set(costs) == {4}
 
 
 def test_a_file_dated_in_the_future_holds_nothing_back(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     scene = replace(scene, project=project(files(settle=30.0)))
     tick(scene)
@@ -631,7 +643,7 @@ def test_a_file_dated_in_the_future_holds_nothing_back(
     assert len(bus.events) == 1
 
 
-def test_a_damaged_only_entry_is_no_first_look(scene: Scene) -> None:
+def test_a_damaged_only_entry_is_no_first_look(scene: ProjectContext) -> None:
     tick(scene)
     scene.store.put(scene.journal("files").entry_key(1), b"torn")
     assert [tick(scene).outcome for _ in range(3)] == ["failed"] * 3
@@ -639,7 +651,9 @@ def test_a_damaged_only_entry_is_no_first_look(scene: Scene) -> None:
     assert "flowproject reset files" in tick(scene).reason
 
 
-def test_a_preview_writes_nothing_and_sends_nothing(scene: Scene, bus: Bus, folder: Path) -> None:
+def test_a_preview_writes_nothing_and_sends_nothing(
+    scene: ProjectContext, bus: Bus, folder: Path
+) -> None:
     tick(scene)
     write(folder, "b.csv", "2")
     before = snapshot(scene.store)
@@ -650,7 +664,7 @@ def test_a_preview_writes_nothing_and_sends_nothing(scene: Scene, bus: Bus, fold
     assert tick(scene).id == seen.id
 
 
-def test_an_edited_sensor_says_so(scene: Scene, folder: Path) -> None:
+def test_an_edited_sensor_says_so(scene: ProjectContext, folder: Path) -> None:
     write(folder, "b.txt", "2")
     tick(scene)
     scene = replace(scene, project=project(files(include=("*.csv",))))
@@ -659,18 +673,18 @@ def test_an_edited_sensor_says_so(scene: Scene, folder: Path) -> None:
     assert "was edited" in seen.reason
 
 
-def test_a_sensor_that_is_not_there_is_a_usage_error(scene: Scene) -> None:
+def test_a_sensor_that_is_not_there_is_a_usage_error(scene: ProjectContext) -> None:
     with pytest.raises(UsageError, match="Did you mean 'files'"):
         sensing.observe(scene, ["file"])
 
 
 @pytest.mark.usefixtures("bus")
 def test_old_entries_are_pruned_as_the_journal_grows(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ProjectContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowproject.sensing import rounds
+    from flowproject.sensing import runner
 
-    monkeypatch.setattr(rounds, "PRUNE_EVERY", 5)
+    monkeypatch.setattr(runner, "PRUNE_EVERY", 5)
     tick(scene)
     for _ in range(9):
         tick(scene, force=True)
@@ -679,7 +693,7 @@ def test_old_entries_are_pruned_as_the_journal_grows(
 
 
 def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
-    scene: Scene, bus: Bus, folder: Path
+    scene: ProjectContext, bus: Bus, folder: Path
 ) -> None:
     (scene.root / "sql").mkdir()
     (scene.root / "sql" / "endless.sql").write_text(
@@ -705,7 +719,7 @@ def test_a_source_that_never_answers_fails_its_own_sensor_in_time(
     [("in the engine", "unexpected Panic: in the engine."), ("", "unexpected Panic.")],
 )
 def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, words: str, said: str
+    scene: ProjectContext, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
     """An engine's panic is no `Exception`: who died of one was waited for, for ever."""
 
@@ -715,7 +729,7 @@ def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
     def look(*_: object, **__: object) -> None:
         raise Panic(words)
 
-    monkeypatch.setattr("flowproject.sensing.rounds.deliver", look)
+    monkeypatch.setattr("flowproject.sensing.runner.deliver", look)
     [seen] = sensing.observe(scene)
     assert (seen.outcome, seen.exit_code) == ("failed", 70)
     assert seen.reason.startswith(f"{said} Sensor {seen.sensor!r}.")

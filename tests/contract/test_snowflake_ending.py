@@ -12,7 +12,7 @@ import pytest
 
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
-from flowproject.sources.snowflake.connect import connect
+from flowproject.sources.snowflake.connection import connect
 from tests.proxy import Answer, Asked, proxied
 from tests.snow_project import NEVER, SECONDS, Project, through, wait_until
 

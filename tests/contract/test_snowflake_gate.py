@@ -15,7 +15,7 @@ from flowproject import sensing
 from flowproject.config import Project, Schedule, Sensor, SnowflakeData
 from flowproject.errors import QueryError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from flowproject.sources import open_source
 from tests.snow import Snow
 
@@ -49,12 +49,12 @@ class Account:
         self.duck("DELETE FROM tokens WHERE name = ?", table)
         self.duck("INSERT INTO tokens VALUES (?, ?)", table, token)
 
-    def scene(self) -> Scene:
+    def scene(self) -> ProjectContext:
         data = SnowflakeData(query="it", database=self.database, schema="PUBLIC", **self.keys)
         sensor = Sensor(name="stock", data=data, event_name="stock_changed")
         project = Project(project_name="p", sensor=Schedule(), sensors={"stock": sensor})
         store = open_store(str(self.root / "store"))
-        return Scene(project=project, root=self.root, store=store, branch="user.me")
+        return ProjectContext(project=project, root=self.root, store=store, branch="user.me")
 
     def tick(self, *, force: bool = False) -> tuple[Tick, list[str]]:
         """A tick, and the statements that reached the server."""

@@ -21,7 +21,7 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Source, open_source
-from flowproject.sources.snowflake.connect import connect
+from flowproject.sources.snowflake.connection import connect
 from tests.remembering import remembered, table
 
 SCHEMA: Final = os.environ.get("FLOWPROJECT_TEST_SCHEMA", "")

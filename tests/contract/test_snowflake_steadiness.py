@@ -7,7 +7,7 @@ import pytest
 from flowproject.changes.observation import Observation
 from flowproject.config import Sensor, SnowflakeData
 from flowproject.errors import QueryError
-from flowproject.sensing.steadiness import look_again
+from flowproject.sensing.look import look_again
 from flowproject.sources import Source, open_source
 from tests.snow import Snow
 

@@ -1,8 +1,10 @@
 """Snowflake's values through its own connector, against an emulator: the same as on DuckDB."""
 
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from flowproject.changes.canonical import Json, dumps
@@ -10,7 +12,7 @@ from flowproject.changes.columns import columns_change
 from flowproject.changes.decision import compare
 from flowproject.cli import main
 from flowproject.config.data import DuckDBData
-from flowproject.errors import QueryError
+from flowproject.errors import QueryError, SourceError
 from flowproject.sources import open_source
 from tests.proxy import Answer, proxied
 from tests.snow import Snow
@@ -134,6 +136,98 @@ def test_an_answer_without_arrow_is_read_as_well(project: Project, snow: Snow):
         if CONNECTOR == 4:  # 5 makes Arrow of it
             with pytest.raises(QueryError, match=r"as rows, and not as a table.*`query`"):
                 project.source().query_arrow("it", {})
+
+
+@pytest.mark.parametrize("form", ["arrow", "json"])
+@pytest.mark.parametrize(
+    "word, arrow, in_arrow, in_json, value",
+    [
+        ("time", "int64", [1, 2], ["0.000000001", "0.000000002"], "00:00:00.00000000%d"),
+        (
+            "timestamp_ntz",
+            "moment",
+            [{"epoch": 253402214400, "fraction": digit} for digit in (1, 2)],
+            ["253402214400.000000001", "253402214400.000000002"],
+            "9999-12-31T00:00:00.00000000%d",
+        ),
+        (
+            "timestamp_tz",
+            "zoned",
+            [{"epoch": -1, "fraction": digit, "timezone": 1500} for digit in (1, 2)],
+            ["-0.999999999 1500", "-0.999999998 1500"],
+            "1969-12-31T23:59:59.00000000%d+00:00",
+        ),
+        ("interval_day_time", "int64", [1, 2], ["1", "2"], "PT0.00000000%dS"),
+    ],
+)
+def test_no_digit_is_lost_in_whatever_format_a_result_comes(
+    project: Project,
+    snow: Snow,
+    form: str,
+    word: str,
+    arrow: str,
+    in_arrow: list[Any],
+    in_json: list[str],
+    value: str,
+):
+    """The connector's own conversion gives one value of two that differ in a nanosecond."""
+    column = {"name": "AT", "type": word, **COLUMN, "scale": 9}
+    sent = answer_in(form, column, ARROW[arrow], in_arrow, in_json)
+    with proxied(snow.url) as proxy, through(proxy):
+        proxy.plan = on_queries(lambda _: sent)
+        assert project.ask("SELECT at FROM t") == [{"at": value % digit} for digit in (1, 2)]
+
+
+ARROW = {
+    "int64": pa.int64(),
+    "moment": pa.struct([("epoch", pa.int64()), ("fraction", pa.int32())]),
+    "zoned": pa.struct([("epoch", pa.int64()), ("fraction", pa.int32()), ("timezone", pa.int32())]),
+}
+
+
+def answer_in(
+    form: str, column: dict[str, Any], arrow: pa.DataType, in_arrow: list[Any], in_json: list[str]
+) -> Answer:
+    """The answer to a query, of one column, as the real server gives it."""
+    data = {
+        "rowtype": [column],
+        "total": len(in_json),
+        "returned": len(in_json),
+        "queryResultFormat": form,
+        "queryId": "01b2",
+        "parameters": [{"name": "TIMEZONE", "value": "UTC"}],
+    }
+    if form == "json":
+        data["rowset"] = [[text] for text in in_json]
+    else:
+        about = {"logicalType": column["type"].upper(), "scale": str(column["scale"])}
+        schema = pa.schema([pa.field(column["name"], arrow, metadata=about)])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_table(pa.Table.from_arrays([pa.array(in_arrow, arrow)], schema=schema))
+        data["rowsetBase64"] = b64encode(sink.getvalue()).decode()
+    body = json.dumps({"data": data, "success": True}).encode()
+    return Answer(status=200, headers={"Content-Type": "application/json"}, body=body)
+
+
+def test_a_connector_of_which_nobody_knows_what_was_sent_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    from snowflake.connector import result_batch
+
+    if CONNECTOR == 4:
+        monkeypatch.delattr(result_batch.ResultBatch, "populate_data", raising=False)
+        monkeypatch.delattr(result_batch.ArrowResultBatch, "populate_data")
+        project.snow.chunk_rows = 1
+    else:
+        monkeypatch.delattr(result_batch.ResultBatch, "_take_arrow_stream_ptr")
+    try:
+        with pytest.raises(
+            SourceError, match=r"Version \d.*connector.*not known here.*pip install"
+        ):
+            project.look("SELECT 1 AS n UNION ALL SELECT 2")
+    finally:
+        project.snow.chunk_rows = 0
 
 
 def test_preview_and_check_show_what_the_server_knows_the_query_by(

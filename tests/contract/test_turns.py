@@ -8,7 +8,7 @@ import pytest
 
 from flowproject import sensing
 from flowproject.cards import sensor_card
-from flowproject.cli.chains import chain_lines
+from flowproject.cli.delivery import delivery_lines
 from flowproject.config import FilesData, Sensor
 from flowproject.dev.page.changes import change_view
 from flowproject.errors import UsageError
@@ -53,7 +53,7 @@ def end(
     payload: dict[str, Any],
     how: Literal["succeeded", "failed", "skipped"] = "succeeded",
 ) -> None:
-    """A run that has taken an event ends, and tells the next, as `starting.turns` does."""
+    """A run that has taken an event ends, and tells the next, as `starting.claiming` does."""
     change = payload["change"]
     world.journal.turns.end(
         change["seq"],
@@ -97,7 +97,7 @@ def test_it_is_told_of_one_change_after_the_other_and_others_of_all_at_once(
     assert world.journal.head().unsettled == ()
     counting = CountingStore(world.store)
     replace(world, store=counting).tick()
-    assert len(counting.requests) == 4
+    assert len(counting.requests) == 3
 
 
 def test_what_no_run_told_a_tick_tells(world: World, bus: Bus) -> None:
@@ -138,7 +138,7 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
     assert told(world, 2).in_words == "delivered, 3 to 4 wait for its end"
     assert told(world, 3).in_words == "sent, awaits LedgerFlow (in its turn, behind change 2)"
     assert "LedgerFlow takes changes in order, and is at change 2" in "\n".join(
-        chain_lines(told(world, 4))
+        delivery_lines(told(world, 4))
     )
     assert told(world, 4).to_json()["behind"] == {LEDGER: 2}
     page = change_view(told(world, 4), None, ())
@@ -182,6 +182,10 @@ def test_skipping_a_change_lets_the_next_ones_pass(world: World, bus: Bus) -> No
     end(world, turn(bus, 5))
     world.tick()
     assert world.journal.head().unsettled == ()
+    states = {one["seq"]: one["state"] for one in world.tick().history}
+    # A tick tells from its memo what whoever asks the journal is told.
+    assert states == {seq: told(world, seq).state for seq in (1, 2, 3, 4, 5)}
+    assert states[4] == "skipped"
 
 
 def test_what_is_replayed_when_it_was_over_waits_for_nobody_and_holds_nobody(
@@ -266,12 +270,12 @@ def test_an_older_change_that_nobody_remembers_holds_the_newer_back(world: World
     world.take(turn(bus, 2), LEDGER)
     head = world.journal.head()
     forgotten = tuple(one for one in head.awaited if one.mark.seq != 3)
-    world.journal.remember_head(replace(head, awaited=forgotten))
+    world.journal.memos.write_head(replace(head, awaited=forgotten))
     end(world, turn(bus, 2))
     assert turns(bus) == [2]
     world.tick()
     assert turns(bus) == [2, 3]
-    world.journal.remember_head(replace(world.journal.head(), awaited=()))
+    world.journal.memos.write_head(replace(world.journal.head(), awaited=()))
     world.take(turn(bus, 3), LEDGER)
     end(world, turn(bus, 3))
     world.tick()

@@ -12,11 +12,10 @@ import pytest
 
 from flowproject.deploy.apply import Outcome, apply_plan, remove
 from flowproject.deploy.argo import Argo
-from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, compiled_from
+from flowproject.deploy.branches import Target, objects_of_branch
+from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from
 from flowproject.deploy.plan import make_plan
 from flowproject.deploy.report import of_outcomes
-from flowproject.deploy.teardown import belonging
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Dependency, FlowFile
 from tests.deploy.cluster import EVENTS, NAMESPACE, SECONDS, Cluster, Fault, written
@@ -43,7 +42,7 @@ def argo(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Argo:
     return Argo(client, NAMESPACE, EVENTS)
 
 
-def flow(name: str, content: str) -> Compiled:
+def flow(name: str, content: str) -> CompiledFlow:
     """A flow as Metaflow compiles it, as far as deploying it goes."""
     listens = name != "SensorFlow"
     event = Dependency(event="e", type="event", alias="e")
@@ -73,34 +72,34 @@ def flow(name: str, content: str) -> Compiled:
         "files": {"code.py": content},
         "objects": [one("workflowtemplates", NAMESPACE, {"content": content}), starter],
     }
-    return compiled_from(answer, ()).marked({"flowproject/git_branch": "x"})
+    return compiled_from(answer, ()).annotated({"flowproject/git_branch": "x"})
 
 
 def _dependency(event: str) -> dict[str, str]:
     return {"name": "e", "eventSourceName": "webhook", "eventName": event}
 
 
-def flows(content: str = "1") -> list[Compiled]:
+def flows(content: str = "1") -> list[CompiledFlow]:
     return [flow(name, content) for name in ("OneFlow", "SensorFlow", "TwoFlow")]
 
 
-def plan(argo: Argo, compiled: Sequence[Compiled]) -> Any:
+def plan(argo: Argo, compiled: Sequence[CompiledFlow]) -> Any:
     return make_plan(compiled, argo.find(), {}, project="p", branch="test.x")
 
 
-def deploy(argo: Argo, compiled: Sequence[Compiled]) -> list[Outcome]:
+def deploy(argo: Argo, compiled: Sequence[CompiledFlow]) -> list[Outcome]:
     return apply_plan(argo, plan(argo, compiled), max_parallel=1)
 
 
 def teardown(argo: Argo) -> None:
-    remove(argo, belonging(argo.find(), project="p", branch="test.x"))
+    remove(argo, objects_of_branch(argo.find(), project="p", branch="test.x"))
 
 
 def results(outcomes: Sequence[Outcome]) -> dict[str, str]:
     return {one.action.flow: one.result for one in outcomes}
 
 
-def assert_whole(cluster: Cluster, argo: Argo, compiled: Sequence[Compiled]) -> None:
+def assert_whole(cluster: Cluster, argo: Argo, compiled: Sequence[CompiledFlow]) -> None:
     """Everything is there, nothing else, and all of it from these flows."""
     assert cluster.names == WANTED
     assert {one.state for one in plan(argo, compiled)} == {"unchanged"}

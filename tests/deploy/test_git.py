@@ -9,8 +9,14 @@ import pytest
 
 from flowproject.deploy.ci import CI
 from flowproject.deploy.git import Checkout, checkout_of, remote_branches
-from flowproject.deploy.pull_request import doubts_about_merge, newer_head
-from flowproject.deploy.revision import Revision, look_behind, revision_of, tags_of
+from flowproject.deploy.revision import (
+    Revision,
+    check_not_behind,
+    newer_head,
+    revision_of,
+    tags_of,
+    warnings_about_merge,
+)
 from flowproject.errors import UsageError
 
 NAMES = ["feature/x", "Feature_X", "fix#12", "größe/🎉", "a;b$(c)`d`'e'", "x" * 200]
@@ -226,7 +232,7 @@ def test_the_job_of_an_older_push_run_again_does_not_take_the_branch_back(home: 
     old, new = git(remote, "rev-parse", "HEAD"), commit(remote)
     late = shallow(home, old)
     with pytest.raises(UsageError) as caught:
-        look_behind(late, revision_of(late, GITHUB | {"GITHUB_SHA": old}), ())
+        check_not_behind(late, revision_of(late, GITHUB | {"GITHUB_SHA": old}), ())
     assert str(caught.value) == (
         f"The git branch 'main' is at commit {new[:12]}, which commit {old[:12]} does not contain: "
         "deploying this would take back what came since. GitHub Actions. A branch is taken back on "
@@ -234,43 +240,45 @@ def test_the_job_of_an_older_push_run_again_does_not_take_the_branch_back(home: 
         "`flowproject deploy --roll-back`"
     )
     newest = shallow(home, new)
-    assert look_behind(newest, revision_of(newest, GITHUB | {"GITHUB_SHA": new}), ()) == ""
+    assert check_not_behind(newest, revision_of(newest, GITHUB | {"GITHUB_SHA": new}), ()) == ""
 
 
 def test_a_laptop_deploys_what_is_not_pushed_and_says_when_it_has_not_pulled(home: Path) -> None:
     mine = commit(home)
-    assert look_behind(home, revision_of(home, {}), ()) == ""
+    assert check_not_behind(home, revision_of(home, {}), ()) == ""
     git(home, "checkout", "--quiet", "--detach")
-    assert look_behind(home, revision_of(home, {}, "main"), ()) == "", "of no branch, but named"
+    assert check_not_behind(home, revision_of(home, {}, "main"), ()) == "", (
+        "of no branch, but named"
+    )
     git(home, "switch", "--quiet", "--create", "nobody-has-it-yet")
-    assert look_behind(home, revision_of(home, {}), ()) == ""
+    assert check_not_behind(home, revision_of(home, {}), ()) == ""
     git(home, "switch", "--quiet", "main")
     commit(home.parent / "remote", "A colleague's")
     with pytest.raises(UsageError, match=rf"{mine[:12]} does not .*`git pull origin main`; to go"):
-        look_behind(home, revision_of(home, {}), ())
+        check_not_behind(home, revision_of(home, {}), ())
     git(home, "pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
-    assert look_behind(home, revision_of(home, {}), ()) == "", "it has both now"
+    assert check_not_behind(home, revision_of(home, {}), ()) == "", "it has both now"
 
 
 def test_a_branch_that_is_gone_from_the_remote_is_not_deployed_by_a_late_job(home: Path) -> None:
     here = GITHUB | {"GITHUB_REF_NAME": "gone", "GITHUB_SHA": git(home, "rev-parse", "HEAD")}
     with pytest.raises(UsageError, match="The remote has no git branch 'gone' any more"):
-        look_behind(home, revision_of(home, here), ())
+        check_not_behind(home, revision_of(home, here), ())
 
 
 def test_where_the_remote_cannot_be_asked_what_is_deployed_stands_for_it(home: Path) -> None:
     old, new = git(home, "rev-parse", "HEAD"), commit(home)
     git(home, "remote", "set-url", "origin", str(home / "nowhere"))
-    assert look_behind(home, revision_of(home, {}), [old, new, "0" * 40]).startswith(
+    assert check_not_behind(home, revision_of(home, {}), [old, new, "0" * 40]).startswith(
         f"Whether the branch is further on than commit {new[:12]} is not known. The branches of "
     )
     git(home, "checkout", "--quiet", "--detach", old)
     with pytest.raises(
         UsageError, match=f"is deployed at commit {new[:12]}, which commit {old[:12]}"
     ):
-        look_behind(home, revision_of(home, {}, "main"), [new])
+        check_not_behind(home, revision_of(home, {}, "main"), [new])
     git(home, "remote", "remove", "origin")
-    assert look_behind(home, revision_of(home, {}, "main"), [new]) == "", "there is no remote"
+    assert check_not_behind(home, revision_of(home, {}, "main"), [new]) == "", "there is no remote"
 
 
 def merging(home: Path) -> Revision:
@@ -289,17 +297,17 @@ def test_a_merge_that_is_checked_out_stands_for_its_branch_and_lacks_nothing(hom
     git(home, "switch", "--quiet", "--create", "feature/x")
     head = commit(home)
     git(home, "push", "--quiet", "origin", "feature/x")
-    assert doubts_about_merge(home, merging(home)) == (), "main has nothing that it lacks"
+    assert warnings_about_merge(home, merging(home)) == (), "main has nothing that it lacks"
     commit(home.parent / "remote", "Meanwhile")
-    [doubt] = doubts_about_merge(home, merging(home))
+    [doubt] = warnings_about_merge(home, merging(home))
     assert doubt.startswith("Compared is feature/x as it is: what main got since it began is")
     git(home, "fetch", "--quiet")
     git(home, "checkout", "--quiet", "--detach", "origin/main")
     git(home, "merge", "--quiet", "--no-edit", "feature/x")
     merged = merging(home)
     assert (merged.is_merge, merged.head, merged.merged().git_branch) == (True, head, "main")
-    assert doubts_about_merge(home, merged) == ()
-    assert look_behind(home, merged, ()) == "", "the head of its branch is in it"
+    assert warnings_about_merge(home, merged) == ()
+    assert check_not_behind(home, merged, ()) == "", "the head of its branch is in it"
     assert newer_head(home, merged) == ""
     git(home, "switch", "--quiet", "feature/x")
     later = commit(home)

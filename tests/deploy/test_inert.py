@@ -24,12 +24,12 @@ from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.entry import Entry
 from flowproject.changes.payload import payload
 from flowproject.config.parse import load
-from flowproject.deploy.compiled import Compiled
-from flowproject.deploy.compiling import compile_flows
+from flowproject.deploy.compilation import compile_flows
+from flowproject.deploy.compiled_flow import CompiledFlow
 from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, offer
 from flowproject.events import publish
 from flowproject.starting import decode_parameter
-from flowproject.starting.told import told_changes
+from flowproject.starting.run_start import event_changes
 from tests.deploy.conftest import Repository
 from tests.executor.values import Carried, carry
 from tests.texts import EXECUTED, texts
@@ -114,7 +114,7 @@ class Arrived:
 class Way:
     """From our publisher to the runs of one deployed flow."""
 
-    compiled: Compiled
+    compiled: CompiledFlow
     folder: Path
 
     def send(self, values: Sequence[Json]) -> list[Arrived]:
@@ -151,7 +151,7 @@ def ways(
     return {
         one.flow.name: Way(compiled=one, folder=tmp_path_factory.mktemp("shell"))
         for one in compiled
-        if isinstance(one, Compiled)
+        if isinstance(one, CompiledFlow)
     }
 
 
@@ -178,7 +178,7 @@ def entry(value: Json) -> Entry:
     )
 
 
-def started(compiled: Compiled, body: bytes) -> Start:
+def started(compiled: CompiledFlow, body: bytes) -> Start:
     """How the local loop starts the flow."""
     event = Event.received(body)
     assert event
@@ -278,7 +278,7 @@ def changes(environment: Mapping[str, str]) -> list[dict[str, Any]]:
     """What a flow is told in a pod with these variables."""
     carriers = {name: text for name, text in environment.items() if "PAYLOAD" in name}
     with patch.dict(os.environ, carriers):
-        return told_changes()
+        return event_changes()
 
 
 def same(one: Any, other: Any) -> bool:

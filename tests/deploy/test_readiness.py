@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from flowproject.deploy.apply import AwaitedSensor, await_sensors
 from flowproject.deploy.argo import Argo
-from flowproject.deploy.objects import Object
-from flowproject.deploy.readiness import Awaited, await_sensors
+from flowproject.deploy.objects import ArgoObject
 from tests.deploy.cluster import EVENTS, NAMESPACE, EmulatedCluster, written
 
 
@@ -23,19 +23,19 @@ def cluster(tmp_path: Path) -> Iterator[EmulatedCluster]:
 def argo(cluster: EmulatedCluster, monkeypatch: pytest.MonkeyPatch) -> Argo:
     from kubernetes import client, config
 
-    monkeypatch.setattr("flowproject.deploy.readiness._SILENCE", 0.3)
-    monkeypatch.setattr("flowproject.deploy.readiness._PATIENCE", 1.0)
-    monkeypatch.setattr("flowproject.deploy.readiness._PAUSE", 0.05)
+    monkeypatch.setattr("flowproject.deploy.apply._SILENCE", 0.3)
+    monkeypatch.setattr("flowproject.deploy.apply._PATIENCE", 1.0)
+    monkeypatch.setattr("flowproject.deploy.apply._PAUSE", 0.05)
     config.load_kube_config(str(cluster.kubeconfig))
     return Argo(client, NAMESPACE, EVENTS)
 
 
-def write(argo: Argo, **spec: Any) -> Awaited:
+def write(argo: Argo, **spec: Any) -> AwaitedSensor:
     body = written("sensors", "one", EVENTS, {}) | {"spec": spec}
-    sensor = Object(kind="sensors", namespace=EVENTS, body=body)
+    sensor = ArgoObject(kind="sensors", namespace=EVENTS, body=body)
     there = argo.write(sensor, None)
     before = there.get("status", {}).get("conditions", [])
-    return Awaited(flow="OneFlow", sensor=sensor, written=True, before=before)
+    return AwaitedSensor(flow="OneFlow", sensor=sensor, written=True, before=before)
 
 
 def deployed(status: str, reason: str = "", message: str = "") -> Mapping[str, str]:
@@ -92,6 +92,6 @@ def test_a_sensor_that_was_left_as_it_is_is_not_awaited_but_looked_at(
 ) -> None:
     cluster.say_of_sensors(deployed("False", "EventBusNotFound", "gone"))
     there = write(argo)
-    left = Awaited(flow="OneFlow", sensor=there.sensor, written=False)
+    left = AwaitedSensor(flow="OneFlow", sensor=there.sensor, written=False)
     [refused], _ = await_sensors(argo, [left])
     assert "EventBusNotFound" in refused

@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from typer.main import get_command
 
 from flowproject import errors
 from flowproject.cli import app
@@ -21,7 +20,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, prose
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
-COMMANDS = set(get_command(app._app).commands)
+COMMANDS = set(app.COMMANDS)
 
 NOT_RUN = {
     r"(?s)python -m pip download .*": "needs the network: how the data was made",
@@ -137,7 +136,7 @@ def test_the_options_of_a_command_with_many_are_all_explained(command: str) -> N
     options = {
         # What is on unless it is switched off is explained by the switch.
         parameter.secondary_opts[0] if parameter.secondary_opts else name
-        for parameter in get_command(app._app).commands[command].params
+        for parameter in app.load_command(command).params
         for name in parameter.opts
         if name != "--help"
     }

@@ -34,7 +34,7 @@ from flowproject import sensing
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.errors import DeliveryError, JournalError
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, sending
+from flowproject.sensing import ProjectContext, change_events
 
 SENSOR = "killed"
 SEED = 7
@@ -42,12 +42,12 @@ PARENT = os.getpid()
 MEASURED_EVERY = 20  # kills: a machine may be busy now and idle then
 
 
-def scene(folder: Path, wrap: Callable[[Any], Any] = lambda store: store) -> Scene:
+def scene(folder: Path, wrap: Callable[[Any], Any] = lambda store: store) -> ProjectContext:
     """A sensor on `folder`/data, with its journal in `folder`/store."""
     sensor = Sensor(name=SENSOR, data=FilesData(path="data"), event_name="killed_changed")
     project = Project(project_name="demo", sensor=Schedule(), sensors={SENSOR: sensor})
     store = wrap(open_store(str(folder / "store")))
-    return Scene(project=project, root=folder, store=store, branch="user.tester")
+    return ProjectContext(project=project, root=folder, store=store, branch="user.tester")
 
 
 def change_data(folder: Path, number: int) -> None:
@@ -57,7 +57,7 @@ def change_data(folder: Path, number: int) -> None:
     staged.rename(folder / "data" / f"{number % 7}.csv")
 
 
-def tick(place: Scene) -> bool:
+def tick(place: ProjectContext) -> bool:
     """Whether one whole tick, observe and publish, went through."""
     ticks = sensing.publish(place, sensing.observe(place))
     return all(seen.outcome != "failed" and not seen.undelivered for seen in ticks)
@@ -187,7 +187,7 @@ def scene_with_fault(
 def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, object]:
     """Each round makes a change, and the process dies or fails around handing it to the bus."""
     strike = {"die": die, "fail": fail_to_publish}[fault]
-    hand_over = sending.publish
+    hand_over = change_events.publish
 
     def struck(*arguments: Any, **named: Any) -> None:
         if when == "after":
@@ -197,9 +197,9 @@ def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, obj
     hits = 0
     for number in range(2, 6):
         change_data(folder, number)
-        sending.publish = struck
+        change_events.publish = struck
         hits += not went_through(in_child(lambda: tick(scene(folder))))
-        sending.publish = hand_over
+        change_events.publish = hand_over
         went_through(in_child(lambda: tick(scene(folder))))
     return {"faults": hits, "rounds": 4}
 

@@ -13,7 +13,7 @@ from metaflow.metaflow_config import DATATOOLS_CLIENT_PARAMS
 
 from flowproject.changes.difference import Difference
 from flowproject.errors import JournalError
-from flowproject.journal import Head, Store, open_store, s3
+from flowproject.journal import Head, Store, datastore, open_store
 from tests.journals import entry, journal_on
 from tests.proxy import DROP, HANG, Answer, Asked, Plan, Proxy, failure, proxied
 from tests.servers import Moto
@@ -43,8 +43,8 @@ def store(root: str) -> Store:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch, root: str) -> Store:
     """A store that gives up soon."""
-    monkeypatch.setattr(s3, "_RETRYING", SECOND)
-    monkeypatch.setattr(s3, "_SILENCE", SECOND)
+    monkeypatch.setattr(datastore, "_RETRYING", SECOND)
+    monkeypatch.setattr(datastore, "_SILENCE", SECOND)
     return open_store(root)
 
 
@@ -128,13 +128,13 @@ def test_a_store_that_goes_on_failing_is_one_error_within_a_bounded_time(
 
 
 def test_the_time_for_one_request_is_bounded_to_about_half_a_minute() -> None:
-    longest = s3._RETRYING + s3._SILENCE
+    longest = datastore._RETRYING + datastore._SILENCE
     assert longest <= dt.timedelta(seconds=35)
-    assert s3._CONNECT < s3._RETRYING
+    assert datastore._CONNECT < datastore._RETRYING
 
 
 def test_a_server_that_is_down_is_named(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_RETRYING", SECOND)
+    monkeypatch.setattr(datastore, "_RETRYING", SECOND)
     with proxied("http://127.0.0.1") as gone:
         address = gone.endpoint_url
     monkeypatch.setitem(DATATOOLS_CLIENT_PARAMS, "endpoint_url", address)
@@ -210,8 +210,8 @@ def test_credentials_are_asked_for_again_when_they_run_out(
                 "Frozen", (), {"access_key": f"K{self.count}", "secret_key": "s", "token": "t"}
             )
 
-    monkeypatch.setattr(s3, "client_credentials", lambda *_, **__: Changing())
-    monkeypatch.setattr(s3, "_LIFETIME", dt.timedelta(0))
+    monkeypatch.setattr(datastore, "client_credentials", lambda *_, **__: Changing())
+    monkeypatch.setattr(datastore, "_LIFETIME", dt.timedelta(0))
     store = open_store(root)
     for _ in range(3):
         store.put("key", b"")

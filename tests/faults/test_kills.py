@@ -15,7 +15,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 SCRIPT = Path(__file__).parent / "killing.py"
 KILLS = [50, pytest.param(200, marks=pytest.mark.thorough)]
@@ -29,15 +29,15 @@ class Bus(Protocol):
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path: Path) -> ProjectContext:
     """What `killing.py` ticks, seen from a process that is not killed."""
     sensor = Sensor(name="killed", data=FilesData(path="data"), event_name="killed_changed")
     project = Project(project_name="demo", sensor=Schedule(), sensors={"killed": sensor})
     store = open_store(str(tmp_path / "store"))
-    return Scene(project=project, root=tmp_path, store=store, branch="user.tester")
+    return ProjectContext(project=project, root=tmp_path, store=store, branch="user.tester")
 
 
-def run(scene: Scene, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
+def run(scene: ProjectContext, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
     """Run `killing.py`, and check that nothing was lost: its figures and ours."""
     command = [sys.executable, str(SCRIPT), mode, str(scene.root), bus.url, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
@@ -47,7 +47,7 @@ def run(scene: Scene, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
     return {**json.loads(done.stdout), **delivered(scene, bus)}
 
 
-def delivered(scene: Scene, bus: Bus) -> dict[str, int]:
+def delivered(scene: ProjectContext, bus: Bus) -> dict[str, int]:
     """The journal is one unbroken chain, and the bus has each change of it, under its one id.
 
     A long run prunes its oldest entries; of those the bus still shows that none is missing.
@@ -79,7 +79,7 @@ def delivered(scene: Scene, bus: Bus) -> dict[str, int]:
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("kills", KILLS)
 def test_random_kills_while_data_keeps_changing(
-    scene: Scene, bus: Bus, kills: int, record_property: Callable[[str, object], None]
+    scene: ProjectContext, bus: Bus, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
     figures = run(scene, bus, "random", str(kills))
     record_property("figure", f"kill -9 of a ticking sensor: {figures}")
@@ -89,7 +89,7 @@ def test_random_kills_while_data_keeps_changing(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["die", "fail"])
 def test_a_fault_at_each_request_to_the_store(
-    scene: Scene, bus: Bus, fault: str, when: str
+    scene: ProjectContext, bus: Bus, fault: str, when: str
 ) -> None:
     figures = run(scene, bus, "each", fault, when)
     assert figures["recorded"] == figures["rounds"]
@@ -99,7 +99,7 @@ def test_a_fault_at_each_request_to_the_store(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["die", "fail"])
 def test_a_fault_around_the_handing_over_repeats_the_event_and_never_renames_it(
-    scene: Scene, bus: Bus, fault: str, when: str
+    scene: ProjectContext, bus: Bus, fault: str, when: str
 ) -> None:
     figures = run(scene, bus, "publish", fault, when)
     assert figures["faults"] == figures["rounds"] == 4

@@ -10,7 +10,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import FilesData, Project, Schedule, Sensor
 from flowproject.journal import Store, open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from tests.conftest import Bus
 
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -37,11 +37,11 @@ class Overtaken:
         return request
 
 
-def scene(root: Path, number: int, *, coalesce: bool, store: Any = None) -> Scene:
+def scene(root: Path, number: int, *, coalesce: bool, store: Any = None) -> ProjectContext:
     sensor = Sensor(
         name="data", data=FilesData(path="data"), event_name="data_changed", coalesce=coalesce
     )
-    return Scene(
+    return ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors={"data": sensor}),
         root=root,
         store=store or open_store(str(root / "store")),
@@ -50,7 +50,7 @@ def scene(root: Path, number: int, *, coalesce: bool, store: Any = None) -> Scen
     )
 
 
-def tick(place: Scene) -> Tick:
+def tick(place: ProjectContext) -> Tick:
     [seen] = sensing.publish(place, sensing.observe(place))
     return seen
 

@@ -16,8 +16,9 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
 from flowproject.sources import open_source
-from flowproject.sources.s3 import source, transport
-from flowproject.sources.s3.pace import Pace
+from flowproject.sources.s3 import bucket as bucket_module
+from flowproject.sources.s3 import source
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.proxy import DROP, Answer, Asked, Plan, Proxy, failure, proxied
 from tests.remembering import remembered
 from tests.servers import CREDENTIALS, Moto, S3Server
@@ -40,8 +41,8 @@ def bucket(moto: Moto) -> str:
 
 @pytest.fixture
 def proxy(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    pace = Pace(at_once=4, page_size=PAGE, span_rows=2 * PAGE)
-    monkeypatch.setattr(source, "Pace", lambda: pace)
+    options = ListingOptions(at_once=4, page_size=PAGE, span_rows=2 * PAGE)
+    monkeypatch.setattr(source, "ListingOptions", lambda: options)
     with proxied(moto.endpoint_url) as proxy:
         yield proxy
 
@@ -176,8 +177,8 @@ def test_a_server_that_repeats_a_page_for_ever_is_an_error_and_no_loop(
 def test_an_answer_to_another_question_is_not_taken_for_one_to_this(
     moto: Moto, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = Pace(at_once=1, page_size=PAGE, span_rows=2 * PAGE)
-    monkeypatch.setattr(source, "Pace", lambda: alone)
+    alone = ListingOptions(at_once=1, page_size=PAGE, span_rows=2 * PAGE)
+    monkeypatch.setattr(source, "ListingOptions", lambda: alone)
     answers: list[Answer] = []
 
     def listen(_: Asked, forward: Callable[[], Answer]) -> Answer:
@@ -204,8 +205,8 @@ def test_one_range_that_is_always_throttled_fails_the_whole_look(proxy: Proxy, b
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting between two tries takes no time; how long it takes is tested where it is decided."""
-    quickly = partial(transport.Patience, first_pause=0.001)
-    monkeypatch.setattr(transport, "Patience", quickly)
+    quickly = partial(bucket_module.RetryLimits, first_pause=0.001)
+    monkeypatch.setattr(bucket_module, "RetryLimits", quickly)
 
 
 # ---------------------------------------------------------------------------------- rights, absence

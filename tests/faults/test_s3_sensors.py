@@ -12,9 +12,10 @@ import pytest
 from flowproject import sensing
 from flowproject.config import FilesData, Project, S3Data, Schedule, Sensor
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
-from flowproject.sources.s3 import source, transport
-from flowproject.sources.s3.pace import Pace
+from flowproject.sensing import ProjectContext, Tick
+from flowproject.sources.s3 import bucket as bucket_module
+from flowproject.sources.s3 import source
+from flowproject.sources.s3.work_queue import ListingOptions
 from tests.proxy import DROP, Answer, Plan, Proxy, failure, proxied
 from tests.servers import Moto
 
@@ -40,11 +41,15 @@ def proxy(moto: Moto) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(
+    tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> ProjectContext:
     """Two sensors: one on the bucket, one on a folder."""
-    monkeypatch.setattr(transport, "Patience", partial(transport.Patience, first_pause=0.001))
-    pace = Pace(at_once=4, page_size=10, span_rows=20)
-    monkeypatch.setattr(source, "Pace", lambda: pace)
+    monkeypatch.setattr(
+        bucket_module, "RetryLimits", partial(bucket_module.RetryLimits, first_pause=0.001)
+    )
+    options = ListingOptions(at_once=4, page_size=10, span_rows=20)
+    monkeypatch.setattr(source, "ListingOptions", lambda: options)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
     objects = S3Data(bucket=bucket, key="raw", endpoint_url=proxy.endpoint_url)
@@ -52,7 +57,7 @@ def scene(tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyP
         "objects": Sensor(name="objects", data=objects, event_name="objects_changed"),
         "files": Sensor(name="files", data=FilesData(path="data"), event_name="files_changed"),
     }
-    return Scene(
+    return ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors=sensors),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),
@@ -61,11 +66,11 @@ def scene(tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyP
     )
 
 
-def tick(scene: Scene) -> dict[str, Tick]:
+def tick(scene: ProjectContext) -> dict[str, Tick]:
     return {seen.sensor: seen for seen in sensing.publish(scene, sensing.observe(scene))}
 
 
-def journal(scene: Scene, sensor: str) -> dict[str, bytes | None]:
+def journal(scene: ProjectContext, sensor: str) -> dict[str, bytes | None]:
     location = scene.journal(sensor).location
     return {key: scene.store.get(key) for key in scene.store.keys(location)}
 
@@ -94,7 +99,7 @@ FAILURES: Final[dict[str, tuple[Callable[[Answer], Answer], str]]] = {
 
 @pytest.mark.parametrize("why", FAILURES)
 def test_a_look_that_fails_half_way_leaves_the_journal_and_the_others_alone(
-    scene: Scene, proxy: Proxy, bus: Bus, moto: Moto, bucket: str, why: str
+    scene: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str, why: str
 ) -> None:
     trouble, said = FAILURES[why]
     tick(scene)
@@ -117,7 +122,7 @@ def test_a_look_that_fails_half_way_leaves_the_journal_and_the_others_alone(
 
 @pytest.mark.usefixtures("bus")
 def test_a_first_look_that_fails_is_no_baseline(
-    scene: Scene, proxy: Proxy, moto: Moto, bucket: str
+    scene: ProjectContext, proxy: Proxy, moto: Moto, bucket: str
 ) -> None:
     proxy.plan = on_pages(lambda _: failure(403, "AccessDenied"))
     assert tick(scene)["objects"].outcome == "failed"
@@ -129,7 +134,7 @@ def test_a_first_look_that_fails_is_no_baseline(
 
 
 def test_unchanged_looks_write_nothing_and_send_nothing(
-    scene: Scene, bus: Bus, proxy: Proxy
+    scene: ProjectContext, bus: Bus, proxy: Proxy
 ) -> None:
     tick(scene)
     before = journal(scene, "objects")
@@ -144,7 +149,7 @@ def sampled(changes: list[dict[str, Any]], kind: str) -> list[str]:
 
 
 def test_objects_that_change_while_they_are_listed_are_told_in_the_end_exactly_once(
-    scene: Scene, proxy: Proxy, bus: Bus, moto: Moto, bucket: str
+    scene: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str
 ) -> None:
     tick(scene)
     client = moto.client()
@@ -167,7 +172,7 @@ def test_objects_that_change_while_they_are_listed_are_told_in_the_end_exactly_o
 
 
 def test_a_prefix_that_doubles_between_ticks_is_one_exact_change(
-    scene: Scene, bus: Bus, moto: Moto, bucket: str
+    scene: ProjectContext, bus: Bus, moto: Moto, bucket: str
 ) -> None:
     tick(scene)
     moto.fill(bucket, {f"raw/d{n % 7}/{n:03}-": b"1" for n in range(OBJECTS)})
@@ -178,7 +183,7 @@ def test_a_prefix_that_doubles_between_ticks_is_one_exact_change(
 
 
 def test_a_change_waits_for_its_marker_and_until_it_has_settled(
-    scene: Scene, bus: Bus, moto: Moto, bucket: str
+    scene: ProjectContext, bus: Bus, moto: Moto, bucket: str
 ) -> None:
     patient = replace(scene.project.sensors["objects"].data, marker="_SUCCESS", settle=60.0)
     sensors = {"objects": replace(scene.project.sensors["objects"], data=patient)}
@@ -196,7 +201,7 @@ def test_a_change_waits_for_its_marker_and_until_it_has_settled(
 
 
 def test_a_secret_is_nowhere_in_what_is_recorded_or_said(
-    scene: Scene, proxy: Proxy, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    scene: ProjectContext, proxy: Proxy, moto: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert moto.credentials["AWS_ACCESS_KEY_ID"]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-itself")

@@ -12,7 +12,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import FilesData, Project, Schedule, Sensor, SnowflakeData
 from flowproject.journal import open_store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from tests.proxy import DROP, HANG, Answer, Asked, Plan, Proxy, proxied
 from tests.snow import Snow
 from tests.snow_project import wait_until
@@ -40,7 +40,7 @@ def database(snow: Snow) -> str:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, proxy: Proxy, database: str) -> Scene:
+def scene(tmp_path: Path, proxy: Proxy, database: str) -> ProjectContext:
     """Two sensors: one on a table, one on a folder."""
     assert proxy
     for folder in ("data", "sql"):
@@ -54,7 +54,7 @@ def scene(tmp_path: Path, proxy: Proxy, database: str) -> Scene:
         "table": Sensor(name="table", data=table, event_name="table_changed"),
         "files": Sensor(name="files", data=FilesData(path="data"), event_name="files_changed"),
     }
-    return Scene(
+    return ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors=sensors),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),
@@ -63,11 +63,11 @@ def scene(tmp_path: Path, proxy: Proxy, database: str) -> Scene:
     )
 
 
-def tick(scene: Scene) -> dict[str, Tick]:
+def tick(scene: ProjectContext) -> dict[str, Tick]:
     return {seen.sensor: seen for seen in sensing.publish(scene, sensing.observe(scene))}
 
 
-def journal(scene: Scene) -> dict[str, bytes | None]:
+def journal(scene: ProjectContext) -> dict[str, bytes | None]:
     location = scene.journal("table").location
     return {key: scene.store.get(key) for key in scene.store.keys(location)}
 
@@ -109,7 +109,7 @@ FAILURES: Final[dict[str, tuple[Plan, str]]] = {
 
 @pytest.mark.parametrize("why", FAILURES)
 def test_a_look_that_fails_leaves_the_journal_and_the_others_alone(
-    scene: Scene, proxy: Proxy, bus: Bus, snow: Snow, database: str, why: str
+    scene: ProjectContext, proxy: Proxy, bus: Bus, snow: Snow, database: str, why: str
 ) -> None:
     plan, said = FAILURES[why]
     tick(scene)
@@ -130,7 +130,7 @@ def test_a_look_that_fails_leaves_the_journal_and_the_others_alone(
 
 
 def test_a_table_that_is_dropped_between_two_ticks_is_a_failure_and_no_change(
-    scene: Scene, bus: Bus, snow: Snow, database: str
+    scene: ProjectContext, bus: Bus, snow: Snow, database: str
 ) -> None:
     tick(scene)
     before = journal(scene)
@@ -147,7 +147,7 @@ def test_a_table_that_is_dropped_between_two_ticks_is_a_failure_and_no_change(
 
 
 def test_a_sensor_s_own_time_limit_ends_its_query_on_the_server(
-    scene: Scene, bus: Bus, snow: Snow
+    scene: ProjectContext, bus: Bus, snow: Snow
 ) -> None:
     never = "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000000000)) WHERE SEQ8() % 7 = 3"
     (scene.root / "sql" / "watched.sql").write_text(never)
@@ -162,7 +162,7 @@ def test_a_sensor_s_own_time_limit_ends_its_query_on_the_server(
 
 
 def test_changes_are_exactly_where_the_data_changed(
-    scene: Scene, bus: Bus, snow: Snow, database: str
+    scene: ProjectContext, bus: Bus, snow: Snow, database: str
 ) -> None:
     assert tick(scene)["table"].outcome == "baseline"
     steps: list[tuple[str, str, dict[str, int]]] = [

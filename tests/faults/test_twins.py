@@ -11,9 +11,9 @@ import pytest
 
 from flowproject import sensing
 from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 from flowproject.starting.claiming import claim
-from flowproject.starting.told import Told
+from flowproject.starting.run_start import RunStart
 from tests.conftest import Bus
 from tests.faults.test_overtaking import Overtaken, scene
 from tests.place import Place, Ran, make_place
@@ -50,8 +50,10 @@ if __name__ == "__main__":
 """
 
 
-def of_run(place: Scene, store: Any = None, run: str = "SensorFlow/argo-1") -> Scene:
-    return Scene(**{**vars(place), "store": store or place.store, "run": run})
+def of_run(
+    place: ProjectContext, store: Any = None, run: str = "SensorFlow/argo-1"
+) -> ProjectContext:
+    return ProjectContext(**{**vars(place), "store": store or place.store, "run": run})
 
 
 def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(
@@ -124,7 +126,7 @@ def test_a_claim_that_its_twin_or_another_run_overtakes_at_any_request_lets_one_
             going_on: list[str] = []
 
             def take(run: str, through: Any, going_on: list[str] = going_on) -> None:
-                taken = claim(Told(changes=[change], run=run), flow="WorkFlow", store=through)
+                taken = claim(RunStart(changes=[change], run=run), flow="WorkFlow", store=through)
                 going_on += [] if taken.nothing_because else [run]
 
             take(both[0], Overtaken(store, number + 1, lambda: take(other, store)))  # noqa: B023
@@ -192,5 +194,5 @@ def test_a_listener_whose_first_step_runs_twice_goes_on_once_and_no_other_run_wo
     journal = project.scene().journal("days")
     entry = journal.get(2)
     assert entry
-    [receipt] = journal.receipts(2, entry.id)
+    [receipt] = journal.receipts.read(2, entry.id)
     assert receipt.run == "WorkFlow/argo-1"

@@ -30,7 +30,7 @@ from flowproject.dev.messages import (
     Warned,
     line,
 )
-from flowproject.dev.records import runs_recorded, work_folder
+from flowproject.dev.records import known_here, runs_recorded, work_folder
 from tests.loops import PATIENCE, Watched, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
@@ -542,6 +542,19 @@ def test_a_run_that_was_killed_as_its_loop_was_is_named(root: Path):
         (left,) = watched.wait(LeftRun)
     assert left.state == "unfinished"
     assert "was KILLED" in line(left)
+
+
+def test_a_run_that_is_killed_beside_a_loop_that_goes_on_is_not_called_failed(root: Path):
+    mark = root / "pid"
+    sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", sleep)
+    with running(root, every=100.0) as loop:
+        wait_for(mark.exists)
+        (record,) = [*runs_recorded(work_folder(root / ".metaflow"))]
+        os.killpg(record.pid, signal.SIGKILL)
+        (finished,) = loop.wait(RunFinished)
+    assert (finished.ok, finished.exit_code) == (False, -signal.SIGKILL)
+    assert known_here(work_folder(root / ".metaflow")) == {f"Long/{record.run_id}": "killed"}
 
 
 def alive(process: int) -> bool:

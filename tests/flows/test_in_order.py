@@ -162,7 +162,7 @@ def test_the_event_for_all_starts_no_work_out_of_turn(story: Story) -> None:
     journal = story.place.scene().journal("days")
     entry = journal.get(2)
     assert entry
-    assert (2, "LedgerFlow") not in journal.receivers(2, entry.id)
+    assert (2, "LedgerFlow") not in journal.receipts.receivers(2, entry.id)
 
 
 def test_the_changes_of_several_sensors_have_no_order(new_place: Callable[..., Place]) -> None:

@@ -245,6 +245,31 @@ def test_cards_are_shown_in_a_sandbox_that_they_cannot_leave(page: Asker):
     assert page.html(frame["src"].rpartition("/")[0] + "/99").status_code == 404
 
 
+def test_a_card_that_is_damaged_says_so_in_its_place(page: Asker, root: Path):
+    run = newest(page, "SensorFlow/{run}").rpartition("/")[2]
+    [frame, *_] = page.view(f"/runs/SensorFlow/{run}")["cards"]
+    cards = list(root.glob(f".metaflow/mf.cards/SensorFlow/runs/{run}/**/*.html"))
+    whole = {card: card.read_bytes() for card in cards}
+    try:
+        for card in cards:
+            card.write_bytes(b"\xff")
+        answer = page.html(frame["src"], **{"sec-fetch-dest": "iframe"})
+        for card in cards:
+            card.unlink()
+        gone = page.html(frame["src"], **{"sec-fetch-dest": "iframe"})
+    finally:
+        for card, content in whole.items():
+            card.write_bytes(content)
+    assert answer.status_code == 500
+    assert f"of SensorFlow/{run}/" in answer.text
+    assert "can&#39;t be read" in answer.text
+    assert "bug" not in answer.text
+    assert gone.status_code == 404
+    for shown in (answer, gone):  # in the frame, not as a page within the page
+        assert "<nav" not in shown.text
+        assert "frame-ancestors 'self'" in shown.headers["content-security-policy"]
+
+
 def test_a_page_never_asks_a_source(page: Asker, root: Path):
     asked: list[str] = []
     folders = tuple(str(root / name) for name in ("days", "months"))

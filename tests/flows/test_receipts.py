@@ -171,7 +171,7 @@ def place(new_place: Callable[..., Any]) -> Any:
 def receipts(place: Any, attempt: int, sensor: str = "days") -> list[Receipt]:
     """Who has the change, of one attempt to deliver it."""
     journal = place.scene().journal(sensor)
-    standing = journal.receipts(2, journal.get(2).id)
+    standing = journal.receipts.read(2, journal.get(2).id)
     return [receipt for receipt in standing if receipt.attempt == attempt]
 
 
@@ -301,8 +301,15 @@ def test_a_run_of_any_shape_passes_by_every_step(place: Any) -> None:
     """Branches, a foreach in a foreach, joins, switches, a loop, and tasks side by side."""
     for sensor in ("days", "nights"):
         journal = place.scene().journal(sensor)
-        journal.claim(
-            seq=2, id=journal.get(2).id, attempt=1, flow="ShapesFlow", run="ShapesFlow/1", at="then"
+        journal.receipts.claim(
+            Receipt(
+                seq=2,
+                id=journal.get(2).id,
+                attempt=1,
+                flow="ShapesFlow",
+                run="ShapesFlow/1",
+                at="then",
+            )
         )
     run = place.run("shapesflow.py", **place.event("days", 2), **place.event("nights", 2))
     assert (run.code, worked(run)) == (0, [])

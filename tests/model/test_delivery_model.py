@@ -12,6 +12,7 @@ from tests.model.search import LOST, TWICE, explore
 from tests.model.states import Bounds, Rules
 from tests.model.table import MUTANTS, PROTOCOL, Case, shown
 from tests.model.turns import OVERTAKES, STUCK, InOrder, explore_turns
+from tests.model.turns import TWICE as TURN_TWICE
 from tests.model.turns import World as TurnsWorld
 from tests.model.waiting import LOST as LOST_HALF
 from tests.model.waiting import NOBODYS, PASSED_OVER, Waiting, explore_waiting
@@ -102,6 +103,9 @@ def test_whoever_waits_in_another_way_loses_some(broken_rules: Waiting, breaks: 
         (InOrder(), TurnsWorld(ticks=1, skips=1)),
         (InOrder(), TurnsWorld(ticks=1, faults=0, replays=1, skips=1)),
         (InOrder(), TurnsWorld(changes=3, ticks=1, faults=0, replays=2)),
+        (InOrder(), TurnsWorld(ticks=1, moves=1, faults=0)),
+        (InOrder(), TurnsWorld(changes=1, ticks=1, moves=1)),
+        pytest.param(InOrder(), TurnsWorld(ticks=1, moves=1), marks=pytest.mark.thorough),
     ],
     ids=str,
 )
@@ -124,6 +128,9 @@ def test_a_flow_that_takes_changes_in_order_has_one_after_the_other(
             TurnsWorld(changes=3, ticks=1, faults=0, replays=2),
             OVERTAKES,
         ),
+        (InOrder(claims_where_it_went=False), TurnsWorld(ticks=1, moves=1, faults=0), TURN_TWICE),
+        (InOrder(notes_before_it_copies=False), TurnsWorld(ticks=1, moves=1, faults=0), STUCK),
+        (InOrder(ends_where_it_went=False), TurnsWorld(ticks=1, moves=1, faults=0), STUCK),
     ],
     ids=str,
 )

@@ -2,6 +2,8 @@
 
 Whoever tells it looks, notes and sends, and may die in between: ticks side by side, and the runs
 that end a turn. Recording and marking are one step here: the first model has what is in between.
+Meanwhile the journal may be moved to another name: closed, noted where it went, and copied. A run
+that was told of the old name claims there and ends there, and then, if that is noted, in the new.
 """
 
 from collections import deque
@@ -20,7 +22,8 @@ STUCK: Final = "a change has had no turn, and nothing is left to do"
 class InOrder:
     """How it is done: the next has its turn when the last is over, and ticks see to it as well.
 
-    Without `ticks_tell` they tell the first turn only, and leave the rest to the runs.
+    Without `ticks_tell` they tell the first turn only, and leave the rest to the runs. Of a journal
+    that is moved it is first noted where it goes, and whoever comes late follows.
     """
 
     waits: bool = True
@@ -28,6 +31,9 @@ class InOrder:
     ticks_tell: bool = True
     knows_what_it_does_not_know: bool = True
     goes_on_after_failure: bool = False
+    notes_before_it_copies: bool = True
+    claims_where_it_went: bool = True
+    ends_where_it_went: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,7 @@ class World:
     faults: int = 1
     replays: int = 0
     skips: int = 0
+    moves: int = 0
 
     @property
     def sendings(self) -> int:
@@ -47,34 +54,46 @@ class World:
 
 
 class Teller(NamedTuple):
-    """Who tells a turn: a tick, or a run that ended one. `count`: how often it was told before."""
+    """Who tells a turn: a tick, or a run that ended one. `count`: how often it was told before.
+
+    `old`: it goes by the journal that was moved.
+    """
 
     at: str
     seq: int = 0
     attempt: int = 0
     count: int = 0
+    old: bool = False
 
 
 class Run(NamedTuple):
-    """A run that was told of a turn; `owns`: the receipt is its own."""
+    """A run that was told of a turn; `owns`: the receipt is its own.
+
+    `old`: it was told of it under the name that the journal had before it was moved; then `owns` is
+    true of the receipt there, and `owns_both` also of that where the journal went.
+    """
 
     seq: int
     attempt: int
+    old: bool = False
     at: str = "start"
     owns: bool = False
+    owns_both: bool = False
 
 
 class State(NamedTuple):
     """What was sent, what the memo knows of it, newest attempts, tellings, and what came of them.
 
-    `over` is what the journal says, `done` what is true: the work is done, or is not to be.
+    `over` is what the journal says, `done` what is true: the work is done, or is not to be. `move`
+    is how far the journal was moved, and `left` which receipts the old one has since it was copied,
+    besides those that the new one has.
     """
 
     sent: int
     known: frozenset[int]
     attempts: tuple[int, ...]
     told: tuple[int, ...]
-    bus: tuple[tuple[int, int], ...]
+    bus: tuple[tuple[int, int, bool], ...]
     runs: tuple[Run, ...]
     tellers: tuple[Teller, ...]
     receipts: frozenset[tuple[int, int]]
@@ -84,6 +103,10 @@ class State(NamedTuple):
     faults: int
     replays: int
     skips: int
+    move: str = ""
+    is_copied: bool = False
+    is_noted: bool = False
+    left: frozenset[tuple[int, int]] = frozenset()
 
 
 _Step = tuple[str, State]
@@ -142,16 +165,18 @@ def _broken(state: State) -> str:
 
 
 def _steps(state: State, rules: InOrder, world: World) -> Iterator[_Step]:
-    if state.sent < world.changes:
+    if state.sent < world.changes and state.move in ("", "done"):
         seq = state.sent + 1
         yield f"change {seq} is sent", state._replace(sent=seq, known=state.known | {seq})
     yield from _persons(state)
+    yield from _move(state, rules, world)
     yield from _bus(state)
     for run in dict.fromkeys(state.runs):
         yield from _run(_without(state, run), run, rules)
     ticks = sum(one.at != "run looks" for one in state.tellers)
     seen = _all_known(state)
-    tells = rules.ticks_tell or not any(state.told)
+    # Under neither name a tick looks while the journal is on its way.
+    tells = (rules.ticks_tell or not any(state.told)) and state.move in ("", "done")
     if tells and ticks < world.ticks and _untold(seen, rules, world):
         yield "a tick looks", _looked(seen, rules, world)
     for teller in dict.fromkeys(state.tellers):
@@ -183,6 +208,25 @@ def _persons(state: State) -> Iterator[_Step]:
             )
 
 
+def _move(state: State, rules: InOrder, world: World) -> Iterator[_Step]:
+    """What a person does after the sensor was renamed: each step can be the last for long."""
+    noted = state._replace(is_noted=True)
+    # What is in the journal goes along; what is written there from now on does not.
+    copied = state._replace(is_copied=True, left=state.receipts)
+    if world.moves and not state.move and state.sent:
+        yield "the journal is closed", state._replace(move="closed")
+    elif state.move == "closed":
+        if rules.notes_before_it_copies:
+            yield "it is noted where the journal goes", noted._replace(move="half")
+        else:
+            yield "the journal is copied", copied._replace(move="half")
+    elif state.move == "half":
+        if rules.notes_before_it_copies:
+            yield "the journal is copied", copied._replace(move="done")
+        else:
+            yield "it is noted where the journal went", noted._replace(move="done")
+
+
 def _bus(state: State) -> Iterator[_Step]:
     for event in dict.fromkeys(state.bus):
         left = list(state.bus)
@@ -201,35 +245,80 @@ def _bus(state: State) -> Iterator[_Step]:
 
 def _run(rest: State, run: Run, rules: InOrder) -> Iterator[_Step]:
     who = f"the run of change {run.seq}"
-    key = (run.seq, run.attempt)
     fault = rest._replace(faults=rest.faults - 1)
+    # It was told of the old name, and the journal is elsewhere: what it writes lies beside.
+    is_late = run.old and rest.is_copied
     if run.at == "start":
-        if key in rest.receipts and not run.owns:
-            yield f"{who} finds another's receipt, and does nothing", rest
-            return
+        yield from _claim(rest, run, rules, is_late=is_late)
+        if rest.faults and not run.owns:
+            yield f"{who} dies before its receipt", fault
+    elif run.at == "follow":
+        yield from _claim_again(rest, run, is_late=is_late)
+    elif run.at == "work":
+        yield from _work(rest, run, rules)
+    elif run.at == "note":
+        yield from _end(rest, run, rules, is_late=is_late)
+        if rest.faults and not is_late:
+            yield f"{who} notes its end, and dies", _over(fault, run.seq)
+    elif run.at == "noted":
+        noted = _over(rest, run.seq) if rest.is_noted else rest
+        yield f"{who} looks where the journal went, and ends", noted
+        if rest.faults:
+            yield f"{who} dies, to be tried again", _with(fault, run._replace(at="note"))
+
+
+def _work(rest: State, run: Run, rules: InOrder) -> Iterator[_Step]:
+    who = f"the run of change {run.seq}"
+    fault = rest._replace(faults=rest.faults - 1)
+    effects = tuple(sorted((*rest.effects, (run.seq, run.attempt))))
+    done = rest._replace(effects=effects, done=rest.done | {run.seq})
+    yield f"{who} does its work", _with(done, run._replace(at="note"))
+    if rest.faults:
+        yield f"{who} dies, to be tried again", _with(fault, run._replace(at="start"))
+        if rules.goes_on_after_failure:
+            yield f"{who} fails for good", _telling(_over(fault, run.seq), Teller("run looks"))
+        else:
+            yield f"{who} fails for good", _with(fault, run._replace(at="failed"))
+
+
+def _claim(rest: State, run: Run, rules: InOrder, *, is_late: bool) -> Iterator[_Step]:
+    who, key = f"the run of change {run.seq}", (run.seq, run.attempt)
+    if key in (rest.left if is_late else rest.receipts) and not run.owns:
+        yield f"{who} finds another's receipt, and does nothing", rest
+        return
+    if is_late:
+        claimed = rest._replace(left=rest.left | {key})
+    else:
         claimed = rest._replace(receipts=rest.receipts | {key})
         if not rules.over_when_done:
             claimed = claimed._replace(over=claimed.over | {run.seq})
-        yield f"{who} has its receipt", _with(claimed, run._replace(at="work", owns=True))
-        if rest.faults and not run.owns:
-            yield f"{who} dies before its receipt", fault
-    elif run.at == "work":
-        effects = tuple(sorted((*rest.effects, key)))
-        done = rest._replace(effects=effects, done=rest.done | {run.seq})
-        yield f"{who} does its work", _with(done, run._replace(at="note"))
-        if rest.faults:
-            yield f"{who} dies, to be tried again", _with(fault, run._replace(at="start"))
-            if rules.goes_on_after_failure:
-                yield f"{who} fails for good", _telling(_over(fault, run.seq), Teller("run looks"))
-            else:
-                yield f"{who} fails for good", _with(fault, run._replace(at="failed"))
-    elif run.at == "note":
-        yield (
-            f"{who} notes that its turn is over",
-            _telling(_over(rest, run.seq), Teller("run looks")),
-        )
-        if rest.faults:
-            yield f"{who} notes its end, and dies", _over(fault, run.seq)
+    follows = run.old and rules.claims_where_it_went
+    then = run._replace(at="follow" if follows else "work", owns=True)
+    then = then._replace(owns_both=run.old and (run.owns_both or not is_late))
+    yield f"{who} has its receipt", _with(claimed, then)
+
+
+def _claim_again(rest: State, run: Run, *, is_late: bool) -> Iterator[_Step]:
+    """Claim in the journal that is noted, if one is; what is copied later has the receipt too."""
+    who, key = f"the run of change {run.seq}", (run.seq, run.attempt)
+    if rest.is_noted and is_late and key in rest.receipts and not run.owns_both:
+        yield f"{who} finds another's receipt where the journal went, and does nothing", rest
+        return
+    claimed = rest._replace(receipts=rest.receipts | {key}) if rest.is_noted else rest
+    then = run._replace(at="work", owns_both=run.owns_both or rest.is_noted)
+    yield f"{who} looks where the journal went", _with(claimed, then)
+
+
+def _end(rest: State, run: Run, rules: InOrder, *, is_late: bool) -> Iterator[_Step]:
+    who = f"the run of change {run.seq}"
+    noted = rest._replace(done=rest.done | {run.seq}) if is_late else _over(rest, run.seq)
+    label = f"{who} notes that its turn is over"
+    if run.old and rules.ends_where_it_went:
+        noted = _with(noted, run._replace(at="noted"))
+    if run.old and rest.move:
+        yield label, noted  # Under the old name nobody is told any more.
+    else:
+        yield label, _telling(noted, Teller("run looks", old=run.old))
 
 
 def _teller(state: State, teller: Teller, rules: InOrder, world: World) -> Iterator[_Step]:
@@ -239,7 +328,13 @@ def _teller(state: State, teller: Teller, rules: InOrder, world: World) -> Itera
     if state.faults:
         yield "who is to tell the next turn dies", rest._replace(faults=state.faults - 1)
     if teller.at == "run looks":
-        yield "who ended a turn looks for the next", _looked(rest, rules, world)
+        # Of a journal that was moved the memo tells nothing.
+        is_gone = teller.old and rest.move == "done"
+        after = rest if is_gone else _looked(rest, rules, world, old=teller.old)
+        yield "who ended a turn looks for the next", after
+    elif teller.at == "note" and teller.old and rest.is_copied:
+        then = _telling(rest, teller._replace(at="send"))
+        yield f"the turn of change {teller.seq} is noted under the old name", then
     elif teller.at == "note":
         if state.told[teller.seq - 1] != teller.count or (
             state.attempts[teller.seq - 1] != teller.attempt
@@ -252,7 +347,7 @@ def _teller(state: State, teller: Teller, rules: InOrder, world: World) -> Itera
             _telling(noted, teller._replace(at="send")),
         )
     else:
-        event = (teller.seq, teller.attempt)
+        event = (teller.seq, teller.attempt, teller.old)
         bus = tuple(sorted((*rest.bus, event)))
         yield f"the turn of change {teller.seq} is told", rest._replace(bus=bus)
 
@@ -262,10 +357,12 @@ def _all_known(state: State) -> State:
     return state._replace(known=frozenset(range(1, state.sent + 1)))
 
 
-def _looked(state: State, rules: InOrder, world: World) -> State:
-    """After somebody looked whose turn it is."""
+def _looked(state: State, rules: InOrder, world: World, *, old: bool = False) -> State:
+    """After somebody looked whose turn it is; `old`: in the journal that is moved."""
+    old = old or (world.moves > 0 and not state.move)
     for seq in _untold(state, rules, world):
-        return _telling(state, Teller("note", seq, state.attempts[seq - 1], state.told[seq - 1]))
+        teller = Teller("note", seq, state.attempts[seq - 1], state.told[seq - 1], old)
+        return _telling(state, teller)
     return state
 
 

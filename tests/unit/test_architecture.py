@@ -2,14 +2,20 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
+import metaflow
 import pytest
 from packaging.requirements import Requirement
+
+from benchmarks.structure import classes_by_name
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "flowproject").rglob("*.py"))
@@ -22,6 +28,31 @@ RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+INTERNALS = ROOT / "flowproject" / "metaflow_internals"
+INNER = frozenset(
+    {
+        *("_control_mapper_tasks", "_datastore", "_flow_cls", "_flow_decorators", "_flow_state"),
+        *("_get_parameters", "_graph", "_mfcontent", "_storage_impl", "_transition"),
+        *(
+            "_update_env",
+            "_user_code_tuples",
+            "config_decorators",
+            "metaflow_config",
+            "parallel_step",
+        ),
+        *("path_components", "register_metadata", "system_context"),
+    }
+)
+"""Attributes of Metaflow's objects that are not documented, and that nothing of ours is called."""
+
+
+@cache
+def is_submodule(dotted: str) -> bool:
+    """Whether the name is a module of Metaflow's or in one, not one of its public names."""
+    first = dotted.split(".")[1]
+    return dotted.count(".") > 1 or isinstance(getattr(metaflow, first, None), ModuleType)
 
 
 @cache
@@ -58,6 +89,19 @@ def test_a_module_says_in_five_lines_what_belongs_in_it(module: Path) -> None:
     assert len(said.splitlines()) <= 5
 
 
+def test_a_class_name_stands_for_one_thing() -> None:
+    assert {one: where for one, where in classes_by_name().items() if len(where) > 1} == {}
+
+
+def test_every_word_of_the_vocabulary_is_in_the_code() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text().partition("## Vocabulary")[2]
+    rows = re.findall(r"^\| \*\*(.+?)\*\*.*\|(.+)\|$", told.partition("## Layers")[0], re.MULTILINE)
+    assert len(rows) > 30
+    for word, place in rows:
+        module, _, defined = place.strip(" `").rpartition(".")
+        assert hasattr(import_module(f"flowproject.{module}"), defined), f"{word}: {place}"
+
+
 @pytest.mark.parametrize("module", MODULES, ids=name)
 def test_public_names_are_in_all(module: Path) -> None:
     tree = ast.parse(module.read_text())
@@ -90,15 +134,27 @@ def test_a_flow_imports_only_public_names_of_flowproject(flow: Path) -> None:
 
 def test_events_are_published_by_one_module_and_not_by_metaflows_argo_event() -> None:
     """Metaflow's own follows redirects, and what it sends is not inert on a cluster."""
-    homes = {
-        name(module)
-        for module in MODULES
-        for one in imports(module)
-        if one == "metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL"
-    }
+    asked = re.compile(r'setting\("ARGO_EVENTS_WEBHOOK_URL"\)')
+    homes = {name(module) for module in MODULES if asked.search(module.read_text())}
     assert homes == {"flowproject/events.py"}
     others = {one for module in MODULES for one in imports(module)}
     assert not [one for one in others if one.startswith("metaflow.integrations")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_what_is_inside_metaflow_is_used_in_one_package(module: Path) -> None:
+    """import-linter sees packages of others as one: it can't tell their submodules apart."""
+    if module.is_relative_to(INTERNALS):
+        return
+    submodules = {one for one in imports(module) if one.startswith("metaflow.")}
+    public = {one for one in submodules if one.startswith("metaflow.cards")}
+    assert {one for one in submodules - public if is_submodule(one)} == set()
+    attributes = {
+        node.attr
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert attributes & INNER == set()
 
 
 def test_the_base_has_neither_metaflow_nor_outerbounds_and_an_extra_has_one() -> None:

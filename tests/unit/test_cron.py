@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowproject.config.values import CronExpression, InvalidValueError
 from flowproject.contract import check_schedules
-from flowproject.cron import CronError, CronSchedule, doubts, parse
+from flowproject.cron import CronError, CronSchedule, parse, warnings_about
 from flowproject.dev.scheduler import cron_rule
 from flowproject.errors import FlowError
 from flowproject.flowfiles import Cron, FlowFile
@@ -138,7 +138,7 @@ def test_a_reset_takes_five_fields_and_nothing_else(row: ScheduleRow):
 def test_days_on_which_clocks_change_are_named_where_they_matter(
     expression: str, zone: str, told: str
 ):
-    found = doubts(parse(expression, zone), datetime(2027, 1, 1, tzinfo=UTC))
+    found = warnings_about(parse(expression, zone), datetime(2027, 1, 1, tzinfo=UTC))
     assert [told] * bool(told) == [told for one in found if told in one]
     assert bool(found) == bool(told)
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowproject.dialect import check_syntax, strangers, table_names, translate, unsteady
+from flowproject.dialect import (
+    check_syntax,
+    table_names,
+    translate,
+    unknown_functions,
+    volatile_parts,
+)
 from flowproject.errors import QueryError
 from flowproject.sql import Query, bind, dollar, parameters
 
@@ -161,22 +167,22 @@ def test_names_come_back_as_they_are_written(names: list[str]):
 )
 def test_what_moves_by_itself_is_named(expression: str, name: str):
     asked = query("SELECT a FROM (SELECT max(", expression, ") AS a FROM t)")
-    assert unsteady(asked, "snowflake") == (name,)
+    assert volatile_parts(asked, "snowflake") == (name,)
 
 
 @pytest.mark.parametrize("table", ["t SAMPLE (10)", "t AT(OFFSET => -60)", "t BEFORE(OFFSET => 1)"])
 def test_samples_and_the_past_move_by_themselves(table: str):
-    assert len(unsteady(query("SELECT * FROM", table), "snowflake")) == 1
+    assert len(volatile_parts(query("SELECT * FROM", table), "snowflake")) == 1
 
 
 def test_steady_queries_have_nothing_that_moves():
     asked = query("SELECT nextval, max(a), upper(b), to_date(c) FROM t WHERE d > :since LIMIT 3")
-    assert unsteady(asked, "snowflake") == ()
+    assert volatile_parts(asked, "snowflake") == ()
 
 
 def test_functions_of_the_users_own_are_strangers():
     asked = query("SELECT mine(1), db.s.theirs(2), upper(a), TO_TIMESTAMP(b), is_array(c) FROM t")
-    assert strangers(asked, "snowflake") == ("mine", "theirs")
+    assert unknown_functions(asked, "snowflake") == ("mine", "theirs")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_functions_of_the_users_own_are_strangers():
     ],
 )
 def test_a_function_is_a_stranger_however_much_its_name_is_like_a_known_one(call: str):
-    assert len(strangers(query("SELECT", call, "FROM t"), "snowflake")) == 1
+    assert len(unknown_functions(query("SELECT", call, "FROM t"), "snowflake")) == 1
 
 
 @pytest.mark.parametrize(

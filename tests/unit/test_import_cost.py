@@ -44,8 +44,9 @@ def test_nothing_else_of_a_third_party_is_either() -> None:
 
 
 @pytest.mark.seconds(20)
-def test_the_help_does_not_import_the_web_server_or_a_client() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["history", "--help"]])
+def test_a_command_does_not_import_the_web_server_or_a_client_of_others(words: list[str]) -> None:
     help_only = "from flowproject.cli import main\nimport sys\nsys.stdout = sys.stderr\n"
-    help_only += "main(['--help'])\nsys.stdout = sys.__stdout__"
+    help_only += f"main({words})\nsys.stdout = sys.__stdout__"
     added = packages_after(help_only) - packages_after("import metaflow")
     assert not added & {"starlette", "uvicorn", "duckdb", "pyarrow", "obstore", "numpy"}

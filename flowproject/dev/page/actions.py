@@ -1,4 +1,4 @@
-"""What a person may do on the page: each action says what it will do, and then does it."""
+"""Say what each action of the page will do, and do it."""
 
 import asyncio
 import json
@@ -22,26 +22,18 @@ from flowproject.flowfiles import FlowFile
 from flowproject.sensing import SENSORS_ONLY
 from flowproject.wording import duration, outcome, printable
 
-__all__ = [
-    "PAGE",
-    "ActionPlan",
-    "ActionResult",
-    "ActionRunner",
-    "Field",
-    "plan",
-    "wanted_flow",
-    "wanted_looker",
-    "wanted_run",
-    "wanted_sensor",
-]
+__all__ = ["ActionPlan", "ActionResult", "ActionRunner", "Field", "plan"]
 
 # Nothing that a command line could take for an option.
+# A run's name comes from an address and goes to a command line.
 _RUN_ID: Final = re.compile(r"\w[\w.-]*")
-PAGE: Final = "page"
+_PAGE: Final = "page"
 """The cause of a run that was started here."""
 
+# Before the names of a flow's parameters in a form: one of them may be called `token` or `sensor`.
 _FIELD: Final = "p-"
 # At the same time: each is a process.
+# Each imports Metaflow: more of them at a time make all of them slow, and the loop's runs, too.
 _COMMANDS: Final = 2
 _Values = Mapping[str, str]
 
@@ -77,8 +69,11 @@ Target = Mapping[str, str]
 """`sensor`, `change`, `run` or `flow`, and which one."""
 
 
+# --------------------------------------------------------------------------- what an action will do
+
+
 def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
-    """What the action will do to this target.
+    """Say what the action will do to this target.
 
     Raises:
         UsageError: if there is no such action or target, or they do not go together.
@@ -92,20 +87,21 @@ def plan(context: PageContext, name: str, target: Target) -> ActionPlan:
     return _PLANS[name](context, target)
 
 
-def wanted_sensor(context: PageContext, target: Target) -> str:
-    """The sensor that is meant.
+def _wanted_sensor(context: PageContext, target: Target) -> str:
+    """Find the sensor that is meant.
 
     Raises:
         UsageError: if there is none of this name.
     """
-    if context.scene is None:
+    if context.project_context is None:
         raise UsageError("No flow of this project inherits BaseFlow, so no sensor is looked at")
-    [sensor] = context.scene.sensors([target.get("sensor", "")])
+    # Asked as every command asks, so that a wrong name gets the same answer with the nearest one.
+    [sensor] = context.project_context.sensors([target.get("sensor", "")])
     return sensor.name
 
 
-def wanted_flow(context: PageContext, target: Target) -> FlowFile:
-    """The flow that is meant.
+def _wanted_flow(context: PageContext, target: Target) -> FlowFile:
+    """Find the flow that is meant.
 
     Raises:
         UsageError: if there is none of this name.
@@ -123,15 +119,15 @@ def wanted_flow(context: PageContext, target: Target) -> FlowFile:
     return flow
 
 
-def wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
-    """The run that is to be resumed: its flow and its id.
+def _wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
+    """Find the run that is to be resumed: its flow and its id.
 
     Raises:
         UsageError: if no flow has it, or it still goes on.
     """
     name = target.get("run", "")
     flow, _, run_id = name.partition("/")
-    found = wanted_flow(context, {"flow": flow})
+    found = _wanted_flow(context, {"flow": flow})
     if not _RUN_ID.fullmatch(run_id):
         raise UsageError(f"{name!r} is no run", allowed="A run is written as Flow/id")
     if name in context.loop.running:
@@ -139,13 +135,13 @@ def wanted_run(context: PageContext, target: Target) -> tuple[FlowFile, str]:
     return found, run_id
 
 
-def wanted_looker(context: PageContext, sensor: str) -> FlowFile:
-    """The flow that looks at a sensor.
+def _wanted_flow_of(context: PageContext, sensor: str) -> FlowFile:
+    """Find the flow that looks at a sensor.
 
     Raises:
         UsageError: if none does.
     """
-    flow = context.looker(sensor)
+    flow = context.flow_of(sensor)
     if flow is None:
         raise UsageError(
             f"No flow looks at the sensor {sensor!r}",
@@ -155,9 +151,9 @@ def wanted_looker(context: PageContext, sensor: str) -> FlowFile:
     return flow
 
 
-def _tick(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
-    flow = wanted_looker(context, sensor)
+def _plan_tick(context: PageContext, target: Target) -> ActionPlan:
+    sensor = _wanted_sensor(context, target)
+    flow = _wanted_flow_of(context, sensor)
     paused = " It stays paused." if sensor in context.paused else ""
     return ActionPlan(
         name="tick",
@@ -172,9 +168,9 @@ def _tick(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _force(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
-    flow = wanted_looker(context, sensor)
+def _plan_force(context: PageContext, target: Target) -> ActionPlan:
+    sensor = _wanted_sensor(context, target)
+    flow = _wanted_flow_of(context, sensor)
     if not can_force(flow):
         raise UsageError(
             f"{flow.name} can't be told to force a tick",
@@ -197,8 +193,8 @@ def _force(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _preview(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+def _plan_preview(context: PageContext, target: Target) -> ActionPlan:
+    sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="preview",
         title=f"Preview {sensor}",
@@ -209,7 +205,7 @@ def _preview(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _replay(context: PageContext, target: Target) -> ActionPlan:
+def _plan_replay(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="replay",
@@ -218,6 +214,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
             "Its event is sent once more, with the same id.",
             "Flows that have run for it run again, as a new attempt.",
             "But if a flow that listens has not started yet, only that one starts.",
+            "A flow that waits for several sensors starts when each of them has sent it something.",
         ),
         command=_published(
             context, shlex.join(["flowproject", "replay", *context.options, change])
@@ -227,7 +224,7 @@ def _replay(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _skip(context: PageContext, target: Target) -> ActionPlan:
+def _plan_skip(context: PageContext, target: Target) -> ActionPlan:
     change = target.get("change", "")
     return ActionPlan(
         name="skip",
@@ -242,8 +239,8 @@ def _skip(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _pause(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+def _plan_pause(context: PageContext, target: Target) -> ActionPlan:
+    sensor = _wanted_sensor(context, target)
     return ActionPlan(
         name="pause",
         title=f"Pause {sensor}",
@@ -257,8 +254,8 @@ def _pause(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume(context: PageContext, target: Target) -> ActionPlan:
-    sensor = wanted_sensor(context, target)
+def _plan_resume(context: PageContext, target: Target) -> ActionPlan:
+    sensor = _wanted_sensor(context, target)
     missed = context.missed_look(sensor) if sensor in context.paused else None
     return ActionPlan(
         name="resume",
@@ -277,8 +274,8 @@ def _resume(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _run(context: PageContext, target: Target) -> ActionPlan:
-    flow = wanted_flow(context, target)
+def _plan_run(context: PageContext, target: Target) -> ActionPlan:
+    flow = _wanted_flow(context, target)
     return ActionPlan(
         name="run",
         title=f"Run {flow.name}",
@@ -300,10 +297,12 @@ def _run(context: PageContext, target: Target) -> ActionPlan:
     )
 
 
-def _resume_run(context: PageContext, target: Target) -> ActionPlan:
-    flow, run_id = wanted_run(context, target)
+def _plan_resume_run(context: PageContext, target: Target) -> ActionPlan:
+    flow, run_id = _wanted_run(context, target)
     name = f"{flow.name}/{run_id}"
     options = context.options if flow.project else ()
+    # `python`, although the loop takes its own interpreter: it is for a person's shell, in the
+    # project's environment.
     command = ["python", flow.path.name, *options, "resume", "--origin-run-id", run_id]
     return ActionPlan(
         name="resume-run",
@@ -332,21 +331,24 @@ def _published(context: PageContext, command: str) -> str:
 
 
 _PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
-    "tick": _tick,
-    "force": _force,
-    "preview": _preview,
-    "replay": _replay,
-    "skip": _skip,
-    "pause": _pause,
-    "resume": _resume,
-    "run": _run,
-    "resume-run": _resume_run,
+    "tick": _plan_tick,
+    "force": _plan_force,
+    "preview": _plan_preview,
+    "replay": _plan_replay,
+    "skip": _plan_skip,
+    "pause": _plan_pause,
+    "resume": _plan_resume,
+    "run": _plan_run,
+    "resume-run": _plan_resume_run,
 }
+
+
+# ----------------------------------------------------------------------------------------- doing it
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionResult:
-    """What came of it."""
+    """What came of an action."""
 
     ok: bool
     title: str
@@ -356,10 +358,10 @@ class ActionResult:
 
 
 class ActionRunner:
-    """Does what a person asks for, and tells the loop's listeners.
+    """Does the actions that a person asks for, and emits a message for each.
 
-    `start` starts a run, and `keep_awake` is told the sensors that scheduled runs look at (None:
-    all).
+    `start` starts a run. `set_active_sensors` gets the sensors that scheduled runs look at; None:
+    all.
     """
 
     def __init__(
@@ -367,12 +369,12 @@ class ActionRunner:
         context: PageContext,
         *,
         start: Callable[[Order], None],
-        keep_awake: Callable[[tuple[str, ...] | None], None],
+        set_active_sensors: Callable[[tuple[str, ...] | None], None],
         emit: Listener,
     ) -> None:
         self._context = context
         self._start = start
-        self._keep_awake = keep_awake
+        self._set_active_sensors = set_active_sensors
         self._emit = emit
         self._turns = asyncio.Semaphore(_COMMANDS)
         self._children: set[int] = set()
@@ -383,7 +385,7 @@ class ActionRunner:
             _kill(child)
 
     async def do(self, name: str, values: _Values) -> ActionResult:
-        """What came of the action with the values of its form.
+        """Do the action with the values of its form, and say what came of it.
 
         Raises:
             UsageError: if there is no such action, it does not go with its target, or the loop is
@@ -391,9 +393,10 @@ class ActionRunner:
         """
         _refuse_nul(values)
         intended = plan(self._context, name, values)
+        # The plan is made first: a wrong target is worth a message in any case.
         if self._context.loop.stopping:
             raise UsageError(f"The loop is ending: {intended.title!r} is not done any more")
-        deeds: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
+        methods: Mapping[str, Callable[[_Values], Awaitable[ActionResult]]] = {
             "tick": self._tick,
             "force": self._force,
             "preview": self._preview,
@@ -404,42 +407,43 @@ class ActionRunner:
             "run": self._run,
             "resume-run": self._resume_run,
         }
-        result = await deeds[name](values)
+        result = await methods[name](values)
         target = next(iter(intended.hidden.values()))
         text = "" if result.ok else "failed: " + " ".join(result.lines)
         self._emit(Acted(at=self._context.now(), action=name, target=target, text=text))
         return result
 
     async def _tick(self, values: _Values) -> ActionResult:
-        return self._look(wanted_sensor(self._context, values), {})
+        return self._look(_wanted_sensor(self._context, values), {})
 
     async def _force(self, values: _Values) -> ActionResult:
-        return self._look(wanted_sensor(self._context, values), {FORCE: "True"})
+        return self._look(_wanted_sensor(self._context, values), {FORCE: "True"})
 
     def _look(self, sensor: str, arguments: Mapping[str, str]) -> ActionResult:
-        flow = wanted_looker(self._context, sensor)
-        self._start(Order(flow=flow, cause=PAGE, arguments=arguments, sensors=(sensor,)))
+        flow = _wanted_flow_of(self._context, sensor)
+        self._start(Order(flow=flow, cause=_PAGE, arguments=arguments, sensors=(sensor,)))
         return _started(flow, Link(text=sensor, href=sensor_address(sensor)))
 
     async def _run(self, values: _Values) -> ActionResult:
-        flow = wanted_flow(self._context, values)
-        self._start(Order(flow=flow, cause=PAGE, arguments=_arguments(flow, values)))
+        flow = _wanted_flow(self._context, values)
+        self._start(Order(flow=flow, cause=_PAGE, arguments=_arguments(flow, values)))
         return _started(flow)
 
     async def _resume_run(self, values: _Values) -> ActionResult:
-        flow, run_id = wanted_run(self._context, values)
+        flow, run_id = _wanted_run(self._context, values)
         run = self._context.loop.runs.get(f"{flow.name}/{run_id}")
         events = run.events if run else ()
-        self._start(Order(flow=flow, cause=PAGE, events=events, resumes=run_id))
+        self._start(Order(flow=flow, cause=_PAGE, events=events, resumes=run_id))
         return _started(flow)
 
     async def _pause(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
+        # A second click must not move the moment: what was missed since the first one is made up.
         self._context.paused.setdefault(sensor, self._context.now())
         return self._settle(f"{sensor} is paused", "Scheduled runs pass it by.")
 
     async def _resume(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
         missed = self._context.missed_look(sensor) if sensor in self._context.paused else None
         self._context.paused.pop(sensor, None)
         settled = self._settle(f"{sensor} goes on", "The next scheduled run looks at it.")
@@ -452,14 +456,16 @@ class ActionRunner:
 
     def _settle(self, title: str, text: str) -> ActionResult:
         paused = self._context.paused
-        awake = tuple(name for name in self._context.sensors if name not in paused)
-        self._keep_awake(awake if paused else None)
+        active = tuple(name for name in self._context.sensors if name not in paused)
+        self._set_active_sensors(active if paused else None)
         return ActionResult(ok=True, title=title, lines=(text,))
 
     async def _preview(self, values: _Values) -> ActionResult:
-        sensor = wanted_sensor(self._context, values)
+        sensor = _wanted_sensor(self._context, values)
         code, output, complaints = await self._command("preview", sensor, "--json")
         try:
+            # Its exit code says too little: a preview that finds a fault in the source prints its
+            # tick all the same.
             [tick] = json.loads(output)
         except ValueError:
             return _failed("The preview failed", complaints)
@@ -491,10 +497,13 @@ class ActionRunner:
         )
 
     async def _command(self, command: str, target: str, *options: str) -> tuple[int, str, str]:
-        """Exit code and output of a command of ours, which sees the loop's bus."""
+        """Run a command of ours, which sees the loop's bus; give its exit code and output."""
+        # `--` before the target: what is typed into an address may begin with a dash.
         words = (command, *options, *self._context.options, "--", target)
         async with self._turns:
             child = await asyncio.create_subprocess_exec(
+                # A process and no call: commands read the configuration anew, block, and may end
+                # with an exit code.
                 *(sys.executable, "-m", "flowproject", *words),
                 cwd=self._context.root,
                 env=child_environment(self._context.bus),
@@ -508,6 +517,7 @@ class ActionRunner:
                 output, complaints = await child.communicate()
             finally:
                 self._children.discard(child.pid)
+                # All of its group: what a command that was cut off has started must not go on.
                 _kill(child.pid)
         code = child.returncode or 0
         return code, output.decode(errors="replace"), complaints.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The web application of the page: addresses, what each answers, and live streams."""
+"""Serve the page: addresses, what each answers, and live streams."""
 
 import asyncio
 import hashlib
@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,13 +22,10 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.launcher import plain_text
-from flowproject.dev.messages import Listener
 from flowproject.dev.page.actions import ActionResult, ActionRunner, plan
 from flowproject.dev.page.changes import ItemsQuery
 from flowproject.dev.page.components import clock
-from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import graph
 from flowproject.dev.page.runs import run_rows
 from flowproject.dev.page.security import CARD_HEADERS, Guard
@@ -40,23 +36,12 @@ from flowproject.errors import FlowprojectError, UsageError
 from flowproject.secrecy import safe
 from flowproject.wording import amount, duration
 
-__all__ = [
-    "STATIC",
-    "Frame",
-    "PageHandler",
-    "Renderer",
-    "application",
-    "follow_log",
-    "happened",
-    "open_page",
-    "serve_page",
-    "to_json",
-    "wants_json",
-]
+__all__ = ["PageHandler", "application", "serve_page"]
 
-STATIC: Final = Path(__file__).parent / "static"
+_STATIC: Final = Path(__file__).parent / "static"
 # Bytes of a form.
 _LARGEST: Final = 64 * 1024
+# Fewer than Python's limit for numbers in texts, and enough for every file and every journal.
 _DIGITS: Final = 15
 # View -> the one of the navigation that it belongs to.
 _TABS: Final = {"sensor": "overview", "change": "overview", "run": "runs"}
@@ -67,12 +52,16 @@ _HEARTBEAT: Final = 20.0
 _CHUNK: Final = 64 * 1024
 _LONGEST_LINE: Final = 64 * 1024
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
+# nginx collects answers before it passes them on, unless told not to.
 _LIVE_HEADERS: Final = {"X-Accel-Buffering": "no"}
 
 
+# ------------------------------------------------------------------------------------ HTML and JSON
+
+
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """What every view has around it."""
+class _Frame:
+    """What every view has around it: navigation, title, token."""
 
     project: str
     branch: str
@@ -93,13 +82,15 @@ class Frame:
         return f"{self.path}{'&' if '?' in self.path else '?'}part={name}"
 
 
-class Renderer:
+class _Renderer:
     """The templates, with the filters that they use."""
 
     def __init__(self) -> None:
         self._templates = Environment(
             loader=PackageLoader("flowproject.dev.page"),
             autoescape=True,
+            # A view that lacks a field is a mistake of ours, which an empty place on the page would
+            # hide.
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -111,19 +102,19 @@ class Renderer:
             "duration": duration,
         }
 
-    def page(self, template: str, frame: Frame, *, status: int = 200, **context: Any) -> Response:
-        """The template, filled in."""
+    def page(self, template: str, frame: _Frame, *, status: int = 200, **context: Any) -> Response:
+        """Fill in a template."""
         filled = self._templates.get_template(template)
         html = filled.render(frame=frame, status=status, **context)
         return HTMLResponse(_encodable(html), status_code=status)
 
 
-def wants_json(request: Request) -> bool:
-    """Whether a machine asks."""
+def _wants_json(request: Request) -> bool:
+    """Say whether a machine asks."""
     return "application/json" in request.headers.get("accept", "")
 
 
-def to_json(view: Any, status: int = 200) -> Response:
+def _to_json(view: Any, status: int = 200) -> Response:
     """The view as JSON."""
     plain = [asdict(one) for one in view] if isinstance(view, tuple) else asdict(view)
     text = json.dumps({"v": 1, "view": plain})
@@ -132,14 +123,19 @@ def to_json(view: Any, status: int = 200) -> Response:
 
 def _encodable(text: str) -> str:
     """The text without halves of surrogate pairs, which other people's errors may quote."""
+    # Starlette encodes strictly, and what it can't encode would be an answer without a body.
     return text.encode("utf-8", "replace").decode()
 
 
 @cache
 def _static_address(name: str) -> str:
     """The address of an asset, which changes with its content."""
-    content = (STATIC / name).read_bytes()
+    # So a browser may keep it for a year and still sees each new version of flowproject.
+    content = (_STATIC / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+# ------------------------------------------------------------------------------------------ answers
 
 
 class PageHandler:
@@ -149,19 +145,21 @@ class PageHandler:
         self._views = views
         self._context = views.context
         self._runner = runner
-        self._renderer = Renderer()
+        self._renderer = _Renderer()
+        # Not the token of the address: that one may be shared, and forms are only this process's
+        # own.
         self.token = secrets.token_urlsafe(24)
 
     # ------------------------------------------------------------------------------------- views
 
     async def overview(self, request: Request) -> Response:
-        """Every sensor, the timeline, the flows, the news."""
+        """Answer with every sensor, the timeline, the flows, the news."""
         part = self._piece(request, "sensors", "timeline", "flows", "news")
         view = await self._views.overview(request.query_params.get("span", ""), part)
         return self._answer(request, "overview", view, part, title="Overview")
 
     async def sensor(self, request: Request) -> Response:
-        """One sensor."""
+        """Answer with one sensor."""
         part = self._piece(request, "state", "chart", "changes", "ticks")
         name = request.path_params["name"]
         view = await self._views.sensor(
@@ -170,7 +168,7 @@ class PageHandler:
         return self._answer(request, "sensor", view, part, title=name)
 
     async def change(self, request: Request) -> Response:
-        """One change."""
+        """Answer with one change."""
         part = self._piece(request, "chain", "items", "cards")
         asked = ItemsQuery(
             sensor=request.path_params["name"],
@@ -186,12 +184,12 @@ class PageHandler:
         return self._answer(request, "change", view, part, title=title)
 
     async def runs(self, request: Request) -> Response:
-        """The newest runs."""
+        """Answer with the newest runs."""
         part = self._piece(request, "runs")
         return self._answer(request, "runs", run_rows(self._context), part, title="Runs")
 
     async def run(self, request: Request) -> Response:
-        """One run."""
+        """Answer with one run."""
         part = self._piece(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
         view = await self._views.run(
@@ -200,12 +198,14 @@ class PageHandler:
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 
     async def graph(self, request: Request) -> Response:
-        """The project as a graph."""
+        """Answer with the project as a graph."""
         part = self._piece(request, "graph")
         return self._answer(request, "graph", graph(self._context), part, title="Graph")
 
     async def card(self, request: Request) -> Response:
-        """A card, for a frame that it can't get out of; or the frame, for who opens it alone."""
+        """Answer with a card, for a frame that it can't leave; opened alone, with that frame."""
+        # A card opened alone would have no way back to the page. A browser that does not say where
+        # it is shown gets the card itself: its policy keeps it in a sandbox anyway.
         if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
             frame = self._frame(request, "run", f"Card of {request.path_params['flow']}")
             return self._renderer.page("card.html", frame)
@@ -219,21 +219,21 @@ class PageHandler:
     # -------------------------------------------------------------------------------------- live
 
     async def live(self, request: Request) -> Response:
-        """What happens, as it happens."""
-        return happened(self._context.loop, _place(request, "since"))
+        """Stream what happens, as it happens."""
+        return _happened(self._context.loop, _place(request, "since"))
 
     async def log(self, request: Request) -> Response:
-        """What a run prints, as it prints it."""
+        """Stream what a run prints, as it prints it."""
         name = f"{request.path_params['flow']}/{request.path_params['run_id']}"
         run = self._context.loop.runs.get(name)
         if run is None:
             raise HTTPException(404)
-        return follow_log(self._context.loop, run, _place(request, "start"))
+        return _follow_log(self._context.loop, run, _place(request, "start"))
 
     # ----------------------------------------------------------------------------------- actions
 
     async def plan(self, request: Request) -> Response:
-        """What an action would do."""
+        """Answer with what an action would do."""
         part = self._piece(request, "plan")
         intended = plan(self._context, request.path_params["name"], request.query_params)
         context = {"plan": intended}
@@ -242,9 +242,11 @@ class PageHandler:
         )
 
     async def act(self, request: Request) -> Response:
-        """What an action has done."""
+        """Do an action and answer with what came of it."""
         part = self._piece(request, "result")
         values = await _form(request)
+        # In bytes: compare_digest takes no text with letters outside ASCII, and what is posted may
+        # have any.
         if not secrets.compare_digest(values.pop("token", "").encode(), self.token.encode()):
             raise HTTPException(403, "The form is not one of this page: load it anew")
         result = await self._runner.do(request.path_params["name"], values)
@@ -267,46 +269,54 @@ class PageHandler:
         status: int = 200,
         context: Mapping[str, Any] | None = None,
     ) -> Response:
-        """The view, or a piece of it: as HTML, or as JSON for who asks for that."""
-        if wants_json(request):
-            return to_json(view, status)
+        """Answer with the view or a piece of it, as HTML, or as JSON if that is asked for."""
+        if _wants_json(request):
+            return _to_json(view, status)
         frame = self._frame(request, name, title)
         whole = next(iter(context)) if context else name
         template = f"parts/{name}-{part}.html" if part else f"{whole}.html"
         return self._renderer.page(template, frame, status=status, **(context or {"view": view}))
 
     async def failed(self, request: Request, error: Exception) -> Response:
-        """What went wrong, in words."""
+        """Answer with what went wrong, in words."""
         status, title, lines = _problem(error, request.method)
-        if wants_json(request):
-            return to_json(ActionResult(ok=False, title=title, lines=lines), status)
-        frame = self._frame(request, "", title)
-        return self._renderer.page(
-            "parts/problem.html" if "part" in request.query_params else "problem.html",
-            frame,
+        if _wants_json(request):
+            return _to_json(ActionResult(ok=False, title=title, lines=lines), status)
+        in_frame = request.headers.get("sec-fetch-dest") == "iframe"
+        piece = in_frame or "part" in request.query_params
+        answer = self._renderer.page(
+            "parts/problem.html" if piece else "problem.html",
+            self._frame(request, "", title),
             status=status,
             title=title,
             lines=lines,
         )
+        # In place of a card: with the page's own policy a browser would show nothing in the frame.
+        if in_frame:
+            answer.headers.update(CARD_HEADERS)
+        return answer
 
     def _piece(self, request: Request, *pieces: str) -> str:
         """The piece of a view that is asked for; empty for all of it, which JSON always is.
 
         What happens from here on is told to the view when it is shown: it may not be in it.
         """
+        # Before the view is worked out: what happens meanwhile comes with the stream, at worst a
+        # second time.
         request.state.number = self._context.loop.number
         part = request.query_params.get("part", "")
         if part and part not in pieces:
             raise UsageError(f"There is no piece {part!r}", allowed=", ".join(pieces))
-        return "" if wants_json(request) else part
+        return "" if _wants_json(request) else part
 
-    def _frame(self, request: Request, name: str, title: str) -> Frame:
+    def _frame(self, request: Request, name: str, title: str) -> _Frame:
+        # The pieces renew themselves from this address, each with a `part` of its own.
         query = request.url.remove_query_params("part").query
         loop = self._context.loop
         number = getattr(request.state, "number", loop.number)
-        return Frame(
+        return _Frame(
             project=self._context.project,
-            branch=self._context.scene.branch if self._context.scene else "",
+            branch=self._context.project_context.branch if self._context.project_context else "",
             path=request.url.path + (f"?{query}" if query else ""),
             active=_TABS.get(name, name),
             title=title,
@@ -317,17 +327,22 @@ class PageHandler:
         )
 
 
+# --------------------------------------------------------------------------------------- the server
+
+
 @asynccontextmanager
 async def serve_page(
     views: Views, runner: ActionRunner, *, host: str, port: int, token: str
 ) -> AsyncIterator[str]:
-    """The address of the page, for as long as it is served."""
+    """Serve the page and give its address."""
     page = PageHandler(views, runner)
     async with serve(application(page, token), host=host, port=port) as (_, taken):
         try:
+            # An IPv6 address stands in brackets in an address.
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{taken}/" + (f"?{urlencode({'token': token})}" if token else "")
         finally:
+            # A request waits for the command, and the end of the server for the request.
             runner.close()
             views.context.loop.close()
 
@@ -347,7 +362,7 @@ def application(page: PageHandler, token: str = "") -> Guard:
             Route("/actions/{name}", page.plan, methods=["GET"]),
             Route("/actions/{name}", page.act, methods=["POST"]),
             Route("/live", page.live),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", StaticFiles(directory=_STATIC)),
         ],
         exception_handlers=dict.fromkeys((HTTPException, FlowprojectError, Exception), page.failed),
     )
@@ -367,11 +382,15 @@ def _whole(text: str, what: str) -> int:
 
 def _place(request: Request, name: str) -> int:
     """Where a stream goes on: a browser that has lost it says so itself."""
+    # A browser that has lost the stream asks the same address again, and says in this header how
+    # far it came.
     last = request.headers.get("last-event-id", "")
     return _whole(last, "Last-Event-ID") if last else _number(request, name)
 
 
 async def _form(request: Request) -> dict[str, str]:
+    # Other types, such as text/plain, are what a page elsewhere may post without being asked by the
+    # browser.
     if request.headers.get("content-type", "").partition(";")[0] != (
         "application/x-www-form-urlencoded"
     ):
@@ -391,6 +410,8 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 404, "There is no such page", ()
         case HTTPException(status_code=status, detail=title):
             return status, title, ()
+        # A view that is not there is 404; the same error after a click is an action that was
+        # refused.
         case UsageError() if method == "GET":
             return 404, "There is no such thing", tuple(str(error).splitlines())
         case UsageError():
@@ -401,12 +422,15 @@ def _problem(error: Exception, method: str) -> tuple[int, str, tuple[str, ...]]:
             return 500, "This is a bug of flowproject", (safe(f"{type(error).__name__}: {error}"),)
 
 
-def happened(loop: LoopState, since: int) -> StreamingResponse:
+# ------------------------------------------------------------------------------------------ streams
+
+
+def _happened(loop: LoopState, since: int) -> StreamingResponse:
     """`happened` whenever something has, from the `since`-th message on; `over` at the end."""
     return _stream(_news_stream(loop, since))
 
 
-def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
+def _follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
     """`line` for each line that the run prints, from this byte of its log on; `end` at the end.
 
     The id of each is the byte after it: who lost the line goes on from there.
@@ -417,8 +441,11 @@ def follow_log(loop: LoopState, run: Run, start: int) -> StreamingResponse:
 async def _news_stream(loop: LoopState, since: int) -> AsyncIterator[str]:
     sent = since
     with loop.watching() as moved:
+        # Browsers wait three seconds or more by themselves, and a loop that is started again is
+        # there sooner.
         yield "retry: 1000\n\n"
         while not loop.over:
+            # What happened while the last message was sent is not waited for.
             if loop.number == sent:
                 if not await _moved(moved):
                     yield ": open\n\n"
@@ -434,13 +461,17 @@ async def _log_lines(loop: LoopState, run: Run, start: int) -> AsyncIterator[str
     with loop.reading(run.name) as moved:
         while True:
             moved.clear()
+            # Asked before the log is read: what a run prints last is in the log before it is told
+            # to be over.
             over = loop.over or run.name not in loop.running
+            # In a thread: the disk may be slow, and the loop is everybody's.
             content = await asyncio.to_thread(_read_log, run.log, start)
             start += len(content)
             lines, rest = _split(rest + content)
             for line in lines:
                 sent += len(line)
                 yield _message("line", _log_line(line), id=str(sent))
+            # Not as soon as it is over: a log of many megabytes is read in many pieces.
             if over and not content:
                 break
             if not content and not await _moved(moved):
@@ -463,6 +494,8 @@ async def _moved(moved: asyncio.Event) -> bool:
 def _read_log(log: Path, start: int) -> bytes:
     try:
         with log.open("rb") as file:
+            # Where it starts comes from the browser: behind the end of the file there is nothing to
+            # read.
             file.seek(min(start, file.seek(0, os.SEEK_END)))
             return file.read(_CHUNK)
     except FileNotFoundError:  # pruned: the newest logs are kept
@@ -490,35 +523,3 @@ def _message(event: str, data: str, **fields: str) -> str:
 
 def _stream(messages: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(messages, media_type="text/event-stream", headers=_LIVE_HEADERS)
-
-
-@asynccontextmanager
-async def open_page(
-    context: PageContext,
-    *,
-    host: str,
-    port: int,
-    token: str,
-    dispatcher: Dispatcher,
-    reading: Executor,
-    emit: Listener,
-) -> AsyncIterator[str]:
-    """The address of the page, for as long as it is open.
-
-    Raises:
-        UsageError: if it can't be served there.
-    """
-
-    def keep_awake(sensors: tuple[str, ...] | None) -> None:
-        dispatcher.awake = sensors
-
-    runner = ActionRunner(
-        context,
-        start=dispatcher.start,
-        keep_awake=keep_awake,
-        emit=emit,
-    )
-    async with serve_page(
-        Views(context, reading), runner, host=host, port=port, token=token
-    ) as address:
-        yield address

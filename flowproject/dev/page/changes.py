@@ -1,4 +1,4 @@
-"""What the page shows of changes: a journal's entries, one change, its items a page at a time."""
+"""Show changes: a journal's entries, one change, its items a page at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from flowproject.dev.page.components import (
     sensor_address,
 )
 from flowproject.errors import FlowprojectError, UsageError
-from flowproject.journal import Journal, Sending, Survey, UnreadableError
+from flowproject.journal import Journal, JournalIndex, Sending, UnreadableError
 from flowproject.runs import RunOutcome, in_words
-from flowproject.sensing import Chain, Found, Scene, chain, find_change, patience_of
-from flowproject.tables.lazy import Excerpt, excerpt, matching
+from flowproject.sensing import Chain, FoundChange, ProjectContext, chain, find_change, patience_of
+from flowproject.tables.lazy_rows import Excerpt, excerpt, matching
 from flowproject.wording import amount, cost, side_by_side, value_text
 
 __all__ = [
@@ -50,11 +50,16 @@ __all__ = [
 # On one page.
 _LISTED: Final = 25
 KINDS: Final = {"added": "+", "modified": "~", "removed": "−"}  # noqa: RUF001  # a minus sign
+# Rows, columns and characters of a cell: a change may have millions of items with long texts, and a
+# browser draws what it gets.
 _ITEM_ROWS: Final = 50
 _ITEM_COLUMNS: Final = 12
 _ITEM_CELL: Final = 200
 Outcomes = Mapping[str, Sequence[RunOutcome]]
 """Id of a change -> what became of the runs that took it."""
+
+
+# ---------------------------------------------------------- reading the journals; these calls block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,69 +91,78 @@ class ChangesPage:
 NO_CHANGES: Final = ChangesPage()
 
 
-def journal_end(scene: Scene, sensor: str) -> JournalEnd:
-    """The end of the journal of a sensor; of one that can't be read, why."""
-    journal = scene.journal(sensor)
+def journal_end(project_context: ProjectContext, sensor: str) -> JournalEnd:
+    """Read the end of a sensor's journal; of one that can't be read, say why."""
+    journal = project_context.journal(sensor)
     try:
         head = journal.head()
         return JournalEnd(entry=head.entry, waiting=sum(1 for _ in journal.waiting(head)))
+    # One sensor's journal that can't be read must not take the overview of all the others with it.
     except FlowprojectError as error:
         return JournalEnd(trouble=str(error))
 
 
-def list_changes(scene: Scene, sensor: str, before: int = 0) -> ChangesPage:
-    """One page of the entries with smaller numbers than `before`; 0: the newest.
+def list_changes(project_context: ProjectContext, sensor: str, before: int = 0) -> ChangesPage:
+    """List one page of the entries with smaller numbers than `before`; 0: the newest.
 
     Raises:
         JournalError: if the journal can't be read.
     """
-    journal = scene.journal(sensor)
-    survey = journal.survey()
-    numbers = survey.numbers
+    journal = project_context.journal(sensor)
+    index = journal.index()
+    numbers = index.numbers
+    # By number, not by place in the list: while somebody reads, changes come and old ones are
+    # pruned.
     start = next((i for i, seq in enumerate(numbers) if seq < before), len(numbers))
     start = start if before else 0
     end = start + _LISTED
     return ChangesPage(
-        chains=tuple(_chains(scene, journal, survey, numbers[start:end])),
+        chains=tuple(_chains(project_context, journal, index, numbers[start:end])),
         older=numbers[end - 1] if end < len(numbers) else 0,
         newer=numbers[start - _LISTED] + 1 if start >= _LISTED else numbers[0] + 1 if start else 0,
     )
 
 
-def read_change(scene: Scene, sensor: str, seq: int) -> Found:
-    """One change, its journal, and what became of it.
+def read_change(project_context: ProjectContext, sensor: str, seq: int) -> FoundChange:
+    """Read one change, its journal, and what became of it.
 
     Raises:
         UsageError: if there is no such sensor or number.
         JournalError: if it can't be read.
     """
-    return find_change(scene, f"{sensor}/{seq}")
+    return find_change(project_context, f"{sensor}/{seq}")
 
 
-def place_of(scene: Scene, change_id: str) -> tuple[str, int] | None:
-    """Sensor and number of the change with this id; None if no journal has it.
+def place_of(project_context: ProjectContext, change_id: str) -> tuple[str, int] | None:
+    """Find sensor and number of the change with this id; None if no journal has it.
 
     Raises:
         JournalError: if a journal can't be read.
     """
     try:
-        entry = find_change(scene, change_id).chain.entry
+        entry = find_change(project_context, change_id).chain.entry
     except UsageError:
         return None
     return entry.sensor, entry.seq
 
 
 def _chains(
-    scene: Scene, journal: Journal, survey: Survey, numbers: tuple[int, ...]
+    project_context: ProjectContext, journal: Journal, index: JournalIndex, numbers: tuple[int, ...]
 ) -> Iterator[Chain | DamagedEntry]:
-    patience = patience_of(scene.project.sensors[journal.sensor])
+    patience = patience_of(project_context.project.sensors[journal.sensor])
     for seq in numbers:
         try:
             entry = journal.get(seq)
-            if entry:  # not pruned since it was listed
-                yield chain(survey, entry, patience, scene.clock())
+            # Ticks in other processes prune it: what was listed may be gone by now.
+            if entry:
+                yield chain(index, entry, patience, project_context.clock())
+        # A damaged entry keeps its number (ADR 0009): it has a row, and the ones around it are
+        # shown.
         except UnreadableError as damage:
             yield DamagedEntry(seq=seq, reason=str(damage))
+
+
+# -------------------------------------------------------------------------------- items of a change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,13 +210,13 @@ class ItemsQuery:
     start: int = 0
 
     def address(self, **other: object) -> str:
-        """The view of the change with these items, or with other ones."""
+        """Give the address of the change with these items, or with other ones."""
         query = {"kind": self.kind, "q": self.search, "start": self.start or "", **other}
         return address("sensors", self.sensor, "changes", self.seq, **query)
 
 
-def items_view(difference: "Difference", asked: ItemsQuery) -> ItemsView | None:
-    """One page of the items that were added, modified or removed; None if there are none.
+def items_view(difference: Difference, asked: ItemsQuery) -> ItemsView | None:
+    """Show a page of the items that were added, modified or removed; None if there are none.
 
     Raises:
         JournalError: if their table can't be read.
@@ -242,7 +256,7 @@ def _previous_items(asked: ItemsQuery, kind: str) -> str:
     return asked.address(kind=kind, start=start or "")
 
 
-def _items_note(found: "Excerpt[object]", asked: ItemsQuery, count: int) -> str:
+def _items_note(found: Excerpt[object], asked: ItemsQuery, count: int) -> str:
     if not asked.search:
         end = asked.start + len(found.rows)
         return f"{asked.start + 1:,} to {end:,} of {count:,}" if found.rows else "none"
@@ -278,6 +292,9 @@ def _edit_row(pair: tuple[Item, Item]) -> tuple[str, ...]:
         for side, row in enumerate((old, new))
     )
     return value_text(pair[1].key, _ITEM_CELL), before, after
+
+
+# ------------------------------------------------------------------------------------------ changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +361,7 @@ class ChangeView:
 def change_rows(
     chains: Iterable[Chain | DamagedEntry], outcomes: Outcomes
 ) -> tuple[ChangeRow, ...]:
-    """The rows of some entries of a sensor's journal."""
+    """Show some entries of a sensor's journal, a row each."""
     return tuple(
         _damaged(chain)
         if isinstance(chain, DamagedEntry)
@@ -359,7 +376,7 @@ def change_view(
     cards: Sequence[CardFrame],
     outcomes: Sequence[RunOutcome] = (),
 ) -> ChangeView:
-    """The view of a change, with some of its items, and the runs that took it and their cards."""
+    """Show a change, with some of its items, and the runs that took it and their cards."""
     entry = chain.entry
     before, now = side_by_side(entry.previous, entry.value, 500)
     return ChangeView(
@@ -397,6 +414,7 @@ def _row(chain: Chain, outcomes: Sequence[RunOutcome]) -> ChangeRow:
 def _state(chain: Chain, outcomes: Sequence[RunOutcome]) -> str:
     if any(one.is_over_and_failed for one in outcomes):
         return "failed"
+    # A receipt is written at a run's beginning: delivered does not say that all went well.
     unfinished = any(one.state in ("running", "unfinished") for one in outcomes)
     return "running" if chain.state == "delivered" and unfinished else chain.state
 
@@ -418,6 +436,7 @@ def _damaged(damage: DamagedEntry) -> ChangeRow:
 
 def _takers(chain: Chain) -> Iterator[Link]:
     """The runs that took it, each once, with the attempt if it was replayed."""
+    # A run that was replayed has a receipt for each attempt; the newest one counts.
     newest = {receipt.run: receipt.attempt for receipt in chain.receipts}
     for run, attempt in newest.items():
         again = f" (attempt {attempt})" if attempt > 1 else ""
@@ -439,9 +458,10 @@ def _facts(chain: Chain) -> Iterator[Fact]:
 
 
 def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
-    """From the tick that recorded it to the receipts that are still awaited."""
+    """List what happened to it, from the tick that recorded it to the receipts still awaited."""
     entry, mark = chain.entry, chain.mark
     yield Step(kind="recorded", text=entry.reason, at=entry.recorded_at, by=_by(entry.run))
+    # Changes that wait together are sent as one event, with the id of the last of them.
     if mark and chain.carried_by:
         text = f"sent with change {chain.carried_by}, whose id the event has"
         carrier = Link(text=text, href=change_address(entry.sensor, chain.carried_by))
@@ -467,7 +487,7 @@ def _steps(chain: Chain, outcomes: Sequence[RunOutcome]) -> Iterator[Step]:
         yield Step(kind="awaited", text=text, at="", attempt=chain.attempt)
 
 
-def _sending(sending: "Sending", event: str) -> Step:
+def _sending(sending: Sending, event: str) -> Step:
     kind = "sent" if sending.number else "replayed"
     again = f", sending {sending.number}" if sending.number > 1 else ""
     return Step(
@@ -484,6 +504,7 @@ def _by(run: str) -> Link | None:
 
 
 def _actions(chain: Chain, outcomes: Sequence[RunOutcome]) -> tuple[ActionLink, ...]:
+    # What was never to be sent (a baseline, say) can't be sent again, and nobody waits for its end.
     if chain.mark is None:
         return ()
     entry = chain.entry

@@ -1,4 +1,4 @@
-"""The small pieces that views are made of: links and addresses, facts, sparklines, moments."""
+"""Make the small pieces of views: links and addresses, facts, sparklines, moments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ __all__ = [
     "urgency",
 ]
 
+# States of runs and of deliveries before the outcomes of ticks: where marks overlap, a failed run
+# is worth more than a sensor that has changed.
 _PRESSING: Final = ("failed", "undelivered", "running", *OUTCOMES)
 _WIDTH: Final = 100
 _HEIGHT: Final = 24
@@ -30,39 +32,43 @@ _MARGIN: Final = 2
 
 
 def urgency(word: str) -> int:
-    """The more pressing, the smaller."""
+    """Rank an outcome or a state: the more pressing, the smaller."""
     return _PRESSING.index(word) if word in _PRESSING else len(_PRESSING)
 
 
 def clock(moment: str) -> str:
-    """The time of an ISO moment in this machine's zone, with its date if that is not today's."""
+    """Give the time of an ISO moment on this machine's clock, with its date if not today's."""
     if not moment:
         return ""
+    # The server's zone, which is the reader's: the page is served to this machine.
     local = datetime.fromisoformat(moment).astimezone()
     today = local.date() == datetime.now().astimezone().date()
     return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def address(*parts: object, **query: object) -> str:
-    """An address on the page: each part is escaped, and empty values of the query are left out."""
+    """Make an address on the page: parts are escaped, empty values of the query left out."""
+    # Slashes, too: keys and names come from data, and each part is one step of the path.
     path = "/" + "/".join(quote(str(part), safe="") for part in parts)
+    # Not by truth: 0 is a number of a row.
     kept = {name: value for name, value in query.items() if value not in ("", None)}
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def sensor_address(name: str) -> str:
-    """Where one sensor is shown."""
+    """Give the address of a sensor."""
     return address("sensors", name)
 
 
 def change_address(sensor: str, seq: int) -> str:
-    """Where one change is shown."""
+    """Give the address of a change."""
     return address("sensors", sensor, "changes", seq)
 
 
 def run_address(name: str) -> str:
-    """Where a run, written `Flow/id`, is shown; nowhere if this is no run of a flow."""
+    """Give the address of a run, written `Flow/id`; empty if this is no run of a flow."""
     flow, slash, run_id = name.partition("/")
+    # Journals also name what is no run of a flow here: "by hand", or a Workflow on a cluster.
     return address("runs", flow, run_id) if slash and flow.isidentifier() else ""
 
 
@@ -103,12 +109,12 @@ class Sparkline:
 
 
 def action(name: str, label: str, **target: str) -> ActionLink:
-    """The action of this name on a `sensor`, a `change`, a `run` or a `flow`."""
+    """Offer the action of this name on a `sensor`, a `change`, a `run` or a `flow`."""
     return ActionLink(name=name, label=label, href=address("actions", name, **target))
 
 
 def sparkline(numbers: Sequence[float], what: str) -> Sparkline | None:
-    """The numbers as steps, evenly spaced: each holds until the next. None below two of them."""
+    """Draw numbers as steps, evenly spaced: each holds until the next. None below two of them."""
     if len(numbers) < 2:  # noqa: PLR2004  # a line has two ends
         return None
     low, high = min(numbers), max(numbers)

@@ -1,4 +1,4 @@
-"""All that views are worked out of: the loop's board, its flows, its journals, what is paused."""
+"""Hold all that views are made of: the loop's state, its flows, its journals, what is paused."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,9 @@ from flowproject.config.parse import load
 from flowproject.cron import DEADLINE
 from flowproject.dev.page.state import LoopState
 from flowproject.flowfiles import FlowFile
-from flowproject.journal import open_store
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
-__all__ = ["FORCE", "PageContext", "can_force", "scene_of"]
+__all__ = ["FORCE", "PageContext", "can_force", "open_project"]
 
 FORCE = "force-trigger"
 """The parameter of a flow that makes its sensors tell of what has not changed."""
@@ -20,11 +19,11 @@ FORCE = "force-trigger"
 
 @dataclass(frozen=True, kw_only=True)
 class PageContext:
-    """What the page knows. `scene` is None in a project of which no flow has a branch."""
+    """What the page knows. `project_context` is None in a project of which no flow has a branch."""
 
     loop: LoopState
     flows: tuple[FlowFile, ...]
-    scene: Scene | None
+    project_context: ProjectContext | None
     due: Callable[[], Mapping[str, datetime]]
     """Flow -> when its schedule is due next; empty where nothing is due any more."""
     last_due: Callable[[], Mapping[str, datetime]]
@@ -41,38 +40,41 @@ class PageContext:
     @property
     def project(self) -> str:
         """The name of the project; that of its folder if it has no other."""
-        return self.scene.project.project_name if self.scene else self.root.name
+        return self.project_context.project.project_name if self.project_context else self.root.name
 
     @property
     def sensors(self) -> tuple[str, ...]:
         """Every sensor by name, in the order of the configuration."""
-        return tuple(self.scene.project.sensors) if self.scene else ()
+        return tuple(self.project_context.project.sensors) if self.project_context else ()
 
     def flow(self, name: str) -> FlowFile | None:
-        """The flow with this name."""
+        """Find the flow with this name."""
         return next((flow for flow in self.flows if flow.name == name), None)
 
-    def looker(self, sensor: str) -> FlowFile | None:
-        """The flow that looks at a sensor: the one that did so last, or else that may."""
-        last = self.flow(self.loop.lookers.get(sensor, ""))
+    def flow_of(self, sensor: str) -> FlowFile | None:
+        """Find the flow that looks at a sensor: the one that did so last, or else that may."""
+        last = self.flow(self.loop.last_flows.get(sensor, ""))
+        # A flow that was seen to look at it is more to be believed than what its file may mean.
         return last or next(self._candidates(sensor), None)
 
     def next_look(self, sensor: str) -> datetime | None:
-        """When it is looked at next; None if nobody knows, or if it is paused."""
-        flow = self.looker(sensor)
+        """Say when it is looked at next; None if nobody knows, or if it is paused."""
+        flow = self.flow_of(sensor)
         return None if flow is None or sensor in self.paused else self.due().get(flow.name)
 
     def missed_look(self, sensor: str) -> datetime | None:
-        """When a paused sensor was last passed by, if Argo would make up for that now."""
-        flow = self.looker(sensor)
+        """Say when a paused sensor was last passed by, if Argo would make up for that now."""
+        flow = self.flow_of(sensor)
         last = self.last_due().get(flow.name) if flow else None
+        # As Argo does when a suspended schedule is resumed: what was due within its deadline is
+        # made up, once.
         if last is None or last < self.paused[sensor] or self.now() - last >= DEADLINE:
             return None
         return last
 
     def is_looking(self, sensor: str) -> bool:
-        """Whether a run that looks at it is under way."""
-        flow = self.looker(sensor)
+        """Say whether a run that looks at it is under way."""
+        flow = self.flow_of(sensor)
         running = (self.loop.runs[name] for name in self.loop.running)
         return flow is not None and any(
             run.flow == flow.name and (run.sensors is None or sensor in run.sensors)
@@ -80,26 +82,28 @@ class PageContext:
         )
 
     def _candidates(self, sensor: str) -> Iterator[FlowFile]:
-        """The flows that may look at it, those first that can be told to tell of it in any case."""
+        """List the flows that may look at it, those first that can force a change."""
         ours = [flow for flow in self.flows if flow.inherits_ours and flow.schedule]
         able = [flow for flow in ours if not flow.sensors or sensor in flow.sensors]
         yield from sorted(able, key=lambda flow: not can_force(flow))
 
 
 def can_force(flow: FlowFile) -> bool:
-    """Whether the flow takes the parameter that `SensorFlow` has for it."""
+    """Say whether a flow can be told to force a change: it has `SensorFlow`'s parameter for it."""
     return any(parameter.name == FORCE for parameter in flow.parameters)
 
 
-def scene_of(root: Path, flows: Sequence[FlowFile]) -> Scene | None:
-    """Where the journals of these flows are; None if none of them tells its branch.
+def open_project(root: Path, flows: Sequence[FlowFile]) -> ProjectContext | None:
+    """Find where the journals of these flows are; None if none of them tells its branch.
 
     Raises:
         ConfigError: if the configuration can't be read.
         JournalError: if the datastore can't be opened.
     """
+    # All flows of a loop have one branch, so the first that tells it tells that of all journals.
     ours = next((flow for flow in flows if flow.inherits_ours and flow.branch), None)
     if ours is None:
         return None
-    store = open_store(ours.datastore)
-    return Scene(project=load(root), root=root, store=store, branch=ours.branch)
+    return ProjectContext.open(
+        root, project=load(root), branch=ours.branch, datastore=ours.datastore
+    )

@@ -1,4 +1,4 @@
-"""The project as a graph: sources, sensors, events, flows; and what is live in it."""
+"""Draw the project as a graph of sources, sensors, events and flows, and mark what is live."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from flowproject.events import full_name, turn_event
 
 __all__ = ["Edge", "Graph", "Node", "graph"]
 
+# Sizes are worked out here, not by the browser: so the graph is the same in a test, in JSON and in
+# print.
 _WIDTH: Final = 190.0
 _HEIGHT: Final = 56.0
 _GAP: Final = 18.0
@@ -21,7 +23,7 @@ _COLUMNS: Final = ("source", "sensor", "event", "flow")
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A box, in units of the graph's own size."""
+    """A box; its place and size are in units of the graph's own size."""
 
     kind: str
     """`source`, `sensor`, `event` or `flow`."""
@@ -40,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """From the right side of one box to the left side of another."""
+    """An arrow from the right side of one box to the left side of another."""
 
     x1: float
     y1: float
@@ -77,7 +79,7 @@ _Arrow = tuple[tuple[str, str], tuple[str, str], str]
 
 
 def graph(context: PageContext) -> Graph:
-    """The project as four columns, in the order of the configuration and of the flow files."""
+    """Draw four columns, in the order of the configuration and of the flow files."""
     boxes = [*_sources(context), *_sensors(context), *_events(context), *_flows(context)]
     nodes = _placed(boxes)
     arrows = [*_watching(context), *_listening(context)]
@@ -90,18 +92,20 @@ def graph(context: PageContext) -> Graph:
 
 
 def _configured(context: PageContext) -> Sequence[Sensor]:
-    return list(context.scene.project.sensors.values()) if context.scene else []
+    return list(context.project_context.project.sensors.values()) if context.project_context else []
 
 
 def _source(sensor: Sensor) -> tuple[str, str]:
     """Type and place of what a sensor looks at."""
     data = sensor.data
+    # What people know the place by, in the order in which one source may have several of them.
     names = ("bucket", "path", "container", "query")
     place = next((text for name in names if (text := str(getattr(data, name, "") or ""))), "")
     return data.type, place
 
 
 def _sources(context: PageContext) -> Iterator[_Box]:
+    # Sensors that look at the same place share a box.
     for kind, place in dict.fromkeys(map(_source, _configured(context))):
         yield _Box(key=("source", f"{kind} {place}"), title=kind, subtitle=place)
 
@@ -122,13 +126,15 @@ def _sensors(context: PageContext) -> Iterator[_Box]:
 
 def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
     """Every event that is sent or waited for, by its full name, and the sensor that sends it."""
-    scene = context.scene
+    project_context = context.project_context
     sent: dict[str, Sensor | None] = {
         full_name(
-            sensor.event_name, project=scene.project.project_name, branch=scene.branch
+            sensor.event_name,
+            project=project_context.project.project_name,
+            branch=project_context.branch,
         ): sensor
         for sensor in _configured(context)
-        if scene
+        if project_context
     }
     # That by which a flow is told that it is its turn is sent by the same sensor.
     turns = {
@@ -137,6 +143,7 @@ def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
         for name, sensor in sent.items()
         if turn_event(name, flow.name) in {event.event for event in flow.dependencies}
     }
+    # Overwritten by what is sent: an event without a sender was sent by nobody here.
     awaited = {event.event: None for flow in context.flows for event in flow.dependencies}
     return {**awaited, **sent, **turns}
 
@@ -161,6 +168,7 @@ def _flows(context: PageContext) -> Iterator[_Box]:
             key=("flow", flow.name),
             title=flow.name,
             subtitle=f"{latest.state}" if latest else "not run yet",
+            # A run that failed before it had an id has no view of its own.
             href=(run_address(latest.name) if latest else "") or "/runs",
             state=latest.state if latest else "",
             live=latest is not None and latest.state == "running",

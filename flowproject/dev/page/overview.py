@@ -1,4 +1,4 @@
-"""The overview: every sensor, the timeline of ticks, events and runs, the flows, the news."""
+"""Show the overview: sensors, the timeline of ticks, events and runs, the flows, the news."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Reversible, Sequence
@@ -43,24 +43,28 @@ __all__ = [
     "News",
     "Overview",
     "Tie",
-    "TimeWindow",
     "Timeline",
     "TimelineMark",
-    "ended",
     "overview",
     "timeline",
-    "window_of",
 ]
 
+# Marks in a lane at most: more are neither drawn apart on a laptop's screen, nor told apart by a
+# pointer.
 _COLUMNS: Final = 120
 SPANS: Final = {"5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "1w": 604800}
 """Name -> seconds."""
+# Lines across lanes: with more of them nobody sees where one leads.
 _TIES: Final = 200
+# Percent: a run of a second in a view of a day would be thinner than a pixel.
 _NARROWEST: Final = 0.4
 _LABELS: Final = 5
 _T = TypeVar("_T")
 _STEPS: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 _NEWS: Final = 50
+
+
+# -------------------------------------------------------------------------------- a stretch of time
 
 
 class _Moment(Protocol):
@@ -72,7 +76,7 @@ _Timed = TypeVar("_Timed", bound=_Moment)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeWindow:
+class _TimeWindow:
     """A stretch of time, and what lies in it, oldest first."""
 
     start: datetime
@@ -94,14 +98,14 @@ class TimeWindow:
         return found.values()
 
 
-def window_of(context: PageContext, start: datetime, end: datetime) -> TimeWindow:
+def _window_of(context: PageContext, start: datetime, end: datetime) -> _TimeWindow:
     """What lies between the two moments: the work grows with that, not with what came before."""
     loop = context.loop
     ticks = {name: _since(loop.ticks.get(name, ()), start) for name in context.sensors}
     runs: dict[str, list[Run]] = {flow.name: [] for flow in context.flows}
     for run in _runs_within(loop, start, end):
         runs.setdefault(run.flow, []).append(run)
-    return TimeWindow(
+    return _TimeWindow(
         start=start, end=end, ticks=ticks, events=_since(loop.events, start), runs=runs
     )
 
@@ -113,14 +117,12 @@ def _runs_within(loop: LoopState, start: datetime, end: datetime) -> list[Run]:
     # A run that ended in the window began at most the longest run's time before it.
     recent = _since(runs.values(), start - timedelta(seconds=loop.longest))
     found = running | {run.name: run for run in recent}
-    return sorted((run for run in found.values() if ended(run, end) >= start), key=_started)
+    return sorted(
+        (run for run in found.values() if _ended(run, end) >= start), key=lambda run: run.started
+    )
 
 
-def _started(run: Run) -> datetime:
-    return run.started
-
-
-def ended(run: Run, now: datetime) -> datetime:
+def _ended(run: Run, now: datetime) -> datetime:
     """When it ended; now if it goes on."""
     return now if run.seconds is None else run.started + timedelta(seconds=run.seconds)
 
@@ -128,11 +130,15 @@ def ended(run: Run, now: datetime) -> datetime:
 def _since(things: Reversible[_Timed], start: datetime) -> list[_Timed]:
     """Those from the start on, oldest first, of things in that order."""
     found: list[_Timed] = []
+    # From the newest back, and only as far as needed: the state keeps a week of ticks.
     for thing in reversed(things):
         if thing.at < start:
             break
         found.append(thing)
     return found[::-1]
+
+
+# ----------------------------------------------------------------------------------------- timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,13 +202,14 @@ class Timeline:
 
 
 def timeline(context: PageContext, span: str) -> Timeline:
-    """What has happened in the last 5 minutes, hour, ...; an unknown or empty span: what fits.
+    """Draw the last 5 minutes, hour, ...; with an unknown or empty span, the one that fits.
 
     The work grows with what lies in the span, and the number of marks is bounded.
     """
     now = context.now()
+    # It comes from the address: what is unknown there is as good as nothing.
     span = span if span in SPANS else _fitting(context.loop, now)
-    window = window_of(context, now - timedelta(seconds=SPANS[span]), now)
+    window = _window_of(context, now - timedelta(seconds=SPANS[span]), now)
     lanes = [*_tick_lanes(window), _event_lane(window), *_run_lanes(window)]
     return Timeline(
         start=window.start.isoformat(),
@@ -226,14 +233,14 @@ def _fitting(loop: LoopState, now: datetime) -> str:
 # -------------------------------------------------------------------------------------------- lanes
 
 
-def _tick_lanes(window: TimeWindow) -> Iterator[Lane]:
+def _tick_lanes(window: _TimeWindow) -> Iterator[Lane]:
     draw = partial(_tick_mark, window)
     for sensor, ticks in window.ticks.items():
-        marks = _marks(window.columns(ticks), _outcome, draw)
+        marks = _marks(window.columns(ticks), lambda tick: tick.outcome, draw)
         yield Lane(name=sensor, kind="ticks", href=sensor_address(sensor), marks=marks)
 
 
-def _event_lane(window: TimeWindow) -> Lane:
+def _event_lane(window: _TimeWindow) -> Lane:
     hrefs = {
         tick.id: change_address(tick.sensor, tick.seq)
         for ticks in window.ticks.values()
@@ -245,10 +252,10 @@ def _event_lane(window: TimeWindow) -> Lane:
     return Lane(name="event bus", kind="events", href="", marks=marks)
 
 
-def _run_lanes(window: TimeWindow) -> Iterator[Lane]:
+def _run_lanes(window: _TimeWindow) -> Iterator[Lane]:
     draw = partial(_run_mark, window)
     for flow, runs in window.runs.items():
-        marks = _marks(window.columns(runs), _state, draw)
+        marks = _marks(window.columns(runs), lambda run: run.state, draw)
         yield Lane(name=flow, kind="runs", href="/runs", marks=marks)
 
 
@@ -269,15 +276,7 @@ def _mark_of(
     return replace(mark, count=len(things), words=words)
 
 
-def _outcome(tick: TickFinished) -> str:
-    return tick.outcome
-
-
-def _state(run: Run) -> str:
-    return run.state
-
-
-def _tick_mark(window: TimeWindow, tick: TickFinished) -> TimelineMark:
+def _tick_mark(window: _TimeWindow, tick: TickFinished) -> TimelineMark:
     run = run_address(f"{tick.flow}/{tick.run_id}")
     return _mark(
         window.x(tick.at),
@@ -288,14 +287,16 @@ def _tick_mark(window: TimeWindow, tick: TickFinished) -> TimelineMark:
     )
 
 
-def _event_mark(window: TimeWindow, hrefs: Mapping[str, str], event: EventReceived) -> TimelineMark:
+def _event_mark(
+    window: _TimeWindow, hrefs: Mapping[str, str], event: EventReceived
+) -> TimelineMark:
     starts = ", ".join(event.flows) or "nothing"
     words = f"{event.at:%H:%M:%S} event {event.event}, starts {starts}"
     href = hrefs.get(event.id, "")
     return _mark(window.x(event.at), "event", words, href=href, chain=event.id)
 
 
-def _run_mark(window: TimeWindow, run: Run) -> TimelineMark:
+def _run_mark(window: _TimeWindow, run: Run) -> TimelineMark:
     took = "" if run.seconds is None else f" after {duration(run.seconds)}"
     x = window.x(run.started)
     return _mark(
@@ -304,7 +305,7 @@ def _run_mark(window: TimeWindow, run: Run) -> TimelineMark:
         f"{run.started:%H:%M:%S} {run.name} {run.state}{took}, started by {run.cause}",
         href=run_address(run.name),
         chain=next(iter(run.events), "") or next((tick.id for tick in run.ticks if tick.id), ""),
-        width=round(max(_NARROWEST, window.x(ended(run, window.end)) - x), 2),
+        width=round(max(_NARROWEST, window.x(_ended(run, window.end)) - x), 2),
     )
 
 
@@ -325,7 +326,7 @@ def _mark(
 # --------------------------------------------------------------------------------------------- ties
 
 
-def _ties(window: TimeWindow) -> Iterator[Tie]:
+def _ties(window: _TimeWindow) -> Iterator[Tie]:
     """From each tick with a change to its event, and from there to the runs; newest first."""
     events_lane = len(window.ticks)
     causes = {
@@ -355,14 +356,16 @@ def _ties(window: TimeWindow) -> Iterator[Tie]:
 def _begun_after(effects: list[tuple[int, Run]], moment: datetime) -> list[tuple[int, Run]]:
     """The runs that began then or later, which are taken from the list: the others had a cause."""
     found = [effect for effect in effects if effect[1].started >= moment]
+    # An event that is sent again has the same id: each run belongs to the last sending before it.
     effects[:] = [effect for effect in effects if effect[1].started < moment]
     return found
 
 
-def _labels(window: TimeWindow) -> Iterator[Label]:
+def _labels(window: _TimeWindow) -> Iterator[Label]:
     """Round moments, some five of them."""
     seconds = (window.end - window.start).total_seconds()
     step = next((step for step in _STEPS if seconds / step <= _LABELS), _STEPS[-1])
+    # Round on the reader's clock: a full hour in UTC is half past in some zones.
     offset = window.end.utcoffset() or timedelta()
     first = -((window.start.timestamp() + offset.total_seconds()) // -step) * step
     moment = window.start.replace(microsecond=0) + timedelta(
@@ -372,6 +375,9 @@ def _labels(window: TimeWindow) -> Iterator[Label]:
     while moment <= window.end:
         yield Label(x=window.x(moment), text=format(moment.astimezone(), form))
         moment += timedelta(seconds=step)
+
+
+# ---------------------------------------------------------------------------------- the whole of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,7 +419,7 @@ class Overview:
 def overview(
     context: PageContext, sensors: Sequence[SensorRow], span: str, part: str = ""
 ) -> Overview:
-    """The overview, or a piece of it: these rows of sensors, the timeline of this span."""
+    """Put together the overview, or a piece of it, of these rows of sensors and this span."""
     return Overview(
         sensors=tuple(sensors),
         timeline=timeline(context, span) if part in ("", "timeline") else None,

@@ -1,4 +1,4 @@
-"""What the page shows of runs: the row of each, and the view of one."""
+"""Show runs: the row of each, and the view of one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
 
+# A training run prints megabytes: a browser draws the end of it at once, and the file has all.
 _LOG_BYTES: Final = 256 * 1024
 _LISTED: Final = 100
 
@@ -67,7 +68,8 @@ class RunView:
 
 
 def run_rows(context: PageContext) -> tuple[RunRow, ...]:
-    """The newest runs that the loop has started, newest first."""
+    """List the newest runs that the loop has started, newest first."""
+    # Only so many of them are looked at, however many the state keeps.
     newest = zip(reversed(context.loop.runs.values()), range(_LISTED), strict=False)
     return tuple(run_row(context, run) for run, _ in newest)
 
@@ -88,7 +90,7 @@ def run_row(context: PageContext, run: Run) -> RunRow:
 def run_view(
     context: PageContext, run: Run, cards: Sequence[CardFrame], log: str, size: int
 ) -> RunView:
-    """A run that the loop has started, and what it has printed up to this size of its log."""
+    """Show a run that the loop has started, and what it has printed up to this size of its log."""
     running = run.state == "running"
     follow = address("runs", run.flow, run.run_id, "log", start=size) if running else ""
     return RunView(
@@ -99,14 +101,20 @@ def run_view(
         cards=tuple(cards),
         log=log,
         follow=follow,
-        actions=_actions(run.flow, run.name, run.state, _changes_of(context, run)),
+        actions=_actions(
+            run.flow,
+            run.name,
+            run.state,
+            _changes_of(context, run),
+            of_several=len(run.events) > 1,
+        ),
     )
 
 
 def past_view(
     flow: str, run_id: str, past: PastRun, cause: str, cards: Sequence[CardFrame]
 ) -> RunView:
-    """A run that this loop did not start; `cause` as another loop noted it, empty if none did."""
+    """Show a run that this loop did not start; `cause` as another loop noted it, or empty."""
     seconds = (past.ended - past.started).total_seconds() if past.ended else None
     name = f"{flow}/{run_id}"
     row = RunRow(
@@ -115,6 +123,7 @@ def past_view(
         state=past.state,
         started_at=past.started.isoformat(),
         seconds=seconds,
+        # Metaflow does not keep what started a run; the records of loops do, for the newest runs.
         cause=cause or ("an event" if past.changes else ""),
         changes=tuple(
             Link(
@@ -135,7 +144,13 @@ def past_view(
         cards=tuple(cards),
         log=past.log[-_LOG_BYTES:],
         follow="",
-        actions=_actions(flow, name, past.state, [one.text for one in row.changes]),
+        actions=_actions(
+            flow,
+            name,
+            past.state,
+            [one.text for one in row.changes],
+            of_several=len(row.changes) > 1,
+        ),
     )
 
 
@@ -145,14 +160,19 @@ def _changes_of(context: PageContext, run: Run) -> list[str]:
     return [f"{place[0]}/{place[1]}" for place in places if place]
 
 
-def _actions(flow: str, name: str, state: str, changes: Sequence[str]) -> tuple[ActionLink, ...]:
+def _actions(
+    flow: str, name: str, state: str, changes: Sequence[str], *, of_several: bool
+) -> tuple[ActionLink, ...]:
     """Going on with what failed; again, with the changes if it had any: without, it is another."""
     failed = state in ("failed", "unfinished") and "/" in name
     again = [action("replay", f"Replay {change}", change=change) for change in changes]
-    return (
-        *((action("resume-run", "Resume", run=name),) if failed else ()),
-        *(again or [action("run", f"Run {flow} again", flow=flow)]),
-    )
+    # A flow that waits for several sensors starts when all of them have something for it: what is
+    # replayed of one starts nothing, and the resumption has all that the run had.
+    if of_several:
+        again = []
+    elif not again:
+        again = [action("run", f"Run {flow} again", flow=flow)]
+    return (*((action("resume-run", "Resume", run=name),) if failed else ()), *again)
 
 
 def _change(context: PageContext, event_id: str) -> Link:
@@ -186,7 +206,7 @@ def _tick_message(flow: str, run_id: str, tick: Mapping[str, Any]) -> TickFinish
 
 
 def tail(log: Path) -> tuple[str, int]:
-    """The last part of a log, from a whole line on, and the size of the file then."""
+    """Read the last part of a log, from a whole line on, and the size of the file then."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)
@@ -194,6 +214,7 @@ def tail(log: Path) -> tuple[str, int]:
             content = file.read(size - start)
     except FileNotFoundError:
         return "", 0
+    # What is read begins anywhere: half a line, or half a letter.
     if start:
         content = content.partition(b"\n")[2]
     return plain_text(content.decode(errors="replace")), size

@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answer.
+"""Decide who may ask the page, and what a browser may do with the answer.
 
 The page shows text of strangers (keys, SQL, error messages) and acts on its owner's machine, where
 other pages are open: each request must come from this page itself, and nothing that is shown may
@@ -21,6 +21,8 @@ from flowproject.dev.server import LOOPBACK
 __all__ = ["CARD_HEADERS", "Guard"]
 
 _COOKIE: Final = "flowproject"
+# In a Host header these have no business: they would move the end of the name when it is taken
+# apart.
 _ODD: Final = frozenset("/?#@\\")
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -46,7 +48,7 @@ CARD_HEADERS: Final[Mapping[str, str]] = {
 
 
 class Guard:
-    """Lets pass what comes from the page itself, and adds the headers that keep a browser strict.
+    """Lets requests of the page itself pass, and adds the headers that keep a browser strict.
 
     With a token, whoever asks must have shown it once: it comes with the address, and then in a
     cookie. Without one the host must be this machine's own name, for a page elsewhere may have its
@@ -61,6 +63,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or refuse it."""
+        # The application has no routes for WebSockets, so it refuses those by itself.
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -80,7 +83,7 @@ class Guard:
         return self._stranger(scope, headers) if self._token else None
 
     def _stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        """What one is told who has not shown the token; one who just did is sent on."""
+        """Answer who has not shown the token; send on who just did."""
         # Cookies know no ports: two loops on one machine must not take each other's.
         _, port = scope["server"] or ("", 0)
         name = f"{_COOKIE}-{port}"
@@ -99,8 +102,11 @@ class Guard:
 def _is_foreign(method: str, headers: Headers) -> bool:
     """Whether another page is behind the request, other than by a link that a person followed."""
     origin = headers.get("origin")
+    # Scheme apart: a proxy in front may speak TLS, and the host is what tells pages from each
+    # other.
     if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return True
+    # What no browser sends is a program (curl, a script): it can't be made to ask by another page.
     site = headers.get("sec-fetch-site", "same-origin")
     followed = (
         method == "GET"
@@ -127,6 +133,7 @@ def _cookie(text: str, name: str) -> str:
 
 
 def _same(given: str, secret: str) -> bool:
+    # In a time that does not tell how many letters were right.
     return hmac.compare_digest(given.encode(), secret.encode())
 
 
@@ -143,6 +150,7 @@ def _strict(send: Send, scope: Scope) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, text in {**_HEADERS, **more}.items():
+                # A card has a policy of its own, which lets its scripts run in a sandbox.
                 headers.setdefault(name, text)
         await send(message)
 

@@ -1,4 +1,4 @@
-"""What the page shows of sensors: the row of each, and the view of one."""
+"""Show sensors: the row of each, and the view of one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,8 +105,9 @@ class SensorView:
 
 
 def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> SensorRow:
-    """The sensor as its newest tick found it; before the first one, as its journal has it."""
+    """Show the sensor as its newest tick found it; before the first one, as its journal has it."""
     name, tick, entry = sensor.name, context.loop.latest(sensor.name), newest.entry
+    # The loop's own tick is newer than any entry; after a restart the journal is all there is.
     outcome = tick.outcome if tick else entry.outcome if entry else ""
     due = context.next_look(name)
     return SensorRow(
@@ -135,7 +136,7 @@ def sensor_view(
     page: ChangesPage = NO_CHANGES,
     outcomes: Outcomes | None = None,
 ) -> SensorView:
-    """The sensor, one page of its journal with what became of the runs, and its newest ticks."""
+    """Show the sensor, a page of its journal with what became of the runs, its newest ticks."""
     name, entry = sensor.name, newest.entry
     ticks = islice(reversed(context.loop.ticks.get(name, ())), _TICKS)
     return SensorView(
@@ -151,7 +152,7 @@ def sensor_view(
 
 
 def tick_row(tick: TickFinished) -> TickRow:
-    """One tick, its run, and the change that it recorded."""
+    """Show one tick, its run, and the change that it recorded."""
     run = f"{tick.flow}/{tick.run_id}"
     return TickRow(
         sensor=tick.sensor,
@@ -188,6 +189,7 @@ def _trail(entry: Entry | None) -> list[tuple[float, float]]:
     return [
         (datetime.fromisoformat(str(moment)).timestamp(), number)
         for moment, number in pairs
+        # A value may be text or null: such a look has no height in a chart.
         if isinstance(number, int | float)
     ]
 
@@ -197,6 +199,7 @@ def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
     trail = _trail(entry)
     if not trail:
         return None
+    # What was found unchanged is not recorded: without this the line would end at the last change.
     if tick and tick.outcome == "unchanged" and tick.at.timestamp() > trail[-1][0]:
         trail.append((tick.at.timestamp(), trail[-1][1]))
     return Series(
@@ -207,24 +210,25 @@ def _series(entry: Entry | None, tick: TickFinished | None) -> Series | None:
 
 
 def _facts(context: PageContext, sensor: Sensor) -> tuple[Fact, ...]:
-    looker = context.looker(sensor.name)
+    flow = context.flow_of(sensor.name)
     started = context.loop.started
-    schedule = started.schedules.get(looker.name, "") if started and looker else ""
+    schedule = started.schedules.get(flow.name, "") if started and flow else ""
     facts = {
         "source": sensor.data.type,
         "event": sensor.event_name,
         "payload key": sensor.payload_key,
-        "looked at by": looker.name if looker else "",
+        "looked at by": flow.name if flow else "",
         "which runs": schedule,
     }
     return tuple(Fact(name=name, text=text) for name, text in facts.items() if text)
 
 
 def _actions(context: PageContext, name: str) -> tuple[ActionLink, ...]:
-    looker = context.looker(name)
-    found = [action("tick", "Tick now", sensor=name)] if looker else []
+    flow = context.flow_of(name)
+    # Only what would not be refused is offered.
+    found = [action("tick", "Tick now", sensor=name)] if flow else []
     found.append(action("preview", "Preview", sensor=name))
-    if looker and can_force(looker):
+    if flow and can_force(flow):
         found.append(action("force", "Force", sensor=name))
     paused = name in context.paused
     found.append(

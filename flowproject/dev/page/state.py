@@ -1,6 +1,6 @@
-"""What the loop has told so far, kept for the page: bounded, and indexed by what is asked.
+"""Keep the messages of the loop for the page: bounded, and indexed by what is asked.
 
-All of it belongs to the thread of the loop. Hearing of something takes the same time after ten
+All of it belongs to the thread of the loop. Taking in a message takes the same time after ten
 ticks and after ten thousand.
 """
 
@@ -35,6 +35,8 @@ RunState = Literal["running", "succeeded", "failed", "unfinished"]
 
 # Of each sensor: one a minute for a week.
 _KEPT_TICKS: Final = 10_000
+# What is older is in Metaflow's datastore and in the journals: all of these bound the memory of a
+# loop that goes on for weeks.
 _KEPT_RUNS: Final = 2_000
 _KEPT_EVENTS: Final = 2_000
 _KEPT_NEWS: Final = 200
@@ -72,7 +74,7 @@ class Run:
 
 @dataclass(kw_only=True)
 class LoopState:
-    """The state of the loop as far as it was told."""
+    """The state of the loop, as its messages tell it."""
 
     ticks: dict[str, deque[TickFinished]] = field(default_factory=dict)
     """Sensor -> its ticks, oldest first."""
@@ -80,7 +82,7 @@ class LoopState:
     runs: OrderedDict[str, Run] = field(default_factory=OrderedDict)
     """Name -> run, oldest first."""
     news: deque[Message] = field(default_factory=lambda: deque(maxlen=_KEPT_NEWS))
-    lookers: dict[str, str] = field(default_factory=dict)
+    last_flows: dict[str, str] = field(default_factory=dict)
     """Sensor -> the flow whose run looked at it last."""
     running: set[str] = field(default_factory=set)
     """Names of the runs under way."""
@@ -104,7 +106,9 @@ class LoopState:
     """Flow -> name of the run that started last."""
 
     def update(self, message: Message) -> None:
-        """Take note of what happened."""
+        """Take in a message, and wake those who wait for one."""
+        # Not counted either: a run that prints a thousand lines a second would renew every view as
+        # often.
         if isinstance(message, RunPrinted):  # its log has what it says
             self._wake(self.readers.get(f"{message.flow}/{message.run_id}", ()))
             return
@@ -115,7 +119,7 @@ class LoopState:
 
     @contextmanager
     def watching(self) -> Iterator[asyncio.Event]:
-        """What is set whenever something has happened."""
+        """Give an event that is set whenever something has happened."""
         moved = asyncio.Event()
         self.watchers.add(moved)
         try:
@@ -125,7 +129,7 @@ class LoopState:
 
     @contextmanager
     def reading(self, run: str) -> Iterator[asyncio.Event]:
-        """What is set whenever the run has printed something, or is over."""
+        """Give an event that is set whenever the run has printed something, or is over."""
         moved = asyncio.Event()
         self.readers.setdefault(run, set()).add(moved)
         try:
@@ -136,16 +140,17 @@ class LoopState:
                 del self.readers[run]
 
     def close(self) -> None:
-        """Let everybody who watches know that nothing more will come."""
+        """Say that nothing more will come to all who wait."""
+        # Streams end only when they are woken: the server waits for them.
         self.stopping = self.over = True
         self._wake(self.watchers.union(*self.readers.values()))
 
     def newest_run(self, flow: str) -> Run | None:
-        """The run of a flow that started last."""
+        """Find the run of a flow that started last."""
         return self.runs.get(self._newest.get(flow, ""))
 
     def latest(self, sensor: str) -> TickFinished | None:
-        """The newest tick of a sensor."""
+        """Find the newest tick of a sensor."""
         ticks = self.ticks.get(sensor)
         return ticks[-1] if ticks else None
 
@@ -154,6 +159,7 @@ class LoopState:
             watcher.set()
 
     def _keep(self, run: Run) -> None:
+        # Two runs that failed before they had an id are two, and their logs tell them apart.
         key = run.name if run.run_id else f"{run.flow}/{run.log.name}"
         self.runs[key] = run
         self._newest[run.flow] = key
@@ -163,7 +169,7 @@ class LoopState:
 
     @singledispatchmethod
     def _apply(self, message: Message) -> None:
-        """Nothing: it is news, and changes nothing here."""
+        """Change nothing: other messages are news only."""
 
     @_apply.register
     def _(self, started: LoopStarted) -> None:
@@ -174,7 +180,7 @@ class LoopState:
         # On the page causes come before their effects, which are told while the run goes on.
         seen = replace(tick, at=tick.looked or tick.at)
         self.ticks.setdefault(tick.sensor, deque(maxlen=_KEPT_TICKS)).append(seen)
-        self.lookers[tick.sensor] = tick.flow
+        self.last_flows[tick.sensor] = tick.flow
         if tick.id:
             self.changes[tick.id] = (tick.sensor, tick.seq)
             while len(self.changes) > _KEPT_CHANGES:
@@ -226,8 +232,9 @@ class LoopState:
         name = f"{end.flow}/{end.run_id}"
         self.running.discard(name)
         self.longest = max(self.longest, end.seconds)
+        # It was never told to have started, so it is added as it ended.
         if not end.run_id:
-            self._keep(_stillborn(end))
+            self._keep(_run_without_id(end))
         elif run := self.runs.get(name):
             self.runs[name] = replace(
                 run,
@@ -246,7 +253,7 @@ class LoopState:
         self.stopping = True
 
 
-def _stillborn(end: RunFinished) -> Run:
+def _run_without_id(end: RunFinished) -> Run:
     """A run that failed before it had an id."""
     return Run(
         flow=end.flow,

@@ -1,10 +1,10 @@
-"""What goes wrong when obstore asks a service, and the errors that say so without a secret."""
+"""Explains what goes wrong when obstore asks a service, in errors that have no secret in them."""
 
 import re
 from typing import Final
 
 from flowproject.errors import SourceError
-from flowproject.sources.containers.location import Location
+from flowproject.sources.containers.location import ContainerLocation
 
 __all__ = [
     "explain",
@@ -17,12 +17,15 @@ __all__ = [
 ]
 
 _ESCAPED: Final = re.compile("%EF%BF%B[EF]", re.IGNORECASE)
+# obstore's exceptions are a few classes; status and code of the answer stand in their text only.
 _STATUS: Final = re.compile(r"status code: ([0-9]{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,80})</Code>")
 _NO_CREDENTIALS: Final = re.compile("credential provider: |performing token request")
+# Both ways in which obstore names a key that it refuses.
 _PATH: Final = re.compile(
     r'invalid path: (?:Error parsing )?Path "(.*?)"(?::| contained)', re.DOTALL
 )
+# Azure's word, and that of Google's XML.
 _MISSING: Final = {"ContainerNotFound", "NoSuchBucket"}
 _SHOWN_CHARACTERS: Final = 300
 
@@ -35,7 +38,7 @@ def is_unsure(key: str) -> bool:
     return not key or "\ufffd" in key or ("%" in key and bool(_ESCAPED.search(key)))
 
 
-def explain(error: Exception, place: Location) -> SourceError:
+def explain(error: Exception, place: ContainerLocation) -> SourceError:
     """The error to raise for one that obstore raised about this place."""
     from obstore.exceptions import (
         InvalidPathError,
@@ -43,7 +46,10 @@ def explain(error: Exception, place: Location) -> SourceError:
         UnauthenticatedError,
     )
 
+    # What follows are pages of obstore's insides, in which all of the patterns might be found.
     text = str(error).partition("Debug source:")[0]
+    # From the surest to the vaguest: a missing container has the class of any failure in obstore,
+    # and so have credentials that can't be had.
     status, code = _found(_STATUS, text), _found(_CODE, text)
     if isinstance(error, InvalidPathError):
         return odd_key(_found(_PATH, text) or text, place)
@@ -60,7 +66,7 @@ def explain(error: Exception, place: Location) -> SourceError:
     )
 
 
-def odd_key(key: str, place: Location) -> SourceError:
+def odd_key(key: str, place: ContainerLocation) -> SourceError:
     """The error for a key that obstore can't list as it is."""
     return SourceError(
         f"The {place.service.container} holds an object whose key can't be listed exactly: it is, "
@@ -73,7 +79,7 @@ def odd_key(key: str, place: Location) -> SourceError:
     )
 
 
-def outside(key: str, place: Location) -> SourceError:
+def outside(key: str, place: ContainerLocation) -> SourceError:
     """The error for an object that a server lists although nobody asked for it."""
     return SourceError(
         f"{place.service.name} lists the object {key!r}, which is not below {place.prefix!r}",
@@ -82,7 +88,7 @@ def outside(key: str, place: Location) -> SourceError:
     )
 
 
-def repeated(key: str, place: Location) -> SourceError:
+def repeated(key: str, place: ContainerLocation) -> SourceError:
     """The error for a listing that comes back to where it was."""
     return SourceError(
         f"{place.service.name} lists the same objects again, from {key!r} on",
@@ -92,7 +98,7 @@ def repeated(key: str, place: Location) -> SourceError:
     )
 
 
-def without_etag(key: str, place: Location) -> SourceError:
+def without_etag(key: str, place: ContainerLocation) -> SourceError:
     """The error for an object of which nothing is known that could be compared."""
     return SourceError(
         f"{place.service.name} tells no ETag of {key!r}, and everything else is ignored",
@@ -101,7 +107,7 @@ def without_etag(key: str, place: Location) -> SourceError:
     )
 
 
-def not_a_single_object(place: Location, mode: str) -> SourceError:
+def not_a_single_object(place: ContainerLocation, mode: str) -> SourceError:
     """The error for a check mode that watches one object and a key that names a folder."""
     return SourceError(
         f"key = {place.key!r} names no object, but check_mode = {mode!r} watches one object",
@@ -110,7 +116,7 @@ def not_a_single_object(place: Location, mode: str) -> SourceError:
     )
 
 
-def _missing(place: Location) -> SourceError:
+def _missing(place: ContainerLocation) -> SourceError:
     noun = place.service.container
     return SourceError(
         f"There is no {noun} {place.container!r} in {place.service.name}",
@@ -119,7 +125,7 @@ def _missing(place: Location) -> SourceError:
     )
 
 
-def _refused(place: Location, answer: str) -> SourceError:
+def _refused(place: ContainerLocation, answer: str) -> SourceError:
     return SourceError(
         f"{place.service.name} refused to show {str(place)!r} ({answer or 'permission denied'})",
         where=f"Credentials come from {place.service.credentials}",
@@ -127,7 +133,7 @@ def _refused(place: Location, answer: str) -> SourceError:
     )
 
 
-def _without_credentials(place: Location, reason: str) -> SourceError:
+def _without_credentials(place: ContainerLocation, reason: str) -> SourceError:
     return SourceError(
         f"No credentials for {place.service.name} could be had: {reason}",
         where=f"Looked for them in {place.service.credentials}",

@@ -1,55 +1,145 @@
-"""A container or bucket as a source: which keys are listed, and what was found as an observation.
+"""Observes containers of Azure and Google: opens them, lists keys, and says what was found.
 
 Everything is listed at every look: obstore has no raw pages whose digest could be compared.
 """
 
+import asyncio
+import datetime as dt
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
-from flowproject.sources import Rows, not_queryable
-from flowproject.sources.containers.container import Container
-from flowproject.sources.containers.failures import not_a_single_object, odd_key
-from flowproject.sources.containers.last import last_key
-from flowproject.sources.containers.listed import Listed
-from flowproject.sources.containers.location import Location
-from flowproject.sources.containers.spelling import check_early, check_spelling, find_folders
-from flowproject.sources.containers.stopping import Stoppable
+from flowproject.errors import SourceError
+from flowproject.metaflow_internals.datastore import azure_credential, google_credentials
+from flowproject.metaflow_internals.settings import setting
+from flowproject.sources import WithoutQueries, stopped
+from flowproject.sources.containers.container import (
+    RETRIES,
+    Container,
+    ListedObjects,
+    check_before_start,
+    check_keys,
+    find_placeholders,
+    last_key,
+)
+from flowproject.sources.containers.failures import explain, not_a_single_object, odd_key
+from flowproject.sources.containers.location import AZURE, GCS, ContainerLocation
 from flowproject.sources.objects import (
     Watch,
     identity,
     known_position,
     known_table,
-    of_new_objects,
-    of_one_object,
-    of_table,
+    new_objects_observation,
+    object_observation,
+    table_observation,
     view,
 )
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.spans import key_bytes, key_text
+from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["ContainerSource"]
+if TYPE_CHECKING:
+    from obstore.store import AzureBearerToken, GCSCredentialProvider
+
+__all__ = ["AzureSource", "CancellableRunner", "GcsSource"]
+
+_AZURE_SCOPE: Final = "https://storage.azure.com/.default"
+_ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT_NAME"
+# With one of these set, obstore needs nobody to tell it who is asking; a provider that it is given
+# would go before them.
+_AZURE_CREDENTIALS: Final = (
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_MASTER_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_TOKEN",
+    "AZURE_SKIP_SIGNATURE",
+)
+# A sensor only looks, and a token that can do no more is worth less to a thief.
+_GCS_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+_GCS_CREDENTIALS: Final = (
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_BEARER_TOKEN",
+    "GOOGLE_SKIP_SIGNATURE",
+)
 
 _MOST_NOTED: Final = 10_000
 
+_T = TypeVar("_T")
 
-class ContainerSource:
-    """The objects below a key, or one object."""
+
+class CancellableRunner:
+    """Runs coroutines until it is told to stop, and none after that. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._running: dict[asyncio.Task[Any], asyncio.AbstractEventLoop] = {}
+        self._stopped = False
+        self._lock = Lock()
+
+    def run(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """What the coroutine returns.
+
+        Raises:
+            SourceError: if it was stopped before or meanwhile.
+        """
+        return asyncio.run(self._guarded(start))
+
+    def cancel(self) -> None:
+        """End whatever runs, and whatever will."""
+        with self._lock:
+            self._stopped = True
+            # As long as a task stands here, its loop is not closed.
+            for task, loop in self._running.items():
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def _guarded(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        # A task of its own: to cancel it ends the work, and not what must be done after that.
+        task = asyncio.create_task(self._unless_stopped(start))
+        with self._lock:
+            self._running[task] = asyncio.get_running_loop()
+        try:
+            answer = await task
+        except asyncio.CancelledError:
+            raise stopped() from None
+        finally:
+            with self._lock:
+                del self._running[task]
+        return answer
+
+    async def _unless_stopped(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        # Looked at inside the task: between this and the registration above nobody can slip in.
+        if self._stopped:
+            raise stopped()
+        return await start()
+
+
+class ContainerSource(WithoutQueries):
+    """Observes the objects below a key, or one object."""
 
     def __init__(
-        self, data: AzureData | GcsData, place: Location, open_container: Callable[[], Container]
+        self,
+        data: AzureData | GcsData,
+        place: ContainerLocation,
+        open_container: Callable[[], Container],
     ) -> None:
+        super().__init__(data)
         self._data = data
         self._place = place
         self._open = open_container
         self._watch = Watch(place.prefix, data.include, data.marker)
         self._identity = identity(data.ignore)
-        self._stoppable = Stoppable()
+        self._runner = CancellableRunner()
         self._progress: Progress | None = None
 
     def check(self) -> None:
@@ -69,53 +159,40 @@ class ContainerSource:
         container = self._open()
         match self._data.check_mode:
             case "files_metadata":
-                return self._stoppable.run(lambda: self._table(container, past))
+                return self._runner.run(lambda: self._table(container, past))
             case "files_new":
-                return self._stoppable.run(lambda: self._new(container, past))
+                return self._runner.run(lambda: self._new(container, past))
             case _:
-                return self._stoppable.run(lambda: self._one(container))
+                return self._runner.run(lambda: self._one(container))
 
     def progress(self) -> Progress | None:
         """How many objects a running look has listed, and how many there were before."""
         return self._progress
 
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: objects have no query language.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        del name, params
-        raise not_queryable(self._data.type)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
-
-        Raises:
-            SourceError: always; it says which sources have one.
-        """
-        return self.query(name, params)
-
     def cancel(self) -> None:
         """End a running `observe`, whatever it waits for."""
-        self._stoppable.stop()
+        self._runner.cancel()
 
     async def _table(self, container: Container, past: Past | None) -> Observation:
         started = time.perf_counter()
         known = known_table(past)
         listed = await self._listed(container, expected=len(known or ()))
-        # Most of them are known, so that the table need not be built once more without them.
+        # What stood for a folder at the last look does so now, as a rule. It is looked up first:
+        # else it would count as new below, and the table would be built twice at every look.
         noted = _noted_folders(past)
         folders = await self._leave_out_folders(container, listed, noted)
         built = self._built(listed, known)
         fresh = {item.key for item in built.difference.arrived if not item.data["size"]}
         if more := await self._leave_out_folders(container, listed, fresh if known else None):
             built = self._built(listed, known)
-        # Without a past everything arrived, and need not be read back from the table.
+        # Only what arrived is looked up: what is as it was, was looked up when it arrived. Without
+        # a past that is everything, and need not be read back from the table.
         arrived = (item.key for item in built.difference.arrived) if known else listed.texts()
-        await check_spelling(container, arrived)
+        await check_keys(container, arrived)
         cost = _cost(started, container, len(built.items))
-        seen = of_table(built, cost, compared=known is not None or not (past and past.items))
+        seen = table_observation(
+            built, cost, compared=known is not None or not (past and past.items)
+        )
         return replace(seen, memo=_folders_to_note(folders | more))
 
     async def _new(self, container: Container, past: Past | None) -> Observation:
@@ -123,26 +200,32 @@ class ContainerSource:
         position = known_position(past, self._place.prefix)
         if position is None:
             last = await last_key(container, self._place.folder, self._watch)
-            return of_new_objects(last, None, _cost(started, container, 0))
+            return new_objects_observation(last, None, _cost(started, container, 0))
         listed = await self._listed(container, after=position)
         await self._leave_out_folders(container, listed)
-        await check_early(container, set(listed.early))
+        # Such a key with a slash at its end would be new, and the listing began behind it.
+        await check_before_start(container, set(listed.early))
         built = self._built(listed, None)
-        await check_spelling(container, listed.texts())
+        await check_keys(container, listed.texts())
         last = key_text(max(listed.keys, default=key_bytes(position)))
-        return of_new_objects(last, built.difference, _cost(started, container, len(built.items)))
+        return new_objects_observation(
+            last, built.difference, _cost(started, container, len(built.items))
+        )
 
     async def _one(self, container: Container) -> Observation:
         started = time.perf_counter()
         found = await container.head(self._place.key)
         if found is None:
+            # A missing container answers like a missing object, and is a mistake, not a state.
             await container.check()
         rows = 0 if found is None else 1
         cost = _cost(started, container, rows)
-        return of_one_object(self._data.check_mode, found, cost)
+        return object_observation(self._data.check_mode, found, cost)
 
-    async def _listed(self, container: Container, *, after: str = "", expected: int = 0) -> Listed:
-        listed = Listed(
+    async def _listed(
+        self, container: Container, *, after: str = "", expected: int = 0
+    ) -> ListedObjects:
+        listed = ListedObjects(
             self._place, self._watch, after=after, needs_etag=self._identity == ("etag",)
         )
         async for chunk in container.listing(self._place.folder, after=after):
@@ -151,15 +234,15 @@ class ContainerSource:
         return listed
 
     async def _leave_out_folders(
-        self, container: Container, listed: Listed, keys: set[str] | None = None
+        self, container: Container, listed: ListedObjects, keys: set[str] | None = None
     ) -> set[str]:
         """Those of the keys (None: of all) whose objects only stand for a folder, left out now."""
         empty = listed.empty() if keys is None else listed.empty() & keys
-        found = await find_folders(container, empty)
+        found = await find_placeholders(container, empty)
         listed.leave_out(found)
         return found
 
-    def _built(self, listed: Listed, known: ObjectTable | None) -> Built:
+    def _built(self, listed: ListedObjects, known: ObjectTable | None) -> Built:
         """The table of what was listed; two keys that look the same are no table."""
         builder = TableBuilder(known, view=self._view, identity=self._identity)
         builder.put_all(listed.rows(), listed=listed.count)
@@ -182,6 +265,7 @@ def _noted_folders(past: Past | None) -> set[str]:
 
 
 def _folders_to_note(keys: set[str]) -> Memo:
+    # Sorted, so that the memo is the same if they are; limited, because it is read at every tick.
     noted: list[Json] = [*sorted(keys)[:_MOST_NOTED]]
     return {"v": 1, "folders": noted} if keys else {}
 
@@ -189,3 +273,123 @@ def _folders_to_note(keys: set[str]) -> Memo:
 def _cost(started: float, container: Container, rows: int) -> Cost:
     seconds = time.perf_counter() - started
     return Cost(seconds=seconds, requests=container.requests, rows=rows)
+
+
+class AzureSource(ContainerSource):
+    """Observes a container of Azure Blob Storage."""
+
+    def __init__(self, data: AzureData, root: Path) -> None:
+        del root  # nothing here is relative to the project's folder
+        place = ContainerLocation.parse(AZURE, data.container, data.key)
+        super().__init__(data, place, lambda: _open_azure(data, place))
+
+
+def _open_azure(data: AzureData, place: ContainerLocation) -> Container:
+    """The container, which is not asked anything yet.
+
+    Raises:
+        SourceError: if the configuration and the environment say too little, or nonsense.
+    """
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore
+
+    # Metaflow's address is that of one account: another one, named by hand, is not to be had there.
+    endpoint = data.endpoint_url or ("" if data.account else _metaflow_endpoint())
+    account = data.account or _account_of(endpoint) or os.environ.get(_ACCOUNT, "")
+    if not account:
+        raise _without_account()
+    try:
+        backend = AzureStore(
+            place.container,
+            config={"account_name": account, **({"endpoint": endpoint} if endpoint else {})},
+            # obstore refuses plain HTTP, which is what emulators speak, unless it is allowed.
+            client_options={"allow_http": endpoint.startswith("http://")},
+            retry_config=RETRIES,
+            credential_provider=_azure_credentials(),
+        )
+    except (BaseError, ValueError) as error:
+        raise explain(error, place) from error
+    return Container(backend, place)
+
+
+def _metaflow_endpoint() -> str:
+    return (setting("AZURE_STORAGE_BLOB_SERVICE_ENDPOINT") or "").rstrip("/")
+
+
+def _account_of(endpoint: str) -> str:
+    """The account whose Blob service an address is: its first label, or an emulator's path."""
+    parts = urlsplit(endpoint)
+    account, found, _ = (parts.hostname or "").partition(".blob.")
+    return account if found else parts.path.strip("/")
+
+
+def _azure_credentials() -> "Callable[[], AzureBearerToken] | None":
+    """Tokens from Metaflow's client provider; None if obstore is to look by itself."""
+    if any(os.environ.get(name) for name in _AZURE_CREDENTIALS):
+        return None
+    try:
+        credential = azure_credential()
+    except ImportError:  # Metaflow asks for azure-identity only where it needs it
+        return None
+
+    # obstore asks again when a token has expired, so a look may take longer than one lasts.
+    def token() -> "AzureBearerToken":
+        answer = credential.get_token(_AZURE_SCOPE)
+        expires = dt.datetime.fromtimestamp(answer.expires_on, dt.UTC)
+        return {"token": answer.token, "expires_at": expires}
+
+    return token
+
+
+def _without_account() -> SourceError:
+    return SourceError(
+        "Nothing says which storage account of Azure to ask",
+        where="Looked in flowproject.toml, METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT "
+        f"and {_ACCOUNT}",
+        fix='Add account = "..." under [data] in flowproject.toml',
+    )
+
+
+class GcsSource(ContainerSource):
+    """Observes a bucket of Google Cloud Storage."""
+
+    def __init__(self, data: GcsData, root: Path) -> None:
+        del root  # nothing here is relative to the project's folder
+        place = ContainerLocation.parse(GCS, data.bucket, data.key)
+        super().__init__(data, place, lambda: _open_gcs(data, place))
+
+
+def _open_gcs(data: GcsData, place: ContainerLocation) -> Container:
+    """The bucket, which is not asked anything yet.
+
+    Raises:
+        SourceError: if the configuration or the environment says nonsense.
+    """
+    from obstore.exceptions import BaseError
+    from obstore.store import GCSStore
+
+    endpoint = data.endpoint_url.rstrip("/")
+    try:
+        backend = GCSStore(
+            place.container,
+            config={"base_url": endpoint} if endpoint else None,
+            client_options={"allow_http": endpoint.startswith("http://")},
+            retry_config=RETRIES,
+            credential_provider=_gcs_credentials(),
+        )
+    except (BaseError, ValueError) as error:
+        raise explain(error, place) from error
+    return Container(backend, place)
+
+
+def _gcs_credentials() -> "GCSCredentialProvider | None":
+    """Tokens from Metaflow's client provider; None if obstore is to look by itself."""
+    if any(os.environ.get(name) for name in _GCS_CREDENTIALS):
+        return None
+    try:
+        from obstore.auth.google import GoogleCredentialProvider
+
+        credentials = google_credentials([_GCS_SCOPE])
+    except ImportError:  # Metaflow asks for google-auth only where it needs it
+        return None
+    return GoogleCredentialProvider(credentials)

@@ -1,4 +1,4 @@
-"""What can be wrong with a query for DuckDB, and what DuckDB says of it, as errors of ours."""
+"""Checks a query for DuckDB, and makes errors of ours of what DuckDB says of one."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from flowproject.dialect import NO_TRANSLATION, NO_VALUE
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.secrecy import safe
 from flowproject.sources import stopped
-from flowproject.sources.duckdb.reach import READERS
+from flowproject.sources.duckdb.references import READERS
 from flowproject.sql import Query
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb import Error as DuckDBError
 
-__all__ = ["check_plan", "check_statement", "explained", "report", "told", "with_extensions"]
+__all__ = ["check_plan", "check_statement", "explained", "report", "summary", "with_extensions"]
 
 _T = TypeVar("_T")
 
@@ -45,7 +45,14 @@ _NO_ADVICE: Final = re.compile(
     r"\s*(?:The search space|(?:Delimiter|Quote/Escape|Comment) Candidates:|Encoding:|\w+ = "
     r"|Possible (?:fixes|solutions)|Potential Fixes|Column .* is being converted as|$)"
 )
+_GIVEN_COLUMNS: Final = re.compile(r"(?i)\bcolumns\s*(?:=|:=|=>)\s*\{")
+_OF_A_FILE: Final = re.compile(r"(?i)\bfile ['\"]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # out of a damaged file
+_DETECTED: Final = "auto-detected from the CSV file"
+_GIVEN: Final = (
+    "`columns` in the query gives this type: give another, or name what stands for NULL "
+    "(nullstr = 'n/a')"
+)
 _MOST_POINTS: Final = 2
 _MOST_CHARACTERS: Final = 600
 _QUOTED: Final = re.compile(r'"[^"]+"')
@@ -84,10 +91,8 @@ def check_statement(
 def check_plan(
     connection: "DuckDBPyConnection", query: Query, text: str, params: Mapping[str, object]
 ) -> None:
-    """Raise a QueryError if a translation meets types of which it would make something else.
-
-    DuckDB binds and plans the query, and runs nothing of it.
-    """
+    """Raise a QueryError if a translation meets types of which it would make something else."""
+    # By EXPLAIN: DuckDB binds and plans the query, and runs nothing of it.
     asked = Query(file=query.file, text=f"EXPLAIN {text}")
     with explained(query, asked):  # places of errors are counted in what was asked
         with_extensions(
@@ -114,15 +119,15 @@ def _refused(query: Query, text: str) -> QueryError:
 def explained(
     query: Query,
     ran: Query,
-    culprit: Callable[["DuckDBError", str], str] | None = None,
+    file_at_fault: Callable[["DuckDBError", str], str] | None = None,
     *,
     around: str = "",
 ) -> Iterator[None]:
     """What DuckDB raises inside becomes an error that names the file, and the place if it can.
 
-    `ran` is what DuckDB was given: the text of the file, or a translation of it. `culprit` finds
-    out which of the files that the query reads is at fault, if the message names none. `around` is
-    what of ours stands before the query.
+    `ran` is what DuckDB was given: the text of the file, or a translation of it. `file_at_fault`
+    finds the one of the files that the query reads which the message is about, if it names none.
+    `around` is what of ours stands before the query.
     """
     import duckdb
 
@@ -133,14 +138,14 @@ def explained(
     except duckdb.Error as error:
         message = report(error)["exception_message"]
         at = _place(query.text, ran.text, report(error), len(around.encode()))
-        raise _failure(query, error, at, culprit(error, message) if culprit else "") from error
+        raise _failure(
+            query, error, at, file_at_fault(error, message) if file_at_fault else ""
+        ) from error
 
 
-def told(message: str) -> tuple[str, str]:
-    """What DuckDB says is wrong, with the file and the reason, and what it says besides.
-
-    Of a line that it can't read only the number stays: the line is data.
-    """
+def summary(message: str) -> tuple[str, str]:
+    """What DuckDB says is wrong, with the file and the reason, and what it says besides."""
+    # Of a line that it can't read only the number stays: the line is data, and this goes to logs.
     if found := _CSV_ERROR.match(message):
         reason = _CSV_REASON.match(found["found"])
         words = reason[1] if reason else found["found"].rpartition("\n")[2]
@@ -152,6 +157,8 @@ def told(message: str) -> tuple[str, str]:
 
 def _advice(text: str) -> str:
     """What is worth telling of the lines below a message: neither settings nor long lists."""
+    # DuckDB lists all that it has tried, settings and candidates: what helps are its two first
+    # points, and whole sentences.
     lines = [line.strip() for line in text.splitlines() if not _NO_ADVICE.match(line)]
     points = [line for line in lines if line.startswith("* ")][:_MOST_POINTS]
     others = [line for line in lines if not line.startswith("* ")]
@@ -164,7 +171,9 @@ def _in_one_line(text: str) -> str:
     return safe(" ".join(text.split()))[:_MOST_CHARACTERS]
 
 
-def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -> FlowprojectError:
+def _failure(
+    query: Query, error: "DuckDBError", at: int | None, file_at_fault: str
+) -> FlowprojectError:
     import duckdb
 
     found = report(error)
@@ -175,15 +184,30 @@ def _failure(query: Query, error: "DuckDBError", at: int | None, culprit: str) -
         )
     if _REFUSAL.search(found["exception_message"]):
         return _refused(query, found["exception_message"])
-    what, hint = told(found["exception_message"])
-    what = f"DuckDB: {what}" + (f" (in {culprit!r})" if culprit else "")
+    what, hint = summary(found["exception_message"])
+    what = f"DuckDB: {what}" + (f" (in {file_at_fault!r})" if file_at_fault else "")
+    if _DETECTED in hint and _GIVEN_COLUMNS.search(query.text):
+        hint = _GIVEN  # DuckDB 2.0 says the other of what `columns` gives, too
     if extension := _missing_extension(error):
         return _without_extension(query, extension)
-    if isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException):
+    unreachable = duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException
+    if isinstance(error, unreachable) or (at is None and _is_of_a_file(error)):
         return SourceError(what, where=query.file, allowed=hint)
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
+
+
+def _is_of_a_file(error: "DuckDBError") -> bool:
+    """Whether it is a file that is damaged, and nothing in the query."""
+    import duckdb
+
+    if type(error) is duckdb.Error:  # of no class of its own is what readers of Parquet raise
+        return True
+    message = report(error)["exception_message"]
+    return isinstance(error, duckdb.InvalidInputException) and bool(
+        _OF_A_FILE.search(message) or _CSV_ERROR.match(message)
+    )
 
 
 def with_extensions(connection: "DuckDBPyConnection", run: Callable[[], _T]) -> _T:

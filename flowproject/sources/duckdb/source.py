@@ -1,4 +1,4 @@
-"""The source: connecting, asking, limiting and stopping."""
+"""Asks DuckDB a statement, within limits; its result is an observation, rows or a table."""
 
 import logging
 import os
@@ -17,18 +17,17 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
-from flowproject.secrecy import safe
 from flowproject.sources import Rows, stopped
-from flowproject.sources.duckdb.behind import Files, newest
 from flowproject.sources.duckdb.digest import ResultDigest, digested, digested_with_rows
 from flowproject.sources.duckdb.failures import (
     check_plan,
     check_statement,
     explained,
-    told,
+    summary,
     with_extensions,
 )
-from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.files import QueriedFiles, newest_file
+from flowproject.sources.duckdb.references import References
 from flowproject.sources.duckdb.values import casts, converted, described
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
@@ -53,10 +52,14 @@ _CANCEL_AGAIN_SECONDS: Final = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What a query gave: its rows, or None for those of the past, which have this digest."""
+    """What a query gave: its rows, or None for those of the past, which have this digest.
+
+    `uneven` is what is wrong with the lines of a file, if anything is.
+    """
 
     rows: Rows | None
     columns: dict[str, str]
+    uneven: str
     digest: ResultDigest | None = None
     requests: int = 1
 
@@ -117,18 +120,26 @@ class DuckDBSource:
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         ran = self._translated(query)
 
-        def look(connection: "DuckDBPyConnection", files: Files) -> _Answer:
-            kinds = self._kinds(connection, query, ran, {}, key)
+        def look(connection: "DuckDBPyConnection", files: QueriedFiles) -> _Answer:
+            kinds, uneven = self._kinds(connection, files, query, ran, {}, key)
+            columns = described(kinds)
             if _is_digested(key, past) and (expected := ResultDigest.expected(past, kinds, key)):
                 # What DuckDB can't digest it may still be able to give, and else says best why not.
                 with _unless_it_fails():
-                    return self._digested(connection, ran, kinds, limit, expected)
+                    rows, digest, requests = self._digested(connection, ran, kinds, limit, expected)
+                    return _Answer(
+                        rows=rows,
+                        columns=columns,
+                        uneven=uneven,
+                        digest=digest,
+                        requests=requests,
+                    )
             rows = self._plain(connection, query, ran, {}, kinds, files, limit)
-            return _Answer(rows=rows, columns=described(kinds))
+            return _Answer(rows=rows, columns=columns, uneven=uneven)
 
         answer, written = self._looked(query, ran, {}, look)
         if past and answer.rows is None:
-            seen = past.still(cost=Cost(), query=query.text, note=self._note)
+            seen = past.still(cost=Cost(), query=query.text, note="")
         else:
             rows = answer.rows or []
             self._check_limit(len(rows), query)
@@ -141,7 +152,7 @@ class DuckDBSource:
             seen,
             cost=cost,
             query=query.text,
-            note=self._note,
+            note="; ".join(filter(None, [self._note, answer.uneven])),
             columns=answer.columns,
             written=written,
         )
@@ -159,8 +170,8 @@ class DuckDBSource:
         query = find_query(self._root, name)
         ran = self._bound(query, params)
 
-        def look(connection: "DuckDBPyConnection", files: Files) -> Rows:
-            kinds = self._kinds(connection, query, ran, dict(params), ())
+        def look(connection: "DuckDBPyConnection", files: QueriedFiles) -> Rows:
+            kinds, _ = self._kinds(connection, files, query, ran, dict(params), ())
             return self._plain(
                 connection, query, ran, params, kinds, files, limit=self._data.row_limit
             )
@@ -179,7 +190,8 @@ class DuckDBSource:
         query = find_query(self._root, name)
         ran = self._bound(query, params)
 
-        def look(connection: "DuckDBPyConnection", _: Files) -> Any:
+        # The engine's own types, so nothing is cast before it is fetched.
+        def look(connection: "DuckDBPyConnection", _: QueriedFiles) -> Any:
             # Not `execute`: what a cursor holds would be copied once more.
             result = with_extensions(
                 connection, lambda: connection.sql(ran.text, params=dict(params) or None)
@@ -227,6 +239,7 @@ class DuckDBSource:
         params: Mapping[str, Any],
     ) -> None:
         """Give the connection what a translation needs; refuse one that would answer otherwise."""
+        # Made for this connection: a database that is open for reading takes temporary macros only.
         if self._data.dialect:
             connection.execute(macros(ran.text))
             check_plan(connection, query, ran.text, params)
@@ -246,27 +259,27 @@ class DuckDBSource:
         kinds: "Mapping[str, DuckDBPyType]",
         limit: int,
         expected: ResultDigest,
-    ) -> _Answer:
-        """The result with its digest, or the digest alone if it is what was expected."""
-        columns, salt, requests = described(kinds), {"salt": expected.salt}, 1
+    ) -> tuple[Rows | None, ResultDigest, int]:
+        """The rows of the result, or None if its digest is the expected one; the digest.
+
+        And how often the query ran for it.
+        """
+        salt, requests = {"salt": expected.salt}, 1
         # A result that is read after its digest was made stays in the engine until then. Of very
         # many rows that is much memory for the many looks that need none; if they changed, reading
         # them takes longer than a second run of the query.
         if expected.text and expected.rows > _MOST_KEPT:
             connection.execute(digested(ran.text, kinds, limit), salt)
             if connection.fetchall() == [(expected.text,)]:
-                return _Answer(rows=None, columns=columns, digest=expected)
+                return None, expected, requests
             requests += 1
         both = digested_with_rows(ran.text, kinds, limit)
         connection.execute(both, {**salt, "known": expected.text})
         [(text, *_)] = connection.fetchmany(1)
-        is_known = text == expected.text
-        return _Answer(
-            rows=None if is_known else self._fetched(connection, kinds, limit, before=1),
-            columns=columns,
-            digest=expected.seen(text),
-            requests=requests,
-        )
+        rows = None
+        if text != expected.text:
+            rows = self._fetched(connection, kinds, limit, before=1)
+        return rows, expected.seen(text), requests
 
     def _plain(
         self,
@@ -275,7 +288,7 @@ class DuckDBSource:
         ran: Query,
         params: Mapping[str, Any],
         kinds: "Mapping[str, DuckDBPyType]",
-        files: Files,
+        files: QueriedFiles,
         limit: int,
     ) -> Rows:
         """The result as canonical rows, of which at most one is over the limit."""
@@ -283,24 +296,29 @@ class DuckDBSource:
         if projection := casts(kinds):
             around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
             text = f"{around}{statement(ran.text)}\n)"
-        with explained(query, ran, files.culprit, around=around):
+        with explained(query, ran, files.file_at_fault, around=around):
             connection.execute(text, dict(params) or None)
             return self._fetched(connection, kinds, limit)
 
     def _kinds(
         self,
         connection: "DuckDBPyConnection",
+        files: QueriedFiles,
         query: Query,
         ran: Query,
         params: dict[str, Any],
         key: Sequence[str],
-    ) -> "dict[str, DuckDBPyType]":
-        """The columns of a result and their types; the query is not run."""
+    ) -> "tuple[dict[str, DuckDBPyType], str]":
+        """The columns of a result and their types, and what is wrong with them, if anything is.
+
+        The query is not run.
+        """
         names, types = with_extensions(
             connection, lambda: self._columns(connection, ran.text, params)
         )
-        check_columns(names, key, query.file)
-        return dict(zip(names, types, strict=True))
+        uneven = files.uneven_line(names)
+        check_columns(names, key, query.file, uneven)
+        return dict(zip(names, types, strict=True)), uneven
 
     def _columns(
         self, connection: "DuckDBPyConnection", text: str, params: dict[str, Any]
@@ -320,7 +338,7 @@ class DuckDBSource:
         query: Query,
         ran: Query,
         params: Mapping[str, Any],
-        look: "Callable[[DuckDBPyConnection, Files], _T]",
+        look: "Callable[[DuckDBPyConnection, QueriedFiles], _T]",
     ) -> tuple[_T, Item]:
         """What a look at the query's files returns while none of them changed.
 
@@ -328,17 +346,19 @@ class DuckDBSource:
         """
         with self._connected() as connection:
             with explained(query, ran):
-                reach = self._checked(connection, query, ran, params)
+                references = self._checked(connection, query, ran, params)
                 self._teach(connection, query, ran, params)
             database = str(self._root / self._data.database) if self._data.database else ""
-            files = Files(connection, reach, params, database=database, cancelled=self._cancelled)
+            files = QueriedFiles(
+                connection, references, params, database=database, cancelled=self._cancelled
+            )
 
             def look_once() -> _T:
-                with explained(query, ran, files.culprit):
+                with explained(query, ran, files.file_at_fault):
                     return look(connection, files)
 
-            found, states = files.steadily(query, look_once)
-            return found, newest(states)
+            found, states = files.read_unchanged(query, look_once)
+            return found, newest_file(states)
 
     def _checked(
         self,
@@ -346,12 +366,12 @@ class DuckDBSource:
         query: Query,
         ran: Query,
         params: Mapping[str, Any],
-    ) -> Reach:
+    ) -> References:
         """What the query reaches, after a QueryError unless it is one that only looks."""
         check_statement(connection, query, ran.text, params)
-        reach = Reach(connection, ran.text, in_database=bool(self._data.database))
-        reach.check(query)
-        return reach
+        references = References(connection, ran.text, in_database=bool(self._data.database))
+        references.check(query)
+        return references
 
     def _fetched(
         self,
@@ -403,7 +423,7 @@ class DuckDBSource:
             return _locked(duckdb.connect(path, read_only=True, config=_config(self._root)))
         except duckdb.Error as error:
             raise SourceError(
-                f"Database {str(path)!r} can't be opened: {' '.join(told(str(error)))}",
+                f"Database {str(path)!r} can't be opened: {' '.join(summary(str(error)))}",
                 fix="If another program writes to it, let that one close the file first: DuckDB "
                 "lets one process write or several read",
             ) from error
@@ -428,16 +448,15 @@ def _unless_it_fails() -> Iterator[None]:
     except duckdb.InterruptException:
         raise
     except duckdb.Error as error:
-        _log.info("The result was not digested; it is read. %s", safe(str(error)))
+        # Not its words, which may quote a value.
+        _log.info("The result was not digested, so it is read: %s", type(error).__name__)
 
 
 @cache
 def _memory(root: str, process: int) -> "DuckDBPyConnection":
-    """The database in memory that all queries of this process share; each has its own cursor.
-
-    To open one takes 30 ms, a cursor takes none. A fork must not use its parent's, whose threads
-    it does not have.
-    """
+    """The database in memory that all queries of this process share; each has its own cursor."""
+    # To open one takes 30 ms, a cursor takes none. A fork must not use its parent's, whose threads
+    # it does not have.
     import duckdb
 
     del process
@@ -445,10 +464,8 @@ def _memory(root: str, process: int) -> "DuckDBPyConnection":
 
 
 def _locked(connection: "DuckDBPyConnection") -> "DuckDBPyConnection":
-    """The connection, after which no query changes a setting: what is logged, for one, and where.
-
-    Of the extensions that were installed by hand we load what only reads, when a query needs it.
-    """
+    """The connection, after which no query changes a setting, such as what is logged and where."""
+    # Of the extensions that were installed by hand we load what only reads, when a query needs it.
     from duckdb import InvalidInputException
 
     # Connections of this process to one database share their settings: another may be done already.

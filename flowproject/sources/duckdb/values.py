@@ -86,10 +86,9 @@ def converted(chunk: Sequence[tuple[Any, ...]], kinds: Mapping[str, "DuckDBPyTyp
 
 
 def described(kinds: Mapping[str, "DuckDBPyType"]) -> dict[str, str]:
-    """The columns with their types in DuckDB's words, which stay short.
-
-    The values of an ENUM are no part of its type here: those that there are stand in the rows.
-    """
+    """The columns with their types in DuckDB's words, which stay short."""
+    # Without the values of an ENUM: one more would be a change of columns, and those that there are
+    # stand in the rows.
     return {name: _described(kind) for name, kind in kinds.items()}
 
 
@@ -276,6 +275,8 @@ def _map(
     value: Mapping[Any, Any], key_form: _Form, value_form: _Form, *, has_plain_keys: bool
 ) -> Json:
     """A map in the form that `canonical` gives it: of pairs, if its keys are no texts."""
+    # Keys that were made a text on the way are texts all the same here, as they were to versions
+    # before, whose journals must not see a change.
     if has_plain_keys and all(isinstance(key, str) for key in value):
         return {key: value_form(part) for key, part in value.items()}
     if value.keys() == {"key", "value"} and isinstance(value["key"], list):
@@ -309,7 +310,7 @@ def _parsed(value: str | None) -> Json:
 
 def _parsed_of_known_types(value: str | None) -> Json:
     """A nested value in the words of JSON, in which no text is where a number could be."""
-    # Decimal, so that no digit of a number is lost on the way.
+    # As Decimal, so that no digit of a number is lost on the way.
     return None if value is None else canonical(json.loads(value, parse_float=Decimal))
 
 

@@ -1,7 +1,8 @@
-"""Objects in S3: we list, botocore signs, our sockets carry it.
+"""Watches objects in S3: how a bucket is reached botocore knows, all else is done here.
 
-`transport` asks, `page` understands one answer, `lister` makes a table of many: `units` shares out
-the keys among workers (`crew`), `judge` keeps what is the same. `source` is what a sensor sees.
+`source` is what a sensor sees. `lister` makes a table of many `pages`: `work_queue` shares out the
+keys among workers, and `comparer` keeps unread what is the same. `bucket` asks and asks again, over
+`http_client`; `access` says where and as whom.
 """
 
 from flowproject.sources.s3.source import S3Source

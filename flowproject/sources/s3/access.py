@@ -1,17 +1,24 @@
-"""How a bucket is reached: where it answers and whose credentials sign, as botocore knows it."""
+"""Finds where a bucket answers and whose credentials sign, and puts both right when they are not.
+
+botocore knows both, from every setting that it reads; a server may know better.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from flowproject.aws import aws_client, bucket_request, client_credentials
+from flowproject.aws import aws_client, bucket_request, client_credentials, forget_clients
 from flowproject.errors import SourceError
-from flowproject.sources.s3.dialling import Address
-from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.failures import Refusal
+from flowproject.sources.s3.http_client import Address
+from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Query, Signer, query_text
 
-__all__ = ["Access", "open_access"]
+__all__ = ["Access", "SharedAccess", "open_access"]
 
 _AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
 # Directory buckets want sessions, access points of many regions another kind of signature.
@@ -20,11 +27,14 @@ _PORTS: Final = {"https": 443, "http": 80}
 _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]*/([^/,]+)/s3/aws4_request,")
 # A server that is silent for so long is asked again; botocore's minute would leave one try.
 _SECONDS_TO_READ: Final = 30.0
+_CLOCK: Final = "clock"
+_CREDENTIALS: Final = "credentials"
+_REGION: Final = "region"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """One bucket's server, region and credentials."""
+    """Says where one bucket is and as whom it is asked, and makes requests to it."""
 
     address: Address
     path: str
@@ -52,8 +62,10 @@ class Access:
     ) -> bytes:
         """A signed request for the bucket or, with a key, for an object in it."""
         path = (self.path if key is None else f"{self.path}/{quote(key, safe='/-_.~')}") or "/"
+        # What is signed and what is sent must be the same bytes: both come from this one text.
         text = query_text(query)
         target = f"{path}?{text}" if text else path
+        # "identity", because bodies are taken as they come: nobody unpacks them.
         extra = "user-agent:flowproject\naccept-encoding:identity\n"
         if self.address.forwarded:
             target = self.address.server + target
@@ -65,20 +77,68 @@ class Access:
         return request.replace("\n", "\r\n").encode()
 
 
-def open_access(location: Location, *, role: str, region: str, endpoint_url: str) -> Access:
-    """How Metaflow's AWS client would reach the bucket.
+class SharedAccess:
+    """Shares the access to a bucket among threads: what one of them puts right is right for all."""
+
+    def __init__(self, reach: Callable[[str], Access]) -> None:
+        """`reach` opens an access in a region ("" for the one that the settings say)."""
+        self._reach = reach
+        self._lock = Lock()
+        self._moved_to = ""
+        self.access = reach("")
+        self.ahead = 0.0
+        """Seconds by which the server's clock is ahead of ours."""
+
+    def recover(self, refusal: Refusal, access: Access, credentials: Any) -> str:
+        """What was put right, in a word, so that the same request may succeed; else "".
+
+        `access` and `credentials` are those that were refused.
+        """
+        # In the order of what costs least: a clock is corrected without asking anybody.
+        if refusal.is_skewed and refusal.clock:
+            self.ahead = (refusal.clock - datetime.now(UTC)).total_seconds()
+            return _CLOCK
+        if refusal.is_expired:
+            self._renew(access, credentials)
+            return _CREDENTIALS
+        # Only Amazon has other regions to go to; another server's word could lead us anywhere.
+        if refusal.is_misplaced and access.is_amazon and refusal.region != access.region:
+            self._move(access, refusal.region)
+            return _REGION
+        return ""
+
+    def _renew(self, access: Access, credentials: Any) -> None:
+        with self._lock:
+            # Another thread may have been here, or botocore may know better by now.
+            if self.access is access and access.frozen() == credentials:
+                # What `aws sso login` has renewed is seen only by a client that is made anew.
+                forget_clients()
+                self.access = self._reach(self._moved_to)
+
+    def _move(self, access: Access, region: str) -> None:
+        with self._lock:
+            if self.access is access:
+                self._moved_to = region
+                self.access = self._reach(region)
+
+
+def open_access(location: BucketLocation, *, role: str, region: str, endpoint_url: str) -> Access:
+    """The access to a bucket that Metaflow's AWS client would have.
 
     Raises:
         SourceError: if boto3 is missing, there are no credentials, or the settings are wrong.
     """
     if _UNUSUAL.fullmatch(location.bucket):
         raise _unusual(location)
+    # A request that is never sent says all of it, in whatever way botocore came to it.
     client = aws_client(role=role, region=region, endpoint_url=endpoint_url)
     credentials = client_credentials(client)
     sample = bucket_request(client, location.bucket)
     url = urlsplit(sample.url)
     port = url.port or _PORTS[url.scheme]
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    # The region is read off the signature: botocore may choose another one than it was told, for an
+    # access point by its ARN.
     scope = _SCOPE.match(_text(sample.headers.get("Authorization", "")))
     if scope is None:
         raise _unusual(location)
@@ -125,7 +185,7 @@ def _unusable(error: Exception) -> SourceError:
     )
 
 
-def _unusual(location: Location) -> SourceError:
+def _unusual(location: BucketLocation) -> SourceError:
     return SourceError(
         f"{location.bucket!r} wants requests signed in a way that is not supported",
         allowed="General purpose buckets and access points of one region, with credentials",

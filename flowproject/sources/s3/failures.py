@@ -1,4 +1,4 @@
-"""What a server's refusals mean, and the errors that say so. No message has a secret in it."""
+"""Reads what a server's refusals mean, and makes errors of them that have no secret in them."""
 
 import re
 from collections.abc import Iterable
@@ -9,29 +9,32 @@ from html import unescape
 from typing import Final
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3.answer import Answer
-from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.http_client import HttpResponse
+from flowproject.sources.s3.scope import BucketLocation
 
 __all__ = ["Refusal", "not_s3", "refused", "unreachable", "untrusted"]
 
-_PASSING_STATUS: Final = {408, 429, 500, 502, 503, 504}
-_PASSING_CODES: Final = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
+# Either is enough: a load balancer has no code, and not every server the status that fits.
+_TRANSIENT_STATUS: Final = {408, 429, 500, 502, 503, 504}
+_TRANSIENT_CODES: Final = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
 _BAD_CREDENTIALS: Final = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 _EXPIRED: Final = {"ExpiredToken", "TokenRefreshRequired"}
+# What Amazon answers where the bucket is not; it depends on the region which of both.
 _MISPLACED: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _REDIRECTS: Final = {301, 302, 307, 308}
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 _SHOWN_CHARACTERS: Final = 300
 
+# By expression: what a proxy answers is HTML, which no parser of XML takes.
 _CODE: Final = re.compile(rb"<Code>\s*(\w{1,80})\s*</Code>")
 _MESSAGE: Final = re.compile(rb"<Message>([^<]*)</Message>")
-_REGION: Final = re.compile(rb"<Region>\s*([\w-]{1,40})\s*</Region>")
+_REGION: Final = re.compile(rb"<ListingRange>\s*([\w-]{1,40})\s*</ListingRange>")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """An answer that is not what was asked for."""
+    """Says what an answer means that is not what was asked for."""
 
     status: int
     code: str
@@ -45,8 +48,9 @@ class Refusal:
     """Seconds for which the server asks to be left alone."""
 
     @classmethod
-    def read(cls, answer: Answer, *, hide: Iterable[str] = ()) -> "Refusal":
+    def read(cls, answer: HttpResponse, *, hide: Iterable[str] = ()) -> "Refusal":
         """What an answer says; `hide` must not be repeated, even if the server does."""
+        # A server may repeat what it was sent; Amazon's answers have the access key in them.
         message = _found(_MESSAGE, answer.body)
         for secret in filter(None, hide):
             message = message.replace(secret, "***")
@@ -60,9 +64,9 @@ class Refusal:
         )
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same request may well succeed a little later."""
-        return self.status in _PASSING_STATUS or self.code in _PASSING_CODES
+        return self.status in _TRANSIENT_STATUS or self.code in _TRANSIENT_CODES
 
     @property
     def is_skewed(self) -> bool:
@@ -80,6 +84,7 @@ class Refusal:
         return bool(self.region) and (
             self.status in _REDIRECTS
             or self.code in _MISPLACED
+            # An answer to HEAD: the region stands in a header, and the reason nowhere.
             or (self.status == _BAD_REQUEST and not self.code)
         )
 
@@ -87,7 +92,9 @@ class Refusal:
         return f"{self.status} {self.code}".strip()
 
 
-def refused(refusal: Refusal, location: Location, action: str, tries: str = "") -> SourceError:
+def refused(
+    refusal: Refusal, location: BucketLocation, action: str, tries: str = ""
+) -> SourceError:
     """The error for an answer that will not get better by itself.
 
     `action` is the permission that the request needs, such as `s3:ListBucket`; `tries` says how
@@ -127,7 +134,8 @@ def refused(refusal: Refusal, location: Location, action: str, tries: str = "") 
     )
 
 
-def _forbidden(refusal: Refusal, location: Location, action: str) -> SourceError:
+def _forbidden(refusal: Refusal, location: BucketLocation, action: str) -> SourceError:
+    # As a policy has it, to be copied; objects of an access point have a path of their own there.
     is_arn = location.bucket.startswith("arn:")
     resource = location.bucket if is_arn else f"arn:aws:s3:::{location.bucket}"
     if action == "s3:GetObject":
@@ -185,5 +193,6 @@ def _seconds(text: str) -> float:
     """What `Retry-After` asks for: seconds, or a moment."""
     if text.isascii() and text.isdigit():
         return float(text)
+    # RFC 9110 allows a date, too, and proxies send one.
     moment = _moment(text)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds()) if moment else 0.0

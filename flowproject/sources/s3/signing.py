@@ -1,4 +1,4 @@
-"""AWS's signature, version 4, for requests without a body: what botocore makes, but cheaper.
+"""Signs requests without a body as AWS wants it (version 4), cheaper than botocore does.
 
 botocore's S3SigV4Auth takes longer for one request than everything else here together, because it
 is made for every request of every service. Tests hold this one to the same bytes.
@@ -17,13 +17,16 @@ __all__ = ["Query", "Signer", "query_text"]
 Query = Mapping[str, str | bytes]
 """Parameters of a request; bytes where a key is no UTF-8."""
 
+# None of our requests has a body.
 _EMPTY: Final = sha256(b"").hexdigest()
+# The characters that AWS leaves as they are. "/" is none of them in a query, unlike in a path.
 _SAFE: Final = "-_.~"
 _HEADERS: Final = "host;x-amz-content-sha256;x-amz-date"
 
 
 def query_text(query: Query) -> str:
     """The query of a URL, encoded and in the order in which it is signed."""
+    # Sorted after encoding: AWS signs in the order of the encoded names.
     pairs = sorted([(_quoted(name), _quoted(query[name])) for name in query])
     return "&".join([f"{name}={value}" for name, value in pairs])
 
@@ -44,6 +47,7 @@ class Signer:
         `credentials` are frozen ones of botocore, `ahead` is how many seconds the server's clock
         is ahead of ours.
         """
+        # With the server's clock: Amazon refuses what is 15 minutes off.
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + ahead))
         signed, names = self._signed_headers(moment, credentials.token)
         request = f"{method}\n{path}\n{query}\n{signed}\n{names}\n{_EMPTY}"
@@ -58,15 +62,15 @@ class Signer:
 
     def _signed_headers(self, moment: str, token: str | None) -> tuple[str, str]:
         lines = f"host:{self._host}\nx-amz-content-sha256:{_EMPTY}\nx-amz-date:{moment}\n"
+        # The token of temporary credentials is signed; a header that is empty must not be there.
         if not token:
             return lines, _HEADERS
         return f"{lines}x-amz-security-token:{token}\n", f"{_HEADERS};x-amz-security-token"
 
     def _mac(self, day: str, secret: str) -> hmac.HMAC:
-        """What signs on a day: four of the five digests of a signature, made once.
-
-        A copy, because `hmac.digest` lets other threads go first, 64 of them in a listing.
-        """
+        """What signs on a day: four of the five digests of a signature, made once."""
+        # A copy, because `hmac.digest` lets other threads go first, 32 of them in a listing. The
+        # tuple is exchanged as a whole, so that no lock is needed: at worst two make the same one.
         for_day, for_secret, mac = self._cached
         if (for_day, for_secret) != (day, secret):
             key = f"AWS4{secret}".encode()

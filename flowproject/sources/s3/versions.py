@@ -1,4 +1,4 @@
-"""Version ids of the objects that arrived, where the bucket keeps versions.
+"""Finds the version ids of objects that arrived, where the bucket keeps versions.
 
 ListObjectsV2 does not tell them. ListObjectVersions does, in the order of keys, so that objects
 that arrived side by side are found with few requests, and others with one for each.
@@ -15,21 +15,21 @@ from xml.etree import ElementTree as ET
 from flowproject.changes.difference import Difference, Item
 from flowproject.errors import SourceError
 from flowproject.sources.s3.signing import Query
-from flowproject.tables.spans import key_bytes
+from flowproject.tables.manifest import key_bytes
 
-__all__ = ["MOST_OBJECTS", "Asked", "find_versions"]
+__all__ = ["MOST_OBJECTS", "BucketQueries", "find_versions"]
 
 MOST_OBJECTS: Final = 10_000
 """Objects of one kind for which ids are looked up; a larger change goes without."""
 
+# They come one after the other: a look must not take minutes for ids that nobody may need.
 _MOST_PAGES: Final = 100
-"""They come one after the other: a look must not take minutes for ids that nobody may need."""
 
 _PAGE: Final = "1000"
 
 
-class Asked(Protocol):
-    """Whoever answers questions about a bucket."""
+class BucketQueries(Protocol):
+    """Answers questions about a bucket."""
 
     def get(self, query: Query) -> bytes:
         """The body of the answer."""
@@ -50,7 +50,7 @@ class _Version:
         return same and self.etag == item.data["etag"]
 
 
-def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[str, str]:
+def find_versions(bucket: BucketQueries, prefix: str, difference: Difference) -> dict[str, str]:
     """The version ids of what arrived, by key; of an object that is another one by now, none.
 
     Empty if the bucket keeps no versions, does not let us see them, or very much arrived.
@@ -59,6 +59,7 @@ def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[st
     if not any(map(len, new)) or max(map(len, new)) > MOST_OBJECTS:
         return {}
     try:
+        # A bucket that never had versions has no status: one request, and no others after it.
         if b"<Status>" not in bucket.get({"versioning": ""}):
             return {}
         return _found(bucket, prefix, difference.arrived)
@@ -68,7 +69,7 @@ def find_versions(bucket: Asked, prefix: str, difference: Difference) -> dict[st
         return {}
 
 
-def _found(bucket: Asked, prefix: str, arrived: Iterable[Item]) -> dict[str, str]:
+def _found(bucket: BucketQueries, prefix: str, arrived: Iterable[Item]) -> dict[str, str]:
     wanted = {item.key: item for item in arrived}
     left = deque(sorted(wanted, key=key_bytes))
     found: dict[str, str] = {}
@@ -82,6 +83,7 @@ def _found(bucket: Asked, prefix: str, arrived: Iterable[Item]) -> dict[str, str
         if key not in found:
             # More than a few, or a server that leaves out the first version, as moto's does.
             found |= _ids(_page(bucket, {"prefix": key_bytes(key)})[0], wanted)
+        # What the page reached is decided, also for objects that are gone or other ones by now.
         while left and (end is None or key_bytes(left[0]) < end):
             left.popleft()
     return found
@@ -95,8 +97,9 @@ def _ids(page: Sequence[_Version], wanted: Mapping[str, Item]) -> dict[str, str]
     }
 
 
-def _page(bucket: Asked, query: Query) -> tuple[list[_Version], bytes | None]:
+def _page(bucket: BucketQueries, query: Query) -> tuple[list[_Version], bytes | None]:
     """Versions, and the key from which on some are missing; None if none are."""
+    # A real parser here: a hundred pages at most, and elements that differ from server to server.
     body = bucket.get({"versions": "", "encoding-type": "url", "max-keys": _PAGE, **query})
     root = [(_name(element), element) for element in ET.fromstring(body)]  # noqa: S314  # S3's own
     about = {name: element.text for name, element in root}

@@ -54,6 +54,7 @@ _OVERDUE: Final = 630
 @contextmanager
 def connecting(data: SnowflakeData) -> Iterator[None]:
     """What is raised inside becomes an error that says where it was tried to connect."""
+    # Scrubbed, because the connector's errors quote what they were given, tokens included.
     try:
         yield
     except FlowprojectError:
@@ -174,7 +175,8 @@ def _wrong_query(query: Query, error: Any, said: str, where: str) -> Flowproject
 
 
 def _position(query: Query, line: int, column: int) -> int:
-    """Where in the file a place is that Snowflake names; a parameter is as long there as here."""
+    """Where in the file a place is that Snowflake names."""
+    # A parameter is as long there as here, because its `?` is filled up with blanks.
     text = query.text
     start = len(text) - len(text.lstrip(_BLANK))  # the connector cuts it off
     for _ in range(line - 1):
@@ -188,6 +190,7 @@ def _number(error: Exception) -> int:
 
 def _said(error: Exception) -> str:
     """The message, without the numbers that the connector puts before it, on one line."""
+    # `raw_msg` first: `msg` has the number and the id in it, which stand in our own words already.
     text = getattr(error, "raw_msg", None) or getattr(error, "msg", None) or str(error)
     lines = _PREFIX.sub("", text).replace("SQL compilation error:", "").split("\n")
     return safe(" ".join(line.strip() for line in lines if line.strip())).rstrip(".")

@@ -225,6 +225,16 @@ def test_what_has_waited_longest_is_what_the_reason_tells_of():
     assert told.reason.startswith("'z/old' was written"), "it is written again and again"
 
 
+def test_only_what_has_waited_for_too_long_is_counted_as_that():
+    late, early = file("a/new"), file("z/old", age=5 * 3600)
+    held = {item.key: item for item in (late, early)}
+    hold = Hold(marker="_SUCCESS", longest=3600)
+    told = hold_back(hold, diff({}, held), held, now=NOW)
+    assert (len(told.items), told.overdue, told.released) == (2, 1, 0)
+    told = hold_back(replace(hold, releases=True), diff({}, held), held, now=NOW)
+    assert (len(told.items), told.overdue, told.released) == (1, 0, 1)
+
+
 def test_a_marker_may_come_together_with_its_files():
     assert not waiting(Hold(marker="_SUCCESS"), [], [file("a/x"), file("a/_SUCCESS")])
 

@@ -8,8 +8,8 @@ import pytest
 
 from flowproject import sensing
 from flowproject.cli import main
-from flowproject.cli.place import open_scene
-from flowproject.sensing import Scene, Tick
+from flowproject.cli.context import open_context
+from flowproject.sensing import ProjectContext, Tick
 
 CONFIG = """
 project_name = "demo"
@@ -63,13 +63,13 @@ def flowproject(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def scene(root: Path) -> Scene:
+def context(root: Path) -> ProjectContext:
     """What the commands look at, for looking behind them."""
     assert root.is_dir()
-    return open_scene()
+    return open_context()
 
 
 @pytest.fixture
-def tick(scene: Scene) -> Callable[[], list[Tick]]:
+def tick(context: ProjectContext) -> Callable[[], list[Tick]]:
     """One tick of every sensor; there is no bus."""
-    return lambda: sensing.publish(scene, sensing.observe(scene))
+    return lambda: sensing.publish(context, sensing.observe(context))

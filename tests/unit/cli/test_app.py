@@ -1,7 +1,9 @@
 """What becomes of failures: an exit code for each kind, a message, and never a traceback."""
 
+import inspect
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from metaflow.exception import MetaflowException
 
 from flowproject import errors
+from flowproject.cli.app import COMMANDS
 from flowproject.errors import FlowprojectError
 
 KINDS = [
@@ -20,6 +23,15 @@ KINDS = [
 ]
 
 
+@pytest.mark.parametrize("name, module, short", [(name, *of) for name, of in COMMANDS.items()])
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself(
+    name: str, module: str, short: str
+) -> None:
+    command = getattr(import_module(f"flowproject.cli.{module}"), name)
+    first, _, _ = (inspect.getdoc(command) or "").partition("\n\n")
+    assert short == " ".join(first.split())
+
+
 @pytest.fixture
 def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Make `preview` fail with an exception."""
@@ -28,7 +40,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("flowproject.cli.preview.open_scene", fail)
+        monkeypatch.setattr("flowproject.cli.preview.open_context", fail)
 
     return arrange
 

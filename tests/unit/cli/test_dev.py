@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowproject.dev import loop as flowproject_loop
+from flowproject.cli import dev as command
 from flowproject.dev.loop import PageSettings, Result, Settings
 from flowproject.dev.messages import Listener, LoopStarted
 
@@ -26,7 +26,7 @@ def told(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[Settings]:
         def run(self) -> Result:
             return Result(reason="idle", runs=(), failed=0, until_idle=True)
 
-    monkeypatch.setattr(flowproject_loop, "Loop", Loop)
+    monkeypatch.setattr(command, "Loop", Loop)
     return started
 
 
@@ -115,7 +115,7 @@ def test_the_page_is_opened_in_the_browser_if_that_is_wanted(
         shown.append(address)
         done.set()
 
-    monkeypatch.setattr(flowproject_loop, "Loop", Loop)
+    monkeypatch.setattr(command, "Loop", Loop)
     monkeypatch.setattr(webbrowser, "open", open_page)
     if not opened:
         done.set()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flowproject.changes.difference import Difference
-from flowproject.sensing import Scene
+from flowproject.journal import Receipt
+from flowproject.sensing import ProjectContext
 from tests.journals import WaitedFor, mark
 from tests.journals import entry as an_entry
 
@@ -40,9 +41,9 @@ def test_entries_are_listed_newest_first(flowproject: Any) -> None:
 
 
 @pytest.mark.usefixtures("grown")
-def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
+def test_json_has_complete_entries(flowproject: Any, context: ProjectContext) -> None:
     found = entries(flowproject("history", "days", "--json"))
-    journal = scene.journal("days")
+    journal = context.journal("days")
     entry = journal.get(4)
     assert entry
     assert found[0].pop("delivery")["state"] == "waiting"
@@ -51,8 +52,8 @@ def test_json_has_complete_entries(flowproject: Any, scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("grown")
-def test_what_the_bus_has_is_marked(flowproject: Any, scene: Scene) -> None:
-    journal = scene.journal("days")
+def test_what_the_bus_has_is_marked(flowproject: Any, context: ProjectContext) -> None:
+    journal = context.journal("days")
     second = journal.get(2)
     assert second
     mark(journal, second)
@@ -69,22 +70,22 @@ def test_the_limit_holds_for_each_sensor(flowproject: Any) -> None:
 @pytest.mark.usefixtures("grown")
 @pytest.mark.parametrize("seq", [4, 3, 1])
 def test_a_damaged_entry_is_listed_with_what_follows_it(
-    flowproject: Any, scene: Scene, seq: int
+    flowproject: Any, context: ProjectContext, seq: int
 ) -> None:
-    scene.store.put(scene.journal("days").entry_key(seq), b"{}")
+    context.store.put(context.journal("days").entry_key(seq), b"{}")
     found = entries(flowproject("history", "days", "--json"))
     assert [entry["seq"] for entry in found] == [4, 3, 2, 1]
     [damaged] = [entry for entry in found if entry["outcome"] == "damaged"]
     assert damaged["seq"] == seq
-    assert scene.journal("days").entry_key(seq) in damaged["reason"]
+    assert context.journal("days").entry_key(seq) in damaged["reason"]
     assert flowproject("history", "days").code == 0
 
 
 @pytest.mark.usefixtures("grown")
 def test_an_entry_that_ticks_pass_over_is_listed_too(
-    flowproject: Any, scene: Scene, tick: Any
+    flowproject: Any, context: ProjectContext, tick: Any
 ) -> None:
-    scene.store.put(scene.journal("days").entry_key(4), b"torn")
+    context.store.put(context.journal("days").entry_key(4), b"torn")
     assert [tick()[0].outcome for _ in range(2)] == ["failed", "changed"]
     found = entries(flowproject("history", "days", "--json"))
     assert [(entry["seq"], entry["outcome"]) for entry in found] == [
@@ -160,15 +161,19 @@ def test_an_unknown_sensor_is_a_usage_error_with_the_closest_name(
 
 
 @pytest.mark.usefixtures("grown")
-def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, scene: Scene) -> None:
-    journal = scene.journal("days")
+def test_what_became_of_each_change_and_who_took_it_is_told(
+    flowproject: Any, context: ProjectContext
+) -> None:
+    journal = context.journal("days")
     journal.outbox.record_listeners(["AFlow", "BFlow"], by="test")
     for seq in (2, 3):
         entry = journal.get(seq)
         assert entry
         mark(journal, entry, listeners=("AFlow", "BFlow"))
         for flow in ("AFlow", "BFlow")[: 4 - seq]:
-            journal.claim(seq=seq, id=entry.id, attempt=1, flow=flow, run=f"{flow}/7", at="now")
+            journal.receipts.claim(
+                Receipt(seq=seq, id=entry.id, attempt=1, flow=flow, run=f"{flow}/7", at="now")
+            )
     lines = [line.split("\t") for line in flowproject("history", "days").out.splitlines()]
     assert [line[6:8] for line in lines[1:]] == [
         ["waiting", ""],
@@ -179,17 +184,19 @@ def test_what_became_of_each_change_and_who_took_it_is_told(flowproject: Any, sc
 
 
 def test_many_changes_are_read_side_by_side(
-    flowproject: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    flowproject: Any, context: ProjectContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = scene.journal("days")
+    journal = context.journal("days")
     journal.outbox.record_listeners(["AFlow"], by="test")
     for seq in range(1, 201):
         recorded = journal.record(replace(an_entry(seq), sensor="days"), None, Difference())
         mark(journal, recorded, listeners=("AFlow",))
-        journal.claim(seq=seq, id=recorded.id, attempt=1, flow="AFlow", run="AFlow/1", at="then")
-    waited = WaitedFor(scene.store)
+        journal.receipts.claim(
+            Receipt(seq=seq, id=recorded.id, attempt=1, flow="AFlow", run="AFlow/1", at="then")
+        )
+    waited = WaitedFor(context.store)
     module = sys.modules["flowproject.cli.history"]
-    monkeypatch.setattr(module, "open_scene", lambda *_, **__: replace(scene, store=waited))
+    monkeypatch.setattr(module, "open_context", lambda *_, **__: replace(context, store=waited))
     told = flowproject("history", "days", "--limit", "200", "--json")
     assert [entry["delivery"]["state"] for entry in json.loads(told.out)] == ["delivered"] * 200
     assert len(waited.requests) < 200 * 2 / 10, len(waited.requests)
@@ -197,20 +204,20 @@ def test_many_changes_are_read_side_by_side(
 
 @pytest.mark.usefixtures("grown")
 def test_what_a_newer_version_noted_of_one_change_hides_nothing_else(
-    flowproject: Any, scene: Scene
+    flowproject: Any, context: ProjectContext
 ) -> None:
-    journal = scene.journal("days")
+    journal = context.journal("days")
     entry = journal.get(2)
     assert entry
     mark(journal, entry)
-    [key] = [one for one in scene.store.keys(journal.location) if "/published/" in one]
-    scene.store.put(key, b'{"v": 99, "other": true}')
+    [key] = [one for one in context.store.keys(journal.location) if "/published/" in one]
+    context.store.put(key, b'{"v": 99, "other": true}')
     answer = flowproject("history", "days", "--json")
     found = entries(answer)
     assert [one["seq"] for one in found] == [4, 3, 2, 1]
     assert found[2]["delivery"]["state"] == "newer format"
     assert "version of flowproject that wrote it" in flowproject("history", "days").err
-    scene.store.put(journal.entry_key(3), b'{"v": 99, "digest": "of another kind"}')
+    context.store.put(journal.entry_key(3), b'{"v": 99, "digest": "of another kind"}')
     found = entries(flowproject("history", "days", "--json"))
     assert [one["outcome"] for one in found] == ["changed", "newer format", "changed", "baseline"]
 
@@ -218,9 +225,9 @@ def test_what_a_newer_version_noted_of_one_change_hides_nothing_else(
 @pytest.mark.usefixtures("grown")
 @pytest.mark.parametrize("seq", [4, 2])
 def test_a_folder_in_the_place_of_an_entry_is_named_by_everything_that_reads_it(
-    flowproject: Any, scene: Scene, root: Path, seq: int, tick: Any
+    flowproject: Any, context: ProjectContext, root: Path, seq: int, tick: Any
 ) -> None:
-    key = scene.journal("days").entry_key(seq)
+    key = context.journal("days").entry_key(seq)
     (root / ".metaflow" / key).unlink()
     (root / ".metaflow" / key).mkdir()
     found = entries(flowproject("history", "days", "--json"))

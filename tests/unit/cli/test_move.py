@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import open_scene
-from flowproject.sensing import Scene, observe, publish
+from flowproject.cli.context import open_context
+from flowproject.sensing import ProjectContext, observe, publish
 
 
 def rename(root: Path, before: str, after: str) -> None:
@@ -26,12 +26,14 @@ def leave_a_change(root: Path, tick: Any) -> None:
 
 def ticks() -> dict[str, tuple[str, int]]:
     """One tick under the names of now: outcome, and how many changes wait."""
-    scene = open_scene()
-    return {seen.sensor: (seen.outcome, seen.pending) for seen in publish(scene, observe(scene))}
+    context = open_context()
+    return {
+        seen.sensor: (seen.outcome, seen.pending) for seen in publish(context, observe(context))
+    }
 
 
 def test_what_waits_goes_on_under_the_new_name(
-    flowproject: Any, root: Path, tick: Any, scene: Scene
+    flowproject: Any, root: Path, tick: Any, context: ProjectContext
 ) -> None:
     leave_a_change(root, tick)
     rename(root, "[sensors.days]", "[sensors.dates]")
@@ -61,7 +63,7 @@ def test_what_waits_goes_on_under_the_new_name(
         (2, "changed"),
         (1, "baseline"),
     ]
-    assert scene.store.folders("flowproject/demo/user.tester") == ["dates", "days", "months"]
+    assert context.store.folders("flowproject/demo/user.tester") == ["dates", "days", "months"]
 
 
 def test_so_it_does_when_the_project_was_renamed(flowproject: Any, root: Path, tick: Any) -> None:

@@ -4,19 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flowproject.sensing import Scene
+from flowproject.sensing import ProjectContext
 
 
-def kept(scene: Scene) -> dict[str, bytes | None]:
-    return {key: scene.store.get(key) for key in scene.store.keys("flowproject")}
+def kept(context: ProjectContext) -> dict[str, bytes | None]:
+    return {key: context.store.get(key) for key in context.store.keys("flowproject")}
 
 
 def test_it_says_what_would_happen_and_writes_nothing(
-    flowproject: Any, root: Path, tick: Any, scene: Scene
+    flowproject: Any, root: Path, tick: Any, context: ProjectContext
 ) -> None:
     tick()
     (root / "data" / "b.csv").write_text("x")
-    before = kept(scene)
+    before = kept(context)
     answer = flowproject("preview")
     assert answer.code == 0
     lines = [line.split("\t") for line in answer.out.splitlines()]
@@ -24,7 +24,7 @@ def test_it_says_what_would_happen_and_writes_nothing(
         ["days", "changed", "1 added"],
         ["months", "unchanged", lines[2][2]],
     ]
-    assert kept(scene) == before
+    assert kept(context) == before
 
 
 def test_json_has_whole_ticks_of_the_sensors_that_were_named(
@@ -49,15 +49,15 @@ def test_a_source_that_fails_is_listed_and_decides_the_exit_code(
 
 
 def test_a_damaged_journal_is_named_and_left_alone(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, context: ProjectContext
 ) -> None:
     tick()
-    scene.store.put(scene.journal("days").entry_key(1), b"torn")
-    before = kept(scene)
+    context.store.put(context.journal("days").entry_key(1), b"torn")
+    before = kept(context)
     answer = flowproject("preview", "days")
     assert answer.code == 5
-    assert scene.journal("days").entry_key(1) in answer.out
-    assert kept(scene) == before
+    assert context.journal("days").entry_key(1) in answer.out
+    assert kept(context) == before
 
 
 def test_a_broken_configuration_is_a_message_on_stderr_with_json_too(

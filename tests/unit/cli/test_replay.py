@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import loops_folder
+from flowproject.cli.context import loops_folder
 from flowproject.dev.records import LoopRecord, register_loop
-from flowproject.sensing import Scene
+from flowproject.journal import Receipt
+from flowproject.sensing import ProjectContext
 
 
 @pytest.fixture
@@ -47,25 +48,29 @@ def test_several_changes_and_ranges_of_them_are_sent_in_order(
     assert len(sent.payloads) == before, "nothing is sent if one of them is wrong"
 
 
-def test_for_machines_it_is_one_document(flowproject: Any, sent: Any, scene: Scene) -> None:
-    scene.journal("days").outbox.record_listeners(["AFlow"], by="test")
+def test_for_machines_it_is_one_document(
+    flowproject: Any, sent: Any, context: ProjectContext
+) -> None:
+    context.journal("days").outbox.record_listeners(["AFlow"], by="test")
     told = json.loads(flowproject("replay", sent.payloads[0]["id"][:8], "--json").out)
     assert (told["v"], told["sensor"], told["seq"], told["attempt"]) == (1, "days", 2, 2)
     assert told["event"]["id"] == told["id"] == sent.payloads[0]["id"]
 
 
 def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
-    flowproject: Any, sent: Any, scene: Scene, root: Path, tick: Any
+    flowproject: Any, sent: Any, context: ProjectContext, root: Path, tick: Any
 ) -> None:
-    journal = scene.journal("days")
+    journal = context.journal("days")
     journal.outbox.record_listeners(["AFlow", "Other"], by="test")
     (root / "data" / "c.csv").write_text("x")
     tick()
     change = sent.payloads[-1]["change"]
 
     def take(flow: str, attempt: int) -> None:
-        journal.claim(
-            seq=3, id=change["id"], attempt=attempt, flow=flow, run=f"{flow}/1", at="2026-01-01"
+        journal.receipts.claim(
+            Receipt(
+                seq=3, id=change["id"], attempt=attempt, flow=flow, run=f"{flow}/1", at="2026-01-01"
+            )
         )
 
     take("AFlow", 1)
@@ -78,13 +83,18 @@ def test_what_a_listener_has_not_taken_is_sent_once_more_in_the_same_attempt(
 
 
 def test_without_a_bus_or_a_loop_that_runs_here_it_is_said_what_to_start(
-    flowproject: Any, sent: Any, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    flowproject: Any, sent: Any, context: ProjectContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that is gone, or is another branch's, is none, although its record is there."""
     monkeypatch.setattr("metaflow.metaflow_config.ARGO_EVENTS_WEBHOOK_URL", None)
-    folder = loops_folder(scene.root)
+    folder = loops_folder(context.root)
     loop = LoopRecord(
-        project=str(scene.root), branch=scene.branch, options=(), bus=sent.url, pid=1, started=1.0
+        project=str(context.root),
+        branch=context.branch,
+        options=(),
+        bus=sent.url,
+        pid=1,
+        started=1.0,
     )
     with register_loop(folder, loop) as name:
         content = (folder / "loops" / name).read_bytes()

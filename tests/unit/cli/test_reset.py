@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flowproject.cli.place import open_scene
+from flowproject.cli.context import open_context
 from flowproject.errors import TickError
-from flowproject.sensing import Scene, observe, raise_for_failures
+from flowproject.sensing import ProjectContext, observe, raise_for_failures
 
 
 class Person(io.StringIO):
@@ -70,13 +70,13 @@ def test_the_history_stays_and_so_do_changes_still_to_be_sent(
 
 @pytest.mark.parametrize("damaged", [[2], [1], [1, 2]])
 def test_a_damaged_entry_does_not_prevent_it(
-    flowproject: Any, root: Path, tick: Any, scene: Scene, damaged: list[int]
+    flowproject: Any, root: Path, tick: Any, context: ProjectContext, damaged: list[int]
 ) -> None:
     tick()
     (root / "data" / "b.csv").write_text("x")
     tick()
     for seq in damaged:
-        scene.store.put(scene.journal("days").entry_key(seq), b"torn")
+        context.store.put(context.journal("days").entry_key(seq), b"torn")
     assert flowproject("reset", "days", "--yes").code == 0
     assert [seen.outcome for seen in tick()] == ["baseline", "unchanged"]
     history = json.loads(flowproject("history", "days", "--json").out)
@@ -84,10 +84,10 @@ def test_a_damaged_entry_does_not_prevent_it(
 
 
 def test_it_is_the_way_out_when_every_entry_is_damaged(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, context: ProjectContext
 ) -> None:
     tick()
-    scene.store.put(scene.journal("days").entry_key(1), b"torn")
+    context.store.put(context.journal("days").entry_key(1), b"torn")
     assert [tick()[0].outcome for _ in range(2)] == ["failed", "failed"]
     assert flowproject("reset", "days", "--yes").code == 0
     assert tick()[0].outcome == "baseline"
@@ -108,14 +108,14 @@ def test_cards_still_tell_what_came_before(flowproject: Any, tick: Any) -> None:
 
 
 def test_what_a_sensor_left_that_is_not_configured_any_more_is_told_and_given_up(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, context: ProjectContext
 ) -> None:
-    project = scene.root / "flowproject.toml"
+    project = context.root / "flowproject.toml"
     before = project.read_text()
     tick()
-    (scene.root / "data" / "new.csv").write_text("x")
+    (context.root / "data" / "new.csv").write_text("x")
     tick()
-    assert [entry.seq for entry in scene.journal("days").waiting(scene.journal("days").head())]
+    assert [entry.seq for entry in context.journal("days").waiting(context.journal("days").head())]
     project.write_text(before.replace("[sensors.days]", "[sensors.dates]"))
     told = flowproject("check")
     assert told.code == 0
@@ -136,20 +136,22 @@ def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_d
 ) -> None:
     """Metaflow takes the `.metaflow` of any folder above, and there other projects have theirs."""
     (root / ".metaflow").rename(root.parent / ".metaflow")
-    scene = open_scene()
-    observe(scene)
+    context = open_context()
+    observe(context)
     (root / "data" / "new.csv").write_text("x")
-    observe(scene)
+    observe(context)
     project = root / "flowproject.toml"
     before = project.read_text()
     project.write_text(before.replace('"demo"', '"other"'))
     told = " ".join(flowproject("check").out.split())
     assert "change 2 of sensor 'days' of a project 'demo', not delivered. If that is" in told
-    ticks = observe(open_scene())
+    ticks = observe(open_context())
     assert "`flowproject move demo/days days`" in ticks[0].abandoned
     with pytest.raises(TickError, match="of a project 'demo', not delivered"):
         raise_for_failures(ticks)
-    assert observe(open_scene())[0].abandoned == "", "nobody can tell whose it is: it is said once"
+    assert observe(open_context())[0].abandoned == "", (
+        "nobody can tell whose it is: it is said once"
+    )
     sibling = root.parent / "sibling"
     sibling.mkdir()
     (sibling / "flowproject.toml").write_text(before)
@@ -157,11 +159,11 @@ def test_of_a_project_renamed_below_a_shared_datastore_what_it_left_is_told_in_d
 
 
 def test_what_a_project_left_under_another_name_is_told_in_its_own_folder(
-    flowproject: Any, tick: Any, scene: Scene
+    flowproject: Any, tick: Any, context: ProjectContext
 ) -> None:
-    project = scene.root / "flowproject.toml"
+    project = context.root / "flowproject.toml"
     tick()
-    (scene.root / "data" / "new.csv").write_text("x")
+    (context.root / "data" / "new.csv").write_text("x")
     tick()
     project.write_text(project.read_text().replace('"demo"', '"other"'))
     assert "'demo/days'" in flowproject("check").out

@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 
-from flowproject.sensing import Scene
+from flowproject.journal import Receipt
+from flowproject.sensing import ProjectContext
 
 
 @pytest.fixture
-def waiting(root: Path, tick: Any, bus: Any, scene: Scene) -> Any:
+def waiting(root: Path, tick: Any, bus: Any, context: ProjectContext) -> Any:
     """Two changes of the sensor `days`, of which a flow that takes them in order has one."""
     tick()
-    journal = scene.journal("days")
+    journal = context.journal("days")
     journal.outbox.record_listeners(["AFlow"], by="test", in_order=["AFlow"])
     for name in ("b", "c"):
         (root / "data" / f"{name}.csv").write_text("x")
         tick()
     change = bus.payloads[0]["change"]
-    journal.claim(seq=2, id=change["id"], attempt=1, flow="AFlow", run="AFlow/1", at="2026-01-01")
+    journal.receipts.claim(
+        Receipt(seq=2, id=change["id"], attempt=1, flow="AFlow", run="AFlow/1", at="2026-01-01")
+    )
     return bus
 
 

@@ -156,8 +156,8 @@ ONE_PROBLEM = [
         S3 + 'endpoint = "http://127.0.0.1:9000"\n',
         (
             "[data] endpoint = 'http://127.0.0.1:9000' is not a key here. Use one of: type, "
-            "bucket, key, check_mode, role, region, endpoint_url, include, ignore, settle, "
-            "marker, max_wait, after_max_wait. Did you mean 'endpoint_url'?"
+            "bucket, key, check_mode, include, ignore, settle, marker, max_wait, after_max_wait, "
+            "role, region, endpoint_url. Did you mean 'endpoint_url'?"
         ),
     ),
     (

@@ -11,7 +11,7 @@ from metaflow.plugins.argo.argo_workflows_cli import sanitize_for_argo
 from metaflow.plugins.project_decorator import format_name
 
 from flowproject.config import Deploy
-from flowproject.deploy.branches import LONGEST, doubts_about, metaflow_branch, target_of
+from flowproject.deploy.branches import LONGEST, metaflow_branch, target_of, warnings_about
 
 GOLDEN = {
     "feature/x": "feature_x_0j7x1n7",
@@ -133,10 +133,10 @@ def test_production_and_the_branches_that_match_run_on_schedule(
 
 def test_a_default_branch_that_is_not_production_is_doubted_once() -> None:
     """A repository with `master` deploys it beside production, unless somebody says so."""
-    [doubt] = doubts_about(target_of("master", Deploy()), Deploy(), "master")
+    [doubt] = warnings_about(target_of("master", Deploy()), Deploy(), "master")
     assert doubt == (
         "master is the default branch of this repository, but production is main. "
         'If that is a mistake: `production_branch = "master"` under [deploy].'
     )
     for git_branch, default in [("main", "main"), ("x", "master"), ("main", "master"), ("x", "")]:
-        assert doubts_about(target_of(git_branch, Deploy()), Deploy(), default) == ()
+        assert warnings_about(target_of(git_branch, Deploy()), Deploy(), default) == ()

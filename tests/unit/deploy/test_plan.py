@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
-from flowproject.deploy.branches import Target
-from flowproject.deploy.compiled import Compiled, compiled_from, essence_of
-from flowproject.deploy.compiling import Refused
-from flowproject.deploy.objects import KINDS, Found
-from flowproject.deploy.plan import Action, make_plan, to_read
+from flowproject.deploy.branches import Target, judge_branches, objects_of_branch
+from flowproject.deploy.compilation import CompilationFailure
+from flowproject.deploy.compiled_flow import CompiledFlow, compiled_from, essence_of
+from flowproject.deploy.objects import KINDS, DeployedObject
+from flowproject.deploy.plan import Action, DeploymentPlan, make_plan, objects_to_read
 from flowproject.deploy.report import of_plan, of_refusals
-from flowproject.deploy.teardown import belonging, judge_branches
 from flowproject.errors import DeployError
 from flowproject.flowfiles import Cron, Dependency, FlowFile
 
@@ -31,7 +30,7 @@ def compiled(  # noqa: PLR0913  # each test changes one of them
     key: str = "aa",
     cron: str = "",
     annotations: dict[str, str] | None = None,
-) -> Compiled:
+) -> CompiledFlow:
     """One flow of one step, in the shape that Metaflow gives it."""
     url = f"s3://b/p/{key}"
     moving = {"METAFLOW_CODE_URL": url, "METAFLOW_CODE_SHA": key, "METAFLOW_OWNER": key}
@@ -64,27 +63,29 @@ def compiled(  # noqa: PLR0913  # each test changes one of them
     return compiled_from(answer, tags)
 
 
-def there(one: Compiled) -> list[Found]:
+def there(one: CompiledFlow) -> list[DeployedObject]:
     """What is found on the cluster after it was deployed."""
     return [
-        Found(
+        DeployedObject(
             kind=each.kind,
             name=each.name,
             namespace=each.namespace,
             version="1",
             annotations=each.body["metadata"]["annotations"],
         )
-        for each in one.marked({}).objects
+        for each in one.annotated({}).objects
     ]
 
 
-def planned(new: Sequence[Compiled], found: Sequence[Found], **options: Any) -> list[Action]:
+def planned(
+    new: Sequence[CompiledFlow], found: Sequence[DeployedObject], **options: Any
+) -> list[Action]:
     bodies = options.pop("bodies", {})
     return make_plan(new, found, bodies, project="p", branch="prod", **options)
 
 
-def change(old: Compiled, new: Compiled) -> Action:
-    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+def change(old: CompiledFlow, new: CompiledFlow) -> Action:
+    bodies = {(each.kind, each.name): each.body for each in old.annotated({}).objects}
     [action] = planned([new], there(old), bodies=bodies)
     return action
 
@@ -145,7 +146,7 @@ def test_what_is_unchanged_is_deployed_when_asked_for() -> None:
 def test_only_what_changed_is_read_whole() -> None:
     same, other = compiled("OneFlow"), compiled("TwoFlow")
     moved = replace(other, files={"twoflow.py": "other"})
-    assert to_read([same, moved], there(same) + there(other)) == there(other)
+    assert objects_to_read([same, moved], there(same) + there(other)) == there(other)
 
 
 @pytest.mark.parametrize("left", ["workflowtemplates", "cronworkflows"])
@@ -203,7 +204,7 @@ def test_what_waits_for_a_flow_is_forgotten_when_what_it_waits_for_changes(
 ) -> None:
     old = with_sensor(compiled(files={"a.py": "1"}))
     new = with_sensor(compiled(files={"a.py": files}), event=event)
-    bodies = {(each.kind, each.name): each.body for each in old.marked({}).objects}
+    bodies = {(each.kind, each.name): each.body for each in old.annotated({}).objects}
     [action] = planned([new], there(old), bodies=bodies, now="10:00")
     assert (action.state, action.forgot_at) == ("changed", "10:00" if forgets else "")
     [again] = planned([old], there(old), now="10:00", everything=True)
@@ -246,9 +247,9 @@ def test_production_may_have_another_git_branch_than_before() -> None:
 def test_a_teardown_leaves_what_another_git_branch_has_under_the_same_name() -> None:
     mine, other = there(noted(compiled(), "a")), there(noted(compiled("TwoFlow"), "b"))
     bare = there(compiled("ThreeFlow"))
-    gone = belonging([*mine, *other, *bare], project="p", branch="prod", git_branch="a")
+    gone = objects_of_branch([*mine, *other, *bare], project="p", branch="prod", git_branch="a")
     assert gone == [*mine, *bare]
-    assert belonging([*mine, *other], project="p", branch="prod") == [*mine, *other]
+    assert objects_of_branch([*mine, *other], project="p", branch="prod") == [*mine, *other]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ def test_a_schedule_goes_where_a_branch_has_none_any_more() -> None:
 
 
 def test_a_schedule_that_metaflow_wrote_itself_is_known_by_its_name() -> None:
-    theirs = Found(kind="cronworkflows", name="oneflow", namespace="w", version="1")
+    theirs = DeployedObject(kind="cronworkflows", name="oneflow", namespace="w", version="1")
     [action] = planned([compiled()], [*there(compiled()), theirs])
     assert action.extra == (theirs,)
 
@@ -291,10 +292,10 @@ def test_a_sensor_in_a_namespace_of_before_goes() -> None:
     }
     one = compiled(annotations={"metaflow/sensor_name": "s", "metaflow/sensor_namespace": "old"})
     [action] = planned([replace(one, objects=(*one.objects, *sensor_of(sensor)))], there(one))
-    assert action.extra == (Found(kind="sensors", name="s", namespace="old"),)
+    assert action.extra == (DeployedObject(kind="sensors", name="s", namespace="old"),)
 
 
-def with_sensor(one: Compiled, *, time: str = "09:00", event: str = "e") -> Compiled:
+def with_sensor(one: CompiledFlow, *, time: str = "09:00", event: str = "e") -> CompiledFlow:
     """The same flow, started by an event."""
     pod = {"annotations": {"metaflow/deployment_timestamp": time, "metaflow/flow_name": "OneFlow"}}
     spec = {
@@ -310,10 +311,10 @@ def with_sensor(one: Compiled, *, time: str = "09:00", event: str = "e") -> Comp
     return replace(one, objects=(*one.objects, *sensor_of(sensor)))
 
 
-def noted(one: Compiled, git_branch: str) -> Compiled:
+def noted(one: CompiledFlow, git_branch: str) -> CompiledFlow:
     """The same flow, deployed from a git branch."""
     mark = {"flowproject/git_branch": git_branch}
-    return replace(one, objects=one.marked(mark).objects)
+    return replace(one, objects=one.annotated(mark).objects)
 
 
 def sensor_of(answer: dict[str, Any]) -> tuple[Any, ...]:
@@ -341,7 +342,7 @@ def test_two_flows_of_one_name_on_argo_are_refused() -> None:
 
 
 def test_a_name_that_somebody_else_has_is_refused() -> None:
-    other = Found(
+    other = DeployedObject(
         kind="workflowtemplates",
         name="oneflow",
         namespace="w",
@@ -358,8 +359,8 @@ def test_the_essence_has_no_address_of_the_code_in_it() -> None:
 
 def test_a_flow_that_does_not_compile_keeps_the_others_away() -> None:
     target = Target(git_branch="main", branch="", production=True, schedules=True)
-    refused = Refused(path=Path("/p/twoflow.py"), reason="twoflow.py:3: SyntaxError")
-    report = of_refusals("p", target, [compiled(), refused])
+    refused = CompilationFailure(path=Path("/p/twoflow.py"), reason="twoflow.py:3: SyntaxError")
+    report = of_refusals("p", target, DeploymentPlan(results=(compiled(), refused)))
     assert [row.cells for row in report.rows] == [
         ("OneFlow", "not tried", "it compiles"),
         ("twoflow.py", "does not compile", "twoflow.py:3: SyntaxError"),
@@ -370,7 +371,7 @@ def test_a_flow_that_does_not_compile_keeps_the_others_away() -> None:
 
 def test_a_branch_deployed_from_several_git_branches_is_not_understood() -> None:
     found = [
-        Found(
+        DeployedObject(
             kind="workflowtemplates",
             name=name,
             namespace="w",

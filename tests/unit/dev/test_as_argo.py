@@ -16,7 +16,7 @@ from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.launcher import Order
 from flowproject.dev.messages import EventDropped, Message
-from flowproject.dev.records import KeptWaits
+from flowproject.dev.records import PendingEvents
 from flowproject.dev.scheduler import cron_rule
 from flowproject.dev.triggers import Event, workflow_text
 from flowproject.errors import FlowError
@@ -66,7 +66,7 @@ class Loops:
             flows=(self._flow,),
             launcher=self.launcher,  # type: ignore[arg-type]
             reading=reading,
-            waits=KeptWaits(self._folder, project="/project", options=()),
+            pending=PendingEvents(self._folder, project="/project", options=()),
             emit=self.told.append,
             now=lambda: self.now,
         )
@@ -143,13 +143,13 @@ def test_what_waited_outlives_a_pause_without_a_reset(tmp_path: Path):
 
 def test_what_waited_is_dropped_if_the_flow_waits_for_something_else_now(tmp_path: Path):
     """As on a cluster whose Sensor has another expression (recorded: "c added")."""
-    kept = KeptWaits(tmp_path, project="/project", options=())
+    kept = PendingEvents(tmp_path, project="/project", options=())
     flow = listener(WAITS)
     kept.save([flow], {flow.path: {"a_0": Event.sent({"name": "a", "k": 1})}}, NOW)
     assert list(kept.load([flow], NOW)) == [flow.path]
     more = EventRow(what="", waits=("a", "b", "c"), sent=())
     assert kept.load([listener(more)], NOW) == {}
-    assert KeptWaits(tmp_path, project="/other", options=()).load([flow], NOW) == {}
+    assert PendingEvents(tmp_path, project="/other", options=()).load([flow], NOW) == {}
 
 
 @pytest.mark.parametrize("row", BODIES, ids=lambda row: row.kind or "none")

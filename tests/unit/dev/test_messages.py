@@ -113,6 +113,21 @@ ALL: list[tuple[Message, str]] = [
         "12:30:05  tick       weather  changed: 3 rows",
     ),
     (
+        messages.TickFinished(
+            at=AT,
+            flow="F",
+            run_id="7",
+            sensor="weather",
+            outcome="unchanged",
+            reason="still 3 rows",
+            queued="changes 3 to 4 wait behind change 2",
+        ),
+        (
+            "12:30:05  tick       weather  unchanged: still 3 rows; changes 3 to 4 wait behind "
+            "change 2"
+        ),
+    ),
+    (
         messages.Acted(at=AT, action="pause", target="weather", text=""),
         "12:30:05  page       pause weather",
     ),

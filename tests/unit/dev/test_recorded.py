@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from flowproject.dev.bus import RefusedEvent, parse_event, serve_bus
-from flowproject.dev.records import KeptWaits
+from flowproject.dev.records import PendingEvents
 from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, Wait, offer, workflow_text
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter
 
@@ -154,7 +154,7 @@ def test_the_latest_event_of_each_name_starts_a_flow_that_waits_for_two(tmp_path
         "b2 alone": "b2",
         "a3: the wait survived the restart": "a3",
     }
-    kept = KeptWaits(tmp_path, project="/x", options=())
+    kept = PendingEvents(tmp_path, project="/x", options=())
     now = datetime.now(UTC)
     waiting = NOTHING_WAITS
     for row in rows("waits"):
@@ -162,7 +162,7 @@ def test_the_latest_event_of_each_name_starts_a_flow_that_waits_for_two(tmp_path
             continue
         if row["step"] == "after a restart":
             kept.save([both], {both.path: waiting}, now)
-            waiting = KeptWaits(tmp_path, project="/x", options=()).load([both], now)[both.path]
+            waiting = PendingEvents(tmp_path, project="/x", options=()).load([both], now)[both.path]
             continue
         k = sent[row["step"]]
         event = Event.sent({"name": f"{k[0]}.event", "k": k})

@@ -1,6 +1,7 @@
 """The files behind a query are found, whole when they are read, and named when they fail."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.sources.duckdb import DuckDBSource
-from flowproject.sources.duckdb.behind import Files, State, newest
-from flowproject.sources.duckdb.reach import Reach
+from flowproject.sources.duckdb.files import FileState, QueriedFiles, newest_file
+from flowproject.sources.duckdb.references import References
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
@@ -49,9 +50,9 @@ def look(root: Path, text: str, **data: Any) -> Any:
     return DuckDBSource(DuckDBData(query="it", **data), root).observe().value
 
 
-def files(connection: duckdb.DuckDBPyConnection, text: str) -> Files:
-    reach = Reach(connection, text, in_database=True)
-    return Files(connection, reach, {}, database="", cancelled=threading.Event())
+def files(connection: duckdb.DuckDBPyConnection, text: str) -> QueriedFiles:
+    references = References(connection, text, in_database=True)
+    return QueriedFiles(connection, references, {}, database="", cancelled=threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_the_files_behind_a_query_are_found(
     connection.execute("CREATE MACRO of_it(file) AS TABLE FROM read_csv(file)")
     connection.execute("CREATE MACRO many() AS (SELECT count(*) FROM 'a.csv')")
     query = Query(file="sql/it.sql", text=text)
-    _, states = files(connection, text.format(root=root)).steadily(query, lambda: None)
+    _, states = files(connection, text.format(root=root)).read_unchanged(query, lambda: None)
     assert sorted(states) == [str(root / name) for name in found]
     assert all(state.size == 9 and state.modified_ns == 1_000_000_000 for state in states.values())
 
@@ -99,7 +100,8 @@ def test_what_the_engine_asks_a_store_for_is_size_and_time(
 ):
     found = files(connection, "SELECT 1")._asked(f"{root}/*.csv")
     assert found == {
-        str(root / name): State(size=9, modified_ns=1_000_000_000) for name in ("a.csv", "b.csv")
+        str(root / name): FileState(size=9, modified_ns=1_000_000_000)
+        for name in ("a.csv", "b.csv")
     }
 
 
@@ -169,7 +171,7 @@ def test_a_look_during_which_a_file_was_rewritten_is_forgotten(
     seen: str,
 ):
     watched = Watched(root, *happens)
-    found, _ = files(connection, "FROM '*.csv'").steadily(Query(file="it", text=""), watched)
+    found, _ = files(connection, "FROM '*.csv'").read_unchanged(Query(file="it", text=""), watched)
     assert (watched.looks, found) == (looks, seen)
 
 
@@ -184,7 +186,7 @@ def test_a_file_that_changes_in_every_look_is_an_error_that_says_so(
     query = Query(file="sql/it.sql", text="")
     pattern = rf"a\.csv' changed while the query read it, 3 times.*sql/it\.sql.*{said}.*rename"
     with pytest.raises(SourceError, match=pattern):
-        files(connection, "FROM 'a.csv'").steadily(query, watched)
+        files(connection, "FROM 'a.csv'").read_unchanged(query, watched)
     assert watched.looks == 3
 
 
@@ -193,7 +195,7 @@ def test_a_failure_is_none_of_the_files_if_they_stay(
 ):
     watched = Watched(root, fail)
     with pytest.raises(QueryError, match=PARQUET):
-        files(connection, "FROM 'a.csv'").steadily(Query(file="it", text=""), watched)
+        files(connection, "FROM 'a.csv'").read_unchanged(Query(file="it", text=""), watched)
     assert watched.looks == 1
 
 
@@ -222,10 +224,10 @@ def test_a_file_that_is_half_written_is_waited_for(
     path = root / "a.csv"
     path.write_text("id,v\n1,2\n")
     writer = Writer(path)
-    reach = Reach(connection, "FROM 'a.csv'", in_database=False)
-    found, _ = Files(connection, reach, {}, database="", cancelled=writer).steadily(
-        Query(file="it", text=""), Watched(root, nothing)
-    )
+    references = References(connection, "FROM 'a.csv'", in_database=False)
+    found, _ = QueriedFiles(
+        connection, references, {}, database="", cancelled=writer
+    ).read_unchanged(Query(file="it", text=""), Watched(root, nothing))
     assert (writer.waits, found) == (2, "id,v\n1,2\n3,4\n")
 
 
@@ -253,8 +255,8 @@ def test_a_file_that_is_rewritten_during_a_query_is_read_again(root: Path):
 
 def test_what_was_renamed_is_not_waited_for():
     now = 10**18
-    written = State(size=1, modified_ns=now, changed_ns=now, inode=(1, 1))
-    renamed = State(size=1, modified_ns=now, changed_ns=now + 1, inode=(1, 1))
+    written = FileState(size=1, modified_ns=now, changed_ns=now, inode=(1, 1))
+    renamed = FileState(size=1, modified_ns=now, changed_ns=now + 1, inode=(1, 1))
     assert written.is_being_written(now + 10**7)
     assert not written.is_being_written(now + 10**9)
     assert not renamed.is_being_written(now + 10**7)
@@ -280,10 +282,13 @@ def test_waiting_ends_when_the_source_is_cancelled(root: Path):
 
 
 def test_the_newest_file_is_told():
-    assert newest({}).data == {}
-    states = {"a": State(size=1, modified_ns=2 * 10**9), "b": State(size=1, modified_ns=10**9)}
-    assert newest(states).key == "a"
-    assert newest(states).data == {"modified": "1970-01-01T00:00:02+00:00"}
+    assert newest_file({}).data == {}
+    states = {
+        "a": FileState(size=1, modified_ns=2 * 10**9),
+        "b": FileState(size=1, modified_ns=10**9),
+    }
+    assert newest_file(states).key == "a"
+    assert newest_file(states).data == {"modified": "1970-01-01T00:00:02+00:00"}
 
 
 @pytest.mark.parametrize(
@@ -333,3 +338,55 @@ def test_a_secret_in_a_file_that_fails_is_masked(root: Path):
     with pytest.raises(QueryError, match=r"b\.csv', line 3") as failure:
         look(root, "FROM read_csv('b.csv', columns = {'v': 'INT'}, header = true)")
     assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="cut in the middle"),
+        pytest.param(lambda whole: whole[:6], id="cut short"),
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda whole: whole[:-40] + b"\xff" * 32 + whole[-8:], id="another footer"),
+        pytest.param(lambda whole: whole[:-8] + bytes([255] * 4) + whole[-4:], id="its length"),
+        pytest.param(lambda whole: whole[:40] + bytes(400) + whole[440:], id="a page"),
+    ],
+)
+def test_a_damaged_file_is_the_sources_fault_however_it_is_damaged(
+    root: Path, damage: Callable[[bytes], bytes]
+):
+    file = root / "it.parquet"
+    duckdb.sql("SELECT range AS id, 'x' || range AS v FROM range(500)").write_parquet(str(file))
+    file.write_bytes(damage(file.read_bytes()))
+    os.utime(file, (1, 1))
+    with pytest.raises(SourceError, match=r"it\.parquet"):
+        look(root, "SELECT * FROM 'it.parquet'")
+
+
+@pytest.mark.parametrize(
+    "name, text", [("it.json", '{"a":1}\n{"a":\n'), ("it.csv", "a,b\n1,\x00\n" * 3)]
+)
+def test_so_is_one_of_another_kind(root: Path, name: str, text: str):
+    content = text.replace("\x00", "\xff\xfe").encode("latin-1")
+    (root / name).write_bytes(content)
+    os.utime(root / name, (1, 1))
+    with pytest.raises(SourceError, match=re.escape(name)):
+        look(root, f"SELECT * FROM '{name}'")  # noqa: S608  # a name of ours
+
+
+def test_a_value_that_the_query_can_not_take_is_the_querys_fault(root: Path):
+    write(root, "it.csv", "id,v\n1,x\n")
+    with pytest.raises(QueryError, match="Could not convert"):
+        look(root, "SELECT v::INTEGER AS v FROM 'it.csv'")
+    with pytest.raises(QueryError, match='a file "of theirs"'):
+        look(root, "SELECT error('a file \"of theirs\"')")
+
+
+@pytest.mark.parametrize("more", ["", ", auto_detect = false, header = true"])
+def test_a_type_that_the_query_gives_is_not_called_detected(root: Path, more: str):
+    write(root, "it.csv", "id,v\n" + "1,2\n" * 30_000 + "2,n/a\n")
+    columns = "columns = {'id': 'BIGINT', 'v': 'BIGINT'}"
+    with pytest.raises(QueryError, match="`columns` in the query gives this type") as failed:
+        look(root, f"SELECT * FROM read_csv('it.csv', {columns}{more})")  # noqa: S608  # the same
+    assert "auto-detected" not in str(failed.value)
+    with pytest.raises(QueryError, match="auto-detected from the CSV file"):
+        look(root, "SELECT * FROM 'it.csv'")

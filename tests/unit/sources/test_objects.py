@@ -6,18 +6,18 @@ import pytest
 from flowproject.changes.observation import Cost, Past
 from flowproject.config.data import ObjectProperty, ObjectsMode
 from flowproject.sources.objects import (
-    Found,
+    StoredObject,
     Watch,
     identity,
     known_position,
     known_table,
-    of_new_objects,
-    of_one_object,
+    new_objects_observation,
+    object_observation,
     view,
 )
 
 NORTH = dt.timezone(dt.timedelta(hours=2))
-FOUND = Found(
+FOUND = StoredObject(
     key="in/a", size=5, etag="abc", modified=dt.datetime(2026, 11, 22, 12, 0, 1, tzinfo=NORTH)
 )
 
@@ -25,7 +25,9 @@ FOUND = Found(
 def test_an_object_is_told_in_utc_and_with_its_version_only_if_it_has_one():
     data = {"key": "in/a", "size": 5, "etag": "abc", "modified": "2026-11-22T10:00:01.000000+00:00"}
     assert FOUND.data == data
-    versioned = Found(key="in/a", size=5, etag="abc", modified=FOUND.modified, version_id="v1")
+    versioned = StoredObject(
+        key="in/a", size=5, etag="abc", modified=FOUND.modified, version_id="v1"
+    )
     assert versioned.data == {**data, "version_id": "v1"}
 
 
@@ -40,23 +42,23 @@ def test_an_object_is_told_in_utc_and_with_its_version_only_if_it_has_one():
 def test_one_object_is_compared_by_the_property_that_its_mode_names(
     mode: ObjectsMode, value: object
 ):
-    seen = of_one_object(mode, FOUND, Cost(rows=1))
+    seen = object_observation(mode, FOUND, Cost(rows=1))
     assert seen.value == value
     assert seen.items is not None
     assert [item.data for item in seen.items.values()] == [FOUND.data]
 
 
 def test_only_that_property_moves_the_fingerprint():
-    other = Found(key="in/a", size=5, etag="def", modified=FOUND.modified)
-    sizes = {of_one_object("file_size", found, Cost()).fingerprint for found in (FOUND, other)}
-    etags = {of_one_object("file_etag", found, Cost()).fingerprint for found in (FOUND, other)}
+    other = StoredObject(key="in/a", size=5, etag="def", modified=FOUND.modified)
+    sizes = {object_observation("file_size", found, Cost()).fingerprint for found in (FOUND, other)}
+    etags = {object_observation("file_etag", found, Cost()).fingerprint for found in (FOUND, other)}
     assert (len(sizes), len(etags)) == (1, 2)
 
 
 def test_a_missing_object_is_an_observation_without_items():
-    seen = of_one_object("file_size", None, Cost())
+    seen = object_observation("file_size", None, Cost())
     assert (seen.value, seen.items) == (None, {})
-    assert seen.fingerprint != of_one_object("file_size", FOUND, Cost()).fingerprint
+    assert seen.fingerprint != object_observation("file_size", FOUND, Cost()).fingerprint
 
 
 def test_what_is_ignored_makes_no_version():
@@ -95,10 +97,13 @@ def test_everything_that_decides_what_a_listing_means_moves_the_view():
 
 
 def test_what_is_new_is_told_by_the_last_key_alone():
-    one, same = of_new_objects("in/1", None, Cost()), of_new_objects("in/1", None, Cost(rows=1))
+    one, same = (
+        new_objects_observation("in/1", None, Cost()),
+        new_objects_observation("in/1", None, Cost(rows=1)),
+    )
     assert (one.value, one.items, one.difference) == ("in/1", None, None)
     assert one.fingerprint == same.fingerprint
-    assert one.fingerprint != of_new_objects("in/2", None, Cost()).fingerprint
+    assert one.fingerprint != new_objects_observation("in/2", None, Cost()).fingerprint
 
 
 def test_one_object_or_nothing_is_no_table_to_build_upon():

@@ -9,9 +9,9 @@ import pytest
 from flowproject.change import Change
 from flowproject.changes.difference import Difference, Item
 from flowproject.changes.entry import Entry
-from flowproject.journal import Journal, Mark, Store, open_store
+from flowproject.journal import Journal, Mark, Receipt, Store, open_store
 from flowproject.starting.claiming import Taken, claim
-from flowproject.starting.told import Told
+from flowproject.starting.run_start import RunStart
 from tests.journals import entry as an_entry
 
 
@@ -55,7 +55,9 @@ class Place:
 
     def take(self, run: str, *events: Any) -> Taken:
         """A run of the flow starts for these events."""
-        return claim(Told(changes=[*events], run=f"AFlow/{run}"), flow="AFlow", store=self.store)
+        return claim(
+            RunStart(changes=[*events], run=f"AFlow/{run}"), flow="AFlow", store=self.store
+        )
 
     def files(self, taken: Taken) -> dict[str, list[str]]:
         """What a run sees as added, by sensor."""
@@ -143,7 +145,7 @@ def test_half_of_a_wait_starts_nothing_and_what_was_lost_is_found(place: Place) 
     b2 = place.send("b")
     nothing = place.take("2", a1, b2)
     assert "sensor 'a' has not changed since run AFlow/1 took change 1" in nothing.nothing_because
-    assert place.journal("b").receivers(2, b2["id"]) == frozenset(), "nobody has it yet"
+    assert place.journal("b").receipts.receivers(2, b2["id"]) == frozenset(), "nobody has it yet"
     place.send("a")
     assert place.files(place.take("3", a1, b2)) == {"a": ["a2"], "b": ["b2"]}, "whichever half came"
 
@@ -158,7 +160,9 @@ def test_of_runs_side_by_side_one_has_everything(place: Place) -> None:
 
 def test_who_dies_behind_the_gate_has_it_when_it_is_tried_again(place: Place) -> None:
     a1, b1 = place.send("a"), place.send("b")
-    place.journal("a").claim(seq=1, id=a1["id"], attempt=1, flow="AFlow", run="AFlow/1", at="then")
+    place.journal("a").receipts.claim(
+        Receipt(seq=1, id=a1["id"], attempt=1, flow="AFlow", run="AFlow/1", at="then")
+    )
     assert "AFlow/1" in place.take("2", a1, b1).nothing_because
     assert place.files(place.take("1", a1, b1)) == {"a": ["a1"], "b": ["b1"]}
 
@@ -167,7 +171,9 @@ def test_who_dies_behind_the_gate_goes_on_with_what_it_has_though_others_went_on
     place: Place,
 ) -> None:
     a1, b1 = place.send("a"), place.send("b")
-    place.journal("a").claim(seq=1, id=a1["id"], attempt=1, flow="AFlow", run="AFlow/1", at="then")
+    place.journal("a").receipts.claim(
+        Receipt(seq=1, id=a1["id"], attempt=1, flow="AFlow", run="AFlow/1", at="then")
+    )
     a2 = place.send("a")
     assert place.files(place.take("2", a2, b1)) == {"a": ["a2"], "b": ["b1"]}
     assert place.files(place.take("1", a1, b1)) == {"a": ["a1"]}

@@ -11,7 +11,7 @@ from metaflow import current
 from flowproject.errors import FlowError
 from flowproject.journal import Store
 from flowproject.starting import take
-from flowproject.starting.told import told_changes
+from flowproject.starting.run_start import event_changes
 
 
 @pytest.fixture
@@ -127,4 +127,4 @@ def test_an_event_that_lacks_what_a_sensor_says_is_refused_in_words(
 
 def test_what_a_sensor_has_sent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     carry(monkeypatch, SENT)
-    assert told_changes() == [SENT]
+    assert event_changes() == [SENT]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from flowproject.changes.canonical import digest
 from flowproject.changes.difference import Item
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import object_rows
-from flowproject.tables.spans import IDENTITY, Span, key_bytes, key_text
+from flowproject.tables.manifest import IDENTITY, Span, key_bytes, key_text
+from flowproject.tables.object_rows import object_rows
 from flowproject.tables.table import ObjectTable
 
 START = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.columns import no_rows
-from flowproject.tables.spans import IDENTITY, NEW, Span, key_bytes, key_text
+from flowproject.tables.manifest import IDENTITY, NEW, Span, key_bytes, key_text
+from flowproject.tables.object_rows import FOLDER_ENDINGS, no_rows
 from flowproject.tables.table import ObjectTable
 from tests.unit.tables.objects import (
     CUTS,
@@ -46,7 +46,12 @@ def assert_leads(
     found = seen(objects_in(difference.added))
     assert found == {key: after[key] for key in after.keys() - before.keys()}
     found = seen(objects_in(difference.removed))
-    assert found == {key: before[key] for key in before.keys() - after.keys()}
+    gone = {
+        key
+        for key in before.keys() - after.keys()
+        if old[key].size or not key.endswith(FOLDER_ENDINGS)  # what only stood for a folder
+    }
+    assert found == {key: before[key] for key in gone}
     assert seen(objects_in(old for old, _ in difference.modified)) == {
         key: before[key] for key in modified
     }
@@ -57,7 +62,7 @@ def assert_leads(
     assert difference.counts == {
         "added": len(after.keys() - before.keys()),
         "modified": len(modified),
-        "removed": len(before.keys() - after.keys()),
+        "removed": len(gone),
     }
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.columns import no_rows
-from flowproject.tables.spans import IDENTITY, NEW, SPAN_ROWS
+from flowproject.tables.manifest import IDENTITY, NEW, SPAN_ROWS
+from flowproject.tables.object_rows import no_rows
 from flowproject.tables.table import ObjectTable
 from tests.unit.tables.objects import (
     CUTS,

@@ -13,7 +13,7 @@ import pytest
 from flowproject.errors import SourceError
 from flowproject.tables import scratch
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.columns import object_schema
+from flowproject.tables.object_rows import object_schema
 from flowproject.tables.scratch import ScratchFile, SpilledTables
 from flowproject.tables.segments import SegmentWriter
 from tests.unit.tables.objects import numbered, rows_of
@@ -98,7 +98,7 @@ def test_a_look_that_keeps_everything_does_not_import_arrow():
     script = """
 import sys
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.spans import Manifest, Span
+from flowproject.tables.manifest import Manifest, Span
 from flowproject.tables.table import ObjectTable
 spans = (Span("a", 1, 1, "one", 0, 0), Span("b", 1, 1, "two", 0, 1))
 known = Manifest(view="v", total=1, spans=spans, segments=("s",), rows=(2,))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flowproject.changes.difference import Difference, Item, diff, item
 from flowproject.tables import serialization
-from flowproject.tables.lazy import LazyRows
+from flowproject.tables.lazy_rows import LazyRows
 from flowproject.tables.serialization import (
     read_difference,
     read_items,

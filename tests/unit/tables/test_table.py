@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.tables.builder import TableBuilder
-from flowproject.tables.spans import NEW, Manifest, key_bytes, key_text
+from flowproject.tables.manifest import NEW, Manifest, key_bytes, key_text
 from flowproject.tables.table import ObjectTable, compact, needs_compaction
 from tests.unit.tables.objects import (
     CUTS,

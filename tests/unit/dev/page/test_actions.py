@@ -8,12 +8,12 @@ import pytest
 from flowproject.dev.page.actions import Field, plan
 from flowproject.dev.page.context import PageContext
 from flowproject.errors import UsageError
-from tests.unit.dev.page.known import LOOKER, TAKER, known, tick
+from tests.unit.dev.page.page_context import LOOKER, TAKER, page_context, tick
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> PageContext:
-    return known(tmp_path, "days", "months")
+    return page_context(tmp_path, "days", "months")
 
 
 @pytest.mark.parametrize(
@@ -116,21 +116,21 @@ def test_what_is_not_there_is_refused_with_what_was_meant(
 
 
 def test_a_sensor_that_no_flow_looks_at_can_only_be_previewed(tmp_path: Path):
-    page = known(tmp_path, "days", flows=(TAKER,))
+    page = page_context(tmp_path, "days", flows=(TAKER,))
     with pytest.raises(UsageError, match="No flow looks at the sensor 'days'"):
         plan(page, "tick", {"sensor": "days"})
     assert plan(page, "preview", {"sensor": "days"})
 
 
 def test_a_flow_without_the_parameter_cannot_be_forced(tmp_path: Path):
-    page = known(tmp_path, "days", flows=(replace(LOOKER, parameters=()),))
+    page = page_context(tmp_path, "days", flows=(replace(LOOKER, parameters=()),))
     with pytest.raises(UsageError, match="can't be told to force"):
         plan(page, "force", {"sensor": "days"})
 
 
 def test_the_flow_that_looked_last_is_the_one_that_looks_again(tmp_path: Path):
     own = replace(LOOKER, name="OwnFlow", path=Path("/project/ownflow.py"), sensors=("months",))
-    page = known(tmp_path, "days", "months", flows=(LOOKER, own))
+    page = page_context(tmp_path, "days", "months", flows=(LOOKER, own))
     assert plan(page, "tick", {"sensor": "months"}).command.endswith("python sensorflow.py run")
     page.loop.update(tick(sensor="months", flow="OwnFlow"))
     assert plan(page, "tick", {"sensor": "months"}).command.endswith("python ownflow.py run")

@@ -6,12 +6,20 @@ import pytest
 
 from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.graph import Graph, Node, graph
-from tests.unit.dev.page.known import EVENT, TAKER, event, finished, known, started, tick
+from tests.unit.dev.page.page_context import (
+    EVENT,
+    TAKER,
+    event,
+    finished,
+    page_context,
+    started,
+    tick,
+)
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> PageContext:
-    return known(tmp_path, "days", "months")
+    return page_context(tmp_path, "days", "months")
 
 
 def box(drawn: Graph, kind: str, title: str) -> Node:
@@ -54,7 +62,7 @@ def test_each_arrow_goes_from_the_side_of_a_box_to_the_next_one_and_says_so(page
 
 
 def test_an_event_that_nobody_sends_is_there_under_its_whole_name(tmp_path: Path):
-    drawn = graph(known(tmp_path, "months", flows=(TAKER,)))
+    drawn = graph(page_context(tmp_path, "months", flows=(TAKER,)))
     assert box(drawn, "event", EVENT)
     assert f"{EVENT} starts TakerFlow" in [edge.words for edge in drawn.edges]
 
@@ -86,8 +94,8 @@ def test_boxes_say_how_it_went_and_lead_there(page: PageContext):
 
 
 def test_a_project_without_anything_is_an_empty_drawing(tmp_path: Path):
-    page = known(tmp_path, flows=())
-    object.__setattr__(page, "scene", None)
+    page = page_context(tmp_path, flows=())
+    object.__setattr__(page, "project_context", None)
     drawn = graph(page)
     assert (drawn.nodes, drawn.edges) == ((), ())
     assert drawn.width > 0

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from flowproject.dev.page.components import urgency
 from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.overview import SPANS, Lane, Timeline, timeline
-from tests.unit.dev.page.known import (
+from tests.unit.dev.page.page_context import (
     NOW,
     event,
     finished,
-    known,
     loop_began,
+    page_context,
     started,
     tick,
 )
@@ -27,7 +27,7 @@ AGO = st.integers(0, 2 * 86_400) | st.floats(0, 600)
 
 @pytest.fixture
 def page(tmp_path: Path) -> PageContext:
-    return known(tmp_path, "days", "months")
+    return page_context(tmp_path, "days", "months")
 
 
 def lane(drawn: Timeline, name: str) -> Lane:
@@ -43,7 +43,7 @@ def lane(drawn: Timeline, name: str) -> Lane:
 def test_whatever_happened_it_is_bounded_and_within_the_drawing(
     tmp_path_factory: Any, ticks: Any, events: Any, runs: Any, span: str
 ):
-    page = known(tmp_path_factory.mktemp("p"), "days")
+    page = page_context(tmp_path_factory.mktemp("p"), "days")
     loop = page.loop
     for seconds, outcome in sorted(ticks, reverse=True):
         loop.update(tick(seconds, outcome=outcome))
@@ -124,7 +124,7 @@ IDS = st.sampled_from(["", "a", "b", "c"])
 def test_ties_are_only_between_what_one_change_caused(
     tmp_path_factory: Any, ticks: Any, events: Any, runs: Any
 ):
-    page = known(tmp_path_factory.mktemp("p"), "days")
+    page = page_context(tmp_path_factory.mktemp("p"), "days")
     loop = page.loop
     for seconds, chain in sorted(ticks, reverse=True):
         loop.update(tick(seconds, id=chain, seq=1 if chain else 0))
@@ -194,7 +194,7 @@ def round_moment(at: dt.datetime, span: int) -> dt.datetime:
 
 def test_labels_of_days_are_midnights_of_the_loops_own_zone(tmp_path: Path):
     zone = dt.timezone(dt.timedelta(hours=5, minutes=30))
-    page = known(tmp_path, "days")
+    page = page_context(tmp_path, "days")
     object.__setattr__(page, "now", lambda: NOW.astimezone(zone))
     drawn = timeline(page, "1w")
     start = dt.datetime.fromisoformat(drawn.start)

@@ -9,7 +9,7 @@ from flowproject.dev import messages
 from flowproject.dev.messages import LoopStopping, RunPrinted
 from flowproject.dev.page import state as boards
 from flowproject.dev.page.state import LoopState
-from tests.unit.dev.page.known import NOW, ROOT, event, finished, started, tick
+from tests.unit.dev.page.page_context import NOW, ROOT, event, finished, started, tick
 
 
 def test_ticks_are_kept_by_sensor_oldest_first_and_only_the_newest(monkeypatch: pytest.MonkeyPatch):
@@ -72,7 +72,7 @@ def test_a_run_becomes_what_it_ended_as_with_its_ticks():
     run = loop.runs["SensorFlow/1"]
     assert (run.state, run.seconds, run.exit_code, run.events) == ("failed", 2.5, 1, ("e",))
     assert [one.sensor for one in run.ticks] == ["days"]
-    assert loop.lookers == {"days": "SensorFlow"}
+    assert loop.last_flows == {"days": "SensorFlow"}
     assert loop.longest == 2.5
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_failed_before_it_had_an_id_is_listed_each_time():
     assert loop.running == set()
 
 
-def test_every_happening_wakes_who_watches_but_printed_lines_only_who_reads_that_run():
+def test_every_message_wakes_who_watches_but_printed_lines_only_who_reads_that_run():
     loop = LoopState()
     watcher, reader, other = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop.watchers.add(watcher)

@@ -16,16 +16,16 @@ from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.views import Views
 from flowproject.dev.records import RunRecord, work_folder
 from tests.journals import CountingStore
-from tests.unit.dev.page.known import LOOKER, NOW, known, started, tick
+from tests.unit.dev.page.page_context import LOOKER, NOW, page_context, started, tick
 
 
 class Counted:
     """A page, and how often its journals were asked for what a view shows."""
 
     def __init__(self, page: PageContext) -> None:
-        assert page.scene
-        self.store = CountingStore(page.scene.store)
-        self.page = replace(page, scene=replace(page.scene, store=self.store))
+        assert page.project_context
+        self.store = CountingStore(page.project_context.store)
+        self.page = replace(page, project_context=replace(page.project_context, store=self.store))
         self._views = Views(self.page, ThreadPoolExecutor(max_workers=1))
 
     def requests(self, show: Callable[[Views], Awaitable[Any]]) -> int:
@@ -40,7 +40,7 @@ class Counted:
 
 @pytest.fixture
 def counted(tmp_path: Path) -> Counted:
-    return Counted(known(tmp_path, "days", "months"))
+    return Counted(page_context(tmp_path, "days", "months"))
 
 
 def overview(part: str) -> Callable[[Views], Awaitable[Any]]:
@@ -79,13 +79,13 @@ def test_only_the_changes_of_a_sensor_list_its_journal(counted: Counted):
 
 
 def test_a_sensor_is_being_looked_at_while_a_run_that_may_look_at_it_goes_on(tmp_path: Path):
-    page = known(tmp_path, "days", "months")
+    page = page_context(tmp_path, "days", "months")
     page.loop.update(replace(started(1, "SensorFlow/1"), sensors=["days"]))
     assert (page.is_looking("days"), page.is_looking("months")) == (True, False)
 
 
 def test_the_next_look_is_that_of_its_flow_unless_it_is_paused(tmp_path: Path):
-    page = known(tmp_path, "days", due={LOOKER.name: NOW})
+    page = page_context(tmp_path, "days", due={LOOKER.name: NOW})
     assert page.next_look("days") == NOW
     page.paused["days"] = page.now()
     assert page.next_look("days") is None
@@ -95,7 +95,7 @@ def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)  # the records lie below the folder of the project
-    page = known(tmp_path, "days")
+    page = page_context(tmp_path, "days")
     page = replace(page, flows=tuple(replace(f, local_root=str(tmp_path)) for f in page.flows))
     log = work_folder(page.flows[0].local_root) / "logs" / "1.log"
     log.parent.mkdir(parents=True)

@@ -2,10 +2,9 @@ import pytest
 from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
 from flowproject.sources.containers.failures import explain
-from flowproject.sources.containers.location import Location
-from flowproject.sources.containers.service import AZURE, GCS
+from flowproject.sources.containers.location import AZURE, GCS, ContainerLocation
 
-HERE = Location.parse(AZURE, "raw", "in")
+HERE = ContainerLocation.parse(AZURE, "raw", "in")
 ANSWERED = "Error performing GET https://host/raw - Server returned non-2xx status code: "
 
 
@@ -36,7 +35,7 @@ def test_a_refusal_says_what_to_grant(status: str):
 
 
 def test_credentials_that_can_not_be_had_are_no_network_failure():
-    place = Location.parse(GCS, "raw", "")
+    place = ContainerLocation.parse(GCS, "raw", "")
     error = explain(GenericError("Error performing token request: no metadata server"), place)
     assert "No credentials for Google Cloud Storage" in str(error)
     assert "GOOGLE_SERVICE_ACCOUNT" in str(error)

@@ -1,8 +1,7 @@
 import pytest
 
 from flowproject.errors import SourceError
-from flowproject.sources.containers.location import Location
-from flowproject.sources.containers.service import AZURE, GCS, Service
+from flowproject.sources.containers.location import AZURE, GCS, ContainerLocation, Service
 
 
 @pytest.mark.parametrize(
@@ -21,7 +20,7 @@ from flowproject.sources.containers.service import AZURE, GCS, Service
 def test_container_and_key_together_say_where_to_look(
     container: str, key: str, name: str, prefix: str
 ):
-    place = Location.parse(AZURE, container, key)
+    place = ContainerLocation.parse(AZURE, container, key)
     assert (place.container, place.prefix) == (name, prefix)
     assert f"{place.folder}/" == prefix or not prefix
 
@@ -29,7 +28,7 @@ def test_container_and_key_together_say_where_to_look(
 @pytest.mark.parametrize("container", ["", "a", "UPPER", "s3://raw", "://raw", "/raw", "a b c"])
 def test_what_names_no_container_is_refused_with_an_example(container: str):
     with pytest.raises(SourceError, match=r"names no container.*az://my-container/some/path"):
-        Location.parse(AZURE, container, "")
+        ContainerLocation.parse(AZURE, container, "")
 
 
 @pytest.mark.parametrize(
@@ -38,8 +37,8 @@ def test_what_names_no_container_is_refused_with_an_example(container: str):
 @pytest.mark.parametrize("service", [AZURE, GCS])
 def test_a_key_that_obstore_would_change_is_refused(service: Service, key: str):
     with pytest.raises(SourceError, match="obstore.*can't ask for that"):
-        Location.parse(service, "raw", key)
+        ContainerLocation.parse(service, "raw", key)
 
 
 def test_a_place_is_shown_as_an_address():
-    assert str(Location.parse(GCS, "gs://raw/a", "b")) == "gs://raw/a/b"
+    assert str(ContainerLocation.parse(GCS, "gs://raw/a", "b")) == "gs://raw/a/b"

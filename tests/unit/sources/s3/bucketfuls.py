@@ -8,7 +8,7 @@ from random import Random
 from flowproject.changes.difference import Difference
 from flowproject.sources.s3.scope import Scope
 from flowproject.tables.builder import Built
-from flowproject.tables.spans import NEW, Manifest, key_bytes
+from flowproject.tables.manifest import NEW, Manifest, key_bytes
 from flowproject.tables.table import ObjectTable
 from tests.s3_pages import MemoryBucket, Stored
 

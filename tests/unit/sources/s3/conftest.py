@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from flowproject.sources.s3.access import Access
-from flowproject.sources.s3.transport import Bucket
+from flowproject.sources.s3.bucket import Bucket
 from tests.proxy import Proxy
 from tests.unit.sources.s3.lake import LOCATION, QUICK, Lake, access, port_of
 
@@ -19,7 +19,7 @@ def lake() -> Iterator[Lake]:
 
     here = Lake(bucket=None, server=server, regions=regions)  # type: ignore[arg-type]
     here.access = lambda _: access(port_of(server))
-    here.bucket = Bucket(LOCATION, reach, patience=QUICK)
+    here.bucket = Bucket(LOCATION, reach, limits=QUICK)
     yield here
     here.bucket.close()
     server.stop()

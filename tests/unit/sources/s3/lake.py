@@ -9,23 +9,23 @@ from botocore.credentials import Credentials
 
 from flowproject.errors import SourceError
 from flowproject.sources.s3.access import Access
-from flowproject.sources.s3.dialling import Address
-from flowproject.sources.s3.location import Location
+from flowproject.sources.s3.bucket import Bucket, RetryLimits
+from flowproject.sources.s3.http_client import Address
+from flowproject.sources.s3.scope import BucketLocation
 from flowproject.sources.s3.signing import Signer
-from flowproject.sources.s3.transport import Bucket, Patience
 from tests.proxy import Answer, Proxy
 
 SECRET = "a-secret-that-nobody-may-see"  # noqa: S105  # that is what is tested
 TOKEN = "a-token-that-nobody-may-see"  # noqa: S105
 KEY_ID = "AKIATHATNOBODYMAYSEE"
-LOCATION = Location(bucket="lake", key="raw/x.csv")
+LOCATION = BucketLocation(bucket="lake", key="raw/x.csv")
 QUERY: dict[str, str | bytes] = {"list-type": "2", "prefix": "raw/"}
 PAGE = Answer(
     status=200,
     body=b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>raw/a</Key></Contents>"
     b"</ListBucketResult>",
 )
-QUICK = Patience(first_pause=0.002)
+QUICK = RetryLimits(first_pause=0.002)
 
 
 @dataclass

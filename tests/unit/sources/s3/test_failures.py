@@ -73,7 +73,7 @@ def test_secrets_are_never_repeated(lake: Lake, answer: Answer):
     with pytest.raises(SourceError) as raised:
         lake.keys()
     error: BaseException | None = raised.value
-    shown = f"{lake.bucket!r} {lake.bucket._approach.access!r} {lake.bucket._approach!r}"
+    shown = f"{lake.bucket!r} {lake.bucket._shared.access!r} {lake.bucket._shared!r}"
     while error:
         shown += f"{error} {error!r}"
         error = error.__cause__ or error.__context__

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.errors import SourceError
-from flowproject.sources.s3 import asking
+from flowproject.sources.s3 import pages, scope
 from flowproject.sources.s3.lister import Lister
-from flowproject.sources.s3.pace import Pace
-from flowproject.sources.s3.page import Page
+from flowproject.sources.s3.pages import ListingPage
 from flowproject.sources.s3.scope import Scope
+from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.builder import Built
 from tests.s3_pages import MemoryBucket, Query, Stored, amazon, seaweed
 from tests.unit.sources.s3.bucketfuls import (
@@ -38,12 +38,12 @@ SCOPES = st.builds(
     ignore=st.sampled_from([(), ("last_modified",), ("etag", "last_modified")]),
 )
 PACES = st.builds(
-    Pace,
+    ListingOptions,
     at_once=st.integers(1, 8),
     page_size=st.sampled_from([3, 7, 10]),
     span_rows=st.sampled_from([10, 20, 40]),
 )
-QUICK = Pace(at_once=4, page_size=10, span_rows=20)
+QUICK = ListingOptions(at_once=4, page_size=10, span_rows=20)
 LAKE = Scope(bucket="lake", prefix=b"raw/")
 
 
@@ -51,9 +51,11 @@ def numbered(count: int) -> MemoryBucket:
     return MemoryBucket({b"raw/%06d" % number: Stored() for number in range(count)})
 
 
-def look(bucket: MemoryBucket, past: Built | None = None, *, pace: Pace = QUICK) -> Built:
+def look(
+    bucket: MemoryBucket, past: Built | None = None, *, options: ListingOptions = QUICK
+) -> Built:
     known = None if past is None else Archive().record(past)
-    return Lister(bucket, LAKE, known, pace=pace).run()
+    return Lister(bucket, LAKE, known, options=options).run()
 
 
 @given(
@@ -61,7 +63,7 @@ def look(bucket: MemoryBucket, past: Built | None = None, *, pace: Pace = QUICK)
     shape=st.sampled_from(sorted(SHAPES)),
     row=st.sampled_from([amazon, seaweed]),
     count=st.sampled_from([0, 1, 30, 300]),
-    paces=st.lists(PACES, min_size=4, max_size=4),
+    option_sets=st.lists(PACES, min_size=4, max_size=4),
     mutations=st.lists(st.sampled_from(MUTATIONS), min_size=3, max_size=3),
     seed=st.integers(0, 2**32),
 )
@@ -71,7 +73,7 @@ def test_each_look_finds_exactly_what_happened(
     shape: str,
     row: Callable[[str, Stored], str],
     count: int,
-    paces: list[Pace],
+    option_sets: list[ListingOptions],
     mutations: list[Callable[[Objects, Random], object]],
     seed: int,
 ):
@@ -79,34 +81,34 @@ def test_each_look_finds_exactly_what_happened(
     bucket = MemoryBucket({b"ra": Stored(), b"raw2/x": Stored()}, row=row)
     fill(bucket, chance, scope.prefix, shape, count)
     past, before = None, {}
-    for pace, mutate in zip(paces, [*mutations, MUTATIONS[0]], strict=True):
+    for options, mutate in zip(option_sets, [*mutations, MUTATIONS[0]], strict=True):
         now, bucket.requests = in_scope(bucket.objects, scope), 0
-        built = Lister(bucket, scope, past, pace=pace).run()
+        built = Lister(bucket, scope, past, options=options).run()
         assert keys_of(built.difference) == brute_force(before, now, scope)
         assert keys_of(built.difference)[0] | now.keys() == now.keys()
         assert len(built.items) == len(now)
         assert built.fingerprint == from_scratch(bucket, scope)
-        assert bucket.requests <= most_requests(bucket, scope, pace)
+        assert bucket.requests <= most_requests(bucket, scope, options)
         past, before = archive.record(built), now
         mutate(bucket.objects, chance)
 
 
 def from_scratch(bucket: MemoryBucket, scope: Scope) -> str:
-    one_by_one = Pace(at_once=1, page_size=1000)
-    return Lister(MemoryBucket(bucket.objects), scope, pace=one_by_one).run().fingerprint
+    one_by_one = ListingOptions(at_once=1, page_size=1000)
+    return Lister(MemoryBucket(bucket.objects), scope, options=one_by_one).run().fingerprint
 
 
-def most_requests(bucket: MemoryBucket, scope: Scope, pace: Pace) -> float:
+def most_requests(bucket: MemoryBucket, scope: Scope, options: ListingOptions) -> float:
     """A page for so many keys, a twentieth more, and four for each worker."""
     listed = sum(key.startswith(scope.prefix) for key in bucket.objects)
-    return listed / pace.page_size * 1.05 + 4 * pace.at_once + 2
+    return listed / options.page_size * 1.05 + 4 * options.at_once + 2
 
 
 def test_an_unchanged_look_reads_nothing_that_was_recorded():
     bucket = numbered(500)
     table = Archive().record(look(bucket))
     table.between = lambda *_: pytest.fail("the past was read")  # type: ignore[method-assign]
-    again = Lister(bucket, LAKE, table, pace=QUICK).run()
+    again = Lister(bucket, LAKE, table, options=QUICK).run()
     assert not again.moved
     assert again.difference.counts == {"added": 0, "modified": 0, "removed": 0}
 
@@ -124,7 +126,7 @@ def test_a_large_one_is_listed_by_several_at_once():
     arrived: list[Query] = []
 
     class Meeting(MemoryBucket):
-        def page(self, query: Query) -> Page:  # the lock is taken afterwards only
+        def page(self, query: Query) -> ListingPage:  # the lock is taken afterwards only
             arrived.append(query)
             if len(arrived) <= 4:
                 meeting.wait()
@@ -177,7 +179,7 @@ def test_a_page_that_comes_twice_does_no_harm():
         return heard[-2] if len(heard) % 7 == 0 else query
 
     bucket.hears = hears
-    built = look(bucket, pace=Pace(at_once=1, page_size=10, span_rows=20))
+    built = look(bucket, options=ListingOptions(at_once=1, page_size=10, span_rows=20))
     assert keys_of(built.difference)[0] == bucket.objects.keys()
     assert built.items.manifest.ordered
 
@@ -263,7 +265,7 @@ def test_a_page_that_was_meant_for_another_question_is_asked_for_again():
 def test_pages_without_keys_that_never_end_are_refused(
     keys: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(asking, "_MOST_EMPTY", 50)
+    monkeypatch.setattr(pages, "_MOST_EMPTY", 50)
     numbers = itertools.count(1)
 
     def answers(_: Query, body: bytes) -> bytes:
@@ -322,9 +324,9 @@ def by_folder(key: bytes) -> list[bytes]:
     return key.split(b"/")
 
 
-@given(seed=st.integers(0, 2**32), pace=PACES)
+@given(seed=st.integers(0, 2**32), options=PACES)
 @settings(max_examples=20)
-def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, pace: Pace):
+def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, options: ListingOptions):
     chance = Random(seed)
     bucket = MemoryBucket(order=by_folder)
     past, before, archive = None, {}, Archive()
@@ -332,7 +334,7 @@ def test_a_server_with_an_order_of_its_own_is_listed_right(seed: int, pace: Pace
         for _ in range(60):
             key = "/".join(chance.choice(["a", "a-", "a.b", "b", "b c"]) for _ in range(3))
             bucket.objects[b"raw/" + key.encode()] = Stored(generation=chance.randrange(99))
-        built = Lister(bucket, LAKE, past, pace=pace).run()
+        built = Lister(bucket, LAKE, past, options=options).run()
         assert keys_of(built.difference) == brute_force(before, bucket.objects, LAKE)
         past, before = archive.record(built), dict(bucket.objects)
 
@@ -342,11 +344,11 @@ def test_a_key_that_two_workers_would_both_miss_is_found():
     names = [b"raw/%02d" % number for number in range(20)] + [b"raw/x-5"]
     names += [b"raw/y%02d" % number for number in range(40)]
     bucket = MemoryBucket(dict.fromkeys(names, Stored()), order=by_folder)
-    pace = Pace(at_once=2, page_size=21, span_rows=21)
-    past = look(bucket, pace=Pace(at_once=1, page_size=21, span_rows=21))
+    options = ListingOptions(at_once=2, page_size=21, span_rows=21)
+    past = look(bucket, options=ListingOptions(at_once=1, page_size=21, span_rows=21))
     del bucket.objects[b"raw/x-5"]
     bucket.objects[b"raw/x/1"] = Stored()
-    built = look(bucket, past, pace=pace)
+    built = look(bucket, past, options=options)
     assert keys_of(built.difference) == ({b"raw/x/1"}, set(), {b"raw/x-5"})
 
 
@@ -369,13 +371,15 @@ def test_a_server_that_does_not_know_where_to_start_is_listed_in_turn():
     assert not built.items.manifest.ordered
 
 
-@given(seed=st.integers(0, 2**32), pace=PACES, shape=st.sampled_from(sorted(SHAPES)))
+@given(seed=st.integers(0, 2**32), options=PACES, shape=st.sampled_from(sorted(SHAPES)))
 @settings(max_examples=20)
-def test_objects_that_change_meanwhile_are_right_the_next_time(seed: int, pace: Pace, shape: str):
+def test_objects_that_change_meanwhile_are_right_the_next_time(
+    seed: int, options: ListingOptions, shape: str
+):
     chance, archive = Random(seed), Archive()
     bucket = MemoryBucket()
     fill(bucket, chance, b"raw/", shape, 200)
-    past = archive.record(Lister(bucket, LAKE, pace=pace).run())
+    past = archive.record(Lister(bucket, LAKE, options=options).run())
 
     def hears(query: Query) -> Query:
         fill(bucket, chance, b"raw/", shape, 3)
@@ -384,11 +388,11 @@ def test_objects_that_change_meanwhile_are_right_the_next_time(seed: int, pace: 
         return query
 
     bucket.hears = hears
-    meanwhile = Lister(bucket, LAKE, past, pace=pace).run()
+    meanwhile = Lister(bucket, LAKE, past, options=options).run()
     bucket.hears = lambda query: query
     seen = archive.record(meanwhile)
     before = {item.key.encode(): item for item in seen.values()}
-    built = Lister(bucket, LAKE, seen, pace=pace).run()
+    built = Lister(bucket, LAKE, seen, options=options).run()
     added, _, removed = keys_of(built.difference)
     there = in_scope(bucket.objects, LAKE)
     assert (added, removed) == (
@@ -438,7 +442,7 @@ def test_another_view_compares_everything_and_finds_only_what_changed():
     past = Archive().record(look(bucket))
     bucket.objects[b"raw/000100"] = Stored(generation=5)
     scope = Scope(bucket="lake", prefix=b"raw/", include=("*",))
-    built = Lister(bucket, scope, past, pace=QUICK).run()
+    built = Lister(bucket, scope, past, options=QUICK).run()
     assert keys_of(built.difference) == (set(), {b"raw/000100"}, set())
 
 
@@ -446,12 +450,33 @@ def test_another_prefix_removes_everything_below_the_old_one():
     bucket = numbered(50)
     bucket.objects[b"new/1"] = Stored()
     past = Archive().record(look(bucket))
-    built = Lister(bucket, Scope(bucket="lake", prefix=b"new/"), past, pace=QUICK).run()
+    built = Lister(bucket, Scope(bucket="lake", prefix=b"new/"), past, options=QUICK).run()
     assert built.difference.counts == {"added": 1, "modified": 0, "removed": 50}
 
 
 def test_progress_is_told_in_keys():
-    lister = Lister(numbered(300), LAKE, pace=QUICK)
+    lister = Lister(numbered(300), LAKE, options=QUICK)
     assert lister.seen == 0
     lister.run()
     assert lister.seen == 300
+
+
+def test_a_folder_that_a_version_before_watched_is_not_told_as_removed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    bucket = numbered(40)
+    bucket.objects[b"raw/000020/"] = Stored(size=0)
+    with monkeypatch.context() as before_that_was_left_out:
+        before_that_was_left_out.setattr(scope, "is_folder", lambda *_: False)
+        known = look(bucket)
+    assert known.items.manifest.count == 41
+    assert not any(look(bucket, known).difference.counts.values())
+    bucket.objects[b"raw/000020.more"] = Stored()  # in the page of which the folder was
+    del bucket.objects[b"raw/000021"]
+    after = look(bucket, known)
+    assert after.difference.counts == {"added": 1, "modified": 0, "removed": 1}
+    assert [item.key for item in after.difference.removed] == ["raw/000021"]
+    assert b"raw/000020/" not in {
+        key for table in after.items.tables() for key in table["key"].to_pylist()
+    }
+    assert after.fingerprint == look(bucket).fingerprint

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowproject.sources.s3.access import Access
-from flowproject.sources.s3.dialling import Address
+from flowproject.sources.s3.http_client import Address
 from flowproject.sources.s3.signing import Signer, query_text
 
 NAMES = st.sampled_from(

@@ -10,13 +10,13 @@ from flowproject.changes.difference import item
 from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
-from flowproject.sources.s3.pace import Pace
 from flowproject.sources.s3.source import S3Source
+from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.table import ObjectTable
 from tests.s3_pages import MemoryBucket, Query, Stored
 from tests.unit.sources.s3.bucketfuls import Archive, keys_of
 
-QUICK = Pace(at_once=2, page_size=10, span_rows=20)
+QUICK = ListingOptions(at_once=2, page_size=10, span_rows=20)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def bucket() -> MemoryBucket:
 
 def source(bucket: MemoryBucket, **settings: Any) -> S3Source:
     data = S3Data(bucket="lake", **{"key": "raw", **settings})
-    return S3Source(data, Path(), open_bucket=lambda *_: bucket, pace=QUICK)
+    return S3Source(data, Path(), opener=lambda *_: bucket, options=QUICK)
 
 
 def names(seen: Observation) -> set[str]:
@@ -252,7 +252,7 @@ def test_one_object_needs_a_key(bucket: MemoryBucket):
 
 def test_a_bucket_that_cannot_be_is_refused_without_asking(bucket: MemoryBucket):
     with pytest.raises(SourceError, match="names no S3 bucket"):
-        S3Source(S3Data(bucket="http://x"), Path(), open_bucket=lambda *_: bucket).check()
+        S3Source(S3Data(bucket="http://x"), Path(), opener=lambda *_: bucket).check()
     assert bucket.requests == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 from flowproject.changes.observation import Memo
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
-from flowproject.sources.snowflake.gate import Gate, ask_gate, check_gateable
+from flowproject.sources.snowflake.gate import Gate, ask_gate, check_gateable, read_plan
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the parser
@@ -23,7 +23,7 @@ def query(text: str = "SELECT n FROM t JOIN v ON true") -> Query:
     return Query(file="sql/it.sql", text=text)
 
 
-def plan(*tables: str, **more: object) -> str:
+def plan_of(*tables: str, **more: object) -> str:
     scans = [{"operation": "TableScan", "objects": [table]} for table in tables]
     return json.dumps({"Operations": [[*scans, *([more] if more else [])]]})
 
@@ -33,7 +33,7 @@ class Account:
 
     def __init__(self) -> None:
         self.tokens: dict[str, object] = {"t": 7, "v": 8, "DB.S.T": 7, "DB.S.U": 9}
-        self.plan: str | Exception = plan("DB.S.T", "DB.S.U")
+        self.plan: str | Exception = plan_of("DB.S.T", "DB.S.U")
         self.asked: list[str] = []
 
     def __call__(self, sql: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -116,7 +116,7 @@ def test_whatever_decides_the_result_opens_it(account: Account, other: dict[str,
 
 def test_a_plan_that_does_something_else_opens_it(account: Account):
     memo = gate(account).memo
-    account.plan = plan("DB.S.T", "DB.S.U", operation="Filter", expressions=["X > 1"])
+    account.plan = plan_of("DB.S.T", "DB.S.U", operation="Filter", expressions=["X > 1"])
     assert not gate(account, memo).is_shut
 
 
@@ -211,7 +211,7 @@ def test_a_function_of_somebodys_own_may_read_anything_unless_tables_are_listed(
     ],
 )
 def test_what_can_not_be_vouched_for_is_never_gated(account: Account, text: str, told: str):
-    account.plan = plan() if "reads no" in told else account.plan
+    account.plan = plan_of() if "reads no" in told else account.plan
     found = gate(account, text=text)
     assert (found.is_shut, found.memo) == (False, {})
     assert found.reason.startswith("not gated: ")
@@ -220,13 +220,13 @@ def test_what_can_not_be_vouched_for_is_never_gated(account: Account, text: str,
 
 
 def test_a_plan_that_hides_something_is_not_enough_unless_tables_are_listed(account: Account):
-    account.plan = plan("DB.S.T", operation="DynamicSecureView", objects=["V (+ Policy)"])
+    account.plan = plan_of("DB.S.T", operation="DynamicSecureView", objects=["V (+ Policy)"])
     assert "DynamicSecureView" in gate(account).reason
     assert gate(account, tables=("t",)).memo["tokens"] == {"t": "7"}
 
 
 def test_a_clock_behind_a_view_is_not_enough_even_then(account: Account):
-    account.plan = plan("DB.S.T", operation="Filter", expressions=["D > CURRENT_DATE()"])
+    account.plan = plan_of("DB.S.T", operation="Filter", expressions=["D > CURRENT_DATE()"])
     for keys in ({}, {"tables": ("t",)}):
         assert "CURRENT_DATE" in gate(account, **keys).reason
         assert gate(account, **keys).memo == {}
@@ -268,3 +268,153 @@ def test_listed_tables_are_a_way_out_and_not_of_a_clock():
     check_gateable(query("SELECT theirs(n) FROM @stage"), ("t",))
     with pytest.raises(QueryError, match="CURRENT_DATE"):
         check_gateable(query("SELECT CURRENT_DATE"), ("t",))
+
+
+# As Snowflake's documentation of EXPLAIN shows it.
+DOCUMENTED: dict[str, Any] = {
+    "GlobalStats": {"partitionsTotal": 2, "partitionsAssigned": 2, "bytesAssigned": 1024},
+    "Operations": [
+        [
+            {"id": 0, "operation": "Result", "expressions": ["Z1.ID", "Z2.ID"]},
+            {
+                "id": 1,
+                "parentOperators": [0],
+                "operation": "InnerJoin",
+                "expressions": ["joinKey: (Z2.ID = Z1.ID)"],
+            },
+            {
+                "id": 2,
+                "parentOperators": [1],
+                "operation": "TableScan",
+                "objects": ["TESTDB.TEMPORARY_DOC_TEST.Z2"],
+                "expressions": ["ID"],
+                "partitionsAssigned": 1,
+                "partitionsTotal": 1,
+                "bytesAssigned": 512,
+            },
+            {"id": 3, "parentOperators": [1], "operation": "JoinFilter"},
+            {
+                "id": 4,
+                "parentOperators": [3],
+                "operation": "TableScan",
+                "objects": ["TESTDB.TEMPORARY_DOC_TEST.Z1"],
+                "expressions": ["ID"],
+                "partitionsAssigned": 1,
+                "partitionsTotal": 1,
+                "bytesAssigned": 512,
+            },
+        ]
+    ],
+}
+
+
+def plan(*operations: dict[str, Any]) -> str:
+    return json.dumps({"GlobalStats": {}, "Operations": [list(operations)]})
+
+
+def scan(*names: str, **more: object) -> dict[str, Any]:
+    return {"operation": "TableScan", "objects": [*names], **more}
+
+
+def test_the_documented_plan_tells_its_tables():
+    found = read_plan(json.dumps(DOCUMENTED))
+    assert found.tables == ("TESTDB.TEMPORARY_DOC_TEST.Z2", "TESTDB.TEMPORARY_DOC_TEST.Z1")
+    assert (found.hidden, found.moving) == ("", "")
+
+
+def test_every_step_counts_and_a_table_counts_once():
+    text = json.dumps({"Operations": [[scan("A.B.C")], [scan("A.B.D"), scan("A.B.C")]]})
+    assert read_plan(text).tables == ("A.B.C", "A.B.D")
+
+
+def test_how_much_is_read_does_not_count_and_what_is_done_does():
+    before = read_plan(plan(scan("A.B.C", expressions=["X"], bytesAssigned=1)))
+    assert (
+        before.digest == read_plan(plan(scan("A.B.C", expressions=["X"], bytesAssigned=2))).digest
+    )
+    assert before.digest != read_plan(plan(scan("A.B.C", expressions=["Y"]))).digest
+    assert before.digest != read_plan(plan(scan("A.B.D", expressions=["X"]))).digest
+
+
+@pytest.mark.parametrize("name", ['DB."My Schema"."a.b"', '"d""b".S.T', "DB.S.T$1", "_DB.S.T_2"])
+def test_a_full_name_hides_nothing(name: str):
+    assert read_plan(plan(scan(name))).hidden == ""
+
+
+@pytest.mark.parametrize(
+    "operation, told",
+    [
+        (
+            {"operation": "DynamicSecureView", "objects": ['"EMP (+ RowAccessPolicy)"']},
+            "behind Dyn",
+        ),
+        ({"operation": "ExternalScan"}, "behind ExternalScan"),
+        ({"operation": "ExternalFunction"}, "behind ExternalFunction"),
+        ({"operation": "InternalObject"}, "behind InternalObject"),
+        ({"operation": "TableFunction"}, "behind TableFunction"),
+        ({"operation": "New", "objects": ["A.B.C"]}, "behind New"),
+        (scan("ARCHIVE OF A.B.C"), "'ARCHIVE OF A.B.C'"),
+        (scan("C"), "'C'"),
+        (scan("A.B.lower"), "'A.B.lower'"),
+    ],
+)
+def test_what_a_plan_does_not_show_is_said(operation: dict[str, Any], told: str):
+    assert told in read_plan(plan(scan("A.B.C"), operation)).hidden
+
+
+def test_a_window_function_hides_nothing():
+    assert read_plan(plan({"operation": "WindowFunction"}, scan("A.B.C"))).hidden == ""
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "T.D > CURRENT_DATE()",
+        "CURRENT_TIMESTAMP",
+        "(RANDOM())",
+        "sysdate()",
+        "SEQ4()",
+        "S.NEXTVAL",
+        "'it''s' || RANDOM ()",
+        "'\\' || RANDOM() || '.'",
+        '"it\'s" || RANDOM() || "it\'s"',
+    ],
+)
+def test_what_moves_by_itself_behind_a_view_is_said(expression: str):
+    found = read_plan(plan({"operation": "Filter", "expressions": ["T.X = 1", expression]}))
+    assert "changes by itself" in found.moving
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "T.RANDOMNESS > 1",
+        "MY_CURRENT_DATE",
+        "T.STATUS = 'normal'",
+        "T.STATUS = 'it''s random()'",
+        "T.UNIFORM",
+        'T."current_date"',
+    ],
+)
+def test_a_column_or_a_text_with_a_like_name_does_not_move(expression: str):
+    assert read_plan(plan({"operation": "Filter", "expressions": [expression]})).moving == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no plan",
+        "[]",
+        "{}",
+        "1",
+        '{"Operations": 1}',
+        '{"Operations": [[1]]}',
+        '{"Operations": [{}]}',
+        '{"Operations": [[{}]]}',
+        '{"Operations": [[{"operation": "X", "objects": 1}]]}',
+    ],
+)
+def test_what_is_no_plan_is_an_error(text: str):
+    with pytest.raises(ValueError, match="."):
+        read_plan(text)
