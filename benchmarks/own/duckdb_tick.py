@@ -10,7 +10,7 @@ import duckdb  # noqa: F401
 
 import flowproject.sources.duckdb  # noqa: F401
 from benchmarks.probe import report
-from benchmarks.scratch import scene
+from benchmarks.scratch import project_context
 from flowproject.sensing import observe
 
 ROOT, EXPECTED = Path(sys.argv[1]), sys.argv[2]
@@ -18,7 +18,7 @@ ROOT, EXPECTED = Path(sys.argv[1]), sys.argv[2]
 
 def tick() -> dict[str, object]:
     """How many rows there are."""
-    [seen] = observe(scene(ROOT))
+    [seen] = observe(project_context(ROOT))
     if seen.outcome != EXPECTED:
         raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
     return {"objects": seen.total}

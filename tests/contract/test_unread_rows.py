@@ -13,7 +13,7 @@ import pytest
 from flowproject import sensing
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.journal import Store
-from flowproject.sensing import Scene, Tick
+from flowproject.sensing import ProjectContext, Tick
 from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.digest import ResultDigest
 
@@ -48,9 +48,9 @@ class Place:
     def write(self, select: str) -> None:
         duckdb.sql(select).write_parquet(str(self.root / "it.parquet"))
 
-    def scene(self, **edits: Any) -> Scene:
+    def context(self, **edits: Any) -> ProjectContext:
         sensor = replace(self.sensor, **edits)
-        return Scene(
+        return ProjectContext(
             project=Project(project_name="demo", sensor=Schedule(), sensors={"it": sensor}),
             root=self.root,
             store=self._store,
@@ -60,12 +60,12 @@ class Place:
 
     def tick(self, *, force: bool = False, **edits: Any) -> Tick:
         self.read = 0
-        [seen] = sensing.observe(self.scene(**edits), force=force)
+        [seen] = sensing.observe(self.context(**edits), force=force)
         return seen
 
     def preview(self) -> Tick:
         self.read = 0
-        [seen] = sensing.preview(self.scene())
+        [seen] = sensing.preview(self.context())
         return seen
 
 
