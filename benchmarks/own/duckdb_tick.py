@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb  # noqa: F401
 
-import flowproject.sources.duckdb  # noqa: F401
+import flowproject.sources.duckdb.source  # noqa: F401
 from benchmarks.probe import report
 from benchmarks.scratch import project_context
 from flowproject.sensing import observe

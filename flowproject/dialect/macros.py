@@ -1,20 +1,19 @@
-"""What DuckDB is taught before a translation runs: functions that answer as Snowflake's do.
+"""Makes the macros that a translation calls: functions of DuckDB that answer as Snowflake's do."""
 
-They are macros that ask `typeof`, as only the engine knows the type of a column: to its optimizer
-that is a constant, and the branches for other types cost nothing. Such a branch must bind for every
-type, and must not fail where it is dead: hence TRY_CAST, and the way through text.
-"""
+# They ask `typeof`, as only the engine knows the type of a column: to its optimizer that is a
+# constant, and the branches for other types cost nothing. Such a branch must bind for every type,
+# and must not fail where it is dead: hence TRY_CAST, and the way through text.
 
 import re
 from typing import Final
 
 __all__ = ["NO_TRANSLATION", "NO_VALUE", "macros"]
 
+# A refusal that the types decide begins like this: where it stands in a plan, no row changes it.
 NO_TRANSLATION: Final = "No translation: "
-"""How a refusal begins that the types decide: where it stands in a plan, no row can change it."""
 
+# And one that the values of a row decide.
 NO_VALUE: Final = "No value: "
-"""How a refusal begins that the values of a row decide."""
 
 _INTEGER: Final = "U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
 _EXACT: Final = f"^({_INTEGER}|DECIMAL.*)$"

@@ -55,9 +55,7 @@ def check_syntax(query: Query, dialect: str) -> None:
 
 
 def table_names(query: Query, dialect: str) -> tuple[str, ...]:
-    """The tables and views that the query reads, each once, as it writes them.
-
-    Names of its own CTEs are left out; where it is not clear what a name is, it stays in.
+    """The tables and views that the query reads, each once, as it writes them, without its CTEs.
 
     Raises:
         QueryError: if the query does not parse, or reads what no name tells: a stage, a table
@@ -67,6 +65,7 @@ def table_names(query: Query, dialect: str) -> tuple[str, ...]:
 
     tree = parsed(query, without_names(query), dialect)
     _check_origins(query, tree, dialect)
+    # Where it is not clear what a name is, it stays in: to ask of one table more costs little.
     names: dict[tuple[str, ...], str] = {}
     for table in parts(tree, exp.Table):
         if not _is_of_cte(table, dialect):
@@ -93,6 +92,7 @@ def volatile_parts(query: Query, dialect: str) -> tuple[str, ...]:
 
 def unknown_functions(query: Query, dialect: str) -> tuple[str, ...]:
     """The functions that nobody here knows: the user's own, which may read tables of theirs."""
+    # Anonymous is what sqlglot has no class for.
     from sqlglot import exp
 
     tree = parsed(query, without_names(query), dialect)
@@ -162,6 +162,7 @@ def place(query: Query, node: "exp.Expr", dialect: str) -> int:
 
 def written(query: Query, node: "exp.Expr", dialect: str) -> str:
     """A part of the query as it is written there, if it is a call, or else as it would be."""
+    # In the user's own words: sqlglot writes IFF as IF, and whoever looks for that finds nothing.
     start, end = node.meta.get("start"), node.meta.get("end")
     if start is None or end is None or query.text[end + 1 : end + 2] != "(":
         return str(node.sql(dialect))
@@ -213,7 +214,8 @@ def _second(text: str, dialect: str) -> int:
 
 
 def _is_steady(function: "exp.Expr") -> bool:
-    """Whether it is one of the engine's own, which have no schema and need no quotes."""
+    """Whether it is one of the engine's own that depends on nothing but its arguments."""
+    # Such a one has no schema before it, and no quotes around it.
     from sqlglot import exp
 
     is_bare = isinstance(function.this, str) and not isinstance(function.parent, exp.Dot)

@@ -17,6 +17,7 @@ __all__ = ["FORMS", "UntranslatableError", "written_for_duckdb"]
 
 _Write = Callable[["exp.Expr"], "exp.Expr"]
 
+# Marks that a part of a tree carries: it is made here, takes JSON as it is, rounds what is in it.
 _OURS: Final = "ours"
 _TAKES_JSON: Final = "takes_json"
 _ROUNDED: Final = "rounded"
@@ -48,6 +49,7 @@ _ALIKE: Final = frozenset(
     )
 )
 
+# What a refusal says besides the form: why, and what to write instead if there is something.
 _REASONS: Final = {
     "AnonymousAggFunc": "DuckDB has no such function",
     "ApproxDistinct": "an estimate differs from engine to engine; use COUNT(DISTINCT ...)",
@@ -62,8 +64,10 @@ _REASONS: Final = {
     "Collate": "collations are Snowflake's own",
     "StarMap": "name the columns",
 }
+# Of everything else, and so of what a later sqlglot parses for the first time.
 _UNLOOKED: Final = "nobody has verified that it means the same"
 
+# Of other units, such as nanoseconds, DuckDB's types hold no part.
 _DATE_UNITS: Final = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY"})
 _TIME_UNITS: Final = frozenset({"HOUR", "MINUTE", "SECOND"})
 _FRACTIONS: Final = frozenset({"MILLISECOND", "MICROSECOND"})
@@ -71,6 +75,7 @@ _PARTS: Final = frozenset(
     {"DAYOFWEEK", "DAYOFWEEKISO", "DAYOFYEAR", "DOW", "DOY", "WEEKISO", "ISODOW", "YEAROFWEEK"}
     | {"YEAROFWEEKISO", "EPOCH_SECOND", "EPOCH_MILLISECOND", "EPOCH_MICROSECOND", "EPOCH"}
 )
+# With Snowflake's defaults, by which a week is ISO's, and Sunday the day 0.
 _OWN_PARTS: Final = {
     "DAYOFWEEKISO": "ISODOW",
     "WEEKISO": "WEEK",
@@ -83,7 +88,6 @@ _EPOCHS: Final = {
     "EPOCH_MILLISECOND": "EPOCH_MS",
     "EPOCH_MICROSECOND": "EPOCH_US",
 }
-_FORMAT: Final = re.compile(r"(%[YmdHMSbBp]|%I|[^A-Za-z%\"])*")
 _PARSED: Final = re.compile(r"(%[YmdHMSbB]|[^A-Za-z%\"])*")
 _OF_FLATTEN: Final = frozenset({"KEY", "VALUE", "TYPE", "ATOM", "ID", "PARENT", "FULLKEY", "PATH"})
 
@@ -228,6 +232,7 @@ def _takes_any(part: "exp.Expr", above: "exp.Expr | None") -> bool:
 
 def _semi_structured(node: "exp.Expr", written: "exp.Expr") -> "exp.Expr":
     """What becomes JSON, if it stands where that is no text."""
+    # Refused here and not by a macro: that it is JSON is known from the form alone.
     part, above = node, node.parent
     from sqlglot import exp
 
@@ -313,6 +318,7 @@ def _bracket_of(node: "exp.Expr", bracket: "exp.Expr") -> "exp.Expr":
         raise UntranslatableError(node, refused.reason) from None
 
 
+# By macros, as what a cast does depends on the type of what is cast.
 _INTEGERS: Final = frozenset({"INT", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT", "INT128"})
 _CASTS: Final = {
     "TEXT": "snowflake_text",
@@ -445,6 +451,7 @@ def _anonymous(node: "exp.Expr") -> "exp.Expr":
     raise UntranslatableError(node, _REASONS["Anonymous"])
 
 
+# What strftime calls them. Longer ones first, because the first that matches is taken.
 _ELEMENTS: Final = {
     "YYYY": "%Y", "YY": "%y", "MMMM": "%B", "MON": "%b", "MM": "%m", "DD": "%d", "DY": "%a",
     "HH24": "%H", "HH12": "%I", "AM": "%p", "PM": "%p", "MI": "%M", "SS": "%S", "FF3": "%g",
@@ -536,6 +543,7 @@ def _part(node: "exp.Expr") -> "exp.Expr":
     return _ours("date_part", _OWN_PARTS.get(unit, unit).lower(), moment)
 
 
+# Snowflake has several names for one part; the parser keeps the one that was written.
 _SPELLINGS: Final = {
     "DAYOFWEEK_ISO": "DAYOFWEEKISO", "WEEKDAY": "DAYOFWEEK", "DW": "DAYOFWEEK",
     "DAYOFMONTH": "DAY", "WEEK_ISO": "WEEKISO", "WEEKOFYEAR": "WEEK",
@@ -863,6 +871,7 @@ def _by(node: "exp.Expr", over: _Write) -> "exp.Expr":
     return over(_ours(name, node.this.copy(), node.args["expression"].copy()))
 
 
+# With OVER (...), if there is one: some become a quotient of two aggregates, and each needs it.
 _AGGREGATES: Final[dict[str, Callable[["exp.Expr", _Write], "exp.Expr"]]] = {
     "Avg": _average,
     "Median": _median,

@@ -124,11 +124,11 @@ def start(path: Path, use: Callable[[Any], Any]) -> Any | None:
 
 def run_command(flow: Any, command: Sequence[str]) -> None:
     """Let Metaflow's command line run a command on the flow; raises `ProblemError` if it fails."""
-    # Click prints what it refuses, with its usage, and then only says 2.
+    # Click prints what it refuses, with its usage, and Metaflow only answers a code.
     complaints = io.StringIO()
     with redirect_stderr(complaints):
-        code = flows.run_on_command_line(flow, command)
-    if code:
+        succeeded = flows.run_on_command_line(flow, command)
+    if not succeeded:
         raise ProblemError(_last_line(complaints.getvalue()))
 
 

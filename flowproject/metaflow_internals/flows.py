@@ -67,8 +67,8 @@ def intercept_start(use: Callable[[Any], None]) -> None:
     FlowSpec.__init__ = init
 
 
-def run_on_command_line(flow: Any, command: Sequence[str]) -> int:
-    """Let Metaflow's command line run a command on the flow; answers the exit code.
+def run_on_command_line(flow: Any, command: Sequence[str]) -> bool:
+    """Let Metaflow's command line run a command on the flow; answers whether it succeeded.
 
     What it complains of goes to standard error; what a user's code raises is raised here.
     """
@@ -76,12 +76,13 @@ def run_on_command_line(flow: Any, command: Sequence[str]) -> int:
         # Metaflow adds the options of the flow's decorators when this module is first imported.
         from metaflow import cli
 
-        return int(cli.main(flow, args=list(command), handle_exceptions=False) or 0)
+        # What comes back is for `sys.exit`: nothing, a number, or a text.
+        return not cli.main(flow, args=list(command), handle_exceptions=False)
 
 
 def set_up_flow() -> Any:
     """The flow of this process after Metaflow's command line has set it up."""
-    # Another object than the one that was started: mutators make a new class of it.
+    # Another object than the one that was started: Metaflow makes it once its mutators are through.
     return system_context.flow
 
 

@@ -75,20 +75,20 @@ class _SourceClass:
 # By name, so that a project of files never imports DuckDB, and a step without an extra still runs.
 _SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
-        module="flowproject.sources.containers", name="AzureSource", speaks_sql=False
+        module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
     DuckDBData: _SourceClass(
-        module="flowproject.sources.duckdb", name="DuckDBSource", speaks_sql=True
+        module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
     ),
     FilesData: _SourceClass(
         module="flowproject.sources.files", name="FilesSource", speaks_sql=False
     ),
     GcsData: _SourceClass(
-        module="flowproject.sources.containers", name="GcsSource", speaks_sql=False
+        module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
     ),
-    S3Data: _SourceClass(module="flowproject.sources.s3", name="S3Source", speaks_sql=False),
+    S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(
-        module="flowproject.sources.snowflake", name="SnowflakeSource", speaks_sql=True
+        module="flowproject.sources.snowflake.source", name="SnowflakeSource", speaks_sql=True
     ),
 }
 

@@ -11,7 +11,7 @@ import sqlglot
 from flowproject.config.data import DuckDBData
 from flowproject.dialect.snowflake import FORMS as TRANSLATED
 from flowproject.errors import FlowprojectError, QueryError
-from flowproject.sources.duckdb import DuckDBSource
+from flowproject.sources.duckdb.source import DuckDBSource
 from tests.unit.snowflake_forms import FORMS, Refused
 
 pytestmark = pytest.mark.seconds(30)

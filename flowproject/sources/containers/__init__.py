@@ -4,7 +4,3 @@
 shows (it changes some keys, and refuses to list beside others) is met in `container` and
 `failures`: such a key is an error that names it, never left out and never taken for another one.
 """
-
-from flowproject.sources.containers.source import AzureSource, GcsSource
-
-__all__ = ["AzureSource", "GcsSource"]

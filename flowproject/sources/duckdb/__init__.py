@@ -3,7 +3,3 @@
 The only package that knows DuckDB. It only looks: one statement that returns rows, on a database
 that is opened for reading.
 """
-
-from flowproject.sources.duckdb.source import DuckDBSource
-
-__all__ = ["DuckDBSource"]

@@ -57,6 +57,8 @@ REFUSED_FUNCTIONS: Final = frozenset(
 _READS_FILES: Final = re.compile(
     r"read_\w+|parquet_\w+|\w*_scan|glob|sniff_csv|st_read\w*", re.IGNORECASE
 )
+# DuckDB takes a name in FROM for a file if there is no table of that name; one that has none of
+# these it would not find.
 _LOOKS_LIKE_FILE: Final = re.compile(r"[./\\*]")
 _VIEW_BODY: Final = re.compile(r"\bAS\s+(?=SELECT\b|WITH\b|FROM\b|VALUES\b|\()", re.IGNORECASE)
 

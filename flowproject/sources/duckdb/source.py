@@ -44,8 +44,8 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _CHUNK_ROWS: Final = 10_000
+# Rows that the engine may hold at every look: some 60 bytes each.
 _MOST_KEPT: Final = 100_000
-"""Rows that the engine may hold at every look: some 60 bytes each."""
 _CANCEL_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.01
 

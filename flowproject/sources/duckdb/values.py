@@ -47,6 +47,7 @@ _IS_JSON: Final = re.compile(r"JSON|VARIANT")
 _ENUM: Final = re.compile(r"\bENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\)")
 _LONGEST_TYPE: Final = 200
 _MICROSECONDS: Final = 6
+# What JSON makes of a type; of all others it is a text.
 _SHAPES: Final[Mapping[str, frozenset[type]]] = {
     "array": frozenset([list]),
     "boolean": frozenset([bool]),
@@ -60,7 +61,6 @@ _SHAPES: Final[Mapping[str, frozenset[type]]] = {
     **dict.fromkeys(["ubigint", "uhugeint", "uinteger", "usmallint"], frozenset([float])),
     "utinyint": frozenset([float]),
 }
-"""What JSON makes of a type; of all others it is a text."""
 
 
 def casts(kinds: Mapping[str, "DuckDBPyType"]) -> str:
@@ -336,6 +336,7 @@ def _like_iso(value: str | None) -> Json:
     return None if value is None else value.replace(" ", "T", 1)
 
 
+# The types that are fetched as text, and what becomes of it.
 _TEXTS: Final[Mapping[str, _Form | None]] = {
     "date": None,
     "interval": None,
@@ -347,11 +348,11 @@ _TEXTS: Final[Mapping[str, _Form | None]] = {
     "timestamp_s": _moment,
     "timestamptz_ns": _moment_in_utc,
 }
-"""The types that are fetched as text, and what becomes of it."""
 
+# Those, and one of which the client makes a text itself, but not if it is the key of a map.
 _AS_TEXT: Final = frozenset([*_TEXTS, "bignum"])
-"""Those, and one of which the client makes a text itself, but not if it is the key of a map."""
 
+# Those whose texts have no semicolon in them, and are as many as the values.
 _PLAIN: Final = frozenset(
     [
         *_TEXTS,
@@ -359,7 +360,6 @@ _PLAIN: Final = frozenset(
         *("decimal", "double", "float", "time", "time with time zone", "uuid"),
     ]
 )
-"""Those whose texts have no semicolon in them, and are as many as the values."""
 
+# Those of which a text, or what stands for it, may hold any character.
 _WITH_TEXTS: Final = frozenset(["blob", "enum", "geometry", "null", "variant", "varchar"])
-"""Those of which a text, or what stands for it, may hold any character."""

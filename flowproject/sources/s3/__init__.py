@@ -4,7 +4,3 @@
 keys among workers, and `comparer` keeps unread what is the same. `bucket` asks and asks again, over
 `http_client`; `access` says where and as whom.
 """
-
-from flowproject.sources.s3.source import S3Source
-
-__all__ = ["S3Source"]

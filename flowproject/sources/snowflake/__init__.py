@@ -3,7 +3,3 @@
 The only package that knows Snowflake's connector. It only looks: one statement that reads, under a
 time limit that the server keeps, too.
 """
-
-from flowproject.sources.snowflake.source import SnowflakeSource
-
-__all__ = ["SnowflakeSource"]

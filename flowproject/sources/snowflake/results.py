@@ -41,6 +41,7 @@ __all__ = [
 
 # The connector's numbers for types of columns (FIELD_TYPES in its constants.py).
 _SEMI_STRUCTURED: Final = frozenset([5, 9, 10, 14, 15, 16, 17])
+# Among them VECTOR and MAP, which come as JSON as well where structured types are not switched on.
 _PLAIN: Final = re.compile(r"u?int\d+|bool|(large_)?string|null")
 _INTEGER: Final = re.compile(r"int\d+")
 _NESTED: Final = re.compile(r"(?:struct|list|large_list|fixed_size_list|map)<")

@@ -42,6 +42,7 @@ __all__ = ["SnowflakeSource"]
 _PARSED: Final = ("SELECT", "WITH")  # sqlglot has no grammar for what else looks: SHOW, DESCRIBE
 # Nothing is tried twice: a ruler of dashes can be read as comments in very many ways.
 _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|//[^\n]*+|/\*.*?\*/)*+(?P<word>\w+)", re.DOTALL)
+# LIST tells what lies in a stage, SHOW and DESCRIBE what there is: they wake no warehouse.
 _LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST", "EXPLAIN")
 
 _T = TypeVar("_T")
@@ -183,7 +184,8 @@ def _ask_plainly(
 
 
 def _question_mark(name: str) -> str:
-    """The spelling of a parameter that the server binds by its place; as long as it was."""
+    """The spelling of a parameter that the server binds by its place."""
+    # As long as it was, so that places in the server's errors are places in the file.
     return "?".ljust(len(f":{name}"))
 
 

@@ -10,7 +10,7 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError, SourceError
 from flowproject.secrecy import safe
-from flowproject.sources.duckdb import DuckDBSource
+from flowproject.sources.duckdb.source import DuckDBSource
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 

@@ -6,7 +6,7 @@ import pytest
 
 from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError
-from flowproject.sources.duckdb import DuckDBSource
+from flowproject.sources.duckdb.source import DuckDBSource
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from flowproject.changes.observation import Memo, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError
-from flowproject.sources.duckdb import DuckDBSource, source
+from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.digest import digested
+from flowproject.sources.duckdb.source import DuckDBSource
 from tests.remembering import remembered, table
 
 pytestmark = pytest.mark.seconds(20)

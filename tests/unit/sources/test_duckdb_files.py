@@ -12,9 +12,9 @@ import pytest
 
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.sources.duckdb import DuckDBSource
 from flowproject.sources.duckdb.files import FileState, QueriedFiles, newest_file
 from flowproject.sources.duckdb.references import References
+from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sql import Query
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine

@@ -8,8 +8,9 @@ import pytest
 from flowproject.changes.canonical import Json
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.sources.duckdb import DuckDBSource, references
+from flowproject.sources.duckdb import references
 from flowproject.sources.duckdb.references import REFUSED_FUNCTIONS
+from flowproject.sources.duckdb.source import DuckDBSource
 
 pytestmark = pytest.mark.seconds(10)  # the first query of the process imports the engine
 

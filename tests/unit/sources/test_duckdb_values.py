@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from flowproject.changes.canonical import dumps
 from flowproject.changes.observation import Observation
 from flowproject.config.data import DuckDBData
-from flowproject.sources.duckdb import DuckDBSource, source
+from flowproject.sources.duckdb import source
+from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sources.duckdb.values import distinct_text
 from tests.remembering import remembered
 from tests.remembering import table as by_key

@@ -2,18 +2,24 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from flowproject.config.data import DATA_TYPES, DuckDBData, FilesData
 from flowproject.sources import _SOURCES, open_source
-from flowproject.sources.duckdb import DuckDBSource
+from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sources.files import FilesSource
 
 
 def test_every_type_of_the_configuration_has_a_source():
     assert set(_SOURCES) == set(DATA_TYPES.values())
+
+
+def test_every_source_is_where_the_registry_says():
+    for kind in _SOURCES.values():
+        assert hasattr(import_module(kind.module), kind.name)
 
 
 def test_a_source_is_opened_by_its_configuration(tmp_path: Path):
