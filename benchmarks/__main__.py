@@ -17,6 +17,7 @@ _FIGURES: Final = (
     "journal",
     "delivery",
     "sensors",
+    "rows",
     "imports",
     "page",
     "deploy",

@@ -1,22 +1,24 @@
 """Asks DuckDB a statement, within limits; its result is an observation, rows or a table."""
 
+import logging
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flowproject.changes.difference import Item
-from flowproject.changes.observation import Cost, Observation, Past
+from flowproject.changes.observation import Cost, Memo, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, stopped
+from flowproject.sources.duckdb.digest import ResultDigest, digested, digested_with_rows
 from flowproject.sources.duckdb.failures import (
     check_plan,
     check_statement,
@@ -39,9 +41,40 @@ __all__ = ["DuckDBSource"]
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger(__name__)
+
 _CHUNK_ROWS: Final = 10_000
+# Rows that the engine may hold at every look: some 60 bytes each.
+_MOST_KEPT: Final = 100_000
 _CANCEL_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a query gave: its rows, or None for those of the past, which have this digest.
+
+    `uneven` is what is wrong with the lines of a file, if anything is.
+    """
+
+    rows: Rows | None
+    columns: dict[str, str]
+    uneven: str
+    digest: ResultDigest | None = None
+    requests: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        if self.rows is None:
+            return self.digest.rows if self.digest else 0
+        return len(self.rows)
+
+    def memo(self, fingerprint: str) -> Memo:
+        """What the next look wants to know; nothing of so few rows that it will not ask."""
+        if self.digest is None or self.count <= UNKEYED_LIMIT:
+            return {}
+        return self.digest.memo(fingerprint)
 
 
 class DuckDBSource:
@@ -75,29 +108,52 @@ class DuckDBSource:
             self._checked(connection, query, ran, {})
 
     def observe(self, past: Past | None = None) -> Observation:
-        """The result of the sensor's query; the past is of no use to it.
+        """The result of the sensor's query; the past if a digest tells that it is still the same.
 
         Raises:
             QueryError: if the query or its result can't be used.
             SourceError: if the database or a file that it reads can't be.
         """
-        del past
         started = time.perf_counter()
         query = find_sensor_query(self._root, self._data.query)
         key, limit = self._names(self._data.key), self._data.row_limit
         limit = limit if key else min(limit, UNKEYED_LIMIT)
-        (rows, columns, uneven), written = self._rows(
-            query, self._translated(query), {}, key=key, limit=limit
+        ran = self._translated(query)
+
+        def look(connection: "DuckDBPyConnection", files: QueriedFiles) -> _Answer:
+            kinds, uneven = self._kinds(connection, files, query, ran, {}, key)
+            columns = described(kinds)
+            if _is_digested(key, past) and (expected := ResultDigest.expected(past, kinds, key)):
+                # What DuckDB can't digest it may still be able to give, and else says best why not.
+                with _unless_it_fails():
+                    rows, digest, requests = self._digested(connection, ran, kinds, limit, expected)
+                    return _Answer(
+                        rows=rows,
+                        columns=columns,
+                        uneven=uneven,
+                        digest=digest,
+                        requests=requests,
+                    )
+            rows = self._plain(connection, query, ran, {}, kinds, files, limit)
+            return _Answer(rows=rows, columns=columns, uneven=uneven)
+
+        answer, written = self._looked(query, ran, {}, look)
+        if past and answer.rows is None:
+            seen = past.still(cost=Cost(), query=query.text, note="")
+        else:
+            rows = answer.rows or []
+            self._check_limit(len(rows), query)
+            seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
+            seen = replace(seen, memo=answer.memo(seen.fingerprint))
+        cost = Cost(
+            seconds=time.perf_counter() - started, requests=answer.requests, rows=answer.count
         )
-        self._check_limit(len(rows), query)
-        seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
-        cost = Cost(seconds=time.perf_counter() - started, requests=1, rows=len(rows))
         return replace(
             seen,
             cost=cost,
             query=query.text,
-            note="; ".join(filter(None, [self._note, uneven])),
-            columns=columns,
+            note="; ".join(filter(None, [self._note, answer.uneven])),
+            columns=answer.columns,
             written=written,
         )
 
@@ -113,7 +169,14 @@ class DuckDBSource:
         """
         query = find_query(self._root, name)
         ran = self._bound(query, params)
-        (rows, *_), _ = self._rows(query, ran, dict(params), key=(), limit=self._data.row_limit)
+
+        def look(connection: "DuckDBPyConnection", files: QueriedFiles) -> Rows:
+            kinds, _ = self._kinds(connection, files, query, ran, dict(params), ())
+            return self._plain(
+                connection, query, ran, params, kinds, files, limit=self._data.row_limit
+            )
+
+        rows, _ = self._looked(query, ran, params, look)
         self._check_limit(len(rows), query)
         return rows
 
@@ -189,32 +252,73 @@ class DuckDBSource:
     def _note(self) -> str:
         return f"translated from {self._data.dialect}'s SQL" if self._data.dialect else ""
 
-    def _rows(
-        self, query: Query, ran: Query, params: dict[str, Any], *, key: Sequence[str], limit: int
-    ) -> tuple[tuple[Rows, dict[str, str], str], Item]:
-        """The result as canonical rows, of which at most one is over the limit, and its columns.
+    def _digested(
+        self,
+        connection: "DuckDBPyConnection",
+        ran: Query,
+        kinds: "Mapping[str, DuckDBPyType]",
+        limit: int,
+        expected: ResultDigest,
+    ) -> tuple[Rows | None, ResultDigest, int]:
+        """The rows of the result, or None if its digest is the expected one; the digest.
 
-        With what is wrong with these, if anything is, and which of the files was written last.
+        And how often the query ran for it.
         """
+        salt, requests = {"salt": expected.salt}, 1
+        # A result that is read after its digest was made stays in the engine until then. Of very
+        # many rows that is much memory for the many looks that need none; if they changed, reading
+        # them takes longer than a second run of the query.
+        if expected.text and expected.rows > _MOST_KEPT:
+            connection.execute(digested(ran.text, kinds, limit), salt)
+            if connection.fetchall() == [(expected.text,)]:
+                return None, expected, requests
+            requests += 1
+        both = digested_with_rows(ran.text, kinds, limit)
+        connection.execute(both, {**salt, "known": expected.text})
+        [(text, *_)] = connection.fetchmany(1)
+        rows = None
+        if text != expected.text:
+            rows = self._fetched(connection, kinds, limit, before=1)
+        return rows, expected.seen(text), requests
 
-        def look(
-            connection: "DuckDBPyConnection", files: QueriedFiles
-        ) -> tuple[Rows, dict[str, str], str]:
-            names, types = with_extensions(
-                connection, lambda: self._columns(connection, ran.text, params)
-            )
-            uneven = files.uneven_line(names)
-            check_columns(names, key, query.file, uneven)
-            kinds = dict(zip(names, types, strict=True))
-            text, around = ran.text, ""
-            if projection := casts(kinds):
-                around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
-                text = f"{around}{statement(ran.text)}\n)"
-            with explained(query, ran, files.file_at_fault, around=around):
-                connection.execute(text, params or None)
-                return self._fetched(connection, kinds, limit), described(kinds), uneven
+    def _plain(
+        self,
+        connection: "DuckDBPyConnection",
+        query: Query,
+        ran: Query,
+        params: Mapping[str, Any],
+        kinds: "Mapping[str, DuckDBPyType]",
+        files: QueriedFiles,
+        limit: int,
+    ) -> Rows:
+        """The result as canonical rows, of which at most one is over the limit."""
+        text, around = ran.text, ""
+        if projection := casts(kinds):
+            around = f"SELECT {projection} FROM ("  # noqa: S608  # SQL is the input
+            text = f"{around}{statement(ran.text)}\n)"
+        with explained(query, ran, files.file_at_fault, around=around):
+            connection.execute(text, dict(params) or None)
+            return self._fetched(connection, kinds, limit)
 
-        return self._looked(query, ran, params, look)
+    def _kinds(
+        self,
+        connection: "DuckDBPyConnection",
+        files: QueriedFiles,
+        query: Query,
+        ran: Query,
+        params: dict[str, Any],
+        key: Sequence[str],
+    ) -> "tuple[dict[str, DuckDBPyType], str]":
+        """The columns of a result and their types, and what is wrong with them, if anything is.
+
+        The query is not run.
+        """
+        names, types = with_extensions(
+            connection, lambda: self._columns(connection, ran.text, params)
+        )
+        uneven = files.uneven_line(names)
+        check_columns(names, key, query.file, uneven)
+        return dict(zip(names, types, strict=True)), uneven
 
     def _columns(
         self, connection: "DuckDBPyConnection", text: str, params: dict[str, Any]
@@ -270,11 +374,17 @@ class DuckDBSource:
         return references
 
     def _fetched(
-        self, connection: "DuckDBPyConnection", kinds: Mapping[str, "DuckDBPyType"], limit: int
+        self,
+        connection: "DuckDBPyConnection",
+        kinds: Mapping[str, "DuckDBPyType"],
+        limit: int,
+        *,
+        before: int = 0,
     ) -> Rows:
+        """The rows that are left, without what stands `before` their columns."""
         rows: Rows = []
         while chunk := connection.fetchmany(min(_CHUNK_ROWS, limit + 1 - len(rows))):
-            rows += converted(chunk, kinds)
+            rows += converted([row[before:] for row in chunk] if before else chunk, kinds)
             if self._cancelled.is_set():
                 raise stopped()
         return rows
@@ -317,6 +427,29 @@ class DuckDBSource:
                 fix="If another program writes to it, let that one close the file first: DuckDB "
                 "lets one process write or several read",
             ) from error
+
+
+def _is_digested(key: Sequence[str], past: Past | None) -> bool:
+    """Whether a digest may save reading rows.
+
+    Results without a key are small, and of few rows it takes longer to ask the journal for the
+    digest that they had than to read them.
+    """
+    return bool(key) and (past is None or (past.total or 0) > UNKEYED_LIMIT)
+
+
+@contextmanager
+def _unless_it_fails() -> Iterator[None]:
+    """What DuckDB raises inside is nothing, but that it was told to stop."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise
+    except duckdb.Error as error:
+        # Not its words, which may quote a value.
+        _log.info("The result was not digested, so it is read: %s", type(error).__name__)
 
 
 @cache

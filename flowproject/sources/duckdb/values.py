@@ -17,7 +17,7 @@ from flowproject.sources import Rows
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["casts", "converted", "described"]
+__all__ = ["casts", "converted", "described", "distinct_text"]
 
 _Form = Callable[[Any], Json]
 
@@ -92,6 +92,73 @@ def described(kinds: Mapping[str, "DuckDBPyType"]) -> dict[str, str]:
     return {name: _described(kind) for name, kind in kinds.items()}
 
 
+def distinct_text(column: str, kind: "DuckDBPyType") -> str:
+    """SQL for parts of a text that are two texts for two values of a column that have two forms.
+
+    Whatever stands behind them, it can be told where they end. Values of one form may have two
+    texts. It is empty for a type of which nobody has made sure.
+    """
+    if not _is_known(kind):
+        return ""
+    if kind.id == "null":
+        return "';'"
+    if kind.id in _PLAIN:
+        return f"{column}, ';'"  # such a text is never empty, so that NULL has one of its own
+    text = _whole_text(column, kind)
+    return f"strlen({text}), ':', {text}"
+
+
+def _whole_text(column: str, kind: "DuckDBPyType") -> str:
+    if str(kind) == "VARCHAR":
+        return column
+    if kind.id == "geometry":
+        # Well-known text is what JSON has of it, and the client gives the bytes.
+        return f"CAST(CAST({column} AS BLOB) AS VARCHAR)"
+    if _cast(kind) == "JSON":
+        # The form is made of this very text.
+        return f"CAST(CAST({column} AS JSON) AS VARCHAR)"
+    if kind.id in _NESTED:
+        # Not the cast to a text, which writes a list of two texts as it does one with a comma.
+        exact = f"CAST({column} AS {_exact(kind)})" if _needs_exact(kind) else column
+        return f"CAST(CAST({exact} AS JSON) AS VARCHAR)"
+    return f"CAST({column} AS VARCHAR)"
+
+
+def _is_known(kind: "DuckDBPyType") -> bool:
+    """Whether it is a type of DuckDB's own, and made of such.
+
+    Those of extensions are other types under a name, with casts of their own.
+    """
+    if kind.id in ("list", "array"):
+        named = str(kind).endswith("]")
+    else:
+        named = str(kind).partition("(")[0].strip('"') in (kind.id.upper(), "JSON")
+    parts = _parts(kind)
+    is_leaf = kind.id in _PLAIN or kind.id in _WITH_TEXTS
+    return named and (is_leaf or bool(parts)) and all(_is_known(part) for _, part in parts)
+
+
+def _needs_exact(kind: "DuckDBPyType") -> bool:
+    """Whether JSON would write two values of a nested type alike that the client tells apart."""
+    parts = dict(_parts(kind))
+    is_map_of_nested = kind.id == "map" and parts["key"].id in _NESTED
+    return kind.id == "geometry" or is_map_of_nested or any(map(_needs_exact, _all_parts(kind)))
+
+
+def _all_parts(kind: "DuckDBPyType") -> "list[DuckDBPyType]":
+    return [part for _, part in _parts(kind)]
+
+
+def _exact(kind: "DuckDBPyType") -> str:
+    """The type of the same shape that JSON holds exactly."""
+    if kind.id == "geometry":
+        return "BLOB"
+    if kind.id == "map" and dict(_parts(kind))["key"].id in _NESTED:
+        # The names in an object are texts, and those of nested values can be told apart as JSON.
+        return f"MAP(JSON, {_exact(dict(_parts(kind))['value'])})"
+    return _shaped(kind, _exact)
+
+
 def _described(kind: "DuckDBPyType") -> str:
     text = _ENUM.sub("ENUM", str(kind))
     if len(text) <= _LONGEST_TYPE:
@@ -154,7 +221,12 @@ def _shapes(kind: "DuckDBPyType") -> frozenset[type]:
 
 def _target(kind: "DuckDBPyType") -> str:
     """The type of the same shape, with texts in the place of what Python can't hold."""
-    parts = [(name, _target(part)) for name, part in _parts(kind)]
+    return "VARCHAR" if kind.id in _AS_TEXT else _shaped(kind, _target)
+
+
+def _shaped(kind: "DuckDBPyType", other: "Callable[[DuckDBPyType], str]") -> str:
+    """The type itself, with another in the place of each of its parts."""
+    parts = [(name, other(part)) for name, part in _parts(kind)]
     match kind.id:
         case "list":
             return f"{parts[0][1]}[]"
@@ -166,7 +238,7 @@ def _target(kind: "DuckDBPyType") -> str:
         case "map" | "tuple":
             return f"{kind.id.upper()}({', '.join(target for _, target in parts)})"
         case _:
-            return "VARCHAR" if kind.id in _AS_TEXT else str(kind)
+            return str(kind)
 
 
 def _quoted(name: str) -> str:
@@ -179,7 +251,7 @@ def _nested(kind: "DuckDBPyType") -> _Form:
     forms = {name: _form(part) or _same for name, part in parts.items()}
     in_order = [_form(part) or _same for _, part in _parts(kind)]
     by_shape = {it: forms[name] for name, part in parts.items() for it in _shapes(part)}
-    has_plain_keys = shape == "map" and parts["key"].id not in _TEXTS
+    has_plain_keys = shape == "map" and parts["key"].id not in {*_TEXTS, *_NESTED}
 
     def form(value: Any) -> Json:
         if value is None:
@@ -279,3 +351,15 @@ _TEXTS: Final[Mapping[str, _Form | None]] = {
 
 # Those, and one of which the client makes a text itself, but not if it is the key of a map.
 _AS_TEXT: Final = frozenset([*_TEXTS, "bignum"])
+
+# Those whose texts have no semicolon in them, and are as many as the values.
+_PLAIN: Final = frozenset(
+    [
+        *_TEXTS,
+        *(_UNCHANGED - {"enum", "varchar"}),
+        *("decimal", "double", "float", "time", "time with time zone", "uuid"),
+    ]
+)
+
+# Those of which a text, or what stands for it, may hold any character.
+_WITH_TEXTS: Final = frozenset(["blob", "enum", "geometry", "null", "variant", "varchar"])

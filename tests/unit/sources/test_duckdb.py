@@ -93,6 +93,11 @@ def project(tmp_path: Path) -> Project:
             [["9999-12-31", 2], ["infinity", 1]],
         ),
         ("MAP {[DATE 'infinity']: 1}", {"key": [["infinity"]], "value": [1]}),
+        (
+            "MAP {[1]: TIMESTAMPTZ_NS '2024-01-01 00:00:00+00'}",
+            {"key": [[1]], "value": ["2024-01-01T00:00:00+00:00"]},
+        ),
+        ("MAP {}::MAP(INTEGER[], TIMESTAMPTZ_NS)", {"key": [], "value": []}),
         ("union_value(d := DATE '-infinity')", "-infinity"),
         ("union_value(a := 1)::UNION(a INTEGER, b INTEGER)", {"a": 1}),
         ("union_value(n := 'nan')::UNION(n DOUBLE, t VARCHAR)", {"$number": "NaN"}),

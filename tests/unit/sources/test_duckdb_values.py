@@ -1,7 +1,8 @@
 # ruff: noqa: S608  # all SQL here is the tests' own
 """Two values of any of DuckDB's types have two forms, and one value has one, wherever it stands.
 
-DuckDB itself says which values are the same, where it tells what we tell.
+DuckDB itself says which values are the same, where it tells what we tell. Two of two forms also
+have two texts in the digest by which DuckDB tells that a result is as it was.
 """
 
 import json
@@ -11,13 +12,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import dumps
+from flowproject.changes.observation import Observation
 from flowproject.config.data import DuckDBData
+from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.source import DuckDBSource
+from flowproject.sources.duckdb.values import distinct_text
+from tests.remembering import remembered
+from tests.remembering import table as by_key
 
 pytestmark = pytest.mark.seconds(20)
 
@@ -261,6 +268,26 @@ class Table:
         )
         return [row["row"] for row in found]  # type: ignore[misc]
 
+    def looked(self, expressions: list[str]) -> tuple[Observation, Observation]:
+        """What a look sees of them that makes a digest, and one after it."""
+        rows = ", ".join(f"({at}, {text})" for at, text in enumerate(expressions))
+        (self._root / "sql" / "it.sql").write_text(f"SELECT i, v FROM (VALUES {rows}) AS t(i, v)")
+        asked = DuckDBSource(DuckDBData(query="it", key=("i",)), self._root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(source, "UNKEYED_LIMIT", 0)  # so few have no digest else
+            seen = asked.observe()
+            return seen, asked.observe(remembered(seen))
+
+    def texts(self, expressions: list[str]) -> list[str]:
+        """What a digest is made of, for each."""
+        rows = ", ".join(f"({at}, {text})" for at, text in enumerate(expressions))
+        values = f"(VALUES {rows}) AS t(i, v)"
+        parts = distinct_text("v", duckdb.sql(f"SELECT v FROM {values}").types[0])
+        assert parts, f"no digest has values such as {expressions[0]}"
+        found = self._asked(f"SELECT i, concat({parts}) AS text FROM {values}")
+        by_place = {row["i"]: str(row["text"]) for row in found}
+        return [by_place[at] for at in range(len(expressions))]
+
     def _asked(self, text: str) -> list[dict[str, object]]:
         (self._root / "sql" / "it.sql").write_text(text)
         return self._source.query("it", {})  # type: ignore[return-value]
@@ -275,6 +302,8 @@ def hold(table: Table, kind: str, expressions: list[str]) -> int:
     """Two have one form if they are the same and else two: how many pairs that were."""
     forms = table.forms(expressions)
     same = table.same(kind, expressions)
+    texts = table.texts(expressions)
+    assert len({*zip(forms, texts, strict=True)}) == len({*texts}), "a digest is blind to a form"
     for one, row in enumerate(same):
         for other, equal in enumerate(row):
             assert (forms[one] == forms[other]) == equal, (expressions[one], expressions[other])
@@ -321,6 +350,33 @@ def test_nor_are_they_one_inside_of_others(table: Table, kind: str):
     )
 
 
+@pytest.mark.parametrize("kind", sorted(LEAVES))
+@settings(max_examples=2)
+@given(data=st.data())
+def test_rows_that_come_with_a_digest_are_the_same_rows(
+    table: Table, kind: str, data: st.DataObject
+):
+    expressions = [*edges(kind), data.draw(values(kind))]
+    read_with_a_digest(table, expressions)
+    read_with_a_digest(table, [f"[{{'a': {one}}}]" for one in expressions])
+
+
+def read_with_a_digest(table: Table, expressions: list[str]) -> None:
+    seen, again = table.looked(expressions)
+    items = by_key(seen)
+    assert [dumps(items[str(at)].data["v"]) for at in range(len(items))] == table.forms(expressions)
+    assert seen.memo, "the digest failed, and rows were read without one"
+    assert again.memo == seen.memo
+    assert again.fingerprint == seen.fingerprint
+
+
+@given(columns(TYPES, 2, 6))
+def test_rows_of_nested_types_that_come_with_a_digest_are_the_same_rows(
+    table: Table, column: tuple[str, list[str]]
+):
+    read_with_a_digest(table, column[1])
+
+
 @given(columns(JUDGED, 2, 12))
 def test_two_values_of_nested_types_have_two_forms(table: Table, column: tuple[str, list[str]]):
     hold(table, *column)
@@ -365,7 +421,9 @@ def test_two_json_values_have_two_forms(table: Table, texts: list[str]):
     """Layout, the order of names and the spelling of a number are no difference."""
     for kind in ("JSON", "JSON[]", "STRUCT(a JSON)"):
         make = {"JSON": "{}", "JSON[]": "[{}]", "STRUCT(a JSON)": "{{'a': {}}}"}[kind]
-        forms = table.forms([make.format(f"CAST({quoted(text)} AS JSON)") for text in texts])
+        expressions = [make.format(f"CAST({quoted(text)} AS JSON)") for text in texts]
+        forms, digested = table.forms(expressions), table.texts(expressions)
+        assert len({*zip(forms, digested, strict=True)}) == len({*digested})
         for one, some in zip(texts, forms, strict=True):
             for other, form in zip(texts, forms, strict=True):
                 assert (some == form) == (meaning(one) == meaning(other)), (one, other)

@@ -1,0 +1,140 @@
+"""Tells a result that is as it was by a digest that DuckDB makes of it: no row is read for it.
+
+A digest only ever saves reading. It may move although the result is the same by the rule of
+`changes.canonical` (a column of decimals that became integers): then the rows are read and
+compared, and there is a new one. Results that this rule tells apart never share one.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Self
+
+from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.observation import Memo, Past
+from flowproject.sources.duckdb.values import casts, distinct_text
+from flowproject.sql import statement
+
+if TYPE_CHECKING:
+    from duckdb.sqltypes import DuckDBPyType
+
+__all__ = ["ResultDigest", "digested", "digested_with_rows"]
+
+_FORMAT: Final = 1
+_SALT_BYTES: Final = 16
+_LOW_HALF: Final = 2**64 - 1
+_TEXT: Final = re.compile(r"\d+ \d* \d*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultDigest:
+    """The digest of a whole result, whose rows may come in any order.
+
+    `text` has the number of rows and two sums over their digests; it is empty while nothing is
+    known. `rule` says how it is made, and of which columns: two are compared only if both agree.
+    """
+
+    rule: str
+    salt: str
+    text: str = ""
+
+    @classmethod
+    def expected(
+        cls, past: Past | None, kinds: "Mapping[str, DuckDBPyType]", key: Sequence[str]
+    ) -> Self | None:
+        """That of the past, or one that nothing is known of; None if the columns can't have one."""
+        if not all(distinct_text("c", kind) for kind in kinds.values()):
+            return None
+        rule = _rule(kinds, key)
+        noted = past.memo if past else {}
+        is_comparable = (
+            past is not None
+            and noted.get("v") == _FORMAT
+            and noted.get("rule") == rule
+            and noted.get("fingerprint") == past.fingerprint
+        )
+        salt, text = noted.get("salt"), noted.get("digest")
+        if is_comparable and isinstance(salt, str) and _TEXT.fullmatch(str(text)):
+            return cls(rule=rule, salt=salt, text=str(text))
+        return cls(rule=rule, salt=secrets.token_hex(_SALT_BYTES))
+
+    def seen(self, text: str) -> Self:
+        """The same of a result that has this one."""
+        return replace(self, text=text)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.text.split()[0])
+
+    def memo(self, fingerprint: str) -> Memo:
+        """What the next look wants to know of the state with this fingerprint."""
+        return {
+            "v": _FORMAT,
+            "rule": self.rule,
+            "salt": self.salt,
+            "digest": self.text,
+            "fingerprint": fingerprint,
+        }
+
+
+def digested(text: str, kinds: "Mapping[str, DuckDBPyType]", limit: int) -> str:
+    """SQL for one row, the digest of the result of `text`; its parameter is `salt`.
+
+    Rows are counted up to `limit`, and one more.
+    """
+    return f"WITH {_result(text, kinds, limit)} {_sums(kinds)}"
+
+
+def digested_with_rows(text: str, kinds: "Mapping[str, DuckDBPyType]", limit: int) -> str:
+    """SQL for the digest in a row of its own, and behind it all rows unless it is `known`.
+
+    The query runs once: what is digested is what is read. Its parameters are `salt` and `known`.
+    """
+    places = _places(kinds)
+    columns = casts(dict(zip(places, kinds.values(), strict=True))) or ", ".join(places)
+    nothing = ", ".join(f"NULL AS {place}" for place in places)
+    return (
+        f"WITH {_result(text, kinds, limit, kept=True)}, told AS MATERIALIZED ({_sums(kinds)}) "  # noqa: S608  # SQL is the input
+        f"SELECT digest, {nothing} FROM told UNION ALL "
+        f"SELECT NULL, {columns} FROM result, told WHERE digest IS DISTINCT FROM $known"
+    )
+
+
+def _rule(kinds: "Mapping[str, DuckDBPyType]", key: Sequence[str]) -> str:
+    import duckdb
+
+    # How DuckDB writes a value may differ in its next version.
+    columns: list[Json] = [[name, str(kind)] for name, kind in kinds.items()]
+    return digest(str(_FORMAT), duckdb.__version__, dumps([*key]), dumps(columns))
+
+
+def _result(
+    text: str, kinds: "Mapping[str, DuckDBPyType]", limit: int, *, kept: bool = False
+) -> str:
+    """The query's result as a table, whose columns have names that no query has to avoid."""
+    how = "MATERIALIZED" if kept else "NOT MATERIALIZED"
+    # A result without end must not be read to its end.
+    rows = f"SELECT * FROM ({statement(text)}\n) LIMIT {limit + 1}"  # noqa: S608  # SQL is the input
+    return f"result({', '.join(_places(kinds))}) AS {how} ({rows})"
+
+
+def _sums(kinds: "Mapping[str, DuckDBPyType]") -> str:
+    """The number of rows and the sums of both halves of their digests.
+
+    A sum is the same in any order, and moves with what is there twice. MD5 and not the engine's own
+    `hash`, which may be another one in its next version. Whoever writes the rows does not know the
+    salt, and so can't make two of them that have one digest.
+    """
+    parts = map(distinct_text, _places(kinds), kinds.values())
+    number = f"md5_number(concat($salt, {', '.join(parts)}))"
+    halves = f"sum(CAST(n >> 64 AS UBIGINT)), ' ', sum(CAST(n & {_LOW_HALF} AS UBIGINT))"
+    return (
+        f"SELECT concat(count(*), ' ', {halves}) AS digest "  # noqa: S608  # SQL is the input
+        f"FROM (SELECT {number} AS n FROM result)"
+    )
+
+
+def _places(kinds: "Mapping[str, DuckDBPyType]") -> list[str]:
+    return [f"c{place}" for place in range(len(kinds))]
