@@ -31,7 +31,7 @@ def hold_for_too_long(root: Path, data: Callable[..., Data], put: Callable[[str]
         )
         for policy in POLICIES
     }
-    scene = ProjectContext(
+    context = ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors=sensors),
         root=root,
         store=open_store(str(root / "journals")),
@@ -39,7 +39,7 @@ def hold_for_too_long(root: Path, data: Callable[..., Data], put: Callable[[str]
     )
 
     def tick(hours: float) -> dict[str, Tick]:
-        at: Any = replace(scene, clock=lambda: now + hours * HOUR)
+        at: Any = replace(context, clock=lambda: now + hours * HOUR)
         return {seen.sensor: seen for seen in sensing.observe(at)}
 
     put("h=0/a")

@@ -174,8 +174,8 @@ class Shop:
 
     def look(self) -> dict[str, str]:
         """Look with every sensor and publish; the outcomes. A failure is raised."""
-        scene = self._scene()
-        ticks = sensing.publish(scene, sensing.observe(scene))
+        context = self._scene()
+        ticks = sensing.publish(context, sensing.observe(context))
         sensing.raise_for_failures(ticks)
         return {tick.sensor: tick.outcome for tick in ticks}
 
@@ -195,10 +195,10 @@ class Shop:
 
     def look_in_parts(self) -> tuple[float, float]:
         """Look and publish; the seconds that each took."""
-        scene, begun = self._scene(), time.perf_counter()
-        seen = sensing.observe(scene)
+        context, begun = self._scene(), time.perf_counter()
+        seen = sensing.observe(context)
         looked = time.perf_counter()
-        sensing.raise_for_failures(sensing.publish(scene, seen))
+        sensing.raise_for_failures(sensing.publish(context, seen))
         return looked - begun, time.perf_counter() - looked
 
     def settle(self) -> list[Run]:
@@ -210,10 +210,10 @@ class Shop:
 
     def recorded(self) -> dict[str, list[int]]:
         """Sensor → the numbers of the changes that its journal has, in order."""
-        scene = self._scene()
+        context = self._scene()
         found: dict[str, list[int]] = {}
         for sensor in SENSORS:
-            journal = scene.journal(sensor)
+            journal = context.journal(sensor)
             entries = [journal.get(number) for number in range(1, journal.head().seq + 1)]
             found[sensor] = [one.seq for one in entries if one and one.is_published]
         return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.place import Place, make_place
+from tests.project_folder import ProjectFolder, make_project
 
 __all__ = ["LocalLoop", "arrive", "demo_place", "running_loop"]
 
@@ -22,8 +22,8 @@ _PATIENCE = 100.0
 class LocalLoop:
     """A running loop; it writes its happenings as JSON, anything else that it says is kept too."""
 
-    def __init__(self, place: Place, process: subprocess.Popen[str]) -> None:
-        self.place = place
+    def __init__(self, project_folder: ProjectFolder, process: subprocess.Popen[str]) -> None:
+        self.project_folder = project_folder
         self._process = process
         self._happenings: list[dict[str, Any]] = []
         self._other: list[str] = []
@@ -99,28 +99,28 @@ class LocalLoop:
         return "\n".join([*told, *self._other])
 
 
-def arrive(place: Place, month: str) -> None:
+def arrive(project_folder: ProjectFolder, month: str) -> None:
     """A month of weather, such as `2015-01`, is there at once and whole."""
     text = (ROOT / "data" / "incoming" / f"{month}.csv").read_text("utf-8")
-    place.write(f"data/weather/{month}.csv", text)
+    project_folder.write(f"data/weather/{month}.csv", text)
 
 
-def demo_place(root: Path) -> Place:
+def demo_place(root: Path) -> ProjectFolder:
     """A copy of this project in an empty folder, and beside its flows one that takes its time."""
     config = (ROOT / "flowproject.toml").read_text("utf-8")
-    place = make_place(root, config, demo=True)
+    project_folder = make_project(root, config, demo=True)
     shutil.copy(Path(__file__).parent / "talkflow.py", root)
-    return place
+    return project_folder
 
 
 @contextmanager
-def running_loop(place: Place, *, every: str) -> Iterator[LocalLoop]:
+def running_loop(project_folder: ProjectFolder, *, every: str) -> Iterator[LocalLoop]:
     """The loop of a project, whose sensors look so often."""
-    settings = str(place.root / "no-configuration")
-    process = place.start(
+    settings = str(project_folder.root / "no-configuration")
+    process = project_folder.start(
         *("-m", "flowproject", "dev", "--every", every, "--json"), METAFLOW_HOME=settings
     )
-    loop = LocalLoop(place, process)
+    loop = LocalLoop(project_folder, process)
     try:
         yield loop
     finally:

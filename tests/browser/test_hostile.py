@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from flowproject import sensing
 from tests.browser.local_loop import LocalLoop, running_loop
 from tests.browser.view import View
-from tests.place import Place, make_place
+from tests.project_folder import ProjectFolder, make_project
 
 Open = Callable[..., View]
 
@@ -94,14 +94,14 @@ def loop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalLoop]:
     """A loop of a project of strangers' texts, which looks once by itself."""
-    place = make_place(tmp_path_factory.mktemp("hostile"), CONFIG)
-    copy(Path(__file__).parent / "evilflow.py", place.root)
-    place.write("sql/rows.sql", ROWS)
-    place.write("sql/broken.sql", BROKEN)
-    place.write("rows/first.csv", "name,text\nfirst,first\n")
-    place.write("seen/first.txt", "first")
-    sensing.observe(place.scene())
-    with running_loop(place, every="1h") as running:
+    project = make_project(tmp_path_factory.mktemp("hostile"), CONFIG)
+    copy(Path(__file__).parent / "evilflow.py", project.root)
+    project.write("sql/rows.sql", ROWS)
+    project.write("sql/broken.sql", BROKEN)
+    project.write("rows/first.csv", "name,text\nfirst,first\n")
+    project.write("seen/first.txt", "first")
+    sensing.observe(project.context())
+    with running_loop(project, every="1h") as running:
         yield running
 
 
@@ -111,9 +111,9 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
     view = View(browser, loop.page)
     expect(view.page.locator("#stream")).to_have_text("live")
     loop.wait("RunFinished", flow="SensorFlow")
-    place = loop.place
-    place.write("rows/more.csv", "name,text\n" + "".join(f"{_csv(t)},{_csv(t)}\n" for t in TEXTS))
-    place.write(f"seen/{FILE}", "more")
+    project = loop.project
+    project.write("rows/more.csv", "name,text\n" + "".join(f"{_csv(t)},{_csv(t)}\n" for t in TEXTS))
+    project.write(f"seen/{FILE}", "more")
     view.page.get_by_role("link", name="Run (SensorFlow)").click()
     view.page.get_by_role("dialog").get_by_role("button").click()
     loop.wait("RunFinished", flow="EvilFlow")
@@ -227,7 +227,7 @@ def test_a_problem_repeats_what_was_asked_as_text(window: View, address: str):
 def test_a_card_gets_out_of_its_frame_by_no_way(
     loop: LocalLoop, open_view: Open, runs: dict[str, str], *, alone: bool
 ):
-    _put_attack(loop.place, loop.page)
+    _put_attack(loop.project, loop.page)
     view = open_view(loop.page)
     view.go(runs["EvilFlow"])
     if alone:
@@ -245,7 +245,7 @@ def test_a_card_gets_out_of_its_frame_by_no_way(
     assert_harmless(view)
 
 
-def _put_attack(place: Place, home: str) -> None:
+def _put_attack(project: ProjectFolder, home: str) -> None:
     """A flow may make its card by its own means: put one there as a whole page."""
-    [card] = place.root.glob(".metaflow/mf.cards/EvilFlow/**/*attack*.html")
+    [card] = project.root.glob(".metaflow/mf.cards/EvilFlow/**/*attack*.html")
     card.write_text(ATTACK.replace("HOME", repr(home)))

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from flowproject import sensing
 from tests.browser.local_loop import LocalLoop, arrive, demo_place, running_loop
 from tests.browser.view import Scheme, View
-from tests.place import Place
+from tests.project_folder import ProjectFolder
 
 pytestmark = pytest.mark.thorough  # in `make test` the story of the page is held to the same
 
@@ -51,12 +51,12 @@ def loop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalLoop]:
     """A loop of the demo, whose journal knows some days already, and finds another month."""
-    place = demo_place(tmp_path_factory.mktemp("looks"))
-    _look(place, days_ago=9)
-    _correct(place)
-    _look(place, days_ago=4)
-    arrive(place, "2015-01")
-    with running_loop(place, every="1h") as running:
+    project = demo_place(tmp_path_factory.mktemp("looks"))
+    _look(project, days_ago=9)
+    _correct(project)
+    _look(project, days_ago=4)
+    arrive(project, "2015-01")
+    with running_loop(project, every="1h") as running:
         running.wait("RunFinished", 2, flow="StarterFlow", ok=True)
         yield running
 
@@ -67,20 +67,20 @@ def addresses(loop: LocalLoop) -> dict[str, str]:
     return {**VIEWS, "run": f"/runs/StarterFlow/{run['run_id']}"}
 
 
-def _look(place: Place, *, days_ago: int) -> None:
+def _look(project: ProjectFolder, *, days_ago: int) -> None:
     """A tick of the past, which costs no run."""
     then = dt.datetime.now(dt.UTC) - dt.timedelta(days=days_ago)
     run = f"SensorFlow/{int(then.timestamp() * 1_000_000)}"
-    sensing.observe(replace(place.scene(), clock=lambda: then, run=run))
+    sensing.observe(replace(project.context(), clock=lambda: then, run=run))
 
 
-def _correct(place: Place) -> None:
+def _correct(project: ProjectFolder) -> None:
     """Two days of the past turn out to have been otherwise."""
-    text = (place.root / "data" / "weather" / "2014.csv").read_text("utf-8")
+    text = (project.root / "data" / "weather" / "2014.csv").read_text("utf-8")
     old = [line for line in text.splitlines() if line.startswith(("2014-12-30", "2014-12-31"))]
     for line in old:
         text = text.replace(line, line.rpartition(",")[0] + ",snow")
-    place.write("data/weather/2014.csv", text)
+    project.write("data/weather/2014.csv", text)
 
 
 def settle(page: Page) -> None:

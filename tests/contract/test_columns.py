@@ -63,10 +63,10 @@ class Place:
         """What a tick sees after these rows were written."""
         if select:
             self._write(self.root, select)
-        [seen] = sensing.observe(self.scene(mode), force=force)
+        [seen] = sensing.observe(self.context(mode), force=force)
         return seen
 
-    def scene(self, mode: SchemaChange = "change") -> ProjectContext:
+    def context(self, mode: SchemaChange = "change") -> ProjectContext:
         sensor = replace(self.sensor, schema_change=mode)
         return ProjectContext(
             project=Project(project_name="demo", sensor=Schedule(), sensors={"it": sensor}),
@@ -267,7 +267,7 @@ def test_a_flow_sees_what_happened_to_the_columns(tmp_path: Path):
     place = Place(tmp_path, "parquet")
     place.tick(BEFORE)
     seen = place.tick(f"SELECT id, CAST(v AS BIGINT) AS v, 1 AS w FROM ({FOURTH})")
-    journal = place.scene().journal("it")
+    journal = place.context().journal("it")
     entry = journal.get(seen.seq)
     assert entry is not None
     event = {**entry.to_json(), "columns": entry.columns_change}
@@ -287,7 +287,7 @@ def test_history_why_and_the_page_name_the_columns(tmp_path: Path):
     place.tick(BEFORE)
     seen = place.tick(f"SELECT id, CAST(v AS BIGINT) AS v FROM ({BEFORE})")
     words = "v INTEGER → BIGINT, name VARCHAR removed"
-    journal = place.scene().journal("it")
+    journal = place.context().journal("it")
     entry = journal.get(seen.seq)
     assert entry is not None
     assert entry.columns == {"id": "INTEGER", "v": "BIGINT"}
@@ -304,7 +304,7 @@ def test_several_changes_that_are_sent_as_one_tell_what_they_come_to(tmp_path: P
     place.tick(f"SELECT *, 1 AS w FROM ({BEFORE})")
     place.tick(f"SELECT id, v, 1 AS w FROM ({BEFORE})")
     place.tick(f"SELECT id, v, 1 AS w FROM ({FOURTH})")
-    journal = place.scene().journal("it")
+    journal = place.context().journal("it")
     group = [entry for seq in (2, 3, 4) if (entry := journal.get(seq))]
     combination = together(journal, group)
     assert combination.columns_change == {

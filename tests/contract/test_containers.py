@@ -617,24 +617,24 @@ def test_a_folder_that_is_finished_goes_and_one_that_is_not_waits(
 ):
     data = store.data(container, key="raw", marker="_SUCCESS")
     sensor = Sensor(name="hours", data=data, event_name="hours_changed")
-    scene = ProjectContext(
+    context = ProjectContext(
         project=Project(project_name="demo", sensor=Schedule(), sensors={"hours": sensor}),
         root=tmp_path,
         store=open_store(str(tmp_path / "store")),
         branch="user.tester",
     )
     put(store, container, "raw/h=0/a")
-    sensing.observe(scene)
+    sensing.observe(context)
     for hour in range(1, 4):
         put(store, container, f"raw/h={hour}/a", f"raw/h={hour - 1}/_SUCCESS")
-        [seen] = sensing.observe(scene)
+        [seen] = sensing.observe(context)
         assert seen.outcome == "changed", seen.reason
         assert seen.counts["added"] == (1 if hour == 1 else 2)
         assert f"1 more must wait: waiting for '_SUCCESS' in 'raw/h={hour}'" in seen.reason
     put(store, container, "raw/h=3/_SUCCESS")
-    [seen] = sensing.observe(scene)
+    [seen] = sensing.observe(context)
     assert seen.counts["added"] == 2
-    [seen] = sensing.observe(scene)
+    [seen] = sensing.observe(context)
     assert seen.outcome == "unchanged"
 
 

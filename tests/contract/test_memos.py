@@ -153,19 +153,21 @@ def counting(store: Store) -> CountingStore:
 
 
 @pytest.fixture
-def scene(counting: CountingStore, tmp_path: Path) -> ProjectContext:
+def context(counting: CountingStore, tmp_path: Path) -> ProjectContext:
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
     return ProjectContext(project=project, root=tmp_path, store=counting, branch="user.me")
 
 
-def tick(scene: ProjectContext, *, force: bool = False) -> Tick:
-    [seen] = sensing.observe(scene, force=force)
+def tick(context: ProjectContext, *, force: bool = False) -> Tick:
+    [seen] = sensing.observe(context, force=force)
     return seen
 
 
-def test_a_source_that_is_told_its_memo_need_not_look(scene: ProjectContext, gated: Gated) -> None:
-    first = tick(scene)
-    seen = [tick(scene) for _ in range(3)]
+def test_a_source_that_is_told_its_memo_need_not_look(
+    context: ProjectContext, gated: Gated
+) -> None:
+    first = tick(context)
+    seen = [tick(context) for _ in range(3)]
     assert [one.outcome for one in seen] == ["unchanged"] * 3
     assert gated.looks == 1
     assert seen[0].reason.endswith("(its token is the same)")
@@ -173,84 +175,84 @@ def test_a_source_that_is_told_its_memo_need_not_look(scene: ProjectContext, gat
 
 
 def test_a_memo_that_moved_is_kept_and_nothing_else_is_written(
-    scene: ProjectContext, gated: Gated, counting: CountingStore
+    context: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
-    tick(scene)
+    tick(context)
     gated.token += 1
     counting.requests.clear()
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "unchanged"
     assert [one for one in counting.requests if one in ("put", "create", "put_file")] == ["put"]
     counting.requests.clear()
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "unchanged"
     assert gated.looks == 2, "the first, and the one after the token moved"
     assert "put" not in counting.requests
 
 
 def test_a_look_that_need_not_be_reads_no_table(
-    scene: ProjectContext, gated: Gated, counting: CountingStore
+    context: ProjectContext, gated: Gated, counting: CountingStore
 ) -> None:
-    tick(scene)
+    tick(context)
     counting.requests.clear()
-    tick(scene)
+    tick(context)
     assert gated.looks == 1
     assert sorted(counting.requests) == ["exists", "get", "get", "get"]
 
 
 def test_a_source_without_a_memo_costs_no_request_more(
-    scene: ProjectContext, counting: CountingStore, tmp_path: Path
+    context: ProjectContext, counting: CountingStore, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("1")
-    tick(scene)
+    tick(context)
     counting.requests.clear()
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "unchanged"
     assert sorted(counting.requests) == ["exists", "get", "get"]
 
 
 def test_a_change_is_recorded_with_the_memo_of_its_own_look(
-    scene: ProjectContext, gated: Gated
+    context: ProjectContext, gated: Gated
 ) -> None:
-    tick(scene)
+    tick(context)
     gated.write(a=2, b=3)
-    assert tick(scene).outcome == "changed"
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "changed"
+    assert tick(context).outcome == "unchanged"
     assert gated.looks == 2
 
 
-def test_a_forced_tick_asks_anew(scene: ProjectContext, gated: Gated) -> None:
-    tick(scene)
-    assert tick(scene, force=True).outcome == "forced"
+def test_a_forced_tick_asks_anew(context: ProjectContext, gated: Gated) -> None:
+    tick(context)
+    assert tick(context, force=True).outcome == "forced"
     assert gated.looks == 2
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "unchanged"
     assert gated.looks == 2
 
 
-def test_a_preview_writes_no_memo(scene: ProjectContext, gated: Gated, store: Store) -> None:
-    tick(scene)
+def test_a_preview_writes_no_memo(context: ProjectContext, gated: Gated, store: Store) -> None:
+    tick(context)
     gated.token += 1
     before = {key: store.get(key) for key in store.keys("flowproject")}
-    [seen] = sensing.preview(scene)
+    [seen] = sensing.preview(context)
     assert seen.outcome == "unchanged"
     assert {key: store.get(key) for key in store.keys("flowproject")} == before
 
 
 def test_a_slow_tick_leaves_no_memo_that_hides_what_another_recorded(
-    scene: ProjectContext, gated: Gated
+    context: ProjectContext, gated: Gated
 ) -> None:
     """While one tick looks, the data change, another records that, and they change back."""
-    tick(scene)
+    tick(context)
     gated.token += 1
 
     def meanwhile() -> None:
         gated.meanwhile = lambda: None
         gated.write(a=2)
-        assert tick(scene).outcome == "changed"
+        assert tick(context).outcome == "changed"
         gated.write(a=1)
 
     gated.meanwhile = meanwhile
-    assert tick(scene).outcome == "unchanged", "it compares with what was known when it began"
-    assert tick(scene).outcome == "changed", "a = 1 again"
-    assert tick(scene).outcome == "unchanged"
+    assert tick(context).outcome == "unchanged", "it compares with what was known when it began"
+    assert tick(context).outcome == "changed", "a = 1 again"
+    assert tick(context).outcome == "unchanged"
 
 
 def test_whatever_happens_to_memos_no_change_is_missed(
@@ -258,8 +260,8 @@ def test_whatever_happens_to_memos_no_change_is_missed(
 ) -> None:
     chance = random.Random(4)
     project = Project(project_name="p", sensor=Schedule(), sensors={"s": SENSOR})
-    scene = ProjectContext(project=project, root=tmp_path, store=store, branch="user.me")
-    memo = place(scene.journal("s"))
+    context = ProjectContext(project=project, root=tmp_path, store=store, branch="user.me")
+    memo = place(context.journal("s"))
     kept: list[bytes] = [b"", b"{}", b'{"v": 1, "memo": {"v": 1, "token": 1}}']
     known: dict[str, int] | None = None
     for _ in range(60):
@@ -271,7 +273,7 @@ def test_whatever_happens_to_memos_no_change_is_missed(
             kept.append(content)
         if chance.random() < 0.3:
             store.put(memo, chance.choice(kept))
-        outcome = tick(scene).outcome
+        outcome = tick(context).outcome
         expected = (
             "baseline" if known is None else "unchanged" if known == gated.rows else "changed"
         )
@@ -279,13 +281,13 @@ def test_whatever_happens_to_memos_no_change_is_missed(
         known = gated.rows
 
 
-def test_after_a_reset_there_is_no_memo(scene: ProjectContext, gated: Gated) -> None:
-    tick(scene)
+def test_after_a_reset_there_is_no_memo(context: ProjectContext, gated: Gated) -> None:
+    tick(context)
     gated.token += 1
-    tick(scene)
-    journal = scene.journal("s")
+    tick(context)
+    journal = context.journal("s")
     journal.record(replace(entry(2, outcome="reset"), fingerprint=""), None, Difference())
-    assert tick(scene).outcome == "baseline"
+    assert tick(context).outcome == "baseline"
     assert gated.looks == 3
 
 

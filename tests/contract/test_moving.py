@@ -25,61 +25,63 @@ from flowproject.sensing.chain import patience_of
 from flowproject.starting.claiming import claim, note_end
 from flowproject.starting.run_start import RunStart
 from tests.journals import CountingStore, entry
-from tests.world import Bus, World
+from tests.watched_folder import Bus, WatchedFolder
 
 
 @pytest.fixture
-def world(tmp_path: Path, store: Store) -> World:
+def watched(tmp_path: Path, store: Store) -> WatchedFolder:
     """A sensor `files` with a change that a flow took, one that is sent, and two that wait."""
     (tmp_path / "data").mkdir()
-    return World(tmp_path, store, Sensor(name="files", data=FilesData(path="data"), event_name="e"))
+    return WatchedFolder(
+        tmp_path, store, Sensor(name="files", data=FilesData(path="data"), event_name="e")
+    )
 
 
-def make_changes(world: World, bus: Bus) -> None:
-    world.tick()
-    world.listen("StarterFlow")
-    world.change()
-    world.take(bus.payloads[0])
-    world.later(1)
-    world.change()
+def make_changes(watched: WatchedFolder, bus: Bus) -> None:
+    watched.tick()
+    watched.listen("StarterFlow")
+    watched.change()
+    watched.take(bus.payloads[0])
+    watched.later(1)
+    watched.change()
     bus.answer = lambda _: 400
-    world.change()
-    world.change()
+    watched.change()
+    watched.change()
     bus.answer = lambda _: 200
 
 
-def renamed(world: World, name: str = "days") -> World:
-    return replace(world, sensor=replace(world.sensor, name=name), written=world.written)
+def renamed(watched: WatchedFolder, name: str = "days") -> WatchedFolder:
+    return replace(watched, sensor=replace(watched.sensor, name=name), written=watched.written)
 
 
-def moved(world: World, store: Store | None = None, *, to: str = "days") -> Moved:
+def moved(watched: WatchedFolder, store: Store | None = None, *, to: str = "days") -> Moved:
     """What the command does."""
-    store = store or world.store
-    scene = replace(world.scene, store=store)
-    at = world.now.isoformat()
-    return move(store, scene.journal("files"), scene.journal(to), at=at)
+    store = store or watched.store
+    context = replace(watched.context, store=store)
+    at = watched.now.isoformat()
+    return move(store, context.journal("files"), context.journal(to), at=at)
 
 
-def states(world: World) -> dict[int, tuple[str, str]]:
+def states(watched: WatchedFolder) -> dict[int, tuple[str, str]]:
     """What `history` says of each number."""
-    index = world.journal.index()
+    index = watched.journal.index()
     told = {}
     for seq in reversed(index.numbers):
-        entry = world.journal.get(seq)
+        entry = watched.journal.get(seq)
         assert entry is not None
-        chain = sensing.chain(index, entry, patience_of(world.sensor), world.now)
+        chain = sensing.chain(index, entry, patience_of(watched.sensor), watched.now)
         told[seq] = (entry.outcome, chain.state)
     return told
 
 
 def test_what_waits_is_delivered_under_the_new_name_and_nothing_is_a_first_look(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    make_changes(world, bus)
+    make_changes(watched, bus)
     before = {event["id"] for event in bus.payloads}
-    days = renamed(world)
-    (world.root / "data" / "meanwhile.csv").write_text("x")
-    done = moved(world)
+    days = renamed(watched)
+    (watched.root / "data" / "meanwhile.csv").write_text("x")
+    done = moved(watched)
     assert (done.seq, done.unresolved, done.is_news) == (6, (3, 4, 5), True)
     seen = days.tick()
     assert (seen.outcome, seen.reason) == ("changed", "1 added")
@@ -107,18 +109,18 @@ def test_what_waits_is_delivered_under_the_new_name_and_nothing_is_a_first_look(
         days.take(payload)
     days.tick()
     days.later(24 * 60)
-    counting = CountingStore(world.store)
+    counting = CountingStore(watched.store)
     replace(days, store=counting).tick()
     assert counting.requests == ["get", "exists", "get"], "nobody ticks under the old name now"
     with pytest.raises(ClosedJournalError, match="moved to 'days'"):
-        world.journal.head()
+        watched.journal.head()
 
 
 def test_a_sensor_that_watches_the_same_under_a_new_name_records_nothing_before_it_is_moved(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    make_changes(world, bus)
-    days = renamed(world)
+    make_changes(watched, bus)
+    days = renamed(watched)
     for _ in range(2):
         told = days.tick()
         assert told.outcome == "failed"
@@ -127,36 +129,38 @@ def test_a_sensor_that_watches_the_same_under_a_new_name_records_nothing_before_
         )
         assert "`flowproject move files days`" in told.reason
     assert days.journal.head().seq == 0
-    moved(world)
+    moved(watched)
     assert days.tick().outcome == "unchanged"
 
 
-def test_looks_of_its_own_are_no_obstacle_and_changes_are(world: World, bus: Bus) -> None:
-    make_changes(world, bus)
-    days = renamed(world)
+def test_looks_of_its_own_are_no_obstacle_and_changes_are(watched: WatchedFolder, bus: Bus) -> None:
+    make_changes(watched, bus)
+    days = renamed(watched)
     days = replace(days, sensor=replace(days.sensor, data=FilesData(path="data", include=("*",))))
     assert days.tick().outcome == "baseline"
-    assert "`flowproject move files NEW-NAME`" in sensing.orphans(days.scene)[0].in_words
+    assert "`flowproject move files NEW-NAME`" in sensing.orphans(days.context)[0].in_words
     other = replace(days, sensor=replace(days.sensor, name="other"))
     other.tick()
     other.change()
     with pytest.raises(JournalError, match="'other' has recorded changes of its own"):
-        moved(world, to="other")
-    assert moved(world).is_news
+        moved(watched, to="other")
+    assert moved(watched).is_news
     assert days.tick().outcome == "changed", "what came meanwhile"
     assert [payload["change"]["seq"] for payload in bus.payloads[-3:]] == [4, 5, 7]
 
 
-def test_what_would_lie_where_something_is_already_is_refused(world: World, bus: Bus) -> None:
-    world.tick()
+def test_what_would_lie_where_something_is_already_is_refused(
+    watched: WatchedFolder, bus: Bus
+) -> None:
+    watched.tick()
     bus.answer = lambda _: 400
-    world.change()
-    days = renamed(world).journal
+    watched.change()
+    days = renamed(watched).journal
     for seq in (1, 2):
         days.record(entry(seq, outcome="baseline"), None, Difference())
     with pytest.raises(JournalError, match="has 2 entries, where those of 'files' would have to"):
-        moved(world)
-    assert world.journal.head().seq == 2, "and is not closed"
+        moved(watched)
+    assert watched.journal.head().seq == 2, "and is not closed"
 
 
 class Killed(BaseException):
@@ -195,31 +199,31 @@ def test_whenever_it_is_killed_one_name_is_whole_and_it_can_be_done_again(
     sensor = Sensor(name="files", data=FilesData(path="data"), event_name="e")
     first = tmp_path / "first"
     (first / "data").mkdir(parents=True)
-    begun = World(first, open_store(str(first / "store")), sensor)
+    begun = WatchedFolder(first, open_store(str(first / "store")), sensor)
     make_changes(begun, bus)
     sent = list(bus.events)
     for life in range(100):
         root = tmp_path / str(life)
         shutil.copytree(first, root)
         store = open_store(str(root / "store"))
-        world = World(root, store, sensor, now=begun.now)
-        days = renamed(world)
+        watched = WatchedFolder(root, store, sensor, now=begun.now)
+        days = renamed(watched)
         bus.events[:] = sent
         if life % 2:
             days.journal.record(entry(1, outcome="baseline"), None, Difference())
         mortal: Any = Mortal(store, life)
         try:
-            moved(world, mortal)
+            moved(watched, mortal)
         except Killed:
             is_done = False
         else:
             is_done = True
-        if is_open(world.journal):
-            assert world.tick().outcome == "unchanged", "the old one is whole"
+        if is_open(watched.journal):
+            assert watched.tick().outcome == "unchanged", "the old one is whole"
             assert [one["change"]["seq"] for one in bus.payloads] == [2, 3, 4, 5]
         elif not is_done:
             assert days.tick().outcome in {"failed", "unchanged"}
-        moved(world)
+        moved(watched)
         (root / "data" / "meanwhile.csv").write_text("x")
         seen = days.tick()
         assert (seen.outcome, seen.reason) == ("changed", "1 added"), life
@@ -242,12 +246,14 @@ def is_open(journal: Journal) -> bool:
     return True
 
 
-def test_ticks_of_both_names_that_were_under_way_record_nothing(world: World, bus: Bus) -> None:
-    make_changes(world, bus)
-    days = renamed(world)
-    old, new = world.journal.head(), days.journal.head()
-    moved(world)
-    for place, head in ((world.journal, old), (days.journal, new)):
+def test_ticks_of_both_names_that_were_under_way_record_nothing(
+    watched: WatchedFolder, bus: Bus
+) -> None:
+    make_changes(watched, bus)
+    days = renamed(watched)
+    old, new = watched.journal.head(), days.journal.head()
+    moved(watched)
+    for place, head in ((watched.journal, old), (days.journal, new)):
         late = entry(head.seq + 1, outcome="baseline")
         with pytest.raises(Superseded):
             place.record(late, None, Difference(), head)
@@ -255,18 +261,18 @@ def test_ticks_of_both_names_that_were_under_way_record_nothing(world: World, bu
 
 
 def test_a_run_of_an_event_from_before_the_move_claims_where_those_from_after_do(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    make_changes(world, bus)
+    make_changes(watched, bus)
     [_, before] = bus.payloads
-    days = renamed(world)
-    moved(world)
+    days = renamed(watched)
+    moved(watched)
     days.later(16)
     after = next(one for one in bus.payloads[2:] if one["id"] == before["id"])
 
     def start(payload: dict[str, Any], run: str) -> str:
         told = RunStart(changes=[payload["change"]], run=f"StarterFlow/{run}")
-        return claim(told, flow="StarterFlow", store=world.store).nothing_because
+        return claim(told, flow="StarterFlow", store=watched.store).nothing_because
 
     assert start(after, "1") == ""
     assert "taken by run StarterFlow/1" in start(before, "2")
@@ -274,11 +280,11 @@ def test_a_run_of_an_event_from_before_the_move_claims_where_those_from_after_do
     assert "taken by run StarterFlow/1" in start(before, "2"), "also when it is tried again"
 
 
-def test_a_receipt_from_before_the_move_is_one_after_it(world: World, bus: Bus) -> None:
-    make_changes(world, bus)
-    world.take(bus.payloads[1], run="7")
-    days = renamed(world)
-    moved(world)
+def test_a_receipt_from_before_the_move_is_one_after_it(watched: WatchedFolder, bus: Bus) -> None:
+    make_changes(watched, bus)
+    watched.take(bus.payloads[1], run="7")
+    days = renamed(watched)
+    moved(watched)
     assert days.take({"change": {**bus.payloads[1]["change"], "sensor": "days"}}, run="8") == (
         "StarterFlow/7"
     )
@@ -287,50 +293,50 @@ def test_a_receipt_from_before_the_move_is_one_after_it(world: World, bus: Bus) 
 
 
 def test_the_old_name_can_be_had_anew_and_sends_nothing_of_what_was_moved(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    make_changes(world, bus)
-    moved(world)
-    assert world.tick().outcome == "failed"
-    closed = world.journal.next_seq()
-    world.journal.record(
+    make_changes(watched, bus)
+    moved(watched)
+    assert watched.tick().outcome == "failed"
+    closed = watched.journal.next_seq()
+    watched.journal.record(
         replace(entry(closed), outcome="reset", fingerprint=""), None, Difference()
     )
     sent = len(bus.events)
-    assert world.tick().outcome == "baseline"
+    assert watched.tick().outcome == "baseline"
     assert len(bus.events) == sent
     with pytest.raises(JournalError, match="can't have another journal"):
-        move(world.store, renamed(world).journal, world.journal, at="")
+        move(watched.store, renamed(watched).journal, watched.journal, at="")
 
 
-def test_pruned_beginnings_are_no_obstacle(world: World, bus: Bus) -> None:
-    world.tick()
-    world.listen("StarterFlow")
+def test_pruned_beginnings_are_no_obstacle(watched: WatchedFolder, bus: Bus) -> None:
+    watched.tick()
+    watched.listen("StarterFlow")
     for _ in range(4):
-        world.change()
+        watched.change()
     bus.answer = lambda _: 400
-    world.change()
+    watched.change()
     for seq in (1, 2, 3):
-        world.store.delete(world.journal.entry_key(seq))
-    days = renamed(world)
+        watched.store.delete(watched.journal.entry_key(seq))
+    days = renamed(watched)
     days.journal.record(entry(1, outcome="baseline"), None, Difference())
     memo = f"{days.journal.location}/head.json"
-    old = world.store.get(memo)
-    moved(world)
-    world.store.put(memo, old or b"")
+    old = watched.store.get(memo)
+    moved(watched)
+    watched.store.put(memo, old or b"")
     bus.answer = lambda _: 200
     assert days.tick().outcome == "unchanged"
     assert bus.payloads[-1]["change"]["seq"] == 6
 
 
 def test_turns_that_were_told_taken_and_ended_before_the_move_are_so_after_it(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
     """One turn is over, one is taken by a run that goes on, one was told of, and two wait."""
     flow = "LedgerFlow"
-    world.tick()
+    watched.tick()
     flows = (flow, "AuditFlow")
-    world.journal.outbox.record_listeners(flows, by="test", in_order=flows)
+    watched.journal.outbox.record_listeners(flows, by="test", in_order=flows)
 
     def turns(name: str, flow: str = flow) -> list[int]:
         return [
@@ -340,7 +346,7 @@ def test_turns_that_were_told_taken_and_ended_before_the_move_are_so_after_it(
         ]
 
     def finish(payload: dict[str, Any]) -> None:
-        note_end(payload["change"], "succeeded", world.store, flow=flow, run=f"{flow}/1")
+        note_end(payload["change"], "succeeded", watched.store, flow=flow, run=f"{flow}/1")
 
     def turn(seq: int) -> dict[str, Any]:
         return next(
@@ -350,19 +356,19 @@ def test_turns_that_were_told_taken_and_ended_before_the_move_are_so_after_it(
         )
 
     for _ in range(4):
-        world.change()
+        watched.change()
     assert (turns("e"), turns("e", "AuditFlow")) == ([2], [2])
-    world.take(turn(2), flow)
+    watched.take(turn(2), flow)
     finish(turn(2))
-    world.tick()
-    world.take(turn(3), flow)
+    watched.tick()
+    watched.take(turn(3), flow)
     assert turns("e") == [2, 3]
     sent = len(bus.events)
-    days = renamed(world)
-    moved(world)
+    days = renamed(watched)
+    moved(watched)
     days.tick()
     assert len(bus.events) == sent, "who was told, and who has taken it, is not told again"
-    held = sensing.waiting_in_order(days.scene)
+    held = sensing.waiting_in_order(days.context)
     assert any("behind change 3, which LedgerFlow/1 took and has not ended" in one for one in held)
     assert any("behind change 2, for which it is to start" in one for one in held)
     finish(turn(3))  # of a run that began before the move

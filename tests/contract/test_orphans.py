@@ -15,14 +15,14 @@ from flowproject.errors import JournalError
 from flowproject.journal import Store
 from flowproject.sensing import ProjectContext, Tick
 from tests.journals import CountingStore
-from tests.world import START, Bus
+from tests.watched_folder import START, Bus
 
 READS = ["get", "exists", "get"]
 """What an unchanged tick asks for: the memo of the head, whether more follows, the newest entry."""
 
 
 @pytest.fixture
-def scene(tmp_path: Path, store: Store) -> ProjectContext:
+def context(tmp_path: Path, store: Store) -> ProjectContext:
     return ProjectContext(
         project=named(),
         root=tmp_path,
@@ -41,64 +41,64 @@ def named(*names: str) -> Project:
     return Project(project_name="demo", sensor=Schedule(), sensors=sensors)
 
 
-def with_sensors(scene: ProjectContext, *names: str) -> ProjectContext:
+def with_sensors(context: ProjectContext, *names: str) -> ProjectContext:
     for name in names:
-        (scene.root / name).mkdir(exist_ok=True)
-    return replace(scene, project=named(*names))
+        (context.root / name).mkdir(exist_ok=True)
+    return replace(context, project=named(*names))
 
 
-def look(scene: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
-    return sensing.publish(scene, sensing.observe(scene, names))
+def look(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
+    return sensing.publish(context, sensing.observe(context, names))
 
 
-def requests_of(scene: ProjectContext) -> list[str]:
+def requests_of(context: ProjectContext) -> list[str]:
     """What a tick asks the store, kind by kind."""
-    counting: Any = CountingStore(scene.store)
-    look(replace(scene, store=counting))
+    counting: Any = CountingStore(context.store)
+    look(replace(context, store=counting))
     return sorted(counting.requests)
 
 
-def change_unsent(scene: ProjectContext, bus: Bus, sensor: str) -> None:
+def change_unsent(context: ProjectContext, bus: Bus, sensor: str) -> None:
     """Record a change of this sensor that the bus does not take."""
     bus.answer = lambda _: 400
-    number = len([*(scene.root / sensor).iterdir()])
-    (scene.root / sensor / f"{number}.csv").write_text("x")
-    [seen] = look(scene, [sensor])
+    number = len([*(context.root / sensor).iterdir()])
+    (context.root / sensor / f"{number}.csv").write_text("x")
+    [seen] = look(context, [sensor])
     assert seen.pending
 
 
-def orphans_told(scene: ProjectContext, names: Sequence[str] = ()) -> str:
-    return "".join(seen.abandoned for seen in look(scene, names))
+def orphans_told(context: ProjectContext, names: Sequence[str] = ()) -> str:
+    return "".join(seen.abandoned for seen in look(context, names))
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]], ids=len)
 def test_an_unchanged_tick_makes_three_requests_for_each_sensor(
-    scene: ProjectContext, names: list[str]
+    context: ProjectContext, names: list[str]
 ) -> None:
-    scene = with_sensors(scene, *names)
-    look(scene)
+    context = with_sensors(context, *names)
+    look(context)
     for _ in range(2):
-        assert requests_of(scene) == sorted(READS * len(names))
+        assert requests_of(context) == sorted(READS * len(names))
 
 
 @pytest.mark.parametrize("after", [["b"], ["b", "new"]], ids=["removed", "renamed"])
 def test_a_sensor_that_is_gone_is_named_by_the_very_next_tick_and_by_all_that_follow(
-    scene: ProjectContext, bus: Bus, after: list[str]
+    context: ProjectContext, bus: Bus, after: list[str]
 ) -> None:
-    before = with_sensors(scene, "a", "b")
+    before = with_sensors(context, "a", "b")
     look(before)
     change_unsent(before, bus, "a")
     assert orphans_told(before) == ""
     for _ in range(3):
-        told = orphans_told(with_sensors(scene, *after))
+        told = orphans_told(with_sensors(context, *after))
         assert "No sensor is called 'a' any more, and change 2 of it is not delivered" in told
 
 
 def test_what_was_seen_under_other_names_is_not_trusted_when_one_goes_back_to_them(
-    scene: ProjectContext, bus: Bus
+    context: ProjectContext, bus: Bus
 ) -> None:
     """The names have no journal in common, so each has to forget what the other knows."""
-    old, new = with_sensors(scene, "old"), with_sensors(scene, "new")
+    old, new = with_sensors(context, "old"), with_sensors(context, "new")
     look(old)
     look(new)
     change_unsent(new, bus, "new")
@@ -106,9 +106,9 @@ def test_what_was_seen_under_other_names_is_not_trusted_when_one_goes_back_to_th
 
 
 def test_nor_by_a_tick_of_one_sensor_if_another_was_looked_at_then(
-    scene: ProjectContext, bus: Bus
+    context: ProjectContext, bus: Bus
 ) -> None:
-    few, more = with_sensors(scene, "a"), with_sensors(scene, "a", "b")
+    few, more = with_sensors(context, "a"), with_sensors(context, "a", "b")
     look(few)
     look(more, ["b"])
     change_unsent(more, bus, "b")
@@ -116,10 +116,10 @@ def test_nor_by_a_tick_of_one_sensor_if_another_was_looked_at_then(
 
 
 def test_a_tick_of_the_old_name_that_ends_after_the_first_of_the_new_one_is_found_out(
-    scene: ProjectContext, bus: Bus
+    context: ProjectContext, bus: Bus
 ) -> None:
     """The other deployment may go on for a while; then nothing is asked any more."""
-    old, new = with_sensors(scene, "old"), with_sensors(scene, "new")
+    old, new = with_sensors(context, "old"), with_sensors(context, "new")
     look(old)
     journal, head = old.journal("old"), old.journal("old").head()
     for _ in range(3):
@@ -137,9 +137,9 @@ def test_a_tick_of_the_old_name_that_ends_after_the_first_of_the_new_one_is_foun
 
 
 def test_a_store_that_can_not_be_listed_stops_no_tick_and_is_asked_again(
-    scene: ProjectContext, bus: Bus
+    context: ProjectContext, bus: Bus
 ) -> None:
-    both, one = with_sensors(scene, "a", "b"), with_sensors(scene, "b")
+    both, one = with_sensors(context, "a", "b"), with_sensors(context, "b")
     look(both)
     change_unsent(both, bus, "a")
 
@@ -147,7 +147,7 @@ def test_a_store_that_can_not_be_listed_stops_no_tick_and_is_asked_again(
         def folders(self, prefix: str) -> list[str]:
             raise JournalError(f"The store does not list {prefix}")
 
-    unlisted: Any = Unlisted(scene.store)
+    unlisted: Any = Unlisted(context.store)
     [seen] = look(replace(one, store=unlisted))
     assert (seen.outcome, seen.abandoned) == ("unchanged", "")
     assert "No sensor is called 'a' any more" in orphans_told(one)

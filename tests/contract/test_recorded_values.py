@@ -22,7 +22,7 @@ pytestmark = pytest.mark.seconds(10)  # the first query of the process imports t
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> ProjectContext:
+def context(tmp_path: Path) -> ProjectContext:
     shutil.copytree(RECORDED, tmp_path, dirs_exist_ok=True)
     keys = {"keyed": ("id",), "whole": ()}
     sensors = {
@@ -42,18 +42,18 @@ def scene(tmp_path: Path) -> ProjectContext:
     )
 
 
-def ticks(scene: ProjectContext) -> list[Tick]:
-    return sensing.observe(scene)
+def ticks(context: ProjectContext) -> list[Tick]:
+    return sensing.observe(context)
 
 
-def test_nothing_that_was_recorded_before_counts_as_changed(scene: ProjectContext):
-    assert [(tick.outcome, tick.counts) for tick in ticks(scene)] == [("unchanged", {})] * 2
+def test_nothing_that_was_recorded_before_counts_as_changed(context: ProjectContext):
+    assert [(tick.outcome, tick.counts) for tick in ticks(context)] == [("unchanged", {})] * 2
 
 
-def test_what_changed_since_is_found_and_nothing_else(scene: ProjectContext):
-    query = scene.root / "sql" / "everything.sql"
+def test_what_changed_since_is_found_and_nothing_else(context: ProjectContext):
+    query = context.root / "sql" / "everything.sql"
     query.write_text(query.read_text().replace("127 END::TINYINT", "126 END::TINYINT"))
-    keyed, whole = ticks(scene)
+    keyed, whole = ticks(context)
     assert keyed.counts == {"added": 0, "modified": 1, "removed": 0}
     assert keyed.columns_change == whole.columns_change == {}  # they were not recorded yet
     assert [edit["key"] for edit in keyed.sample["modified"]] == ["2"]  # type: ignore[index, union-attr, call-overload]

@@ -11,7 +11,7 @@ from flowproject.sources import open_source
 from flowproject.sources.s3 import source
 from flowproject.sources.s3.work_queue import ListingOptions
 from flowproject.tables.table import ObjectTable
-from tests.remembering import remembered
+from tests.observations import remembered
 from tests.servers import Moto
 
 pytestmark = pytest.mark.usefixtures("aws")

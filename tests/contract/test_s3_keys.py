@@ -21,8 +21,8 @@ from flowproject.errors import SourceError
 from flowproject.sources import open_source
 from flowproject.sources.s3 import source
 from flowproject.sources.s3.work_queue import ListingOptions
+from tests.observations import remembered, table
 from tests.proxy import Proxy, proxied
-from tests.remembering import remembered, table
 from tests.servers import Moto, S3Server
 
 KEYS: Final = [

@@ -9,8 +9,8 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import S3Data
 from flowproject.sources import open_source
 from flowproject.sources.s3 import versions
+from tests.observations import remembered
 from tests.proxy import Answer, Asked, Proxy, failure, proxied
-from tests.remembering import remembered
 from tests.servers import Moto
 
 pytestmark = pytest.mark.usefixtures("aws")

@@ -49,7 +49,7 @@ class Account:
         self.duck("DELETE FROM tokens WHERE name = ?", table)
         self.duck("INSERT INTO tokens VALUES (?, ?)", table, token)
 
-    def scene(self) -> ProjectContext:
+    def context(self) -> ProjectContext:
         data = SnowflakeData(query="it", database=self.database, schema="PUBLIC", **self.keys)
         sensor = Sensor(name="stock", data=data, event_name="stock_changed")
         project = Project(project_name="p", sensor=Schedule(), sensors={"stock": sensor})
@@ -59,7 +59,7 @@ class Account:
     def tick(self, *, force: bool = False) -> tuple[Tick, list[str]]:
         """A tick, and the statements that reached the server."""
         before = len(self.snow.asked)
-        [seen] = sensing.observe(self.scene(), force=force)
+        [seen] = sensing.observe(self.context(), force=force)
         return seen, [asked.sql for asked in self.snow.asked[before:]]
 
     def duck(self, statement: str, *values: object) -> None:
@@ -153,7 +153,7 @@ def test_a_forced_tick_runs_the_query(account: Account):
 def test_a_tick_without_its_memo_runs_the_query(account: Account):
     account.commit("STOCK", 1661920053987000003)
     account.tick()
-    store = account.scene().store
+    store = account.context().store
     [memo] = [key for key in store.keys("flowproject") if key.endswith("source-memo.json")]
     store.put(memo, b"damaged")
     seen, asked = account.tick()
@@ -218,7 +218,7 @@ def test_a_query_that_moves_by_itself_runs_every_time_and_check_tells_of_it(
         seen, asked = account.tick()
         assert (seen.outcome, asked) == ("changed", [text])
         assert f"not gated: it has {clock}, which changes by itself" in seen.reason
-    source = open_source(account.scene().project.sensors["stock"].data, account.root)
+    source = open_source(account.context().project.sensors["stock"].data, account.root)
     with pytest.raises(QueryError, match="gate is of no use"):
         source.check()
 

@@ -22,7 +22,7 @@ from flowproject.config.data import SnowflakeData
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Source, open_source
 from flowproject.sources.snowflake.connection import connect
-from tests.remembering import remembered, table
+from tests.observations import remembered, table
 
 SCHEMA: Final = os.environ.get("FLOWPROJECT_TEST_SCHEMA", "")
 NUMBERS: Final = itertools.count(1)

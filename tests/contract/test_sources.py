@@ -26,8 +26,8 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import Data, DuckDBData, FilesData, S3Data, SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.sources import Source, open_source
+from tests.observations import remembered, table
 from tests.proxy import HANG, Answer, Asked, Plan, Proxy, failure, proxied
-from tests.remembering import remembered, table
 from tests.servers import Moto
 from tests.snow import Snow
 

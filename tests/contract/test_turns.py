@@ -15,24 +15,24 @@ from flowproject.errors import UsageError
 from flowproject.journal import DamagedEntryError, Store
 from flowproject.sensing.turns import give_next_turn
 from tests.journals import CountingStore
-from tests.world import Bus, World
+from tests.watched_folder import Bus, WatchedFolder
 
 LEDGER = "LedgerFlow"
 TURNS = "mfns.demo.user.tester.e_for_LedgerFlow"
 
 
 @pytest.fixture
-def world(tmp_path: Path, store: Store) -> World:
+def watched(tmp_path: Path, store: Store) -> WatchedFolder:
     (tmp_path / "data").mkdir()
     sensor = Sensor(name="files", data=FilesData(path="data"), event_name="e", max_attempts=2)
-    world = World(tmp_path, store, sensor)
-    world.tick()
-    listen(world)
-    return world
+    watched = WatchedFolder(tmp_path, store, sensor)
+    watched.tick()
+    listen(watched)
+    return watched
 
 
-def listen(world: World, *others: str) -> None:
-    world.journal.outbox.record_listeners((LEDGER, *others), by="test", in_order=(LEDGER,))
+def listen(watched: WatchedFolder, *others: str) -> None:
+    watched.journal.outbox.record_listeners((LEDGER, *others), by="test", in_order=(LEDGER,))
 
 
 def turns(bus: Bus) -> list[int]:
@@ -44,27 +44,27 @@ def others(bus: Bus) -> list[int]:
     return [one["payload"]["change"]["seq"] for one in bus.events if one["name"] != TURNS]
 
 
-def told(world: World, seq: int) -> sensing.Chain:
-    return sensing.find_change(world.scene, f"files/{seq}").chain
+def told(watched: WatchedFolder, seq: int) -> sensing.Chain:
+    return sensing.find_change(watched.context, f"files/{seq}").chain
 
 
 def end(
-    world: World,
+    watched: WatchedFolder,
     payload: dict[str, Any],
     how: Literal["succeeded", "failed", "skipped"] = "succeeded",
 ) -> None:
     """A run that has taken an event ends, and tells the next, as `starting.claiming` does."""
     change = payload["change"]
-    world.journal.turns.end(
+    watched.journal.turns.end(
         change["seq"],
         change["id"],
         attempt=change["attempt"],
         flow=LEDGER,
         how=how,
         by="LedgerFlow/1",
-        at=world.now.isoformat(),
+        at=watched.now.isoformat(),
     )
-    give_next_turn(world.sensor, world.journal, [LEDGER], now=world.now, run="LedgerFlow/1")
+    give_next_turn(watched.sensor, watched.journal, [LEDGER], now=watched.now, run="LedgerFlow/1")
 
 
 def turn(bus: Bus, seq: int) -> dict[str, Any]:
@@ -78,52 +78,52 @@ def turn(bus: Bus, seq: int) -> dict[str, Any]:
 
 
 def test_it_is_told_of_one_change_after_the_other_and_others_of_all_at_once(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    listen(world, "StarterFlow")
+    listen(watched, "StarterFlow")
     for _ in range(3):
-        world.change()
+        watched.change()
     assert (others(bus), turns(bus)) == ([2, 3, 4], [2])
     assert turn(bus, 2)["change"]["turn_of"] == LEDGER
     for seq in (2, 3, 4):
-        world.take(turn(bus, seq), LEDGER)
-        world.tick()
+        watched.take(turn(bus, seq), LEDGER)
+        watched.tick()
         assert turns(bus)[-1] == seq, "it is taken, and goes on"
-        end(world, turn(bus, seq))
+        end(watched, turn(bus, seq))
     assert turns(bus) == [2, 3, 4], "each run told the next by itself"
     for payload in bus.payloads[:]:
-        world.take(payload)
-    world.tick()
-    assert world.journal.head().unresolved == ()
-    counting = CountingStore(world.store)
-    replace(world, store=counting).tick()
+        watched.take(payload)
+    watched.tick()
+    assert watched.journal.head().unresolved == ()
+    counting = CountingStore(watched.store)
+    replace(watched, store=counting).tick()
     assert len(counting.requests) == 3
 
 
-def test_what_no_run_told_a_tick_tells(world: World, bus: Bus) -> None:
+def test_what_no_run_told_a_tick_tells(watched: WatchedFolder, bus: Bus) -> None:
     """The run was gone as soon as it had noted its end, or the bus was away."""
-    world.change()
-    world.take(turn(bus, 2), LEDGER)
-    world.change()
+    watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    watched.change()
     bus.answer = lambda _: 400
     with pytest.raises(Exception, match="not taken by the bus"):
-        end(world, turn(bus, 2))
+        end(watched, turn(bus, 2))
     bus.answer = lambda _: 200
     bus.events.clear()
-    world.tick()
-    world.tick()
+    watched.tick()
+    watched.tick()
     assert turns(bus) == [3]
 
 
 def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    world.change()
-    world.take(turn(bus, 2), LEDGER, run="7")
-    assert world.tick().delivery == "", "nobody waits"
-    world.change()
-    world.change()
-    seen = world.later(1000)
+    watched.change()
+    watched.take(turn(bus, 2), LEDGER, run="7")
+    assert watched.tick().delivery == "", "nobody waits"
+    watched.change()
+    watched.change()
+    seen = watched.later(1000)
     assert (turns(bus), seen.undelivered, seen.late) == ([2], "", "")
     assert seen.queued == (
         "LedgerFlow takes changes in order, and changes 3 to 4 wait behind change 2, which "
@@ -134,186 +134,194 @@ def test_a_run_that_has_not_ended_holds_the_next_back_and_every_tick_says_so(
     assert "In order: LedgerFlow takes" in "".join(
         str(one.render()) for one in sensor_card([seen.to_json()])
     )
-    assert sensing.waiting_in_order(world.scene) == [f"Sensor 'files': {seen.queued}"]
-    assert told(world, 2).in_words == "delivered, 3 to 4 wait for its end"
-    assert told(world, 3).in_words == "sent, awaits LedgerFlow (in its turn, behind change 2)"
+    assert sensing.waiting_in_order(watched.context) == [f"Sensor 'files': {seen.queued}"]
+    assert told(watched, 2).in_words == "delivered, 3 to 4 wait for its end"
+    assert told(watched, 3).in_words == "sent, awaits LedgerFlow (in its turn, behind change 2)"
     assert "LedgerFlow takes changes in order, and is at change 2" in "\n".join(
-        delivery_lines(told(world, 4))
+        delivery_lines(told(watched, 4))
     )
-    assert told(world, 4).to_json()["behind"] == {LEDGER: 2}
-    page = change_view(told(world, 4), None, ())
+    assert told(watched, 4).to_json()["behind"] == {LEDGER: 2}
+    page = change_view(told(watched, 4), None, ())
     assert page.steps[-1].text == "LedgerFlow, in its turn, behind change 2"
     assert [one.name for one in page.actions] == ["replay", "skip"]
     sensing.raise_for_failures([seen])
 
 
-def test_a_replay_ends_the_turn_of_a_run_that_failed(world: World, bus: Bus) -> None:
-    world.change()
-    world.take(turn(bus, 2), LEDGER)
-    world.change()
-    replayed = sensing.replay(world.scene, sensing.find_change(world.scene, "files/2"), by="me")
+def test_a_replay_ends_the_turn_of_a_run_that_failed(watched: WatchedFolder, bus: Bus) -> None:
+    watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    watched.change()
+    replayed = sensing.replay(
+        watched.context, sensing.find_change(watched.context, "files/2"), by="me"
+    )
     assert (replayed.attempt, replayed.later) == (2, ())
     assert turns(bus) == [2, 2]
     again = turn(bus, 2)
     assert (again["change"]["attempt"], again["change"]["turn_of"]) == (2, LEDGER)
-    world.tick()
-    world.take(again, LEDGER, run="2")
-    world.tick()
+    watched.tick()
+    watched.take(again, LEDGER, run="2")
+    watched.tick()
     assert turns(bus) == [2, 2]
-    end(world, again)
+    end(watched, again)
     assert turns(bus) == [2, 2, 3]
 
 
-def test_skipping_a_change_lets_the_next_ones_pass(world: World, bus: Bus) -> None:
+def test_skipping_a_change_lets_the_next_ones_pass(watched: WatchedFolder, bus: Bus) -> None:
     for _ in range(4):
-        world.change()
-    world.take(turn(bus, 2), LEDGER)
+        watched.change()
+    watched.take(turn(bus, 2), LEDGER)
     find = sensing.find_change
-    later = sensing.skip(world.scene, find(world.scene, "files/4"), by="me")
+    later = sensing.skip(watched.context, find(watched.context, "files/4"), by="me")
     assert (later.next, turns(bus)) == ((), [2]), "its turn had not come"
-    skipped = sensing.skip(world.scene, find(world.scene, "files/2"), by="me")
+    skipped = sensing.skip(watched.context, find(watched.context, "files/2"), by="me")
     assert [one.event.mark.seq for one in skipped.next] == [3]
-    world.take(turn(bus, 3), LEDGER)
-    end(world, turn(bus, 3))
+    watched.take(turn(bus, 3), LEDGER)
+    end(watched, turn(bus, 3))
     assert turns(bus) == [2, 3, 5]
     with pytest.raises(UsageError, match="No flow has a turn for change 2"):
-        sensing.skip(world.scene, find(world.scene, "files/2"), by="me")
-    world.take(turn(bus, 5), LEDGER)
-    end(world, turn(bus, 5))
-    world.tick()
-    assert world.journal.head().unresolved == ()
-    states = {one["seq"]: one["state"] for one in world.tick().history}
+        sensing.skip(watched.context, find(watched.context, "files/2"), by="me")
+    watched.take(turn(bus, 5), LEDGER)
+    end(watched, turn(bus, 5))
+    watched.tick()
+    assert watched.journal.head().unresolved == ()
+    states = {one["seq"]: one["state"] for one in watched.tick().history}
     # A tick tells from its memo what whoever asks the journal is told.
-    assert states == {seq: told(world, seq).state for seq in (1, 2, 3, 4, 5)}
+    assert states == {seq: told(watched, seq).state for seq in (1, 2, 3, 4, 5)}
     assert states[4] == "skipped"
 
 
 def test_what_is_replayed_when_it_was_over_waits_for_nobody_and_holds_nobody(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    world.change()
-    world.take(turn(bus, 2), LEDGER)
-    end(world, turn(bus, 2))
-    world.change()
-    world.take(turn(bus, 3), LEDGER)
-    sensing.replay(world.scene, sensing.find_change(world.scene, "files/2"), by="me")
+    watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    end(watched, turn(bus, 2))
+    watched.change()
+    watched.take(turn(bus, 3), LEDGER)
+    sensing.replay(watched.context, sensing.find_change(watched.context, "files/2"), by="me")
     assert turns(bus) == [2, 3, 2]
-    end(world, turn(bus, 3))
-    world.change()
+    end(watched, turn(bus, 3))
+    watched.change()
     assert turns(bus) == [2, 3, 2, 4]
-    behind = sensing.replay(world.scene, sensing.find_change(world.scene, "files/4"), by="me")
+    behind = sensing.replay(
+        watched.context, sensing.find_change(watched.context, "files/4"), by="me"
+    )
     assert behind.later == ()
-    world.take(turn(bus, 2), LEDGER, run="9")
-    world.take(turn(bus, 4), LEDGER)
-    end(world, turn(bus, 4))
-    world.tick()
-    assert world.journal.head().unresolved == (), "its receipt is enough"
+    watched.take(turn(bus, 2), LEDGER, run="9")
+    watched.take(turn(bus, 4), LEDGER)
+    end(watched, turn(bus, 4))
+    watched.tick()
+    assert watched.journal.head().unresolved == (), "its receipt is enough"
 
 
 def test_a_change_that_waits_for_its_turn_is_not_told_of_by_a_replay(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    world.change()
-    world.change()
-    replayed = sensing.replay(world.scene, sensing.find_change(world.scene, "files/3"), by="me")
+    watched.change()
+    watched.change()
+    replayed = sensing.replay(
+        watched.context, sensing.find_change(watched.context, "files/3"), by="me"
+    )
     assert (replayed.attempt, replayed.later, turns(bus)) == (1, (LEDGER,), [2])
 
 
 def test_a_turn_for_which_no_run_starts_is_told_again_late_and_given_up(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
-    world.change()
-    world.change()
-    assert world.later(14).late == ""
-    late = world.later(2)
+    watched.change()
+    watched.change()
+    assert watched.later(14).late == ""
+    late = watched.later(2)
     assert turns(bus) == [2, 2]
     assert late.late.startswith("no run of LedgerFlow has started for change 2, although it was")
-    assert told(world, 2).in_words == (
+    assert told(watched, 2).in_words == (
         "sent, awaits LedgerFlow (whose turn it is), 3 waits for its end"
     )
-    given_up = world.later(31)
+    given_up = watched.later(31)
     assert "Change 2 was sent 2 times" in given_up.undelivered
     assert "LedgerFlow has not started" in given_up.undelivered
     assert "3 waits behind change 2, for which it is to start" in given_up.queued
-    assert told(world, 2).state == "undelivered"
+    assert told(watched, 2).state == "undelivered"
     assert turns(bus) == [2, 2]
-    world.take(turn(bus, 2), LEDGER)
-    end(world, turn(bus, 2))
+    watched.take(turn(bus, 2), LEDGER)
+    end(watched, turn(bus, 2))
     assert turns(bus) == [2, 2, 3]
 
 
-def test_of_two_ticks_and_a_run_at_once_one_tells(world: World, bus: Bus) -> None:
+def test_of_two_ticks_and_a_run_at_once_one_tells(watched: WatchedFolder, bus: Bus) -> None:
     """A tick that looked before another had noted the telling finds the note."""
-    world.change()
-    world.take(turn(bus, 2), LEDGER)
-    world.change()
+    watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    watched.change()
 
     class Slow(CountingStore):
         """A real store in which the run ends, and tells, before this tick notes that it does."""
 
         def create(self, key: str, content: bytes) -> bool:
             if "/turns/" in key:
-                end(world, turn(bus, 2), how="skipped")
+                end(watched, turn(bus, 2), how="skipped")
             return self._store.create(key, content)
 
-    world.journal.turns.end(
+    watched.journal.turns.end(
         2, turn(bus, 2)["id"], attempt=1, flow=LEDGER, how="succeeded", by="x", at="now"
     )
-    replace(world, store=Slow(world.store)).tick()
+    replace(watched, store=Slow(watched.store)).tick()
     assert turns(bus) == [2, 3]
 
 
-def test_an_older_change_that_nobody_remembers_holds_the_newer_back(world: World, bus: Bus) -> None:
+def test_an_older_change_that_nobody_remembers_holds_the_newer_back(
+    watched: WatchedFolder, bus: Bus
+) -> None:
     """The memo was lost in part: who ends a turn must not tell of a later one."""
     for _ in range(3):
-        world.change()
-    world.take(turn(bus, 2), LEDGER)
-    head = world.journal.head()
+        watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    head = watched.journal.head()
     forgotten = tuple(one for one in head.awaited if one.mark.seq != 3)
-    world.journal.memos.write_head(replace(head, awaited=forgotten))
-    end(world, turn(bus, 2))
+    watched.journal.memos.write_head(replace(head, awaited=forgotten))
+    end(watched, turn(bus, 2))
     assert turns(bus) == [2]
-    world.tick()
+    watched.tick()
     assert turns(bus) == [2, 3]
-    world.journal.memos.write_head(replace(world.journal.head(), awaited=()))
-    world.take(turn(bus, 3), LEDGER)
-    end(world, turn(bus, 3))
-    world.tick()
+    watched.journal.memos.write_head(replace(watched.journal.head(), awaited=()))
+    watched.take(turn(bus, 3), LEDGER)
+    end(watched, turn(bus, 3))
+    watched.tick()
     assert turns(bus) == [2, 3, 4]
 
 
 def test_what_was_sent_before_a_flow_took_changes_in_order_is_over_when_it_is_taken(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
     """The run may be of a flow file that knew nothing of turns."""
-    world.listen(LEDGER)
-    world.change()
-    world.change()
-    world.take(bus.payloads[0], LEDGER)
-    listen(world)
-    world.change()
+    watched.listen(LEDGER)
+    watched.change()
+    watched.change()
+    watched.take(bus.payloads[0], LEDGER)
+    listen(watched)
+    watched.change()
     assert turns(bus) == [3], "the one that it has not taken, by the event that it hears now"
-    world.take(turn(bus, 3), LEDGER)
-    world.tick()
+    watched.take(turn(bus, 3), LEDGER)
+    watched.tick()
     assert turns(bus) == [3, 4]
-    world.listen(LEDGER)
-    world.later(16)
+    watched.listen(LEDGER)
+    watched.later(16)
     assert others(bus)[-1] == 4, "and back: it is sent again as to everybody"
-    world.take(turn(bus, 4), LEDGER)
-    world.tick()
-    assert world.journal.head().unresolved == ()
+    watched.take(turn(bus, 4), LEDGER)
+    watched.tick()
+    assert watched.journal.head().unresolved == ()
 
 
 def test_a_change_that_is_damaged_while_it_waits_is_passed_over_when_that_was_said(
-    world: World, bus: Bus
+    watched: WatchedFolder, bus: Bus
 ) -> None:
     for _ in range(3):
-        world.change()
-    world.take(turn(bus, 2), LEDGER)
-    world.store.put(world.journal.entry_key(3), b"damaged")
+        watched.change()
+    watched.take(turn(bus, 2), LEDGER)
+    watched.store.put(watched.journal.entry_key(3), b"damaged")
     with pytest.raises(DamagedEntryError):
-        end(world, turn(bus, 2))
-    assert "damaged" in world.tick().reason
-    world.tick()
-    world.tick()
+        end(watched, turn(bus, 2))
+    assert "damaged" in watched.tick().reason
+    watched.tick()
+    watched.tick()
     assert turns(bus) == [2, 4]

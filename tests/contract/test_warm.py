@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.loops import wait_for
+from tests.running_loop import wait_for
 from tests.warm import python
 
 PROGRAMS = {

@@ -42,7 +42,7 @@ PARENT = os.getpid()
 MEASURED_EVERY = 20  # kills: a machine may be busy now and idle then
 
 
-def scene(folder: Path, wrap: Callable[[Any], Any] = lambda store: store) -> ProjectContext:
+def context(folder: Path, wrap: Callable[[Any], Any] = lambda store: store) -> ProjectContext:
     """A sensor on `folder`/data, with its journal in `folder`/store."""
     sensor = Sensor(name=SENSOR, data=FilesData(path="data"), event_name="killed_changed")
     project = Project(project_name="demo", sensor=Schedule(), sensors={SENSOR: sensor})
@@ -138,13 +138,13 @@ def random_kills(folder: Path, kills: str) -> dict[str, object]:
 def seconds_of_a_tick(folder: Path) -> float:
     """How long a child lives that sees one change: busy machines get longer lives."""
     started = time.monotonic()
-    went_through(in_child(lambda: tick(scene(folder))))
+    went_through(in_child(lambda: tick(context(folder))))
     return time.monotonic() - started
 
 
 def tick_forever(folder: Path) -> None:
     while has_parent():
-        tick(scene(folder))
+        tick(context(folder))
 
 
 def keep_changing(folder: Path) -> None:
@@ -171,17 +171,17 @@ def fault_at_each_request(folder: Path, fault: str, when: str) -> dict[str, obje
     for number in count(1):
         change_data(folder, number + 1)
         mark.unlink(missing_ok=True)
-        hits += not went_through(in_child(scene_with_fault(folder, strike, number, when)))
+        hits += not went_through(in_child(context_with_fault(folder, strike, number, when)))
         if not mark.exists():
             break
-        went_through(in_child(lambda: tick(scene(folder))))
+        went_through(in_child(lambda: tick(context(folder))))
     return {"faults": hits, "rounds": number}
 
 
-def scene_with_fault(
+def context_with_fault(
     folder: Path, strike: Callable[[], None], number: int, when: str
 ) -> Callable[[], bool]:
-    return lambda: tick(scene(folder, lambda store: Faulty(store, strike, number, when)))
+    return lambda: tick(context(folder, lambda store: Faulty(store, strike, number, when)))
 
 
 def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, object]:
@@ -198,9 +198,9 @@ def fault_while_publishing(folder: Path, fault: str, when: str) -> dict[str, obj
     for number in range(2, 6):
         change_data(folder, number)
         change_events.publish = struck
-        hits += not went_through(in_child(lambda: tick(scene(folder))))
+        hits += not went_through(in_child(lambda: tick(context(folder))))
         change_events.publish = hand_over
-        went_through(in_child(lambda: tick(scene(folder))))
+        went_through(in_child(lambda: tick(context(folder))))
     return {"faults": hits, "rounds": 4}
 
 
@@ -216,9 +216,9 @@ def main(mode: str, folder: Path, url: str, *arguments: str) -> None:
     stamina.set_active(False)
     (folder / "data").mkdir()
     change_data(folder, 1)
-    went_through(in_child(lambda: tick(scene(folder))))
+    went_through(in_child(lambda: tick(context(folder))))
     figures = MODES[mode](folder, *arguments)
-    assert went_through(in_child(lambda: tick(scene(folder)))), "in peace it works"
+    assert went_through(in_child(lambda: tick(context(folder)))), "in peace it works"
     sys.stdout.write(json.dumps(figures))
 
 

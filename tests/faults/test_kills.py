@@ -29,7 +29,7 @@ class Bus(Protocol):
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> ProjectContext:
+def context(tmp_path: Path) -> ProjectContext:
     """What `killing.py` ticks, seen from a process that is not killed."""
     sensor = Sensor(name="killed", data=FilesData(path="data"), event_name="killed_changed")
     project = Project(project_name="demo", sensor=Schedule(), sensors={"killed": sensor})
@@ -37,22 +37,22 @@ def scene(tmp_path: Path) -> ProjectContext:
     return ProjectContext(project=project, root=tmp_path, store=store, branch="user.tester")
 
 
-def run(scene: ProjectContext, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
+def run(context: ProjectContext, bus: Bus, mode: str, *arguments: str) -> dict[str, Any]:
     """Run `killing.py`, and check that nothing was lost: its figures and ours."""
-    command = [sys.executable, str(SCRIPT), mode, str(scene.root), bus.url, *arguments]
+    command = [sys.executable, str(SCRIPT), mode, str(context.root), bus.url, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
-    [last] = sensing.observe(scene)
+    [last] = sensing.observe(context)
     assert last.outcome == "unchanged"
-    return {**json.loads(done.stdout), **delivered(scene, bus)}
+    return {**json.loads(done.stdout), **delivered(context, bus)}
 
 
-def delivered(scene: ProjectContext, bus: Bus) -> dict[str, int]:
+def delivered(context: ProjectContext, bus: Bus) -> dict[str, int]:
     """The journal is one unbroken chain, and the bus has each change of it, under its one id.
 
     A long run prunes its oldest entries; of those the bus still shows that none is missing.
     """
-    journal = scene.journal("killed")
+    journal = context.journal("killed")
     head = journal.head()
     # Back from the newest to the first that is gone: a pruning that was killed left older ones.
     numbered = (journal.get(seq) for seq in range(head.seq, 0, -1))
@@ -79,9 +79,9 @@ def delivered(scene: ProjectContext, bus: Bus) -> dict[str, int]:
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("kills", KILLS)
 def test_random_kills_while_data_keeps_changing(
-    scene: ProjectContext, bus: Bus, kills: int, record_property: Callable[[str, object], None]
+    context: ProjectContext, bus: Bus, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
-    figures = run(scene, bus, "random", str(kills))
+    figures = run(context, bus, "random", str(kills))
     record_property("figure", f"kill -9 of a ticking sensor: {figures}")
     assert figures["recorded"] > kills / 10, "too little got through to prove anything"
 
@@ -89,9 +89,9 @@ def test_random_kills_while_data_keeps_changing(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["die", "fail"])
 def test_a_fault_at_each_request_to_the_store(
-    scene: ProjectContext, bus: Bus, fault: str, when: str
+    context: ProjectContext, bus: Bus, fault: str, when: str
 ) -> None:
-    figures = run(scene, bus, "each", fault, when)
+    figures = run(context, bus, "each", fault, when)
     assert figures["recorded"] == figures["rounds"]
     assert 8 < figures["faults"] < figures["rounds"], "each request of a tick was struck"
 
@@ -99,8 +99,8 @@ def test_a_fault_at_each_request_to_the_store(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", ["die", "fail"])
 def test_a_fault_around_the_handing_over_repeats_the_event_and_never_renames_it(
-    scene: ProjectContext, bus: Bus, fault: str, when: str
+    context: ProjectContext, bus: Bus, fault: str, when: str
 ) -> None:
-    figures = run(scene, bus, "publish", fault, when)
+    figures = run(context, bus, "publish", fault, when)
     assert figures["faults"] == figures["rounds"] == 4
     assert figures["sent again with the same id"] == (4 if when == "after" else 0)

@@ -37,7 +37,7 @@ class Overtaken:
         return request
 
 
-def scene(root: Path, number: int, *, coalesce: bool, store: Any = None) -> ProjectContext:
+def new_context(root: Path, number: int, *, coalesce: bool, store: Any = None) -> ProjectContext:
     sensor = Sensor(
         name="data", data=FilesData(path="data"), event_name="data_changed", coalesce=coalesce
     )
@@ -61,7 +61,7 @@ def test_a_tick_that_is_overtaken_at_any_request_fails_at_nothing_and_repeats_on
 ) -> None:
     (tmp_path / "data").mkdir()
     for number in range(REQUESTS):
-        place = scene(tmp_path, number, coalesce=coalesce)
+        place = new_context(tmp_path, number, coalesce=coalesce)
         place.journal("data").outbox.record_listeners(["AFlow"], by="test")
         bus.events.clear()
         tick(place)
@@ -71,7 +71,7 @@ def test_a_tick_that_is_overtaken_at_any_request_fails_at_nothing_and_repeats_on
             tick(place)
         bus.answer = lambda _: 200
         store = Overtaken(place.store, number + 1, lambda there=place: tick(there))
-        seen = tick(scene(tmp_path, number, coalesce=coalesce, store=store))
+        seen = tick(new_context(tmp_path, number, coalesce=coalesce, store=store))
         assert seen.outcome == "unchanged", f"request {number}: {seen.reason}"
         assert not seen.undelivered
         told = {(change["first_seq"], change["seq"]) for change in changes_on(bus)}

@@ -19,8 +19,8 @@ from flowproject.sources import open_source
 from flowproject.sources.s3 import bucket as bucket_module
 from flowproject.sources.s3 import source
 from flowproject.sources.s3.work_queue import ListingOptions
+from tests.observations import remembered
 from tests.proxy import DROP, Answer, Asked, Plan, Proxy, failure, proxied
-from tests.remembering import remembered
 from tests.servers import CREDENTIALS, Moto, S3Server
 
 FOLDERS: Final = 6

@@ -41,7 +41,7 @@ def proxy(moto: Moto) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def scene(
+def context(
     tmp_path: Path, proxy: Proxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> ProjectContext:
     """Two sensors: one on the bucket, one on a folder."""
@@ -66,13 +66,13 @@ def scene(
     )
 
 
-def tick(scene: ProjectContext) -> dict[str, Tick]:
-    return {seen.sensor: seen for seen in sensing.publish(scene, sensing.observe(scene))}
+def tick(context: ProjectContext) -> dict[str, Tick]:
+    return {seen.sensor: seen for seen in sensing.publish(context, sensing.observe(context))}
 
 
-def journal(scene: ProjectContext, sensor: str) -> dict[str, bytes | None]:
-    location = scene.journal(sensor).location
-    return {key: scene.store.get(key) for key in scene.store.keys(location)}
+def journal(context: ProjectContext, sensor: str) -> dict[str, bytes | None]:
+    location = context.journal(sensor).location
+    return {key: context.store.get(key) for key in context.store.keys(location)}
 
 
 def on_pages(trouble: Callable[[Answer], Answer], *, after: int = 2) -> Plan:
@@ -99,22 +99,22 @@ FAILURES: Final[dict[str, tuple[Callable[[Answer], Answer], str]]] = {
 
 @pytest.mark.parametrize("why", FAILURES)
 def test_a_look_that_fails_half_way_leaves_the_journal_and_the_others_alone(
-    scene: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str, why: str
+    context: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str, why: str
 ) -> None:
     trouble, said = FAILURES[why]
-    tick(scene)
-    before = journal(scene, "objects")
+    tick(context)
+    before = journal(context, "objects")
     moto.fill(bucket, {"raw/d0/new": b"1"})
-    (scene.root / "data" / "b.csv").write_text("2")
+    (context.root / "data" / "b.csv").write_text("2")
     proxy.plan = on_pages(trouble)
-    failed = tick(scene)
+    failed = tick(context)
     assert failed["objects"].outcome == "failed"
     assert said in failed["objects"].reason
     assert failed["files"].outcome == "changed"
-    assert journal(scene, "objects") == before
+    assert journal(context, "objects") == before
     assert [event["name"].rpartition(".")[2] for event in bus.events] == ["files_changed"]
     proxy.plan = lambda _, forward: forward()
-    seen = tick(scene)["objects"]
+    seen = tick(context)["objects"]
     assert (seen.outcome, seen.counts) == ("changed", {"added": 1, "modified": 0, "removed": 0})
     [item] = bus.payloads[-1]["change"]["sample"]["added"]
     assert item["key"] == "raw/d0/new"
@@ -122,24 +122,24 @@ def test_a_look_that_fails_half_way_leaves_the_journal_and_the_others_alone(
 
 @pytest.mark.usefixtures("bus")
 def test_a_first_look_that_fails_is_no_baseline(
-    scene: ProjectContext, proxy: Proxy, moto: Moto, bucket: str
+    context: ProjectContext, proxy: Proxy, moto: Moto, bucket: str
 ) -> None:
     proxy.plan = on_pages(lambda _: failure(403, "AccessDenied"))
-    assert tick(scene)["objects"].outcome == "failed"
-    assert journal(scene, "objects") == {}
+    assert tick(context)["objects"].outcome == "failed"
+    assert journal(context, "objects") == {}
     proxy.plan = lambda _, forward: forward()
     moto.fill(bucket, {"raw/d0/new": b"1"})
-    seen = tick(scene)["objects"]
+    seen = tick(context)["objects"]
     assert (seen.outcome, seen.value) == ("baseline", OBJECTS + 1)
 
 
 def test_unchanged_looks_write_nothing_and_send_nothing(
-    scene: ProjectContext, bus: Bus, proxy: Proxy
+    context: ProjectContext, bus: Bus, proxy: Proxy
 ) -> None:
-    tick(scene)
-    before = journal(scene, "objects")
-    assert [tick(scene)["objects"].outcome for _ in range(3)] == ["unchanged"] * 3
-    assert journal(scene, "objects") == before
+    tick(context)
+    before = journal(context, "objects")
+    assert [tick(context)["objects"].outcome for _ in range(3)] == ["unchanged"] * 3
+    assert journal(context, "objects") == before
     assert bus.events == []
     assert {asked.method for asked in proxy.asked} == {"GET"}
 
@@ -149,9 +149,9 @@ def sampled(changes: list[dict[str, Any]], kind: str) -> list[str]:
 
 
 def test_objects_that_change_while_they_are_listed_are_told_in_the_end_exactly_once(
-    scene: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str
+    context: ProjectContext, proxy: Proxy, bus: Bus, moto: Moto, bucket: str
 ) -> None:
-    tick(scene)
+    tick(context)
     client = moto.client()
 
     def meanwhile(answer: Answer) -> Answer:
@@ -163,8 +163,8 @@ def test_objects_that_change_while_they_are_listed_are_told_in_the_end_exactly_o
 
     proxy.plan = on_pages(meanwhile)
     for _ in range(2):
-        tick(scene)
-    assert tick(scene)["objects"].outcome == "unchanged"
+        tick(context)
+    assert tick(context)["objects"].outcome == "unchanged"
     changes = [payload["change"] for payload in bus.payloads]
     assert sorted(sampled(changes, "added")) == ["raw/d0/0", "raw/d9/0"]
     assert sampled(changes, "removed") == ["raw/d3/003"]
@@ -172,43 +172,43 @@ def test_objects_that_change_while_they_are_listed_are_told_in_the_end_exactly_o
 
 
 def test_a_prefix_that_doubles_between_ticks_is_one_exact_change(
-    scene: ProjectContext, bus: Bus, moto: Moto, bucket: str
+    context: ProjectContext, bus: Bus, moto: Moto, bucket: str
 ) -> None:
-    tick(scene)
+    tick(context)
     moto.fill(bucket, {f"raw/d{n % 7}/{n:03}-": b"1" for n in range(OBJECTS)})
-    seen = tick(scene)["objects"]
+    seen = tick(context)["objects"]
     assert seen.counts == {"added": OBJECTS, "modified": 0, "removed": 0}
     assert bus.payloads[0]["value"] == 2 * OBJECTS
-    assert tick(scene)["objects"].outcome == "unchanged"
+    assert tick(context)["objects"].outcome == "unchanged"
 
 
 def test_a_change_waits_for_its_marker_and_until_it_has_settled(
-    scene: ProjectContext, bus: Bus, moto: Moto, bucket: str
+    context: ProjectContext, bus: Bus, moto: Moto, bucket: str
 ) -> None:
-    patient = replace(scene.project.sensors["objects"].data, marker="_SUCCESS", settle=60.0)
-    sensors = {"objects": replace(scene.project.sensors["objects"], data=patient)}
-    scene = replace(scene, project=replace(scene.project, sensors=sensors))
-    tick(scene)
+    patient = replace(context.project.sensors["objects"].data, marker="_SUCCESS", settle=60.0)
+    sensors = {"objects": replace(context.project.sensors["objects"], data=patient)}
+    context = replace(context, project=replace(context.project, sensors=sensors))
+    tick(context)
     moto.fill(bucket, {"raw/d9/new": b"1"})
-    assert tick(scene)["objects"].outcome == "settling"
+    assert tick(context)["objects"].outcome == "settling"
     moto.fill(bucket, {"raw/d9/_SUCCESS": b""})
-    assert tick(scene)["objects"].outcome == "settling"
+    assert tick(context)["objects"].outcome == "settling"
     long_ago = dt.datetime(2020, 1, 1)  # noqa: DTZ001  # moto's are like this
     for key in ("raw/d9/new", "raw/d9/_SUCCESS"):
         moto.date(bucket, key, long_ago)
-    assert tick(scene)["objects"].counts == {"added": 2, "modified": 0, "removed": 0}
+    assert tick(context)["objects"].counts == {"added": 2, "modified": 0, "removed": 0}
     assert len(bus.events) == 1
 
 
 def test_a_secret_is_nowhere_in_what_is_recorded_or_said(
-    scene: ProjectContext, proxy: Proxy, moto: Moto, monkeypatch: pytest.MonkeyPatch
+    context: ProjectContext, proxy: Proxy, moto: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert moto.credentials["AWS_ACCESS_KEY_ID"]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-itself")
-    tick(scene)
+    tick(context)
     proxy.plan = lambda asked, _: failure(403, "SignatureDoesNotMatch", str(asked.headers))
-    reason = tick(scene)["objects"].reason
+    reason = tick(context)["objects"].reason
     assert "the-secret-itself" not in reason
     assert moto.credentials["AWS_ACCESS_KEY_ID"] not in reason
-    recorded = b"".join(filter(None, journal(scene, "objects").values()))
+    recorded = b"".join(filter(None, journal(context, "objects").values()))
     assert b"the-secret-itself" not in recorded

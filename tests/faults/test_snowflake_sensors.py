@@ -40,7 +40,7 @@ def database(snow: Snow) -> str:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, proxy: Proxy, database: str) -> ProjectContext:
+def context(tmp_path: Path, proxy: Proxy, database: str) -> ProjectContext:
     """Two sensors: one on a table, one on a folder."""
     assert proxy
     for folder in ("data", "sql"):
@@ -63,13 +63,13 @@ def scene(tmp_path: Path, proxy: Proxy, database: str) -> ProjectContext:
     )
 
 
-def tick(scene: ProjectContext) -> dict[str, Tick]:
-    return {seen.sensor: seen for seen in sensing.publish(scene, sensing.observe(scene))}
+def tick(context: ProjectContext) -> dict[str, Tick]:
+    return {seen.sensor: seen for seen in sensing.publish(context, sensing.observe(context))}
 
 
-def journal(scene: ProjectContext) -> dict[str, bytes | None]:
-    location = scene.journal("table").location
-    return {key: scene.store.get(key) for key in scene.store.keys(location)}
+def journal(context: ProjectContext) -> dict[str, bytes | None]:
+    location = context.journal("table").location
+    return {key: context.store.get(key) for key in context.store.keys(location)}
 
 
 def failed(code: str, message: str) -> Answer:
@@ -109,52 +109,52 @@ FAILURES: Final[dict[str, tuple[Plan, str]]] = {
 
 @pytest.mark.parametrize("why", FAILURES)
 def test_a_look_that_fails_leaves_the_journal_and_the_others_alone(
-    scene: ProjectContext, proxy: Proxy, bus: Bus, snow: Snow, database: str, why: str
+    context: ProjectContext, proxy: Proxy, bus: Bus, snow: Snow, database: str, why: str
 ) -> None:
     plan, said = FAILURES[why]
-    tick(scene)
-    before = journal(scene)
+    tick(context)
+    before = journal(context)
     snow.run(database, "INSERT INTO it VALUES (2, 'b')")
-    (scene.root / "data" / "b.csv").write_text("2")
+    (context.root / "data" / "b.csv").write_text("2")
     proxy.plan = plan
-    seen = tick(scene)
+    seen = tick(context)
     assert seen["table"].outcome == "failed"
     assert re.search(said, seen["table"].reason)
     assert "Traceback" not in seen["table"].reason
     assert seen["files"].outcome == "changed"
-    assert journal(scene) == before
+    assert journal(context) == before
     assert [event["name"].rpartition(".")[2] for event in bus.events] == ["files_changed"]
     proxy.plan = lambda _, forward: forward()
-    after = tick(scene)["table"]
+    after = tick(context)["table"]
     assert (after.outcome, after.counts) == ("changed", {"added": 1, "modified": 0, "removed": 0})
 
 
 def test_a_table_that_is_dropped_between_two_ticks_is_a_failure_and_no_change(
-    scene: ProjectContext, bus: Bus, snow: Snow, database: str
+    context: ProjectContext, bus: Bus, snow: Snow, database: str
 ) -> None:
-    tick(scene)
-    before = journal(scene)
+    tick(context)
+    before = journal(context)
     snow.run(database, "DROP TABLE it")
-    seen = tick(scene)["table"]
+    seen = tick(context)["table"]
     assert seen.outcome == "failed"
     assert "GRANT SELECT" in seen.reason
-    assert journal(scene) == before
+    assert journal(context) == before
     snow.run(
         database, "CREATE TABLE it (id INT, content VARCHAR)", "INSERT INTO it VALUES (1, 'a')"
     )
-    assert tick(scene)["table"].outcome == "unchanged"
+    assert tick(context)["table"].outcome == "unchanged"
     assert not bus.events
 
 
 def test_a_sensor_s_own_time_limit_ends_its_query_on_the_server(
-    scene: ProjectContext, bus: Bus, snow: Snow
+    context: ProjectContext, bus: Bus, snow: Snow
 ) -> None:
     never = "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000000000)) WHERE SEQ8() % 7 = 3"
-    (scene.root / "sql" / "watched.sql").write_text(never)
-    sensors = dict(scene.project.sensors)
+    (context.root / "sql" / "watched.sql").write_text(never)
+    sensors = dict(context.project.sensors)
     sensors["table"] = replace(sensors["table"], timeout=2.0)
     before = len(snow.cancelled)
-    ticks = tick(replace(scene, project=replace(scene.project, sensors=sensors)))
+    ticks = tick(replace(context, project=replace(context.project, sensors=sensors)))
     assert "no answer within 2 s" in ticks["table"].reason
     assert ticks["files"].outcome == "baseline"
     wait_until(lambda: len(snow.cancelled) > before)
@@ -162,9 +162,9 @@ def test_a_sensor_s_own_time_limit_ends_its_query_on_the_server(
 
 
 def test_changes_are_exactly_where_the_data_changed(
-    scene: ProjectContext, bus: Bus, snow: Snow, database: str
+    context: ProjectContext, bus: Bus, snow: Snow, database: str
 ) -> None:
-    assert tick(scene)["table"].outcome == "baseline"
+    assert tick(context)["table"].outcome == "baseline"
     steps: list[tuple[str, str, dict[str, int]]] = [
         ("SELECT 1", "unchanged", {}),
         ("INSERT INTO it VALUES (3, 'c'), (2, 'b')", "changed", {"added": 2}),
@@ -175,7 +175,7 @@ def test_changes_are_exactly_where_the_data_changed(
     ]
     for statement, outcome, counts in steps:
         snow.run(database, statement)
-        seen = tick(scene)["table"]
+        seen = tick(context)["table"]
         assert (seen.outcome, {kind: n for kind, n in seen.counts.items() if n}) == (
             outcome,
             counts,
@@ -186,7 +186,7 @@ def test_changes_are_exactly_where_the_data_changed(
         {"added": 0, "modified": 1, "removed": 0},
         {"added": 0, "modified": 0, "removed": 1},
     ]
-    entry = scene.journal("table").head().entry
+    entry = context.journal("table").head().entry
     assert entry is not None
     assert entry.cost["rows"] == 2
     assert entry.cost["query_id"]

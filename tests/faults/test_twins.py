@@ -15,8 +15,8 @@ from flowproject.sensing import ProjectContext
 from flowproject.starting.claiming import claim
 from flowproject.starting.run_start import RunStart
 from tests.conftest import Bus
-from tests.faults.test_overtaking import Overtaken, scene
-from tests.place import Place, Ran, make_place
+from tests.faults.test_overtaking import Overtaken, new_context
+from tests.project_folder import ProjectFolder, Ran, make_project
 
 LOOKS, SENDS, CLAIMS = 14, 12, 8
 """Requests of a look, of a sending and of a claim to be overtaken at, and some more."""
@@ -51,9 +51,9 @@ if __name__ == "__main__":
 
 
 def of_run(
-    place: ProjectContext, store: Any = None, run: str = "SensorFlow/argo-1"
+    context: ProjectContext, store: Any = None, run: str = "SensorFlow/argo-1"
 ) -> ProjectContext:
-    return ProjectContext(**{**vars(place), "store": store or place.store, "run": run})
+    return ProjectContext(**{**vars(context), "store": store or context.store, "run": run})
 
 
 def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(
@@ -61,16 +61,16 @@ def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(
 ) -> None:
     (tmp_path / "data").mkdir()
     for number in range(LOOKS):
-        place = scene(tmp_path, number, coalesce=False)
-        sensing.observe(place)
+        context = new_context(tmp_path, number, coalesce=False)
+        sensing.observe(context)
         (tmp_path / "data" / f"{number}").write_text("x")
         seen: list[sensing.Tick] = []
-        look = lambda there=place, to=seen: to.extend(sensing.observe(of_run(there)))  # noqa: E731
-        store = Overtaken(place.store, number + 1, look)
-        seen += sensing.observe(of_run(place, store))
+        look = lambda there=context, to=seen: to.extend(sensing.observe(of_run(there)))  # noqa: E731
+        store = Overtaken(context.store, number + 1, look)
+        seen += sensing.observe(of_run(context, store))
         if len(seen) == 1:
             look()  # the look has fewer requests: its twin comes after it
-        journal = place.journal("data")
+        journal = context.journal("data")
         entry = journal.get(2)
         assert entry, f"request {number}"
         assert journal.get(3) is None, f"request {number}"
@@ -83,8 +83,8 @@ def test_a_look_that_its_own_twin_overtakes_at_any_request_is_one_look(
         for tick in seen:
             # Either may have had the last word; the next step of the run sends in both cases.
             bus.events.clear()
-            sensing.raise_for_failures(sensing.publish(of_run(place), [tick]))
-        told = [*place.store.keys(f"{journal.location}/published")]
+            sensing.raise_for_failures(sensing.publish(of_run(context), [tick]))
+        told = [*context.store.keys(f"{journal.location}/published")]
         assert len(told) == 1, f"request {number}"
 
 
@@ -93,18 +93,18 @@ def test_a_sending_that_its_own_twin_overtakes_at_any_request_sends_one_event(
 ) -> None:
     (tmp_path / "data").mkdir()
     for number in range(SENDS):
-        place = scene(tmp_path, number, coalesce=False)
-        place.journal("data").outbox.record_listeners(["AFlow"], by="test")
-        sensing.observe(place)
+        context = new_context(tmp_path, number, coalesce=False)
+        context.journal("data").outbox.record_listeners(["AFlow"], by="test")
+        sensing.observe(context)
         (tmp_path / "data" / f"{number}").write_text("x")
-        ticks = sensing.observe(of_run(place))
+        ticks = sensing.observe(of_run(context))
         bus.events.clear()
-        send = lambda there=place, told=ticks: sensing.publish(of_run(there), told)  # noqa: E731
-        [sent] = sensing.publish(of_run(place, Overtaken(place.store, number + 1, send)), ticks)
+        send = lambda there=context, told=ticks: sensing.publish(of_run(there), told)  # noqa: E731
+        [sent] = sensing.publish(of_run(context, Overtaken(context.store, number + 1, send)), ticks)
         assert not sent.undelivered
         assert {payload["id"] for payload in bus.payloads} == {ticks[0].id}, f"request {number}"
         assert 1 <= len(bus.payloads) <= 2
-        [after] = sensing.observe(of_run(place, run="SensorFlow/argo-2"))
+        [after] = sensing.observe(of_run(context, run="SensorFlow/argo-2"))
         assert (after.outcome, after.undelivered) == ("unchanged", "")
 
 
@@ -134,19 +134,19 @@ def test_a_claim_that_its_twin_or_another_run_overtakes_at_any_request_lets_one_
 
 
 @pytest.fixture
-def project(tmp_path: Path, bus: Bus) -> Place:
-    place = make_place(tmp_path, CONFIG, METAFLOW_ARGO_EVENTS_WEBHOOK_URL=bus.url)
-    place.write("workflow.py", WORK)
-    place.write("data/old.csv", "1")
-    sensing.observe(place.scene())
-    place.write("data/new.csv", "2")
-    return place
+def project(tmp_path: Path, bus: Bus) -> ProjectFolder:
+    context = make_project(tmp_path, CONFIG, METAFLOW_ARGO_EVENTS_WEBHOOK_URL=bus.url)
+    context.write("workflow.py", WORK)
+    context.write("data/old.csv", "1")
+    sensing.observe(context.new_context())
+    context.write("data/new.csv", "2")
+    return context
 
 
-def begun(place: Place, file: str) -> Callable[[str, str], list[str]]:
+def begun(context: ProjectFolder, file: str) -> Callable[[str, str], list[str]]:
     """A run as Argo begins it, and the command of a step of it, the only attempt of its task."""
     word = [file, "--quiet", "--no-pylint", "--metadata", "local", "--datastore", "local"]
-    made = place.python(*word, "init", "--run-id", "argo-1", "--task-id", "params")
+    made = context.python(*word, "init", "--run-id", "argo-1", "--task-id", "params")
     assert made.code == 0, made.text
     options = ["--run-id", "argo-1", "--task-id", "1", "--retry-count", "0"]
 
@@ -156,22 +156,22 @@ def begun(place: Place, file: str) -> Callable[[str, str], list[str]]:
     return command
 
 
-def twice(place: Place, command: list[str], **environment: str) -> list[str]:
+def twice(context: ProjectFolder, command: list[str], **environment: str) -> list[str]:
     """What two processes say that do the same at the same time."""
-    processes = [place.start(*command, **environment) for _ in range(2)]
+    processes = [context.start(*command, **environment) for _ in range(2)]
     texts = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], texts
     return texts
 
 
-def once(place: Place, command: list[str], **environment: str) -> Ran:
-    done = place.python(*command, **environment)
+def once(context: ProjectFolder, command: list[str], **environment: str) -> Ran:
+    done = context.python(*command, **environment)
     assert done.code == 0, done.text
     return done
 
 
 def test_a_sensor_whose_first_step_runs_twice_records_and_sends_one_change(
-    project: Place, bus: Bus
+    project: ProjectFolder, bus: Bus
 ) -> None:
     command = begun(project, "sensorflow.py")
     for text in twice(project, command("start", "_parameters/params")):
@@ -183,15 +183,15 @@ def test_a_sensor_whose_first_step_runs_twice_records_and_sends_one_change(
 
 
 def test_a_listener_whose_first_step_runs_twice_goes_on_once_and_no_other_run_works(
-    project: Place,
+    project: ProjectFolder,
 ) -> None:
-    sensing.observe(project.scene())
+    sensing.observe(project.new_context())
     event = project.event("days", 2)
     command = begun(project, "workflow.py")
     for text in twice(project, command("start", "_parameters/params"), **event):
         assert "WORKS for change 2" in text, text
     assert "ENDS for change 2" in once(project, command("end", "start/1"), **event).text
-    journal = project.scene().journal("days")
+    journal = project.new_context().journal("days")
     entry = journal.get(2)
     assert entry
     [receipt] = journal.receipts.read(2, entry.id)

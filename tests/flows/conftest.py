@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import Bus
-from tests.place import Place, make_place
+from tests.project_folder import ProjectFolder, make_project
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +17,11 @@ def module_bus() -> Iterator[Bus]:
 
 
 @pytest.fixture(scope="module")
-def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Place]:
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ProjectFolder]:
     """Make a project: its configuration, our own two flows, and no bus unless one is given."""
 
-    def make(config: str, bus: Bus | None = None, *, demo: bool = False) -> Place:
+    def make(config: str, bus: Bus | None = None, *, demo: bool = False) -> ProjectFolder:
         webhook = {"METAFLOW_ARGO_EVENTS_WEBHOOK_URL": bus.url} if bus else {}
-        return make_place(tmp_path_factory.mktemp("project"), config, demo=demo, **webhook)
+        return make_project(tmp_path_factory.mktemp("project"), config, demo=demo, **webhook)
 
     return make

@@ -15,7 +15,7 @@ import httpx
 from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import LoopStarted
 from flowproject.dev.scheduler import SystemClock
-from tests.loops import PATIENCE, Watched
+from tests.running_loop import PATIENCE, RunningLoop
 
 __all__ = ["Asker", "Jumping", "Message", "asking", "messages", "number_in", "paged", "token_of"]
 
@@ -59,7 +59,7 @@ class Asker:
     """Who asks the page of a loop."""
 
     client: httpx.Client
-    loop: Watched
+    loop: RunningLoop
 
     def html(self, address: str, **headers: str) -> httpx.Response:
         return self.client.get(address, headers=headers)
@@ -93,7 +93,7 @@ def token_of(client: httpx.Client) -> str:
 
 
 @contextmanager
-def asking(loop: Watched) -> Iterator[Asker]:
+def asking(loop: RunningLoop) -> Iterator[Asker]:
     """Somebody who asks the page of this loop, and has shown its token if there is one."""
     (started,) = loop.wait(LoopStarted)
     address = httpx.URL(started.page)
@@ -108,7 +108,7 @@ def paged(
 ) -> Iterator[Asker]:
     """A loop with a page, and somebody who asks it."""
     chosen = Settings(page=page or PageSettings(), **settings)
-    loop = Watched(lambda tell: Loop(root, listener=tell, settings=chosen, clock=clock))
+    loop = RunningLoop(lambda tell: Loop(root, listener=tell, settings=chosen, clock=clock))
     try:
         with asking(loop) as asker:
             yield asker

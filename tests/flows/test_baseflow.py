@@ -100,29 +100,29 @@ STEPS = ["start", "each", "join", "end"]
 class Changed:
     """A project with one recorded change, and the variable in which Argo brings it to a run."""
 
-    place: Any
+    project: Any
     id: str
 
     def event(self, attempt: int) -> dict[str, str]:
         """The change once more: of one attempt, only one run takes it."""
-        event: dict[str, str] = self.place.event("days", 2, attempt=attempt)
+        event: dict[str, str] = self.project.event("days", 2, attempt=attempt)
         return event
 
 
 @pytest.fixture(scope="module")
-def changed(new_place: Callable[..., Any]) -> Changed:
+def changed(new_project: Callable[..., Any]) -> Changed:
     """One file was added, one was edited and one is gone."""
-    place = new_place(CONFIG)
-    place.write("listenerflow.py", FLOW)
-    scene = place.scene()
-    place.write("data/old.csv", "1")
-    place.write("data/gone.csv", "22")
-    sensing.observe(scene)
-    place.write("data/new.csv", "333")
-    place.write("data/old.csv", "4444")
-    (place.root / "data" / "gone.csv").unlink()
-    [tick] = sensing.observe(scene)
-    return Changed(place=place, id=tick.id)
+    project = new_project(CONFIG)
+    project.write("listenerflow.py", FLOW)
+    context = project.context()
+    project.write("data/old.csv", "1")
+    project.write("data/gone.csv", "22")
+    sensing.observe(context)
+    project.write("data/new.csv", "333")
+    project.write("data/old.csv", "4444")
+    (project.root / "data" / "gone.csv").unlink()
+    [tick] = sensing.observe(context)
+    return Changed(project=project, id=tick.id)
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,8 @@ def resumed(changed: Changed) -> tuple[Any, Any]:
     """A run for a change whose join failed, and its resumption without the event."""
     value = str(encode_whole(LARGE))
     given = ("--value", value, "--late", value)
-    run = changed.place.run("listenerflow.py", *given, **changed.event(1), FAIL="join")
-    again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
+    run = changed.project.run("listenerflow.py", *given, **changed.event(1), FAIL="join")
+    again = changed.project.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
     return run, again
 
 
@@ -164,9 +164,9 @@ def test_a_parameter_has_what_the_event_gave_it_also_one_that_a_mutator_adds(
 
 
 def test_a_run_whose_first_step_failed_is_resumed_with_its_change(changed: Changed) -> None:
-    run = changed.place.run("listenerflow.py", **changed.event(2), FAIL="start")
+    run = changed.project.run("listenerflow.py", **changed.event(2), FAIL="start")
     assert run.code == 1
-    again = changed.place.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
+    again = changed.project.python("listenerflow.py", "resume", "--origin-run-id", run.run_id)
     assert [again.said()["seen"][step]["id"] for step in STEPS] == [changed.id] * 4
 
 
@@ -176,7 +176,7 @@ def test_a_run_by_hand_has_no_change_and_foreign_events_are_none(changed: Change
         "METAFLOW_ARGO_EVENT_PAYLOAD_event_text": "not JSON",
         "METAFLOW_ARGO_EVENT_PAYLOAD_event_other": '{"change": "of heart", "timestamp": 3}',
     }
-    run = changed.place.run("listenerflow.py", **foreign)
+    run = changed.project.run("listenerflow.py", **foreign)
     assert run.code == 0
     assert run.said()["seen"] == dict.fromkeys(STEPS)
 
@@ -188,7 +188,7 @@ def test_a_flow_that_waited_for_several_sensors_does_nothing_if_one_recorded_not
     [(name, text)] = changed.event(3).items()
     message = json.loads(text)
     other = {**message, "timestamp": 0, "change": {**message["change"], "sensor": "other"}}
-    run = changed.place.run("listenerflow.py", **{name: text, f"{name}2": json.dumps(other)})
+    run = changed.project.run("listenerflow.py", **{name: text, f"{name}2": json.dumps(other)})
     assert run.code == 0
     assert "This run does nothing" in run.text
     assert "SAID" not in run.text
@@ -197,13 +197,13 @@ def test_a_flow_that_waited_for_several_sensors_does_nothing_if_one_recorded_not
 def test_why_says_which_change_started_a_run_and_who_recorded_it(
     changed: Changed, resumed: tuple[Any, Any]
 ) -> None:
-    told = changed.place.command("why", f"ListenerFlow/{resumed[1].run_id}")
+    told = changed.project.command("why", f"ListenerFlow/{resumed[1].run_id}")
     assert told.code == 0
     assert "It was started by change 2 of sensor 'days':" in told.lines
     assert f"id        {changed.id}" in told.lines
     assert "items     1 added, 1 modified, 1 removed" in told.lines
     found = json.loads(
-        changed.place.command("why", f"ListenerFlow/{resumed[0].run_id}", "--json").text
+        changed.project.command("why", f"ListenerFlow/{resumed[0].run_id}", "--json").text
     )
     assert found["state"] == "failed"
     assert [change["id"] for change in found["changes"]] == [changed.id]
@@ -219,16 +219,16 @@ def test_why_says_which_change_started_a_run_and_who_recorded_it(
     ],
 )
 def test_why_of_an_unknown_run_is_a_usage_error(changed: Changed, run: str, said: str) -> None:
-    told = changed.place.command("why", run)
+    told = changed.project.command("why", run)
     assert told.code == 64
     assert said in told.text
     assert "Traceback" not in told.text
 
 
 def test_an_unknown_sensor_is_told_in_two_clean_lines(changed: Changed) -> None:
-    changed.place.write("typoflow.py", FLOW.replace('on_change("days")', 'on_change("day")'))
-    run = changed.place.run("typoflow.py")
-    (changed.place.root / "typoflow.py").unlink()
+    changed.project.write("typoflow.py", FLOW.replace('on_change("days")', 'on_change("day")'))
+    run = changed.project.run("typoflow.py")
+    (changed.project.root / "typoflow.py").unlink()
     assert run.code == 1
     headline, told = run.lines[-2:]
     assert headline == "Configuration error:"
@@ -258,11 +258,11 @@ if __name__ == "__main__":
 """
 
 
-def test_a_failing_query_is_told_under_a_headline(new_place: Callable[..., Any]) -> None:
-    place = new_place('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "weather"\n')
-    place.write("askingflow.py", ASKING)
-    place.write("sql/weather.sql", "SELECT :day")
-    run = place.run("askingflow.py")
+def test_a_failing_query_is_told_under_a_headline(new_project: Callable[..., Any]) -> None:
+    project = new_project('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "weather"\n')
+    project.write("askingflow.py", ASKING)
+    project.write("sql/weather.sql", "SELECT :day")
+    run = project.run("askingflow.py")
     assert run.code == 1
     told = run.lines[run.lines.index("Query error:") + 1]
     assert told.startswith("Parameter :day has no value. sql/weather.sql, line 1, column 8.")

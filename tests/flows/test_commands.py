@@ -52,11 +52,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def place(new_place: Callable[..., Any]) -> Any:
-    place = new_place(CONFIG)
-    place.write("data/a.csv", "1")
-    place.write("listenerflow.py", LISTENER)
-    return place
+def project(new_project: Callable[..., Any]) -> Any:
+    project = new_project(CONFIG)
+    project.write("data/a.csv", "1")
+    project.write("listenerflow.py", LISTENER)
+    return project
 
 
 def findings(told: Any) -> list[tuple[str, str, str]]:
@@ -66,8 +66,8 @@ def findings(told: Any) -> list[tuple[str, str, str]]:
 # ------------------------------------------------------------------------------------------ check
 
 
-def test_a_sound_project_has_no_errors(place: Any) -> None:
-    told = place.command("check", "--json")
+def test_a_sound_project_has_no_errors(project: Any) -> None:
+    told = project.command("check", "--json")
     assert told.code == 0
     assert findings(told)[2:] == [
         ("ok", "listenerflow.py, sensorflow.py", "ListenerFlow, SensorFlow"),
@@ -77,12 +77,12 @@ def test_a_sound_project_has_no_errors(place: Any) -> None:
 
 
 def test_a_flow_file_that_can_not_be_read_is_an_error_with_its_line(
-    new_place: Callable[..., Any],
+    new_project: Callable[..., Any],
 ) -> None:
-    place = new_place(CONFIG)
-    place.write("typoflow.py", LISTENER.replace('on_change("days")', 'on_change("day")'))
-    place.write("brokenflow.py", "import nothing_like_this\n")
-    told = place.command("check", "--json")
+    project = new_project(CONFIG)
+    project.write("typoflow.py", LISTENER.replace('on_change("days")', 'on_change("day")'))
+    project.write("brokenflow.py", "import nothing_like_this\n")
+    told = project.command("check", "--json")
     assert told.code == 7
     broken, typo, unknown = findings(told)[2:]
     assert broken[0] == typo[0] == "error"
@@ -92,11 +92,11 @@ def test_a_flow_file_that_can_not_be_read_is_an_error_with_its_line(
 
 
 def test_a_required_parameter_that_no_event_has_is_found_before_anything_runs(
-    new_place: Callable[..., Any],
+    new_project: Callable[..., Any],
 ) -> None:
-    place = new_place(CONFIG.replace('payload_key = "many"', ""))
-    place.write("listenerflow.py", LISTENER)
-    told = place.command("check")
+    project = new_project(CONFIG.replace('payload_key = "many"', ""))
+    project.write("listenerflow.py", LISTENER)
+    told = project.command("check")
     assert told.code == 7
     [line] = [line for line in told.lines if line.startswith("error")]
     assert "ListenerFlow requires parameter 'many'" in line
@@ -105,21 +105,21 @@ def test_a_required_parameter_that_no_event_has_is_found_before_anything_runs(
 # -------------------------------------------------------------------------------------------- dev
 
 
-def test_dev_runs_the_loop_from_the_sensor_to_the_listener(place: Any) -> None:
-    sensing.observe(place.scene())
-    place.write("data/b.csv", "2")
-    told = place.command("dev", "--until-idle", "--json")
+def test_dev_runs_the_loop_from_the_sensor_to_the_listener(project: Any) -> None:
+    sensing.observe(project.context())
+    project.write("data/b.csv", "2")
+    told = project.command("dev", "--until-idle", "--json")
     assert told.code == 0
     happened = [json.loads(line) for line in told.lines]
     assert [item["outcome"] for item in happened if item["kind"] == "Tick"] == ["changed"]
     printed = [item["line"] for item in happened if item["kind"] == "RunPrinted"]
     assert any(line.endswith("There are 2, and ['b.csv'] is new") for line in printed)
-    [entry, _] = place.history()
+    [entry, _] = project.history()
     assert entry["published"] is True
 
 
-def test_dev_ends_with_130_on_ctrl_c(place: Any) -> None:
-    process = place.cold().start("-m", "flowproject", "dev")
+def test_dev_ends_with_130_on_ctrl_c(project: Any) -> None:
+    process = project.cold().start("-m", "flowproject", "dev")
     lines = iter(process.stdout.readline, "")
     assert any("listening" in line for line in lines)
     process.send_signal(signal.SIGINT)
@@ -132,9 +132,9 @@ def test_dev_ends_with_130_on_ctrl_c(place: Any) -> None:
 
 
 def test_as_a_module_it_does_not_take_its_own_checkout_for_the_project(
-    place: Any, tmp_path: Path
+    project: Any, tmp_path: Path
 ) -> None:
-    told = place.command("history", cwd=tmp_path)
+    told = project.command("history", cwd=tmp_path)
     assert told.code == 2
     assert f"There is no flowproject.toml in {tmp_path}" in told.text
     assert list(tmp_path.iterdir()) == []
@@ -142,14 +142,14 @@ def test_as_a_module_it_does_not_take_its_own_checkout_for_the_project(
 
 @pytest.mark.parametrize("reader, read", [("head -1", "[\n"), ("true", "")])
 def test_a_reader_that_has_enough_is_no_failure_to_talk_about(
-    place: Any, reader: str, read: str
+    project: Any, reader: str, read: str
 ) -> None:
     much = "$(yes days | head -300)"  # as JSON more than a pipe holds
     script = f"{sys.executable} -m flowproject preview --json {much} | {reader}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {script}"],
-        cwd=place.root,
-        env=place.environment,
+        cwd=project.root,
+        env=project.environment,
         capture_output=True,
         text=True,
         check=False,
@@ -159,22 +159,24 @@ def test_a_reader_that_has_enough_is_no_failure_to_talk_about(
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
-def test_a_narrow_encoding_costs_characters_and_not_the_command(place: Any, encoding: str) -> None:
-    told = place.python("-m", "flowproject", "history", "dáys→", PYTHONIOENCODING=encoding)
+def test_a_narrow_encoding_costs_characters_and_not_the_command(
+    project: Any, encoding: str
+) -> None:
+    told = project.python("-m", "flowproject", "history", "dáys→", PYTHONIOENCODING=encoding)
     assert told.code == 64
     assert "There is no sensor 'd" in told.text
 
 
 @pytest.mark.parametrize("command", [["preview"], ["check", "--connect"]])
 def test_ctrl_c_does_not_wait_for_a_source_that_does_not_answer(
-    new_place: Callable[..., Any], command: list[str]
+    new_project: Callable[..., Any], command: list[str]
 ) -> None:
-    place = new_place('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "slow"\n')
+    project = new_project('project_name = "demo"\n[data]\ntype = "duckdb"\nquery = "slow"\n')
     endless = "SELECT count(*) FROM range(1000000000000) AS numbers(i) WHERE i % 7 = 3"
-    place.write("sql/slow.sql", endless)
-    process = place.cold().start("-m", "flowproject", *command)
+    project.write("sql/slow.sql", endless)
+    process = project.cold().start("-m", "flowproject", *command)
     # The query is running once the process has burnt a second that its start does not need.
-    place.wait_until(lambda: cpu_seconds(process.pid) > 3)
+    project.wait_until(lambda: cpu_seconds(process.pid) > 3)
     process.send_signal(signal.SIGINT)
     try:
         told, _ = process.communicate(timeout=60)  # it would take hours
@@ -193,11 +195,11 @@ def cpu_seconds(pid: int) -> float:
     "typed, offered",
     [("flowproject hist", "history"), ("flowproject history da", "days"), ("flowproject no", "")],
 )
-def test_the_shell_completes_commands_and_sensors(place: Any, typed: str, offered: str) -> None:
+def test_the_shell_completes_commands_and_sensors(project: Any, typed: str, offered: str) -> None:
     variables = {
         "_FLOWPROJECT_COMPLETE": "complete_bash",
         "COMP_WORDS": typed,
         "COMP_CWORD": str(typed.count(" ")),
     }
     script = "import sys; sys.argv[0] = 'flowproject'; from flowproject.cli import main; main()"
-    assert place.python("-c", script, **variables).text.strip() == offered
+    assert project.python("-c", script, **variables).text.strip() == offered

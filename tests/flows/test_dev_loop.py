@@ -31,7 +31,7 @@ from flowproject.dev.messages import (
     line,
 )
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from tests.loops import PATIENCE, Watched, wait_for
+from tests.running_loop import PATIENCE, RunningLoop, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
 COLD = sys.executable
@@ -74,17 +74,17 @@ if __name__ == "__main__":
 
 
 @contextmanager
-def running(root: Path, **settings: Any) -> Iterator[Watched]:
-    watched = Watched(lambda tell: Loop(root, listener=tell, settings=Settings(**settings)))
+def running(root: Path, **settings: Any) -> Iterator[RunningLoop]:
+    watched = RunningLoop(lambda tell: Loop(root, listener=tell, settings=Settings(**settings)))
     try:
         yield watched
     finally:
         watched.stop()
 
 
-def until_idle(root: Path, **settings: Any) -> tuple[Result, Watched]:
+def until_idle(root: Path, **settings: Any) -> tuple[Result, RunningLoop]:
     chosen = Settings(until_idle=True, **settings)
-    watched = Watched(lambda tell: Loop(root, listener=tell, settings=chosen))
+    watched = RunningLoop(lambda tell: Loop(root, listener=tell, settings=chosen))
     return watched.end(), watched
 
 
@@ -356,7 +356,7 @@ def test_a_flow_that_is_still_running_is_not_started_again_but_makes_up_the_last
     slow = "time.sleep(2)"
     write(root, "Slow", "@schedule(cron='*/5 * * * *')\nclass Slow(FlowSpec):", slow)
     clock = Clock(jumps=3)
-    watched = Watched(
+    watched = RunningLoop(
         lambda tell: Loop(root, listener=tell, settings=Settings(grace=30), clock=clock)
     )
     skipped = watched.wait(RunSkipped, many=2)
@@ -373,7 +373,7 @@ def test_what_was_due_while_the_machine_slept_is_made_up_within_an_hour_and_told
     write(root, "Hourly", "@schedule(cron='0 */12 * * *')\nclass Hourly(FlowSpec):")
     for past, told in ((timedelta(minutes=58), RunStarted), (timedelta(hours=3), RunSkipped)):
         clock = Clock(jumps=1, past=past)
-        watched = Watched(
+        watched = RunningLoop(
             lambda tell, clock=clock: Loop(
                 root, listener=tell, settings=Settings(grace=30), clock=clock
             )

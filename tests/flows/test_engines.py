@@ -24,17 +24,17 @@ SELECT 2, 'milk', NULL
 
 
 def test_a_sensor_moves_from_duckdb_to_snowflake_by_its_configuration_alone(
-    new_place: Callable[..., Any], snow: Snow
+    new_project: Callable[..., Any], snow: Snow
 ) -> None:
-    place = new_place(CONFIG.format(type="duckdb", more=""))
-    place.write("sql/orders.sql", QUERY)
-    first = place.run("sensorflow.py")
+    project = new_project(CONFIG.format(type="duckdb", more=""))
+    project.write("sql/orders.sql", QUERY)
+    first = project.run("sensorflow.py")
     assert first.code == 0, first.text
     assert "orders: baseline, first look, remembered: 2 items" in first.lines
 
-    place.write(
+    project.write(
         "flowproject.toml", CONFIG.format(type="snowflake", more=f'database = "{snow.database()}"')
     )
-    again = place.run("sensorflow.py", **snow.settings)
+    again = project.run("sensorflow.py", **snow.settings)
     assert again.code == 0, again.text
     assert any(line.startswith("orders: unchanged") for line in again.lines), again.text

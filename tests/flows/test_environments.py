@@ -39,8 +39,8 @@ needs_outerbounds = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def weather(new_place: Callable[..., Any]) -> Any:
-    return new_place((ROOT / "flowproject.toml").read_text(), demo=True).cold()
+def weather(new_project: Callable[..., Any]) -> Any:
+    return new_project((ROOT / "flowproject.toml").read_text(), demo=True).cold()
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def micromamba(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def patiently(place: Any, *command: str, **environment: str) -> str:
+def patiently(project: Any, *command: str, **environment: str) -> str:
     """What a command says that succeeds, however long it installs."""
-    process = place.start(*command, **environment)
+    process = project.start(*command, **environment)
     text, _ = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 0, text
     return str(text)
@@ -131,11 +131,11 @@ def test_both_flows_run(weather: Any) -> None:
 
 
 def test_both_flows_run_in_environments_that_have_only_what_steps_were_given(
-    new_place: Callable[..., Any], micromamba: dict[str, str]
+    new_project: Callable[..., Any], micromamba: dict[str, str]
 ) -> None:
-    place = new_place((ROOT / "flowproject.toml").read_text(), demo=True).cold()
+    project = new_project((ROOT / "flowproject.toml").read_text(), demo=True).cold()
     for flow in ("sensorflow.py", "starterflow.py"):
-        patiently(place, flow, "--environment=pypi", "run", **micromamba)
+        patiently(project, flow, "--environment=pypi", "run", **micromamba)
     [environment] = Path(micromamba["STAND_IN_FOLDER"]).glob("metaflow/linux-64/*")
     [packages] = environment.glob("lib/python*/site-packages")
     assert (packages / "duckdb").is_dir()
@@ -174,10 +174,12 @@ def test_a_deployment_takes_the_packages_of_its_steps_along(
 
 @needs_outerbounds
 def test_credentials_that_outerbounds_would_give_are_missed_in_words(
-    new_place: Callable[..., Any],
+    new_project: Callable[..., Any],
 ) -> None:
-    place = new_place('project_name = "p"\n[data]\ntype = "s3"\nbucket = "lake"\n[sensors.lake]\n')
-    looked = place.command("preview")
+    project = new_project(
+        'project_name = "p"\n[data]\ntype = "s3"\nbucket = "lake"\n[sensors.lake]\n'
+    )
+    looked = project.command("preview")
     assert looked.code
     assert "outerbounds configure" in looked.text
     assert "bug of flowproject" not in looked.text

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowproject import sensing
-from tests.place import Place, Ran
+from tests.project_folder import ProjectFolder, Ran
 
 CONFIG = """
 project_name = "demo"
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 class Story:
     """A loop in which a change makes each flow fail; then what is done about it."""
 
-    place: Place
+    project: ProjectFolder
     loop: Ran
     history: Ran
     check: Ran
@@ -60,23 +60,23 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(new_place: Callable[..., Place]) -> Story:
+def story(new_project: Callable[..., ProjectFolder]) -> Story:
     """Three changes that waited for a bus: the loop has them all at once."""
-    place = new_place(CONFIG)
-    place.write("ledgerflow.py", FLOW.format(name="LedgerFlow", options="in_order=True"))
+    project = new_project(CONFIG)
+    project.write("ledgerflow.py", FLOW.format(name="LedgerFlow", options="in_order=True"))
     options = 'in_order=True, after_failure="go on"'
-    place.write("auditflow.py", FLOW.format(name="AuditFlow", options=options))
-    place.write("data/1.csv", "1")
-    sensing.observe(place.scene())
+    project.write("auditflow.py", FLOW.format(name="AuditFlow", options=options))
+    project.write("data/1.csv", "1")
+    sensing.observe(project.context())
     for number in (2, 3, 4):
-        place.write(f"data/{number}.csv", "1")
-        sensing.observe(place.scene())
-    loop = place.command("dev", "--until-idle", "--json")
-    history, check = place.command("history", "days"), place.command("check")
+        project.write(f"data/{number}.csv", "1")
+        sensing.observe(project.context())
+    loop = project.command("dev", "--until-idle", "--json")
+    history, check = project.command("history", "days"), project.command("check")
     failed = run_of(loop, "LedgerFlow", -1)
-    resumed = place.python("ledgerflow.py", "resume", "--origin-run-id", failed, MENDED="1")
-    after = place.command("dev", "--until-idle", "--json")
-    return Story(place, loop, history, check, resumed, after)
+    resumed = project.python("ledgerflow.py", "resume", "--origin-run-id", failed, MENDED="1")
+    after = project.command("dev", "--until-idle", "--json")
+    return Story(project, loop, history, check, resumed, after)
 
 
 def happenings(ran: Ran) -> list[dict[str, Any]]:
@@ -145,36 +145,38 @@ def test_a_resumed_run_releases_what_waited(story: Story) -> None:
         ("ENDS", 4),
     ]
     assert did(story.after, "AuditFlow") == []
-    words = [one["delivery"]["in_words"] for one in story.place.history("days")]
+    words = [one["delivery"]["in_words"] for one in story.project.history("days")]
     assert (words[0], words[2]) == ("delivered", "delivered")
     assert words[1].startswith("taken, AuditFlow/"), "of that run the failure stays told"
 
 
 def test_the_event_for_all_starts_no_work_out_of_turn(story: Story) -> None:
     """It may reach a flow whose deployment is not through."""
-    run = story.place.run("ledgerflow.py", **story.place.event("days", 2, attempt=2))
+    run = story.project.run("ledgerflow.py", **story.project.event("days", 2, attempt=2))
     assert run.code == 0
     assert "BEGINS" not in run.text
     assert (
         "This run does nothing: LedgerFlow takes the changes of sensor 'days' in order, and was "
         "told of change 2 by the event for all flows"
     ) in run.text
-    journal = story.place.scene().journal("days")
+    journal = story.project.context().journal("days")
     entry = journal.get(2)
     assert entry
     assert (2, "LedgerFlow") not in journal.receipts.receivers(2, entry.id)
 
 
-def test_the_changes_of_several_sensors_have_no_order(new_place: Callable[..., Place]) -> None:
-    place = new_place(
+def test_the_changes_of_several_sensors_have_no_order(
+    new_project: Callable[..., ProjectFolder],
+) -> None:
+    project = new_project(
         CONFIG + CONFIG.replace('project_name = "demo"', "").replace("days", "nights")
     )
     flow = FLOW.format(name="LedgerFlow", options='"nights", in_order=True')
-    place.write("ledgerflow.py", flow)
-    place.write("wordflow.py", FLOW.format(name="WordFlow", options='after_failure="go"'))
+    project.write("ledgerflow.py", flow)
+    project.write("wordflow.py", FLOW.format(name="WordFlow", options='after_failure="go"'))
     vain = FLOW.format(name="VainFlow", options='after_failure="go on"')
-    place.write("vainflow.py", vain)
-    told = " ".join(place.command("check").text.split())
+    project.write("vainflow.py", vain)
+    told = " ".join(project.command("check").text.split())
     assert "@on_change('days', after_failure='go on') has no in_order=True" in told
     assert "@on_change('days', 'nights', in_order=True) names 2 sensors" in told
     assert "after_failure='go' of @on_change('days') says nothing known" in told

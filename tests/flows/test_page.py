@@ -14,7 +14,7 @@ import pytest
 from flowproject.dev.messages import Acted, EventReceived, RunFinished, RunStarted, TickFinished
 from tests.conftest import ROOT
 from tests.flows.page_place import JSON, Asker, Jumping, messages, paged
-from tests.loops import wait_for
+from tests.running_loop import wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
 

@@ -19,7 +19,7 @@ from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import EventDropped
 from flowproject.errors import UsageError
 from tests.flows.page_place import Asker, Message, messages, number_in, paged
-from tests.loops import PATIENCE
+from tests.running_loop import PATIENCE
 
 LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 

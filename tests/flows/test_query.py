@@ -40,13 +40,13 @@ CONFIG = 'project_name = "demo"\n[data]\nquery = "weather"\ntype = '
 
 @pytest.mark.parametrize("kind", ['"duckdb"', '"duckdb"\ndialect = "snowflake"', '"snowflake"'])
 def test_a_flow_gets_rows_a_table_or_a_frame_from_any_engine(
-    new_place: Callable[..., Any], snow: Snow, kind: str
+    new_project: Callable[..., Any], snow: Snow, kind: str
 ) -> None:
     assert snow.port
-    place = new_place(CONFIG + kind + "\n")
-    place.write("askingflow.py", FLOW)
-    place.write("sql/weather.sql", SQL)
-    run = place.run("askingflow.py")
+    project = new_project(CONFIG + kind + "\n")
+    project.write("askingflow.py", FLOW)
+    project.write("sql/weather.sql", SQL)
+    run = project.run("askingflow.py")
     assert run.code == 0, run.text
     assert "rows [{'day': 3, 'sky': 'warm'}, {'day': 2, 'sky': 'warm'}]" in run.lines
     assert "table ['day', 'sky'] 2" in run.lines
@@ -54,14 +54,14 @@ def test_a_flow_gets_rows_a_table_or_a_frame_from_any_engine(
 
 
 def test_without_credentials_a_flow_says_so_in_clean_lines(
-    new_place: Callable[..., Any], snow: Snow, monkeypatch: pytest.MonkeyPatch
+    new_project: Callable[..., Any], snow: Snow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert snow.port
     monkeypatch.delenv("SNOWFLAKE_ACCOUNT")
-    place = new_place(CONFIG + '"snowflake"\n')
-    place.write("askingflow.py", FLOW)
-    place.write("sql/weather.sql", SQL)
-    run = place.run("askingflow.py")
+    project = new_project(CONFIG + '"snowflake"\n')
+    project.write("askingflow.py", FLOW)
+    project.write("sql/weather.sql", SQL)
+    run = project.run("askingflow.py")
     assert run.code == 1
     told = run.lines[run.lines.index("Source error:") + 1]
     assert told.startswith("Nothing says how to connect to Snowflake: SNOWFLAKE_ACCOUNT not set.")

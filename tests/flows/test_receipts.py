@@ -156,21 +156,21 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def place(new_place: Callable[..., Any]) -> Any:
+def project(new_project: Callable[..., Any]) -> Any:
     """A project with one recorded change of each of two sensors, both of which have number 2."""
-    place = new_place(CONFIG)
+    project = new_project(CONFIG)
     for name, text in (("workflow", WORK), ("caughtflow", CAUGHT), ("shapesflow", SHAPES)):
-        place.write(f"{name}.py", text)
-    place.write("data/old.csv", "1")
-    sensing.observe(place.scene())
-    place.write("data/new.csv", "2")
-    sensing.observe(place.scene())
-    return place
+        project.write(f"{name}.py", text)
+    project.write("data/old.csv", "1")
+    sensing.observe(project.context())
+    project.write("data/new.csv", "2")
+    sensing.observe(project.context())
+    return project
 
 
-def receipts(place: Any, attempt: int, sensor: str = "days") -> list[Receipt]:
+def receipts(project: Any, attempt: int, sensor: str = "days") -> list[Receipt]:
     """Who has the change, of one attempt to deliver it."""
-    journal = place.scene().journal(sensor)
+    journal = project.context().journal(sensor)
     standing = journal.receipts.read(2, journal.get(2).id)
     return [receipt for receipt in standing if receipt.attempt == attempt]
 
@@ -184,62 +184,62 @@ def nothing(run: Any) -> list[str]:
     return [line.removeprefix(told) for line in run.lines if line.startswith(told)]
 
 
-def cards(place: Any, flow: str, run_id: str) -> list[str]:
+def cards(project: Any, flow: str, run_id: str) -> list[str]:
     """What each card of a run was drawn from."""
-    folder: Path = place.root / ".metaflow" / "mf.cards" / flow / "runs" / run_id
+    folder: Path = project.root / ".metaflow" / "mf.cards" / flow / "runs" / run_id
     pages = [path.read_text() for path in sorted(folder.rglob("*.html"))]
     data = [re.search(r'__MF_DATA__\["[^"]+"\] = "([^"]+)"', page) for page in pages]
     return [base64.b64decode(found[1]).decode() for found in data if found]
 
 
 def test_the_first_run_works_also_when_it_is_tried_again_and_the_second_does_nothing(
-    place: Any,
+    project: Any,
 ) -> None:
-    event = place.event("days", 2)
-    first = place.run("workflow.py", **event, DO="fail once")
+    event = project.event("days", 2)
+    first = project.run("workflow.py", **event, DO="fail once")
     assert first.code == 0
     assert worked(first) == ["start, attempt 0", "start, attempt 1", "end for change 2"]
-    [receipt] = receipts(place, 1)
+    [receipt] = receipts(project, 1)
     assert (receipt.flow, receipt.run) == ("WorkFlow", f"WorkFlow/{first.run_id}")
 
-    second = place.run("workflow.py", **event)
+    second = project.run("workflow.py", **event)
     assert (second.code, worked(second)) == (0, [])
     said = (
         f"change 2 of sensor 'days' was taken by run WorkFlow/{first.run_id} at {receipt.at} "
         f"(to run it again: `flowproject replay {receipt.id}`)"
     )
     assert nothing(second) == [said, said], "in the log of each step"
-    [card] = cards(place, "WorkFlow", second.run_id)
+    [card] = cards(project, "WorkFlow", second.run_id)
     assert said in card
-    assert receipts(place, 1) == [receipt]
-    why = place.command("why", f"WorkFlow/{second.run_id}")
+    assert receipts(project, 1) == [receipt]
+    why = project.command("why", f"WorkFlow/{second.run_id}")
     assert f"It did nothing, because {said}" in why.text
 
     ended = {"pathspec": f"WorkFlow/{second.run_id}/end/2"}
-    third = place.run("caughtflow.py", METAFLOW_ARGO_EVENT_PAYLOAD_run_x=json.dumps(ended))
+    third = project.run("caughtflow.py", METAFLOW_ARGO_EVENT_PAYLOAD_run_x=json.dumps(ended))
     assert (third.code, worked(third)) == (0, []), "nor does what the end of that run starts"
     told = f"run WorkFlow/{second.run_id}, which started this one, did nothing: {said}"
     assert nothing(third) == [told, told]
 
 
 def test_a_run_that_was_killed_is_the_same_run_when_it_is_resumed_and_resumed_again(
-    place: Any,
+    project: Any,
 ) -> None:
     """And a replayed change is run again, by one run; `why` says how each of them fared."""
-    journal = place.scene().journal("days")
+    journal = project.context().journal("days")
     mark(journal, journal.get(2))
 
     def why(run: Any) -> list[str]:
-        told: list[str] = place.command("why", f"WorkFlow/{run.run_id}").lines
+        told: list[str] = project.command("why", f"WorkFlow/{run.run_id}").lines
         return told
 
-    killed = place.run("workflow.py", **place.event("days", 2, attempt=2), DO="die")
+    killed = project.run("workflow.py", **project.event("days", 2, attempt=2), DO="die")
     assert killed.code == -signal.SIGKILL
-    assert [receipt.run for receipt in receipts(place, 2)] == [f"WorkFlow/{killed.run_id}"]
+    assert [receipt.run for receipt in receipts(project, 2)] == [f"WorkFlow/{killed.run_id}"]
     told = why(killed)
     assert "It was started by change 2 of sensor 'days', attempt 2:" in told, "it has no artifact"
     assert any("run has not finished" in line for line in told if line.startswith("state"))
-    failed = place.python(
+    failed = project.python(
         "workflow.py", "resume", "--origin-run-id", killed.run_id, DO="fail at the end"
     )
     assert failed.code == 1
@@ -254,19 +254,19 @@ def test_a_run_that_was_killed_is_the_same_run_when_it_is_resumed_and_resumed_ag
         f"To go on with WorkFlow/{failed.run_id}: {resume}",
         "To begin anew: flowproject replay days/2",
     ]
-    resumed = place.python("workflow.py", "resume", "--origin-run-id", failed.run_id)
+    resumed = project.python("workflow.py", "resume", "--origin-run-id", failed.run_id)
     assert (resumed.code, worked(resumed)) == (0, ["end for change 2"])
     told = why(failed)
     assert f"It was resumed: WorkFlow/{resumed.run_id} succeeded." in told
     assert not any("flowproject replay" in line for line in told)
-    anew = place.python("workflow.py", "resume", "start", "--origin-run-id", resumed.run_id)
+    anew = project.python("workflow.py", "resume", "start", "--origin-run-id", resumed.run_id)
     assert (anew.code, worked(anew)) == (0, ["start, attempt 0", "end for change 2"])
-    assert [receipt.run for receipt in receipts(place, 2)] == [f"WorkFlow/{killed.run_id}"]
+    assert [receipt.run for receipt in receipts(project, 2)] == [f"WorkFlow/{killed.run_id}"]
 
 
-def test_of_two_runs_at_the_same_moment_one_works(place: Any) -> None:
-    event = place.event("days", 2, attempt=3)
-    started = [place.start("workflow.py", "run", **event) for _ in range(2)]
+def test_of_two_runs_at_the_same_moment_one_works(project: Any) -> None:
+    event = project.event("days", 2, attempt=3)
+    started = [project.start("workflow.py", "run", **event) for _ in range(2)]
     told = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert sorted(text.count("WORKS in") for text in told) == [0, 2]
@@ -274,33 +274,33 @@ def test_of_two_runs_at_the_same_moment_one_works(place: Any) -> None:
 
 
 def test_a_run_that_waits_for_two_sensors_takes_of_both_and_nothing_without_both(
-    place: Any,
+    project: Any,
 ) -> None:
-    days, nights = place.event("days", 2), place.event("nights", 2)
-    run = place.run("caughtflow.py", **days, **nights)
+    days, nights = project.event("days", 2), project.event("nights", 2)
+    run = project.run("caughtflow.py", **days, **nights)
     assert (run.code, nothing(run)) == (0, [])
     assert len(worked(run)) == 2
     for sensor in ("days", "nights"):
-        runs = [receipt.run for receipt in receipts(place, 1, sensor)]
+        runs = [receipt.run for receipt in receipts(project, 1, sensor)]
         assert f"CaughtFlow/{run.run_id}" in runs
 
 
-def test_what_no_store_answers_for_is_not_done_even_if_its_failure_is_caught(place: Any) -> None:
-    event = place.event("nights", 2, attempt=2)
-    folder = place.root / ".metaflow" / "flowproject" / "demo" / "user.tester" / "nights"
+def test_what_no_store_answers_for_is_not_done_even_if_its_failure_is_caught(project: Any) -> None:
+    event = project.event("nights", 2, attempt=2)
+    folder = project.root / ".metaflow" / "flowproject" / "demo" / "user.tester" / "nights"
     (folder / "receipts").rename(folder / "kept")
-    place.write(".metaflow/flowproject/demo/user.tester/nights/receipts", "no folder")
-    run = place.run("caughtflow.py", **event)
+    project.write(".metaflow/flowproject/demo/user.tester/nights/receipts", "no folder")
+    run = project.run("caughtflow.py", **event)
     (folder / "receipts").unlink()
     (folder / "kept").rename(folder / "receipts")
     assert (run.code, worked(run)) == (1, [])
     assert "The journal could not write" in run.text
 
 
-def test_a_run_of_any_shape_passes_by_every_step(place: Any) -> None:
+def test_a_run_of_any_shape_passes_by_every_step(project: Any) -> None:
     """Branches, a foreach in a foreach, joins, switches, a loop, and tasks side by side."""
     for sensor in ("days", "nights"):
-        journal = place.scene().journal(sensor)
+        journal = project.context().journal(sensor)
         journal.receipts.claim(
             Receipt(
                 seq=2,
@@ -311,12 +311,12 @@ def test_a_run_of_any_shape_passes_by_every_step(place: Any) -> None:
                 at="then",
             )
         )
-    run = place.run("shapesflow.py", **place.event("days", 2), **place.event("nights", 2))
+    run = project.run("shapesflow.py", **project.event("days", 2), **project.event("nights", 2))
     assert (run.code, worked(run)) == (0, [])
     assert len(nothing(run)) == len(STEPS), "once in each step"
     [reason] = set(nothing(run))
     assert "sensor 'days' has not changed since run ShapesFlow/1 took change 2" in reason
-    one, other = cards(place, "ShapesFlow", run.run_id)
+    one, other = cards(project, "ShapesFlow", run.run_id)
     assert reason in one
     assert reason in other
 

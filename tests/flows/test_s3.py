@@ -33,7 +33,7 @@ _BLOB: Final = re.compile(r'"([A-Za-z0-9+/=]{200,})"')
 class Story:
     """What happened, one run after the other."""
 
-    place: Any
+    project: Any
     bus: Any
     moto: Moto
     bucket: str
@@ -56,7 +56,7 @@ class Story:
 
     def tell(self, name: str) -> None:
         before = len(self.bus.events)
-        run = self.runs[name] = self.place.run("sensorflow.py")
+        run = self.runs[name] = self.project.run("sensorflow.py")
         self.events[name] = self.bus.events[before:]
         self.cards[name] = "".join(
             _shown(page) for path, page in self._pages() if f"/runs/{run.run_id}/" in path
@@ -65,7 +65,7 @@ class Story:
     def _pages(self) -> Iterator[tuple[str, str]]:
         """Every card in the datastore: path and page."""
         if not self.datastore:
-            for path in (self.place.root / ".metaflow").rglob("*.html"):
+            for path in (self.project.root / ".metaflow").rglob("*.html"):
                 yield str(path), path.read_text()
             return
         client = self.moto.client()
@@ -83,18 +83,18 @@ def _shown(page: str) -> str:
 
 @pytest.fixture(scope="module", params=["local", pytest.param("s3", marks=pytest.mark.thorough)])
 def story(
-    request: pytest.FixtureRequest, new_place: Callable[..., Any], module_bus: Any, moto: Moto
+    request: pytest.FixtureRequest, new_project: Callable[..., Any], module_bus: Any, moto: Moto
 ) -> Story:
     """A first look and a new object; then, once, an overwritten one and one that is gone.
 
     What can happen to an object is the same wherever the journal lies.
     """
     bucket = moto.bucket()
-    place = new_place(CONFIG.format(bucket=bucket, endpoint_url=moto.endpoint_url), module_bus)
-    story = Story(place=place, bus=module_bus, moto=moto, bucket=bucket)
+    project = new_project(CONFIG.format(bucket=bucket, endpoint_url=moto.endpoint_url), module_bus)
+    story = Story(project=project, bus=module_bus, moto=moto, bucket=bucket)
     if request.param == "s3":
         story.datastore = moto.bucket()
-        place.environment.update(
+        project.environment.update(
             METAFLOW_DEFAULT_DATASTORE="s3",
             METAFLOW_DATASTORE_SYSROOT_S3=f"s3://{story.datastore}/metaflow",
             METAFLOW_S3_ENDPOINT_URL=moto.endpoint_url,
@@ -146,7 +146,7 @@ def test_each_change_is_named_on_the_card(story: Story) -> None:
 
 def test_the_history_has_each_change_and_the_run_that_saw_it(story: Story) -> None:
     assert [
-        (entry["outcome"], entry["counts"], entry["run"]) for entry in story.place.history()
+        (entry["outcome"], entry["counts"], entry["run"]) for entry in story.project.history()
     ] == [
         *(
             (
@@ -165,27 +165,27 @@ def test_the_history_has_each_change_and_the_run_that_saw_it(story: Story) -> No
 
 
 def test_the_history_reads_as_what_happened(story: Story) -> None:
-    told = story.place.command("history")
+    told = story.project.command("history")
     assert told.code == 0
     kinds = re.findall(r"1 (added|modified|removed)", told.text)
     assert kinds == [kind for kind, _ in reversed(story.changes.values())]
 
 
 def test_a_preview_says_what_would_happen_and_leaves_it_to_happen(story: Story) -> None:
-    entries = story.place.history()
+    entries = story.project.history()
     story.put("raw/days/preview.csv", b"1")
-    told = story.place.command("preview", "--json")
+    told = story.project.command("preview", "--json")
     assert told.code == 0, told.text
     [seen] = json.loads(told.text)
     assert (seen["outcome"], seen["counts"]["added"]) == ("changed", 1)
-    assert story.place.history() == entries
+    assert story.project.history() == entries
     story.delete("raw/days/preview.csv")
     story.put("raw/days2/beside.csv", b"1")
-    assert json.loads(story.place.command("preview", "--json").text)[0]["outcome"] == "unchanged"
+    assert json.loads(story.project.command("preview", "--json").text)[0]["outcome"] == "unchanged"
 
 
 def test_check_reaches_the_bucket_and_says_what_is_there(story: Story) -> None:
-    told = story.place.command("check", "--connect", "--json")
+    told = story.project.command("check", "--connect", "--json")
     assert told.code == 0, told.text
     found = [line["message"] for line in json.loads(told.text) if "days" in line["subject"]]
     items = f"{2 if 'deleted' in story.runs else 3} items"
@@ -193,14 +193,14 @@ def test_check_reaches_the_bucket_and_says_what_is_there(story: Story) -> None:
 
 
 def test_a_bucket_that_is_not_there_fails_the_run_in_words(
-    moto: Moto, new_place: Callable[..., Any]
+    moto: Moto, new_project: Callable[..., Any]
 ) -> None:
     config = CONFIG.format(bucket="nobodys-bucket", endpoint_url=moto.endpoint_url)
-    place = new_place(config)
-    ran = place.run("sensorflow.py")
+    project = new_project(config)
+    ran = project.run("sensorflow.py")
     assert ran.code != 0
     assert "nobodys-bucket" in ran.text
     assert "Traceback" not in ran.text
-    told = place.command("check", "--connect")
+    told = project.command("check", "--connect")
     assert told.code != 0
     assert "nobodys-bucket" in told.text

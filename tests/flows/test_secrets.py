@@ -10,7 +10,7 @@ import pytest
 
 from flowproject.dev.messages import RunFinished
 from tests.flows.page_place import JSON, paged
-from tests.place import Place, Ran
+from tests.project_folder import ProjectFolder, Ran
 
 IN_SQL = "planted-in-sql-0001"
 IN_ADDRESS = "planted-in-the-address-0002"
@@ -70,8 +70,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def place(new_place: Callable[..., Place]) -> Place:
-    found = new_place(CONFIG)
+def project(new_project: Callable[..., ProjectFolder]) -> ProjectFolder:
+    found = new_project(CONFIG)
     (found.root / "sql").mkdir(exist_ok=True)
     (found.root / "sql" / "broken.sql").write_text(BROKEN)
     (found.root / "sql" / "works.sql").write_text(WORKS)
@@ -95,68 +95,72 @@ def kept(root: Path) -> dict[str, bytes]:
     }
 
 
-def found_in(place: Place, *ran: Ran) -> list[str]:
+def found_in(project: ProjectFolder, *ran: Ran) -> list[str]:
     """Where a planted secret stands that should not."""
     said = [f"said: {line}" for one in ran for line in one.lines]
     places = [line for line in said if any(secret in line for secret in PLANTED)]
-    for name, content in kept(place.root / ".metaflow").items():
+    for name, content in kept(project.root / ".metaflow").items():
         places += [name for secret in PLANTED if secret.encode() in content]
     return places
 
 
-def test_a_sensors_run_lets_no_secret_out(place: Place) -> None:
+def test_a_sensors_run_lets_no_secret_out(project: ProjectFolder) -> None:
     """Not of a SQL line that is quoted or of a query that is kept, nor of a bus's address."""
-    ran = place.run("sensorflow.py")
+    ran = project.run("sensorflow.py")
     assert ran.code == 1
     assert "no_such_column" in ran.text
     assert "'password=*** user=me'" in ran.text
     assert "was not taken by the bus" in ran.text
     shown = [
-        place.python("-m", "flowproject", *command)
+        project.python("-m", "flowproject", *command)
         for command in (["preview"], ["check"], ["history", "--json"])
     ]
-    shown.append(place.python("-m", "flowproject", "why", f"SensorFlow/{ran.run_id}"))
+    shown.append(project.python("-m", "flowproject", "why", f"SensorFlow/{ran.run_id}"))
     assert "no_such_column" in shown[0].text
     recorded = {one["sensor"]: one for one in json.loads(shown[2].text)}
     assert recorded.keys() == {"files", "works"}
-    assert found_in(place, ran, *shown) == []
+    assert found_in(project, ran, *shown) == []
 
 
-def test_a_run_of_a_users_flow_prints_and_keeps_no_secret_of_the_environment(place: Place) -> None:
-    ran = place.run("leakyflow.py")
+def test_a_run_of_a_users_flow_prints_and_keeps_no_secret_of_the_environment(
+    project: ProjectFolder,
+) -> None:
+    ran = project.run("leakyflow.py")
     assert "opening with ***" in ran.text
     # In what is red Metaflow takes stars for markup, and leaves them out.
     assert "through http://***@proxy.example:3128" in ran.text
     assert re.search(r"RuntimeError: https://\**@host", ran.text)
     assert re.search(r"ValueError: ?\**$", ran.text, re.MULTILINE)
-    assert found_in(place, ran) == []
+    assert found_in(project, ran) == []
 
 
-def test_a_configuration_with_a_password_in_an_address_is_refused(place: Place) -> None:
+def test_a_configuration_with_a_password_in_an_address_is_refused(project: ProjectFolder) -> None:
     """It would be an artifact of every run, and an environment variable of every pod."""
-    written = (place.root / "flowproject.toml").read_text()
+    written = (project.root / "flowproject.toml").read_text()
     address = f"https://me:{IN_ADDRESS}@minio.example"
     s3 = f'[data]\ntype = "s3"\nbucket = "b"\nendpoint_url = "{address}"\n'
-    (place.root / "flowproject.toml").write_text(f'project_name = "secrets"\n{s3}')
+    (project.root / "flowproject.toml").write_text(f'project_name = "secrets"\n{s3}')
     try:
         for command in (["-m", "flowproject", "check"], ["sensorflow.py", "run"]):
-            refused = place.python(*command)
+            refused = project.python(*command)
             assert refused.code
             assert "has a user or a password in it" in refused.text
             assert "@minio.example' has a user" in refused.text
             assert IN_ADDRESS not in refused.text
     finally:
-        (place.root / "flowproject.toml").write_text(written)
+        (project.root / "flowproject.toml").write_text(written)
 
 
 @pytest.mark.usefixtures("warm_children")
-def test_the_page_of_the_loop_shows_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place.root)
+def test_the_page_of_the_loop_shows_none(
+    project: ProjectFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
     for name in ("WAREHOUSE_PASSWORD", "WAREHOUSE_PROXY"):
-        monkeypatch.setenv(name, place.environment[name])
-    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(place.root))
-    monkeypatch.setenv("PYTHONPATH", place.environment["PYTHONPATH"])
-    with paged(place.root, every=600.0) as asker:
+        monkeypatch.setenv(name, project.environment[name])
+    monkeypatch.setenv("METAFLOW_DATASTORE_SYSROOT_LOCAL", str(project.root))
+    monkeypatch.setenv("PYTHONPATH", project.environment["PYTHONPATH"])
+    with paged(project.root, every=600.0) as asker:
         form = asker.html("/actions/run?flow=LeakyFlow").text
         [token] = re.findall(r'name="token" value="([^"]+)"', form)
         started = asker.client.post(

@@ -30,7 +30,7 @@ KILLS = 6
 class Story:
     """What happened, one run after the other."""
 
-    place: Any
+    project: Any
     bus: Any
     runs: dict[str, Any] = field(default_factory=dict)
     journal: dict[str, Any] = field(default_factory=dict)
@@ -38,8 +38,8 @@ class Story:
 
     def tell(self, name: str, *arguments: str) -> None:
         before = len(self.bus.events)
-        self.runs[name] = self.place.run("sensorflow.py", *arguments)
-        self.journal[name] = self.place.journal()
+        self.runs[name] = self.project.run("sensorflow.py", *arguments)
+        self.journal[name] = self.project.journal()
         self.events[name] = self.bus.events[before:]
 
     def ids(self, name: str) -> list[str]:
@@ -47,16 +47,16 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(new_place: Callable[..., Any], module_bus: Any) -> Story:
+def story(new_project: Callable[..., Any], module_bus: Any) -> Story:
     """A first look, an unchanged one, there and back again, and one that is forced."""
-    place = new_place(CONFIG, module_bus)
-    place.write("data/a.csv", "1")
-    story = Story(place=place, bus=module_bus)
+    project = new_project(CONFIG, module_bus)
+    project.write("data/a.csv", "1")
+    story = Story(project=project, bus=module_bus)
     story.tell("first")
     story.tell("unchanged")
-    place.write("data/b.csv", "2")
+    project.write("data/b.csv", "2")
     story.tell("there")
-    (place.root / "data" / "b.csv").unlink()
+    (project.root / "data" / "b.csv").unlink()
     story.tell("back")
     story.tell("forced", "--force-trigger", "true")
     return story
@@ -107,7 +107,7 @@ def test_force_trigger_publishes_though_nothing_changed(story: Story) -> None:
 def test_the_history_has_all_of_it_and_the_runs_that_recorded_it(story: Story) -> None:
     names = ["forced", "back", "there", "first"]
     assert [
-        (entry["outcome"], entry["published"], entry["run"]) for entry in story.place.history()
+        (entry["outcome"], entry["published"], entry["run"]) for entry in story.project.history()
     ] == [
         (outcome, published, f"SensorFlow/{story.runs[name].run_id}")
         for name, outcome, published in zip(
@@ -120,7 +120,7 @@ def test_the_history_has_all_of_it_and_the_runs_that_recorded_it(story: Story) -
 
 
 def test_why_says_what_a_run_saw(story: Story) -> None:
-    told = story.place.command("why", f"SensorFlow/{story.runs['there'].run_id}")
+    told = story.project.command("why", f"SensorFlow/{story.runs['there'].run_id}")
     assert told.code == 0
     assert told.lines[0].endswith("succeeded.")
     assert f"It saw days: changed, 1 added (change 2, id {story.ids('there')[0]})" in told.lines
@@ -149,17 +149,17 @@ data = { path = "other" }
 
 
 @pytest.fixture(scope="module")
-def faults(new_place: Callable[..., Any], module_bus: Any) -> Story:
+def faults(new_project: Callable[..., Any], module_bus: Any) -> Story:
     """Two sensors of four fail, the others see a change; the bus is down, then up again."""
-    place = new_place(FAULTS, module_bus)
-    place.write("data/a.csv", "1")
-    place.write("other/a.csv", "1")
-    place.write("sql/weather.sql", "SELECT 1")
-    place.write("sql/broken.sql", "SELECT date\nFROM data WHERE WHERE")
-    sensing.observe(place.scene())
-    story = Story(place=place, bus=module_bus)
-    place.write("data/b.csv", "2")
-    place.write("other/b.csv", "2")
+    project = new_project(FAULTS, module_bus)
+    project.write("data/a.csv", "1")
+    project.write("other/a.csv", "1")
+    project.write("sql/weather.sql", "SELECT 1")
+    project.write("sql/broken.sql", "SELECT date\nFROM data WHERE WHERE")
+    sensing.observe(project.context())
+    story = Story(project=project, bus=module_bus)
+    project.write("data/b.csv", "2")
+    project.write("other/b.csv", "2")
     module_bus.answer = lambda _: 400
     story.tell("down")
     module_bus.answer = lambda _: 200
@@ -200,7 +200,7 @@ def test_no_failure_prints_a_traceback(faults: Story) -> None:
 
 
 def test_the_sensors_that_work_go_on_and_the_others_do_not_advance(faults: Story) -> None:
-    recorded = [(entry["sensor"], entry["outcome"]) for entry in faults.place.history()]
+    recorded = [(entry["sensor"], entry["outcome"]) for entry in faults.project.history()]
     assert recorded == [
         ("good", "changed"),
         ("good", "baseline"),
@@ -220,7 +220,7 @@ def test_when_the_bus_is_down_the_run_fails_and_says_that_nothing_is_lost(faults
 
 
 def test_what_the_bus_refused_is_delivered_by_the_next_run_under_its_id(faults: Story) -> None:
-    recorded = [e["id"] for e in faults.place.history() if e["outcome"] == "changed"]
+    recorded = [e["id"] for e in faults.project.history() if e["outcome"] == "changed"]
     assert sorted(faults.ids("up")) == sorted(recorded)
     assert faults.runs["up"].code == 1, "two sensors still fail"
 
@@ -238,15 +238,15 @@ def test_what_the_bus_refused_is_delivered_by_the_next_run_under_its_id(faults: 
     ],
 )
 def test_a_broken_configuration_is_told_under_a_headline_and_no_run_starts(
-    new_place: Callable[..., Any], text: str, said: str
+    new_project: Callable[..., Any], text: str, said: str
 ) -> None:
-    place = new_place(text)
-    run = place.run("sensorflow.py")
+    project = new_project(text)
+    run = project.run("sensorflow.py")
     assert run.code == 1
     assert "Configuration error:" in run.lines
     assert said in run.text
     assert "Traceback" not in run.text
-    assert place.journal() == {}
+    assert project.journal() == {}
 
 
 # ----------------------------------------------------------------------------------- where it runs
@@ -269,22 +269,22 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def hourly(new_place: Callable[..., Any]) -> Story:
+def hourly(new_project: Callable[..., Any]) -> Story:
     """A flow of another cadence, run from another folder by a user without a name."""
     config = CONFIG.partition("[sensor]")[0] + "[sensors.fast]\n[sensors.slow]\n"
-    place = new_place(config)
-    place.write("data/a.csv", "1")
-    place.write("hourlyflow.py", CADENCE)
+    project = new_project(config)
+    project.write("data/a.csv", "1")
+    project.write("hourlyflow.py", CADENCE)
     for name in ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER", "LOGNAME"):
-        place.environment.pop(name, None)
-    story = Story(place=place, bus=None)
-    story.runs["hourly"] = place.python(str(place.root / "hourlyflow.py"), "run", cwd=Path("/"))
+        project.environment.pop(name, None)
+    story = Story(project=project, bus=None)
+    story.runs["hourly"] = project.python(str(project.root / "hourlyflow.py"), "run", cwd=Path("/"))
     return story
 
 
 def test_a_flow_of_another_cadence_looks_at_its_own_sensors_only(hourly: Story) -> None:
     assert hourly.runs["hourly"].code == 0
-    assert [entry["sensor"] for entry in hourly.place.history()] == ["slow"]
+    assert [entry["sensor"] for entry in hourly.project.history()] == ["slow"]
 
 
 def test_a_flow_finds_its_project_from_any_folder(hourly: Story) -> None:
@@ -294,14 +294,14 @@ def test_a_flow_finds_its_project_from_any_folder(hourly: Story) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has no name that Metaflow accepts")
 def test_root_without_a_name_can_run_flows(hourly: Story) -> None:
     assert "for user:local" in hourly.runs["hourly"].text
-    assert [entry["branch"] for entry in hourly.place.history()] == ["user.local"]
+    assert [entry["branch"] for entry in hourly.project.history()] == ["user.local"]
 
 
 def test_a_flow_of_another_cadence_is_described_with_its_own_schedule(hourly: Story) -> None:
-    root = hourly.place.root
+    root = hourly.project.root
     described = "import sys; from pathlib import Path; from flowproject.flowfiles import *; "
     described += "print([f.schedule for f in describe_flows(Path(sys.argv[1]))])"
-    told = hourly.place.python("-c", described, str(root)).text
+    told = hourly.project.python("-c", described, str(root)).text
     assert "Cron(expression='30 * * * *', timezone='Europe/Helsinki'" in told
     assert "Cron(expression='*/5 * * * *', timezone=''" in told
 
@@ -310,21 +310,21 @@ def test_a_flow_of_another_cadence_is_described_with_its_own_schedule(hourly: St
 
 
 def test_runs_killed_at_random_lose_nothing_and_rename_nothing(
-    new_place: Callable[..., Any], module_bus: Any
+    new_project: Callable[..., Any], module_bus: Any
 ) -> None:
-    place = new_place(CONFIG, module_bus)
-    place.write("data/a.csv", "1")
-    sensing.observe(place.scene())
+    project = new_project(CONFIG, module_bus)
+    project.write("data/a.csv", "1")
+    sensing.observe(project.context())
     begun = len(module_bus.events)
     chance = random.Random(7)
     for number in range(KILLS):
-        place.write(f"data/{number}.csv", "x")
-        run = place.start("sensorflow.py", "run")
+        project.write(f"data/{number}.csv", "x")
+        run = project.start("sensorflow.py", "run")
         time.sleep(chance.uniform(0.5, 4))  # the moment is what is random, not what is awaited
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
-    assert place.run("sensorflow.py").code == 0
-    entries = place.history()[::-1]
+    assert project.run("sensorflow.py").code == 0
+    entries = project.history()[::-1]
     assert [entry["seq"] for entry in entries] == list(range(1, len(entries) + 1))
     assert entries[-1]["value"] == 1 + KILLS, "the last run saw all there is"
     assert all(entry["published"] for entry in entries[1:])

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def weather(new_place: Callable[..., Any]) -> Any:
-    return new_place((ROOT / "flowproject.toml").read_text(), demo=True)
+def weather(new_project: Callable[..., Any]) -> Any:
+    return new_project((ROOT / "flowproject.toml").read_text(), demo=True)
 
 
 def test_by_hand_it_holds_out_the_last_month_and_says_so(weather: Any) -> None:
@@ -26,12 +26,12 @@ def test_by_hand_it_holds_out_the_last_month_and_says_so(weather: Any) -> None:
 
 
 def test_for_a_change_it_judges_the_forecast_on_the_days_that_arrived(weather: Any) -> None:
-    scene = weather.scene()
-    sensing.observe(scene)
+    context = weather.context()
+    sensing.observe(context)
     shutil.copy(ROOT / "data" / "incoming" / "2015-01.csv", weather.root / "data" / "weather")
-    [tick] = sensing.observe(scene)
+    [tick] = sensing.observe(context)
     assert (tick.outcome, tick.reason) == ("changed", "31 added")
-    entry = scene.journal("weather").get(tick.seq)
+    entry = context.journal("weather").get(tick.seq)
     assert entry
     message = payload(entry, payload_key="value", location="")
     event = json.dumps({"name": "x", "timestamp": 1, **message})

@@ -21,7 +21,7 @@ from flowproject.errors import FlowprojectError, QueryError
 from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.digest import digested
 from flowproject.sources.duckdb.source import DuckDBSource
-from tests.remembering import remembered, table
+from tests.observations import remembered, table
 
 pytestmark = pytest.mark.seconds(20)
 

@@ -23,8 +23,8 @@ from flowproject.config.data import DuckDBData
 from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sources.duckdb.values import distinct_text
-from tests.remembering import remembered
-from tests.remembering import table as by_key
+from tests.observations import remembered
+from tests.observations import table as by_key
 
 pytestmark = pytest.mark.seconds(20)
 

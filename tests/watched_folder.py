@@ -11,7 +11,7 @@ from flowproject.config import Project, Schedule, Sensor
 from flowproject.journal import Journal, Receipt, Store
 from flowproject.sensing import ProjectContext, Tick
 
-__all__ = ["MINUTE", "START", "Bus", "World"]
+__all__ = ["MINUTE", "START", "Bus", "WatchedFolder"]
 
 START = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
@@ -24,7 +24,7 @@ class Bus(Protocol):
 
 
 @dataclass
-class World:
+class WatchedFolder:
     """A folder that a sensor watches, its journal, a clock that stands still, and who listens."""
 
     root: Path
@@ -34,7 +34,7 @@ class World:
     written: list[str] = field(default_factory=list)
 
     @property
-    def scene(self) -> ProjectContext:
+    def context(self) -> ProjectContext:
         project = Project(
             project_name="demo", sensor=Schedule(), sensors={self.sensor.name: self.sensor}
         )
@@ -49,10 +49,10 @@ class World:
 
     @property
     def journal(self) -> Journal:
-        return self.scene.journal(self.sensor.name)
+        return self.context.journal(self.sensor.name)
 
     def tick(self) -> Tick:
-        [seen] = sensing.publish(self.scene, sensing.observe(self.scene))
+        [seen] = sensing.publish(self.context, sensing.observe(self.context))
         return seen
 
     def change(self, name: str = "") -> Tick:

@@ -10,13 +10,13 @@ from urllib.request import Request, urlopen
 from flowproject.dev.loop import Loop, Result
 from flowproject.dev.messages import LoopStarted, Message, RunPrinted
 
-__all__ = ["PATIENCE", "Watched", "wait_for"]
+__all__ = ["PATIENCE", "RunningLoop", "wait_for"]
 
 Kind = TypeVar("Kind", bound=Message)
 PATIENCE = 60.0
 
 
-class Watched:
+class RunningLoop:
     """A loop in a thread of its own, with all that it told."""
 
     def __init__(self, loop: Callable[[Callable[[Message], None]], Loop]) -> None:

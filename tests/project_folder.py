@@ -19,7 +19,7 @@ from flowproject.sensing import ProjectContext
 from tests.conftest import ROOT
 from tests.warm import python
 
-__all__ = ["Place", "Ran", "make_place"]
+__all__ = ["ProjectFolder", "Ran", "make_project"]
 
 _PREFIX = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/\S+ \(pid \d+\)\] )?", re.MULTILINE)
 _RUN_ID = re.compile(r"run-id (\d+)")
@@ -45,15 +45,15 @@ class Ran:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ProjectFolder:
     """A project, and the environment that its flows run in."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
     interpreter: str = field(default_factory=python)
 
-    def cold(self) -> "Place":
-        """The same place, whose processes the interpreter itself starts, as a user's."""
+    def cold(self) -> "ProjectFolder":
+        """The same project, whose processes the interpreter itself starts, as a user's."""
         return replace(self, interpreter=sys.executable)
 
     def start(
@@ -112,8 +112,8 @@ class Place:
         )
         return told
 
-    def scene(self) -> ProjectContext:
-        """The same place as `SensorFlow` sees it, for ticks in this process: they cost no run."""
+    def context(self) -> ProjectContext:
+        """The project as `SensorFlow` sees it, for ticks in this process: they cost no run."""
         store = open_store(str(self.root / ".metaflow"))
         return ProjectContext(
             project=load(self.root), root=self.root, store=store, branch="user.tester"
@@ -121,7 +121,7 @@ class Place:
 
     def event(self, sensor: str, seq: int, *, attempt: int = 1) -> dict[str, str]:
         """The variable in which Argo brings a recorded change to each step of a run."""
-        journal = self.scene().journal(sensor)
+        journal = self.context().journal(sensor)
         entry = journal.get(seq)
         assert entry
         message = payload(
@@ -139,7 +139,9 @@ class Place:
             time.sleep(0.02)
 
 
-def make_place(root: Path, config: str, *, demo: bool = False, **environment: str) -> Place:
+def make_project(
+    root: Path, config: str, *, demo: bool = False, **environment: str
+) -> ProjectFolder:
     """A project in an empty folder: its configuration and our own flows, the starter if asked."""
     for name in ("sensorflow.py", *(["starterflow.py", "forecast.py"] if demo else [])):
         shutil.copy(ROOT / name, root)
@@ -147,4 +149,4 @@ def make_place(root: Path, config: str, *, demo: bool = False, **environment: st
         shutil.copytree(ROOT / name, root / name)
     (root / "flowproject.toml").write_text(config)
     own = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": str(root), "PYTHONPATH": str(ROOT)}
-    return Place(root=root, environment={**os.environ, **own, **environment})
+    return ProjectFolder(root=root, environment={**os.environ, **own, **environment})
