@@ -135,18 +135,18 @@ def test_a_claim_that_its_twin_or_another_run_overtakes_at_any_request_lets_one_
 
 @pytest.fixture
 def project(tmp_path: Path, bus: Bus) -> ProjectFolder:
-    context = make_project(tmp_path, CONFIG, METAFLOW_ARGO_EVENTS_WEBHOOK_URL=bus.url)
-    context.write("workflow.py", WORK)
-    context.write("data/old.csv", "1")
-    sensing.observe(context.new_context())
-    context.write("data/new.csv", "2")
-    return context
+    project = make_project(tmp_path, CONFIG, METAFLOW_ARGO_EVENTS_WEBHOOK_URL=bus.url)
+    project.write("workflow.py", WORK)
+    project.write("data/old.csv", "1")
+    sensing.observe(project.context())
+    project.write("data/new.csv", "2")
+    return project
 
 
-def begun(context: ProjectFolder, file: str) -> Callable[[str, str], list[str]]:
+def begun(project: ProjectFolder, file: str) -> Callable[[str, str], list[str]]:
     """A run as Argo begins it, and the command of a step of it, the only attempt of its task."""
     word = [file, "--quiet", "--no-pylint", "--metadata", "local", "--datastore", "local"]
-    made = context.python(*word, "init", "--run-id", "argo-1", "--task-id", "params")
+    made = project.python(*word, "init", "--run-id", "argo-1", "--task-id", "params")
     assert made.code == 0, made.text
     options = ["--run-id", "argo-1", "--task-id", "1", "--retry-count", "0"]
 
@@ -156,16 +156,16 @@ def begun(context: ProjectFolder, file: str) -> Callable[[str, str], list[str]]:
     return command
 
 
-def twice(context: ProjectFolder, command: list[str], **environment: str) -> list[str]:
+def twice(project: ProjectFolder, command: list[str], **environment: str) -> list[str]:
     """What two processes say that do the same at the same time."""
-    processes = [context.start(*command, **environment) for _ in range(2)]
+    processes = [project.start(*command, **environment) for _ in range(2)]
     texts = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], texts
     return texts
 
 
-def once(context: ProjectFolder, command: list[str], **environment: str) -> Ran:
-    done = context.python(*command, **environment)
+def once(project: ProjectFolder, command: list[str], **environment: str) -> Ran:
+    done = project.python(*command, **environment)
     assert done.code == 0, done.text
     return done
 
@@ -185,13 +185,13 @@ def test_a_sensor_whose_first_step_runs_twice_records_and_sends_one_change(
 def test_a_listener_whose_first_step_runs_twice_goes_on_once_and_no_other_run_works(
     project: ProjectFolder,
 ) -> None:
-    sensing.observe(project.new_context())
+    sensing.observe(project.context())
     event = project.event("days", 2)
     command = begun(project, "workflow.py")
     for text in twice(project, command("start", "_parameters/params"), **event):
         assert "WORKS for change 2" in text, text
     assert "ENDS for change 2" in once(project, command("end", "start/1"), **event).text
-    journal = project.new_context().journal("days")
+    journal = project.context().journal("days")
     entry = journal.get(2)
     assert entry
     [receipt] = journal.receipts.read(2, entry.id)
