@@ -69,8 +69,8 @@ def _lengthen(root: Path, entries: int) -> None:
     for seq in range(2, entries + 1):
         entry = replace(common, seq=seq, id=f"{seq:032x}")
         kept = journal.record(entry, items if seq == entries else None, Difference())
-        journal.outbox.settle(kept.seq, kept.id)
-        journal.memos.write_head(journal.head().settled([seq]))
+        journal.outbox.resolve(kept.seq, kept.id)
+        journal.memos.write_head(journal.head().resolved([seq]))
 
 
 def _in_process(root: Path) -> Callable[[], float]:

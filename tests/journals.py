@@ -8,7 +8,7 @@ from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id
 from flowproject.journal import Journal, Mark, Store
 
-__all__ = ["CountingStore", "WaitedFor", "entry", "fill", "journal_on", "mark", "settle"]
+__all__ = ["CountingStore", "WaitedFor", "entry", "fill", "journal_on", "mark", "resolve"]
 
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -87,7 +87,7 @@ def fill(journal: Journal, number: int, *, deliver: bool = True) -> None:
         recorded = journal.record(entry(seq), None, Difference())
         if deliver:
             mark(journal, recorded)
-            settle(journal, recorded)
+            resolve(journal, recorded)
 
 
 def mark(journal: Journal, recorded: Entry, *, listeners: tuple[str, ...] = ()) -> Mark:
@@ -105,7 +105,7 @@ def mark(journal: Journal, recorded: Entry, *, listeners: tuple[str, ...] = ()) 
     return given
 
 
-def settle(journal: Journal, recorded: Entry) -> None:
+def resolve(journal: Journal, recorded: Entry) -> None:
     """Note that nothing is left to do for this entry, as a delivery does."""
-    journal.outbox.settle(recorded.seq, recorded.id)
-    journal.memos.write_head(journal.head().settled([recorded.seq]))
+    journal.outbox.resolve(recorded.seq, recorded.id)
+    journal.memos.write_head(journal.head().resolved([recorded.seq]))

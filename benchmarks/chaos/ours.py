@@ -250,11 +250,11 @@ class Ours:
         return None not in waits and sum(filter(None, waits)) < max(len(waits), 2)
 
     def _waits(self, sensor: str) -> bool | None:
-        """Whether a flow that waits for others has not taken all of this sensor; None: unsettled.
+        """Whether a flow that waits for others has not taken all of this sensor; None: unresolved.
 
         What a flow lacks that never starts is given up, and all of it must be named.
         """
-        numbers = self._journal(sensor).head().unsettled
+        numbers = self._journal(sensor).head().unresolved
         named = self._undelivered(sensor)
         if not numbers and not self._last[sensor].undelivered:
             return False

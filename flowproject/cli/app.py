@@ -31,7 +31,7 @@ from flowproject.errors import (
 from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.secrecy import safe
 
-__all__ = ["main"]
+__all__ = ["load_command", "main"]
 
 # Codes of failures stand with their classes, in `errors`; these are of what is no failure of ours.
 # 70 is EX_SOFTWARE of sysexits.h; 130 and 141 are what shells report of SIGINT and SIGPIPE.

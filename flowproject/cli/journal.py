@@ -56,7 +56,7 @@ def reset(
 
 
 def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
-    journal, numbers = orphan.journal, orphan.unsettled
+    journal, numbers = orphan.journal, orphan.unresolved
     words = in_ranges(numbers) or "nothing"
     if not yes and numbers:
         ask(
@@ -68,8 +68,8 @@ def _give_up(orphan: Orphan, *, yes: bool, as_json: bool) -> int:
     # command finds what there is still to give up.
     head = journal.head()
     for entry in journal.all_at(head, numbers):
-        journal.outbox.settle(entry.seq, entry.id)
-    journal.memos.write_head(head.settled(numbers))
+        journal.outbox.resolve(entry.seq, entry.id)
+    journal.memos.write_head(head.resolved(numbers))
     if as_json:
         print_json({"v": 1, "sensor": orphan.name, "given_up": [*numbers]})
     else:
@@ -152,7 +152,7 @@ def move(
     if not yes:
         left = find_orphan(context, old)
         ask(
-            _question(context, old, new, left.unsettled if left else ()),
+            _question(context, old, new, left.unresolved if left else ()),
             "move asks before it moves",
         )
     with working(f"Moving the journal of {old!r}"):
@@ -165,12 +165,12 @@ def move(
                 "from": old,
                 "to": new,
                 "seq": moved.seq,
-                "unsettled": [*moved.unsettled],
+                "unsettled": [*moved.unresolved],
                 "moved": moved.is_news,
             }
         )
         return 0
-    words = in_ranges(moved.unsettled)
+    words = in_ranges(moved.unresolved)
     left_over = f"; the next tick looks after {words}" if words else ""
     what = f"goes on with number {moved.seq}{left_over}" if moved.is_news else "was moved before"
     print_lines([f"The journal of {old!r} is that of {new!r} now, and {what}."])
@@ -201,9 +201,9 @@ def _former(context: ProjectContext, old: str) -> Journal:
     )
 
 
-def _question(context: ProjectContext, old: str, new: str, unsettled: tuple[int, ...]) -> str:
+def _question(context: ProjectContext, old: str, new: str, unresolved: tuple[int, ...]) -> str:
     # Said before it happens: these are delivered under the new name, to flows that wait for that.
-    waits = f" ({in_ranges(unsettled)} of it not delivered)" if unsettled else ""
+    waits = f" ({in_ranges(unresolved)} of it not delivered)" if unresolved else ""
     other = "No other project may be called that. " if "/" in old else ""
     return (
         f"Move the journal of {old!r}{waits} to {new!r} on branch {context.branch}? {other}"

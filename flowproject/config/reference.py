@@ -18,7 +18,16 @@ from flowproject.config.keys import Key, keys_of
 from flowproject.config.model import FILE, Deploy, Project, Schedule, Sensor, key_of
 from flowproject.config.parse import DEFAULT_SENSOR
 
-__all__ = ["PAGE_FILE", "SCHEMA_FILE", "documentation", "generated", "page", "schema", "stale"]
+__all__ = [
+    "PAGE_FILE",
+    "SCHEMA_FILE",
+    "documentation",
+    "generated",
+    "page",
+    "plain_default",
+    "schema",
+    "stale",
+]
 
 SCHEMA_FILE: Final = "flowproject.schema.json"
 PAGE_FILE: Final = "docs/configuration.md"

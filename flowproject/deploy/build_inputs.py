@@ -1,11 +1,13 @@
 """Fingerprints what went into a compilation: if it is the same, the result would be, too.
 
-Written on the template of a flow together with what must be known of the flow without compiling
-it. What a flow read of its own accord, beside the files that travel, is recorded in the compiler's
-child process while it compiles: seen, not guessed. What the flow's code asks of the network or of
-other programs can't be compared next time, nor can functions that are called at deploy time. Then
-nothing is recorded, and the flow is compiled each time.
+The fingerprint stands on the template of a flow, together with what must be known of the flow
+without compiling it.
 """
+
+# What a flow read of its own accord, beside the files that travel, is recorded in the compiler's
+# child process while it compiles: seen, not guessed. What the flow's code asks of the network or
+# of other programs can't be compared next time, nor can functions that are called at deploy time.
+# Then nothing is recorded, and the flow is compiled each time.
 
 import functools
 import hashlib

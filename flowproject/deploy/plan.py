@@ -1,12 +1,15 @@
 """Plans what a deploy does, flow by flow: from what was compiled and what is there. Pure.
 
 A flow is unchanged if each of its objects is on the cluster with its fingerprint, and none besides.
-So what an interrupted deploy or teardown left is put right by the next one. Of a flow that changed,
-the objects that did not are left alone: a sensor that is written anew may start its pod anew.
-
-What differs is told in words. Values are shown where they can't be secrets: images, resources,
-schedules. Of everything else, the environment of steps above all, only the name is told.
+What differs is told in words.
 """
+
+# What an interrupted deploy or teardown left is put right by the next one. Of a flow that
+# changed, the objects that did not are left alone: a sensor that is written anew may start its
+# pod anew.
+#
+# Values are shown where they can't be secrets: images, resources, schedules. Of everything else,
+# the environment of steps above all, only the name is told.
 
 import json
 import re

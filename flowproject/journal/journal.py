@@ -173,7 +173,7 @@ class Journal:
             raise Superseded
         # After the entry: a memo that names a number which is not there would hide the end.
         end = head.followed_by(entry) if head else self._newest()[0]
-        self.memos.write_head(end if entry.is_published else end.settled([entry.seq]))
+        self.memos.write_head(end if entry.is_published else end.resolved([entry.seq]))
         return entry
 
     def proven(self, head: Head) -> Head:
@@ -192,12 +192,12 @@ class Journal:
         return head
 
     def put_back(self, mark: Mark) -> None:
-        """Let ticks look after an event again that may be settled, and read its notes anew."""
+        """Let ticks look after an event again that may be resolved, and read its notes anew."""
         head = self.head()
         # What the memo knew of it is of the attempt before.
         awaited = tuple(one for one in head.awaited if one.mark.id != mark.id)
-        unsettled = tuple(sorted({*head.unsettled, mark.seq}))
-        self.memos.write_head(replace(head, unsettled=unsettled, awaited=awaited))
+        unresolved = tuple(sorted({*head.unresolved, mark.seq}))
+        self.memos.write_head(replace(head, unresolved=unresolved, awaited=awaited))
 
     def at(self, head: Head, seq: int) -> Entry | None:
         """The entry with this number, of which the newest is at hand; as `readable` has it."""
@@ -229,7 +229,7 @@ class Journal:
             DamagedEntryError: at an entry that can't be read and is not noted.
         """
         # Read some at a time: after days without a bus, thousands wait.
-        unsent = [seq for seq in head.unsettled if seq > head.sent]
+        unsent = [seq for seq in head.unresolved if seq > head.sent]
         for start in range(0, len(unsent), _READ_AT_ONCE):
             entries = self.all_at(head, unsent[start : start + _READ_AT_ONCE])
             marked = self.concurrently([partial(self.outbox.is_marked, one) for one in entries])
@@ -241,7 +241,7 @@ class Journal:
         """Whether the bus lacks a change: the newest tells, for they are sent in order."""
         # One question in place of one for each: an unchanged tick must cost the same however much
         # waits.
-        found = (self.at(head, seq) for seq in reversed(head.unsettled))
+        found = (self.at(head, seq) for seq in reversed(head.unresolved))
         newest = next((entry for entry in found if entry and entry.is_published), None)
         return newest is not None and not self.outbox.is_marked(newest)
 
@@ -282,7 +282,7 @@ class Journal:
         if known is None:
             return False
         # Something is left to do, unless the journal goes on under another name.
-        if known.unsettled:
+        if known.unresolved:
             return self._store.exists(self._layout.moved)
         return not self._store.exists(self.entry_key(known.seq + 1))
 
@@ -311,7 +311,7 @@ class Journal:
         for seq in range(known.seq + 1, known.seq + 1 + _PROBES):
             if not self._store.exists(self.entry_key(seq)):
                 return replace(
-                    known, seq=seq - 1, unsettled=(*known.unsettled, *range(known.seq + 1, seq))
+                    known, seq=seq - 1, unresolved=(*known.unresolved, *range(known.seq + 1, seq))
                 )
         return None
 
@@ -320,10 +320,12 @@ class Journal:
         numbers = self.numbers()
         if not numbers:
             return Head()
-        # Without a memo all that is not known to be settled counts as open: that makes work, and
+        # Without a memo all that is not known to be resolved counts as open: that makes work, and
         # hides nothing.
-        settled = self.outbox.settled_numbers()
-        return Head(seq=numbers[-1], unsettled=tuple(seq for seq in numbers if seq not in settled))
+        resolved = self.outbox.resolved_numbers()
+        return Head(
+            seq=numbers[-1], unresolved=tuple(seq for seq in numbers if seq not in resolved)
+        )
 
     def _readable(self, seq: int, content: bytes) -> Entry | None:
         """The entry, or None if it is damaged and that is noted."""
@@ -364,7 +366,7 @@ def prune(store: Store, journal: Journal, head: Head, *, keep: int = KEPT_ENTRIE
     that they name: a slow tick may still be reading the older one.
     """
     # Whoever sends or awaits a change again needs its entry, and those behind it to tell its place.
-    oldest_kept = min([head.seq - keep + 1, *head.unsettled])
+    oldest_kept = min([head.seq - keep + 1, *head.unresolved])
     newest_spare = head.seq - _SNAPSHOTS_KEPT
     keys = store.keys(journal.location)
     doomed = [

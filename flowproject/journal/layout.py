@@ -114,7 +114,7 @@ class Layout:
         """An object that is created and removed, to see whether a mark could be."""
         return f"{self.marks}/{seq:010d}-trial-{token}.json"
 
-    def settled(self, seq: int, change_id: str) -> str:
+    def resolved(self, seq: int, change_id: str) -> str:
         """The note that nothing is left to do for this entry."""
         return f"{self.delivered}/{_named(seq, change_id)}.json"
 

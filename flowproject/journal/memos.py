@@ -27,11 +27,11 @@ _log = logging.getLogger(__name__)
 class Head:
     """The end of a journal: its newest number (0: it is empty), and the newest readable entry.
 
-    `unsettled` are the numbers, in order, for which there may be something left to do: to send
+    `unresolved` are the numbers, in order, for which there may be something left to do: to send
     them, or to see who has started for them. All up to `sent` are known to have their mark.
     `awaited` is what is known of the events among them whose receipts are awaited, which nobody
     need read again for it. `recent` is when events were sent lately. `takers` are the runs that
-    took the changes which were settled last, by the changes' numbers: for people, and gone with
+    took the changes which were resolved last, by the changes' numbers: for people, and gone with
     the memo; `untaken` says why of those that nobody took, although somebody was to. `is_proven`:
     the store has shown that it creates atomically. `held` are items that have to wait, each with
     the moment at which a tick first saw that. `no_orphans_of` is the digest of the names of sensors
@@ -41,7 +41,7 @@ class Head:
 
     seq: int = 0
     entry: Entry | None = None
-    unsettled: tuple[int, ...] = ()
+    unresolved: tuple[int, ...] = ()
     sent: int = 0
     awaited: tuple[Awaited, ...] = ()
     recent: tuple[str, ...] = ()
@@ -52,12 +52,12 @@ class Head:
     no_orphans_of: str = ""
     orphans_until: str = ""
 
-    def settled(self, numbers: Iterable[int]) -> Self:
+    def resolved(self, numbers: Iterable[int]) -> Self:
         """The same, with nothing left to do for these."""
         done = frozenset(numbers)
-        left = tuple(seq for seq in self.unsettled if seq not in done)
+        left = tuple(seq for seq in self.unresolved if seq not in done)
         awaited = tuple(one for one in self.awaited if any(map(one.tells_of, left)))
-        return replace(self, unsettled=left, awaited=awaited)
+        return replace(self, unresolved=left, awaited=awaited)
 
     def taken(
         self, takers: Mapping[int, tuple[str, ...]], untaken: Mapping[int, str] | None = None
@@ -72,7 +72,7 @@ class Head:
         """The end of the journal after `entry` was recorded."""
         # A baseline is nobody's event, so nothing is left to do for it.
         added = (entry.seq,) if entry.is_published else ()
-        return replace(self, seq=entry.seq, entry=entry, unsettled=(*self.unsettled, *added))
+        return replace(self, seq=entry.seq, entry=entry, unresolved=(*self.unresolved, *added))
 
 
 class Memos:
@@ -109,7 +109,7 @@ class Memos:
             {
                 "seq": head.seq,
                 "sent": head.sent,
-                "unsettled": [*head.unsettled],
+                "unsettled": [*head.unresolved],
                 "awaited": [one.to_json() for one in head.awaited],
                 "recent": [*head.recent],
                 "proven": head.is_proven,
@@ -157,7 +157,7 @@ def _head(noted: Mapping[str, Any]) -> Head:
     return Head(
         seq=int(noted["seq"]),
         sent=int(noted["sent"]),
-        unsettled=tuple(map(int, noted["unsettled"])),
+        unresolved=tuple(map(int, noted["unsettled"])),
         # What later versions added is read with a default: memos of earlier ones have none.
         awaited=tuple(Awaited.from_json(one) for one in noted.get("awaited", ())),
         recent=tuple(map(str, noted["recent"])),

@@ -35,13 +35,13 @@ _IN_MEMORY: Final = 8 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """The result of a move: the number under which the journal goes on, and what is unsettled.
+    """The result of a move: the number under which the journal goes on, and what is unresolved.
 
     `is_news`: it was not complete before.
     """
 
     seq: int
-    unsettled: tuple[int, ...]
+    unresolved: tuple[int, ...]
     is_news: bool
 
 
@@ -75,7 +75,7 @@ class _Move:
         if closing is None or is_news:
             closing = self._go_over(closing)
         self._leave(closing)
-        return Moved(seq=closing.seq, unsettled=_numbers(_unsettled(self._new)), is_news=is_news)
+        return Moved(seq=closing.seq, unresolved=_numbers(_unresolved(self._new)), is_news=is_news)
 
     def _go_over(self, closing: Entry | None) -> Entry:
         """Copy all to the new journal, close the old one, and return the entry that closed it."""
@@ -153,7 +153,7 @@ class _Move:
 
     def _check(self, own: int, end: int) -> None:
         """Refuse to move what would have to lie where the new journal has something."""
-        in_the_way = [one for one in _unsettled(self._old) if one.seq <= own]
+        in_the_way = [one for one in _unresolved(self._old) if one.seq <= own]
         if in_the_way or end <= own + 1:
             raise JournalError(
                 f"The journal of sensor {self._new.sensor!r} has {own} entries, where those of "
@@ -364,17 +364,17 @@ class _Move:
 
     def _remember(self, arrived: Entry, known: Head) -> None:
         """Write the memo of the head, with what that of the old journal said."""
-        unsettled = _numbers(_unsettled(self._new))
-        awaited = tuple(one for one in known.awaited if any(map(one.tells_of, unsettled)))
+        unresolved = _numbers(_unresolved(self._new))
+        awaited = tuple(one for one in known.awaited if any(map(one.tells_of, unresolved)))
         self._new.memos.write_head(
-            replace(known, seq=arrived.seq, entry=arrived, unsettled=unsettled, awaited=awaited)
+            replace(known, seq=arrived.seq, entry=arrived, unresolved=unresolved, awaited=awaited)
         )
 
     def _leave(self, closing: Entry) -> None:
         """Leave nothing to do in the old journal: a new sensor of its name is not to send that."""
-        settle = self._old.outbox.settle
-        left = _unsettled(self._old)
-        self._store.concurrently([partial(settle, one.seq, one.id, moved=True) for one in left])
+        resolve = self._old.outbox.resolve
+        left = _unresolved(self._old)
+        self._store.concurrently([partial(resolve, one.seq, one.id, moved=True) for one in left])
         # So that ticks of the old name find its end at once, with nothing left to do.
         self._old.memos.write_head(Head(seq=closing.seq, entry=closing))
 
@@ -427,10 +427,10 @@ def _newest(journal: Journal, *, below: int) -> Entry | None:
     return next(filter(None, (_readable(journal, seq) for seq in numbers)), None)
 
 
-def _unsettled(journal: Journal) -> list[Entry]:
+def _unresolved(journal: Journal) -> list[Entry]:
     """The changes that can be read and for which something is left to do."""
-    settled = journal.outbox.settled_numbers()
-    numbers = [seq for seq in journal.numbers() if seq not in settled]
+    resolved = journal.outbox.resolved_numbers()
+    numbers = [seq for seq in journal.numbers() if seq not in resolved]
     found = journal.concurrently([partial(_readable, journal, seq) for seq in numbers])
     return [entry for entry in found if entry and entry.is_published]
 

@@ -287,15 +287,15 @@ class Outbox:
             attempt += 1
         return attempt
 
-    def settle(self, seq: int, id: str, *, moved: bool = False) -> None:  # noqa: A002
+    def resolve(self, seq: int, id: str, *, moved: bool = False) -> None:  # noqa: A002
         """Note that nothing is left to do for this entry; `moved`: that is left to another journal.
 
-        What is so left counts as settled here, and not there.
+        What is so left counts as resolved here, and not there.
         """
         facts: dict[str, Json] = {"id": id, **({"moved": True} if moved else {})}
-        self._create(self._layout.settled(seq, id), facts)
+        self._create(self._layout.resolved(seq, id), facts)
 
-    def settled_numbers(self) -> frozenset[int]:
+    def resolved_numbers(self) -> frozenset[int]:
         """The numbers of all entries for which nothing is left to do."""
         return frozenset(leading_numbers(self._store.keys(self._layout.delivered)))
 

@@ -79,14 +79,14 @@ def deliver(
 ) -> Backlog:
     """Do everything for a sensor's changes that can be done now: what is left after it.
 
-    With nothing unsettled it costs no request. `most` limits how many changes are sent for the
+    With nothing unresolved it costs no request. `most` limits how many changes are sent for the
     first time, for a caller who has other things to do (None: all).
 
     Raises:
         DamagedEntryError: at an entry that can't be read and is not noted.
         JournalError: if the journal can't be read or written.
     """
-    if not head.unsettled:
+    if not head.unresolved:
         return Backlog(head=head)
     try:
         bus = bus_address()
@@ -95,13 +95,13 @@ def deliver(
         return Backlog(head=head, waiting=1, reason=str(error))
     if not bus:
         # Changes are sent in order, so the newest alone tells whether any waits.
-        unsent = sum(seq > head.sent for seq in head.unsettled)
+        unsent = sum(seq > head.sent for seq in head.unresolved)
         return Backlog(head=head, waiting=unsent if journal.is_waiting(head) else 0)
     return _Delivery(context, sensor, journal, head).work(most)
 
 
 class _Delivery:
-    """Goes once over all that is unsettled: what the bus has, then what it lacks, oldest first."""
+    """Goes once over all that is unresolved: what the bus has, then what it lacks, oldest first."""
 
     def __init__(
         self, context: ProjectContext, sensor: Sensor, journal: Journal, head: Head
@@ -115,7 +115,7 @@ class _Delivery:
         self._now = context.clock()
         self._is_proven = False
         self._done: set[int] = set()
-        self._closed: list[Awaited] = []
+        self._resolved: list[Awaited] = []
         self._late: list[tuple[Awaited, frozenset[str]]] = []
         self._given_up: list[tuple[Awaited, frozenset[str], frozenset[str]]] = []
         self._problems: list[str] = []
@@ -135,7 +135,7 @@ class _Delivery:
             self._check_receipts(known)
         unknown = [
             seq
-            for seq in self._before.unsettled
+            for seq in self._before.unresolved
             if not any(awaited.tells_of(seq) for awaited in known)
         ]
         # What was sent and is not remembered: the next ticks come to the others.
@@ -143,7 +143,7 @@ class _Delivery:
         self._process(sent)
         unsent = [seq for seq in unknown if seq > self._before.sent]
         waiting, held = self._send_all(unsent, most)
-        self._settle_closed()
+        self._note_resolved()
         # Before turns are given: a run that ends one meanwhile reads this memo, and tells the next
         # if this tick does not yet see that end. So one of the two does.
         if self._head != self._before:
@@ -228,7 +228,7 @@ class _Delivery:
     def _forget(self, numbers: Collection[int]) -> None:
         """Forget numbers for which there is nothing to do: of no change, or of one that is lost."""
         self._done.update(numbers)
-        self._head = self._head.settled(numbers).taken(dict.fromkeys(numbers, ()))
+        self._head = self._head.resolved(numbers).taken(dict.fromkeys(numbers, ()))
 
     # ------------------------------------------------------------------- what the bus does not have
 
@@ -316,7 +316,7 @@ class _Delivery:
         sendings = Sendings(attempt=1, count=1, last=self._now)
         new = [Awaited(mark=mark, sendings=sendings) for _, mark in sent]
         if not self._listeners.flows:
-            self._closed += [one for one in new if not self._forgotten_by(one)]
+            self._resolved += [one for one in new if not self._forgotten_by(one)]
             new = [one for one in new if self._forgotten_by(one)]
         self._head = replace(
             self._head,
@@ -386,7 +386,7 @@ class _Delivery:
             # A replay opened this attempt and died, or was refused, before its first sending.
             again = self._send_again(one)
             if again.sendings.count and not awaited:
-                self._closed.append(again)
+                self._resolved.append(again)
                 return None
             return again
         taken = {flow for number, flow in receivers if number == one.sendings.attempt}
@@ -423,7 +423,7 @@ class _Delivery:
             return one
         if gone:
             self._abandoned[", ".join(sorted(gone))].append(one.mark)
-        self._closed.append(one)
+        self._resolved.append(one)
         return None
 
     def _in_order(self, one: Awaited) -> frozenset[str]:
@@ -580,41 +580,41 @@ class _Delivery:
         else:
             self._turns_late += filter(None, [queue.too_late(turn)])
 
-    def _settle_closed(self) -> None:
+    def _note_resolved(self) -> None:
         """Note for which events nothing is left to do, and the runs that took them."""
-        if not self._closed:
+        if not self._resolved:
             return
         ask = self._journal.concurrently
-        alone = [one.mark for one in self._closed if one.mark.first == one.mark.seq]
+        alone = [one.mark for one in self._resolved if one.mark.first == one.mark.seq]
         grouped = [
             seq
-            for one in self._closed
+            for one in self._resolved
             if one.mark.first != one.mark.seq
             for seq in self._numbers(one.mark)
         ]
         for some in (alone, self._journal.all_at(self._before, grouped)):
-            ask([partial(self._outbox.settle, one.seq, one.id) for one in some])
+            ask([partial(self._outbox.resolve, one.seq, one.id) for one in some])
         # For people only: `history` and cards say who took it, long after nobody asks any more.
-        runs = ask([partial(self._runs, one.mark) for one in self._closed])
+        runs = ask([partial(self._runs, one.mark) for one in self._resolved])
         takers: dict[int, tuple[str, ...]] = {}
         untaken: dict[int, str] = {}
-        for one, who in zip(self._closed, runs, strict=True):
+        for one, who in zip(self._resolved, runs, strict=True):
             numbers = self._numbers(one.mark)
             takers |= dict.fromkeys(numbers, who)
             # Without a receipt it was skipped, or its listener is gone: not the same as nobody.
             if one.listeners and not who:
                 untaken |= dict.fromkeys(numbers, self._why_nobody(one))
-        self._head = self._head.settled(takers).taken(takers, untaken)
+        self._head = self._head.resolved(takers).taken(takers, untaken)
 
     def _why_nobody(self, one: Awaited) -> str:
-        """Say why an event is settled although no listener has taken it."""
+        """Say why an event is resolved although no listener has taken it."""
         in_order = self._in_order(one)
         is_skipped = in_order and all(self._queue.is_done(one, flow) for flow in in_order)
         return "skipped" if is_skipped else "undelivered"
 
     def _numbers(self, mark: Mark) -> list[int]:
-        """Find the changes that an event told of and that are not settled yet."""
-        return [seq for seq in self._before.unsettled if mark.first <= seq <= mark.seq]
+        """Find the changes that an event told of and that are not resolved yet."""
+        return [seq for seq in self._before.unresolved if mark.first <= seq <= mark.seq]
 
     def _runs(self, mark: Mark) -> tuple[str, ...]:
         """Find the runs that took an event; without a request if nobody was to."""

@@ -42,12 +42,12 @@ _STRAGGLING: Final = dt.timedelta(days=1)
 class Orphan:
     """Is a journal whose sensor, or whose project, has another name now, or is gone.
 
-    `unsettled` are the numbers of the changes that nobody delivers, and `definition` is the digest
+    `unresolved` are the numbers of the changes that nobody delivers, and `definition` is the digest
     of what was watched last.
     """
 
     journal: Journal
-    unsettled: tuple[int, ...]
+    unresolved: tuple[int, ...]
     is_of_this_project: bool
     definition: str = ""
 
@@ -60,7 +60,7 @@ class Orphan:
     @property
     def in_words(self) -> str:
         """What is left there, and what can be done about it."""
-        it = "it" if len(self.unsettled) == 1 else "them"
+        it = "it" if len(self.unresolved) == 1 else "them"
         return (
             f"{self.what_is_left}. If it has another name now, `flowproject move {self.name} "
             f"NEW-NAME` hands {it} over; or give up what is left: `flowproject reset {self.name}`."
@@ -70,22 +70,23 @@ class Orphan:
     def in_doubt(self) -> str:
         """The same, of one that may also be of another project."""
         place = self.journal
-        changes = "change" if len(self.unsettled) == 1 else "changes"
+        changes = "change" if len(self.unresolved) == 1 else "changes"
+        numbers = in_ranges(self.unresolved)
         return (
-            f"The datastore, which other projects share, has {changes} {in_ranges(self.unsettled)} "
-            f"of sensor {place.sensor!r} of a project {place.project!r}, not delivered. If that is "
-            f"what this project was called before, `flowproject move {self.name} {place.sensor}` "
+            f"The datastore, which other projects share, has {changes} {numbers} of sensor "
+            f"{place.sensor!r} of a project {place.project!r}, not delivered. If that is what "
+            f"this project was called before, `flowproject move {self.name} {place.sensor}` "
             "hands over what is left. If it is another project, leave that to it"
         )
 
     @property
     def what_is_left(self) -> str:
         """Which changes nobody delivers, and why."""
-        changes = in_ranges(self.unsettled)
-        many = "change" if len(self.unsettled) == 1 else "changes"
+        changes = in_ranges(self.unresolved)
+        many = "change" if len(self.unresolved) == 1 else "changes"
         return (
             f"No sensor is called {self.name!r} any more, and {many} {changes} of it "
-            f"{'is' if len(self.unsettled) == 1 else 'are'} not delivered"
+            f"{'is' if len(self.unresolved) == 1 else 'are'} not delivered"
         )
 
 
@@ -269,19 +270,19 @@ def _stirring(context: ProjectContext, journals: Sequence[Journal]) -> list[Orph
         return None if journal.is_at_rest() else _orphan(context, journal)
 
     found = context.store.concurrently([partial(orphan, one) for one in journals])
-    return [one for one in found if one and one.unsettled]
+    return [one for one in found if one and one.unresolved]
 
 
 def _orphan(context: ProjectContext, journal: Journal) -> Orphan | None:
     """Read what is left in a journal; None if it was moved, or nothing of it can be read."""
     try:
         head = _end(journal)
-        unsettled = tuple(_undelivered(context, journal, head))
+        unresolved = tuple(_undelivered(context, journal, head))
     except JournalError:
         return None
     return Orphan(
         journal=journal,
-        unsettled=unsettled,
+        unresolved=unresolved,
         is_of_this_project=journal.project == context.project.project_name,
         definition=head.entry.definition if head.entry else "",
     )
@@ -298,7 +299,7 @@ def _end(journal: Journal) -> Head:
 
 def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Iterator[int]:
     """Find the changes that did not arrive; of the others no tick has noted that they did."""
-    if not head.unsettled:
+    if not head.unresolved:
         return
     index = journal.index()
     # Nobody knows any more what the sensor had configured: the defaults tell as much as is needed.
@@ -313,8 +314,8 @@ def _undelivered(context: ProjectContext, journal: Journal, head: Head) -> Itera
         except UnreadableError:
             return "undelivered"  # as far as anybody can tell here
 
-    states = journal.concurrently([partial(state, seq) for seq in head.unsettled])
-    for seq, told in zip(head.unsettled, states, strict=True):
+    states = journal.concurrently([partial(state, seq) for seq in head.unresolved])
+    for seq, told in zip(head.unresolved, states, strict=True):
         if told in _UNDELIVERED:
             yield seq
 

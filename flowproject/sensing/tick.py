@@ -137,7 +137,7 @@ def recall(entry: Entry | None, head: Head) -> list[dict[str, Any]]:
 def _state(seq: int, head: Head) -> str:
     if seq > head.seq:
         return "waiting"
-    if seq in head.unsettled:
+    if seq in head.unresolved:
         return "sent" if seq <= head.sent else "waiting"
     if seq in head.takers:
         return "delivered" if head.takers[seq] else head.untaken.get(seq, "no listener")

@@ -202,7 +202,7 @@ class TurnQueue:
         """Keep those before the first change of which it is not known who is to take it."""
         # What a replay put back nobody remembers until a tick has read it: it may be an older one.
         unknown = (
-            seq for seq in head.unsettled if not any(one.tells_of(seq) for one in head.awaited)
+            seq for seq in head.unresolved if not any(one.tells_of(seq) for one in head.awaited)
         )
         end = min(unknown, default=None)
         return [one for one in events if end is None or one.mark.seq < end]
@@ -248,8 +248,8 @@ def give_next_turn(
     if also:
         others = (one for one in head.awaited if one.mark.id != also.mark.id)
         known = tuple(sorted((*others, also), key=lambda one: one.mark.seq))
-        unsettled = tuple(sorted({*head.unsettled, also.mark.seq}))
-        head = replace(head, awaited=known, unsettled=unsettled)
+        unresolved = tuple(sorted({*head.unresolved, also.mark.seq}))
+        head = replace(head, awaited=known, unresolved=unresolved)
     if not head.awaited:
         return []
     listeners = journal.outbox.listeners()

@@ -102,7 +102,7 @@ def test_it_is_undelivered_after_all_sendings_and_a_replay_delivers_it(
     world.take(bus.payloads[-1])
     world.tick()
     assert told(world).in_words == "delivered"
-    assert not world.journal.head().unsettled
+    assert not world.journal.head().unresolved
 
 
 def test_a_replay_has_the_id_and_a_new_attempt_and_is_sent_again_by_ticks(

@@ -243,7 +243,7 @@ def test_who_waits_for_another_sensor_too_is_not_overdue_before_that_has_changed
     for _ in range(3):
         assert quiet.later(5000).undelivered == ""
     assert sent(bus) == [("files", 2)]
-    assert world.journal.head().unsettled == (2,), "it is not settled either"
+    assert world.journal.head().unresolved == (2,), "it is not resolved either"
     counting.requests.clear()
     quiet.tick()
     assert len(counting.requests) == 6, "of the other one: it has not changed"
@@ -268,7 +268,7 @@ def test_when_all_have_changed_a_lost_half_is_sent_again_the_older_one_first(
     for event in bus.payloads[:2]:
         (world if event["change"]["sensor"] == "files" else rates).take(event, "JoinFlow")
     assert both_later(world, rates, 5000) == ("", "")
-    assert (world.journal.head().unsettled, rates.journal.head().unsettled) == ((), ())
+    assert (world.journal.head().unresolved, rates.journal.head().unresolved) == ((), ())
     assert len(sent(bus)) == 4
 
 
@@ -446,7 +446,7 @@ def test_only_who_listened_then_and_listens_now_is_awaited(world: World, bus: Bu
     world.take(bus.payloads[0])
     world.later(16)
     assert len(bus.events) == 1
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
@@ -472,7 +472,7 @@ def test_a_change_whose_listener_is_gone_is_told_once_and_handed_to_the_new_one(
     assert ids(bus) == [seen.id] * 3, "and the new one is awaited"
     assert world.take(bus.payloads[-1], "NewFlow") == "NewFlow/1"
     world.later(1)
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
     assert sensing.find_change(world.scene, "files/2").chain.in_words == "delivered"
 
 
@@ -493,7 +493,7 @@ def test_a_listener_that_is_gone_is_named_beside_one_that_never_starts(
     for flow in ("NewFlow", "Deaf"):
         world.take(bus.payloads[-1], flow)
     assert world.later(1).undelivered == ""
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_many_changes_whose_listener_is_gone_are_told_in_one_sentence(
@@ -535,7 +535,7 @@ def test_what_was_given_up_is_told_by_every_tick_also_when_its_listener_is_renam
         assert world.take(bus.payloads[-1], "NewFlow") == "NewFlow/1"
         assert world.take(bus.payloads[-1], "Other", run="2") == "Other/1", "it has it"
     assert world.later(1).undelivered == ""
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_what_a_renamed_sensor_left_is_told_by_every_tick_until_it_is_seen_to(
@@ -576,7 +576,7 @@ def test_what_arrived_under_the_old_name_is_no_loss_although_no_tick_has_noted_i
     world.change()
     renamed = replace(world, sensor=replace(world.sensor, name="days"))
     world.take(bus.payloads[0])
-    assert sensing.orphans(renamed.scene)[0].unsettled == (3,)
+    assert sensing.orphans(renamed.scene)[0].unresolved == (3,)
     assert renamed.tick().outcome == "failed"
     world.take(bus.payloads[1])
     told = renamed.tick()
@@ -609,7 +609,7 @@ def test_a_listener_that_is_gone_is_told_of_also_when_the_same_tick_has_more_to_
 
 def test_without_listeners_what_the_bus_took_is_done(world: World, bus: Bus) -> None:
     world.change()
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
     world.later(600)
     assert len(bus.events) == 1
 
@@ -706,8 +706,8 @@ def test_a_group_is_awaited_as_one(world: World, bus: Bus) -> None:
     for payload in bus.payloads:
         world.take(payload)
     world.later(1)
-    assert world.journal.head().unsettled == ()
-    assert world.journal.outbox.settled_numbers() == {known.seq for known in entries(world)}
+    assert world.journal.head().unresolved == ()
+    assert world.journal.outbox.resolved_numbers() == {known.seq for known in entries(world)}
 
 
 def test_a_source_that_flaps_is_held_back_and_loses_nothing(world: World, bus: Bus) -> None:
@@ -744,7 +744,7 @@ def test_what_is_left_to_do_is_found_again_without_the_memo(
     assert numbers(bus) == [2, 3, 3]
     world.take(bus.payloads[-1])
     world.later(1)
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_an_old_memo_hides_nothing(world: World, bus: Bus) -> None:
@@ -775,7 +775,7 @@ def test_ticks_side_by_side_send_no_change_under_two_ids(world: World, bus: Bus)
     runs = {world.take(payload, run=str(index)) for index, payload in enumerate(bus.payloads)}
     assert len(runs) == len(firsts), "one run for each change"
     world.later(1)
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_damaged_listeners_fail_the_sensor_and_send_nothing_unawaited(
@@ -848,7 +848,7 @@ def test_what_waited_for_a_flow_of_several_sensors_is_sent_once_more_when_the_bu
     assert {payload["change"]["attempt"] for payload in bus.payloads} == {1}
     world.later(500)
     assert len(bus.events) == 2
-    assert not world.journal.head().unsettled
+    assert not world.journal.head().unresolved
 
 
 def test_what_such_a_flow_has_taken_is_not_sent_again(world: World, bus: Bus) -> None:

@@ -28,7 +28,7 @@ from flowproject.tables.serialization import (
     write_difference,
     write_items,
 )
-from tests.journals import CountingStore, entry, fill, journal_on, mark, settle
+from tests.journals import CountingStore, entry, fill, journal_on, mark, resolve
 
 
 def test_an_empty_journal_has_no_head_and_nothing_pending(journal: Journal) -> None:
@@ -42,7 +42,7 @@ def test_what_was_recorded_is_read_back_as_it_was(journal: Journal) -> None:
     before = {"a": item("a", {"n": 1}), "b": item("b", {"n": 2})}
     after = {"b": item("b", {"n": 3}), "c": item("c", {"n": None})}
     recorded = journal.record(entry(1), after, diff(before, after))
-    assert journal.head() == Head(seq=1, entry=recorded, unsettled=(1,))
+    assert journal.head() == Head(seq=1, entry=recorded, unresolved=(1,))
     assert journal.snapshots.items(recorded) == after
     assert journal.snapshots.difference(recorded).first(99) == diff(before, after)
 
@@ -110,7 +110,7 @@ def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> Non
         for seq in range(head.seq + 1, target + 1):
             recorded = journal.record(entry(seq), None, Difference())
             mark(journal, recorded)
-            settle(journal, recorded)
+            resolve(journal, recorded)
         counting.requests.clear()
         assert list(journal.waiting(journal.head())) == []
         costs.append(list(counting.requests))
@@ -233,7 +233,7 @@ def test_pruning_keeps_the_newest_and_all_that_is_pending(journal: Journal, stor
         recorded = journal.record(entry(seq), {"a": item("a", {"n": seq})}, Difference())
         if seq <= 20:
             mark(journal, recorded)
-            settle(journal, recorded)
+            resolve(journal, recorded)
     head = journal.head()
     assert prune(store, journal, head, keep=5) > 0
     kept = [found for seq in range(1, 31) if (found := journal.get(seq))]

@@ -12,7 +12,7 @@ from flowproject.journal import DamagedTableError, Journal, Store, Superseded, p
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.object_rows import object_rows
 from flowproject.tables.table import ObjectTable
-from tests.journals import CountingStore, entry, journal_on, mark, settle
+from tests.journals import CountingStore, entry, journal_on, mark, resolve
 
 Sizes = dict[str, int]
 """The objects of a bucket: sizes by key, all of them letters and a number."""
@@ -288,7 +288,7 @@ def test_pruning_keeps_the_segments_that_the_two_newest_manifests_name(
         recorded = journal.get(seq)
         assert recorded is not None
         mark(journal, recorded)
-        settle(journal, recorded)
+        resolve(journal, recorded)
     prune(store, journal, journal.head(), keep=3)
     kept = {*items.manifest.segments, *objects(journal, 7).manifest.segments}
     assert {*names(store, "-rows.parquet")} <= kept

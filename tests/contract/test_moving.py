@@ -80,7 +80,7 @@ def test_what_waits_is_delivered_under_the_new_name_and_nothing_is_a_first_look(
     days = renamed(world)
     (world.root / "data" / "meanwhile.csv").write_text("x")
     done = moved(world)
-    assert (done.seq, done.unsettled, done.is_news) == (6, (3, 4, 5), True)
+    assert (done.seq, done.unresolved, done.is_news) == (6, (3, 4, 5), True)
     seen = days.tick()
     assert (seen.outcome, seen.reason) == ("changed", "1 added")
     assert [payload["change"]["seq"] for payload in bus.payloads] == [2, 3, 4, 5, 7]
@@ -227,7 +227,7 @@ def test_whenever_it_is_killed_one_name_is_whole_and_it_can_be_done_again(
         for payload in bus.payloads:
             days.take(payload)
         days.later(16)
-        assert days.journal.head().unsettled == ()
+        assert days.journal.head().unresolved == ()
         if is_done:
             break
     assert is_done

@@ -94,7 +94,7 @@ def test_it_is_told_of_one_change_after_the_other_and_others_of_all_at_once(
     for payload in bus.payloads[:]:
         world.take(payload)
     world.tick()
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
     counting = CountingStore(world.store)
     replace(world, store=counting).tick()
     assert len(counting.requests) == 3
@@ -181,7 +181,7 @@ def test_skipping_a_change_lets_the_next_ones_pass(world: World, bus: Bus) -> No
     world.take(turn(bus, 5), LEDGER)
     end(world, turn(bus, 5))
     world.tick()
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
     states = {one["seq"]: one["state"] for one in world.tick().history}
     # A tick tells from its memo what whoever asks the journal is told.
     assert states == {seq: told(world, seq).state for seq in (1, 2, 3, 4, 5)}
@@ -207,7 +207,7 @@ def test_what_is_replayed_when_it_was_over_waits_for_nobody_and_holds_nobody(
     world.take(turn(bus, 4), LEDGER)
     end(world, turn(bus, 4))
     world.tick()
-    assert world.journal.head().unsettled == (), "its receipt is enough"
+    assert world.journal.head().unresolved == (), "its receipt is enough"
 
 
 def test_a_change_that_waits_for_its_turn_is_not_told_of_by_a_replay(
@@ -301,7 +301,7 @@ def test_what_was_sent_before_a_flow_took_changes_in_order_is_over_when_it_is_ta
     assert others(bus)[-1] == 4, "and back: it is sent again as to everybody"
     world.take(turn(bus, 4), LEDGER)
     world.tick()
-    assert world.journal.head().unsettled == ()
+    assert world.journal.head().unresolved == ()
 
 
 def test_a_change_that_is_damaged_while_it_waits_is_passed_over_when_that_was_said(

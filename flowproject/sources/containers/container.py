@@ -1,10 +1,11 @@
 """Asks a container or bucket through obstore, and sees to it that keys are what they are in there.
 
-obstore takes a slash away at either end of a key. A listing of one folder can't hide that: an
-object there with a slash at the end would be a folder. So what is new or different is looked up
-once more, key by key or folder by folder. What holds nothing and has a slash at the end only stands
-for a folder, and is none of the objects.
+What holds nothing and has a slash at the end only stands for a folder, and is none of the objects.
 """
+
+# obstore takes a slash away at either end of a key. A listing of one folder can't hide that: an
+# object there with a slash at the end would be a folder. So what is new or different is looked up
+# once more, key by key or folder by folder.
 
 import asyncio
 from collections import Counter

@@ -49,7 +49,7 @@ from flowproject.tables.table import ObjectTable
 if TYPE_CHECKING:
     from obstore.store import AzureBearerToken, GCSCredentialProvider
 
-__all__ = ["AzureSource", "CancellableRunner", "GcsSource"]
+__all__ = ["AzureSource", "CancellableRunner", "ContainerSource", "GcsSource"]
 
 _AZURE_SCOPE: Final = "https://storage.azure.com/.default"
 _ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT_NAME"

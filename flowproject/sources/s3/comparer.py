@@ -26,7 +26,7 @@ from flowproject.sources.s3.work_queue import ListingOptions, ListingRange
 from flowproject.tables.builder import TableBuilder
 from flowproject.tables.manifest import Manifest, key_bytes, key_text
 
-__all__ = ["Comparer", "PendingRows"]
+__all__ = ["Comparer", "PendingRows", "RowBatch", "RowsInFile", "SpillFile"]
 
 # Few, because each thread that uses Arrow keeps memory, and one interpreter parses for all.
 _PARSERS: Final = 2

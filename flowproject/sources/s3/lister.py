@@ -34,7 +34,7 @@ from flowproject.sources.s3.work_queue import (
 from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["Lister"]
+__all__ = ["BoundaryCheck", "Lister", "Workers"]
 
 # Objects that come and go between two questions can look like disorder, but hardly twice.
 _TRIES: Final = 2
