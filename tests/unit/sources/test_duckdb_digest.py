@@ -5,7 +5,7 @@ The digest moves with whatever happens to rows. Where it can't be made or compar
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 TABLES = st.lists(st.tuples(*map(st.sampled_from, COLUMNS.values())), min_size=1, max_size=6)
 
 
-def told(rows: list[Row]) -> str:
+def told(rows: Sequence[Row], types: Iterable[str] = COLUMNS) -> str:
     """The digest of a table of these rows."""
-    names = [f"a{place}" for place in range(len(COLUMNS))]
+    names = [f"a{place}" for place in range(len(rows[0]))]
     lines = [
-        ", ".join(f"CAST({value} AS {kind})" for value, kind in zip(row, COLUMNS, strict=True))
+        ", ".join(f"CAST({value} AS {kind})" for value, kind in zip(row, types, strict=True))
         for row in rows
     ]
     text = f"SELECT * FROM (VALUES ({'), ('.join(lines)})) AS t({', '.join(names)}); -- the end"
@@ -64,6 +64,21 @@ def test_a_digest_is_that_of_the_rows_in_any_order(rows: list[Row], chance: Any)
 @given(TABLES, TABLES)
 def test_two_tables_of_other_rows_have_two_digests(one: list[Row], other: list[Row]):
     assert (told(one) == told(other)) == (sorted(one) == sorted(other))
+
+
+def test_rows_that_are_there_twice_do_not_cancel_out():
+    one, two, three = [("1",), ("1",), ("3",)], [("2",), ("2",), ("3",)], [("3",)] * 3
+    assert len({told(rows, ["INTEGER"]) for rows in (one, two, three)}) == 3
+
+
+@given(st.lists(st.lists(st.text("1:;", max_size=3), min_size=3, max_size=3), max_size=2))
+def test_it_is_told_where_a_value_ends(rows: list[list[str]]):
+    """Whatever digits, colons and semicolons it has."""
+    rows += [[row[0] + row[1][:1], row[1][1:], row[2]] for row in rows] + [["1", "", "1:"]]
+    written = [[f"'{text}'" for text in row] for row in rows]
+    kinds = ["VARCHAR", "BLOB", "VARCHAR"]
+    digests = {told([(*row,)], kinds) for row in written}
+    assert len(digests) == len({*map(tuple, written)})
 
 
 @given(TABLES, st.data())

@@ -350,6 +350,15 @@ def test_nor_are_they_one_inside_of_others(table: Table, kind: str):
     )
 
 
+def test_nor_are_they_one_as_the_keys_of_a_map(table: Table):
+    """There JSON has the text of a key, in which a member of a union says not which it is."""
+    members = "UNION(a VARCHAR, b INTEGER)"
+    keys = [f"CAST(union_value({value}) AS {members})" for value in ("a := '1'", "b := 1")]
+    for kind, make in ((f"{members}[]", "[{}]"), (f"STRUCT(u {members})", "{{'u': {}}}")):
+        maps = [f"CAST(MAP {{{make.format(key)}: 1}} AS MAP({kind}, INTEGER))" for key in keys]
+        assert len({*table.forms(maps)}) == len({*table.texts(maps)}) == 2
+
+
 @pytest.mark.parametrize("kind", sorted(LEAVES))
 @settings(max_examples=2)
 @given(data=st.data())
