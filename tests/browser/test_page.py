@@ -23,7 +23,7 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
     view.page.evaluate("window.isTheSame = true")
     loop.wait("Tick", outcome="baseline")
     loop.wait("RunFinished", flow="SensorFlow")
-    arrive(loop.place, "2015-01")
+    arrive(loop.project, "2015-01")
     act(view.page, "Run (SensorFlow)").get_by_role("link", name="Close").click()
     yield view
     view.close()
@@ -190,12 +190,12 @@ def test_a_preview_says_what_a_tick_would_see_and_writes_nothing(
 ):
     view = open_view(loop.page)
     view.go("/sensors/weather")
-    known = len(loop.place.history())
+    known = len(loop.project.history())
     dialog = act(view.page, "Preview")
 
     expect(dialog).to_contain_text(re.compile(r"weather: \W+ unchanged"))
     expect(dialog).to_contain_text("Nothing was written, and nothing was sent.")
-    assert len(loop.place.history()) == known
+    assert len(loop.project.history()) == known
 
 
 def test_a_tick_now_is_seen_where_it_was_asked_for(
@@ -244,7 +244,7 @@ def test_a_flow_runs_with_a_parameter_and_its_log_is_followed_as_it_grows(
     expect(log).to_contain_text("first <b>hello</b>")
     expect(page.locator(".now")).to_contain_text("running")
     expect(log).not_to_contain_text("then <b>hello</b>")
-    loop.place.write("go", "")
+    loop.project.write("go", "")
     expect(log).to_contain_text("then <b>hello</b>")
     expect(page.locator(".now")).to_contain_text("succeeded")
     expect(region(page, "Log complete")).to_be_visible()
