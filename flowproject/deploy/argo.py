@@ -228,7 +228,7 @@ class Argo:
                 raise
 
     def delete(self, kind: Kind, name: str, namespace: str = "", **options: str) -> bool:
-        """Whether there was such an object to remove."""
+        """Remove the object, and return whether it was there."""
         place = self._place(kind, namespace)
         answer = self._ask(
             f"The {KINDS[kind]} {name!r} could not be removed",

@@ -38,7 +38,7 @@ class Source(Protocol):
         """Raise the error that shows without reaching the data, such as a typo in SQL."""
 
     def observe(self, past: Past | None = None) -> Observation:
-        """What the source looks like now.
+        """Look at the source: what it looks like now.
 
         `past` is what was known of it, for sources that then look only at what moved.
         """
@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same as a pyarrow.Table, which has the engine's own types."""
+        """The same rows as `query` has, as a pyarrow.Table with the engine's own types."""
         ...
 
     def cancel(self) -> None:
@@ -105,13 +105,13 @@ def speaks_sql(data: Data) -> bool:
 
 
 class WithoutQueries:
-    """What sources have in common that run no queries: those of files and objects."""
+    """Is the part that sources of files and objects have in common: they run no queries."""
 
     def __init__(self, data: Data) -> None:
         self._type = data.type
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: there is no query language.
+        """Refuse to run a query: files and objects have no query language.
 
         Raises:
             SourceError: always; it says which sources have one.
@@ -126,7 +126,7 @@ class WithoutQueries:
         )
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
+        """Refuse to run a query, for the same reason.
 
         Raises:
             SourceError: always; it says which sources have one.

@@ -69,7 +69,7 @@ class FilesSource(WithoutQueries):
         self._cancelled = Event()
 
     def check(self) -> None:
-        """Nothing can be wrong here that the configuration does not know."""
+        """Do nothing: the configuration has refused all that can be wrong here."""
 
     def observe(self, past: Past | None = None) -> Observation:
         """The table of files, or the one property of the one file that is watched.
@@ -96,7 +96,7 @@ class FilesSource(WithoutQueries):
         )
 
     def progress(self) -> None:
-        """Nothing: a walk takes no time worth telling."""
+        """Return None: a walk takes no time worth telling."""
 
     def cancel(self) -> None:
         """End a running `observe` at its next file or chunk of a file."""

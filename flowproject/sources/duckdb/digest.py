@@ -43,7 +43,7 @@ class ResultDigest:
     def expected(
         cls, past: Past | None, kinds: "Mapping[str, DuckDBPyType]", key: Sequence[str]
     ) -> Self | None:
-        """That of the past, or one that nothing is known of; None if the columns can't have one."""
+        """Give the digest of the past, or an empty one; None if the columns can't have one."""
         if not all(distinct_text("c", kind) for kind in kinds.values()):
             return None
         rule = _rule(kinds, key)
@@ -60,12 +60,12 @@ class ResultDigest:
         return cls(rule=rule, salt=secrets.token_hex(_SALT_BYTES))
 
     def seen(self, text: str) -> Self:
-        """The same of a result that has this one."""
+        """Give the digest of another result, made by the same rule, with this text."""
         return replace(self, text=text)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """How many rows the result has."""
         return int(self.text.split()[0])
 
     def memo(self, fingerprint: str) -> Memo:

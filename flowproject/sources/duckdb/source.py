@@ -158,7 +158,7 @@ class DuckDBSource:
         )
 
     def progress(self) -> None:
-        """Nothing: a query does not say how far it is."""
+        """Return None: a query does not say how far it is."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """The rows of `sql/<name>.sql` in the query's own order, values in canonical form.

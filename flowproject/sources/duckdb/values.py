@@ -1,4 +1,4 @@
-"""How DuckDB's values become canonical JSON, column by column.
+"""Turns DuckDB's values into canonical JSON, column by column.
 
 Python's types can't hold all of them or tell some apart (`infinity` from the calendar's last day, a
 month from thirty days, nanoseconds from microseconds), or need another package (`pytz`, for moments
