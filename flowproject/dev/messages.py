@@ -262,7 +262,7 @@ Listener = Callable[[Message], None]
 """Is told each message, in the order in which things happen."""
 
 
-# ------------------------------------------------------------------------------------ how they look
+# --------------------------------------------------------------------- messages as JSON and as text
 
 
 def to_json(message: Message) -> dict[str, Any]:

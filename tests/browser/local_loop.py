@@ -20,12 +20,12 @@ _PATIENCE = 100.0
 
 
 class LocalLoop:
-    """A running loop; it writes its happenings as JSON, anything else that it says is kept too."""
+    """A running loop; it writes its messages as JSON, anything else that it says is kept too."""
 
     def __init__(self, project_folder: ProjectFolder, process: subprocess.Popen[str]) -> None:
         self.project_folder = project_folder
         self._process = process
-        self._happenings: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
         self._other: list[str] = []
         self._ended = False
         self._stopped = False
@@ -41,7 +41,7 @@ class LocalLoop:
         return address
 
     def wait(self, kind: str, many: int = 1, **facts: Any) -> list[dict[str, Any]]:
-        """The happenings of a kind that have these facts, once there are that many."""
+        """The messages of a kind that have these facts, once there are that many."""
         with self._news:
             self._news.wait_for(
                 lambda: self._ended or len(self._found(kind, facts)) >= many, _PATIENCE
@@ -50,7 +50,7 @@ class LocalLoop:
             return self._found(kind, facts)
 
     def told(self, kind: str, **facts: Any) -> list[dict[str, Any]]:
-        """The happenings of a kind that have these facts, so far."""
+        """The messages of a kind that have these facts, so far."""
         with self._news:
             return self._found(kind, facts)
 
@@ -58,7 +58,7 @@ class LocalLoop:
         wanted = {"kind": kind, **facts}
         return [
             item
-            for item in self._happenings
+            for item in self._messages
             if all(item.get(name) == value for name, value in wanted.items())
         ]
 
@@ -86,7 +86,7 @@ class LocalLoop:
         for line in self._process.stdout:
             with self._news:
                 if line.startswith("{"):
-                    self._happenings.append(json.loads(line))
+                    self._messages.append(json.loads(line))
                 else:
                     self._other.append(line)
                 self._news.notify_all()
@@ -95,7 +95,7 @@ class LocalLoop:
             self._news.notify_all()
 
     def _story(self) -> str:
-        told = [json.dumps(item) for item in self._happenings if item["kind"] != "RunPrinted"]
+        told = [json.dumps(item) for item in self._messages if item["kind"] != "RunPrinted"]
         return "\n".join([*told, *self._other])
 
 

@@ -323,7 +323,7 @@ def _mark(
     )
 
 
-# --------------------------------------------------------------------------------------------- ties
+# ----------------------------------------------------------------------- lines from cause to effect
 
 
 def _ties(window: _TimeWindow) -> Iterator[Tie]:
@@ -377,7 +377,7 @@ def _labels(window: _TimeWindow) -> Iterator[Label]:
         moment += timedelta(seconds=step)
 
 
-# ---------------------------------------------------------------------------------- the whole of it
+# ------------------------------------------------------------------------------------- the overview
 
 
 @dataclass(frozen=True, kw_only=True)
