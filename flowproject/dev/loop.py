@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 from flowproject.contract import check_schedules
 from flowproject.cron import DEADLINE
-from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
+from flowproject.dev.event_bus import serve_bus
 from flowproject.dev.launcher import Launcher, logs_folder
 from flowproject.dev.messages import (
     Listener,

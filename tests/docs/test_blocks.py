@@ -24,7 +24,7 @@ COMMANDS = set(app.COMMANDS)
 
 NOT_RUN = {
     r"(?s)python -m pip download .*": "needs the network: how the data was made",
-    r"(?s)curl .*": "needs a running loop: tests/unit/dev/test_bus.py posts the same",
+    r"(?s)curl .*": "needs a running loop: tests/unit/dev/test_event_bus.py posts the same",
     r"(?s).*[─│▶].*": "a drawing",
     r"(?s)(\./deploy|flowproject (check --deploy|deploy|teardown|gc)).*": "needs a cluster",
     r"(?s)python sensorflow.py .*": "needs a cluster",

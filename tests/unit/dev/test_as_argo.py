@@ -12,8 +12,8 @@ import pytest
 from flowproject.config import Project, Schedule
 from flowproject.contract import check_contract, check_schedules
 from flowproject.cron import CronError
-from flowproject.dev.bus import serve_bus
 from flowproject.dev.dispatcher import Dispatcher
+from flowproject.dev.event_bus import serve_bus
 from flowproject.dev.launcher import Order
 from flowproject.dev.messages import EventDropped, Message
 from flowproject.dev.records import PendingEvents

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flowproject.dev.bus import RefusedEvent, parse_event, serve_bus
+from flowproject.dev.event_bus import RefusedEvent, parse_event, serve_bus
 from flowproject.dev.records import PendingEvents
 from flowproject.dev.triggers import NOTHING_WAITS, Event, Start, Wait, offer, workflow_text
 from flowproject.flowfiles import Dependency, FlowFile, FlowParameter

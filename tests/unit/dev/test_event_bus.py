@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flowproject.dev.bus import parse_event, serve_bus
+from flowproject.dev.event_bus import parse_event, serve_bus
 from flowproject.dev.triggers import Event
 from flowproject.errors import UsageError
 
