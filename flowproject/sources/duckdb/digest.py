@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.observation import Memo, Past
-from flowproject.sources.duckdb.values import casts, distinct_text
+from flowproject.sources.duckdb.values import BUILT_IN, casts, distinct_text
 from flowproject.sql import statement
 
 if TYPE_CHECKING:
@@ -128,10 +128,13 @@ def _sums(kinds: "Mapping[str, DuckDBPyType]") -> str:
     salt, and so can't make two of them that have one digest.
     """
     parts = map(distinct_text, _places(kinds), kinds.values())
-    number = f"md5_number(concat($salt, {', '.join(parts)}))"
-    halves = f"sum(CAST(n >> 64 AS UBIGINT)), ' ', sum(CAST(n & {_LOW_HALF} AS UBIGINT))"
+    number = f"{BUILT_IN}.md5_number({BUILT_IN}.concat($salt, {', '.join(parts)}))"
+    # The operators by their names, which can be those of macros as well.
+    halves = [f'{BUILT_IN}.">>"(n, 64)', f'{BUILT_IN}."&"(n, {_LOW_HALF})']
+    high, low = (f"{BUILT_IN}.sum(CAST({half} AS UBIGINT))" for half in halves)
     return (
-        f"SELECT concat(count(*), ' ', {halves}) AS digest "  # noqa: S608  # SQL is the input
+        f"SELECT {BUILT_IN}.concat({BUILT_IN}.count(*), ' ', {high}, ' ', {low}) "  # noqa: S608  # SQL is the input
+        "AS digest "
         f"FROM (SELECT {number} AS n FROM result)"
     )
 

@@ -138,11 +138,12 @@ class DuckDBSource:
             return _Answer(rows=rows, columns=columns, uneven=uneven)
 
         answer, written = self._looked(query, ran, {}, look)
+        # Of rows that are as they were, too: the limit may have been lowered since.
+        self._check_limit(answer.count, query)
         if past and answer.rows is None:
             seen = past.still(cost=Cost(), query=query.text, note="")
         else:
             rows = answer.rows or []
-            self._check_limit(len(rows), query)
             seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
             seen = replace(seen, memo=answer.memo(seen.fingerprint))
         cost = Cost(

@@ -17,9 +17,13 @@ from flowproject.sources import Rows
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["casts", "converted", "described", "distinct_text"]
+__all__ = ["BUILT_IN", "casts", "converted", "described", "distinct_text"]
 
 _Form = Callable[[Any], Json]
+
+BUILT_IN: Final = "system.main"
+"""Where DuckDB's own functions are: a macro of a database may have the name of one, and is meant
+where no place is named."""
 
 _UNCHANGED: Final = frozenset(
     [
@@ -105,7 +109,7 @@ def distinct_text(column: str, kind: "DuckDBPyType") -> str:
     if kind.id in _PLAIN:
         return f"{column}, ';'"  # such a text is never empty, so that NULL has one of its own
     text = _whole_text(column, kind)
-    return f"strlen({text}), ':', {text}"
+    return f"{BUILT_IN}.strlen({text}), ':', {text}"
 
 
 def _whole_text(column: str, kind: "DuckDBPyType") -> str:
