@@ -91,7 +91,7 @@ class Query:
 
 
 def _short(covered_line: str) -> str:
-    """The same without a word on how long a secret is."""
+    """Shorten what covers secrets, so that it does not tell how long they are."""
     return re.sub(r"\*{4,}", "***", covered_line)
 
 

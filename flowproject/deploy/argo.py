@@ -389,7 +389,7 @@ def _found(kind: Kind, metadata: Mapping[str, Any]) -> DeployedObject:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The same without what is null, which to the API means no more than what is absent."""
+    """Leave out what is null, which to the API means no more than what is absent."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -112,11 +112,11 @@ class CompiledFlow:
         }
 
     def with_times_in(self, field: ScheduleField) -> "CompiledFlow":
-        """The same with the time of its schedule in the field that the cluster keeps."""
+        """The flow with the time of its schedule in the field that the cluster keeps."""
         return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
     def annotated(self, more: Mapping[str, str]) -> "CompiledFlow":
-        """The same with annotations on every object, by which it is recognised on the cluster."""
+        """The flow with annotations on every object, by which it is recognised on the cluster."""
         # It has its annotations from the deployment that wrote it.
         if self.known:
             return self

@@ -408,7 +408,7 @@ class News:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """All of it, or one piece and the others empty; `news` is newest first, at most 50."""
+    """Holds the overview, or one piece of it, others empty; `news` is newest first, at most 50."""
 
     sensors: tuple[SensorRow, ...]
     timeline: Timeline | None

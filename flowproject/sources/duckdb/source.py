@@ -182,7 +182,7 @@ class DuckDBSource:
         return rows
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same result as a pyarrow.Table, with DuckDB's own types.
+        """The rows that `query` gives, as a pyarrow.Table with DuckDB's own types.
 
         Raises:
             QueryError: if the query or its parameters can't be used.

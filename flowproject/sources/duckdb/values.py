@@ -330,7 +330,7 @@ def _moment(value: str | None) -> Json:
 
 
 def _moment_in_utc(value: str | None) -> Json:
-    """The same of a moment with a zone, which our connections have in UTC."""
+    """Convert a moment with a zone, which our connections have in UTC."""
     if value is None or not value.endswith("+00"):
         return value
     return f"{_moment(value[:-3])}+00:00"

@@ -265,7 +265,7 @@ class SnowflakeSource:
         return self._held(statement.query, statement.rows).rows
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same result as a pyarrow.Table, with Snowflake's own types.
+        """The rows that `query` gives, as a pyarrow.Table with Snowflake's own types.
 
         Raises:
             QueryError: if the query or its parameters can't be used.
