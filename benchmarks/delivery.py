@@ -127,9 +127,9 @@ class _Loop:
         time.sleep(_LOOKING_BACK)
         return at - begun
 
-    def _hear(self, happening: Message) -> None:
+    def _hear(self, message: Message) -> None:
         with self._news:
-            self._told.append((perf_counter(), happening))
+            self._told.append((perf_counter(), message))
             self._news.notify_all()
 
     def _await(self, wanted: Callable[[Message], bool]) -> tuple[float, Any]:

@@ -17,15 +17,15 @@ _PATIENCE: Final = 300
 
 
 def main(seconds: float, first: type[Message]) -> None:
-    """Run the loop here; from the first such happening on, count for so many seconds."""
+    """Run the loop here; from the first such message on, count for so many seconds."""
     begun = threading.Event()
     runs: list[RunFinished] = []
 
-    def hear(happening: Message) -> None:
-        if isinstance(happening, first):
+    def hear(message: Message) -> None:
+        if isinstance(message, first):
             begun.set()
-        if isinstance(happening, RunFinished):
-            runs.append(happening)
+        if isinstance(message, RunFinished):
+            runs.append(message)
 
     def count() -> None:
         if begun.wait(_PATIENCE):

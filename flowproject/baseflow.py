@@ -159,7 +159,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         return self._source().query(name, parameters)
 
     def query_arrow(self, name: str, /, **parameters: object) -> Any:
-        """The same as `query`, as a pyarrow.Table: columns, in the engine's own types.
+        """The rows that `query` gives, as a pyarrow.Table: columns, in the engine's own types.
 
         Raises:
             QueryError: if the file, the SQL or its parameters are wrong.
@@ -168,7 +168,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         return self._source().query_arrow(name, parameters)
 
     def query_frame(self, name: str, /, **parameters: object) -> Any:
-        """The same as `query_arrow`, as a pandas.DataFrame.
+        """The rows that `query` gives, as a pandas.DataFrame.
 
         Raises:
             QueryError: if the file, the SQL or its parameters are wrong.

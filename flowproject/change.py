@@ -70,7 +70,7 @@ class ChangedItems(Sequence[dict[str, Json]]):
         return list, (list(self),)
 
     def to_arrow(self) -> Any:
-        """The same as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
+        """The items as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
 
         pandas, polars and DuckDB read it; `.read_all()` makes a table. Objects have typed columns;
         other items have `key` and `data`, which is JSON. A modified item has each as `old_...` and

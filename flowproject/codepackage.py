@@ -1,4 +1,4 @@
-"""What of a project's folder travels to where its steps run: Metaflow's code package, made smaller.
+"""Makes Metaflow's code package smaller: only what steps need of a project's folder travels.
 
 Metaflow takes every Python file at or below the folder of the flow. What is left out here neither
 costs time in front of each step, nor makes a deployed flow another one when it changes.

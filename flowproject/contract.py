@@ -1,4 +1,4 @@
-"""The contract between sensors and the flows that listen to them, checked before anything runs.
+"""Checks, before anything runs, that sensors and the flows that listen to them fit together.
 
 Pure: from a configuration and descriptions of flows to findings. On a cluster a broken contract
 shows as nothing at all: the event is dropped, and no flow starts.
@@ -116,7 +116,7 @@ def foreign_events(flow: FlowFile) -> tuple[str, ...]:
 
 
 def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]:
-    """What holds and what does not between the events of sensors and the triggers of flows."""
+    """Check the events of sensors against the triggers of flows: what holds, and what does not."""
     sent = _sent(project, flows)
     findings = [*_check_names(flows)]
     findings += [finding for flow in flows for finding in _check_flow(flow, sent, flows)]

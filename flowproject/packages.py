@@ -1,4 +1,4 @@
-"""The packages that steps need where nothing is installed yet: in environments made by Metaflow.
+"""Names the packages that steps need in environments that Metaflow makes, and adds them there.
 
 A source that brings a client has its line in `_OF_SOURCE`. This does nothing unless `--environment`
 makes environments: what runs on a laptop uses what is installed there.

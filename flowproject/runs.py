@@ -1,4 +1,4 @@
-"""What Metaflow's client says of runs: the state of one, what its steps kept, how a change fared.
+"""Asks Metaflow's client about runs: their state, what steps kept, how a change fared.
 
 These calls block, and the client has state for the whole process: one thread makes them.
 """

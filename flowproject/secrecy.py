@@ -79,7 +79,7 @@ def keep_secret(values: Iterable[str]) -> None:
 
 
 def keep_secrets_of(settings: Mapping[str, object]) -> None:
-    """The same for what is secret among the settings of a connection, by their names."""
+    """Keep secret what is so among the settings of a connection, by their names."""
     keep_secret(
         value
         for name, value in settings.items()
@@ -88,7 +88,7 @@ def keep_secrets_of(settings: Mapping[str, object]) -> None:
 
 
 def keep_secrets_of_environment() -> None:
-    """The same for what is secret in the environment, by the names of variables.
+    """Keep secret what is so in the environment, by the names of variables.
 
     Also the passwords in addresses, such as that of a proxy.
     """

@@ -1,4 +1,4 @@
-"""Finding queries under `sql/`, and the named parameters in them.
+"""Finds queries under `sql/`, and the named parameters in them.
 
 Pure text: no engine is known here. What a statement means, and whether it parses, is the engine's
 to say, in `sources`.
@@ -51,7 +51,7 @@ _TOKEN: Final = re.compile(
 
 
 def dollar(name: str) -> str:
-    """DuckDB's spelling: `$name`."""
+    """Spell a parameter as DuckDB does: `$name`."""
     return f"${name}"
 
 
@@ -91,7 +91,7 @@ class Query:
 
 
 def _short(covered_line: str) -> str:
-    """The same without a word on how long a secret is."""
+    """Shorten what covers secrets, so that it does not tell how long they are."""
     return re.sub(r"\*{4,}", "***", covered_line)
 
 
@@ -119,7 +119,7 @@ def find_query(root: Path, name: str) -> Query:
 
 
 def find_sensor_query(root: Path, name: str) -> Query:
-    """The same for a sensor, which has nobody to give its query values.
+    """Find the query of a sensor, which must have no parameter: nobody gives it values.
 
     Raises:
         QueryError: as `find_query` does, and if the query has a parameter.

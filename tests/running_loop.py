@@ -27,16 +27,16 @@ class RunningLoop:
         self._thread = threading.Thread(target=lambda: self._result.append(self._loop.run()))
         self._thread.start()
 
-    def _hear(self, happening: Message) -> None:
+    def _hear(self, message: Message) -> None:
         with self._news:
-            self.told.append(happening)
+            self.told.append(message)
             self._news.notify_all()
 
     def all(self, kind: type[Kind]) -> list[Kind]:
         return [item for item in self.told if isinstance(item, kind)]
 
     def wait(self, kind: type[Kind], many: int = 1) -> list[Kind]:
-        """The happenings of a kind, once there are that many."""
+        """The messages of a kind, once there are that many."""
         with self._news:
             enough = self._news.wait_for(lambda: len(self.all(kind)) >= many, PATIENCE)
         assert enough, self.told

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from benchmarks.chaos.books import Books
+from benchmarks.chaos.changing_folder import MARKER
 from benchmarks.chaos.faults import FOLDERS, NEW_NAME, SETTLES, SKIPPED
 from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.story import (
@@ -22,7 +23,6 @@ from benchmarks.chaos.story import (
     Story,
     sensor_of,
 )
-from benchmarks.chaos.world import MARKER
 from flowproject import sensing
 from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, change_id

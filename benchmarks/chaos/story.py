@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from benchmarks.chaos.books import Books
 from benchmarks.chaos.bus import Bus, Event
+from benchmarks.chaos.changing_folder import ChangingFolder
 from benchmarks.chaos.faults import (
     CROWD,
     DEAF,
@@ -30,7 +31,6 @@ from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.sender import acting
 from benchmarks.chaos.store import FaultyStore
 from benchmarks.chaos.turns import Actor, Turns
-from benchmarks.chaos.world import World
 from flowproject.errors import FlowprojectError
 
 __all__ = [
@@ -196,7 +196,7 @@ class Story:
         self.faults.injected[DEAF] += self.is_deaf
         self.turns = Turns(Random(self.dice.random()))
         folder = self.place.folder / self.name
-        self.world = World(
+        self.world = ChangingFolder(
             folder,
             Random(self.dice.random()),
             clock=(lambda: self.now) if self.plot == SETTLES else None,
@@ -204,7 +204,7 @@ class Story:
         )
         self.worlds = [self.world]
         if self.plot == TWO_SENSORS:
-            self.worlds.append(World(folder, Random(self.dice.random()), name=OTHER))
+            self.worlds.append(ChangingFolder(folder, Random(self.dice.random()), name=OTHER))
         self.system = self.make(self)
         self._books = Books(rounds=1)
         self._kept: list[tuple[str, Event]] = []

@@ -33,11 +33,11 @@ import stamina
 
 import flowproject.sources.files  # noqa: F401
 from benchmarks.chaos.bus import Bus, Event
+from benchmarks.chaos.changing_folder import ChangingFolder
 from benchmarks.chaos.children import Children
 from benchmarks.chaos.ledger import Effect
 from benchmarks.chaos.ours import Ours
 from benchmarks.chaos.story import FLOWS, SENSOR, Start
-from benchmarks.chaos.world import World
 from flowproject.aws import aws_client
 from flowproject.errors import JournalError
 from flowproject.journal import open_store
@@ -96,7 +96,7 @@ class _Round:
         self._dice = Random(seed)
         self._now = _EPOCH
         self._account = _Account(name=f"p{seed}", seed=seed, coalesce=self._dice.random() < 1 / 3)
-        self._world = World(folder / self._account.name, Random(seed))
+        self._world = ChangingFolder(folder / self._account.name, Random(seed))
         self._root = root
         self._urls = urls
         self._pipe = pipe

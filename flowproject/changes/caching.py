@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 class cached_property(Generic[_T]):  # noqa: N801  # used as a decorator
-    """What `functools.cached_property` is from Python 3.12 on."""
+    """Is what `functools.cached_property` is from Python 3.12 on: it takes no lock."""
 
     # Before, that holds one lock for all objects while one of them works its value out: the sensors
     # of a tick, side by side, would read their tables one after the other.

@@ -80,7 +80,7 @@ def dumps(value: Json) -> str:
 
 
 def dumps_rows(columns: Mapping[str, Sequence[Json]]) -> Iterator[str]:
-    """What `dumps` says of each row of a table that is given by its columns.
+    """Spell each row of a table, which is given by its columns, as `dumps` does.
 
     It asks once for each column, and not for each value, how such a value is spelled: that takes a
     third of the time.

@@ -74,12 +74,12 @@ class ColumnsChange:
         return self._common(old.data) != self._common(new.data)
 
     def key_of(self, row: Item, key: Sequence[str]) -> str:
-        """What tells a row from others before and after: its values in the columns of `key`."""
+        """Give the key of a row, before and after: its values in the columns of `key`."""
         common = self._common(row.data)
         return dumps([common.get(name) for name in key])
 
     def is_seen_in_rows(self, old: Sequence[Row], new: Sequence[Row]) -> bool:
-        """The same of results without a key, whose rows are told apart by all that both have."""
+        """Whether results without a key differ, whose rows are told apart by what both have."""
         common = [_count([self._common(row) for row in rows]) for rows in (old, new)]
         # Results that have no column in common can't be said to be the same.
         return common[0] != common[1] or not any(map(self._common, [*old, *new]))

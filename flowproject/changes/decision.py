@@ -406,7 +406,7 @@ def what_differs(one: Observation, other: Observation) -> str:
 
 
 def _in_whole(one: Observation, other: Observation) -> str:
-    """The same of results that have no key, where a row is told from another by all its values."""
+    """Say what differs in results without a key, whose rows are told apart by all their values."""
     old, new = (table_of(seen.value, seen.cost.rows, seen.columns) for seen in (one, other))
     if len(old) == len(new) == 1:
         columns = _differing(old[0], new[0])

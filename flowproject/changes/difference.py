@@ -1,4 +1,4 @@
-"""Items and the difference between two tables of them, whatever source they came from.
+"""Defines items, and finds the difference between two tables of them, whatever their source.
 
 Also several differences in a row as one, and two texts so that their first difference is seen.
 """

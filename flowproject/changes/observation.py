@@ -52,13 +52,13 @@ class Items(Protocol):
     """What a source holds: a dict of items by key, or a table that is too large to be one."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many items there are."""
 
     def __contains__(self, key: object, /) -> bool:
         """Whether there is an item with this key."""
 
     def values(self) -> Iterable[Item]:
-        """Each of them."""
+        """All items, one after the other."""
 
 
 Memo = dict[str, Json]
@@ -102,7 +102,7 @@ class Past:
         return self._load_memo()
 
     def still(self, *, cost: Cost, query: str, note: str) -> "Observation":
-        """What a source gives that knows, without looking at its data, that it is as it was."""
+        """Make the observation of a source that knows, without a look, that it is as it was."""
         return Observation(
             value=self.value,
             fingerprint=self.fingerprint,

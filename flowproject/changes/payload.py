@@ -173,7 +173,7 @@ def encode_whole(value: Json) -> Json:
 
 
 def decode(value: Json) -> Json:
-    """What `encode` or `encode_whole` was given."""
+    """Decode what `encode` or `encode_whole` made."""
     match value:
         case str():
             return decode_text(value)

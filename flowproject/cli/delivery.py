@@ -54,12 +54,12 @@ def known_runs(root: Path) -> Callable[[], Mapping[str, str]]:
 
 
 def options_of(branch: str, *, production: bool) -> tuple[str, ...]:
-    """The branch as command lines take it."""
+    """Give the options of a command line that name the branch."""
     return (*(("--branch", branch) if branch else ()), *(("--production",) if production else ()))
 
 
 def options_of_branch(branch: str) -> tuple[str, ...]:
-    """The same of a branch with its prefix; `user.x` is the branch of whoever works here."""
+    """Give the options for a branch with its prefix; `user.x` is that of whoever works here."""
     # Metaflow puts the prefix before what --branch says, and --production is its own option.
     kind, _, name = branch.partition(".")
     return options_of(name if kind in ("test", "prod") else "", production=kind == "prod")

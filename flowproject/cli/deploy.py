@@ -82,7 +82,6 @@ def deploy(
 
 
 def _revision(git_branch: str | None) -> Revision:
-
     revision = revision_of(find_root(), os.environ, git_branch)
     # Before anything of the folder is imported: a fork's flow files are a stranger's code.
     revision.refuse_fork()
@@ -92,7 +91,6 @@ def _revision(git_branch: str | None) -> Revision:
 def _deployment(
     revision: Revision, environment: str, with_: Sequence[str], tags: Sequence[str]
 ) -> Deployment:
-
     root = find_root()
     project = load(root)
     settings = replace(
@@ -115,7 +113,6 @@ def _deployment(
 def _plan_and_apply(
     deployment: Deployment, *, only_plan: bool, everything: bool, roll_back: bool
 ) -> Report:
-
     with working("Compiling the flows") as look:
         planned = deployment.plan(everything=everything, tell=_teller(look, "compiled"))
     if planned.is_refused:
@@ -148,7 +145,6 @@ def _check_not_behind(
 
 
 def _warnings(deployment: Deployment) -> tuple[str, ...]:
-
     known = deployment.revision.default_branch
     warnings = warnings_about(deployment.target, deployment.settings, known)
     out_of_reach = check_local_data(deployment.project, deployment.root)
@@ -169,7 +165,6 @@ def _teller(look: Look, what: str) -> Callable[[str], None]:
 
 
 def _print(report: Report, what: str = "") -> None:
-
     target = report.target
     what = what or f"{target.git_branch} to"
     title = f"{report.project}: {what} {target.metaflow_name}"

@@ -37,7 +37,7 @@ _STYLES: Final = {
 
 
 def ask(question: str, why: str) -> None:
-    """Nothing, if a person answers with yes; `why` is what to tell where there is none to ask.
+    """Ask a person, and return if the answer is yes; `why` is told where there is nobody to ask.
 
     Raises:
         Abort: if the answer is anything else.

@@ -110,7 +110,6 @@ def gc(
 
 
 def _target(git_branch: str | None) -> Target:
-
     root = find_root()
     revision = revision_of(root, os.environ, git_branch)
     revision.refuse_fork()
@@ -137,7 +136,6 @@ def _purge(target: Target) -> int:
 
 
 def _tell(there: Sequence[DeployedObject], where: str, purged: int, *, as_json: bool) -> None:
-
     rows = [[one.flow or one.name, KINDS[one.kind], one.name] for one in there]
     if as_json:
         removed = [dict(zip(("flow", "kind", "name"), row, strict=True)) for row in rows]

@@ -60,7 +60,7 @@ def _new_data(old: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bucket(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same keys, with `s3://bucket/folder` split into a bucket and the key's first part."""
+    """Give the keys with `s3://bucket/folder` split into a bucket and the key's first part."""
     # The old sensor took a whole address for a bucket.
     url = re.fullmatch(r"s3://([^/]+)/?(.*?)/?", str(data.get("bucket", "")))
     if not url:

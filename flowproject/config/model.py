@@ -253,7 +253,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The same value in JSON types."""
+    """Give the value in JSON types."""
     if is_dataclass(value):
         # Not `dataclasses.asdict`: it would keep tuples, and the underscore of `with_`.
         return {key_of(one.name): _plain(getattr(value, one.name)) for one in fields(value)}

@@ -35,7 +35,7 @@ _TWICE: Final = re.compile(r"Cannot (?:declare|mutate|redefine).*?\((.*)\)")
 
 
 def load(root: Path) -> Project:
-    """The project whose folder is `root`."""
+    """Load the project whose folder is `root`."""
     file = root / FILE
     try:
         text = file.read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ class ValueType(Protocol):
         """The value in the form that the model holds; raises `InvalidValueError`."""
 
     def schema(self) -> dict[str, Any]:
-        """The same in JSON Schema."""
+        """What it takes, in JSON Schema."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ class Boolean:
     words: str = "`true` or `false`"
 
     def read(self, value: object) -> bool:
-        """The same."""
+        """The value as it is."""
         if not isinstance(value, bool):
             raise InvalidValueError("is neither true nor false. Use one of these, without quotes.")
         return value

@@ -65,7 +65,7 @@ def apply_plan(
     max_parallel: int,
     done: Callable[[str], None] = lambda _: None,
 ) -> list[Outcome]:
-    """What became of each flow, in the order of the plan; failures are in it, and not raised.
+    """Apply a plan: what became of each flow, in its order; failures are told there, not raised.
 
     Who sends is not deployed while a listener is missing, and nothing is removed before everything
     else is live. `done` is told the name of each flow that is.
@@ -87,7 +87,7 @@ def apply_plan(
 
 
 def remove(argo: Argo, there: Iterable[DeployedObject]) -> int:
-    """How many of these objects were there to be removed.
+    """Remove these objects, and return how many were there.
 
     Raises:
         DeployError: if the cluster refuses; what starts flows is gone first.
@@ -156,7 +156,7 @@ def _write_template(argo: Argo, template: ArgoObject, action: Action) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """Flow → why the cluster would not take it, and flow → why that could not be asked."""
+    """Holds, by flow, why the cluster would not take it, and why that could not be asked."""
 
     refused: Mapping[str, str] = field(default_factory=dict)
     forbidden: Mapping[str, str] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class DryRun:
 # What the cluster refuses is refused for good: half a deployment would be live, and the same again
 # would be no better.
 def dry_run(argo: Argo, actions: Sequence[Action], *, max_parallel: int) -> DryRun:
-    """What the cluster says of every object that is to be written or removed; nothing is.
+    """Ask the cluster about every object that is to be written or removed; it changes nothing.
 
     Raises:
         DeployError: if it can't be asked.
@@ -262,7 +262,7 @@ class _SensorStatus:
 def await_sensors(
     argo: Argo, awaited: Sequence[AwaitedSensor], ready: Callable[[str], None] = lambda _: None
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with sensors, and what of them is not known, in sentences.
+    """Wait until sensors are taken up: what is wrong with them, and what is not known, in words.
 
     Waits for those that were written. `ready` is told the flow of each that is taken up.
 

@@ -228,7 +228,7 @@ class Argo:
                 raise
 
     def delete(self, kind: Kind, name: str, namespace: str = "", **options: str) -> bool:
-        """Whether there was such an object to remove."""
+        """Remove the object, and return whether it was there."""
         place = self._place(kind, namespace)
         answer = self._ask(
             f"The {KINDS[kind]} {name!r} could not be removed",
@@ -389,7 +389,7 @@ def _found(kind: Kind, metadata: Mapping[str, Any]) -> DeployedObject:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The same without what is null, which to the API means no more than what is absent."""
+    """Leave out what is null, which to the API means no more than what is absent."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -71,7 +71,7 @@ class RecordedReads:
     variables: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The same in plain JSON types."""
+        """The names in plain JSON types."""
         return asdict(self)
 
     @classmethod
@@ -252,7 +252,7 @@ class BuildInputs:
         self._digests: dict[Path, str] = {}
 
     def fingerprint(self, flow_file: Path, reads: RecordedReads) -> str:
-        """The same as long as compiling the flow gives the same."""
+        """A digest that stays as long as compiling the flow gives the same."""
         names = needed(self._files, flow_file.name, self._exclude)
         told = {
             "of every flow": self._common,

@@ -56,7 +56,7 @@ def compile_flows(
     inputs: BuildInputs | None = None,
     kept: Mapping[Path, CompiledFlow] = MappingProxyType({}),
 ) -> list[CompiledFlow | CompilationFailure]:
-    """What each flow file of the root compiles to, sorted by file; files without a flow are not in.
+    """Compile each flow file of the root, sorted by file; files without a flow are left out.
 
     `done` is told the name of each file that is ready. What `kept` has is not compiled; all else
     gets the fingerprint of its `inputs`.

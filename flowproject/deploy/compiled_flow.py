@@ -96,12 +96,12 @@ class CompiledFlow:
 
     @cached_property
     def essence(self) -> dict[Kind, Any]:
-        """Kind → what of the object must not differ, without what always moves."""
+        """Give, by kind, what must not differ of an object, without what always moves."""
         return {one.kind: essence_of(one.body, self.package, self.tags) for one in self.objects}
 
     @cached_property
     def fingerprints(self) -> dict[Kind, str]:
-        """Kind → what stays the same as long as nothing of the object changed that matters.
+        """Give, by kind, a digest that stays while nothing of the object changes that matters.
 
         The template's is that of the files as well: it is what takes them to the cluster.
         """
@@ -112,11 +112,11 @@ class CompiledFlow:
         }
 
     def with_times_in(self, field: ScheduleField) -> "CompiledFlow":
-        """The same with the time of its schedule in the field that the cluster keeps."""
+        """The flow with the time of its schedule in the field that the cluster keeps."""
         return replace(self, objects=tuple(with_times_in(field, one) for one in self.objects))
 
     def annotated(self, more: Mapping[str, str]) -> "CompiledFlow":
-        """The same with annotations on every object, by which it is recognised on the cluster."""
+        """The flow with annotations on every object, by which it is recognised on the cluster."""
         # It has its annotations from the deployment that wrote it.
         if self.known:
             return self
@@ -154,7 +154,7 @@ class CompiledFlow:
 
 
 def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> CompiledFlow:
-    """What the compiler's child process answered."""
+    """Make a compiled flow of what the compiler's child process answered."""
     flow = FlowFile.from_json(answer["flow"])
     owner = {
         # Metaflow's own notes, also where it makes none: a schedule has but its name.
@@ -183,7 +183,7 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> CompiledF
 
 
 def essence_of(body: Mapping[str, Any], package: tuple[str, ...], tags: tuple[str, ...]) -> Any:
-    """What of an object must not differ: annotations, labels and specification."""
+    """Give what must not differ of an object: annotations, labels and specification."""
     url, sha = package or ("", "")
     # In this order: the address contains the key, and the key the hash.
     moving = {url: "<url>", url.partition("://")[2].partition("/")[2]: "<key>", sha: "<sha>"}

@@ -68,7 +68,7 @@ class Deployment:
         return [replace(one, package_is_gone=one in gone) for one in found]
 
     def plan(self, *, tell: Tell, everything: bool = False) -> DeploymentPlan:
-        """What to do for each flow; if some flow can't be deployed, only why.
+        """Compile all flows, and plan what to do for each; if one can't be deployed, only say why.
 
         `tell` hears of every file that is compiled. Nothing is written to the cluster.
 
@@ -117,7 +117,7 @@ class Deployment:
         return check_not_behind(self.root, self.revision, [*filter(None, dict.fromkeys(commits))])
 
     def apply(self, plan: DeploymentPlan, tell: Tell, listening: Tell = lambda _: None) -> Report:
-        """What became of each flow; after it all, who listens is recorded in the journal.
+        """Apply the plan, and record who listens in the journals: what became of each flow.
 
         Nothing is written of a plan that is refused, or if the cluster would not take all of it. A
         journal that can't be written, and a sensor that is not taken up, is a note and an exit
@@ -172,7 +172,7 @@ class Deployment:
         return replace(report, notes=(*refused, *unknown, *report.notes), exit_code=code)
 
     def report(self, plan: DeploymentPlan) -> Report:
-        """What would be done, or why nothing would.
+        """Report what would be done, or why nothing would.
 
         Raises:
             DeployError: if the cluster can't be asked.

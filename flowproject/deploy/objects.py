@@ -143,7 +143,7 @@ def with_policies(one: ArgoObject) -> ArgoObject:
 
 
 def waits_for(spec: Mapping[str, Any]) -> Any:
-    """What of a sensor Argo Events must find unchanged: else it drops what waits, and reads anew.
+    """Give what Argo Events must find unchanged in a sensor, or it drops the events that wait.
 
     The dependencies in any order, each as it is defined, and the conditions of its triggers.
     """

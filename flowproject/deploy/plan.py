@@ -128,7 +128,7 @@ def make_plan(
     now: str = "",
     everything: bool = False,
 ) -> list[Action]:
-    """What to do for each flow of the repository, then for those that are on the cluster only.
+    """Plan what to do for each flow of the repository, then for those that are on the cluster only.
 
     With `everything` what is unchanged is deployed, too. `git_branch` is the only one that may be
     deployed as this branch; empty: any, as for production, which the configuration names. `now` is
@@ -156,7 +156,7 @@ def make_plan(
 def objects_to_read(
     compiled: Sequence[CompiledFlow], found: Sequence[DeployedObject]
 ) -> list[DeployedObject]:
-    """What to read whole, to tell what changed of flows that did."""
+    """List what to read whole, to tell what changed in the flows that did."""
     prints = {
         (one.kind, one.name): each.fingerprints[one.kind]
         for each in compiled

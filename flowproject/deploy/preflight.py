@@ -39,7 +39,7 @@ _CONFIGURE: Final = "`metaflow configure kubernetes`, or set METAFLOW_{name}"
 
 
 def check_deployment() -> list[Finding]:
-    """What of cluster, datastore and event bus is as a deployment needs it, and what is not."""
+    """Check whether cluster, datastore and event bus are as a deployment needs them."""
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("cluster", _check_cluster),
         ("datastore", _check_datastore),

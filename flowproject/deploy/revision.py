@@ -55,7 +55,7 @@ class Revision:
         return self.ci.commit if self.is_merge or not self.commit else self.commit
 
     def merged(self) -> Self:
-        """The same files as what the pull request's target becomes by merging it."""
+        """Give what the pull request's target becomes by merging it: its files are the same."""
         return replace(self, git_branch=self.ci.target_branch)
 
     def refuse_fork(self) -> None:

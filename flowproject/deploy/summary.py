@@ -70,7 +70,7 @@ def publish(
     comments: bool = True,
     create: bool = True,
 ) -> tuple[str, ...]:
-    """Lines that say where the summaries went and where they could not go; for standard output.
+    """Publish summaries: lines for standard output that say where they went, and where not.
 
     Without `create` a comment that is there is changed, and none is made. Nothing raises: what a
     deploy did is done, whoever hears of it. For Azure Pipelines one of the lines is a command, so
@@ -228,7 +228,7 @@ def comment(
     environ: Mapping[str, str],
     create: bool = True,
 ) -> str:
-    """What became of the comment, in one sentence; empty if there is nothing to write to.
+    """Write the comment: what became of it, in one sentence; empty if there is nothing to write to.
 
     `key` tells the comments of one pull request apart: each key has one, which is changed in place.
     Without `create` none is made: a push that finds none leaves that to the plan. Of a push itself

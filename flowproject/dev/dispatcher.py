@@ -109,7 +109,7 @@ class Dispatcher:
         self._launcher.kill(number)
 
     def accept(self, event: Event) -> bool:
-        """Whether the event was taken; then everything that it starts is under way."""
+        """Take an event, and set under way all that it starts; say whether it was taken."""
         if self._closed:
             return False
         names = [

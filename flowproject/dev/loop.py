@@ -198,7 +198,7 @@ class Loop:
         """End the runs and return, once `LoopStarted` was emitted. May be called in any thread."""
         self._running.call_soon_threadsafe(self._stop.set)
 
-    # -------------------------------------------------------------------------- the loop's course
+    # -------------------------------------------------------------------------- from start to end
 
     async def _work(
         self,
@@ -308,7 +308,7 @@ class Loop:
             until_idle=self._settings.until_idle,
         )
 
-    # --------------------------------------------------------------------------------- its parts
+    # ------------------------------------------------------------ bus, scheduler, launcher, page
 
     @contextlib.contextmanager
     def _registered(

@@ -262,7 +262,7 @@ Listener = Callable[[Message], None]
 """Is told each message, in the order in which things happen."""
 
 
-# ------------------------------------------------------------------------------------ how they look
+# --------------------------------------------------------------------- messages as JSON and as text
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class Words:
 
     @property
     def text(self) -> str:
-        """The same for a terminal."""
+        """The line as a terminal shows it."""
         first = f"{self.kind:<11}{self.subject}  {self.rest}".rstrip()
         # What an event or a run says comes from anywhere: it must not make lines of its own.
         return "\n".join(map(_on_one_line, [first, *(f"{_INDENT}{line}" for line in self.more)]))

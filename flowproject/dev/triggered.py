@@ -46,7 +46,7 @@ class triggered(UserStepDecorator):  # type: ignore[misc]  # noqa: N801  # Metaf
         flow: Any,  # noqa: ARG002
         exception: Exception | None = None,
     ) -> Exception | None:
-        """The step's own exception. A pair, as the base class has it, would undo a skipped step."""
+        """Return the step's exception: a pair, as of the base class, would undo a skipped step."""
         return exception
 
 

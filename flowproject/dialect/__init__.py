@@ -1,4 +1,4 @@
-"""What SQL says when there is no engine to ask, and the same SQL in another engine's words.
+"""Reads SQL where there is no engine to ask, and writes it in another engine's words.
 
 The one home of sqlglot, and pure. Dialects have sqlglot's names: `snowflake`, `duckdb`. What an
 engine makes of a query that is well-formed is still the engine's to say, in `sources`.

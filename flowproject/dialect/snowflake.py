@@ -1,4 +1,4 @@
-"""Which forms of Snowflake's SQL DuckDB answers alike, and how they are written for it.
+"""Writes Snowflake's SQL for DuckDB, in the forms that both answer alike, and refuses others.
 
 Every form is in one of three places: it means the same there (`_ALIKE`), it is written anew here
 (`_WRITTEN`), or it is refused by its name. So what nobody has looked at is refused, too.
@@ -102,7 +102,7 @@ class UntranslatableError(Exception):
 
 
 def written_for_duckdb(tree: "exp.Query") -> "exp.Query":
-    """The tree of a query in Snowflake's words as one that DuckDB answers alike; it is changed.
+    """Rewrite the tree of a query in Snowflake's words, in place, as one that DuckDB answers alike.
 
     Raises:
         UntranslatableError: for the first part that has no translation.

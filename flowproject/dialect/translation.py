@@ -1,4 +1,4 @@
-"""A query in another dialect: the same parameters, and columns with the names that they had."""
+"""Translates a query: its parameters stay, and its columns keep the names that they had."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ __all__ = ["translate"]
 
 
 def translate(query: Query, *, read: str, write: str) -> Query:
-    """The query in another dialect, under the name of its file; every `:name` is still one.
+    """Translate a query, under the name of its file; every `:name` is still one.
 
     Columns that the result names without quotes are called what the dialect `read` calls them, so
     that `SELECT id` has the column `ID` in Snowflake's words.

@@ -1,4 +1,4 @@
-"""What the flow files of a project are: schedule, triggers, parameters, project and branch.
+"""Describes a project's flow files: schedule, triggers, parameters, project and branch.
 
 Metaflow itself resolves them (configs, mutators, deploy-time functions), in a child process per
 file. Nothing here runs a flow.

@@ -1,4 +1,4 @@
-"""What a child process does with one flow file: start its flow, catch it, and describe it in JSON.
+"""Starts the flow of one file in a child process, catches it, and describes it in JSON.
 
 The file is executed as Metaflow's users execute it, and its flow is caught after Metaflow has set
 it up (configs, mutators, decorators); nothing of it runs. Triggers and parameters are read by the
@@ -101,7 +101,7 @@ def _private_output() -> Iterator[io.TextIOBase]:
 
 
 def start(path: Path, use: Callable[[Any], Any]) -> Any | None:
-    """What `use` makes of the flow that the file starts; nothing if it starts none."""
+    """Start the file: what `use` makes of its flow; nothing if it starts none."""
 
     def catch(flow: Any) -> None:
         raise _Caught(use(flow))
@@ -164,7 +164,7 @@ def _command(flow: Any, options: argparse.Namespace) -> list[str]:
 
 
 def description(flow: Any, path: Path, on_argo: FlowOnArgo) -> FlowFile:
-    """The flow that Metaflow has set up, with what its compiler to Argo makes of it."""
+    """Describe the flow that Metaflow has set up, with what its compiler to Argo makes of it."""
     parameters = tuple(_parameter(item) for item in on_argo.parameters)
     dependencies = tuple(_dependency(trigger) for trigger in on_argo.triggers)
     _refuse_upper_case(dependencies, parameters)

@@ -1,4 +1,4 @@
-"""The flow files of a project's root, found and described by child processes in parallel."""
+"""Finds the flow files in a project's root, and has child processes describe them in parallel."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def file_of(root: Path, flow: str) -> str:
 def describe_flows(
     root: Path, *, branch: str = "", production: bool = False
 ) -> tuple[FlowFile, ...]:
-    """Every flow of the project as Metaflow resolves it for that branch, sorted by file.
+    """Describe every flow of the project as Metaflow resolves it for that branch, sorted by file.
 
     Raises `FlowError` with all problems of all files at once.
     """
@@ -134,7 +134,7 @@ def _describe(path: Path, stamp: _Stamp, branch: str, production: bool) -> FlowF
 def ask_child(
     code: str, path: Path, options: Sequence[str], *, seconds: float = _TIME_LIMIT
 ) -> dict[str, Any] | str:
-    """What a child process that runs `code` answers of a flow file, or what is wrong with that."""
+    """Run `code` on a flow file in a child process: its answer, or what is wrong, in words."""
     try:
         child = subprocess.run(  # noqa: S603  # our own module, on a file of the user's project
             [sys.executable, "-c", code, str(path), *options],

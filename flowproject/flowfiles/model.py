@@ -1,4 +1,4 @@
-"""The description of one flow file, as plain frozen data with a JSON form.
+"""Describes one flow file as plain frozen data with a JSON form.
 
 It is written by the child process that asks Metaflow and read by everybody else.
 """

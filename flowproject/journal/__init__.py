@@ -1,4 +1,4 @@
-"""The durable record of a sensor: what was recorded, what was published, which runs took it.
+"""Keeps the durable record of a sensor: what was recorded and published, which runs took it.
 
 Entries are created once and never overwritten, so two ticks at once can't both record. What is
 rewritable here (memos) is never the truth. What a change is, is decided elsewhere.

@@ -200,16 +200,16 @@ class Journal:
         self.memos.write_head(replace(head, unresolved=unresolved, awaited=awaited))
 
     def at(self, head: Head, seq: int) -> Entry | None:
-        """The entry with this number, of which the newest is at hand; as `readable` has it."""
+        """Read the entry with this number as `readable` does; the newest is at hand in `head`."""
         return head.entry if head.entry and head.entry.seq == seq else self.readable(seq)
 
     def all_at(self, head: Head, numbers: Sequence[int]) -> list[Entry]:
-        """Those of the entries with these numbers that are changes and can be read; as `at`."""
+        """Read those of the entries with these numbers that are changes and can be read."""
         found = self.concurrently([partial(self.at, head, seq) for seq in numbers])
         return [entry for entry in found if entry and entry.is_published]
 
     def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
-        """The answers to questions about this journal, which need not wait for each other."""
+        """Ask questions about this journal side by side, and give the answers in their order."""
         return self._store.concurrently(questions)
 
     def index(self) -> JournalIndex:

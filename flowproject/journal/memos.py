@@ -53,7 +53,7 @@ class Head:
     orphans_until: str = ""
 
     def resolved(self, numbers: Iterable[int]) -> Self:
-        """The same, with nothing left to do for these."""
+        """The head with nothing left to do for these."""
         done = frozenset(numbers)
         left = tuple(seq for seq in self.unresolved if seq not in done)
         awaited = tuple(one for one in self.awaited if any(map(one.tells_of, left)))
@@ -62,7 +62,7 @@ class Head:
     def taken(
         self, takers: Mapping[int, tuple[str, ...]], untaken: Mapping[int, str] | None = None
     ) -> Self:
-        """The same, with the runs that took these changes; those of old ones are forgotten."""
+        """The head with the runs that took these changes; those of old ones are forgotten."""
         newest = dict(islice(sorted({**self.takers, **takers}.items(), reverse=True), _TOLD))
         why = {seq: word for seq, word in self.untaken.items() if seq not in takers}
         why = {seq: word for seq, word in {**why, **(untaken or {})}.items() if seq in newest}

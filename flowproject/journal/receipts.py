@@ -78,7 +78,7 @@ class Receipts:
         return frozenset((int(name[3]), name[4]) for name in names if name)
 
     def receivers_from(self, seq: int) -> dict[tuple[int, str], set[tuple[int, str]]]:
-        """The same for each change from this number on, by number and id: one request."""
+        """Attempt and flow of each receipt, by number and id of each change from this number on."""
         return attempts_from(self._store, self._layout.all_receipts, seq)
 
     def read(

@@ -1,4 +1,4 @@
-"""Metaflow on Argo: the names of its events, its compiler, and the cluster that it is set to.
+"""Gives Metaflow on Argo: its names of events, its compiler, the cluster that it is set to.
 
 Uses `_make_namespaced_event_name`; of `ArgoWorkflows` `get_existing_deployment`, `_get_schedule`,
 `_process_parameters`, `_process_triggers`, `_compile_workflow_template`; `argo_workflows_cli`;
@@ -99,7 +99,7 @@ class CompilerHooks(NamedTuple):
 
 
 def hook_compiler(hooks: CompilerHooks) -> None:
-    """From here on `argo-workflows create` asks these hooks."""
+    """Make `argo-workflows create` ask these hooks from here on."""
     from metaflow.plugins.argo import argo_workflows_cli
     from metaflow.plugins.argo.argo_workflows import ArgoWorkflows
 

@@ -1,4 +1,4 @@
-"""What Metaflow has for cards and does not export with `metaflow.cards`.
+"""Gives what Metaflow has for cards and does not export with `metaflow.cards`.
 
 Uses `card_modules.basic.SectionComponent`, `card_modules.basic.TextComponent` and
 `cards.exception.CardNotPresentException`.

@@ -23,7 +23,7 @@ _LOCK: Final = "flowproject.lock"
 
 
 def make_folder_once() -> None:
-    """From here on it is no error that another process makes the local datastore's folder."""
+    """Make it no error, from here on, that another process makes the local datastore's folder."""
     original = LocalStorage.get_datastore_root_from_config.__func__
 
     @functools.wraps(original)
@@ -39,7 +39,7 @@ def make_folder_once() -> None:
 
 @contextmanager
 def own_tokens() -> Iterator[None]:
-    """Inside, production tokens are kept in files of this process; then the user gets them.
+    """Keep production tokens in files of this process inside; then the user gets them.
 
     Each file of the user's is replaced at once, or left as it is.
     """
@@ -69,7 +69,7 @@ def own_tokens() -> Iterator[None]:
 
 
 def resolve_in_turn() -> None:
-    """From here on environments are made while no other process of this user makes any."""
+    """Have environments made, from here on, while no other process of this user makes any."""
     # Flows of a project share them: their folders are named after the packages. Metaflow tells its
     # resolver to lock nothing, and writes notes into these folders that a neighbour reads.
     original = CondaEnvironment.init_environment

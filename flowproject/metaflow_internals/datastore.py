@@ -1,4 +1,4 @@
-"""Where Metaflow keeps artifacts, and whom it lets in: roots of datastores, clients of clouds.
+"""Tells where Metaflow keeps artifacts, and whom it lets in: roots, clients of clouds.
 
 Uses `metaflow.plugins.DATASTORES`, `LocalStorage`, a task's `_datastore._storage_impl`, and the
 client providers `aws_client.get_aws_client`, `azure_credential.create_cacheable_azure_credential`

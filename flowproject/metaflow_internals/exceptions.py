@@ -1,4 +1,4 @@
-"""Exceptions that Metaflow raises, and what they hide.
+"""Names exceptions that Metaflow raises, and finds what they hide.
 
 Uses `metaflow.exception` (`MetaflowException`, `MetaflowNotFound`, `ParameterFieldFailed`).
 """

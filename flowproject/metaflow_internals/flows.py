@@ -1,4 +1,4 @@
-"""A flow as Metaflow has it in memory: how it starts, its steps, decorators and parameters.
+"""Reads and changes a flow in memory: how it starts, its steps, decorators and parameters.
 
 Uses `FlowSpec.__init__`, `_get_parameters`, `_graph`, `_flow_decorators`, `_transition`,
 `_control_mapper_tasks`; `_flow_cls` of mutators; `cli.main`, `parameters.flow_context`, `plugins`,
@@ -56,7 +56,7 @@ __all__ = [
 
 
 def intercept_start(use: Callable[[Any], None]) -> None:
-    """From here on a flow that its file starts goes to `use`, not to Metaflow's command line."""
+    """Hand a flow that its file starts, from here on, to `use`, not to Metaflow's command line."""
     original = FlowSpec.__init__
 
     def init(self: Any, use_cli: bool = True) -> None:  # noqa: FBT001, FBT002  # Metaflow's own

@@ -1,4 +1,4 @@
-"""What Metaflow's metadata says of runs and tasks, and what we note there beside a task.
+"""Reads Metaflow's metadata of runs and tasks, and notes there what we keep beside a task.
 
 Uses `metadata_provider.MetaDatum`, `system_context.metadata`, the client's `_namespace_check`, the
 artifact `_success`, `path_components`, and the note `execution-triggers`.

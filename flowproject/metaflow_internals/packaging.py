@@ -1,4 +1,4 @@
-"""The code package that Metaflow takes to where steps run: what is in it, and what is left out.
+"""Chooses what is in the code package that Metaflow takes to where steps run.
 
 Uses `ContentType`, `DEFAULT_SUFFIXES_LIST`, `packaging_sys.utils` (`walk`, `suffix_filter`), and of
 `system_context.package`: `user_tuples`, `path_tuples`, `_user_code_tuples`,

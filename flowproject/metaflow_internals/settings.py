@@ -1,4 +1,4 @@
-"""Settings of Metaflow as they are in this process, and the user that it runs as.
+"""Reads Metaflow's settings as they are in this process, and the user that it runs as.
 
 Uses `metaflow.metaflow_config`, `metaflow.metaflow_config_funcs.METAFLOW_CONFIG`,
 `metaflow.util.get_username`, and the variable USERNAME, which that reads.

@@ -1,4 +1,4 @@
-"""One tick: observe every sensor, compare with its journal, record, publish.
+"""Runs a tick: observes every sensor, compares with its journal, records, publishes.
 
 What a source looks like, what a change is and how it is kept live below; flows live above.
 """

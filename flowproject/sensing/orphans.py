@@ -68,7 +68,7 @@ class Orphan:
 
     @property
     def in_doubt(self) -> str:
-        """The same, of one that may also be of another project."""
+        """What to say of it, if it may also be of another project."""
         place = self.journal
         changes = "change" if len(self.unresolved) == 1 else "changes"
         numbers = in_ranges(self.unresolved)

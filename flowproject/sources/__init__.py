@@ -1,6 +1,6 @@
 """Looks at data: one module for each kind of source, which owns its third-party client.
 
-A source is a class that meets `Source` and one line in `_SOURCES`. What several share stands in
+A source is a class that meets `Source` and one line in `SOURCES`. What several share stands in
 `result` (rows of a query) and `objects` (objects of a store). Nothing here decides what a change
 is, or keeps anything between two looks.
 """
@@ -25,7 +25,7 @@ from flowproject.config.data import (
 )
 from flowproject.errors import SourceError
 
-__all__ = ["Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
+__all__ = ["SOURCES", "Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -38,7 +38,7 @@ class Source(Protocol):
         """Raise the error that shows without reaching the data, such as a typo in SQL."""
 
     def observe(self, past: Past | None = None) -> Observation:
-        """What the source looks like now.
+        """Look at the source: what it looks like now.
 
         `past` is what was known of it, for sources that then look only at what moved.
         """
@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same as a pyarrow.Table, which has the engine's own types."""
+        """The rows that `query` gives, as a pyarrow.Table with the engine's own types."""
         ...
 
     def cancel(self) -> None:
@@ -73,7 +73,7 @@ class _SourceClass:
 
 
 # By name, so that a project of files never imports DuckDB, and a step without an extra still runs.
-_SOURCES: Final[dict[type[Data], _SourceClass]] = {
+SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
@@ -95,30 +95,30 @@ _SOURCES: Final[dict[type[Data], _SourceClass]] = {
 
 def open_source(data: Data, root: Path) -> Source:
     """The source that `data` describes; its relative paths start at the project's folder `root`."""
-    kind = _SOURCES[type(data)]
+    kind = SOURCES[type(data)]
     return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
 
 
 def speaks_sql(data: Data) -> bool:
     """Whether a source of this kind can run queries."""
-    return _SOURCES[type(data)].speaks_sql
+    return SOURCES[type(data)].speaks_sql
 
 
 class WithoutQueries:
-    """What sources have in common that run no queries: those of files and objects."""
+    """Is the part that sources of files and objects have in common: they run no queries."""
 
     def __init__(self, data: Data) -> None:
         self._type = data.type
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """Nothing: there is no query language.
+        """Refuse to run a query: files and objects have no query language.
 
         Raises:
             SourceError: always; it says which sources have one.
         """
         del name, params
         # From the registry, so that the message follows when there is another one.
-        able = ", ".join(name for name, data in DATA_TYPES.items() if _SOURCES[data].speaks_sql)
+        able = ", ".join(name for name, data in DATA_TYPES.items() if SOURCES[data].speaks_sql)
         raise SourceError(
             f"A source of type {self._type!r} can't run queries",
             allowed=f"These can: {able}",
@@ -126,7 +126,7 @@ class WithoutQueries:
         )
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """Nothing, for the same reason.
+        """Refuse to run a query, for the same reason.
 
         Raises:
             SourceError: always; it says which sources have one.

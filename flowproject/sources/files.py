@@ -26,7 +26,7 @@ from flowproject.errors import SourceError, closest
 from flowproject.globs import Globs
 from flowproject.sources import WithoutQueries, stopped
 
-__all__ = ["FilesSource"]
+__all__ = ["FilesSource", "moment_text", "name_text"]
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # What stands for the years that a file system has and Python has not.
@@ -69,7 +69,7 @@ class FilesSource(WithoutQueries):
         self._cancelled = Event()
 
     def check(self) -> None:
-        """Nothing can be wrong here that the configuration does not know."""
+        """Do nothing: the configuration has refused all that can be wrong here."""
 
     def observe(self, past: Past | None = None) -> Observation:
         """The table of files, or the one property of the one file that is watched.
@@ -96,7 +96,7 @@ class FilesSource(WithoutQueries):
         )
 
     def progress(self) -> None:
-        """Nothing: a walk takes no time worth telling."""
+        """Return None: a walk takes no time worth telling."""
 
     def cancel(self) -> None:
         """End a running `observe` at its next file or chunk of a file."""
@@ -117,7 +117,7 @@ class FilesSource(WithoutQueries):
                 if stat.S_ISREG(status.st_mode):
                     if self._globs.match(key) or entry.name == self._data.marker:
                         identity: Json = [status.st_size, status.st_mtime_ns]
-                        yield item(_text(key), _metadata(key, status), identity=identity)
+                        yield item(name_text(key), _metadata(key, status), identity=identity)
                 # A folder below which no pattern can match is not opened: it may be a whole disk.
                 elif stat.S_ISDIR(status.st_mode) and self._globs.enter(key):
                     folders += folder.below(entry, status)
@@ -163,7 +163,7 @@ class FilesSource(WithoutQueries):
             value, identity = data["size"], status.st_size
         else:
             value, identity = data["modified"], status.st_mtime_ns
-        found = item(_text(self._path.name), data, identity=identity)
+        found = item(name_text(self._path.name), data, identity=identity)
         return {found.key: found}, value, 0
 
     def _check_is_file(self, status: os.stat_result) -> None:
@@ -193,13 +193,13 @@ class FilesSource(WithoutQueries):
             raise _unreadable(str(self._path), error) from error
         etag = state.hexdigest()
         data = {**_metadata(self._path.name, status), "etag": etag}
-        found = item(_text(self._path.name), data, identity=etag)
+        found = item(name_text(self._path.name), data, identity=etag)
         return {found.key: found}, etag, status.st_size
 
 
 def _metadata(key: str, status: os.stat_result) -> dict[str, Json]:
-    modified = _moment(status.st_mtime_ns)
-    return {"key": _text(key), "size": status.st_size, "modified": modified}
+    modified = moment_text(status.st_mtime_ns)
+    return {"key": name_text(key), "size": status.st_size, "modified": modified}
 
 
 def _status(path: Path | os.DirEntry[str]) -> os.stat_result | None:
@@ -214,7 +214,7 @@ def _status(path: Path | os.DirEntry[str]) -> os.stat_result | None:
         raise _unreadable(os.fspath(path), error) from error
 
 
-def _moment(nanoseconds: int) -> str:
+def moment_text(nanoseconds: int) -> str:
     """ISO 8601 in UTC, always with microseconds, so that text sorts like time."""
     try:
         moment = _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000)
@@ -223,7 +223,7 @@ def _moment(nanoseconds: int) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _text(name: str) -> str:
+def name_text(name: str) -> str:
     r"""The name as text that can be written as UTF-8; two names never get the same.
 
     Bytes that are not UTF-8 become `\xff`. In such names, and in those that look as if they were
@@ -248,7 +248,7 @@ def _missing(folder: Path) -> SourceError:
     wanted = folder.absolute()
     there = next((parent for parent in wanted.parents if parent.is_dir()), Path(wanted.anchor))
     try:
-        names = sorted(_text(path.name) for path in there.iterdir())
+        names = sorted(name_text(path.name) for path in there.iterdir())
     except OSError:
         names = []
     listed = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")

@@ -510,7 +510,7 @@ class _SpilledDifference:
         self._removed.add(high, found.removed)
 
     def difference(self) -> Difference:
-        """All of it, each kind in the order of keys."""
+        """Give the whole difference, each kind in the order of keys."""
         return Difference(
             added=self._added.lazy(), modified=self._modified.lazy(), removed=self._removed.lazy()
         )

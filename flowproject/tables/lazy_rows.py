@@ -1,4 +1,4 @@
-"""Collections of items that are read from disk, a group of rows at a time, when iterated.
+"""Holds collections of items that are read from disk, a group of rows at a time, when iterated.
 
 Also what is made of one without reading all of it: a page of its rows, a search, other columns.
 """

@@ -19,9 +19,9 @@ from tests.isolation import isolate
 
 SOME_OF_ALL = (
     "unit/cli/test_history.py",
-    "unit/cli/test_reset.py",
+    "unit/cli/test_journal_reset.py",
     "unit/dev/page/test_actions.py",
-    "unit/sensing/test_choice.py",
+    "unit/sensing/test_context.py",
     "unit/starting/test_taking.py",
     "unit/test_aws.py",
     "unit/test_events.py",

@@ -461,8 +461,8 @@ def test_a_listener_that_fails_ends_the_loop_in_good_order(root: Path):
     sleep = f"open({str(mark)!r}, 'w').write(str(os.getpid())); print('hi'); time.sleep(60)"
     write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", sleep)
 
-    def closed(happening: Message) -> None:
-        if isinstance(happening, RunPrinted) and happening.line.endswith(" hi"):
+    def closed(message: Message) -> None:
+        if isinstance(message, RunPrinted) and message.line.endswith(" hi"):
             raise BrokenPipeError
 
     settings = Settings(until_idle=True, grace=0.1)

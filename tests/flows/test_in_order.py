@@ -79,7 +79,7 @@ def story(new_project: Callable[..., ProjectFolder]) -> Story:
     return Story(project, loop, history, check, resumed, after)
 
 
-def happenings(ran: Ran) -> list[dict[str, Any]]:
+def messages(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.lines if line.startswith("{")]
 
 
@@ -87,7 +87,7 @@ def run_of(ran: Ran, flow: str, number: int) -> str:
     """The id of one of the flow's runs that have ended."""
     ended = [
         one["run_id"]
-        for one in happenings(ran)
+        for one in messages(ran)
         if (one["kind"], one.get("flow")) == ("RunFinished", flow)
     ]
     return str(ended[number])
@@ -97,7 +97,7 @@ def did(ran: Ran, flow: str) -> list[tuple[float, str, int]]:
     """What the flow's runs printed of their work, by the time at which they did it."""
     lines = [
         str(one["line"]).split()[-4:]
-        for one in happenings(ran)
+        for one in messages(ran)
         if (one["kind"], one.get("flow")) == ("RunPrinted", flow)
         and {"BEGINS", "ENDS"} & {*str(one["line"]).split()}
     ]
@@ -112,7 +112,7 @@ def test_runs_begin_when_the_one_before_has_ended_without_another_tick(story: St
         ("BEGINS", 3),
         ("BEGINS", 3),
     ], "a retry, and then nothing"
-    assert [one["kind"] for one in happenings(story.loop)].count("Tick") == 1
+    assert [one["kind"] for one in messages(story.loop)].count("Tick") == 1
 
 
 def test_a_failed_run_passes_its_turn_on_where_that_is_wanted(story: Story) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from flowproject.dev.messages import Acted, EventReceived, RunFinished, RunStarted, TickFinished
 from tests.conftest import ROOT
-from tests.flows.page_place import JSON, Asker, Jumping, messages, paged
+from tests.flows.served_page import JSON, Asker, Jumping, paged, server_sent_events
 from tests.running_loop import wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
@@ -187,7 +187,7 @@ def test_each_piece_is_what_stands_in_the_whole_page(page: Asker, address: str, 
     assert f'id="{found[1]}"' in page.html(address).text
 
 
-def test_the_overview_tells_of_every_sensor_flow_and_happening(page: Asker):
+def test_the_overview_tells_of_every_sensor_flow_and_message(page: Asker):
     view = page.view("/")
     assert [row["name"] for row in view["sensors"]] == ["days", "months"]
     assert [row["outcome"] for row in view["sensors"]] == ["baseline", "baseline"]
@@ -419,7 +419,7 @@ def test_a_run_gets_its_parameters_and_its_log_is_followed_to_its_end(page: Aske
     assert f"town {odd} 3" in view["log"]
     with page.client.stream("GET", view["follow"]) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        coming = messages(answer)
+        coming = server_sent_events(answer)
         (root / "go").touch()
         told = list(coming)
     assert told[-1].event == "end"

@@ -18,7 +18,7 @@ import pytest
 from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import EventDropped
 from flowproject.errors import UsageError
-from tests.flows.page_place import Asker, Message, messages, number_in, paged
+from tests.flows.served_page import Asker, ServerSentEvent, number_in, paged, server_sent_events
 from tests.running_loop import PATIENCE
 
 LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
@@ -40,24 +40,24 @@ def guarded(tmp_path: Path) -> Iterator[Asker]:
 
 
 class Stream:
-    """A live stream that is read in a thread: each message with the time at which it came."""
+    """A live stream that is read in a thread: each event with the time at which it came."""
 
     def __init__(self, client: httpx.Client, address: str, **headers: str) -> None:
-        self.came: Queue[tuple[float, Message | None]] = Queue()
+        self.came: Queue[tuple[float, ServerSentEvent | None]] = Queue()
         self._request = (client.base_url, address, headers)
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
-    def next(self) -> Message | None:
-        """The next message; None if the stream is over."""
+    def next(self) -> ServerSentEvent | None:
+        """The next event; None if the stream is over."""
         return self.came.get(timeout=PATIENCE)[1]
 
-    def rest(self) -> list[tuple[float, Message]]:
+    def rest(self) -> list[tuple[float, ServerSentEvent]]:
         """All that comes until the stream is over."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         found = [self.came.get() for _ in range(self.came.qsize())]
-        return [(at, message) for at, message in found if message]
+        return [(at, event) for at, event in found if event]
 
     def _read(self) -> None:
         base, address, headers = self._request
@@ -65,8 +65,8 @@ class Stream:
             httpx.Client(base_url=base, trust_env=False, timeout=PATIENCE) as client,
             client.stream("GET", address, headers=headers) as answer,
         ):
-            for message in messages(answer):
-                self.came.put((time.monotonic(), message))
+            for event in server_sent_events(answer):
+                self.came.put((time.monotonic(), event))
         self.came.put((time.monotonic(), None))
 
 
@@ -196,10 +196,10 @@ def test_what_happens_is_told_within_a_second(page: Asker):
         begun = time.monotonic()
         page.loop.post(f"event{number}")
         page.loop.wait(EventDropped, many=number + 1)
-        at, message = stream.came.get(timeout=PATIENCE)
-        assert message
-        assert message.event == "happened"
-        assert json.loads(message.data)["number"] == int(message.id)
+        at, event = stream.came.get(timeout=PATIENCE)
+        assert event
+        assert event.event == "happened"
+        assert json.loads(event.data)["number"] == int(event.id)
         waits.append(at - begun)
         drained(stream, page)
     assert min(waits) < 1  # another process may hold the machine for a while
@@ -208,15 +208,15 @@ def test_what_happens_is_told_within_a_second(page: Asker):
 
 
 def drained(stream: Stream, page: Asker) -> None:
-    """Wait until the stream has told the newest happening."""
+    """Wait until the stream has told the newest event."""
     newest = number_in(page.html("/").text)
     while not stream.came.empty():
-        _, message = stream.came.get()
-        if message and int(message.id) == newest:
+        _, event = stream.came.get()
+        if event and int(event.id) == newest:
             return
 
 
-def test_a_thousand_happenings_at_once_are_few_messages_and_the_last_one_is_told(page: Asker):
+def test_a_thousand_messages_at_once_are_few_events_and_the_last_one_is_told(page: Asker):
     stream = Stream(page.client, "/live?since=0")
     first = stream.next()
     assert first
@@ -224,18 +224,18 @@ def test_a_thousand_happenings_at_once_are_few_messages_and_the_last_one_is_told
     (started,) = page.loop.told[:1]
     with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         for number in range(500):
-            event = {"payload": {"name": "e", "id": str(number)}}
-            assert client.post(vars(started)["url"], json=event).status_code == 200
+            sent = {"payload": {"name": "e", "id": str(number)}}
+            assert client.post(vars(started)["url"], json=sent).status_code == 200
     newest = number_in(page.html("/").text)
     assert newest >= 1000
-    told: list[Message] = []
+    told: list[ServerSentEvent] = []
     while not told or int(told[-1].id) < newest:
-        message = stream.next()
-        assert message
-        told.append(message)
+        event = stream.next()
+        assert event
+        told.append(event)
     assert len(told) <= 3.1 * (time.monotonic() - begun) + 2
     page.loop.stop()
-    assert [message.event for _, message in stream.rest()][-1] == "over"
+    assert [event.event for _, event in stream.rest()][-1] == "over"
 
 
 def test_a_browser_that_comes_back_hears_only_what_it_has_missed(page: Asker):
@@ -264,9 +264,9 @@ from pathlib import Path
 from flowproject.dev.messages import LoopStarted
 from flowproject.dev.loop import Loop
 from flowproject.dev.loop import PageSettings, Settings
-def tell(happening):
-    if isinstance(happening, LoopStarted):
-        print(happening.page, flush=True)
+def tell(message):
+    if isinstance(message, LoopStarted):
+        print(message.page, flush=True)
 loop = Loop(Path.cwd(), listener=tell, settings=Settings(page=PageSettings()))
 sys.exit(loop.run().exit_code)
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowproject.dev.messages import RunFinished
-from tests.flows.page_place import JSON, paged
+from tests.flows.served_page import JSON, paged
 from tests.project_folder import ProjectFolder, Ran
 
 IN_SQL = "planted-in-sql-0001"

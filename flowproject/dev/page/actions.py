@@ -343,7 +343,7 @@ _PLANS: Final[Mapping[str, Callable[[PageContext, Target], ActionPlan]]] = {
 }
 
 
-# ----------------------------------------------------------------------------------------- doing it
+# --------------------------------------------------------------------------- doing what was planned
 
 
 @dataclass(frozen=True, kw_only=True)

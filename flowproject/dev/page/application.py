@@ -135,7 +135,7 @@ def _static_address(name: str) -> str:
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
-# ------------------------------------------------------------------------------------------ answers
+# ----------------------------------------------------------------------------------------- requests
 
 
 class PageHandler:

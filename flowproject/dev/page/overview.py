@@ -323,7 +323,7 @@ def _mark(
     )
 
 
-# --------------------------------------------------------------------------------------------- ties
+# ----------------------------------------------------------------------- lines from cause to effect
 
 
 def _ties(window: _TimeWindow) -> Iterator[Tie]:
@@ -377,7 +377,7 @@ def _labels(window: _TimeWindow) -> Iterator[Label]:
         moment += timedelta(seconds=step)
 
 
-# ---------------------------------------------------------------------------------- the whole of it
+# ------------------------------------------------------------------------------------- the overview
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,7 +408,7 @@ class News:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """All of it, or one piece and the others empty; `news` is newest first, at most 50."""
+    """Holds the overview, or one piece of it, others empty; `news` is newest first, at most 50."""
 
     sensors: tuple[SensorRow, ...]
     timeline: Timeline | None

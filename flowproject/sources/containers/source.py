@@ -88,7 +88,7 @@ class CancellableRunner:
         self._lock = Lock()
 
     def run(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """What the coroutine returns.
+        """Run the coroutine: what it returns.
 
         Raises:
             SourceError: if it was stopped before or meanwhile.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.observation import Memo, Past
-from flowproject.sources.duckdb.values import casts, distinct_text
+from flowproject.sources.duckdb.values import BUILT_IN, casts, distinct_text
 from flowproject.sql import statement
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ResultDigest:
     def expected(
         cls, past: Past | None, kinds: "Mapping[str, DuckDBPyType]", key: Sequence[str]
     ) -> Self | None:
-        """That of the past, or one that nothing is known of; None if the columns can't have one."""
+        """Give the digest of the past, or an empty one; None if the columns can't have one."""
         if not all(distinct_text("c", kind) for kind in kinds.values()):
             return None
         rule = _rule(kinds, key)
@@ -60,12 +60,12 @@ class ResultDigest:
         return cls(rule=rule, salt=secrets.token_hex(_SALT_BYTES))
 
     def seen(self, text: str) -> Self:
-        """The same of a result that has this one."""
+        """Give the digest of another result, made by the same rule, with this text."""
         return replace(self, text=text)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """How many rows the result has."""
         return int(self.text.split()[0])
 
     def memo(self, fingerprint: str) -> Memo:
@@ -128,10 +128,13 @@ def _sums(kinds: "Mapping[str, DuckDBPyType]") -> str:
     salt, and so can't make two of them that have one digest.
     """
     parts = map(distinct_text, _places(kinds), kinds.values())
-    number = f"md5_number(concat($salt, {', '.join(parts)}))"
-    halves = f"sum(CAST(n >> 64 AS UBIGINT)), ' ', sum(CAST(n & {_LOW_HALF} AS UBIGINT))"
+    number = f"{BUILT_IN}.md5_number({BUILT_IN}.concat($salt, {', '.join(parts)}))"
+    # The operators by their names, which can be those of macros as well.
+    halves = [f'{BUILT_IN}.">>"(n, 64)', f'{BUILT_IN}."&"(n, {_LOW_HALF})']
+    high, low = (f"{BUILT_IN}.sum(CAST({half} AS UBIGINT))" for half in halves)
     return (
-        f"SELECT concat(count(*), ' ', {halves}) AS digest "  # noqa: S608  # SQL is the input
+        f"SELECT {BUILT_IN}.concat({BUILT_IN}.count(*), ' ', {high}, ' ', {low}) "  # noqa: S608  # SQL is the input
+        "AS digest "
         f"FROM (SELECT {number} AS n FROM result)"
     )
 

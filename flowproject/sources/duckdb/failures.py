@@ -123,7 +123,7 @@ def explained(
     *,
     around: str = "",
 ) -> Iterator[None]:
-    """What DuckDB raises inside becomes an error that names the file, and the place if it can.
+    """Turn what DuckDB raises inside into an error that names the file, and the place if it can.
 
     `ran` is what DuckDB was given: the text of the file, or a translation of it. `file_at_fault`
     finds the one of the files that the query reads which the message is about, if it names none.
@@ -211,7 +211,7 @@ def _is_of_a_file(error: "DuckDBError") -> bool:
 
 
 def with_extensions(connection: "DuckDBPyConnection", run: Callable[[], _T]) -> _T:
-    """What `run` returns, after the installed extensions that it lacked were loaded."""
+    """Return what `run` does, and load each installed extension that it turns out to lack."""
     import duckdb
 
     try:

@@ -138,11 +138,12 @@ class DuckDBSource:
             return _Answer(rows=rows, columns=columns, uneven=uneven)
 
         answer, written = self._looked(query, ran, {}, look)
+        # Of rows that are as they were, too: the limit may have been lowered since.
+        self._check_limit(answer.count, query)
         if past and answer.rows is None:
             seen = past.still(cost=Cost(), query=query.text, note="")
         else:
             rows = answer.rows or []
-            self._check_limit(len(rows), query)
             seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
             seen = replace(seen, memo=answer.memo(seen.fingerprint))
         cost = Cost(
@@ -158,7 +159,7 @@ class DuckDBSource:
         )
 
     def progress(self) -> None:
-        """Nothing: a query does not say how far it is."""
+        """Return None: a query does not say how far it is."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """The rows of `sql/<name>.sql` in the query's own order, values in canonical form.
@@ -181,7 +182,7 @@ class DuckDBSource:
         return rows
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same result as a pyarrow.Table, with DuckDB's own types.
+        """The rows that `query` gives, as a pyarrow.Table with DuckDB's own types.
 
         Raises:
             QueryError: if the query or its parameters can't be used.

@@ -1,4 +1,4 @@
-"""How DuckDB's values become canonical JSON, column by column.
+"""Turns DuckDB's values into canonical JSON, column by column.
 
 Python's types can't hold all of them or tell some apart (`infinity` from the calendar's last day, a
 month from thirty days, nanoseconds from microseconds), or need another package (`pytz`, for moments
@@ -17,9 +17,13 @@ from flowproject.sources import Rows
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["casts", "converted", "described", "distinct_text"]
+__all__ = ["BUILT_IN", "casts", "converted", "described", "distinct_text"]
 
 _Form = Callable[[Any], Json]
+
+BUILT_IN: Final = "system.main"
+"""Where DuckDB's own functions are: a macro of a database may have the name of one, and is meant
+where no place is named."""
 
 _UNCHANGED: Final = frozenset(
     [
@@ -105,7 +109,7 @@ def distinct_text(column: str, kind: "DuckDBPyType") -> str:
     if kind.id in _PLAIN:
         return f"{column}, ';'"  # such a text is never empty, so that NULL has one of its own
     text = _whole_text(column, kind)
-    return f"strlen({text}), ':', {text}"
+    return f"{BUILT_IN}.strlen({text}), ':', {text}"
 
 
 def _whole_text(column: str, kind: "DuckDBPyType") -> str:
@@ -326,7 +330,7 @@ def _moment(value: str | None) -> Json:
 
 
 def _moment_in_utc(value: str | None) -> Json:
-    """The same of a moment with a zone, which our connections have in UTC."""
+    """Convert a moment with a zone, which our connections have in UTC."""
     if value is None or not value.endswith("+00"):
         return value
     return f"{_moment(value[:-3])}+00:00"

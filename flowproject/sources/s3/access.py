@@ -90,7 +90,7 @@ class SharedAccess:
         """Seconds by which the server's clock is ahead of ours."""
 
     def recover(self, refusal: Refusal, access: Access, credentials: Any) -> str:
-        """What was put right, in a word, so that the same request may succeed; else "".
+        """Put right what a request was refused for, and say in a word what; "" if it can't be.
 
         `access` and `credentials` are those that were refused.
         """

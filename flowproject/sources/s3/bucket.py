@@ -228,7 +228,7 @@ class Bucket:
     def _in_words(
         self, access: Access, request: _Request, credentials: Any, refusal: Refusal
     ) -> Refusal:
-        """The same refusal with a reason: an answer to HEAD has no body to give one in."""
+        """Give the refusal a reason: an answer to HEAD has no body to give one in."""
         answer = self._exchange(access, replace(request, method="GET"), credentials)
         return refusal if answer.status < _WORDLESS[0] else self._refusal(answer, credentials)
 

@@ -64,7 +64,7 @@ class SpillFile:
         self._end = 0
 
     def write(self, raw: RawRows) -> RowsInFile:
-        """The rows, put aside.
+        """Write rows to the file, and say where they are.
 
         Raises:
             SourceError: if there is no room for them.
@@ -183,7 +183,7 @@ class PendingRows:
             self._pieces.append(_PageRows(held, page.last, page.encoded))
 
     def take(self, pages: int, *, keep: int = 0) -> Iterator[RowBatch]:
-        """What is on so many pages, and again, from below, as long as `keep` pages are left.
+        """Take the rows of so many pages, from the lowest key, as long as `keep` pages are left.
 
         A batch must be used up before the next one is asked for.
         """
@@ -193,7 +193,7 @@ class PendingRows:
                 self._empty()
 
     def rest(self, high: bytes) -> RowBatch:
-        """All that has not been taken, up to a key; to be used up before more is added."""
+        """Take all other rows, up to a key; they must be used up before more are added."""
         return self._take(len(self._pieces), high)
 
     def _take(self, pages: int, high: bytes) -> RowBatch:

@@ -49,7 +49,7 @@ class Refusal:
 
     @classmethod
     def read(cls, answer: HttpResponse, *, hide: Iterable[str] = ()) -> "Refusal":
-        """What an answer says; `hide` must not be repeated, even if the server does."""
+        """Read what an answer says; `hide` is not repeated, even if the server does."""
         # A server may repeat what it was sent; Amazon's answers have the access key in them.
         message = _found(_MESSAGE, answer.body)
         for secret in filter(None, hide):

@@ -98,7 +98,7 @@ class Lister:
         return builder.finish()
 
     def _list_in_turn(self) -> Built:
-        """The same from a server that lists in an order of its own, page by page."""
+        """List from a server that has an order of its own, page by page."""
         # By the server's own tokens: to ask for what comes after a key makes no sense here.
         columns = Columns()
         self._seen = lambda: len(columns.keys)

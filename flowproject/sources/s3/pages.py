@@ -204,7 +204,7 @@ def _is_whole(body: bytes) -> bool:
 
 
 def _plain(body: bytes) -> bytes:
-    """The same answer in the usual form, as far as it is needed here."""
+    """Bring the answer into the usual form, as far as it is needed here."""
     root = _tree(body)
     if _name(root) != "ListBucketResult":
         raise _no_listing(body)
@@ -254,7 +254,7 @@ def _decode(raw: bytes, *, encoded: bool) -> bytes:
 
 
 def _decode_all(raw: list[bytes], *, encoded: bool) -> list[bytes]:
-    """Each of them decoded; in one go, which is ten times as fast, if none has a line break."""
+    """Decode them; in one go, which is ten times as fast, if none has a line break."""
     joined = b"\n".join(raw)
     if b"\r" not in joined:
         texts = _decode(joined, encoded=encoded).split(b"\n")

@@ -180,7 +180,7 @@ class S3Source(WithoutQueries):
         return object_observation(self._data.check_mode, found, Cost(rows=int(found is not None)))
 
     def _versioned(self, built: Built, bucket: BucketLike) -> Built:
-        """The same, with the version ids of what arrived."""
+        """Add to what was listed the version ids of what arrived."""
         # After the listing and not instead of it: all versions that there ever were are listed.
         versions = find_versions(bucket, self._location().prefix, built.difference)
         if not versions:

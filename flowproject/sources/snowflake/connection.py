@@ -89,7 +89,7 @@ def connect(data: SnowflakeData, *, anew: bool = False) -> "SnowflakeConnection"
 
 
 def session(connection: "SnowflakeConnection") -> dict[str, str]:
-    """Who asks, and with what: what decides a result and its costs besides the query."""
+    """Describe what decides a result and its costs besides the query: user, role, and so on."""
     # Of the connection and not of the configuration: a user's defaults stand in the account.
     names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
@@ -111,7 +111,7 @@ class ConnectionThread:
         self._ended = threading.Event()
 
     def run(self, work: Callable[["SnowflakeConnection"], _T], seconds: float) -> _T:
-        """What `work` returns when it is given the connection.
+        """Run `work` in a thread with the connection, for at most so many seconds: what it returns.
 
         Raises:
             TimeoutError: if it takes longer; it is ended on the server.

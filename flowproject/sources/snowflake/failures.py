@@ -1,4 +1,4 @@
-"""What Snowflake and its connector say of a failure, as errors of ours that tell what to do."""
+"""Turns failures of Snowflake and its connector into errors of ours that tell what to do."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ _OVERDUE: Final = 630
 
 @contextmanager
 def connecting(data: SnowflakeData) -> Iterator[None]:
-    """What is raised inside becomes an error that says where it was tried to connect."""
+    """Turn what is raised inside into an error that says where it was tried to connect."""
     # Scrubbed, because the connector's errors quote what they were given, tokens included.
     try:
         yield
@@ -65,7 +65,7 @@ def connecting(data: SnowflakeData) -> Iterator[None]:
 
 @contextmanager
 def explained(query: Query) -> Iterator[None]:
-    """What the connector raises inside becomes an error that names the file, and the place in it.
+    """Turn what the connector raises inside into an error that names the file, and the place in it.
 
     A result that breaks off raises what the network or Arrow raises: OSError or ValueError.
     """

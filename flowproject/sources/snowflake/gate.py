@@ -1,4 +1,4 @@
-"""Whether the tables behind a query were written to: asked before it runs.
+"""Asks, before a query runs, whether the tables behind it were written to.
 
 The gate only ever saves a query. Whatever it can't vouch for opens it, and it says why.
 """

@@ -252,12 +252,12 @@ def typed(table: Any, names: list[str], file: str) -> Any:
 
 
 def row_form(kind: int) -> _Form:
-    """What turns a value that came without Arrow into JSON: SHOW and DESCRIBE answer like that."""
+    """Give what turns a value that came without Arrow, as from SHOW and DESCRIBE, into JSON."""
     return _parsed if kind in _SEMI_STRUCTURED else canonical
 
 
 def text_form(word: str) -> Callable[[str], Json] | None:
-    """What makes of a text that came without Arrow what came of the same value with it.
+    """Give what turns a text that came without Arrow into the JSON that it would have with Arrow.
 
     None for types of which the connector's own conversion loses nothing.
     """

@@ -252,7 +252,7 @@ class SnowflakeSource:
         )
 
     def progress(self) -> None:
-        """Nothing: a query does not say how far it is."""
+        """Return None: a query does not say how far it is."""
 
     def query(self, name: str, params: Mapping[str, Any]) -> Rows:
         """The rows of `sql/<name>.sql` in the query's own order, values in canonical form.
@@ -265,7 +265,7 @@ class SnowflakeSource:
         return self._held(statement.query, statement.rows).rows
 
     def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The same result as a pyarrow.Table, with Snowflake's own types.
+        """The rows that `query` gives, as a pyarrow.Table with Snowflake's own types.
 
         Raises:
             QueryError: if the query or its parameters can't be used.

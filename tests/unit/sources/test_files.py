@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowproject.changes.observation import Observation
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError
-from flowproject.sources.files import FilesSource, _moment, _text
+from flowproject.sources.files import FilesSource, moment_text, name_text
 
 ONE_FILE_MODES = ["file_size", "file_modified_ts", "file_etag"]
 SECOND = 1_000_000_000
@@ -109,15 +109,15 @@ def test_names_that_are_not_utf8_have_keys_that_are(tmp_path: Path):
 @settings(deadline=None)
 @given(st.sets(st.lists(st.sampled_from([b"\\", b"x", b"f", b"\xff", b"\xc3\xa9"])).map(b"".join)))
 def test_two_names_never_get_one_key(names: set[bytes]):
-    texts = {_text(os.fsdecode(name)) for name in names}
+    texts = {name_text(os.fsdecode(name)) for name in names}
     assert len(texts) == len(names)
     assert {text.encode().decode() for text in texts} == texts
 
 
 def test_times_beyond_the_calendar_do_not_break_a_look():
-    assert _moment(10**30).startswith("9999-12-31T23:59:59")
-    assert _moment(-(10**30)).startswith("0001-01-01T00:00:00")
-    assert _moment(-1) == "1969-12-31T23:59:59.999999+00:00"
+    assert moment_text(10**30).startswith("9999-12-31T23:59:59")
+    assert moment_text(-(10**30)).startswith("0001-01-01T00:00:00")
+    assert moment_text(-1) == "1969-12-31T23:59:59.999999+00:00"
 
 
 def test_a_tree_that_changes_while_it_is_walked_breaks_nothing(tmp_path: Path):

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from flowproject.config.data import DATA_TYPES, DuckDBData, FilesData
-from flowproject.sources import _SOURCES, open_source
+from flowproject.sources import SOURCES, open_source
 from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sources.files import FilesSource
 
 
 def test_every_type_of_the_configuration_has_a_source():
-    assert set(_SOURCES) == set(DATA_TYPES.values())
+    assert set(SOURCES) == set(DATA_TYPES.values())
 
 
 def test_every_source_is_where_the_registry_says():
-    for kind in _SOURCES.values():
+    for kind in SOURCES.values():
         assert hasattr(import_module(kind.module), kind.name)
 
 

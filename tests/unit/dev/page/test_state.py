@@ -130,7 +130,7 @@ def test_the_end_wakes_everybody():
     assert reader.is_set()
 
 
-def test_every_kind_of_happening_can_be_heard():
+def test_every_kind_of_message_can_be_heard():
     loop = LoopState()
     loop.update(messages.Acted(at=NOW, action="tick", target="days", text=""))
     loop.update(messages.Warned(at=NOW, flow="F", message="careful"))

@@ -17,7 +17,16 @@ from flowproject.dev.messages import LoopStarted
 from flowproject.dev.scheduler import SystemClock
 from tests.running_loop import PATIENCE, RunningLoop
 
-__all__ = ["Asker", "Jumping", "Message", "asking", "messages", "number_in", "paged", "token_of"]
+__all__ = [
+    "Asker",
+    "Jumping",
+    "ServerSentEvent",
+    "asking",
+    "number_in",
+    "paged",
+    "server_sent_events",
+    "token_of",
+]
 
 JSON = {"accept": "application/json"}
 
@@ -46,7 +55,7 @@ class Jumping(SystemClock):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Message:
+class ServerSentEvent:
     """One server-sent event."""
 
     event: str
@@ -116,7 +125,7 @@ def paged(
         loop.stop()
 
 
-def messages(answer: httpx.Response) -> Iterator[Message]:
+def server_sent_events(answer: httpx.Response) -> Iterator[ServerSentEvent]:
     """The server-sent events of a stream, as they come."""
     fields: dict[str, str] = {}
     for line in answer.iter_lines():
@@ -124,7 +133,9 @@ def messages(answer: httpx.Response) -> Iterator[Message]:
         if line:
             fields[name] = f"{fields[name]}\n{text}" if name == "data" and name in fields else text
         elif "event" in fields:
-            yield Message(event=fields["event"], data=fields["data"], id=fields.get("id", ""))
+            yield ServerSentEvent(
+                event=fields["event"], data=fields["data"], id=fields.get("id", "")
+            )
             fields = {}
 
 

@@ -12,7 +12,7 @@ from flowproject.config.data import DuckDBData
 from flowproject.dialect.snowflake import FORMS as TRANSLATED
 from flowproject.errors import FlowprojectError, QueryError
 from flowproject.sources.duckdb.source import DuckDBSource
-from tests.unit.snowflake_forms import FORMS, Refused
+from tests.unit.dialect.snowflake_forms import FORMS, Refused
 
 pytestmark = pytest.mark.seconds(30)
 

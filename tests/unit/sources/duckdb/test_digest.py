@@ -216,6 +216,27 @@ def test_it_does_not_matter_what_the_tables_of_a_database_are_called(project: Pr
         assert project.rows_read == 0, text
 
 
+@pytest.mark.parametrize(
+    "macro",
+    [
+        "md5_number(x) AS 1",
+        "concat(a, b, c, d, e, f, g, h) AS 'x'",
+        "strlen(x) AS 0",
+        "sum(x) AS 1",
+        '">>"(a, b) AS 0; CREATE MACRO "&"(a, b) AS 0',
+    ],
+)
+def test_a_macro_with_the_name_of_a_function_does_not_hide_a_change(project: Project, macro: str):
+    with duckdb.connect(project.root / "it.duckdb") as connection:
+        connection.execute(f"CREATE TABLE them AS {QUERY}; CREATE MACRO {macro}")
+    first = project.look("FROM them", database="it.duckdb")
+    edited = "SELECT * REPLACE (if(id = 3, '', w) AS w) FROM them"
+    seen = project.look(edited, remembered(first), database="it.duckdb")
+    assert seen.fingerprint != first.fingerprint
+    project.look(edited, remembered(seen), database="it.duckdb")
+    assert project.rows_read == 0
+
+
 def test_a_memo_that_says_something_else_is_none(project: Project):
     first = project.look(QUERY)
     others: list[Memo] = [{}, {"v": 1}, {**first.memo, "v": 2}, {**first.memo, "more": 1}]
@@ -285,10 +306,11 @@ def test_what_is_wrong_is_said_as_it_is_without_a_digest(project: Project, edit:
     assert len({*messages}) == 1
 
 
-def test_a_limit_that_was_lowered_counts_for_an_unchanged_result_too(project: Project):
+@pytest.mark.parametrize("limit", [1_400, ROWS - 1])
+def test_a_limit_that_was_lowered_counts_for_an_unchanged_result_too(project: Project, limit: int):
     first = project.look(QUERY)
-    with pytest.raises(FlowprojectError, match="more than 1,400 rows"):
-        project.look(QUERY, remembered(first), row_limit=1_400)
+    with pytest.raises(FlowprojectError, match=f"more than {limit:,} rows"):
+        project.look(QUERY, remembered(first), row_limit=limit)
     project.look(QUERY, remembered(first), row_limit=ROWS)
     assert project.rows_read == 0
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-__all__ = ["MARKER", "World"]
+__all__ = ["MARKER", "ChangingFolder"]
 
 MARKER: Final = "_SUCCESS"
 _AT_FIRST: Final = 12
 
 
-class World:
+class ChangingFolder:
     """A folder with some files, in which each change is one atomic step.
 
     With `clock`, files are dated by it. With `by_folder`, each delivery is a folder of its own,

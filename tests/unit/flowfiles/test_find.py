@@ -1,43 +1,11 @@
-"""The description of a flow as data, and which files are flow files."""
+"""Which files of a project are flow files, and which names of files no flow bears."""
 
-import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flowproject.errors import FlowError
-from flowproject.flowfiles import (
-    Cron,
-    Dependency,
-    FlowFile,
-    FlowParameter,
-    describe_flows,
-    find_flow_files,
-)
-
-crons = st.none() | st.builds(Cron, expression=st.text(), timezone=st.text())
-flows = st.builds(
-    FlowFile,
-    name=st.text(),
-    path=st.text("abc", min_size=1).map(Path),
-    schedule=crons,
-    reset=crons,
-    dependencies=st.lists(st.builds(Dependency)).map(tuple),
-    parameters=st.lists(st.builds(FlowParameter)).map(tuple),
-)
-
-
-@given(flows)
-def test_a_description_survives_its_json(flow: FlowFile):
-    assert FlowFile.from_json(json.loads(json.dumps(flow.to_json()))) == flow
-
-
-def test_the_full_name_has_project_and_branch_in_front():
-    flow = FlowFile(name="F", path=Path("f"), project="p", branch="user.me")
-    assert flow.full_name == "p.user.me.F"
-    assert FlowFile(name="F", path=Path("f")).full_name == "F"
+from flowproject.flowfiles import describe_flows, find_flow_files
 
 
 def test_flow_files_are_those_in_the_root_that_end_in_flow(tmp_path: Path):
