@@ -89,6 +89,7 @@ def test_a_module_says_in_five_lines_what_belongs_in_it(module: Path) -> None:
     assert len(said.splitlines()) <= 5
 
 
+@pytest.mark.seconds(30)
 def test_a_class_name_stands_for_one_thing() -> None:
     assert {one: where for one, where in classes_by_name().items() if len(where) > 1} == {}
 
