@@ -55,7 +55,9 @@ class Images:
 
     def redirect(self, environment: Path, out: Path) -> None:
         """Where a pod can't have an /mnt/out of its own, let its Python write to `out` instead."""
-        (_modules(environment) / "sitecustomize.py").write_text(_REDIRECT.format(out=str(out)))
+        # Not as `sitecustomize`: Debian's Python has one of its own, which is found first.
+        (_modules(environment) / "redirect.py").write_text(_REDIRECT.format(out=str(out)))
+        (_modules(environment) / "redirect.pth").write_text("import redirect\n")
 
     def _make(self, image: str) -> Path:
         base = self._folder / str(len(self._made))

@@ -17,7 +17,7 @@ from flowproject.changes.canonical import Json, canonical, parsed
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
 from flowproject.sources.result import folded, without_garbage_collection
-from flowproject.tables.arrow import empty
+from flowproject.tables.arrow import empty, joined
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -36,6 +36,7 @@ __all__ = [
     "text_form",
     "typed",
     "types",
+    "whole",
     "without_rows",
 ]
 
@@ -54,6 +55,7 @@ _UNITS: Final = {0: "s", 3: "ms", 6: "us", 9: "ns"}
 _NANOSECONDS: Final = 9  # digits of a second
 _FLOAT_DIGITS: Final = 16
 _UNDEFINED: Final = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')
+_BEYOND: Final = "no timestamp of Arrow holds nanoseconds before 1677 or after 2262"
 _EPOCH: Final = dt.date(1970, 1, 1).toordinal() - 1
 _DAYS_IN_400_YEARS: Final = 146_097
 
@@ -251,6 +253,42 @@ def typed(table: Any, names: list[str], file: str) -> Any:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
+def whole(pieces: Sequence[Any], file: str) -> Any:
+    """One table of the typed pieces of a result.
+
+    Raises:
+        QueryError: if no type of Arrow holds a column of all of them; it names the file.
+    """
+    import pyarrow as pa
+
+    columns = []
+    for place, name in enumerate(pieces[0].column_names):
+        with _readable(name, file):
+            columns.append(joined(_in_one_unit([piece.select([place]) for piece in pieces])))
+    schema = pa.schema([column.field(0) for column in columns])
+    return pa.Table.from_arrays([column.column(0) for column in columns], schema=schema)
+
+
+def _in_one_unit(pieces: Sequence[Any]) -> Sequence[Any]:
+    """The pieces of a column, with microseconds in all of them if one needs these.
+
+    Raises:
+        ValueError: if another then has digits that are lost.
+    """
+    # A piece in which 9999-12-31 stands has microseconds, and the next one may have nanoseconds:
+    # Arrow would make nanoseconds of both, which end in 2262.
+    import pyarrow as pa
+
+    kinds = {str(piece.field(0).type): piece.schema for piece in pieces}
+    wide = next((schema for text, schema in kinds.items() if "timestamp[us" in text), None)
+    if wide is None or len(kinds) == 1:
+        return pieces
+    try:
+        return [piece.cast(wide) for piece in pieces]
+    except pa.ArrowInvalid as error:  # its words have the value
+        raise ValueError(_BEYOND) from error
+
+
 def row_form(kind: int) -> _Form:
     """Give what turns a value that came without Arrow, as from SHOW and DESCRIBE, into JSON."""
     return _parsed if kind in _SEMI_STRUCTURED else canonical
@@ -427,7 +465,7 @@ def _moments(array: Any, scale: int, zone: str | None) -> Any:
     except pa.ArrowInvalid:
         counted = [_nanoseconds(value, scale) for value in array.to_pylist()]
     if any(count is not None and count % 1000 for count in counted):
-        raise ValueError("no timestamp of Arrow holds nanoseconds before 1677 or after 2262")
+        raise ValueError(_BEYOND)
     micros = [None if count is None else count // 1000 for count in counted]
     return pa.array(micros, pa.int64()).cast(pa.timestamp("us", zone))
 

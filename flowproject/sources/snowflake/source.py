@@ -28,10 +28,10 @@ from flowproject.sources.snowflake.results import (
     tables,
     typed,
     types,
+    whole,
     without_rows,
 )
 from flowproject.sql import Query, bind, find_query, find_sensor_query, parameters
-from flowproject.tables.arrow import joined
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -130,7 +130,7 @@ class _Statement:
                 count += piece.num_rows
                 self._check_limit(count, more=" or more")
             self._check_whole(count, cursor)
-            return joined(read) if read else without_rows(cursor)
+            return whole(read, self.query.file) if read else without_rows(cursor)
 
     @contextmanager
     def _asked(

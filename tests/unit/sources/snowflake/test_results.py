@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 from flowproject.changes.canonical import Json, canonical, dumps
 from flowproject.errors import QueryError
-from flowproject.sources.snowflake.results import converted, exact_converter, row_form, typed
+from flowproject.sources.snowflake.results import (
+    converted,
+    exact_converter,
+    row_form,
+    typed,
+    whole,
+)
 from tests.snow_project import CONNECTOR
 
 FIXED, REAL, TEXT, DATE, VARIANT, LTZ, TZ, NTZ = 0, 1, 2, 3, 5, 6, 7, 8
@@ -511,6 +517,44 @@ def test_a_table_holds_what_was_sent(name: str, value: Any, arrow: pa.DataType):
 def test_a_table_that_can_not_hold_a_value_is_an_error_that_names_the_column(name: str, value: Any):
     with pytest.raises(QueryError, match=r"column 'c' can't be read.*sql/it\.sql.*c::VARCHAR AS c"):
         typed(as_sent(SENT[name], [value]), ["c"], "sql/it.sql")
+
+
+END_OF_TIME = {"epoch": 253402214400, "fraction": 0}  # 9999-12-31
+
+
+@pytest.mark.parametrize(
+    "name, wrapped, arrow",
+    [
+        ("TIMESTAMP_NTZ(9)", lambda moment: moment, pa.timestamp("us")),
+        (
+            "OBJECT(at TIMESTAMP_NTZ(9))",
+            lambda moment: {"at": moment},
+            pa.struct([("at", pa.timestamp("us"))]),
+        ),
+    ],
+)
+@pytest.mark.parametrize("first", ["late", "early"])
+def test_the_pieces_of_a_table_have_one_unit_that_holds_all_moments(
+    name: str, wrapped: Callable[[Any], Any], arrow: pa.DataType, first: str
+):
+    def piece(*moments: dict[str, int]) -> pa.Table:
+        return typed(as_sent(SENT[name], [*map(wrapped, moments), None]), ["c"], "sql/it.sql")
+
+    late, early = piece(END_OF_TIME), piece({"epoch": 1, "fraction": 2000})
+    table = whole([late, early] if first == "late" else [early, late], "sql/it.sql")
+    assert table.schema.field("c").type == arrow
+    assert (table.num_rows, table.column("c").null_count) == (4, 2)
+    exact = piece({"epoch": 1, "fraction": 1})
+    with pytest.raises(QueryError, match=r"column 'c' can't be read: no timestamp.*sql/it\.sql"):
+        whole([late, exact], "sql/it.sql")
+
+
+def test_pieces_of_narrow_and_wide_numbers_are_one_table():
+    pieces = [
+        pa.table({"n": pa.array([1], pa.int8()), "t": ["a"]}),
+        pa.table({"n": pa.array([2**40], pa.int64()), "t": ["b"]}),
+    ]
+    assert whole(pieces, "f").to_pylist() == [{"n": 1, "t": "a"}, {"n": 2**40, "t": "b"}]
 
 
 @given(SECOND_RANGE)
