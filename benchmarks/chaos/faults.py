@@ -116,6 +116,7 @@ _ODDS: Final = {
     "read only": (0.15, {READ_ONLY: 1}),
     "forgets": (0.3, {FORGETS: 1}),
 }
+_NO_CHANCES: Final[Mapping[str, float]] = {}
 KINDS: Final = tuple(
     dict.fromkeys(
         [
@@ -131,18 +132,22 @@ KINDS: Final = tuple(
 class Faults:
     """Draws the faults of one round, and counts them; none in `peace`."""
 
-    def __init__(self, dice: Random, *, wire: bool = False) -> None:
+    def __init__(
+        self, dice: Random, *, wire: bool = False, chances: Mapping[str, float] = _NO_CHANCES
+    ) -> None:
+        """Take `chances` of moments that are others than usual."""
         self.injected: Counter[str] = Counter()
         self.peace = True
         self._dice = dice
         self._wire = wire
+        self._chances = chances
 
     def at(self, moment: str) -> str:
         """The fault to inject at this moment; empty if there is none."""
         if self.peace or (moment == "wire" and not self._wire):
             return ""
         chance, kinds = _ODDS[moment]
-        if self._dice.random() >= chance:
+        if self._dice.random() >= self._chances.get(moment, chance):
             return ""
         fault = _one_of(kinds, self._dice)
         self.injected[fault] += 1

@@ -192,7 +192,9 @@ class Story:
             self.is_deaf = False
         if self.plot == CROWD:
             self.is_deaf, self.coalesce, self.most_an_hour, self.most_sendings = True, False, 0, 1
-        self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far)
+        # What comes after a run that died half-way is what an order is about.
+        chances = {"after claim": 0.4} if self.plot == IN_ORDER else {}
+        self.faults = Faults(Random(self.dice.random()), wire=self.place.is_far, chances=chances)
         self.faults.injected[DEAF] += self.is_deaf
         self.turns = Turns(Random(self.dice.random()))
         folder = self.place.folder / self.name
