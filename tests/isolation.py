@@ -16,6 +16,8 @@ _DROPPED: Final = (
     "CLOUDSDK_",
     "GOOGLE_",
     "SNOWFLAKE_",
+    "DATABASE_URL",
+    "PG",
     "KUBE",
     "ARGO_",
     "GIT_",

@@ -20,6 +20,7 @@ from flowproject.config.data import (
     DuckDBData,
     FilesData,
     GcsData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -85,6 +86,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     GcsData: _SourceClass(
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
+    ),
+    PostgresData: _SourceClass(
+        module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(
