@@ -29,6 +29,7 @@ _OF_STEPS: Final = (
 
 _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
     "duckdb": ("duckdb>=2.0,<3", "sqlglot>=30.22,<31"),
+    "postgres": ("adbc-driver-postgresql>=1.13,<2",),
     "s3": ("urllib3>=2.2,<3",),
     "snowflake": (
         "cryptography>=44",

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,8 @@ from flowproject.sources import Source, open_source
 from tests.servers import Program, free_ports, shared
 from tests.sharing import shared_folder
 
-PASSWORD: Final = "open sesame/100%"
-READER_PASSWORD: Final = "let me in"
+PASSWORD: Final = "open sesame/100%"  # noqa: S105  # of a server for tests
+READER_PASSWORD: Final = "let me in"  # noqa: S105  # of a server for tests
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
 _NOBODY: Final = "nobody"
@@ -149,7 +149,9 @@ class Project:
         return self.server.connect(self.schema, **options)
 
     def source(self, **data: Any) -> Source:
-        return open_source(PostgresData(**({"query": "it", "schema": self.schema} | data)), self.root)
+        return open_source(
+            PostgresData(**({"query": "it", "schema": self.schema} | data)), self.root
+        )
 
     def look(self, text: str = "", *, past: Past | None = None, **data: Any) -> Observation:
         if text:
@@ -197,9 +199,8 @@ def _as_who_may() -> list[str]:
     """What starts a program as somebody who is not root, which the server refuses to be."""
     if os.geteuid() != 0:
         return []
-    return ["setpriv", f"--reuid={_NOBODY}", f"--regid={pwd.getpwnam(_NOBODY).pw_gid}"] + [
-        "--clear-groups"
-    ]
+    group = pwd.getpwnam(_NOBODY).pw_gid
+    return ["setpriv", f"--reuid={_NOBODY}", f"--regid={group}", "--clear-groups"]
 
 
 def _make(folder: Path) -> None:
@@ -244,10 +245,8 @@ def _prepare(server: Postgres) -> None:
 
 
 def _signal(number: int, what: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(number, what)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.fixture(scope="session")

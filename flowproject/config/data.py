@@ -168,7 +168,8 @@ class PostgresData(Data):
     `@secrets` can fill. The password is that of `PGPASSWORD`, `DATABASE_URL` or a `.pgpass`."""
 
     schema: str = ""
-    """Schema in which the names of a query are looked up. Empty: the search path of the role."""
+    """Schema in which the names of a query are looked up first, before the role's search path.
+    Empty: that path alone."""
 
     timeout: SomeSeconds = 600.0
     """How long one query may take, in seconds, with connecting, waiting for locks and reading its

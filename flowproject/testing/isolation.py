@@ -17,13 +17,12 @@ _DROPPED: Final = (
     "CLOUDSDK_",
     "GOOGLE_",
     "SNOWFLAKE_",
-    "DATABASE_URL",
-    "PG",
     "KUBE",
     "ARGO_",
     "GIT_",
     "FLOWPROJECT_SENSORS",
     # Connection strings and passwords that clients take by themselves.
+    "DATABASE_URL",
     "PG",
 )
 """Beginnings of names: a variable of these says where somebody's data are, or opens them."""

@@ -1,6 +1,6 @@
 """When PostgreSQL's gate is shut, and that no commit slips past it: on a real server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ def project(tmp_path: Path, postgres_settings: Postgres) -> Project:
 @pytest.fixture
 def watched(project: Project) -> Project:
     """A table of two rows, and a query that reads it."""
-    project.run("CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    project.run(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')"
+    )
     project.write("SELECT * FROM t")
     return project
 
@@ -42,7 +44,7 @@ def test_while_nothing_is_committed_no_table_is_read(watched: Project):
     assert after.note == SHUT
     assert (after.fingerprint, after.memo, after.value) == (before.fingerprint, before.memo, 2)
     # The connection's own BEGIN and ROLLBACK, and one question between them.
-    assert after.cost.requests == 3 or after.cost.requests == 2
+    assert after.cost.requests == 3
 
 
 def test_the_gate_can_be_left_out(watched: Project):
@@ -167,7 +169,7 @@ def varied(project: Project) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("text", "doubt"),
+    "text, doubt",
     [
         ("SELECT now() AS id", "it calls now"),
         ("SELECT id FROM t WHERE at > CURRENT_TIMESTAMP", "it has CURRENT_TIMESTAMP"),
@@ -176,7 +178,7 @@ def varied(project: Project) -> Project:
         ("SELECT id FROM recent", "it calls now"),
         ("SELECT id FROM t WHERE random() < 2", "it calls random"),
         ("SELECT told() AS id", "it calls told"),
-        ("SELECT age(at) AS id FROM t", "it calls age"),
+        ("SELECT age(at) AS id FROM t", "it has CURRENT_DATE"),
         ("SELECT id FROM parts WHERE at < now() - interval '1000 years'", "leaves out partitions"),
         ("SELECT oid AS id FROM pg_class WHERE reltuples > 1e30", "it reads pg_catalog.pg_class"),
         ("SELECT pid AS id FROM pg_stat_activity", "pg_stat_get_activity"),
@@ -196,8 +198,8 @@ def test_what_changes_without_a_commit_runs_every_time(varied: Project, text: st
     [
         "SELECT id, upper(v) AS v, date_trunc('day', at) AS day FROM t ORDER BY id LIMIT 3",
         "SELECT count(*), max(at), string_agg(v, ',' ORDER BY id) FROM t",
-        "SELECT fixed(id), to_char(at, 'YYYY'), at AT TIME ZONE 'CET', at - interval '1 day' FROM t",
-        "WITH x AS (SELECT * FROM t) SELECT x.id, coalesce(y.v, 'now(') FROM x LEFT JOIN t y USING (id)",
+        "SELECT fixed(id), to_char(at, 'YYYY'), at AT TIME ZONE 'CET', at - interval '1 d' FROM t",
+        "WITH x AS (TABLE t) SELECT x.id, coalesce(y.v, 'now(') FROM x LEFT JOIN t y USING (id)",
         "SELECT id, row_number() OVER (PARTITION BY v ORDER BY id) FROM t WHERE id = ANY ('{1,2}')",
         "SELECT count(*) FROM parts",
         "SELECT v::varchar(3), id::numeric(5, 1), jsonb_build_object('a', id) FROM t",
@@ -222,7 +224,7 @@ def test_another_query_schema_or_role_is_not_taken_for_the_same(watched: Project
 
 
 @pytest.fixture
-def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], object]], None]]:
+def within(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
     """Let something happen once, after the snapshot of a look was taken and before it reads."""
     begin = source_module.begin
 
@@ -237,11 +239,11 @@ def within(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], o
 
         monkeypatch.setattr(source_module, "begin", begin_and_wait)
 
-    yield arrange
+    return arrange
 
 
 REWRITES = {
-    "truncated": "BEGIN; TRUNCATE t; INSERT INTO t SELECT n, 'new' FROM generate_series(1, 3) n; COMMIT",
+    "truncated": "BEGIN; TRUNCATE t; INSERT INTO t VALUES (1, 'new'), (3, 'new'); COMMIT",
     "rewritten": "ALTER TABLE t ALTER COLUMN id TYPE bigint",
     "swapped": (
         "CREATE TABLE next (id int PRIMARY KEY, v text); INSERT INTO next VALUES (1, 'new'); "
@@ -252,14 +254,16 @@ REWRITES = {
 
 
 @pytest.mark.parametrize("how", REWRITES)
-@pytest.mark.parametrize("text", ["SELECT * FROM t", "SELECT count(*) FROM t", "SELECT * FROM seen"])
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM t", "SELECT count(*) FROM t", "SELECT * FROM seen"]
+)
 def test_a_table_that_is_rewritten_within_a_look_never_reads_as_empty(
     watched: Project, within: Callable[[Callable[[], object]], None], how: str, text: str
 ):
     if "seen" in text and how != "truncated":
         pytest.skip("a view goes with the very table that it was made of")
     watched.run("CREATE VIEW seen AS SELECT a.* FROM t AS a JOIN t AS b USING (id)")
-    if how == "rewritten" or how == "made again":
+    if how in {"rewritten", "made again"}:
         watched.run("DROP VIEW seen")
     key = () if "count" in text else ("id",)
     before = watched.look(text, key=key)

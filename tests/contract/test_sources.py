@@ -347,9 +347,7 @@ LOST = r"incoming|it\.csv|it\.duckdb|\b(IT|it)\b"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _servers(
-    request: pytest.FixtureRequest, moto: Moto, snow_settings: Snow
-) -> Iterator[None]:
+def _servers(request: pytest.FixtureRequest, moto: Moto, snow_settings: Snow) -> Iterator[None]:
     S3Place.moto = moto
     TablePlace.snow = snow_settings
     if is_installed():

@@ -6,7 +6,7 @@ other numbers. So nothing is asked for in a type of which that is not known to b
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -23,11 +23,12 @@ __all__ = ["Column", "columns_of", "converted", "hashed", "listed", "typed", "ty
 _PLAIN: Final = frozenset({"int2", "int4", "int8", "bool", "float8", "text", "varchar", "bpchar"})
 _JSON: Final = frozenset({"json", "jsonb"})
 _MOMENTS: Final = frozenset({"timestamp", "timestamptz", "time", "timetz"})
-# Two values of these that `=` calls the same have one canonical form, and so may have one hash.
-_HASHED: Final = frozenset(
+# What the server sends of these in its binary form is another thing for each other value.
+_SENT: Final = frozenset(
     {
-        *("int2", "int4", "int8", "bool", "float4", "float8", "numeric", "uuid", "bytea", "oid"),
-        *("date", "time", "timetz", "timestamp", "timestamptz", "jsonb"),
+        *_PLAIN,
+        *("float4", "numeric", "uuid", "bytea", "oid", "name", "json", "jsonb"),
+        *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
     }
 )
 # Lists of Arrow hold these, if they have one dimension.
@@ -109,14 +110,9 @@ class Column:
 
     @property
     def hashable(self) -> str:
-        """SQL for what is hashed: two values that differ in their form are never equal in it."""
-        # `=` says that two labels of an enum are the same which were renamed, and that two texts
-        # are which differ in case, where a collation says so: hence the texts, byte by byte.
-        if self.base in _HASHED:
-            return self.place
-        if self.base == "bpchar":
-            return f'pg_catalog.concat({self.place}) COLLATE "C"'  # a cast cuts blanks off
-        return f'{self.text} COLLATE "C"'
+        """SQL for what is hashed, which is another value for each other form."""
+        # A regclass is sent as a number, and its text changes without that when a table is renamed.
+        return self.place if self.base in _SENT else self.text
 
     def form(self) -> _Form | None:
         """What turns a fetched value into JSON; None if it already is."""
@@ -152,9 +148,16 @@ def listed(columns: Sequence[Column]) -> str:
 
 
 def hashed(columns: Sequence[Column], seed: int) -> str:
-    """SQL for a number of 64 bits that follows from the values of all these columns."""
+    """SQL for a number of 64 bits that follows from the values of all these columns.
+
+    Numbers of rows may be added up: none is a sum of parts that two rows could exchange.
+    """
+    # The bytes of the whole row are hashed, and not its values, because what the server hashes of a
+    # value is made for its `=`, and loses more: the sign of a numeric, 1 and 2^32 of a bigint and a
+    # moment, NaN and infinity, the case of a text.
     parts = ", ".join(column.hashable for column in columns)
-    return f"pg_catalog.hash_record_extended(ROW({parts}), {seed})"
+    sent = f"pg_catalog.record_send(ROW({parts}))"
+    return f"pg_catalog.hash_record_extended(ROW({sent}), {seed})"
 
 
 @without_garbage_collection()
@@ -281,19 +284,18 @@ def _as_typed(array: Any, column: Column, file: str) -> Any:
     if column.base != "numeric":
         return array
     import pyarrow as pa
+    import pyarrow.compute as pc
 
+    point, length = pc.find_substring(array, "."), pc.utf8_length(array)
+    is_whole = pc.less(point, 0)
+    whole = pc.max(pc.if_else(is_whole, length, point)).as_py() or 0  # with the sign, if any
+    parts = pc.max(pc.if_else(is_whole, 0, pc.subtract(pc.subtract(length, point), 1))).as_py() or 0
     # Of a column without digits the values say how many there are.
-    scale = _scale(column) if column.modifier >= 0 else max(_scales(array), default=0)
-    try:
-        return array.cast(pa.decimal128(_DECIMAL_DIGITS, scale))
-    except pa.ArrowException:
-        raise _unheld(column, f"a number of more than {_DECIMAL_DIGITS} digits", file) from None
-
-
-def _scales(array: Any) -> Iterator[int]:
-    for text in array.to_pylist():
-        if text is not None:
-            yield len(text.partition(".")[2])
+    scale = _scale(column) if column.modifier >= 0 else parts
+    # Arrow cuts what is too long for a decimal, and says nothing.
+    if whole + scale > _DECIMAL_DIGITS:
+        raise _unheld(column, f"a number of more than {_DECIMAL_DIGITS} digits", file)
+    return array.cast(pa.decimal128(_DECIMAL_DIGITS, scale))
 
 
 def _scale(column: Column) -> int:

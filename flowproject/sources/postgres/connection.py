@@ -84,10 +84,14 @@ class Session:
 
     def batches(self, sql: str, values: Sequence[str | None] = ()) -> Iterator[Any]:
         """The result of a statement as Arrow record batches, as they arrive."""
+        from adbc_driver_manager._reader import AdbcRecordBatchReader
+
         with closing(self._connection.cursor()) as cursor:
             self._execute(cursor, sql, values)
-            with closing(cursor.fetch_record_batch()) as reader:
-                yield from reader
+            # Not the reader that the cursor gives: it has no word for what the server says when it
+            # breaks off, which this one has.
+            handle = cursor.fetch_arrow()
+            yield from AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
 
     def described(self, sql: str) -> Any:
         """The pyarrow.Schema of a statement's result; it is planned, and not run."""

@@ -87,7 +87,9 @@ _WORDS_OF_THE_MOMENT: Final = re.compile(
 )
 _CALL: Final = re.compile(r'(?:"((?:[^"]|"")+)"|(?<!:)\b([a-z_][\w$]*))\(')  # no ::numeric(5,1)
 # The words by which the parser reads the clock, as a constant: the plan has what it read.
-_CLOCK_TEXT: Final = re.compile(r"(?i)['$][^'$]*\b(now|today|tomorrow|yesterday)\b(?!\s*\()[^'$]*['$]")
+_CLOCK_TEXT: Final = re.compile(
+    r"(?i)['$][^'$]*\b(now|today|tomorrow|yesterday)\b(?!\s*\()[^'$]*['$]"
+)
 _UNSTEADY_NODES: Final = {
     "Foreign Scan": "it reads a table of another server",
     "Custom Scan": "an extension reads for it",
@@ -134,12 +136,15 @@ def begin(session: Session, data: PostgresData, query: Query) -> Moment:
         SourceError: if the server is too old.
     """
     pinned = {**_PINNED, "statement_timeout": str(max(round(data.timeout * 1000), 1))}
-    if data.schema:
-        pinned["search_path"] = '"' + data.schema.replace('"', '""') + '"'
     settings = ", ".join(
         f"pg_catalog.set_config('{name}', {_literal(value)}, true)"
         for name, value in pinned.items()
     )
+    if data.schema:
+        # Before the role's own, where extensions have their types and operators.
+        own = _literal('"' + data.schema.replace('"', '""') + '", ')
+        path = f"{own} || pg_catalog.current_setting('search_path')"
+        settings += f", pg_catalog.set_config('search_path', {path}, true)"
     # In one statement, and the settings first: a transaction has the snapshot of its first one.
     [told] = session.rows(_MOMENT.format(pinned=settings, identity=_IDENTITY))
     if told["version"] < _OLDEST:
@@ -151,7 +156,7 @@ def begin(session: Session, data: PostgresData, query: Query) -> Moment:
     described: dict[str, Json] = {
         name: told[name] for name in ("started", "server", "database", "role", "search_path")
     }
-    asked: list[Json] = [query.text, data.schema, [*data.key], told["version"], _PINNED]
+    asked: list[Json] = [query.text, data.schema, [*data.key], told["version"], {**_PINNED}]
     return Moment(
         snapshot=told["snapshot"],
         server=digest(dumps(described), dumps(asked)),

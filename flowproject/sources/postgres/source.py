@@ -82,12 +82,9 @@ class _Result:
         """At most `limit` of its rows as a pyarrow.Table: `what` of each."""
         return self.session.table(self._of_rows(what, limit), self.values)
 
-    def digest(self, seeds: Sequence[int]) -> str:
+    def digest(self, seed: int) -> str:
         """The digest of all its rows, whose order does not matter: one text from the server."""
-        # Each row's hash is hashed once more before it is added: the sum of the hashes as they are
-        # stays the same when two rows exchange a value.
-        row = hashed(self.columns, seeds[0])
-        number = f"pg_catalog.hashint8extended({row}, {seeds[1]})"
+        number = hashed(self.columns, seed)
         [told] = self.session.rows(
             f"SELECT pg_catalog.count(*) || ' ' || coalesce(pg_catalog.sum({number}), 0) AS digest "  # noqa: S608  # SQL is the input
             f"FROM {self._rows}"
@@ -255,13 +252,14 @@ class PostgresSource:
         # enum is hashed by a number of its own there.
         columns: list[Any] = [[column.name, column.kind] for column in result.columns]
         rule = digest(str(_FORMAT), moment.place, dumps(columns))
-        digested, seeds = "", _seeds(memo)
+        digested, seed = "", _seed(memo)
+        kept: Memo
         limit = self._data.row_limit
         if self._data.key and past and (past.total or 0) > UNKEYED_LIMIT:
-            digested = result.digest(seeds)
+            digested = result.digest(seed)
             count = int(digested.partition(" ")[0])
             self._check_limit(count, query)
-            kept = {"rule": rule, "seeds": [*seeds], "digest": digested}
+            kept = {"rule": rule, "seed": seed, "digest": digested}
             if kept == {name: memo.get(name) for name in kept}:
                 reason = "the server's digest of the result is the same, no row was read"
                 return _Look(rows=None, count=count, reason=reason, memo=kept)
@@ -270,8 +268,8 @@ class PostgresSource:
         # Of few rows the digest would cost as much as they do.
         if not self._data.key or len(rows) <= UNKEYED_LIMIT:
             return _Look(rows=rows, count=len(rows))
-        digested = digested or result.digest(seeds)
-        kept = {"rule": rule, "seeds": [*seeds], "digest": digested}
+        digested = digested or result.digest(seed)
+        kept = {"rule": rule, "seed": seed, "digest": digested}
         return _Look(rows=rows, count=len(rows), memo=kept)
 
     def _read(self, query: Query, result: _Result, enough: int) -> Rows:
@@ -403,10 +401,10 @@ def _text(value: Any) -> str | None:
             raise TypeError
 
 
-def _seeds(memo: Memo) -> tuple[int, int]:
-    """The seeds of the past, or new ones."""
-    match memo.get("seeds"):
-        case [int(one), int(other)]:
-            return one, other
-        case _:
-            return secrets.randbits(_SEED_BITS), secrets.randbits(_SEED_BITS)
+def _seed(memo: Memo) -> int:
+    """The seed of the past, or a new one, by chance.
+
+    Whoever writes rows does not know it, and so can't make two that have one hash.
+    """
+    known = memo.get("seed")
+    return known if type(known) is int else secrets.randbits(_SEED_BITS)
