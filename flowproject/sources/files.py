@@ -26,7 +26,7 @@ from flowproject.globs import Globs
 from flowproject.sources import WithoutQueries, stopped
 from flowproject.tables.file_listing import FileListing
 from flowproject.tables.file_rows import moment_text, name_text
-from flowproject.tables.manifest import FILE_IDENTITY, key_bytes
+from flowproject.tables.manifest import FILE_IDENTITY, SPAN_ROWS, key_bytes
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["FilesSource"]
@@ -121,19 +121,22 @@ class FilesSource(WithoutQueries):
         """The table of all files, unless it is the one that is known: then no item is made."""
         listing = self._listed()
         cost = Cost(seconds=time.perf_counter() - started, rows=listing.count)
-        memo: Memo = {"v": _MEMO, "listing": listing.digest}
+        memo: Memo = {"v": _MEMO, "view": listing.view, "listing": listing.digest}
         if past and _is_known(past, memo):
             return past.still(cost=cost, memo={})
+        seen = Observation(value=listing.count, fingerprint="", cost=cost, memo=memo)
+        # One span is no gain: it would be three objects of the journal in place of one.
+        if max(listing.count, past.total or 0 if past else 0) <= SPAN_ROWS:
+            items = listing.items()
+            return replace(seen, items=items, fingerprint=fingerprint_items(items.values()))
         known = _known_table(past)
         built = listing.compared(known)
-        return Observation(
-            value=len(built.items),
+        return replace(
+            seen,
             fingerprint=built.fingerprint,
             items=built.items,
-            # Older journals have the files in another form, which whoever asked compares.
+            # Files in another form are compared by whoever asked.
             difference=built.difference if known is not None or past is None else None,
-            cost=replace(cost, seconds=time.perf_counter() - started),
-            memo=memo,
         )
 
     def _listed(self) -> FileListing:
@@ -306,14 +309,16 @@ def _is_known(past: Past, memo: Memo) -> bool:
     """Whether a look sees what the journal knows."""
     if past.is_forced:
         return False
-    # That of the entry first: it is at hand, and the other one is a request.
-    return memo == past.recorded or memo == past.memo  # noqa: PLR1714
+    # That of the entry is at hand, and the other one is a request. It is made where the entry does
+    # not tell: it is an older one, some of its files had to wait, or `include` was edited since.
+    is_told = past.recorded.get("view") == memo["view"]
+    return memo == (past.recorded if is_told else past.memo)
 
 
 def _known_table(past: Past | None) -> ObjectTable | None:
     """The table of files that is known, if it can be compared in part."""
-    # An entry without a memo has its files in another form: of before there were tables of files,
-    # or because some of them had to wait. To read all of that is for whoever finds them changed.
+    # An entry without a memo has its files in another form: those of before there were tables of
+    # files, or some of them had to wait. To read all of that is for whoever finds them changed.
     items = past.items if past and past.recorded else None
     if isinstance(items, ObjectTable) and items.identity == FILE_IDENTITY:
         return items

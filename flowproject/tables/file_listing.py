@@ -13,8 +13,9 @@ from hashlib import blake2b
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final
 
+from flowproject.changes.difference import Item
 from flowproject.tables.builder import Built, TableBuilder
-from flowproject.tables.file_rows import file_rows
+from flowproject.tables.file_rows import file_item, file_rows
 from flowproject.tables.manifest import FILE_IDENTITY, SPAN_ROWS, Span, key_bytes, key_text
 from flowproject.tables.scratch import full_disk_explained
 from flowproject.tables.table import ObjectTable
@@ -71,12 +72,13 @@ class _Piece:
 class FileListing:
     """Takes files in the order of their keys, as bytes, and forgets nothing of them.
 
-    `view` says what is listed; `digest` is of it and of every name, size and time.
+    `view` says what is listed; `digest` is of it and of every name, size and time. `count` is how
+    many files there are.
     """
 
     def __init__(self, view: str) -> None:
         self.count = 0
-        self._view = view
+        self.view = view
         self._digest = _Digest(view)
         with full_disk_explained():
             # Not a `with`: it lives as long as this object does.
@@ -101,15 +103,25 @@ class FileListing:
             sizes = _SIZES.pack(len(piece.prefix), len(piece.lines), piece.count)
             self._spool.write(b"".join((sizes, piece.prefix, piece.lines)))
 
+    def items(self) -> dict[str, Item]:
+        """All files by key."""
+        found: dict[str, Item] = {}
+        for piece in self._pieces():
+            names, sizes, mtimes = (piece.fields[start::_FIELDS] for start in range(_FIELDS))
+            for name, size, mtime in zip(names, sizes, mtimes, strict=True):
+                one = file_item(key_text(piece.prefix + name), int(size), int(mtime))
+                found[one.key] = one
+        return found
+
     def compared(self, known: ObjectTable | None) -> Built:
         """The table of all files, and what happened since the one that is known.
 
         Raises:
             Exception: what the known table makes of rows that it can't read.
         """
-        builder = TableBuilder(known, view=self._view, identity=FILE_IDENTITY)
+        builder = TableBuilder(known, view=self.view, identity=FILE_IDENTITY)
         spans = known.manifest.spans if known else ()
-        is_same_view = known is not None and known.manifest.view == self._view
+        is_same_view = known is not None and known.manifest.view == self.view
         queue = _Queue(self._pieces())
         low: str | None = None
         for span in spans[:-1]:
@@ -134,7 +146,7 @@ class FileListing:
         # would cut and join them again and again.
         limit = max(2 * SPAN_ROWS, span.listed + SPAN_ROWS)
         taken = queue.take(high, limit)
-        if comparable and not queue.is_full and _digest(self._view, taken) == span.digest:
+        if comparable and not queue.is_full and _digest(self.view, taken) == span.digest:
             builder.keep(span)
             return span.last
         while queue.is_full:
@@ -155,7 +167,7 @@ class FileListing:
         """Keep or compare what is behind all other spans."""
         limit = max(2 * SPAN_ROWS, span.listed + SPAN_ROWS) if span else SPAN_ROWS
         taken = queue.take(None, limit)
-        if span and comparable and not queue.is_full and _digest(self._view, taken) == span.digest:
+        if span and comparable and not queue.is_full and _digest(self.view, taken) == span.digest:
             builder.keep(span)
             return
         while queue.is_full:
@@ -172,7 +184,7 @@ class FileListing:
             low,
             high,
             listed=sum(piece.count for piece in taken),
-            digest=_digest(self._view, taken),
+            digest=_digest(self.view, taken),
             rows=partial(_rows, taken),
         )
         return high

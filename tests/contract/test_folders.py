@@ -18,6 +18,7 @@ from flowproject.journal import open_store
 from flowproject.sensing import ProjectContext, Tick, look
 from flowproject.sources.files import FilesSource
 from flowproject.tables import file_rows
+from flowproject.tables.file_listing import FileListing
 from flowproject.tables.table import ObjectTable
 from tests.journals import CountingStore
 
@@ -81,6 +82,21 @@ def recorded_before(context: ProjectContext, monkeypatch: pytest.MonkeyPatch) ->
     assert entry.snapshot.endswith("-items.parquet")
 
 
+def _small_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowproject.tables.file_listing.SPAN_ROWS", 10)
+    monkeypatch.setattr("flowproject.sources.files.SPAN_ROWS", 10)
+
+
+@pytest.fixture(params=["few", "many"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether folders count as large ones, whose files are in a table of spans."""
+    if request.param == "many":
+        monkeypatch.setattr("flowproject.tables.file_listing.SPAN_ROWS", 1)
+        monkeypatch.setattr("flowproject.sources.files.SPAN_ROWS", 0)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("size")
 def test_an_unchanged_tick_makes_no_item_and_three_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -88,7 +104,8 @@ def test_an_unchanged_tick_makes_no_item_and_three_requests(
     project = context(tmp_path)
     assert tick(project).outcome == "baseline"
     assert tick(project).outcome == "unchanged"
-    monkeypatch.setattr("flowproject.tables.file_listing.TableBuilder", None)
+    monkeypatch.setattr(FileListing, "items", None)
+    monkeypatch.setattr(FileListing, "compared", None)
     counting = CountingStore(project.store)
     seen = tick(replace(project, store=counting))
     assert (seen.outcome, seen.total, seen.cost["rows"]) == ("unchanged", 1, 1)
@@ -96,7 +113,7 @@ def test_an_unchanged_tick_makes_no_item_and_three_requests(
 
 
 def test_only_the_rows_that_moved_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flowproject.tables.file_listing.SPAN_ROWS", 10)
+    _small_spans(monkeypatch)
     for number in range(50):
         write(tmp_path, f"day={number // 5}/{number:02}")
     project = context(tmp_path)
@@ -113,7 +130,10 @@ def test_only_the_rows_that_moved_are_written(tmp_path: Path, monkeypatch: pytes
     assert table.manifest.rows[1] <= 10
 
 
-def test_what_changed_reads_as_it_did_and_has_columns(tmp_path: Path):
+def test_what_changed_reads_as_it_did_and_has_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("flowproject.sources.files.SPAN_ROWS", 0)
     write(tmp_path, "gone")
     write(tmp_path, "a")
     project = context(tmp_path)
@@ -135,6 +155,7 @@ def test_what_changed_reads_as_it_did_and_has_columns(tmp_path: Path):
     assert table.to_pylist() == [{"key": "b", "size": 1, "modified": NOW}]
 
 
+@pytest.mark.usefixtures("size")
 def test_an_upgrade_is_no_change_and_the_next_change_is_only_what_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -145,7 +166,8 @@ def test_an_upgrade_is_no_change_and_the_next_change_is_only_what_changed(
     assert [tick(project).outcome for _ in range(3)] == ["unchanged"] * 3
     with monkeypatch.context() as patch:
         # Known by the memo that the first of them left.
-        patch.setattr("flowproject.tables.file_listing.TableBuilder", None)
+        patch.setattr(FileListing, "items", None)
+        patch.setattr(FileListing, "compared", None)
         assert tick(project).outcome == "unchanged"
     write(tmp_path, "deep/b", "other")
     seen = tick(project)
@@ -155,6 +177,7 @@ def test_an_upgrade_is_no_change_and_the_next_change_is_only_what_changed(
     assert tick(project).counts == {"added": 0, "modified": 0, "removed": 1}
 
 
+@pytest.mark.usefixtures("size")
 def test_an_upgrade_between_two_changes_tells_the_second_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -211,6 +234,7 @@ def test_a_rewrite_of_one_size_in_one_tick_of_the_clock_is_not_seen(tmp_path: Pa
     assert content.observe().value != before
 
 
+@pytest.mark.usefixtures("size")
 def test_with_settle_a_file_is_told_of_when_no_such_rewrite_can_come_any_more(tmp_path: Path):
     project = context(tmp_path, settle=2.0)
     tick(project)
@@ -223,6 +247,31 @@ def test_with_settle_a_file_is_told_of_when_no_such_rewrite_can_come_any_more(tm
     assert (tmp_path / "in" / "a").read_text() == "two"
 
 
+def test_a_folder_that_grows_and_shrinks_is_the_same_in_both_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _small_spans(monkeypatch)
+    project = context(tmp_path)
+    tick(project)
+    names = [f"{number:02}" for number in range(25)]
+    for many in (9, 11, 25):
+        counts = {"added": 0, "modified": 1, "removed": 0}
+        for name in names[:many]:
+            counts["added"] += not (tmp_path / "in" / name).exists()
+            write(tmp_path, name, age=60 if name != "00" else many)
+        counts["modified"] = int(many > 9)
+        assert tick(project).counts == counts
+    for many in (12, 10, 3, 0):
+        gone = [
+            path for path in sorted((tmp_path / "in").iterdir()) if path.name not in names[:many]
+        ]
+        for path in gone:
+            path.unlink()
+        assert tick(project).counts == {"added": 0, "modified": 0, "removed": len(gone)}
+        assert tick(project).outcome == "unchanged"
+
+
+@pytest.mark.usefixtures("size")
 def test_a_forced_tick_tells_the_table_that_is_there(tmp_path: Path):
     write(tmp_path, "a")
     project = context(tmp_path)
