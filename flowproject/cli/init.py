@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, print_json, print_lines, print_table
 from flowproject.config import FILE
 from flowproject.config.data import DATA_TYPES
@@ -15,11 +17,21 @@ from flowproject.config.keys import Key, keys_of
 from flowproject.config.parse import load, parse_config
 from flowproject.errors import UsageError, closest
 from flowproject.packages import extras_of
-from flowproject.scaffold.init import Written, holds_python, package_here, project_name_of
+from flowproject.scaffold.init import (
+    Written,
+    WrittenState,
+    holds_python,
+    package_here,
+    project_name_of,
+)
 from flowproject.scaffold.init import init as write_project
 from flowproject.scaffold.rendering import CI, EXAMPLES, Answers, render
+from flowproject.scaffold.upgrade import FileUpgrade, apply_upgrade, plan_upgrade
 
-__all__ = ["init"]
+__all__ = ["init", "upgrade"]
+
+# As of `git merge`: something is left for a person to decide.
+CONFLICTS: Final = 1
 
 
 def init(
@@ -59,6 +71,51 @@ def init(
         parse_config(render(answers, package.line)[FILE].decode())
     _tell(write_project(folder, answers, package), as_json=as_json)
     return 0
+
+
+def upgrade(
+    apply: Annotated[bool, typer.Option("--apply", help="Change the files.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show what this version changes in the files that init wrote; with --apply change them.
+
+    Your edits stay; where you and this version changed the same lines, both are shown.
+    """
+    folder = find_root()
+    state = WrittenState.load(folder)
+    answers = state.answers
+    package = package_here(extras_of(answers.source, deploys=answers.ci != "none"))
+    plan = plan_upgrade(folder, state, package)
+    if apply:
+        apply_upgrade(folder, state, package, plan)
+    _tell_upgrade(plan, state.version, apply=apply, as_json=as_json)
+    conflicts = [one.path for one in plan if one.kind == "conflict"]
+    if not (apply and conflicts):
+        return 0
+    print(
+        f"To be decided by you, between <<<<<<< and >>>>>>>: {', '.join(conflicts)}. "
+        "Then: `flowproject check`",
+        file=sys.stderr,
+    )
+    return CONFLICTS
+
+
+def _tell_upgrade(plan: Sequence[FileUpgrade], version: str, *, apply: bool, as_json: bool) -> None:
+    if as_json:
+        files = [
+            {"file": one.path, "state": one.kind, "note": one.note, "diff": one.diff}
+            for one in plan
+        ]
+        print_json({"from": version, "applied": apply, "files": files})
+        return
+    here = metadata.version("flowproject")
+    title = f"From flowproject {version} to {here}"
+    rows = [[one.kind, one.path, one.note] for one in plan]
+    print_table(["state", "file", "note"], rows, title=title, empty="Nothing to change.")
+    if not apply:
+        print_lines([line for one in plan for line in ("", *one.diff) if one.writes])
+        if any(one.writes for one in plan):
+            print_lines(["", "Nothing was written: `flowproject upgrade --apply`"])
 
 
 class _Asker:

@@ -29,6 +29,7 @@ __all__ = [
     "init",
     "package_here",
     "project_name_of",
+    "write_over",
 ]
 
 STATE_FILE: Final = ".flowproject.json"
@@ -80,7 +81,7 @@ class WrittenState:
             "left": sorted(self.left),
         }
         text = json.dumps(document, indent=1, ensure_ascii=False)
-        _replace(folder / STATE_FILE, (text + "\n").encode())
+        write_over(folder / STATE_FILE, (text + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> "WrittenState":
@@ -255,9 +256,11 @@ def _copy_new(source: Path, target: Path) -> bool:
     return True
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one."""
-    staged = path.with_name(f"{path.name}.new")
+def write_over(path: Path, content: bytes) -> None:
+    """Write a file, or what a link leads to, so that a crash leaves the old one or the new one."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.new")
     staged.write_bytes(content)
     if path.exists():
         shutil.copymode(path, staged)
