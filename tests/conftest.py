@@ -19,7 +19,7 @@ from tests.warm import python
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
-pytest_plugins = ("tests.servers", "tests.containers", "tests.snow")
+pytest_plugins = ("flowproject.testing", "tests.servers", "tests.containers", "tests.snow")
 
 # A shared machine is slow at times: what is judged is the answer, not its speed. Searches are short
 # here, and long in CI's job of the thorough tests (HYPOTHESIS_PROFILE=thorough).
@@ -109,6 +109,12 @@ def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
     # Imported by tests, when the environment is as they want it.
     if secrecy := sys.modules.get("flowproject.secrecy"):
         monkeypatch.setattr(secrecy, "_known", set())
+
+
+@pytest.fixture(scope="session")
+def flow_interpreter() -> str:
+    """That of all tests here, in place of the plugin's own."""
+    return python()
 
 
 @pytest.fixture(scope="module")

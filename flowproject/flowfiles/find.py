@@ -14,7 +14,14 @@ from typing import Any, Final
 from flowproject.errors import FlowError
 from flowproject.flowfiles.model import FlowFile
 
-__all__ = ["BASE_FILE", "ask_child", "describe_flows", "file_of", "find_flow_files"]
+__all__ = [
+    "BASE_FILE",
+    "ask_child",
+    "describe_flow",
+    "describe_flows",
+    "file_of",
+    "find_flow_files",
+]
 
 BASE_FILE: Final = "baseflow.py"
 """Where a project keeps what all its flows share."""
@@ -82,6 +89,25 @@ def describe_flows(
     if problems:
         raise FlowError("\n".join([*problems, *_hiding(root)]))
     return tuple(flows)
+
+
+def describe_flow(path: Path) -> FlowFile:
+    """Describe the flow of one file as Metaflow resolves it for the user's own branch.
+
+    Raises:
+        FlowError: if it can't be described, or the file starts no flow.
+    """
+    path = path.resolve()
+    answer = _describe(path, _stamp(path.parent), "", False)  # noqa: FBT003
+    if answer is None:
+        raise FlowError(
+            f"{path.name} starts no flow",
+            where=str(path.parent),
+            fix='It ends with `if __name__ == "__main__":` and a call of the class of its flow',
+        )
+    if isinstance(answer, str):
+        raise FlowError(answer)
+    return answer
 
 
 def _refuse_shadows(root: Path) -> None:
