@@ -13,7 +13,7 @@ import metaflow
 
 from flowproject.metaflow_internals.flows import resolved_attributes
 
-__all__ = ["equip", "requirements", "snowflake"]
+__all__ = ["equip", "extras_of", "requirements", "snowflake"]
 
 # The versions are those of pyproject.toml, and a test says so. They stand here as well because a
 # task gets the package `flowproject` as code, without the metadata of an installation.
@@ -37,6 +37,9 @@ _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """What a step needs besides for a source of this type."""
+
+_EXTRA_OF_SOURCE: Final = {"snowflake": "snowflake"}
+"""The extra of flowproject that brings the client of a source, where the base has none."""
 
 _CONDA_NAMES: Final = {"duckdb": "python-duckdb", "tzdata": "python-tzdata"}
 """What conda-forge calls a package, where it isn't the name on PyPI."""
@@ -89,6 +92,21 @@ def requirements(types: Iterable[str]) -> dict[str, str]:
     lines = chain(_OF_STEPS, *(_OF_SOURCE.get(one, ()) for one in sorted(types)))
     names = {re.split("[<>=]", line, maxsplit=1)[0]: line for line in lines}
     return {name: line.removeprefix(name) for name, line in names.items()}
+
+
+def extras_of(source: str, *, deploys: bool) -> list[str]:
+    """The extras of flowproject that a project needs which watches this type of source.
+
+    Among them is the Metaflow that is installed here.
+    """
+    from importlib import metadata
+
+    outerbounds = any(one.name == "outerbounds" for one in metadata.distributions())
+    return [
+        "outerbounds" if outerbounds else "metaflow",
+        *([_EXTRA_OF_SOURCE[source]] if source in _EXTRA_OF_SOURCE else []),
+        *(["kubernetes"] if deploys else []),
+    ]
 
 
 def _kind(said: Mapping[str, Any]) -> str:

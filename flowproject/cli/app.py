@@ -58,6 +58,11 @@ _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind i
 # its docstring. That stands here too, because the list of all commands is printed, and completed by
 # a shell, without importing the modules: they bring the web server, git and the cluster.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("init", "Write a project into a folder, and nothing over what is there."),
+    "upgrade": (
+        "init",
+        "Show what this version changes in the files that init wrote; with --apply change them.",
+    ),
     "check": ("check", "Check configuration, SQL and flow files."),
     "preview": ("preview", "Look at every source; write and send nothing."),
     "dev": ("dev", "Run the whole loop here, until Ctrl-C."),

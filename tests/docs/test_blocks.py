@@ -30,6 +30,8 @@ NOT_RUN = {
     r"(?s)python sensorflow.py .*": "needs a cluster",
     r"(?s)make clean .*": "needs an account of Outerbounds",
     r"(?s)gh .*": "needs a repository on GitHub",
+    r"(?s)(.venv/bin/python -m pip install -r|flowproject upgrade).*": "needs an older version: "
+    "tests/unit/scaffold/test_upgrade.py has one",
 }
 """Blocks (patterns of them) that no test can run, and why."""
 
