@@ -217,17 +217,21 @@ class Lookout:
                 if not asked.answer.done():
                     asked.answer.set_result(told)
         await process.wait()
+        self._is_over(process)
+
+    def _is_over(self, process: asyncio.subprocess.Process) -> None:
         for asked in self._asked.values():
             if asked.process is process:
                 asked.give_up()
-        if self._process is process:
-            # It was not ended by us: an engine that crashed, or no memory was left.
-            self._deaths += 1
-            self._process = None
-            if self._deaths == _MOST_DEATHS:
-                self._say("", "the process that looks ahead died three times; runs look instead")
-            else:
-                self._go_on(self.watch())
+        if self._process is not process:
+            return
+        # It was not ended by us: an engine that crashed, or no memory was left.
+        self._deaths += 1
+        self._process = None
+        if self._deaths == _MOST_DEATHS:
+            self._say("", "the process that looks ahead died three times; runs look instead")
+        else:
+            self._go_on(self.watch())
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         """End the process, and let another hear of files in its place."""
