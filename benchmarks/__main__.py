@@ -19,6 +19,7 @@ _FIGURES: Final = (
     "loop",
     "sensors",
     "rows",
+    "files",
     "imports",
     "page",
     "deploy",
