@@ -6,6 +6,9 @@ the interpreter. It has its work done by `tests/forkserver.py`, and is itself wh
 passes on input, output, environment and signals, and ends as the fork has ended. What the fork
 starts with `sys.executable` starts warm, too.
 
+`pods_python()` is the same for a pod of `tests/executor`: the fork goes to where the pod is (it has
+mounts of its own), and has only the modules that are installed there.
+
 It is not the same as a cold start: modules are there that the program has not imported itself, and
 the fork is in a session of its own. Who asks about imports, terminals or a processor's time starts
 cold; so does the demo, as a newcomer does.
@@ -22,15 +25,19 @@ from typing import Final
 
 from tests.sharing import end_with_the_run, one_at_a_time, owner, shared_folder
 
-__all__ = ["commands", "python"]
+__all__ = ["commands", "pods_python", "python"]
 
 _SERVER: Final = Path(__file__).with_name("forkserver.py")
 _PATIENCE: Final = 120.0
 
-_STAND_IN: Final = """#!{python} -IS
+_PODS_PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_KNOWN: Final = (b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE")
+_OF_PODS: Final = (*_KNOWN, b"PYTHONPYCACHEPREFIX")
+
+_STAND_IN: Final = """#!{runs_on} -IS
 import _signal, _socket, posix, sys
 
-PYTHON, words, known = {python!r}, sys.argv[1:], {known!r}
+PYTHON, words, known, home = {python!r}, sys.argv[1:], {known!r}, {home!r}
 
 def cold(*_):
     posix.execv(PYTHON, [PYTHON, *words])
@@ -39,6 +46,8 @@ forms = [word for word in words if word != "-u"][:1]
 odd = [one for one in posix.environ if one.startswith(b"PYTHON") and one not in known]
 if odd or not forms or (forms[0][0] == "-" and forms[0] not in ("-c", "-m")):
     cold()
+if home and words[:2] == ["-m", "pip"]:
+    cold()  # it asks where the interpreter keeps its modules, and changes what is there
 process, early = [], []
 
 def pass_on(number, _):
@@ -53,14 +62,17 @@ ignores = _signal.getsignal(_signal.SIGINT) == _signal.SIG_IGN
 umask = posix.umask(0)
 posix.umask(umask)
 numbers = (umask, posix.getpgrp(), int(ignores), len(words))
+modules = sorted(posix.listdir(home + {modules!r})) if home else []
 fields = [posix.getcwdb(), *(b"%d" % one for one in numbers)]
+fields += [part.encode() for part in (home and sys.argv[0], home, "/".join(modules))]
 fields += [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in words]
 fields += [name + b"=" + text for name, text in posix.environ.items()]
 body = b"\\0".join(fields)
 line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 try:
     line.connect({address!r})
-    files = b"".join(one.to_bytes(4, sys.byteorder) for one in range(3))
+    mounts = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
+    files = b"".join(one.to_bytes(4, sys.byteorder) for one in (0, 1, 2, mounts))
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)]
     line.sendmsg([len(body).to_bytes(8, sys.byteorder)], rights)
 except OSError:
@@ -104,6 +116,28 @@ def python() -> str:
 
 
 @functools.cache
+def pods_python(home: str) -> tuple[str, Path] | None:
+    """The program that stands in for the interpreter of pods, and the folder that it has to see.
+
+    `home` is where a pod has its virtual environment, with an interpreter that starts cold. None
+    where the system has no such thing, or where nobody but root may enter what another has mounted.
+    """
+    warm = python()
+    if warm == sys.executable or os.geteuid() != 0:
+        return None
+    folder = Path(warm).parent
+    text = _STAND_IN.format(
+        runs_on=f"{home}/bin/{_PODS_PYTHON}",
+        python=f"{home}/bin/{_PODS_PYTHON}",
+        address=str(folder / "socket"),
+        known=_OF_PODS,
+        home=home,
+        modules=f"/lib/{_PODS_PYTHON}/site-packages",
+    )
+    return text, folder
+
+
+@functools.cache
 def commands() -> Path:
     """A folder for the beginning of PATH, with `python` and `flowproject` that start warm."""
     warm = python()
@@ -139,8 +173,14 @@ def _start(folder: Path, program: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     kept.returncode = 0  # it outlives this worker
-    known = (b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE")
-    text = _STAND_IN.format(python=sys.executable, address=str(folder / "socket"), known=known)
+    text = _STAND_IN.format(
+        runs_on=sys.executable,
+        python=sys.executable,
+        address=str(folder / "socket"),
+        known=_KNOWN,
+        home="",
+        modules="",
+    )
     staged = folder / "staged"
     staged.write_text(text)
     staged.chmod(0o755)
