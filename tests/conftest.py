@@ -150,7 +150,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("flowproject.toml", "sensorflow.py", "starterflow.py", "forecast.py"):
+    flows = ("baseflow.py", "sensorflow.py", "starterflow.py", "forecast.py")
+    for name in ("flowproject.toml", *flows):
         shutil.copy(ROOT / name, folder)
     for name in ("sql", "data"):
         shutil.copytree(ROOT / name, folder / name)

@@ -28,7 +28,7 @@ from flowproject.config.parse import load
 from flowproject.errors import FlowError, UsageError, closest
 from flowproject.flowfiles import find_flow_files
 from flowproject.globs import Globs
-from flowproject.journal import Journal
+from flowproject.journal import Journal, Mark
 from flowproject.metaflow_internals.cards import cards_of
 from flowproject.metaflow_internals.exceptions import MetaflowNotFound
 from flowproject.metaflow_internals.metadata import find_run
@@ -220,7 +220,22 @@ class ProjectCopy:
                 f"The change of sensor {watched.name!r} changes nothing: {tick.reason}",
                 fix="Let the new items differ from those before",
             )
-        return self._change(journal, tick.seq)
+        entry = journal.get(tick.seq)
+        if entry is None:
+            raise UsageError(f"There is no change {tick.seq}", where=journal.location)
+        # As if a bus had taken it, so that no tick of the copy sends it once more.
+        sent = Mark(
+            seq=entry.seq,
+            id=entry.id,
+            first=entry.seq,
+            event_name=watched.event_name,
+            listeners=(),
+            published_at=entry.recorded_at,
+            run="",
+        )
+        journal.outbox.mark_published([([entry], sent)])
+        told = facts(entry, location=journal.entry_key(entry.seq), attempt=1, first_seq=entry.seq)
+        return Change(told, lambda: context.store)
 
     def _record(self, context: ProjectContext, sensor: Sensor, seen: Observation) -> Tick:
         journal = context.journal(sensor.name)
@@ -256,13 +271,6 @@ class ProjectCopy:
             for row in rows
             if isinstance(row, dict)
         }
-
-    def _change(self, journal: Journal, seq: int) -> Change:
-        entry = journal.get(seq)
-        if entry is None:
-            raise UsageError(f"There is no change {seq}", where=journal.location)
-        told = facts(entry, location=journal.entry_key(seq), attempt=1, first_seq=seq)
-        return Change(told, lambda: self._context().store)
 
     def _context(self) -> ProjectContext:
         return ProjectContext.open(
