@@ -31,6 +31,7 @@ from flowproject.errors import (
     closest,
 )
 from flowproject.metaflow_internals.exceptions import MetaflowException
+from flowproject.packages import missing_for_import
 from flowproject.secrecy import safe
 
 __all__ = ["load_command", "main"]
@@ -113,7 +114,19 @@ def load_command(name: str) -> Any:  # a class of Click, which typer keeps to it
     alone = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP
     )
-    alone.command(name)(getattr(import_module(f"flowproject.cli.{module}"), name))
+    try:
+        command = getattr(import_module(f"flowproject.cli.{module}"), name)
+    except ModuleNotFoundError as error:
+        missing = missing_for_import(error.name or "")
+        if missing is None:
+            raise
+        raise UsageError(
+            f"`flowproject {name}` can't begin: {missing.what}",
+            where=missing.where,
+            allowed=missing.allowed,
+            fix=missing.fix,
+        ) from error
+    alone.command(name)(command)
     return typer.main.get_command(alone)
 
 
