@@ -213,8 +213,8 @@ def _misuse(error: Any) -> UsageError:  # Typer keeps the classes of its errors 
     """What is wrong with a command line, in our words."""
     context = getattr(error, "ctx", None)
     # Not its path: that begins with how Python was started.
-    is_command = context is not None and context.parent is not None
-    command = f"flowproject {context.info_name}" if is_command else "flowproject"
+    named = context.info_name if context is not None and context.parent is not None else ""
+    command = f"flowproject {named}".strip()
     what, allowed, near = _in_words(error, command, context)
     return UsageError(what, allowed=f"{allowed} {near}".strip(), fix=f"See `{command} --help`")
 
