@@ -93,8 +93,8 @@ class Story:
                 lambda: self.alone(
                     "BEGIN",
                     "TRUNCATE t",
-                    f"INSERT INTO t (id, v) VALUES ({n}, 'r')",
-                    "COMMIT",  # noqa: S608  # the tests' own
+                    f"INSERT INTO t (id, v) VALUES ({n}, 'r')",  # noqa: S608  # the tests' own
+                    "COMMIT",  # the tests' own
                 ),
             ),
             ("swaps", self.swap),
