@@ -15,8 +15,9 @@ from flowproject.config.data import SnowflakeData
 from flowproject.dialect import check_syntax
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows, stopped
+from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
-from flowproject.sources.snowflake.connection import ConnectionThread, connect, session
+from flowproject.sources.snowflake.connection import cancel_queries, connect, session
 from flowproject.sources.snowflake.failures import explained, locked_out, overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.results import (
@@ -36,6 +37,8 @@ from flowproject.sql import Query, bind, find_query, find_sensor_query, paramete
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
     from snowflake.connector.cursor import SnowflakeCursor
+
+    _Thread = ConnectionThread[SnowflakeConnection]
 
 __all__ = ["SnowflakeSource"]
 
@@ -97,7 +100,7 @@ class _Statement:
                     fix=f"Pass json.dumps(...), and write PARSE_JSON(:{parameter.name})",
                 )
 
-    def rows(self, connection: "SnowflakeConnection", thread: ConnectionThread) -> _QueryResult:
+    def rows(self, connection: "SnowflakeConnection", thread: "_Thread") -> _QueryResult:
         """The rows in the query's own order, in canonical form."""
         with self._asked(connection, thread) as cursor:
             rows: Rows = []
@@ -113,7 +116,7 @@ class _Statement:
             found = rows[: self.enough]
             return _QueryResult(rows=found, query_id=cursor.sfqid or "", columns=types(cursor))
 
-    def table(self, connection: "SnowflakeConnection", thread: ConnectionThread) -> Any:
+    def table(self, connection: "SnowflakeConnection", thread: "_Thread") -> Any:
         """The rows as a pyarrow.Table."""
         with self._asked(connection, thread) as cursor:
             if not has_tables(cursor):
@@ -134,7 +137,7 @@ class _Statement:
 
     @contextmanager
     def _asked(
-        self, connection: "SnowflakeConnection", thread: ConnectionThread
+        self, connection: "SnowflakeConnection", thread: "_Thread"
     ) -> Iterator["SnowflakeCursor"]:
         """A cursor that has the result, before any of it was read."""
         found = parameters(self.query.text)
@@ -173,7 +176,7 @@ def _ask_plainly(
     sql: str,
     values: Sequence[str],
     connection: "SnowflakeConnection",
-    thread: ConnectionThread,
+    thread: "_Thread",
 ) -> Sequence[Sequence[Any]]:
     """The rows of a statement of our own about a query, as the connector gives them."""
     # EXPLAIN and the gate's tokens are a text and numbers: of these the connector loses nothing.
@@ -203,7 +206,7 @@ class SnowflakeSource:
         self._data = data
         self._root = root.absolute()
         self._cancelled = Event()
-        self._thread: ConnectionThread | None = None
+        self._thread: _Thread | None = None
         self._has_looked = False
 
     def check(self) -> None:
@@ -286,7 +289,7 @@ class SnowflakeSource:
         statement: _Statement,
         memo: Memo,
         connection: "SnowflakeConnection",
-        thread: ConnectionThread,
+        thread: "_Thread",
     ) -> _GatedResult:
         """The result, unless a gate is shut, which is asked before and after."""
         # In one connection: to open another would cost as much as the query that is saved.
@@ -324,13 +327,11 @@ class SnowflakeSource:
         statement.check()
         return statement
 
-    def _held(
-        self, query: Query, work: Callable[["SnowflakeConnection", ConnectionThread], _T]
-    ) -> _T:
+    def _held(self, query: Query, work: Callable[["SnowflakeConnection", "_Thread"], _T]) -> _T:
         """What the work returns, within the time that a query may take."""
         # Who looks twice wants to know whether the result is the same, not what it was.
         thread = self._thread = ConnectionThread(
-            partial(connect, self._data, anew=self._has_looked)
+            partial(connect, self._data, anew=self._has_looked), cancel_queries, name="snowflake"
         )
         if self._cancelled.is_set():
             raise stopped()
