@@ -297,8 +297,8 @@ class VersionedData(Data):
     operations, numbers of rows and files."""
 
     row_limit: int = 1_000_000
-    """Rows above which a table with `key` is an error instead of a very slow tick: at the first look
-    all of them are read. The default is about what a small container holds in memory."""
+    """Rows above which a table with `key` is an error instead of a very slow tick: at the first
+    look all of them are read. The default is about what a small container holds in memory."""
 
     role: str = ""
     """ARN of a role to assume for reading from S3. Empty: Metaflow's own credentials."""
@@ -337,8 +337,8 @@ class IcebergData(VersionedData):
 
     table: str
     """The table's name in the catalog, such as `"sales.orders"`. Without `catalog`: its metadata
-    file, relative to the project's folder or a URL, such as `"s3://bucket/t/metadata/v3.metadata.json"`,
-    which whoever writes must put at the same place each time."""
+    file, relative to the project's folder or a URL, which whoever writes must put at the same place
+    each time: `"s3://bucket/t/metadata/current.metadata.json"`."""
 
     catalog: str = ""
     """Name of a catalog in PyIceberg's own settings: a file `.pyiceberg.yaml`, or variables such as
