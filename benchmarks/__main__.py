@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "sensors",
     "rows",
+    "files",
     "imports",
     "page",
     "deploy",

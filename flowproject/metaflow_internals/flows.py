@@ -21,7 +21,7 @@ from metaflow.user_configs.config_parameters import (
     unpack_delayed_evaluator,
 )
 
-from flowproject.metaflow_internals.settings import user_name
+from flowproject.metaflow_internals.settings import name_user, user_name
 
 __all__ = [
     "AttachedDecorator",
@@ -103,6 +103,8 @@ def branch_name(project: str, branch: str, *, production: bool) -> str:
     Raises:
         MetaflowException: if Metaflow would refuse it.
     """
+    # A command may ask before any flow is imported, which would see to it.
+    name_user()
     _, name = format_name("Flow", project, production, branch or None, user_name())
     return str(name)
 

@@ -26,6 +26,7 @@ from flowproject.config.data import (
     SnowflakeData,
 )
 from flowproject.errors import SourceError
+from flowproject.packages import missing_for_source
 
 __all__ = ["SOURCES", "Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
 
@@ -102,8 +103,19 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
 
 
 def open_source(data: Data, root: Path) -> Source:
-    """The source that `data` describes; its relative paths start at the project's folder `root`."""
+    """The source that `data` describes; its relative paths start at the project's folder `root`.
+
+    Raises:
+        SourceError: if its client is not installed.
+    """
     kind = SOURCES[type(data)]
+    if missing := missing_for_source(data.type):
+        raise SourceError(
+            f"A source of type {data.type!r} needs a client: {missing.what}",
+            where=missing.where,
+            allowed=missing.allowed,
+            fix=missing.fix,
+        )
     return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
 
 

@@ -1,4 +1,4 @@
-"""The process that `tests/warm.py` has its work done by: it imports, waits, and forks.
+"""The process that `warm.py` has its work done by: it imports, waits, and forks.
 
 Run as a script, `forkserver.py FOLDER PID`, until process PID is gone. It imports libraries once.
 For each environment that asks for a process it forks one that imports Metaflow and flowproject, and
@@ -11,7 +11,6 @@ import contextlib
 import functools
 import gc
 import importlib
-import importlib.util
 import io
 import os
 import runpy
@@ -152,13 +151,8 @@ def _send(line: socket.socket, body: bytes, files: list[int]) -> None:
 
 
 def _import_ours() -> None:
-    """Import parts of flowproject and not the package itself, which imports `BaseFlow`."""
-    if found := importlib.util.find_spec("flowproject"):
-        package = types.ModuleType("flowproject")
-        package.__path__ = found.submodule_search_locations or []
-        sys.modules["flowproject"] = package
+    """Import what reads the environment while it is imported."""
     _import((*_OURS, *(_FOR_CLUSTERS if "KUBECONFIG" in os.environ else ())))
-    sys.modules.pop("flowproject", None)
     if clusters := sys.modules.get("kubernetes.config.kube_config"):
         importlib.reload(clusters)  # it has asked for KUBECONFIG
 
@@ -187,7 +181,8 @@ class _Keeper:
     def work(self) -> _Program | None:
         """Wait for orders until the owner is gone; in a child, what it is to do."""
         while True:
-            ready, *_ = select.select([self._listener, self._owner], [], [])
+            waited: list[socket.socket | int] = [self._listener, self._owner]
+            ready, *_ = select.select(waited, [], [])
             if self._owner in ready:
                 return None
             line, _ = self._listener.accept()
@@ -228,7 +223,8 @@ def _serve(control: socket.socket, first: _Order, program: Path) -> None:
     while control.fileno() >= 0 or running:
         lines = {order.line: ended for ended, (_, order) in running.items()}
         controls = [control] if control.fileno() >= 0 else []
-        ready, *_ = select.select([*controls, *running, *lines], [], [])
+        waited: list[socket.socket | int] = [*controls, *running, *lines]
+        ready, *_ = select.select(waited, [], [])
         for ended in [one for one in running if one in ready]:
             pid, order = running.pop(ended)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -328,8 +324,8 @@ def _run(words: list[str]) -> int:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # as at the end of Python
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -344,7 +340,7 @@ def _execute(words: list[str]) -> None:
     if form == "-m":
         sys.argv = ["-m", *rest[1:]]
         sys.path.insert(0, str(Path.cwd()))
-        runpy._run_module_as_main(rest[0])  # type: ignore[attr-defined]
+        runpy._run_module_as_main(rest[0])  # type: ignore[attr-defined]  # noqa: SLF001
     elif form == "-c":
         sys.argv = ["-c", *rest[1:]]
         sys.path.insert(0, "")
