@@ -29,9 +29,9 @@ from flowproject.sources.versioned.delta_log import (
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
     Commit,
-    Event,
+    FeedRow,
     GoneError,
-    Moved,
+    Candidates,
     TableVersion,
     changed,
     check_limit,
@@ -78,7 +78,7 @@ class DeltaSource(WithoutQueries):
         super().__init__(data)
         self._data = data
         self._place = TableLocation.parse(data.table, data, root)
-        self._thread = ConnectionThread(lambda: _Look(data, self._place), _leave, name="delta")
+        self._thread = ConnectionThread(lambda: _DeltaLook(data, self._place), _leave, name="delta")
 
     def check(self) -> None:
         """Do nothing: what could be wrong with a table shows only there."""
@@ -103,12 +103,12 @@ class DeltaSource(WithoutQueries):
         self._thread.leave()
 
 
-def _leave(look: "_Look") -> None:
+def _leave(look: "_DeltaLook") -> None:
     """Nothing runs on a server that would have to be ended."""
     del look
 
 
-class _Look:
+class _DeltaLook:
     """One look at a table."""
 
     def __init__(self, data: DeltaData, place: TableLocation) -> None:
@@ -289,7 +289,6 @@ class _Look:
         Raises:
             SourceError: if it can't be opened.
         """
-        import_delta()
         from deltalake import DeltaTable
 
         # At a version, because what a new handle finds newest may be younger than the listing.
@@ -335,7 +334,7 @@ class _Look:
         table: "DeltaTable",
         known: TableVersion,
         commits: Sequence[DeltaCommit],
-    ) -> Moved:
+    ) -> Candidates:
         """The rows that may have changed: those of the feed, or else of the files that moved.
 
         Raises:
@@ -355,9 +354,9 @@ class _Look:
                 pass  # vacuumed; the files themselves may still be there
         gone, came = files_moved(commits)
         old = self._read(table, gone.values())
-        return Moved(old=old, new=self._read(table, came.values()))
+        return Candidates(old=old, new=self._read(table, came.values()))
 
-    def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Moved:
+    def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Candidates:
         import pyarrow as pa
 
         # By versions: the time of a commit is its writer's, and may be wrong.
@@ -368,7 +367,7 @@ class _Look:
         versions = feed["_commit_version"].to_pylist()
         rows = rows_of([feed.drop_columns([*_OF_FEED])], self._left)
         events = (
-            Event(version=version, is_old=_OLD[kind], row=row)
+            FeedRow(version=version, is_old=_OLD[kind], row=row)
             for version, kind, row in zip(versions, kinds, rows, strict=True)
         )
         return netted(events, self._data.key, str(self._place))
@@ -446,17 +445,6 @@ class _Look:
             requests=self._log.requests,
             rows=self._rows_read,
         )
-
-
-def import_delta() -> None:
-    """Raise the SourceError that says how to get delta-rs, if it is not installed."""
-    try:
-        import deltalake  # noqa: F401
-    except ImportError as error:
-        raise SourceError(
-            "Delta tables need the package 'deltalake', which is not installed",
-            fix="`python -m pip install 'flowproject[delta]'`",
-        ) from error
 
 
 def _repeated(value: Any, kind: "pa.DataType", count: int) -> "pa.Array":

@@ -16,14 +16,14 @@ from flowproject.errors import SourceError
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import Commit
 
-__all__ = ["DeltaCommit", "DeltaLog", "LogFile", "UnfinishedError", "files_moved"]
+__all__ = ["DeltaCommit", "DeltaLog", "LogFile", "UnfinishedError", "files_moved", "no_table"]
 
 _COMMIT: Final = re.compile(r"_delta_log/(\d{20})\.json")
 _AT_ONCE: Final = 16
 _PAGE: Final = 1000
 
 _T = TypeVar("_T")
-Action = dict[str, Any]
+_Action = dict[str, Any]
 
 
 class UnfinishedError(Exception):
@@ -50,7 +50,7 @@ class DeltaCommit:
 
     version: int
     digest: str
-    actions: Mapping[str, Sequence[Action]] = field(default_factory=dict)
+    actions: Mapping[str, Sequence[_Action]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, version: int, content: bytes) -> "DeltaCommit":
@@ -59,7 +59,7 @@ class DeltaCommit:
         Raises:
             UnfinishedError: if it is not whole, as far as that can be told.
         """
-        actions: dict[str, list[Action]] = {}
+        actions: dict[str, list[_Action]] = {}
         for line in content.splitlines():
             try:
                 for kind, action in (json.loads(line) if line.strip() else {}).items():
@@ -74,7 +74,7 @@ class DeltaCommit:
             raise UnfinishedError(str(version))
         return commit
 
-    def of(self, kind: str) -> Sequence[Action]:
+    def of(self, kind: str) -> Sequence[_Action]:
         """The actions of a kind, such as `add`."""
         return self.actions.get(kind, ())
 
@@ -129,7 +129,7 @@ class DeltaCommit:
         return value if isinstance(value, int) else None
 
 
-def _rows(files: Iterable[Action]) -> int | None:
+def _rows(files: Iterable[_Action]) -> int | None:
     """How many rows these files have; None if one of them does not say so."""
     total = 0
     for file in files:
@@ -142,10 +142,10 @@ def _rows(files: Iterable[Action]) -> int | None:
 
 def files_moved(
     commits: Iterable[DeltaCommit],
-) -> tuple[dict[str, Action], dict[str, Action]]:
+) -> tuple[dict[str, _Action], dict[str, _Action]]:
     """The files that went over all of these commits, and those that came, by their paths."""
-    gone: dict[str, Action] = {}
-    came: dict[str, Action] = {}
+    gone: dict[str, _Action] = {}
+    came: dict[str, _Action] = {}
     for commit in commits:
         for action in commit.of("remove"):
             # One that came in between and went again was never seen.

@@ -24,7 +24,7 @@ from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
     Commit,
     GoneError,
-    Moved,
+    Candidates,
     TableVersion,
     changed,
     check_limit,
@@ -71,7 +71,7 @@ class IcebergSource(WithoutQueries):
 
     def __init__(self, data: IcebergData, root: Path) -> None:
         super().__init__(data)
-        self._thread = ConnectionThread(lambda: _Look(data, root), _leave, name="iceberg")
+        self._thread = ConnectionThread(lambda: _IcebergLook(data, root), _leave, name="iceberg")
 
     def check(self) -> None:
         """Do nothing: what could be wrong with a table shows only there."""
@@ -95,12 +95,12 @@ class IcebergSource(WithoutQueries):
         self._thread.leave()
 
 
-def _leave(look: "_Look") -> None:
+def _leave(look: "_IcebergLook") -> None:
     """Nothing runs on a server that would have to be ended."""
     del look
 
 
-class _Look:
+class _IcebergLook:
     """One look at a table."""
 
     def __init__(self, data: IcebergData, root: Path) -> None:
@@ -156,7 +156,7 @@ class _Look:
             return unmoved(past, now, self._cost(), note)
         if not self._data.key:
             return changed(past, now, commits, None, self._place, self._cost())
-        moved = Moved(old=self._read_past(table, gone), new=self._read(table, came))
+        moved = Candidates(old=self._read_past(table, gone), new=self._read(table, came))
         difference = moved.difference(self._data.key, self._place)
         if not any(difference.counts.values()):
             return unmoved(past, now, self._cost(), note)
@@ -173,20 +173,15 @@ class _Look:
 
     def _load(self) -> "Table":
         data = self._data
-        try:
-            from pyiceberg.catalog import load_catalog
-            from pyiceberg.table import StaticTable
-        except ImportError as error:
-            raise SourceError(
-                "Iceberg tables need the package 'pyiceberg', which is not installed",
-                fix="`python -m pip install 'flowproject[iceberg]'`",
-            ) from error
+        from pyiceberg.catalog import load_catalog
+        from pyiceberg.table import StaticTable
+
         if not data.catalog:
             place = TableLocation.parse(data.table, data, self._root)
             # It stays the table that `table` names: a folder would be another one each time.
             return StaticTable.from_metadata(place.uri, _properties(place.options()))
         settings = _configured(data.catalog)
-        # All of it, because PyIceberg reads its settings once, and @secrets may have set some since.
+        # All of it: PyIceberg reads its settings once, and @secrets may have set some since.
         given = {**settings, **self._blanks(settings)}
         return load_catalog(data.catalog, **given).load_table(data.table)
 

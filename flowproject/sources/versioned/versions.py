@@ -17,14 +17,17 @@ from flowproject.sources.result import check_columns, keyed, without_garbage_col
 
 __all__ = [
     "Commit",
+    "FeedRow",
     "GoneError",
-    "Moved",
+    "Candidates",
     "PatchedItems",
     "TableVersion",
     "changed",
     "check_limit",
+    "has_other_columns",
     "known_version",
     "netted",
+    "question",
     "rows_of",
     "unmoved",
     "whole",
@@ -188,7 +191,7 @@ class PatchedItems:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class Candidates:
     """The rows that may have changed, as they were and as they are, in canonical form."""
 
     old: Rows
@@ -303,7 +306,7 @@ def rows_of(tables: Iterable[Any], left: Callable[[], None]) -> Rows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
+class FeedRow:
     """One line of a feed of changes: a row as it was (`is_old`) or as it is since a version."""
 
     version: int
@@ -311,7 +314,7 @@ class Event:
     row: dict[str, Json]
 
 
-def netted(events: Iterable[Event], key: Sequence[str], place: str) -> Moved:
+def netted(events: Iterable[FeedRow], key: Sequence[str], place: str) -> Candidates:
     """The rows of a feed as they were before its first version, and as they are after its last.
 
     Raises:
@@ -335,7 +338,7 @@ def netted(events: Iterable[Event], key: Sequence[str], place: str) -> Moved:
             old.append(before)
         if (after := versions[max(versions)].get(False)) is not None:
             new.append(after)
-    return Moved(old=old, new=new)
+    return Candidates(old=old, new=new)
 
 
 def _not_unique(name: str, key: Sequence[str], version: int, place: str) -> QueryError:
