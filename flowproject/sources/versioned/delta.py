@@ -28,10 +28,10 @@ from flowproject.sources.versioned.delta_log import (
 )
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
+    Candidates,
     Commit,
     FeedRow,
     GoneError,
-    Candidates,
     TableVersion,
     changed,
     check_limit,

@@ -22,9 +22,9 @@ from flowproject.sources import Rows, WithoutQueries
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
+    Candidates,
     Commit,
     GoneError,
-    Candidates,
     TableVersion,
     changed,
     check_limit,

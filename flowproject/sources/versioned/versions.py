@@ -16,10 +16,10 @@ from flowproject.sources import Rows
 from flowproject.sources.result import check_columns, keyed, without_garbage_collection
 
 __all__ = [
+    "Candidates",
     "Commit",
     "FeedRow",
     "GoneError",
-    "Candidates",
     "PatchedItems",
     "TableVersion",
     "changed",
