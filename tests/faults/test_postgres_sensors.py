@@ -94,7 +94,7 @@ class Story:
                     "BEGIN",
                     "TRUNCATE t",
                     f"INSERT INTO t (id, v) VALUES ({n}, 'r')",  # noqa: S608  # the tests' own
-                    "COMMIT",  # the tests' own
+                    "COMMIT",
                 ),
             ),
             ("swaps", self.swap),
