@@ -1,9 +1,7 @@
-"""Tells without a look at any table that nothing can have changed, and what else a result rests on.
+"""Tells, without a look at any table, that nothing can have changed; and what a result rests on.
 
-The server has the moment in `pg_current_snapshot()`: while its text stays the same, no transaction
-that wrote has ended in any database of the server. Counters of rows come late and go back to old
-values after a crash, the place in the log lags behind a commit that did not wait for the disk, and
-`xmin` moves for nothing: none of them is asked.
+While the text of `pg_current_snapshot()` stays the same, no transaction that wrote has ended in the
+server. Counters of rows, the place in the log and `xmin` say less, and are not asked (ADR 0052).
 """
 
 import json
