@@ -111,3 +111,11 @@ def test_the_workflows_mean_what_they_say(written: Path) -> None:
     assert len(workflows) == 2
     assert tool("actionlint", "-shellcheck=", "-pyflakes=", *workflows, cwd=project) == ""
     assert tool("zizmor", "--offline", "--quiet", ".github", cwd=project) == ""
+
+
+@pytest.mark.thorough
+def test_flows_and_tests_have_the_types_that_the_projects_own_settings_ask_for(
+    written: Path,
+) -> None:
+    for project in sorted(written.iterdir()):
+        assert tool("mypy", cwd=project) == ""
