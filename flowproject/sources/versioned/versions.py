@@ -126,7 +126,7 @@ class TableVersion:
 
     @property
     def value(self) -> Json:
-        """The value of an observation without rows: a version's number, or a snapshot's id as text."""
+        """The value where no row is read: a version's number, or a snapshot's id as text."""
         # As text, because an id of 63 bits is another number to whoever reads JSON with floats.
         return str(self.version) if self.noun == "snapshot" and self.version else self.version
 
