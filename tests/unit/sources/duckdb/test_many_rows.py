@@ -327,19 +327,17 @@ def test_types_that_no_file_of_parquet_holds_are_compared_all_the_same(query: Qu
 def test_a_damaged_file_of_the_journal_is_named(query: Query):
     first = query.look(QUERY)
     assert isinstance(first.items, RowTable)
+    with first.items.open_segment("") as file:
+        whole = file.read()
 
-    def broken(name: str) -> Any:
-        with first.items.open_segment("") as file:  # type: ignore[union-attr]
-            content = bytearray(file.read())
+    def broken(_: str) -> Any:
+        content = bytearray(whole)
         content[len(content) // 3] ^= 1
         damaged = query.root / "damaged"
         damaged.write_bytes(content)
         return damaged.open("rb")
 
-    items = RowTable(
-        first.items.manifest.recorded("rows"), broken, lambda why: DamagedTableError(why)
-    )
-    past = remembered(replace(first, items=None))
+    items = RowTable(first.items.manifest.recorded("rows"), broken, DamagedTableError)
     past = Past(
         first.value,
         lambda: items,
