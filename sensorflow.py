@@ -2,7 +2,7 @@
 
 from metaflow import Parameter, card, config_expr, schedule, step
 
-from flowproject import BaseFlow
+from baseflow import BaseFlow
 
 
 @schedule(

@@ -3,7 +3,8 @@
 from metaflow import Parameter, card, current, step
 from metaflow.cards import Markdown
 
-from flowproject import BaseFlow, on_change
+from baseflow import BaseFlow
+from flowproject import on_change
 from flowproject.cards import change_card, line_chart
 from forecast import chart_points, in_words, mean_error, predict, split
 

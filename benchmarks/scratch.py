@@ -69,7 +69,7 @@ def copy_project(folder: Path, *, config: str = "") -> Path:
 
 def add_files(folder: Path, *names: str) -> Path:
     """The first of these files of the repository's root, copied into the folder with the others."""
-    for name in names:
+    for name in (*names, "baseflow.py"):
         shutil.copy(_ROOT / name, folder)
     return folder / names[0]
 

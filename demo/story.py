@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-COPIED: Final = ("flowproject.toml", "sensorflow.py", "starterflow.py", "forecast.py", "sql")
+_FLOWS: Final = ("baseflow.py", "sensorflow.py", "starterflow.py", "forecast.py")
+COPIED: Final = ("flowproject.toml", *_FLOWS, "sql")
 KNOWN: Final = ("2012.csv", "2013.csv", "2014.csv")
 ARRIVES: Final = "2015-01.csv"
 EXPECTED: Final = {"added": 31, "modified": 0, "removed": 0}

@@ -19,7 +19,7 @@ __all__ = ["leave_out", "needed", "project_files", "read_by_steps"]
 _OURS: Final = Path(__file__).resolve().parent
 # What of flowproject stands above flows: by the layers, nothing that a step imports imports it. A
 # change there must not make every deployed flow another one.
-_COMMANDS: Final = frozenset({"cli", "deploy", "dev"})
+_COMMANDS: Final = frozenset({"cli", "deploy", "dev", "scaffold", "testing"})
 
 _FLOW_FILES: Final = Globs(["*flow.py"])
 _WORD: Final = re.compile(r"\w+")

@@ -5,7 +5,10 @@ makes environments: what runs on a laptop uses what is installed there.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain
 from typing import Any, Final
 
@@ -13,7 +16,15 @@ import metaflow
 
 from flowproject.metaflow_internals.flows import resolved_attributes
 
-__all__ = ["equip", "requirements", "snowflake"]
+__all__ = [
+    "Missing",
+    "equip",
+    "extras_of",
+    "missing_for_import",
+    "missing_for_source",
+    "requirements",
+    "snowflake",
+]
 
 # The versions are those of pyproject.toml, and a test says so. They stand here as well because a
 # task gets the package `flowproject` as code, without the metadata of an installation.
@@ -37,6 +48,23 @@ _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """What a step needs besides for a source of this type."""
+
+_OF_LOOP: Final = (
+    "jinja2>=3.1.6,<4",
+    "starlette>=1.0,<2",
+    "uvicorn>=0.40,<1",
+    "watchfiles>=1.1,<2",
+)
+"""What `flowproject dev` serves its bus and its page with."""
+
+_IN_BASE: Final = frozenset({"s3"})
+"""Sources whose client comes with flowproject itself; each other one has an extra of its name."""
+
+_IMPORTED_AS: Final = {"snowflake-connector-python": "snowflake"}
+"""What a package is imported as, where it is not its name."""
+
+_TOLD_LATER: Final = frozenset({"cryptography", "snowflake-connector-python"})
+"""What a source says itself that it misses, because without it some of its work can be done."""
 
 _CONDA_NAMES: Final = {"duckdb": "python-duckdb", "tzdata": "python-tzdata"}
 """What conda-forge calls a package, where it isn't the name on PyPI."""
@@ -87,8 +115,91 @@ def equip(step: Any, types: Iterable[str]) -> None:
 def requirements(types: Iterable[str]) -> dict[str, str]:
     """Package → versions of all that steps need if the project has sources of these types."""
     lines = chain(_OF_STEPS, *(_OF_SOURCE.get(one, ()) for one in sorted(types)))
-    names = {re.split("[<>=]", line, maxsplit=1)[0]: line for line in lines}
+    names = {_name(line): line for line in lines}
     return {name: line.removeprefix(name) for name, line in names.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """What of an extra is not installed here, in the parts of a message."""
+
+    extra: str
+    lines: tuple[str, ...]
+    """Packages with their versions."""
+
+    @property
+    def what(self) -> str:
+        """What failed."""
+        names = " and ".join(repr(_name(line)) for line in self.lines)
+        return f"{names} {'is' if len(self.lines) == 1 else 'are'} not installed"
+
+    @property
+    def where(self) -> str:
+        """Which Python looked for it."""
+        return f"Python of {sys.prefix}"
+
+    @property
+    def allowed(self) -> str:
+        """What brings it."""
+        return f"It comes with the extra {self.extra!r}: `flowproject[{self.extra}]`"
+
+    @property
+    def fix(self) -> str:
+        """The command that installs it, from any index: without the name of flowproject."""
+        lines = " ".join(f'"{line}"' for line in self.lines)
+        return f"`{sys.executable} -m pip install {lines}`"
+
+
+def missing_for_source(kind: str) -> Missing | None:
+    """What a source of this type can't begin without and is not installed; None if nothing is."""
+    needed = [line for line in _OF_SOURCE.get(kind, ()) if _name(line) not in _TOLD_LATER]
+    return _missing_here(kind, needed)
+
+
+def missing_for_import(name: str) -> Missing | None:
+    """What is not installed of the extra that brings a module; None if no extra brings it."""
+    extras = {"loop": _OF_LOOP, **_OF_SOURCE}
+    for extra, lines in extras.items():
+        if name.partition(".")[0] in map(_imported_as, lines):
+            return _missing_here(extra, lines)
+    return None
+
+
+def _missing_here(extra: str, lines: Iterable[str]) -> Missing | None:
+    missing = tuple(line for line in lines if not _is_installed(_imported_as(line)))
+    return Missing(extra=extra, lines=missing) if missing else None
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        # Found and not imported: a client takes a second to import, and may be needed by nobody.
+        return find_spec(name) is not None
+    except ValueError:  # what Python says of a module that somebody has forbidden
+        return False
+
+
+def _imported_as(line: str) -> str:
+    return _IMPORTED_AS.get(_name(line), _name(line).replace("-", "_"))
+
+
+def _name(line: str) -> str:
+    return re.split("[<>=]", line, maxsplit=1)[0]
+
+
+def extras_of(source: str, *, deploys: bool) -> list[str]:
+    """The extras of flowproject that a project needs which watches this type of source.
+
+    Among them is the Metaflow that is installed here.
+    """
+    from importlib import metadata
+
+    outerbounds = any(one.name == "outerbounds" for one in metadata.distributions())
+    return [
+        "outerbounds" if outerbounds else "metaflow",
+        "loop",
+        *([source] if source in _OF_SOURCE and source not in _IN_BASE else []),
+        *(["kubernetes"] if deploys else []),
+    ]
 
 
 def _kind(said: Mapping[str, Any]) -> str:

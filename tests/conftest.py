@@ -19,7 +19,7 @@ from tests.warm import python
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
-pytest_plugins = ("tests.servers", "tests.containers", "tests.snow")
+pytest_plugins = ("flowproject.testing", "tests.servers", "tests.containers", "tests.snow")
 
 # A shared machine is slow at times: what is judged is the answer, not its speed. Searches are short
 # here, and long in CI's job of the thorough tests (HYPOTHESIS_PROFILE=thorough).
@@ -111,6 +111,12 @@ def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(secrecy, "_known", set())
 
 
+@pytest.fixture(scope="session")
+def flow_interpreter() -> str:
+    """That of all tests here, in place of the plugin's own."""
+    return python()
+
+
 @pytest.fixture(scope="module")
 def warm_children() -> Iterator[None]:
     """What our code starts with the interpreter of this process starts warm."""
@@ -138,7 +144,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("flowproject.toml", "sensorflow.py", "starterflow.py", "forecast.py"):
+    flows = ("baseflow.py", "sensorflow.py", "starterflow.py", "forecast.py")
+    for name in ("flowproject.toml", *flows):
         shutil.copy(ROOT / name, folder)
     for name in ("sql", "data"):
         shutil.copytree(ROOT / name, folder / name)

@@ -143,7 +143,8 @@ def make_project(
     root: Path, config: str, *, demo: bool = False, **environment: str
 ) -> ProjectFolder:
     """A project in an empty folder: its configuration and our own flows, the starter if asked."""
-    for name in ("sensorflow.py", *(["starterflow.py", "forecast.py"] if demo else [])):
+    mine = ("baseflow.py", "sensorflow.py")
+    for name in (*mine, *(["starterflow.py", "forecast.py"] if demo else [])):
         shutil.copy(ROOT / name, root)
     for name in ("sql", "data") if demo else ():
         shutil.copytree(ROOT / name, root / name)

@@ -74,7 +74,8 @@ it the next look is slower, never wrong.
 class Past:
     """What was known of a source before this look, for sources that look only at what moved.
 
-    `total` is how many items it had, None if it has none.
+    `total` is how many items it had, None if it has none. `recorded` is the memo that the entry of
+    that state has in it. With `is_forced` somebody asked for a look at the source itself.
     """
 
     def __init__(
@@ -85,10 +86,14 @@ class Past:
         fingerprint: str = "",
         total: int | None = None,
         load_memo: Callable[[], Memo] = dict,
+        recorded: Memo | None = None,
+        is_forced: bool = False,
     ) -> None:
         self.value = value
         self.fingerprint = fingerprint
         self.total = total
+        self.recorded = recorded or {}
+        self.is_forced = is_forced
         self._load_items = load_items
         self._load_memo = load_memo
 
@@ -103,8 +108,13 @@ class Past:
         """What the source noted of that state; read from the journal when first asked for."""
         return self._load_memo()
 
-    def still(self, *, cost: Cost, query: str, note: str) -> "Observation":
-        """Make the observation of a source that knows, without a look, that it is as it was."""
+    def still(
+        self, *, cost: Cost, query: str = "", note: str = "", memo: Memo | None = None
+    ) -> "Observation":
+        """Make the observation of a source that knows, without its items, that it is as it was.
+
+        `memo` is what it notes anew; without it, what it noted before, which may be a request.
+        """
         return Observation(
             value=self.value,
             fingerprint=self.fingerprint,
@@ -113,7 +123,7 @@ class Past:
             cost=cost,
             query=query,
             note=note,
-            memo=self.memo,
+            memo=self.memo if memo is None else memo,
         )
 
 

@@ -29,6 +29,7 @@ from flowproject.errors import (
     UsageError,
 )
 from flowproject.metaflow_internals.exceptions import MetaflowException
+from flowproject.packages import missing_for_import
 from flowproject.secrecy import safe
 
 __all__ = ["load_command", "main"]
@@ -58,6 +59,11 @@ _CODES: Final = ", ".join(f"{kind.exit_code} {kind.headline.lower()}" for kind i
 # its docstring. That stands here too, because the list of all commands is printed, and completed by
 # a shell, without importing the modules: they bring the web server, git and the cluster.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("init", "Write a project into a folder, and nothing over what is there."),
+    "upgrade": (
+        "init",
+        "Show what this version changes in the files that init wrote; with --apply change them.",
+    ),
     "check": ("check", "Check configuration, SQL and flow files."),
     "preview": ("preview", "Look at every source; write and send nothing."),
     "dev": ("dev", "Run the whole loop here, until Ctrl-C."),
@@ -106,7 +112,19 @@ def load_command(name: str) -> Any:  # a class of Click, which typer keeps to it
     alone = typer.Typer(
         add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=_MARKUP
     )
-    alone.command(name)(getattr(import_module(f"flowproject.cli.{module}"), name))
+    try:
+        command = getattr(import_module(f"flowproject.cli.{module}"), name)
+    except ModuleNotFoundError as error:
+        missing = missing_for_import(error.name or "")
+        if missing is None:
+            raise
+        raise UsageError(
+            f"`flowproject {name}` can't begin: {missing.what}",
+            where=missing.where,
+            allowed=missing.allowed,
+            fix=missing.fix,
+        ) from error
+    alone.command(name)(command)
     return typer.main.get_command(alone)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flowproject.errors import ConfigError
 
-__all__ = ["refuse_old_scaffold"]
+__all__ = ["refuse_old_scaffold", "toml_value"]
 
 # Old key → the key of today.
 _RENAMED: Final = {"storage_type": "type", "template": "query"}
@@ -80,14 +80,14 @@ def _document(tables: Mapping[str, Any]) -> str:
 
 
 def _lines(table: Mapping[str, Any]) -> str:
-    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in table.items())
+    return "".join(f"{_key(key)} = {toml_value(value)}\n" for key, value in table.items())
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value as TOML writes it."""
     match value:
         case str():
@@ -98,9 +98,9 @@ def _value(value: Any) -> str:
         case bool():
             return str(value).lower()
         case list():
-            return f"[{', '.join(_value(item) for item in value)}]"
+            return f"[{', '.join(toml_value(item) for item in value)}]"
         case dict():
-            pairs = (f"{_key(key)} = {_value(item)}" for key, item in value.items())
+            pairs = (f"{_key(key)} = {toml_value(item)}" for key, item in value.items())
             return f"{{ {', '.join(pairs)} }}"
         case int() | float():
             return repr(value)

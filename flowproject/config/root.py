@@ -6,17 +6,11 @@ Apart from the parser, because every step of every run asks for the folder and n
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Final
 
 from flowproject.config.model import FILE
 from flowproject.errors import ConfigError
 
 __all__ = ["no_project", "project_root"]
-
-# The smallest file that a sensor runs with, as a command that any shell takes.
-_SMALLEST: Final = (
-    r"""printf 'project_name = "my_project"\n\n[data]\ntype = "files"\npath = "data"\n' > """ + FILE
-)
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -50,5 +44,5 @@ def no_project(searched: list[Path], more: str = "") -> ConfigError:
     folders = " and ".join(dict.fromkeys(str(folder.resolve()) for folder in searched))
     return ConfigError(
         f"There is no {FILE} in {folders}{more}",
-        fix=f"Change into your project's folder, or start a project here: `{_SMALLEST}`",
+        fix="Change into your project's folder, or start a project here: `flowproject init`",
     )

@@ -1,4 +1,4 @@
-"""Asks git which branch and commit a folder is at, and which branches the remote has.
+"""Asks git which branch and commit a folder is at, which branches the remote has, and for a merge.
 
 The one home of git. Asked by running `git`, which whoever has a checkout has. Nothing is fetched
 and nothing changed.
@@ -6,18 +6,21 @@ and nothing changed.
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from flowproject.errors import UsageError
 
-__all__ = ["Checkout", "checkout_of", "contains", "remote_branches", "remote_head"]
+__all__ = ["Checkout", "checkout_of", "contains", "merge_texts", "remote_branches", "remote_head"]
 
 # Seconds for one command: only `ls-remote` leaves the machine.
 _TIME_LIMIT: Final = 60.0
 
+_MOST_CONFLICTS: Final = 127
 _HEADS: Final = "refs/heads/"
 _INSTALL: Final = "Install git, or say which branch is meant: `--git-branch NAME`"
 
@@ -82,6 +85,38 @@ def remote_head(root: Path, branch: str, remote: str = "origin") -> str | None:
 def contains(root: Path, commit: str, *, of: str = "HEAD") -> bool:
     """Whether a commit is in the history of another, as far as this clone has both of them."""
     return _ask(root, "merge-base", "--is-ancestor", commit, of) is not None
+
+
+def merge_texts(
+    texts: tuple[str, str, str], labels: tuple[str, str, str], name: str
+) -> tuple[str, int]:
+    """Merge two edits of a text, and say how many conflicts are marked in what comes of it.
+
+    `texts` and `labels` are those of one edit, of the text that both began with, and of the other
+    edit. `name` is the file's, for messages.
+
+    Raises:
+        UsageError: if git is not installed, or takes the text for no text.
+    """
+    if not shutil.which("git"):
+        raise UsageError(
+            f"Merging two edits of {name} needs git, which is not installed", fix="Install git"
+        )
+    with tempfile.TemporaryDirectory(prefix="flowproject-") as folder:
+        files = [Path(folder, one) for one in ("mine", "base", "theirs")]
+        for file, text in zip(files, texts, strict=True):
+            file.write_bytes(text.encode())
+        marks = [word for label in labels for word in ("-L", label)]
+        names = [file.name for file in files]
+        # Into the file: what it prints would lose the line ends that the text has.
+        answer = _run(Path(folder), "merge-file", "--quiet", "--diff3", *marks, *names)
+        # 255 and above is a failure, and below that the number of conflicts, 127 at most.
+        if answer.returncode > _MOST_CONFLICTS or answer.returncode < 0:
+            raise UsageError(
+                f"git can't merge two edits of {name}: {_said(answer)}",
+                fix="Move the file away, upgrade, and take your edits over by hand",
+            )
+        return files[0].read_bytes().decode(), answer.returncode
 
 
 def _heads(root: Path, remote: str, *patterns: str) -> dict[str, str]:

@@ -4,7 +4,13 @@ Metaflow itself resolves them (configs, mutators, deploy-time functions), in a c
 file. Nothing here runs a flow.
 """
 
-from flowproject.flowfiles.find import ask_child, describe_flows, file_of, find_flow_files
+from flowproject.flowfiles.find import (
+    ask_child,
+    describe_flow,
+    describe_flows,
+    file_of,
+    find_flow_files,
+)
 from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter, FlowStep
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "FlowParameter",
     "FlowStep",
     "ask_child",
+    "describe_flow",
     "describe_flows",
     "file_of",
     "find_flow_files",

@@ -14,7 +14,17 @@ from typing import Any, Final
 from flowproject.errors import FlowError
 from flowproject.flowfiles.model import FlowFile
 
-__all__ = ["ask_child", "describe_flows", "file_of", "find_flow_files"]
+__all__ = [
+    "BASE_FILE",
+    "ask_child",
+    "describe_flow",
+    "describe_flows",
+    "file_of",
+    "find_flow_files",
+]
+
+BASE_FILE: Final = "baseflow.py"
+"""Where a project keeps what all its flows share."""
 
 _PATTERN: Final = "*flow.py"
 # Seconds: importing even heavy libraries takes less; a file that waits for a network does not.
@@ -31,8 +41,18 @@ _cache: Final[dict[tuple[Path, str, bool], tuple[_Stamp, FlowFile | None]]] = {}
 
 
 def find_flow_files(root: Path) -> list[Path]:
-    """The paths of the flow files in the root itself, sorted by name."""
-    return sorted(path for path in root.resolve().glob(_PATTERN) if path.is_file())
+    """The paths of the flow files in the root itself, sorted by name.
+
+    Not among them: the project's own base flow, which the others inherit and nobody starts.
+    """
+    files = (path for path in root.resolve().glob(_PATTERN) if path.is_file())
+    return sorted(path for path in files if not _is_base(path))
+
+
+def _is_base(path: Path) -> bool:
+    # A child process would find out, too, for half a second of each command. A file of that name
+    # may still be somebody's flow, which starts itself as every flow does.
+    return path.name == BASE_FILE and "__main__" not in path.read_text(errors="replace")
 
 
 def file_of(root: Path, flow: str) -> str:
@@ -69,6 +89,25 @@ def describe_flows(
     if problems:
         raise FlowError("\n".join([*problems, *_hiding(root)]))
     return tuple(flows)
+
+
+def describe_flow(path: Path) -> FlowFile:
+    """Describe the flow of one file as Metaflow resolves it for the user's own branch.
+
+    Raises:
+        FlowError: if it can't be described, or the file starts no flow.
+    """
+    path = path.resolve()
+    answer = _describe(path, _stamp(path.parent), "", False)  # noqa: FBT003
+    if answer is None:
+        raise FlowError(
+            f"{path.name} starts no flow",
+            where=str(path.parent),
+            fix='It ends with `if __name__ == "__main__":` and a call of the class of its flow',
+        )
+    if isinstance(answer, str):
+        raise FlowError(answer)
+    return answer
 
 
 def _refuse_shadows(root: Path) -> None:

@@ -16,6 +16,7 @@ from flowproject.metaflow_internals.settings import setting
 __all__ = [
     "azure_credential",
     "configured_root",
+    "existing_local_root",
     "google_credentials",
     "local_root",
     "root_of_task",
@@ -35,6 +36,11 @@ def configured_root(datastore: str) -> str:
 def local_root() -> str:
     """The folder of Metaflow's local datastore, looked for in the current folder and above."""
     return str(LocalStorage.get_datastore_root_from_config(_silent))
+
+
+def existing_local_root() -> str:
+    """The folder of Metaflow's local datastore as `local_root`; empty where it would be made."""
+    return str(LocalStorage.get_datastore_root_from_config(_silent, create_on_absent=False) or "")
 
 
 def root_of_task(flow: Any) -> str:

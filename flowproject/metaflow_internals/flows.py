@@ -21,7 +21,7 @@ from metaflow.user_configs.config_parameters import (
     unpack_delayed_evaluator,
 )
 
-from flowproject.metaflow_internals.settings import user_name
+from flowproject.metaflow_internals.settings import name_user, user_name
 
 __all__ = [
     "AttachedDecorator",
@@ -33,6 +33,7 @@ __all__ = [
     "deploy_time_values",
     "end_step",
     "flow_decorators",
+    "flow_marks",
     "function_of",
     "go_straight_to",
     "intercept_start",
@@ -103,6 +104,8 @@ def branch_name(project: str, branch: str, *, production: bool) -> str:
     Raises:
         MetaflowException: if Metaflow would refuse it.
     """
+    # A command may ask before any flow is imported, which would see to it.
+    name_user()
     _, name = format_name("Flow", project, production, branch or None, user_name())
     return str(name)
 
@@ -180,6 +183,11 @@ def flow_decorators(flow: Any, name: str) -> list[AttachedDecorator]:
     """The decorators of that name on the flow."""
     # A dict of lists: of several classes one inherits from another, each may have one.
     return [_attached(one) for one in flow._flow_decorators.get(name, [])]  # noqa: SLF001
+
+
+def flow_marks(flow: Any) -> list[str]:
+    """The names of the decorators on the flow, those that mutators have added among them."""
+    return [name for name, ones in flow._flow_decorators.items() if ones]  # noqa: SLF001
 
 
 def written_schedule(flow: Any) -> str:

@@ -80,6 +80,8 @@ def _past(journal: Journal, head: Head, *, asked_anew: bool) -> Past | None:
         total=state.total,
         # Whoever forces a tick wants the source read, and not what a memo says of it.
         load_memo=dict if asked_anew else partial(journal.memos.source, state),
+        recorded=state.memo,
+        is_forced=asked_anew,
     )
 
 

@@ -201,6 +201,12 @@ class Recording:
             self.found.decision, self._entry() if self.found.decision.records else None
         )
 
+    def survey(self) -> Tick:
+        """Make the tick that `record` would give, without recording it; what it notes is noted."""
+        if not self.found.decision.records:
+            self._remember()
+        return self._tick(self.found.decision)
+
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
         # `max_wait` counts from the look that first saw an item wait: a file that is written all

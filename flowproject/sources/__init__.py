@@ -5,11 +5,11 @@ A source is a class that meets `Source` and one line in `SOURCES`. What several 
 is, or keeps anything between two looks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Observation, Past, Progress
@@ -24,8 +24,19 @@ from flowproject.config.data import (
     SnowflakeData,
 )
 from flowproject.errors import SourceError
+from flowproject.packages import missing_for_source
 
-__all__ = ["SOURCES", "Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
+__all__ = [
+    "SOURCES",
+    "Rows",
+    "Source",
+    "WatchedFiles",
+    "WithoutQueries",
+    "open_source",
+    "speaks_sql",
+    "stopped",
+    "watched_files",
+]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -64,6 +75,31 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchedFiles:
+    """Files of this machine that a source looks at: those below a folder that `concerns` names."""
+
+    folder: Path
+    is_deep: bool
+    """Whether folders in the folder matter, too."""
+    concerns: Callable[[Path], bool]
+    """Whether a path may be one of them, or a folder that holds some: rather too many."""
+
+
+@runtime_checkable
+class _ReadsFiles(Protocol):
+    """Is a source that knows which files of this machine it looks at."""
+
+    def watched_files(self) -> Sequence[WatchedFiles]:
+        """Say which files it looks at, whether they are there or not."""
+        ...
+
+
+def watched_files(source: Source) -> Sequence[WatchedFiles]:
+    """Say which files of this machine a source looks at; nothing of one that can't tell."""
+    return source.watched_files() if isinstance(source, _ReadsFiles) else ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class _SourceClass:
     """Says where a source's class is, imported only when a sensor needs it, and if it knows SQL."""
 
@@ -94,8 +130,19 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
 
 
 def open_source(data: Data, root: Path) -> Source:
-    """The source that `data` describes; its relative paths start at the project's folder `root`."""
+    """The source that `data` describes; its relative paths start at the project's folder `root`.
+
+    Raises:
+        SourceError: if its client is not installed.
+    """
     kind = SOURCES[type(data)]
+    if missing := missing_for_source(data.type):
+        raise SourceError(
+            f"A source of type {data.type!r} needs a client: {missing.what}",
+            where=missing.where,
+            allowed=missing.allowed,
+            fix=missing.fix,
+        )
     return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
 
 

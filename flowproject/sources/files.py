@@ -4,58 +4,74 @@ Links are followed, to files and to folders; a link back to a folder that it lie
 that the walk ends. What is neither a file nor a folder (sockets, pipes, devices) is not seen.
 """
 
-import datetime as dt
 import errno
 import os
-import re
 import shlex
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import md5
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Final
 
-from flowproject.changes.canonical import Json
+from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.difference import Item, item
-from flowproject.changes.observation import Cost, Observation, Past, fingerprint_items
+from flowproject.changes.observation import Cost, Memo, Observation, Past, fingerprint_items
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
 from flowproject.globs import Globs
-from flowproject.sources import WithoutQueries, stopped
+from flowproject.sources import WatchedFiles, WithoutQueries, stopped
+from flowproject.tables.file_listing import FileListing
+from flowproject.tables.file_rows import moment_text, name_text
+from flowproject.tables.manifest import FILE_IDENTITY, SPAN_ROWS, key_bytes
+from flowproject.tables.table import ObjectTable
 
-__all__ = ["FilesSource", "moment_text", "name_text"]
+__all__ = ["FilesSource"]
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-# What stands for the years that a file system has and Python has not.
-_FIRST: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
-_LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+_MEMO: Final = 1
 _CHUNK_BYTES: Final = 1 << 20
 _NAMES_SHOWN: Final = 10
-# How Python holds bytes of a name that are no UTF-8; and a name in which the text that we make of
-# them stands by itself.
-_UNDECODED: Final = re.compile(r"[\udc80-\udcff]")
-_LOOKS_UNDECODED: Final = re.compile(r"\\x[89a-f][0-9a-f]")
+_AT_ONCE: Final = 1000
+_KIND: Final = stat.S_IFMT(0xFFFF)
+
+# How often all is walked, if folders go elsewhere meanwhile; and how often a folder is listed, if
+# files do.
+_WALKS: Final = 3
+_LISTINGS: Final = 5
 
 
-@dataclass(frozen=True, kw_only=True)
+class _FolderVanishedError(Exception):
+    """Says that a folder was listed, and was not there any more when it was to be walked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Folder:
-    """Says where a folder to list is, what its keys begin with, and in which folders it lies."""
+    """Says where a folder to list is, what its keys begin with, and in which folders it lies.
+
+    `beside` are the folders that were listed with it, by the last name of their keys.
+    """
 
     path: str
     prefix: str
     above: frozenset[tuple[int, int]]
+    beside: Mapping[str, "_Folder"]
 
-    def below(self, entry: os.DirEntry[str], status: os.stat_result) -> list["_Folder"]:
-        """The folder that an entry is or links to; nothing if that would lead round in a circle."""
+    def enter(
+        self, entry: os.DirEntry[str], status: os.stat_result, below: dict[str, "_Folder"]
+    ) -> None:
+        """Add the folder that an entry is or links to, unless that leads round in a circle."""
         # By device and number and not by path: a link makes the same folder look ever deeper.
         identity = (status.st_dev, status.st_ino)
-        if identity in self.above:
-            return []
-        prefix = f"{self.prefix}{entry.name}/"
-        return [_Folder(path=entry.path, prefix=prefix, above=self.above | {identity})]
+        if identity not in self.above:
+            below[f"{entry.name}/"] = _Folder(
+                path=entry.path,
+                prefix=f"{self.prefix}{entry.name}/",
+                above=self.above | {identity},
+                beside=below,
+            )
 
 
 class FilesSource(WithoutQueries):
@@ -74,20 +90,15 @@ class FilesSource(WithoutQueries):
     def observe(self, past: Past | None = None) -> Observation:
         """The table of files, or the one property of the one file that is watched.
 
-        The past is of no use here: a walk sees every file anyway.
-
         Raises:
             SourceError: if the folder is missing, or something can't be read.
+            FlowprojectError: if what was recorded of the past can't be read.
         """
-        del past
         self._check_running()
         started = time.perf_counter()
         if self._data.check_mode == "files_metadata":
-            items = {found.key: found for found in self._walk()}
-            value: Json = len(items)
-            read = 0
-        else:
-            items, value, read = self._one_file()
+            return self._look_at_folder(past, started)
+        items, value, read = self._one_file()
         return Observation(
             value=value,
             fingerprint=fingerprint_items(items.values()),
@@ -95,32 +106,117 @@ class FilesSource(WithoutQueries):
             cost=Cost(seconds=time.perf_counter() - started, bytes=read, rows=len(items)),
         )
 
+    def watched_files(self) -> list[WatchedFiles]:
+        """The folder at every depth, or the one file."""
+        if self._data.check_mode != "files_metadata":
+            return [
+                WatchedFiles(
+                    folder=self._path.parent,
+                    is_deep=False,
+                    concerns=lambda path: path == self._path,
+                )
+            ]
+        return [WatchedFiles(folder=self._path, is_deep=True, concerns=self._concerns)]
+
+    def _concerns(self, path: Path) -> bool:
+        if not path.is_relative_to(self._path) or path == self._path:
+            # The folder itself, or one that it lies in: it came, went, or was renamed.
+            return self._path.is_relative_to(path)
+        key = path.relative_to(self._path).as_posix()
+        known = path.name == self._data.marker or self._globs.match(key)
+        # A folder may have come with all that is in it, and of what is gone nobody can say.
+        return known or (self._globs.enter(key) and not path.is_file())
+
     def progress(self) -> None:
         """Return None: a walk takes no time worth telling."""
 
     def cancel(self) -> None:
-        """End a running `observe` at its next file or chunk of a file."""
+        """End a running `observe` at its next thousand files or chunk of a file."""
         self._cancelled.set()
 
     def _check_running(self) -> None:
         if self._cancelled.is_set():
             raise stopped()
 
-    def _walk(self) -> Iterator[Item]:
-        """Every file below the folder that `include` lets through, and the marker files."""
+    def _look_at_folder(self, past: Past | None, started: float) -> Observation:
+        """The table of all files, unless it is the one that is known: then no item is made."""
+        listing = self._listed()
+        cost = Cost(seconds=time.perf_counter() - started, rows=listing.count)
+        memo: Memo = {"v": _MEMO, "view": listing.view, "listing": listing.digest}
+        if past and _is_known(past, memo):
+            return past.still(cost=cost, memo={})
+        seen = Observation(value=listing.count, fingerprint="", cost=cost, memo=memo)
+        # One span is no gain: it would be three objects of the journal in place of one.
+        if max(listing.count, past.total or 0 if past else 0) <= SPAN_ROWS:
+            items = listing.items()
+            return replace(seen, items=items, fingerprint=fingerprint_items(items.values()))
+        known = _known_table(past)
+        built = listing.compared(known)
+        return replace(
+            seen,
+            fingerprint=built.fingerprint,
+            items=built.items,
+            # Files in another form are compared by whoever asked.
+            difference=built.difference if known is not None or past is None else None,
+        )
+
+    def _listed(self) -> FileListing:
+        """List all files, with no folder left out that went elsewhere meanwhile.
+
+        Raises:
+            SourceError: if folders are renamed all the time.
+        """
+        for _ in range(_WALKS - 1):
+            try:
+                return self._walked(_vanished)
+            except _FolderVanishedError:
+                # It may have gone to where the walk had been, so nothing less tells what is there.
+                continue
+        return self._walked(_taken_as_removed)
+
+    def _walked(self, gone: Callable[[_Folder], None]) -> FileListing:
+        """List every file that `include` lets through, and the marker files, by their keys.
+
+        `gone` is told of a folder that was listed and is not there any more.
+        """
+        view = digest("files 1", dumps([self._data.path, [*self._data.include], self._data.marker]))
+        listing = FileListing(view)
         # A list and no recursion: folders can be deeper than Python's stack.
-        folders = [self._top()]
-        while folders:
-            folder = folders.pop()
-            for entry, status in self._entries(folder):
-                key = folder.prefix + entry.name
-                if stat.S_ISREG(status.st_mode):
-                    if self._globs.match(key) or entry.name == self._data.marker:
-                        identity: Json = [status.st_size, status.st_mtime_ns]
-                        yield item(name_text(key), _metadata(key, status), identity=identity)
-                # A folder below which no pattern can match is not opened: it may be a whole disk.
-                elif stat.S_ISDIR(status.st_mode) and self._globs.enter(key):
-                    folders += folder.below(entry, status)
+        steps: list[Iterator[_Folder]] = [iter([self._top()])]
+        while steps:
+            folder = next(steps[-1], None)
+            if folder is None:
+                steps.pop()
+            elif (found := self._entries(folder)) is None:
+                gone(folder)
+            else:
+                steps.append(self._runs(listing, folder.prefix, *found))
+        return listing
+
+    def _runs(
+        self, listing: FileListing, prefix: str, lines: list[str], below: Mapping[str, _Folder]
+    ) -> Iterator[_Folder]:
+        """Add a folder's files to the listing, and give each folder in it where its keys come."""
+        lines += below
+        lines.sort()
+        # Python compares code points, whose order is another one where bytes are no text.
+        if not all(map(str.isascii, lines)):
+            lines.sort(key=key_bytes)
+        start = 0
+        for end, line in enumerate(lines) if below else ():
+            if line in below:
+                self._add(listing, prefix, lines, start, end)
+                start = end + 1
+                yield below[line]
+        self._add(listing, prefix, lines, start, len(lines))
+
+    def _add(
+        self, listing: FileListing, prefix: str, lines: list[str], start: int, end: int
+    ) -> None:
+        # Some at a time, because one folder may hold a million.
+        for place in range(start, end, _AT_ONCE):
+            self._check_running()
+            listing.add(prefix, lines[place : min(place + _AT_ONCE, end)])
 
     def _top(self) -> _Folder:
         status = _status(self._path)
@@ -132,20 +228,48 @@ class FilesSource(WithoutQueries):
                 fix='Name the folder in `path`, or put check_mode = "file_etag"',
             )
         here = frozenset({(status.st_dev, status.st_ino)})
-        return _Folder(path=str(self._path), prefix="", above=here)
+        return _Folder(path=str(self._path), prefix="", above=here, beside={})
 
-    def _entries(self, folder: _Folder) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-        """What a folder holds; what vanishes meanwhile is left out: the next look is right."""
-        try:
-            with os.scandir(folder.path) as entries:
-                for entry in entries:
-                    self._check_running()
-                    if status := _status(entry):
-                        yield entry, status
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise _unreadable(folder.path, error) from error
+    def _entries(self, folder: _Folder) -> tuple[list[str], dict[str, _Folder]] | None:
+        """Read a folder: a line for each file in it, and the folders in it; None if it is gone."""
+        lines: list[str] = []
+        below: dict[str, _Folder] = {}
+        for _ in range(_LISTINGS):
+            lines, below = [], {}
+            try:
+                if self._is_read(folder, lines, below):
+                    break
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise _unreadable(folder.path, error) from error
+        # Where files come and go all the time, what vanishes is left out: the next look is right.
+        return lines, below
+
+    def _is_read(self, folder: _Folder, lines: list[str], below: dict[str, _Folder]) -> bool:
+        """Read what is in a folder; False if something in it vanished meanwhile."""
+        prefix, add = folder.prefix, lines.append
+        chooses, marker = bool(self._data.include), self._data.marker
+        is_whole = True
+        with os.scandir(folder.path) as entries:
+            while some := list(islice(entries, _AT_ONCE)):
+                self._check_running()
+                # A million files take a tenth of a second for each line of this loop.
+                for entry in some:
+                    try:
+                        status = entry.stat()
+                    except OSError as error:
+                        is_whole = _leads_nowhere(entry, error) and is_whole
+                        continue
+                    kind, name = status.st_mode & _KIND, entry.name
+                    if kind == stat.S_IFREG:
+                        if not chooses or self._globs.match(prefix + name) or name == marker:
+                            add(f"{name}\0{status.st_size}\0{status.st_mtime_ns}")
+                    # A folder below which no pattern can match is not opened: it may be a whole
+                    # disk.
+                    elif kind == stat.S_IFDIR and self._globs.enter(prefix + name):
+                        folder.enter(entry, status, below)
+        return is_whole
 
     def _one_file(self) -> tuple[dict[str, Item], Json, int]:
         """The one file as a table, the property that is watched, and the bytes that were read."""
@@ -202,7 +326,65 @@ def _metadata(key: str, status: os.stat_result) -> dict[str, Json]:
     return {"key": name_text(key), "size": status.st_size, "modified": modified}
 
 
-def _status(path: Path | os.DirEntry[str]) -> os.stat_result | None:
+def _is_known(past: Past, memo: Memo) -> bool:
+    """Whether a look sees what the journal knows."""
+    if past.is_forced:
+        return False
+    # That of the entry is at hand, and the other one is a request. It is made where the entry does
+    # not tell: it is an older one, some of its files had to wait, or `include` was edited since.
+    is_told = past.recorded.get("view") == memo["view"]
+    return memo == (past.recorded if is_told else past.memo)
+
+
+def _known_table(past: Past | None) -> ObjectTable | None:
+    """The table of files that is known, if it can be compared in part."""
+    # An entry without a memo has its files in another form: those of before there were tables of
+    # files, or some of them had to wait. To read all of that is for whoever finds them changed.
+    items = past.items if past and past.recorded else None
+    if isinstance(items, ObjectTable) and items.identity == FILE_IDENTITY:
+        return items
+    return None
+
+
+def _vanished(folder: _Folder) -> None:
+    raise _FolderVanishedError(folder.path)
+
+
+def _taken_as_removed(folder: _Folder) -> None:
+    """Take a folder that vanished as removed, unless another one came beside it.
+
+    Raises:
+        SourceError: if one came, which may be the same one under another name.
+    """
+    try:
+        with os.scandir(Path(folder.path).parent) as entries:
+            names = {f"{entry.name}/" for entry in entries if entry.is_dir()}
+    except OSError:
+        names = set()
+    if names - folder.beside.keys():
+        raise SourceError(
+            f"The folder {folder.path!r} was renamed or removed while it was looked at",
+            allowed=f"All was walked {_WALKS} times, and nothing is recorded of what moved each "
+            "time",
+            fix="The next tick looks again. Where folders are renamed all the time, name those "
+            "that stay in `include`",
+        )
+
+
+def _leads_nowhere(entry: os.DirEntry[str], error: OSError) -> bool:
+    """Whether an entry is a link to nothing; False if it was there and is not any more.
+
+    Raises:
+        SourceError: if it is there and can't be looked at.
+    """
+    if error.errno == errno.ELOOP:  # a link to itself
+        return True
+    if isinstance(error, FileNotFoundError):
+        return entry.is_symlink()
+    raise _unreadable(entry.path, error) from error
+
+
+def _status(path: Path) -> os.stat_result | None:
     """What a path or the link's target is, or None if there is no such thing (any more)."""
     try:
         return path.stat()
@@ -212,27 +394,6 @@ def _status(path: Path | os.DirEntry[str]) -> os.stat_result | None:
         if error.errno == errno.ELOOP:  # a link to itself leads nowhere
             return None
         raise _unreadable(os.fspath(path), error) from error
-
-
-def moment_text(nanoseconds: int) -> str:
-    """ISO 8601 in UTC, always with microseconds, so that text sorts like time."""
-    try:
-        moment = _EPOCH + dt.timedelta(microseconds=nanoseconds // 1000)
-    except OverflowError:  # a file system can hold years that Python's calendar does not have
-        moment = _LAST if nanoseconds > 0 else _FIRST
-    return moment.isoformat(timespec="microseconds")
-
-
-def name_text(name: str) -> str:
-    r"""The name as text that can be written as UTF-8; two names never get the same.
-
-    Bytes that are not UTF-8 become `\xff`. In such names, and in those that look as if they were
-    such, a backslash is doubled.
-    """
-    if not (_UNDECODED.search(name) or _LOOKS_UNDECODED.search(name)):
-        return name
-    raw = os.fsencode(name.replace("\\", "\\\\"))
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def _unreadable(path: str, error: OSError) -> SourceError:

@@ -15,6 +15,7 @@ from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objec
 from flowproject.tables.manifest import (
     IDENTITY,
     MODULUS,
+    MTIME,
     NEW,
     NO_ROWS,
     SPAN_ROWS,
@@ -201,7 +202,7 @@ class TableBuilder:
         rows = make_rows() if callable(make_rows) else make_rows
         _check_rows(rows, low, high)
         # Compared outside of the lock, because reading and comparing take nearly all of the time.
-        old = no_rows() if self._past is None else self._past.between(low, high)
+        old = no_rows(self._identity) if self._past is None else self._past.between(low, high)
         found = _compared(old, rows, self._identity)
         change = self._change(found, rows)
         # A digest may move without a row that does, such as when a server sends another element:
@@ -213,7 +214,7 @@ class TableBuilder:
         with self._lock:
             # The file and the total have room for one thread at a time.
             self._total += change
-            self._spill(high, _without_folders(found))
+            self._spill(high, found if MTIME in self._identity else _without_folders(found))
             if is_new := len(rows) > 0 and known is None:
                 span = replace(span, group=self._write(rows))
             self._ranges.append(_KeyRange(low, span, is_new=is_new))
@@ -225,8 +226,8 @@ class TableBuilder:
         if not self._same_view:
             return total(rows, self._identity)
         # The total is a sum, so what came and what went suffice: no row that stayed is digested.
-        came = pa.concat_tables([found.added, after(found.modified)])
-        went = pa.concat_tables([found.removed, before(found.modified)])
+        came = pa.concat_tables([found.added, after(found.modified, self._identity)])
+        went = pa.concat_tables([found.removed, before(found.modified, self._identity)])
         return total(came, self._identity) - total(went, self._identity)
 
     def _holder(self, low: str | None, high: str, count: int) -> Span | None:
@@ -260,7 +261,7 @@ class TableBuilder:
 
     def _write(self, rows: "pa.Table") -> int:
         if self._writer is None:
-            self._writer = SegmentWriter(object_schema())
+            self._writer = SegmentWriter(object_schema(self._identity))
         return self._writer.write(rows)
 
     def _table(self, ranges: list[_KeyRange]) -> ObjectTable:
@@ -431,12 +432,13 @@ def _compared(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -> _R
     """
     # Without one side there is nothing to look up; a first look takes this way for each row.
     if not (len(old) and len(new)):
-        return _RowDifference(new, edit_schema().empty_table(), old)
+        return _RowDifference(new, edit_schema(identity).empty_table(), old)
     # The usual case: something was overwritten, and no key came or went. Then rows stand side by
     # side already, and no index of keys is made.
     if old["key"].equals(new["key"]):
         places = _modified(old, new, identity)
-        return _RowDifference(no_rows(), edits(old.take(places), new.take(places)), no_rows())
+        none = no_rows(identity)
+        return _RowDifference(none, edits(old.take(places), new.take(places), identity), none)
     return _compare_keys(old, new, identity)
 
 
@@ -454,7 +456,9 @@ def _compare_keys(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...]) -
     )
     return _RowDifference(
         added=new.filter(pc.invert(is_known)),
-        modified=edits(old.take(old_places.take(places)), new.take(new_places.take(places))),
+        modified=edits(
+            old.take(old_places.take(places)), new.take(new_places.take(places)), identity
+        ),
         removed=old.take(_missing(old_places, len(old))),
     )
 

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from flowproject.changes.difference import Difference, Item
-from flowproject.tables.manifest import key_text
+from flowproject.tables.file_rows import moments
+from flowproject.tables.manifest import MTIME, key_text
 from flowproject.tables.object_rows import after, before, edit_schema, object_items, object_schema
 
 if TYPE_CHECKING:
@@ -117,17 +118,17 @@ def objects(identity: tuple[str, ...]) -> Form[Item]:
     def decode(rows: "pa.Table") -> Iterator[Item]:
         return object_items(rows, identity)
 
-    return Form(schema=object_schema(), decode=decode, identity=identity)
+    return Form(schema=object_schema(identity), decode=decode, identity=identity)
 
 
 def edits_of_objects(identity: tuple[str, ...]) -> Form[tuple[Item, Item]]:
     """The form of modified objects, old and new."""
 
     def decode(rows: "pa.Table") -> Iterator[tuple[Item, Item]]:
-        old, new = object_items(before(rows), identity), object_items(after(rows), identity)
+        old, new = (object_items(side(rows, identity), identity) for side in (before, after))
         return zip(old, new, strict=True)
 
-    return Form(schema=edit_schema(), decode=decode, identity=identity)
+    return Form(schema=edit_schema(identity), decode=decode, identity=identity)
 
 
 def as_text(schema: "pa.Schema", tables: "Iterable[pa.Table]") -> "pa.RecordBatchReader":
@@ -139,22 +140,31 @@ def as_text(schema: "pa.Schema", tables: "Iterable[pa.Table]") -> "pa.RecordBatc
 
     # Digests say nothing to a reader.
     fields = [field for field in schema if not pa.types.is_fixed_size_binary(field.type)]
-    shown = pa.schema(
-        [f.with_type(pa.string()) if pa.types.is_binary(f.type) else f for f in fields]
-    )
+    shown = pa.schema([_shown(field) for field in fields])
     batches = (
         batch
         for table in tables
         for batch in pa.Table.from_arrays(
-            [_text(table[field.name]) for field in fields], schema=shown
+            [_for_people(table[field.name], field) for field in fields], schema=shown
         ).to_batches()
     )
     return pa.RecordBatchReader.from_batches(shown, batches)
 
 
-def _text(column: Any) -> Any:
+def _shown(field: "pa.Field") -> "pa.Field":
     import pyarrow as pa
 
+    if field.name.endswith(MTIME):
+        name = field.name.removesuffix(MTIME) + "modified"
+        return pa.field(name, pa.timestamp("us", "UTC"))
+    return field.with_type(pa.string()) if pa.types.is_binary(field.type) else field
+
+
+def _for_people(column: Any, field: "pa.Field") -> Any:
+    import pyarrow as pa
+
+    if field.name.endswith(MTIME):
+        return moments(column)
     if not pa.types.is_binary(column.type):
         return column
     try:

@@ -11,8 +11,10 @@ from typing import Any, Final, Self
 from flowproject.changes.canonical import Json, digest, digest_value
 
 __all__ = [
+    "FILE_IDENTITY",
     "IDENTITY",
     "MODULUS",
+    "MTIME",
     "NEW",
     "NO_ROWS",
     "SPAN_ROWS",
@@ -34,6 +36,12 @@ NO_ROWS: Final = -1
 
 IDENTITY: Final = ("size", "etag", "modified")
 """The columns that can make a version; `ignore` leaves some out."""
+
+MTIME: Final = "mtime_ns"
+"""The column of a file's time, in nanoseconds."""
+
+FILE_IDENTITY: Final = ("size", MTIME)
+"""The columns that make the version of a file; tables with these have files in them."""
 
 MODULUS: Final = 2**128
 """What totals are taken modulo of: digests have 128 bits."""
@@ -90,7 +98,8 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of all items."""
-        return fingerprint(self.count, self.total)
+        kind = "items" if MTIME in self.identity else "objects"
+        return fingerprint(self.count, self.total, kind)
 
     @cached_property
     def bounds(self) -> list[bytes]:
@@ -181,12 +190,12 @@ def key_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def fingerprint(count: int, total: int) -> str:
+def fingerprint(count: int, total: int, kind: str = "objects") -> str:
     """The fingerprint of a table of objects: the same for the same objects, however listed.
 
     A sum over digests (Bellare and Micciancio's AdHash) follows from what was added and removed.
     """
-    return digest("objects", str(count), f"{total % MODULUS:032x}")
+    return digest(kind, str(count), f"{total % MODULUS:032x}")
 
 
 def _key_to_json(key: str) -> Json:

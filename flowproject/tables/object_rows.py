@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Item
-from flowproject.tables.manifest import MODULUS, key_bytes, key_text
+from flowproject.tables.file_rows import FILE_COLUMNS, file_items, file_schema, file_total, raw_name
+from flowproject.tables.manifest import IDENTITY, MODULUS, MTIME, key_bytes, key_text
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -24,9 +25,11 @@ __all__ = [
     "after",
     "before",
     "between",
+    "columns_of",
     "content_digest",
     "edit_schema",
     "edits",
+    "key_of",
     "no_rows",
     "object_items",
     "object_rows",
@@ -46,11 +49,18 @@ _DIGEST_BYTES: Final = 16
 _SEPARATOR: Final = b"\0"
 
 
+def columns_of(identity: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns besides the key of a table with this identity: of objects, or of files."""
+    return FILE_COLUMNS if MTIME in identity else COLUMNS
+
+
 @cache
-def object_schema() -> "pa.Schema":
+def object_schema(identity: tuple[str, ...] = IDENTITY) -> "pa.Schema":
     """The columns of objects. Keys are bytes, because a key need not be UTF-8."""
     import pyarrow as pa
 
+    if MTIME in identity:
+        return file_schema()
     return pa.schema(
         {
             # Not text: S3 and file systems have keys that are no UTF-8, and bytes sort as S3 lists.
@@ -63,9 +73,14 @@ def object_schema() -> "pa.Schema":
     )
 
 
-def no_rows() -> "pa.Table":
+def no_rows(identity: tuple[str, ...] = IDENTITY) -> "pa.Table":
     """The table of no objects."""
-    return object_schema().empty_table()
+    return object_schema(identity).empty_table()
+
+
+def key_of(text: str, identity: tuple[str, ...]) -> bytes:
+    """The key in a table with this identity of the item that has the key `text`."""
+    return raw_name(text) if MTIME in identity else key_bytes(text)
 
 
 def object_rows(
@@ -101,6 +116,9 @@ def object_items(rows: "pa.Table", identity: tuple[str, ...]) -> Iterator[Item]:
     """Each row as an item, whose version follows from the columns of `identity`."""
     import pyarrow as pa
 
+    if MTIME in identity:
+        yield from file_items(rows)
+        return
     # Without a zone Arrow needs no time zone database, which a slim container does not have.
     moments = rows["modified"].cast(pa.timestamp("us")).cast(pa.string()).to_pylist()
     # Column by column, because a value that is taken out of a row by itself costs
@@ -123,11 +141,11 @@ def object_items(rows: "pa.Table", identity: tuple[str, ...]) -> Iterator[Item]:
 
 
 @cache
-def edit_schema() -> "pa.Schema":
+def edit_schema(identity: tuple[str, ...] = IDENTITY) -> "pa.Schema":
     """The columns of modified objects: the key, what it was, what it is."""
     import pyarrow as pa
 
-    key, *columns = object_schema()
+    key, *columns = object_schema(identity)
     return pa.schema(
         [
             key,
@@ -140,28 +158,31 @@ def edit_schema() -> "pa.Schema":
     )
 
 
-def edits(old: "pa.Table", new: "pa.Table") -> "pa.Table":
+def edits(old: "pa.Table", new: "pa.Table", identity: tuple[str, ...] = IDENTITY) -> "pa.Table":
     """Old and new rows of the same keys, side by side."""
     import pyarrow as pa
 
-    columns = [new["key"], *(table[name] for table in (old, new) for name in COLUMNS)]
-    return pa.Table.from_arrays(columns, schema=edit_schema())
+    names = columns_of(identity)
+    columns = [new["key"], *(table[name] for table in (old, new) for name in names)]
+    return pa.Table.from_arrays(columns, schema=edit_schema(identity))
 
 
-def before(rows: "pa.Table") -> "pa.Table":
+def before(rows: "pa.Table", identity: tuple[str, ...] = IDENTITY) -> "pa.Table":
     """The old rows of what `edits` put side by side."""
-    return _side(rows, "old")
+    return _side(rows, "old", identity)
 
 
-def after(rows: "pa.Table") -> "pa.Table":
+def after(rows: "pa.Table", identity: tuple[str, ...] = IDENTITY) -> "pa.Table":
     """The new rows of what `edits` put side by side."""
-    return _side(rows, "new")
+    return _side(rows, "new", identity)
 
 
 def total(rows: "pa.Table", identity: tuple[str, ...]) -> int:
     """The sum of the digests of all rows, modulo 2**128: of their keys and their identity."""
     if not len(rows):
         return 0
+    if MTIME in identity:
+        return file_total(file_items(rows))
     # A sum over digests follows from what came and went, however a listing was cut.
     return sum(map(int.from_bytes, _digests(_records(rows, identity)))) % MODULUS
 
@@ -267,8 +288,8 @@ def _joined(columns: "list[pa.ChunkedArray]", count: int) -> list[bytes]:
     return joined
 
 
-def _side(rows: "pa.Table", when: str) -> "pa.Table":
+def _side(rows: "pa.Table", when: str, identity: tuple[str, ...]) -> "pa.Table":
     import pyarrow as pa
 
-    columns = [rows["key"], *(rows[f"{when}_{name}"] for name in COLUMNS)]
-    return pa.Table.from_arrays(columns, schema=object_schema())
+    columns = [rows["key"], *(rows[f"{when}_{name}"] for name in columns_of(identity))]
+    return pa.Table.from_arrays(columns, schema=object_schema(identity))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from flowproject.changes.canonical import Json, digest_value, dumps
 from flowproject.changes.difference import Difference, Item
 from flowproject.tables.lazy_rows import Form, LazyRows, edits_of_objects, objects
-from flowproject.tables.object_rows import COLUMNS
+from flowproject.tables.object_rows import columns_of
 from flowproject.tables.segments import Damaged, Segment, parquet_options, reading
 
 if TYPE_CHECKING:
@@ -233,11 +233,11 @@ def _kinds(identity: tuple[str, ...] | None) -> tuple[_RowKind, _RowKind, _RowKi
     """What was added, modified and removed: objects with this identity, or other items."""
     if identity is None:
         return _kinds_of_rows()
-    one, two = objects(identity), edits_of_objects(identity)
+    one, two, names = objects(identity), edits_of_objects(identity), columns_of(identity)
     return (
-        _RowKind(name=_ADDED, form=one, columns=("key", *(f"new_{name}" for name in COLUMNS))),
+        _RowKind(name=_ADDED, form=one, columns=("key", *(f"new_{name}" for name in names))),
         _RowKind(name=_MODIFIED, form=two, columns=tuple(two.schema.names)),
-        _RowKind(name=_REMOVED, form=one, columns=("key", *(f"old_{name}" for name in COLUMNS))),
+        _RowKind(name=_REMOVED, form=one, columns=("key", *(f"old_{name}" for name in names))),
     )
 
 

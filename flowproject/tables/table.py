@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from flowproject.changes.difference import Item
 from flowproject.tables.lazy_rows import as_text
-from flowproject.tables.manifest import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span, key_bytes
-from flowproject.tables.object_rows import between, no_rows, object_items, object_schema
+from flowproject.tables.manifest import NEW, NO_ROWS, SPAN_ROWS, Manifest, Span
+from flowproject.tables.object_rows import between, key_of, no_rows, object_items, object_schema
 from flowproject.tables.segments import Damaged, Segment, SegmentWriter
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ class ObjectTable:
         if not isinstance(key, str):
             return False
         # Questions come for neighbours (a marker file beside each item), so one span serves many.
-        rows = self._nearby(key)
-        return bool(pc.index(rows["key"], pa.scalar(key_bytes(key), pa.binary())).as_py() >= 0)
+        raw = key_of(key, self.identity)
+        rows = self._nearby(raw)
+        return bool(pc.index(rows["key"], pa.scalar(raw, pa.binary())).as_py() >= 0)
 
     def values(self) -> Iterator[Item]:
         """Every item, in the order of keys."""
@@ -72,9 +73,9 @@ class ObjectTable:
             Exception: what `damaged` makes, if they can't be read.
         """
         if not span.count:
-            return no_rows()
+            return no_rows(self.identity)
         name = self.manifest.segments[span.segment]
-        rows = self._segment(name).read(span.group, object_schema())
+        rows = self._segment(name).read(span.group, object_schema(self.identity))
         # Parquet can be whole and of another table: a copy that was put back by hand.
         if len(rows) != span.count:
             raise self.damaged(f"{name!r} has {len(rows):,} rows where {span.count:,} belong")
@@ -86,7 +87,7 @@ class ObjectTable:
 
         places = self.manifest.covering(low, high)
         tables = [self.rows(self.manifest.spans[place]) for place in places]
-        rows = pa.concat_tables(tables).combine_chunks() if tables else no_rows()
+        rows = pa.concat_tables(tables).combine_chunks() if tables else no_rows(self.identity)
         return between(rows, low, high)
 
     def tables(self) -> "Iterator[pa.Table]":
@@ -99,7 +100,7 @@ class ObjectTable:
 
     def to_arrow(self) -> "pa.RecordBatchReader":
         """Every row as a stream of Arrow, with the keys as text."""
-        return as_text(object_schema(), self.tables())
+        return as_text(object_schema(self.identity), self.tables())
 
     def recorded(self, segment: str) -> "ObjectTable":
         """The same table, now that its new segment has the name `segment`."""
@@ -112,12 +113,12 @@ class ObjectTable:
             self.manifest.recorded(segment), open_segment, self.identity, self.damaged
         )
 
-    def _nearby(self, key: str) -> "pa.Table":
+    def _nearby(self, key: bytes) -> "pa.Table":
         """The rows among which the key would be; those that were read last are kept."""
         spans = self.manifest.spans
-        place = bisect_left(self.manifest.bounds, key_bytes(key))
+        place = bisect_left(self.manifest.bounds, key)
         if place == len(spans):
-            return no_rows()
+            return no_rows(self.identity)
         latest = self._latest
         if latest is None or latest[0] is not spans[place]:
             latest = self._latest = (spans[place], self.rows(spans[place]))
@@ -164,7 +165,7 @@ def needs_compaction(manifest: Manifest) -> bool:
 def compact(table: ObjectTable) -> ObjectTable:
     """Write a table anew into one segment, a span at a time; small neighbours become one span."""
     # A span at a time, because the whole table may be larger than memory.
-    writer = SegmentWriter(object_schema())
+    writer = SegmentWriter(object_schema(table.manifest.identity))
     spans = tuple(_rewrite(run, table, writer) for run in _runs(table.manifest.spans))
     names, rows = ((NEW,), (writer.rows,)) if writer.rows else ((), ())
     manifest = replace(table.manifest, spans=spans, segments=names, rows=rows)

@@ -280,7 +280,8 @@ def new_repository(
         folder = tmp_path_factory.mktemp("repository")
         root = folder / "project"
         root.mkdir()
-        mine = ("sensorflow.py", "starterflow.py", "forecast.py") if flows else ()
+        all_of_them = ("baseflow.py", "sensorflow.py", "starterflow.py", "forecast.py")
+        mine = all_of_them if flows else ()
         for name in (".gitignore", "flowproject.toml", *mine):
             shutil.copy(ROOT / name, root)
         shutil.copytree(ROOT / "sql", root / "sql")

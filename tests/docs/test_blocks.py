@@ -30,6 +30,8 @@ NOT_RUN = {
     r"(?s)python sensorflow.py .*": "needs a cluster",
     r"(?s)make clean .*": "needs an account of Outerbounds",
     r"(?s)gh .*": "needs a repository on GitHub",
+    r"(?s)(.venv/bin/python -m pip install -r|flowproject upgrade).*": "needs an older version: "
+    "tests/unit/scaffold/test_upgrade.py has one",
 }
 """Blocks (patterns of them) that no test can run, and why."""
 
@@ -188,3 +190,12 @@ def anchors(page: Path) -> set[str]:
     """The names that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_says_to_install_flowproject_from_an_index(page: Path) -> None:
+    """The name is not published: who installs it by name gets what somebody else published."""
+    if page.parent.name == "adr":
+        return  # a record tells of its time, and is not edited
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"(pip install|uv add|uv pip install)[^`\n]*[ \"']flowproject\b", text)

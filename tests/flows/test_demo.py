@@ -13,7 +13,8 @@ from tests.docs.pages import blocks, commands
 from tests.docs.terminal import fits
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("flowproject.toml", "sensorflow.py", "starterflow.py", "forecast.py")
+FLOWS = ("baseflow.py", "sensorflow.py", "starterflow.py", "forecast.py")
+FILES = ("flowproject.toml", *FLOWS)
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -109,7 +109,8 @@ def test_a_configuration_with_snowflake_brings_its_connector_to_every_step(
 def test_flowproject_travels_once_from_wherever_it_is_installed(project: Any) -> None:
     """Without its commands, which steps can't even import: they have no typer."""
     packed = project.python("sensorflow.py", "package", "list").lines
-    package, commands = ROOT / "flowproject", ("cli", "deploy", "dev")
+    package = ROOT / "flowproject"
+    commands = ("cli", "deploy", "dev", "scaffold", "testing")
     told = [Path(line) for line in packed if Path(line).is_relative_to(package)]
     wanted = [
         path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in commands
@@ -133,6 +134,7 @@ def test_what_no_step_needs_stays_at_home(new_project: Callable[..., Any]) -> No
     with tarfile.open(project.root / "job.tar") as code:
         mine = {name for name in code.getnames() if not name.startswith(".mf_")}
     assert mine == {
+        "baseflow.py",
         "flowproject.toml",
         "forecast.py",
         "lib/deep.py",

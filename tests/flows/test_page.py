@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / name).mkdir()
         (root / name / "1.csv").write_text("1")
     (root / "flowproject.toml").write_text(CONFIG)
+    shutil.copy(ROOT / "baseflow.py", root)
     flow = (ROOT / "sensorflow.py").read_text()
     assert LOOK in flow
     (root / "sensorflow.py").write_text(flow.replace(LOOK, SAY + LOOK))

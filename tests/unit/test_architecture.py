@@ -23,7 +23,12 @@ FLOWS = sorted(ROOT.glob("*flow.py"))
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = PROJECT["optional-dependencies"]
+RUNTIME = [
+    Requirement(line)
+    for lines in (PROJECT["dependencies"], EXTRAS["duckdb"], EXTRAS["loop"])
+    for line in lines
+]
 
 
 def name(path: Path) -> str:
@@ -161,7 +166,7 @@ def test_what_is_inside_metaflow_is_used_in_one_package(module: Path) -> None:
 def test_the_base_has_neither_metaflow_nor_outerbounds_and_an_extra_has_one() -> None:
     platforms = {"metaflow", "outerbounds", "ob-metaflow"}
     assert not {one.name for one in RUNTIME} & platforms
-    for extra, lines in PROJECT["optional-dependencies"].items():
+    for extra, lines in EXTRAS.items():
         assert {Requirement(line).name for line in lines} & platforms <= {extra}
 
 

@@ -50,3 +50,28 @@ def test_a_command_does_not_import_the_web_server_or_a_client_of_others(words: l
     help_only += f"main({words})\nsys.stdout = sys.__stdout__"
     added = packages_after(help_only) - packages_after("import metaflow")
     assert not added & {"starlette", "uvicorn", "duckdb", "pyarrow", "obstore", "numpy"}
+
+
+@pytest.mark.seconds(20)
+def test_only_the_loop_needs_the_web_server_and_no_command_a_client_before_it_begins() -> None:
+    """Whoever has installed no extra can check, preview, deploy; `dev` says what it misses."""
+    clients = ["duckdb", "jinja2", "snowflake", "sqlglot", "starlette", "uvicorn", "watchfiles"]
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({clients}))
+import json
+from flowproject.cli import app
+from flowproject.errors import UsageError
+said = {{}}
+for name in app.COMMANDS:
+    try:
+        app.load_command(name)
+    except UsageError as error:
+        said[name] = str(error)
+print(json.dumps(said))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    said = json.loads(done.stdout)
+    assert set(said) == {"dev"}
+    for part in ("'starlette'", sys.prefix, "flowproject[loop]", "-m pip install"):
+        assert part in said["dev"]

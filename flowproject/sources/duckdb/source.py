@@ -16,7 +16,7 @@ from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
-from flowproject.sources import Rows, stopped
+from flowproject.sources import Rows, WatchedFiles, stopped
 from flowproject.sources.duckdb.failures import (
     check_plan,
     check_statement,
@@ -24,7 +24,12 @@ from flowproject.sources.duckdb.failures import (
     summary,
     with_extensions,
 )
-from flowproject.sources.duckdb.files import QueriedFiles, newest_file
+from flowproject.sources.duckdb.files import (
+    QueriedFiles,
+    files_of_pattern,
+    local_patterns,
+    newest_file,
+)
 from flowproject.sources.duckdb.keyed_rows import KeyedAnswer, KeyedLook
 from flowproject.sources.duckdb.references import References
 from flowproject.sources.duckdb.values import casts, converted, described
@@ -131,6 +136,22 @@ class DuckDBSource:
             columns=columns,
             written=written,
         )
+
+    def watched_files(self) -> list[WatchedFiles]:
+        """The files that the sensor's query reads, and its database.
+
+        Raises:
+            QueryError: if the query can't be used.
+            SourceError: if the database can't be.
+        """
+        query = find_sensor_query(self._root, self._data.query)
+        ran = self._translated(query)
+        found: list[WatchedFiles] = []
+        if self._data.database:
+            found.append(files_of_pattern(self._root, self._data.database))
+        with self._connected() as connection, explained(query, ran):
+            patterns = self._checked(connection, query, ran, {}).patterns
+        return found + [files_of_pattern(self._root, one) for one in local_patterns(patterns)]
 
     def progress(self) -> None:
         """Return None: a query does not say how far it is."""

@@ -1,4 +1,4 @@
-"""Opens a connection, and holds it in a thread that can be left at any moment.
+"""Opens a connection to Snowflake, and cancels what runs in it.
 
 Where to connect says an Outerbounds integration, `connections.toml`, or the environment.
 """
@@ -6,35 +6,25 @@ Where to connect says an Outerbounds integration, `connections.toml`, or the env
 import logging
 import math
 import os
-import threading
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import SourceError
 from flowproject.secrecy import guard_logs, keep_secret, keep_secrets_of, safe
-from flowproject.sources import stopped
 from flowproject.sources.snowflake.failures import connecting
 from flowproject.sources.snowflake.results import exact_converter
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-__all__ = ["ConnectionThread", "connect", "session"]
+__all__ = ["cancel_queries", "connect", "session"]
 
 _INSTALL: Final = 'python -m pip install "snowflake-connector-python>=4.1,<6"'
 _INSTALL_OUTERBOUNDS: Final = "python -m pip install outerbounds"
 _LOGIN_SECONDS: Final = 60
 
-_CANCEL_SECONDS: Final = 1.0
-_CANCEL_AGAIN_SECONDS: Final = 0.5
-_CANCEL_TIMES: Final = 20
-_CLOSE_SECONDS: Final = 2.0  # to end the session; the server ends it later by itself
-
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _PLACES: Final = {
@@ -93,91 +83,6 @@ def session(connection: "SnowflakeConnection") -> dict[str, str]:
     # Of the connection and not of the configuration: a user's defaults stand in the account.
     names = ("account", "host", "user", "role", "warehouse", "database", "schema")
     return {name: str(getattr(connection, name)) for name in names}
-
-
-class ConnectionThread:
-    """A connection that is opened, used and closed in a thread, which nobody has to wait for.
-
-    To leave it ends what runs on the server, too.
-    """
-
-    def __init__(self, opened: Callable[[], "SnowflakeConnection"]) -> None:
-        self._opened = opened
-        self._answers: Queue[Any] = Queue()
-        self._connection: SnowflakeConnection | None = None
-        # Whether it was opened: of what took too long the message must say which of both it was.
-        self.is_open = False
-        self._left = threading.Event()
-        self._ended = threading.Event()
-
-    def run(self, work: Callable[["SnowflakeConnection"], _T], seconds: float) -> _T:
-        """Run `work` in a thread with the connection, for at most so many seconds: what it returns.
-
-        Raises:
-            TimeoutError: if it takes longer; it is ended on the server.
-            SourceError: if it was left meanwhile.
-        """
-        # A daemon: a connection that hangs must not keep the process alive.
-        thread = threading.Thread(target=self._work, args=(work,), name="snowflake", daemon=True)
-        thread.start()
-        try:
-            answer = self._answers.get(timeout=seconds)
-        except Empty:
-            self.leave()
-            raise TimeoutError from None
-        except BaseException:  # Ctrl-C: nothing that was started here may run on, and cost
-            self.leave()
-            raise
-        thread.join(_CLOSE_SECONDS)
-        if isinstance(answer, Exception):
-            raise answer
-        return cast("_T", answer)
-
-    def leave(self) -> None:
-        """Stop waiting, and end what runs on the server; returns after a second at most."""
-        self._left.set()
-        self._answers.put(stopped())
-        if self._ended.is_set():
-            return
-        canceller = threading.Thread(target=self._cancel, name="snowflake-cancel", daemon=True)
-        canceller.start()
-        canceller.join(_CANCEL_SECONDS)
-
-    def check_not_left(self) -> None:
-        """Raise the SourceError of what was stopped, if nobody waits any more."""
-        if self._left.is_set():
-            raise stopped()
-
-    def _work(self, work: Callable[["SnowflakeConnection"], object]) -> None:
-        try:
-            self.check_not_left()
-            connection = self._opened()
-        except Exception as error:  # noqa: BLE001  # handed to whoever waits, who raises it
-            self._answer(error)
-            return
-        self.is_open = True
-        with closing(connection):
-            self._connection = connection
-            try:
-                self.check_not_left()
-                answer = work(connection)
-            except Exception as error:  # noqa: BLE001  # the same
-                answer = error
-            self._connection = None
-            self._answer(answer)
-
-    def _answer(self, answer: object) -> None:
-        self._ended.set()
-        self._answers.put(answer)
-
-    def _cancel(self) -> None:
-        """Cancel on the server until the work has ended."""
-        # More than once: a query may begin after the first time.
-        for _ in range(_CANCEL_TIMES):
-            if connection := self._connection:
-                _cancel_queries(connection)
-            if self._ended.wait(_CANCEL_AGAIN_SECONDS):
-                return
 
 
 def _connector() -> Any:
@@ -313,7 +218,7 @@ def _key(text: str, passphrase: str) -> bytes:
     return der
 
 
-def _cancel_queries(connection: "SnowflakeConnection") -> None:
+def cancel_queries(connection: "SnowflakeConnection") -> None:
     """Cancel what runs in the session, from a second cursor."""
     # As docs.snowflake.com/en/user-guide/querying-cancel-statements says; dbt does the same. The
     # cursor's own `abort_query` wants the id of a query, which may not have one yet.

@@ -1,10 +1,14 @@
 """Files are seen through what their mode watches: metadata, size, time or content."""
 
+import errno
 import hashlib
 import os
 import re
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +17,8 @@ from hypothesis import strategies as st
 from flowproject.changes.observation import Observation
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError
-from flowproject.sources.files import FilesSource, moment_text, name_text
+from flowproject.sources.files import FilesSource
+from flowproject.tables.file_rows import moment_text, name_text
 
 ONE_FILE_MODES = ["file_size", "file_modified_ts", "file_etag"]
 SECOND = 1_000_000_000
@@ -30,7 +35,7 @@ def look(root: Path, path: str = "in", **data: object) -> Observation:
 
 
 def keys(root: Path, **data: object) -> set[str]:
-    return set(look(root, **data).items or {})
+    return {item.key for item in (look(root, **data).items or {}).values()}
 
 
 def test_files_at_every_depth_have_their_path_as_key(tmp_path: Path):
@@ -38,13 +43,14 @@ def test_files_at_every_depth_have_their_path_as_key(tmp_path: Path):
         write(tmp_path / "in" / name, "x")
     (tmp_path / "in" / "empty").mkdir()
     seen = look(tmp_path)
-    assert set(seen.items or {}) == {"a.csv", ".hidden", "2024/01/b.csv", "2024/c.tmp"}
+    assert keys(tmp_path) == {"a.csv", ".hidden", "2024/01/b.csv", "2024/c.tmp"}
     assert seen.value == 4
 
 
 def test_an_item_says_what_the_file_is(tmp_path: Path):
     write(tmp_path / "in" / "a", "xyz", moment=1_700_000_000)
-    assert (look(tmp_path).items or {})["a"].data == {
+    [found] = (look(tmp_path).items or {}).values()
+    assert found.data == {
         "key": "a",
         "size": 3,
         "modified": "2023-11-14T22:13:20.000000+00:00",
@@ -142,6 +148,132 @@ def test_a_tree_that_changes_while_it_is_walked_breaks_nothing(tmp_path: Path):
         thread.join()
     assert all("stays" in found for found in seen)
     assert keys(tmp_path) == {"stays"}
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, folder: Path, act: Callable[[], None]) -> None:
+    """Act each time that the folder has been listed, and nothing below it yet."""
+    real = os.scandir
+
+    @contextmanager
+    def listing(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with real(path) as entries:
+            found = list(entries)
+            for entry in found:
+                entry.stat()  # which it keeps
+        if Path(path) == folder:
+            act()
+        yield iter(found)
+
+    monkeypatch.setattr("flowproject.sources.files.os.scandir", listing)
+
+
+@pytest.mark.parametrize("target", ["b", "a/deep/z", "zz"])
+def test_a_folder_that_is_renamed_under_the_walk_is_seen_where_it_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+):
+    """Also where the walk had been before: nothing of it counts as removed."""
+    folder = tmp_path / "in"
+    for name in ("a/deep/near", "z/far"):
+        write(folder / name, "x")
+
+    def rename() -> None:
+        if (folder / "z").exists():
+            (folder / "z").rename(folder / target)
+
+    meanwhile(monkeypatch, folder, rename)
+    assert keys(tmp_path) == {"a/deep/near", f"{target}/far"}
+
+
+def test_folders_that_are_renamed_all_the_time_are_an_error_and_no_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "in"
+    write(folder / "z0" / "far", "x")
+    names = (folder / f"z{number}" for number in range(1, 99))
+
+    def rename() -> None:
+        [one] = folder.iterdir()
+        one.rename(next(names))
+
+    meanwhile(monkeypatch, folder, rename)
+    with pytest.raises(SourceError, match="renamed or removed while") as refused:
+        look(tmp_path)
+    assert "include" in str(refused.value)
+
+
+def test_a_folder_that_is_removed_under_the_walk_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "in"
+    write(folder / "a", "x")
+
+    def come_and_go() -> None:
+        (folder / "gone").mkdir(exist_ok=True)
+        (folder / "gone").rmdir()
+
+    (folder / "gone").mkdir()
+    meanwhile(monkeypatch, folder, come_and_go)
+    assert keys(tmp_path) == {"a"}
+
+
+def test_a_file_that_is_renamed_while_its_folder_is_read_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(tmp_path / "in" / "a.tmp", "x")
+    real = os.scandir
+
+    @contextmanager
+    def listing(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with real(path) as entries:
+            found = list(entries)
+        if (tmp_path / "in" / "a.tmp").exists():
+            (tmp_path / "in" / "a.tmp").rename(tmp_path / "in" / "a.csv")
+        yield iter(found)
+
+    monkeypatch.setattr("flowproject.sources.files.os.scandir", listing)
+    assert keys(tmp_path) == {"a.csv"}
+
+
+def test_a_folder_that_becomes_unreadable_is_an_error_and_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Without its rights, or because a disk went: root, as whom tests may run, may read all."""
+    write(tmp_path / "in" / "deep" / "a", "x")
+    real = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path)
+
+    monkeypatch.setattr("flowproject.sources.files.os.scandir", refused)
+    with pytest.raises(SourceError, match="deep' can't be read: Permission denied"):
+        look(tmp_path)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.sets(
+        st.lists(
+            st.sampled_from(["a", "a-", "a.", "a\x01", "b", "é", "😀", "\udcff", "a\\xff"]),
+            min_size=1,
+            max_size=3,
+        ).map("/".join),
+        min_size=1,
+    )
+)
+def test_keys_come_in_the_order_of_their_bytes_whatever_the_names(names: set[str]):
+    """As the table has them; a name that is a folder in another one is left out."""
+    wanted = {name for name in names if not any(one.startswith(f"{name}/") for one in names)}
+    with TemporaryDirectory() as root:
+        for name in wanted:
+            write(Path(root) / "in" / name, "x")
+        found = look(Path(root)).items or {}
+        assert [item.key for item in found.values()] == [
+            name_text(name) for name in sorted(wanted, key=os.fsencode)
+        ]
+        assert all(name_text(name) in found for name in wanted)
+        assert "c" not in found
 
 
 def test_a_missing_folder_gets_what_is_there_instead(tmp_path: Path):

@@ -1,0 +1,85 @@
+"""`flowproject init`: what options say, and what is asked where a person sits."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowproject.config.parse import load
+
+
+def test_in_an_empty_folder_it_is_the_weather_named_after_the_folder(
+    flowproject: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "My shop 2"
+    told = json.loads(flowproject("init", str(folder), "--json").out)
+    assert load(folder).project_name == "my_shop_2"
+    assert "starterflow.py" in told["written"]
+    assert told["left"] == {}
+    assert told["next"][-2:] == ["flowproject dev --until-idle", "python -m pytest"]
+
+
+def test_beside_somebodys_flows_it_adds_no_example(flowproject: Any, tmp_path: Path) -> None:
+    (tmp_path / "trainflow.py").write_text("")
+    (tmp_path / "README.md").write_text("Mine.")
+    told = json.loads(flowproject("init", str(tmp_path), "--json").out)
+    assert told["left"] == {"README.md": ""}
+    assert not (tmp_path / "forecast.py").exists()
+    [sensor] = load(tmp_path).sensors.values()
+    assert sensor.data.type == "files"
+
+
+def test_beside_a_configuration_flows_fit_to_it(flowproject: Any, tmp_path: Path) -> None:
+    config = 'project_name = "lake"\n[sensors.raw.data]\ntype = "s3"\nbucket = "b"\n'
+    (tmp_path / "flowproject.toml").write_text(config)
+    told = json.loads(flowproject("init", str(tmp_path), "--json").out)
+    assert (tmp_path / "flowproject.toml").read_text() == config
+    assert list(told["left"]) == ["flowproject.toml"]
+    assert '@on_change("raw")' in (tmp_path / "starterflow.py").read_text()
+
+
+def test_an_empty_project_watches_what_was_said(flowproject: Any, tmp_path: Path) -> None:
+    answer = flowproject(
+        *("init", str(tmp_path), "--example", "empty", "--source", "snowflake"),
+        *("--table", "sales.orders", "--set", "key=id, day", "--set", "connection=shop"),
+    )
+    assert answer.code == 0, answer.err
+    [sensor] = load(tmp_path).sensors.values()
+    assert sensor.data.key == ("id", "day")  # type: ignore[attr-defined]
+    assert "FROM sales.orders" in (tmp_path / "sql" / "sensor.sql").read_text()
+    assert "snowflake" in (tmp_path / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--example", "wether"], "Did you mean 'weather'?"),
+        (["--ci", "jenkins"], "One of none, github, gitlab"),
+        (["--source", "s3"], "Add `--set bucket=...`"),
+        (["--source", "snowflake"], "Add `--table NAME`"),
+        (["--source", "s3", "--set", "buckt=b"], "Did you mean 'bucket'?"),
+        (["--table", "t"], "Add `--example empty`"),
+        (["--name", "My shop"], "project_name = 'My shop'"),
+    ],
+)
+def test_what_can_not_be_is_said_before_anything_is_written(
+    flowproject: Any, tmp_path: Path, words: list[str], said: str
+) -> None:
+    answer = flowproject("init", str(tmp_path / "new"), *words)
+    assert answer.code in (2, 64)
+    assert said in answer.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_person_is_asked(
+    flowproject: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["shop", "oders", "orders", "gitlab"])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(answers))
+    assert flowproject("init", str(tmp_path)).code == 0
+    assert load(tmp_path).project_name == "shop"
+    assert (tmp_path / "sql" / "orders.sql").exists()
+    assert (tmp_path / ".gitlab-ci.yml").exists()
