@@ -87,7 +87,9 @@ def open_store(root: str) -> Store:
     except (BaseError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise JournalError(
-            f"The journal can't be opened: {reason}", where=f"Datastore {root}"
+            f"The journal can't be opened: {reason}",
+            where=f"It lies in Metaflow's datastore {root!r}",
+            fix="`metaflow status` says what Metaflow is configured with",
         ) from error
 
 
