@@ -17,9 +17,11 @@ from flowproject.config.data import (
     DATA_TYPES,
     AzureData,
     Data,
+    DeltaData,
     DuckDBData,
     FilesData,
     GcsData,
+    IcebergData,
     S3Data,
     SnowflakeData,
 )
@@ -114,6 +116,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
+    DeltaData: _SourceClass(
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+    ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
     ),
@@ -122,6 +127,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     GcsData: _SourceClass(
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
+    ),
+    IcebergData: _SourceClass(
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(
