@@ -6,7 +6,7 @@ Takes the project's folder and what to expect.
 import sys
 from pathlib import Path
 
-import adbc_driver_postgresql.dbapi  # noqa: F401
+import adbc_driver_postgresql  # noqa: F401
 
 import flowproject.sources.postgres.source  # noqa: F401
 from benchmarks.probe import report
