@@ -29,7 +29,7 @@ from flowproject.config.model import (
     Schedule,
     Sensor,
 )
-from flowproject.config.root import project_root
+from flowproject.config.root import project_root, refuse_two_copies
 
 __all__ = [
     "DATA_TYPES",
@@ -51,4 +51,5 @@ __all__ = [
     "Sensor",
     "SnowflakeData",
     "project_root",
+    "refuse_two_copies",
 ]
