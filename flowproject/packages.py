@@ -66,7 +66,9 @@ _IN_BASE: Final = frozenset({"s3"})
 _IMPORTED_AS: Final = {"snowflake-connector-python": "snowflake"}
 """What a package is imported as, where it is not its name."""
 
-_TOLD_LATER: Final = frozenset({"cryptography", "snowflake-connector-python"})
+_TOLD_LATER: Final = frozenset(
+    {"adbc-driver-postgresql", "cryptography", "snowflake-connector-python"}
+)
 """What a source says itself that it misses, because without it some of its work can be done."""
 
 _CONDA_NAMES: Final = {"duckdb": "python-duckdb", "tzdata": "python-tzdata"}
