@@ -45,7 +45,8 @@ LONGEST_FIRST = (
     *("deploy/test_executed", "browser/test_page", "flows/test_dev_loop", "deploy/test_deploy"),
     *("flows/test_page", "deploy/test_compilation", "faults/test_kills", "flows/test_commands"),
     *("flows/test_demo", "flows/test_benchmarks", "contract/test_s3_keys", "contract/test_sources"),
-    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract", "unit"),
+    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract"),
+    *("compatibility", "unit"),
 )
 
 

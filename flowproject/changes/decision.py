@@ -373,6 +373,8 @@ def _same_rows(head: Entry, seen: Observation, columns: ColumnsChange) -> bool:
 
 
 def _state(seen: Observation) -> str:
+    if seen.state:
+        return seen.state
     return _count(len(seen.items)) if seen.items is not None else _short(seen.value)
 
 
@@ -380,6 +382,8 @@ def _what_happened(head: Entry, seen: Observation, difference: Difference) -> st
     counts = {kind: number for kind, number in difference.counts.items() if number}
     if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    if seen.state:
+        return f"now {seen.state}"
     return " → ".join(shortened_pair(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
 
 

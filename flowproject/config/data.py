@@ -13,10 +13,12 @@ __all__ = [
     "AzureData",
     "CheckMode",
     "Data",
+    "DeltaData",
     "Dialect",
     "DuckDBData",
     "FilesData",
     "GcsData",
+    "IcebergData",
     "ObjectProperty",
     "ObjectsData",
     "ObjectsMode",
@@ -24,6 +26,7 @@ __all__ = [
     "Seconds",
     "SnowflakeData",
     "SomeSeconds",
+    "VersionedData",
 ]
 
 # The name after the type says which values the parser takes: see `keys`.
@@ -284,6 +287,68 @@ class GcsData(ObjectsData):
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionedData(Data):
+    """A table that knows its version: what Delta and Iceberg have in common."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: no row is read, and a change says what the table's own log says of it: versions,
+    operations, numbers of rows and files."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a table with `key` is an error instead of a very slow tick: at the first
+    look all of them are read. The default is about what a small container holds in memory."""
+
+    role: str = ""
+    """ARN of a role to assume for reading from S3. Empty: Metaflow's own credentials."""
+
+    region: str = ""
+    """Region of an S3 bucket, such as `"eu-north-1"`. Empty: what Metaflow's and AWS's settings
+    say."""
+
+    endpoint_url: str = ""
+    """Address of a store that isn't Amazon's, Microsoft's or Google's own. Empty: what Metaflow's
+    settings and the environment say."""
+
+    account: str = ""
+    """Name of the storage account, on Azure. Empty: the one in `endpoint_url`, in Metaflow's
+    `METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT` or in `AZURE_STORAGE_ACCOUNT_NAME`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaData(VersionedData):
+    """A Delta table: a folder with a `_delta_log`, on a disk or in an object store."""
+
+    type: Literal["delta"] = "delta"
+    """Delta Lake, read through delta-rs, which the extra `delta` installs."""
+
+    table: str
+    """The table's folder, relative to the project's folder; or a URL such as
+    `"s3://bucket/path/of/the/table"`, with `gs://` or `az://` for Google's and Azure's stores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IcebergData(VersionedData):
+    """An Iceberg table: of a catalog, or described by a metadata file."""
+
+    type: Literal["iceberg"] = "iceberg"
+    """Apache Iceberg, read through PyIceberg, which the extra `iceberg` installs."""
+
+    table: str
+    """The table's name in the catalog, such as `"sales.orders"`. Without `catalog`: its metadata
+    file, relative to the project's folder or a URL, which whoever writes must put at the same place
+    each time: `"s3://bucket/t/metadata/current.metadata.json"`."""
+
+    catalog: str = ""
+    """Name of a catalog in PyIceberg's own settings: a file `.pyiceberg.yaml`, or variables such as
+    `PYICEBERG_CATALOG__PROD__URI`. REST, SQL and Glue are tried. Empty: `table` is a metadata
+    file."""
+
+    ref: str = "main"
+    """The branch or tag whose snapshots are watched; commits to others are no change."""
+
+
 # In the order in which messages and the reference page list them.
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
@@ -292,5 +357,7 @@ DATA_TYPES: Final[dict[str, type[Data]]] = {
     "s3": S3Data,
     "azure": AzureData,
     "gcs": GcsData,
+    "delta": DeltaData,
+    "iceberg": IcebergData,
 }
 """Every source type. A new one is its dataclass above and its line here."""
