@@ -23,6 +23,7 @@ __all__ = [
     "Hold",
     "as_if_finished",
     "compare",
+    "compare_again",
     "decide",
     "finished",
     "hold_back",
@@ -87,6 +88,19 @@ def compare(
         if (len(alike[0]), len(alike[1])) == (len(old), len(new)):
             return _in_order(diff(alike[0], alike[1], columns.is_seen_in))
     return diff(old, new, columns.is_seen_in)
+
+
+def compare_again(
+    difference: Difference, seen: Observation, columns: ColumnsChange | None, key: Sequence[str]
+) -> Difference:
+    """What is left of a difference whose rows were compared whole, if their `columns` changed."""
+    if not columns:
+        return difference
+    old = {
+        item.key: item for item in (*difference.removed, *(old for old, _ in difference.modified))
+    }
+    new = {item.key: item for item in difference.arrived}
+    return compare(old, replace(seen, items=new), columns, key)
 
 
 def _in_order(difference: Difference) -> Difference:

@@ -17,8 +17,10 @@ __all__ = [
     "Progress",
     "Report",
     "fingerprint_items",
+    "fingerprint_total",
     "fingerprint_value",
     "ignore_progress",
+    "share",
 ]
 
 _MODULUS: Final = 2**128
@@ -182,7 +184,17 @@ def fingerprint_items(items: Iterable[Item]) -> str:
     count, total = 0, 0
     for item in items:
         count += 1
-        total += int(digest(item.key, item.version), 16)
+        total += share(item.key, item.version)
+    return fingerprint_total(count, total)
+
+
+def share(key: str, version: str) -> int:
+    """What one item adds to the total of which a table's fingerprint is made."""
+    return int(digest(key, version), 16)
+
+
+def fingerprint_total(count: int, total: int) -> str:
+    """The fingerprint of a table of so many items, whose shares come to `total`."""
     return digest("items", str(count), f"{total % _MODULUS:032x}")
 
 
