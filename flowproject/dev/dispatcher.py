@@ -51,6 +51,8 @@ __all__ = ["Dispatcher"]
 
 _SCHEDULE: Final = "schedule"
 _FILES: Final = "files"
+# Seconds between two looks that files or events want: a look takes less, and a burst is to be few.
+_BETWEEN_LOOKS: Final = 1.0
 # A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
 # The id of an event that is a sensor's change.
@@ -82,6 +84,7 @@ class Dispatcher:
         self._lookout: Lookout | None = None
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
+        self._looked: dict[Path, float] = {}
         self._moved: defaultdict[Path, dict[str, str]] = defaultdict(dict)
         """Flow -> sensor -> what wants it looked at, since the last look at it began."""
         self._closed = False
@@ -226,7 +229,13 @@ class Dispatcher:
         """Look at what moved since the flow's last look; if one goes on, its end does."""
         if flow.path in self._scheduled or self._closed:
             return
+        loop = asyncio.get_running_loop()
+        if (left := self._looked.get(flow.path, 0.0) + _BETWEEN_LOOKS - loop.time()) > 0:
+            # Whichever of those that wait comes first finds all of them.
+            loop.call_later(left, self._look_at_moved, flow)
+            return
         if names := self._moved.pop(flow.path, None):
+            self._looked[flow.path] = loop.time()
             self._scheduled.add(flow.path)
             cause = " and ".join(sorted({*names.values()}))
             self._begin(flow, cause, tuple(sorted(names)))

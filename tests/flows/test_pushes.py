@@ -1,6 +1,7 @@
 """Events from elsewhere have sensors looked at: a run that is told of one, and a burst of them."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def test_a_burst_in_the_loop_is_few_looks_and_the_last_push_is_not_lost(pushed: 
         [started] = running.wait(LoopStarted)
         assert started.listeners == {"SensorFlow": ["vendor.orders"]}
         running.wait(RunFinished)
-        before = len(running.wait(TickFinished, 2))
+        before, begun = len(running.wait(TickFinished, 2)), time.monotonic()
         for number in range(many):
             if number == many - 1:
                 (pushed / "data" / "last").write_text("1")
@@ -92,7 +93,7 @@ def test_a_burst_in_the_loop_is_few_looks_and_the_last_push_is_not_lost(pushed: 
         changed = wait_for(lambda: [t for t in running.all(TickFinished) if t.seq == 2])
         assert {one.sensor for one in changed} <= {"orders", "stock"}
         looks = [one for one in running.all(TickFinished)[before:] if one.sensor == "orders"]
-        assert 1 <= len(looks) <= 12
+        assert 1 <= len(looks) <= 3 + time.monotonic() - begun
         assert {run.cause for run in running.all(RunStarted)[1:]} <= {
             "vendor.orders",
             "files",
