@@ -152,7 +152,8 @@ class Observation:
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
     are those of a query's result, each with its type; empty if they are not known. `state` says it
-    in words where the value is more than a person wants to read. `written` is the
+    in words where neither value nor items do. `version` is which version of the source was seen, of
+    sources that keep versions, and what was committed since the one before. `written` is the
     file that was written last, of those behind a query's result, with when it was; None where the
     items say it of themselves.
     """
@@ -167,6 +168,7 @@ class Observation:
     memo: Memo = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the same in any order
     state: str = field(default="", compare=False)
+    version: Mapping[str, Json] = field(default_factory=dict, compare=False)
     written: Item | None = field(default=None, compare=False)
 
 

@@ -10,7 +10,15 @@ from typing import Any, Final
 from flowproject.changes.canonical import Json, canonical, digest, dumps
 from flowproject.changes.columns import columns_change
 from flowproject.changes.difference import Difference, Item, diff
-from flowproject.changes.observation import Cost, Items, Memo, Observation, Past, fingerprint_value
+from flowproject.changes.observation import (
+    Cost,
+    Items,
+    Memo,
+    Observation,
+    Past,
+    fingerprint_items,
+    fingerprint_value,
+)
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
 from flowproject.sources.result import check_columns, keyed, without_garbage_collection
@@ -116,17 +124,23 @@ class TableVersion:
             "details": {**self.details},
         }
 
-    def to_value(self, commits: Sequence[Commit]) -> Json:
-        """The value of its observation; of many commits it has the newest."""
+    @property
+    def value(self) -> Json:
+        """The value where no row is read: a version's number, or a snapshot's id as text."""
+        # As text, because an id of 63 bits is another number to whoever reads JSON with floats.
+        return str(self.version) if self.noun == "snapshot" and self.version else self.version
+
+    def told(self, commits: Sequence[Commit]) -> dict[str, Json]:
+        """What a change says of it; of many commits it has the newest."""
         shown: list[Json] = [commit.to_json() for commit in commits[-_MOST_COMMITS:]]
-        value: dict[str, Json] = {
+        more = len(commits) - len(shown)
+        return {
             "version": self.version,
             "table": self.table,
             "rows": self.rows,
             "commits": shown,
+            **({"earlier_commits": more} if more else {}),
         }
-        more = len(commits) - len(shown)
-        return value | ({"earlier_commits": more} if more else {})
 
 
 def known_version(past: Past | None, noun: str, question: str) -> TableVersion | None:
@@ -227,8 +241,9 @@ def changed(
     """The observation of a table that changed; `difference` is None where no row is looked at."""
     items = None if difference is None else PatchedItems(past, difference, place)
     seen = Observation(
-        value=now.to_value(commits),
-        fingerprint=now.fingerprint,
+        value=now.value if items is None else len(items),
+        fingerprint=now.fingerprint if items is None else fingerprint_items(items.values()),
+        version=now.told(commits),
         items=items,
         difference=difference,
         cost=cost,
@@ -257,12 +272,15 @@ def whole(
         QueryError: if two rows have one key, or the key is no column.
     """
     items: Items | None = None
+    value, fingerprint = now.value, now.fingerprint
     if rows is not None:
         check_columns([*now.columns], key, place)
-        items = keyed(rows, key, place).items
+        found = keyed(rows, key, place)
+        items, value, fingerprint = found.items, found.value, found.fingerprint
     seen = Observation(
-        value=now.to_value(commits),
-        fingerprint=now.fingerprint,
+        value=value,
+        fingerprint=fingerprint,
+        version=now.told(commits),
         items=items,
         cost=cost,
         note="; ".join(
