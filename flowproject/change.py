@@ -198,6 +198,20 @@ class Change:
         return dict(self._small(self._event.get("columns", {}), "columns_change"))  # type: ignore[arg-type]  # it is an object
 
     @property
+    def version(self) -> dict[str, Json]:
+        """Which version of the source it is, of a source that keeps versions; otherwise empty.
+
+        `version` and `table` say which, `rows` how many rows it has, and `commits` what was
+        committed since the version before, the oldest first.
+        """
+        return dict(self._small(self._event.get("version", {}), "version"))  # type: ignore[arg-type]  # it is an object
+
+    @property
+    def previous_version(self) -> dict[str, Json]:
+        """Which version it was before, as `version` says it."""
+        return dict(self._event.get("previous_version", {}))
+
+    @property
     def recorded_at(self) -> str:
         """When a tick recorded it, in UTC (ISO 8601); empty if its event does not say so."""
         return str(self._event.get("recorded_at", ""))

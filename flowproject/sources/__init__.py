@@ -17,9 +17,12 @@ from flowproject.config.data import (
     DATA_TYPES,
     AzureData,
     Data,
+    DeltaData,
     DuckDBData,
     FilesData,
     GcsData,
+    IcebergData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -115,6 +118,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
+    DeltaData: _SourceClass(
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+    ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
     ),
@@ -123,6 +129,12 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     GcsData: _SourceClass(
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
+    ),
+    IcebergData: _SourceClass(
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+    ),
+    PostgresData: _SourceClass(
+        module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(

@@ -21,6 +21,7 @@ from flowproject.config.reference import documentation, page, schema
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.packages import requirements
 from flowproject.sources import Source, open_source, speaks_sql
+from flowproject.tables.row_table import RowTable
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["SourceContract", "SourcePlace", "remembered"]
@@ -49,7 +50,7 @@ class SourcePlace(Protocol):
 def remembered(seen: Observation) -> Past:
     """What would be known of this look if it had been recorded."""
     items = seen.items
-    if isinstance(items, ObjectTable):
+    if isinstance(items, ObjectTable | RowTable):
         items = items.recorded(f"rows-{next(_NUMBERS)}")
     memo = json.dumps(seen.memo)
     return Past(
