@@ -72,8 +72,7 @@ def test_commands_know_it(installed: ProjectFolder) -> None:
     told = installed.command("check", "--connect").text
     assert "The API can't be read" in told
     installed.write("flowproject.toml", 'project_name = "shop"\n[data]\ntype = "htp"\n')
-    assert "duckdb, snowflake, files" in (told := installed.command("check").text)
-    assert "Did you mean 'http'?" in told
+    assert "iceberg, http. Did you mean 'http'?" in installed.command("check").text
 
 
 # --------------------------------------------------------------------- in this process, by a stub
