@@ -17,6 +17,7 @@ _FIGURES: Final = (
     "journal",
     "delivery",
     "sensors",
+    "waits",
     "rows",
     "files",
     "imports",
