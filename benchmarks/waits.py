@@ -71,15 +71,13 @@ class _Waited:
 def measure(folder: Path, *, quick: bool) -> Iterator[Figure]:
     """Ours beside the same requests one after the other, for a folder and for one value."""
     with _bus():
-        for name, what, keys in (
-            ("files", "of a folder", {"path": "in"}),
-            ("size", "of one value", {"path": "in/a", "check_mode": "file_size"}),
-        ):
-            yield from _figures(folder / name, f"a tick {what} that changed", keys, quick=quick)
+        for kind in ("a folder", "a query's one value"):
+            root = folder / kind.replace(" ", "-")
+            yield from _figures(root, kind, quick=quick)
 
 
-def _figures(root: Path, what: str, keys: dict[str, str], *, quick: bool) -> Iterator[Figure]:
-    tick = _ticking(root, keys)
+def _figures(root: Path, kind: str, *, quick: bool) -> Iterator[Figure]:
+    tick, what = _ticking(root, kind), f"a tick of {kind} that changed"
     ours, peer = in_turn(
         lambda: tick(at_once=True), lambda: tick(at_once=False), rounds=_ROUNDS, quick=quick
     )
@@ -102,16 +100,19 @@ def _figures(root: Path, what: str, keys: dict[str, str], *, quick: bool) -> Ite
     )
 
 
-def _ticking(root: Path, keys: dict[str, Any]) -> Callable[..., _Waited]:
+def _ticking(root: Path, kind: str) -> Callable[..., _Waited]:
     """Changes the data and ticks: what that took."""
     # Late: Metaflow reads its settings once.
     from flowproject import sensing
-    from flowproject.config import FilesData, Project, Schedule, Sensor
+    from flowproject.config import DuckDBData, FilesData, Project, Schedule, Sensor
     from flowproject.journal import Receipt, open_store
     from flowproject.sensing import ProjectContext
 
     (root / "in").mkdir(parents=True)
-    sensor = Sensor(name="files", data=FilesData(**keys), event_name="files_changed")
+    (root / "sql").mkdir()
+    (root / "sql" / "size.sql").write_text("SELECT length(content) FROM read_text('in/a')")
+    data = FilesData(path="in") if kind == "a folder" else DuckDBData(query="size")
+    sensor = Sensor(name="files", data=data, event_name="files_changed")
     project = Project(project_name="bench", sensor=Schedule(), sensors={"files": sensor})
     real = open_store(str(root / "store"))
     sizes = iter(range(1, 1_000_000))
