@@ -16,6 +16,7 @@ _FIGURES: Final = (
     "tick",
     "journal",
     "delivery",
+    "loop",
     "sensors",
     "waits",
     "rows",

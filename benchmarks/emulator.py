@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import fakesnow.server
 import uvicorn
+from sqlglot import exp
+from sqlglot.generators.duckdb import DuckDBGenerator
 
 __all__ = ["DATABASE", "STATEMENTS", "TABLE"]
 
@@ -94,9 +96,19 @@ def _tokens(number: int) -> dict[str, Any]:
     return {"data": data, "success": True}
 
 
+def _teach_md5() -> None:
+    """Have the emulator answer MD5_NUMBER_UPPER64 and ..._LOWER64 as Snowflake documents them."""
+    # sqlglot parses both and has no words of DuckDB's for them, whose own read the bytes backwards.
+    for kind, start in ((exp.MD5NumberUpper64, 1), (exp.MD5NumberLower64, 17)):
+        DuckDBGenerator.TRANSFORMS[kind] = lambda generator, one, start=start: (
+            f"CAST('0x' || substr(md5({generator.sql(one, 'this')}), {start}, 16) AS UBIGINT)"
+        )
+
+
 def main() -> None:
     """Serve as many rows as the command line says."""
     rows = int(sys.argv[1])
+    _teach_md5()
     logging.getLogger("sqlglot").setLevel(
         logging.ERROR
     )  # it warns of plans, which it does not know

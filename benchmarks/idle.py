@@ -1,9 +1,10 @@
-"""A loop with a page, in a process of its own, that says how many seconds of CPU it took itself.
+"""A loop with a page, in a process of its own, that says how many seconds of CPU it took.
 
-And how many runs ended meanwhile: what those take is not counted, they are other processes.
-`python -m benchmarks.idle SECONDS`.
+Three numbers: of its own process, with all that it started, and how often a sensor was looked at.
+`python -m benchmarks.idle SECONDS FIRST [EVERY]`; FIRST is the message from which on it counts.
 """
 
+import os
 import sys
 import threading
 import time
@@ -11,35 +12,54 @@ from pathlib import Path
 from typing import Final
 
 from flowproject.dev.loop import Loop, PageSettings, Settings
-from flowproject.dev.messages import LoopStarted, Message, RunFinished, TickFinished
+from flowproject.dev.messages import LoopStarted, Message, TickFinished
 
 _PATIENCE: Final = 300
+_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
-def main(seconds: float, first: type[Message]) -> None:
+def main(seconds: float, first: type[Message], every: float) -> None:
     """Run the loop here; from the first such message on, count for so many seconds."""
     begun = threading.Event()
-    runs: list[RunFinished] = []
+    looks: list[TickFinished] = []
 
     def hear(message: Message) -> None:
         if isinstance(message, first):
             begun.set()
-        if isinstance(message, RunFinished):
-            runs.append(message)
+        if isinstance(message, TickFinished):
+            looks.append(message)
 
     def count() -> None:
         if begun.wait(_PATIENCE):
-            before, known = time.process_time(), len(runs)
+            own, of_all, known = time.process_time(), _of_all(), len(looks)
             time.sleep(seconds)
-            print(time.process_time() - before, len(runs) - known, flush=True)
+            print(time.process_time() - own, _of_all() - of_all, len(looks) - known, flush=True)
         loop.stop()
 
-    loop = Loop(Path.cwd(), listener=hear, settings=Settings(page=PageSettings(), grace=0))
+    settings = Settings(page=PageSettings(), grace=0, every=every)
+    loop = Loop(Path.cwd(), listener=hear, settings=settings)
     counting = threading.Thread(target=count)
     counting.start()
     loop.run()
     counting.join()
 
 
+def _of_all() -> float:
+    """Seconds of CPU of this process and of all below it, those that have ended among them."""
+    fields = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            rest = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended, and its parent has its time
+        fields[int(path.parent.name)] = rest
+    mine = {os.getpid()}
+    while more := {pid for pid, rest in fields.items() if int(rest[1]) in mine} - mine:
+        mine |= more
+    # Of each its own time, and that of its children that have ended.
+    return sum(int(ticks) for pid in mine for ticks in fields[pid][11:15]) / _TICK
+
+
 if __name__ == "__main__":
-    main(float(sys.argv[1]), LoopStarted if sys.argv[2:] else TickFinished)
+    kind = LoopStarted if sys.argv[2] == "started" else TickFinished
+    main(float(sys.argv[1]), kind, float(sys.argv[3]) if sys.argv[3:] else 0.0)

@@ -258,15 +258,21 @@ def _idle(root: Path, *, quick: bool) -> Limit:
     if not quick:
         run(flow)  # the baselines
     seconds = _IDLE_IF_QUICK if quick else _IDLE
-    command = [sys.executable, "-m", "benchmarks.idle", str(seconds), *(["started"] * quick)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.idle",
+        str(seconds),
+        "started" if quick else "tick",
+    ]
     here = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     said = subprocess.run(
         command, cwd=root, env=here, stdout=subprocess.PIPE, text=True, check=True
     ).stdout
-    cpu, runs = said.split()
+    cpu, _, looks = said.split()
     return Limit(
-        what=f"CPU of the loop's own process in {seconds} s, in which {runs} runs looked at "
-        f"{_SENSORS} sensors each, one a minute",
+        what=f"CPU of the loop's own process in {seconds} s, in which it had {looks} looks "
+        f"at {_SENSORS} sensors, each once a minute",
         amount=100 * float(cpu) / seconds,
         most=1.0,
         unit="% of a core",

@@ -326,9 +326,23 @@ def _one_value(text: str) -> Any:
     return JSONResponse({"data": data, "success": True})
 
 
+def teach_md5() -> None:
+    """Have fakesnow answer MD5_NUMBER_UPPER64 and ..._LOWER64 as Snowflake documents them."""
+    # sqlglot parses both and has no words of DuckDB's for them, whose own read the bytes backwards.
+    from sqlglot import exp
+    from sqlglot.generators.duckdb import DuckDBGenerator
+
+    for kind, start in ((exp.MD5NumberUpper64, 1), (exp.MD5NumberLower64, 17)):
+        DuckDBGenerator.TRANSFORMS[kind] = lambda generator, one, start=start: (
+            f"CAST('0x' || substr(md5({generator.sql(one, 'this')}), {start}, 16) AS UBIGINT)"
+        )
+
+
 def _serve(snow: Snow) -> Iterator[Snow]:
     complete_connector()
     import fakesnow.server
+
+    teach_md5()
     import uvicorn
     from starlette.applications import Starlette
     from starlette.routing import Route

@@ -17,8 +17,10 @@ __all__ = [
     "Progress",
     "Report",
     "fingerprint_items",
+    "fingerprint_total",
     "fingerprint_value",
     "ignore_progress",
+    "share",
 ]
 
 _MODULUS: Final = 2**128
@@ -149,7 +151,9 @@ class Observation:
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
-    are those of a query's result, each with its type; empty if they are not known. `written` is the
+    are those of a query's result, each with its type; empty if they are not known. `state` says it
+    in words where neither value nor items do. `version` is which version of the source was seen, of
+    sources that keep versions, and what was committed since the one before. `written` is the
     file that was written last, of those behind a query's result, with when it was; None where the
     items say it of themselves.
     """
@@ -163,6 +167,8 @@ class Observation:
     note: str = ""
     memo: Memo = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the same in any order
+    state: str = field(default="", compare=False)
+    version: Mapping[str, Json] = field(default_factory=dict, compare=False)
     written: Item | None = field(default=None, compare=False)
 
 
@@ -180,7 +186,17 @@ def fingerprint_items(items: Iterable[Item]) -> str:
     count, total = 0, 0
     for item in items:
         count += 1
-        total += int(digest(item.key, item.version), 16)
+        total += share(item.key, item.version)
+    return fingerprint_total(count, total)
+
+
+def share(key: str, version: str) -> int:
+    """What one item adds to the total of which a table's fingerprint is made."""
+    return int(digest(key, version), 16)
+
+
+def fingerprint_total(count: int, total: int) -> str:
+    """The fingerprint of a table of so many items, whose shares come to `total`."""
     return digest("items", str(count), f"{total % _MODULUS:032x}")
 
 

@@ -47,7 +47,7 @@ _MOVING_VARIABLES: Final = frozenset(
 _UNORDERED: Final = frozenset({"exprs", "parameters"})
 
 # Of a flow's description: what another machine has otherwise.
-_HERE_ONLY: Final = frozenset({"local_root", "metadata", "owner", "path"})
+_HERE_ONLY: Final = frozenset({"local_root", "looks_in", "metadata", "owner", "path"})
 
 # Tags of ours that say where a flow comes from (`revision.tags_of`).
 _MOVING_TAGS: Final = ("git_commit:", "ci_run:")

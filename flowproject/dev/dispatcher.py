@@ -8,8 +8,8 @@ import re
 import shlex
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from flowproject.cron import DEADLINE
 from flowproject.dev.launcher import Launcher, Order
+from flowproject.dev.lookout import Lookout
 from flowproject.dev.messages import (
     EventDropped,
     EventReceived,
@@ -49,6 +50,9 @@ from flowproject.secrecy import safe
 __all__ = ["Dispatcher"]
 
 _SCHEDULE: Final = "schedule"
+_FILES: Final = "files"
+# Runs that are the only one of their flow: what is due meanwhile waits for their end.
+_ALONE: Final = frozenset({_SCHEDULE, _FILES})
 # A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
 # The id of an event that is a sensor's change.
@@ -77,11 +81,14 @@ class Dispatcher:
         self._pending = pending
         # On a cluster what waits outlives the pod of the Sensor, so here it outlives the loop.
         self._waiting = pending.load(flows, now())
+        self._lookout: Lookout | None = None
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
+        self._moved: defaultdict[Path, set[str]] = defaultdict(set)
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: set[asyncio.Task[None]] = set()
+        self._looks: set[asyncio.Task[None]] = set()
         self.crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception once something went wrong that is nobody's flow's fault."""
         self.active_sensors: tuple[str, ...] | None = None
@@ -95,10 +102,29 @@ class Dispatcher:
         """The runs under way, with all that follows from each."""
         return frozenset(self._tasks)
 
+    def look_first(self, lookout: Lookout) -> None:
+        """Have it look before runs are started that would do nothing else, from here on."""
+        self._lookout = lookout
+
+    def files_moved(self, names: Collection[str]) -> None:
+        """Look at these sensors at once, whose files were written, or as soon as a look is over."""
+        active = self.active_sensors
+        for flow in self._lookout.flows if self._lookout else ():
+            mine = {
+                name
+                for name in names
+                if (not flow.sensors or name in flow.sensors) and (active is None or name in active)
+            }
+            if mine and not self._closed:
+                self._moved[flow.path] |= mine
+                self._look_at_moved(flow)
+
     def close(self) -> None:
         """Take no more events, and start none of the runs that still wait for a slot."""
         self._closed = True
         self._launcher.close()
+        for look in self._looks:
+            look.cancel()
         # Runs of an earlier loop are not this one's children: it stops looking at them, and the
         # next loop sees to them.
         for watch in self._watches:
@@ -141,7 +167,9 @@ class Dispatcher:
         self._scheduled.add(flow.path)
         # A new run makes up for all that was missed before it.
         self._missed.pop(flow.path, None)
-        self.start(Order(flow=flow, cause=_SCHEDULE, sensors=self.active_sensors))
+        # All of them are looked at now.
+        self._moved.pop(flow.path, None)
+        self._begin(flow, _SCHEDULE, self.active_sensors)
 
     async def take_over(self, left: Sequence[RunRecord]) -> None:
         """Take over the runs of killed loops: those that go on, and those that have ended."""
@@ -151,7 +179,7 @@ class Dispatcher:
                 self._emit_left(flow, run, "running")
                 # Its flow must not be started a second time by this loop's schedule while it goes
                 # on.
-                if run.cause == _SCHEDULE:
+                if run.cause in _ALONE:
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
                 self._watches.add(watch)
@@ -180,6 +208,48 @@ class Dispatcher:
         """End the loop with this error."""
         if not self.crash.done():
             self.crash.set_exception(error)
+
+    def _look_at_moved(self, flow: FlowFile) -> None:
+        """Look at what moved since the flow's last look; if one goes on, its end does."""
+        if flow.path in self._scheduled or self._closed:
+            return
+        if names := self._moved.pop(flow.path, None):
+            self._scheduled.add(flow.path)
+            self._begin(flow, _FILES, tuple(sorted(names)))
+
+    def _begin(self, flow: FlowFile, cause: str, sensors: tuple[str, ...] | None) -> None:
+        """Start a run, after a look at whether it would find anything where that may be asked."""
+        lookout = self._lookout
+        if lookout is None or not lookout.knows(flow):
+            self.start(Order(flow=flow, cause=cause, sensors=sensors))
+            return
+        look = asyncio.create_task(self._look(lookout, flow, cause, sensors))
+        self._looks.add(look)
+        look.add_done_callback(self._over)
+
+    async def _look(
+        self, lookout: Lookout, flow: FlowFile, cause: str, sensors: tuple[str, ...] | None
+    ) -> None:
+        """Look at sensors, and start a run for those that need one."""
+        seen = await lookout.look(flow, sensors)
+        if self._closed:
+            return
+        if seen is None:
+            self.start(Order(flow=flow, cause=cause, sensors=sensors))
+            return
+        for tick in seen.ticks:
+            self._emit_tick(flow, "", tick)
+        if seen.due:
+            due = sensors if sensors is None and not seen.ticks else seen.due
+            self.start(Order(flow=flow, cause=cause, sensors=due))
+        else:
+            self._release(flow)
+
+    def _release(self, flow: FlowFile) -> None:
+        """Let the flow be due again, after its run or look."""
+        self._scheduled.discard(flow.path)
+        self._make_up(flow)
+        self._look_at_moved(flow)
 
     def _offer(self, flow: FlowFile, event: Event) -> None:
         verdict = offer(flow, self._waiting.get(flow.path, NOTHING_WAITS), event)
@@ -229,6 +299,7 @@ class Dispatcher:
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._watches.discard(task)
+        self._looks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error:
             self.fail(error)
@@ -239,9 +310,8 @@ class Dispatcher:
             finished = await self._launcher.run(order)
         finally:
             # Whatever becomes of the run, its schedule goes on.
-            if order.cause == _SCHEDULE:
-                self._scheduled.discard(order.flow.path)
-                self._make_up(order.flow)
+            if order.cause in _ALONE:
+                self._release(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
             self._emit(RunSkipped(at=self._now(), flow=order.flow.name, reason=reason))
@@ -259,9 +329,8 @@ class Dispatcher:
         """Follow a run of a killed loop to its end."""
         await self._launcher.watch(run)
         await self._end_left(flow, run)
-        if run.cause == _SCHEDULE:
-            self._scheduled.discard(flow.path)
-            self._make_up(flow)
+        if run.cause in _ALONE:
+            self._release(flow)
 
     async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
         """Emit the ticks and publish the end event of a run that has ended without its loop."""
@@ -322,30 +391,33 @@ class Dispatcher:
         # Artifacts of a run are plain JSON that any version of flowproject has written: each field
         # may be missing.
         for tick in await self._read(flow, read_ticks, run_id) or ():
-            self._emit(
-                TickFinished(
-                    at=self._now(),
-                    looked=_moment(tick),
-                    flow=flow.name,
-                    run_id=run_id,
-                    sensor=str(tick.get("sensor", "")),
-                    outcome=str(tick.get("outcome", "")),
-                    reason=str(tick.get("reason", "")),
-                    seq=int(tick.get("seq") or 0),
-                    id=str(tick.get("id", "")),
-                    total=tick.get("total"),
-                    value=tick.get("value"),
-                    queued=str(tick.get("queued") or ""),
-                    trouble=str(
-                        tick.get("undelivered")
-                        or tick.get("abandoned")
-                        or tick.get("held")
-                        or tick.get("late")
-                        or tick.get("queued")
-                        or ""
-                    ),
-                )
+            self._emit_tick(flow, run_id, tick)
+
+    def _emit_tick(self, flow: FlowFile, run_id: str, tick: Mapping[str, Any]) -> None:
+        self._emit(
+            TickFinished(
+                at=self._now(),
+                looked=_moment(tick),
+                flow=flow.name,
+                run_id=run_id,
+                sensor=str(tick.get("sensor", "")),
+                outcome=str(tick.get("outcome", "")),
+                reason=str(tick.get("reason", "")),
+                seq=int(tick.get("seq") or 0),
+                id=str(tick.get("id", "")),
+                total=tick.get("total"),
+                value=tick.get("value"),
+                queued=str(tick.get("queued") or ""),
+                trouble=str(
+                    tick.get("undelivered")
+                    or tick.get("abandoned")
+                    or tick.get("held")
+                    or tick.get("late")
+                    or tick.get("queued")
+                    or ""
+                ),
             )
+        )
 
     async def _publish_end(self, flow: FlowFile, run_id: str) -> None:
         """Tell the flows that wait for this one to succeed, as a cluster does."""

@@ -20,6 +20,7 @@ from flowproject.cron import DEADLINE
 from flowproject.dev.dispatcher import Dispatcher
 from flowproject.dev.event_bus import serve_bus
 from flowproject.dev.launcher import Launcher, logs_folder
+from flowproject.dev.lookout import Lookout
 from flowproject.dev.messages import (
     Listener,
     LoopStarted,
@@ -157,6 +158,8 @@ class Loop:
         # One thread for Metaflow's client: it keeps its namespace and its provider of metadata in
         # globals of the module, and a second thread would change them under the first.
         with self._signals(), ThreadPoolExecutor(max_workers=1) as reading:
+            # Before: what is edited meanwhile may not be what was described.
+            begun = time.time()
             flows = await asyncio.to_thread(
                 describe_flows,
                 self._root,
@@ -188,7 +191,8 @@ class Loop:
                     dispatcher = self._dispatcher(flows, url, name, reading)
                     async with self._page(dispatcher, flows, timetable, url, reading) as page:
                         started = self._started(url, page, flows, timetable)
-                        await self._work(dispatcher, flows, timetable, started, left)
+                        async with self._lookout(dispatcher, flows, begun):
+                            await self._work(dispatcher, flows, timetable, started, left)
         result = self._conclude(dispatcher)
         if self._deaf:
             raise self._deaf
@@ -355,6 +359,28 @@ class Loop:
             emit=self._emit,
             now=self._clock.now,
         )
+
+    @contextlib.asynccontextmanager
+    async def _lookout(
+        self, dispatcher: Dispatcher, flows: tuple[FlowFile, ...], since: float
+    ) -> AsyncIterator[None]:
+        """Have sensors looked at before runs are started for them, where that says as much."""
+
+        def warn(flow: str, message: str) -> None:
+            self._emit(Warned(at=self._clock.now(), flow=flow, message=message))
+
+        lookout = Lookout(self._root, flows, since=since, moved=dispatcher.files_moved, warn=warn)
+        # Who wants one run of each flow gets it, and one look is no saving.
+        if self._settings.until_idle or not lookout.flows:
+            yield
+            return
+        dispatcher.look_first(lookout)
+        beginning = asyncio.create_task(lookout.watch())
+        try:
+            yield
+        finally:
+            await lookout.close()
+            await asyncio.wait({beginning})
 
     @contextlib.asynccontextmanager
     async def _page(

@@ -138,7 +138,7 @@ class RunStarted(Message):
     flow: str
     run_id: str
     cause: str
-    """`schedule`, `page`, or the names of the events."""
+    """`schedule`, `files`, `page`, or the names of the events."""
     events: list[str]
     """The ids of the events that started it."""
     pid: int
@@ -202,12 +202,13 @@ class LeftRun(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class TickFinished(Message):
-    """What a sensor concluded in a run."""
+    """What a sensor concluded in a run, or in a look of the loop's own that needed no run."""
 
     kind = "Tick"
 
     flow: str
     run_id: str
+    """Empty if no run was needed."""
     sensor: str
     outcome: str
     reason: str

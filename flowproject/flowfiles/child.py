@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from metaflow import FlowSpec, current
 
+from flowproject.flowfiles.effects import files_of_pure_looks
 from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter, FlowStep
 from flowproject.journal import datastore_root
 from flowproject.metaflow_internals import flows
@@ -187,7 +188,19 @@ def description(flow: Any, path: Path, on_argo: FlowOnArgo) -> FlowFile:
         datastore=datastore_root(),
         inherits_ours=ours,
         sensors=tuple(getattr(flow, "sensors", ())) if ours else (),
+        looks_in=_looks_in(flow, on_argo) if ours else (),
     )
+
+
+def _looks_in(flow: Any, on_argo: FlowOnArgo) -> tuple[str, ...]:
+    defaults = {item["name"]: str(item["value"]) for item in on_argo.parameters}
+    if not on_argo.schedule[0]:
+        return ()
+    try:
+        return files_of_pure_looks(flow, defaults)
+    # Code without a source to read, or in words of another Python: it may do anything.
+    except (OSError, SyntaxError, TypeError, ValueError):
+        return ()
 
 
 def _parameter(item: Mapping[str, Any]) -> FlowParameter:

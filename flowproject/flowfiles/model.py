@@ -109,6 +109,8 @@ class FlowFile:
     """Whether a class of flowproject is among its bases."""
     sensors: tuple[str, ...] = ()
     """The names under `sensors` in its class: those that it looks at. Empty: all, if it does."""
+    looks_in: tuple[str, ...] = ()
+    """The files whose code it is, if it does nothing but look at sensors and tell; else empty."""
 
     @property
     def full_name(self) -> str:
@@ -148,6 +150,7 @@ class FlowFile:
                 "reset": Cron(**data["reset"]) if data["reset"] else None,
                 "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
                 "sensors": tuple(data["sensors"]),
+                "looks_in": tuple(data.get("looks_in", ())),
                 "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
                 "steps": tuple(
                     FlowStep(**{**item, "marks": tuple(item["marks"])}) for item in data["steps"]

@@ -20,7 +20,7 @@ from flowproject.journal.memos import Head
 from flowproject.journal.moving import Moved, move
 from flowproject.journal.outbox import Awaited, Combination, Listeners, Mark, Sending, Sendings
 from flowproject.journal.receipts import Receipt
-from flowproject.journal.store import Store, prove_atomic
+from flowproject.journal.store import ReadOnlyStore, Store, prove_atomic
 from flowproject.journal.turns import TurnNotices
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Mark",
     "Moved",
     "NewerObjectError",
+    "ReadOnlyStore",
     "Receipt",
     "Sending",
     "Sendings",

@@ -20,7 +20,15 @@ from flowproject.secrecy import safe
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = ["ObjectStore", "ReadAhead", "Store", "explained", "open_reader", "prove_atomic"]
+__all__ = [
+    "ObjectStore",
+    "ReadAhead",
+    "ReadOnlyStore",
+    "Store",
+    "explained",
+    "open_reader",
+    "prove_atomic",
+]
 
 _T = TypeVar("_T")
 _PART: Final = 5 << 20
@@ -94,6 +102,60 @@ class Store(Protocol):
 
     def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
         """The answers to questions that ask this store, which need not wait for each other."""
+
+
+class ReadOnlyStore:
+    """A `Store` that takes nothing, and knows whether it was asked to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.was_asked = False
+        """Whether somebody wanted to write."""
+        self.get = store.get
+        self.open = store.open
+        self.exists = store.exists
+        self.keys = store.keys
+        self.folders = store.folders
+        self.concurrently = store.concurrently
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Refuse it.
+
+        Raises:
+            JournalError: always.
+        """
+        del content
+        raise self._refusal(key)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Refuse it.
+
+        Raises:
+            JournalError: always.
+        """
+        del content
+        raise self._refusal(key)
+
+    def put_file(self, key: str, file: BinaryIO) -> None:
+        """Refuse it.
+
+        Raises:
+            JournalError: always.
+        """
+        del file
+        raise self._refusal(key)
+
+    def delete(self, key: str) -> None:
+        """Refuse it.
+
+        Raises:
+            JournalError: always.
+        """
+        raise self._refusal(key)
+
+    def _refusal(self, key: str) -> JournalError:
+        self.was_asked = True
+        return JournalError("Nothing is written by a look ahead of a run", where=key)
 
 
 class ObjectStore:

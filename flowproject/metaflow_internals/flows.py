@@ -33,6 +33,7 @@ __all__ = [
     "deploy_time_values",
     "end_step",
     "flow_decorators",
+    "flow_marks",
     "function_of",
     "go_straight_to",
     "intercept_start",
@@ -182,6 +183,11 @@ def flow_decorators(flow: Any, name: str) -> list[AttachedDecorator]:
     """The decorators of that name on the flow."""
     # A dict of lists: of several classes one inherits from another, each may have one.
     return [_attached(one) for one in flow._flow_decorators.get(name, [])]  # noqa: SLF001
+
+
+def flow_marks(flow: Any) -> list[str]:
+    """The names of the decorators on the flow, those that mutators have added among them."""
+    return [name for name, ones in flow._flow_decorators.items() if ones]  # noqa: SLF001
 
 
 def written_schedule(flow: Any) -> str:

@@ -14,7 +14,14 @@ from flowproject.sensing.orphans import (
     orphans,
 )
 from flowproject.sensing.replay import FoundChange, Replay, Skip, find_change, replay, skip
-from flowproject.sensing.runner import observe, preview, publish, raise_for_failures
+from flowproject.sensing.runner import (
+    Survey,
+    observe,
+    preview,
+    publish,
+    raise_for_failures,
+    survey,
+)
 from flowproject.sensing.tick import Tick
 from flowproject.sensing.turns import waiting_in_order
 
@@ -26,6 +33,7 @@ __all__ = [
     "ProjectContext",
     "Replay",
     "Skip",
+    "Survey",
     "Tick",
     "chain",
     "chosen",
@@ -43,5 +51,6 @@ __all__ = [
     "raise_for_failures",
     "replay",
     "skip",
+    "survey",
     "waiting_in_order",
 ]

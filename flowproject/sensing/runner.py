@@ -5,7 +5,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Queue
 from typing import Final
@@ -17,6 +17,7 @@ from flowproject.journal import (
     DamagedEntryError,
     Head,
     Journal,
+    ReadOnlyStore,
     prune,
 )
 from flowproject.secrecy import safe
@@ -26,7 +27,7 @@ from flowproject.sensing.look import Comparison, look_at
 from flowproject.sensing.orphans import Orphan, OrphanCheck, likely_orphans, orphans
 from flowproject.sensing.tick import Recording, Tick, failed_tick, recall
 
-__all__ = ["observe", "preview", "publish", "raise_for_failures"]
+__all__ = ["Survey", "observe", "preview", "publish", "raise_for_failures", "survey"]
 
 _AT_ONCE: Final = 16
 _SENT_BEFORE_A_LOOK: Final = 100
@@ -70,6 +71,45 @@ def preview(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
         return replace(seen, pending=pending)
 
     return _with_left(_side_by_side(context, names, look), _without_fail(partial(orphans, context)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a look at a sensor saw that records nothing; `needs_tick` if that is not all of it."""
+
+    tick: Tick
+    needs_tick: bool
+
+
+def survey(context: ProjectContext, names: Sequence[str] = ()) -> list[Survey]:
+    """Look at each sensor ahead of a tick, to know whether it needs one; nothing is written.
+
+    It does if anything was found, is left to deliver, failed, or would be noted.
+    """
+    needed: set[str] = set()
+
+    def look(sensor: Sensor) -> Tick:
+        # A tick's own steps on a store that takes nothing: whatever a tick would write, now or in
+        # versions to come, is a reason to have one.
+        store = ReadOnlyStore(context.store)
+        own = replace(context, store=store)
+        journal = own.journal(sensor.name)
+        check = OrphanCheck(own, [sensor.name])
+        needed.add(sensor.name)
+        head = check.remembered(journal, journal.proven(journal.head()))
+        if head.unresolved or store.was_asked:
+            # A tick is needed whatever the source has, so it alone need ask.
+            raise TickError(f"Sensor {sensor.name!r} has more to do than to look")
+        seen = Recording(
+            found=look_at(own, sensor, journal, head), journal=journal, run=own.run
+        ).survey()
+        settled = seen.outcome in ("unchanged", "settling") and not seen.overdue
+        if settled and not (check.left() or store.was_asked):
+            needed.discard(sensor.name)
+        return seen
+
+    ticks = _side_by_side(context, names, look)
+    return [Survey(tick=seen, needs_tick=seen.sensor in needed) for seen in ticks]
 
 
 def publish(context: ProjectContext, ticks: Sequence[Tick]) -> list[Tick]:

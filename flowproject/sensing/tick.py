@@ -201,6 +201,12 @@ class Recording:
             self.found.decision, self._entry() if self.found.decision.records else None
         )
 
+    def survey(self) -> Tick:
+        """Make the tick that `record` would give, without recording it; what it notes is noted."""
+        if not self.found.decision.records:
+            self._remember()
+        return self._tick(self.found.decision)
+
     def _remember(self) -> None:
         """Keep what a look learned besides, so that the next one is quick, and knows who waits."""
         # `max_wait` counts from the look that first saw an item wait: a file that is written all
@@ -282,6 +288,8 @@ class Recording:
             query=safe(self.found.state.query),
             columns={**self.found.state.columns},
             columns_change=self.found.columns_change.to_json(),
+            version={**self.found.state.version},
+            previous_version={**self.found.known.version} if self.found.known else {},
             memo=self.found.state.memo,
             recorded_at=self.found.now.isoformat(),
             run=self.run,

@@ -5,11 +5,11 @@ A source is a class that meets `Source` and one line in `SOURCES`. What several 
 is, or keeps anything between two looks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Observation, Past, Progress
@@ -17,16 +17,30 @@ from flowproject.config.data import (
     DATA_TYPES,
     AzureData,
     Data,
+    DeltaData,
     DuckDBData,
     FilesData,
     GcsData,
+    IcebergData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
 from flowproject.errors import SourceError
 from flowproject.packages import missing_for_source
 
-__all__ = ["SOURCES", "Rows", "Source", "WithoutQueries", "open_source", "speaks_sql", "stopped"]
+__all__ = [
+    "SOURCES",
+    "Rows",
+    "Source",
+    "WatchedFiles",
+    "WithoutQueries",
+    "address_of_item",
+    "open_source",
+    "speaks_sql",
+    "stopped",
+    "watched_files",
+]
 
 Rows = list[dict[str, Json]]
 """What a query returns: each row as column → value, values in their canonical JSON form."""
@@ -65,6 +79,31 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WatchedFiles:
+    """Files of this machine that a source looks at: those below a folder that `concerns` names."""
+
+    folder: Path
+    is_deep: bool
+    """Whether folders in the folder matter, too."""
+    concerns: Callable[[Path], bool]
+    """Whether a path may be one of them, or a folder that holds some: rather too many."""
+
+
+@runtime_checkable
+class _ReadsFiles(Protocol):
+    """Is a source that knows which files of this machine it looks at."""
+
+    def watched_files(self) -> Sequence[WatchedFiles]:
+        """Say which files it looks at, whether they are there or not."""
+        ...
+
+
+def watched_files(source: Source) -> Sequence[WatchedFiles]:
+    """Say which files of this machine a source looks at; nothing of one that can't tell."""
+    return source.watched_files() if isinstance(source, _ReadsFiles) else ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class _SourceClass:
     """Says where a source's class is, imported only when a sensor needs it, and if it knows SQL."""
 
@@ -78,6 +117,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
+    DeltaData: _SourceClass(
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+    ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
     ),
@@ -86,6 +128,12 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     GcsData: _SourceClass(
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
+    ),
+    IcebergData: _SourceClass(
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+    ),
+    PostgresData: _SourceClass(
+        module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(
@@ -114,6 +162,34 @@ def open_source(data: Data, root: Path) -> Source:
 def speaks_sql(data: Data) -> bool:
     """Whether a source of this kind can run queries."""
     return SOURCES[type(data)].speaks_sql
+
+
+def address_of_item(data: Data, root: Path, key: str) -> str:
+    """Where the file or the object with this key can be opened: a path or a URL.
+
+    Raises:
+        SourceError: if the items of such a source are rows.
+    """
+    match data:
+        case FilesData():
+            # With another mode than this one it is the one file that is watched.
+            folder = root / data.path
+            return str(folder / key if data.check_mode == "files_metadata" else folder)
+        case S3Data() | GcsData():
+            scheme = "s3" if isinstance(data, S3Data) else "gs"
+            return f"{scheme}://{_first_part(data.bucket)}/{key}"
+        case AzureData():
+            return f"az://{_first_part(data.container)}/{key}"
+    raise SourceError(
+        f"Items of a source of type {data.type!r} are rows, and a row has no path",
+        allowed="Files and objects have one",
+        fix='Columns of a row are item["name"]',
+    )
+
+
+def _first_part(bucket: str) -> str:
+    """A bucket without scheme and path, both of which the configuration allows."""
+    return bucket.partition("://")[2].partition("/")[0] or bucket.partition("/")[0]
 
 
 class WithoutQueries:

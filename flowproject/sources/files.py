@@ -23,7 +23,7 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past, finge
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
 from flowproject.globs import Globs
-from flowproject.sources import WithoutQueries, stopped
+from flowproject.sources import WatchedFiles, WithoutQueries, stopped
 from flowproject.tables.file_listing import FileListing
 from flowproject.tables.file_rows import moment_text, name_text
 from flowproject.tables.manifest import FILE_IDENTITY, SPAN_ROWS, key_bytes
@@ -105,6 +105,27 @@ class FilesSource(WithoutQueries):
             items=items,
             cost=Cost(seconds=time.perf_counter() - started, bytes=read, rows=len(items)),
         )
+
+    def watched_files(self) -> list[WatchedFiles]:
+        """The folder at every depth, or the one file."""
+        if self._data.check_mode != "files_metadata":
+            return [
+                WatchedFiles(
+                    folder=self._path.parent,
+                    is_deep=False,
+                    concerns=lambda path: path == self._path,
+                )
+            ]
+        return [WatchedFiles(folder=self._path, is_deep=True, concerns=self._concerns)]
+
+    def _concerns(self, path: Path) -> bool:
+        if not path.is_relative_to(self._path) or path == self._path:
+            # The folder itself, or one that it lies in: it came, went, or was renamed.
+            return self._path.is_relative_to(path)
+        key = path.relative_to(self._path).as_posix()
+        known = path.name == self._data.marker or self._globs.match(key)
+        # A folder may have come with all that is in it, and of what is gone nobody can say.
+        return known or (self._globs.enter(key) and not path.is_file())
 
     def progress(self) -> None:
         """Return None: a walk takes no time worth telling."""

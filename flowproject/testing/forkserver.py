@@ -8,6 +8,7 @@ that one forks for each process. Nothing here may start a thread: it would be go
 import atexit
 import builtins
 import contextlib
+import ctypes
 import functools
 import gc
 import importlib
@@ -21,13 +22,13 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Final
 
-_KEPT: Final = 6
+_KEPT: Final = 12
 """So many environments are kept with Metaflow imported; the one that waited longest makes room."""
 
 _LIBRARIES: Final = (
@@ -56,6 +57,12 @@ _FOR_CLUSTERS: Final = (
 """What deploys, where there is something to deploy to."""
 
 _READ_LATER: Final = ("METAFLOW_RUN_ID", "METAFLOW_INIT_", "METAFLOW_ARGO_EVENT_PAYLOAD_")
+_READ_LATER_IN_PODS: Final = (
+    *_READ_LATER,
+    *("METAFLOW_CODE_", "METAFLOW_FLOW_", "METAFLOW_STEP_NAME", "METAFLOW_TASK_ID"),
+    *("METAFLOW_RETRY_COUNT", "METAFLOW_KUBERNETES_POD_", "METAFLOW_VERSION"),
+    *("METAFLOW_WORKFLOW_", "METAFLOW_ARGO_WORKFLOW_FAILURES"),
+)
 _READ_WHEN_IMPORTED: Final = (
     "METAFLOW_",
     "KUBECONFIG=",
@@ -71,6 +78,12 @@ _READ_WHEN_IMPORTED: Final = (
 _PATH: Final = sys.path[1:]
 """Where an interpreter looks that nobody has told anything."""
 
+_STANDARD_LIBRARY: Final = [
+    one for one in _PATH if one.startswith(sys.base_prefix) and not one.endswith("-packages")
+]
+_OWN_MOUNTS: Final = Path("/proc/self/ns/mnt").stat().st_ino
+_NEWNS: Final = 0x00020000  # of <sched.h>; Python has `os.setns` from 3.12 on
+
 _Program = Callable[[], None]
 
 
@@ -84,12 +97,20 @@ class _Order:
     ignores_interrupts: bool
     words: list[str]
     environment: dict[str, str]
-    files: tuple[int, int, int]
+    files: tuple[int, int, int, int]
+    """Standard input, output, error, and the mounts of who ordered it."""
     line: socket.socket
+    program: str
+    """What a pod calls its interpreter; nothing outside pods, as the next two."""
+    home: str
+    """The pod's virtual environment."""
+    modules: str
+    """The names of what is installed there."""
 
     @classmethod
     def read(cls, body: bytes, files: list[int], line: socket.socket) -> "_Order":
-        cwd, umask, group, ignores, count, *texts = (os.fsdecode(one) for one in body.split(b"\0"))
+        parts = [os.fsdecode(one) for one in body.split(b"\0")]
+        cwd, umask, group, ignores, count, program, home, modules, *texts = parts
         words, variables = texts[: int(count)], texts[int(count) :]
         pairs = (text.partition("=") for text in variables)
         return cls(
@@ -99,29 +120,62 @@ class _Order:
             ignores_interrupts=ignores == "1",
             words=words,
             environment={name: text for name, _, text in pairs},
-            files=(files[0], files[1], files[2]),
+            files=(files[0], files[1], files[2], files[3]),
             line=line,
+            program=program,
+            home=home,
+            modules=modules,
         )
 
     @property
     def key(self) -> tuple[str, ...]:
         """What Metaflow and flowproject may have asked for by the time that they are imported."""
+        later = _READ_LATER_IN_PODS if self.home else _READ_LATER
         asked = sorted(
             line
             for line in (f"{name}={text}" for name, text in self.environment.items())
-            if line.startswith(_READ_WHEN_IMPORTED) and not line.startswith(_READ_LATER)
+            if line.startswith(_READ_WHEN_IMPORTED) and not line.startswith(later)
         )
+        if self.home:  # whose folders have the same names for all pods
+            package = self.environment.get("METAFLOW_CODE_SHA", "")
+            return (self.modules, self.cwd, package, *asked)
         return (_settings_of_folder(Path(self.cwd)), *asked)
 
     def enter(self) -> None:
         """Be where it is to be, with its environment."""
+        _enter_mounts(self.files[3])
         os.chdir(self.cwd)
         os.environ.clear()
         os.environ.update(self.environment)
         given = self.environment.get("PYTHONPATH", "").split(os.pathsep)
         sys.dont_write_bytecode = bool(self.environment.get("PYTHONDONTWRITEBYTECODE"))
+        sys.pycache_prefix = self.environment.get("PYTHONPYCACHEPREFIX") or sys.pycache_prefix
         time.tzset()
-        sys.path[:] = [*(str(Path(one).absolute()) for one in given if one), *_PATH]
+        own = _PATH
+        if self.home:
+            sys.prefix = sys.exec_prefix = self.home
+            version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+            own = [*_STANDARD_LIBRARY, f"{self.home}/lib/{version}/site-packages"]
+            sys.path_importer_cache.clear()  # the same names are another pod's folders
+        sys.path[:] = [*(str(Path(one).absolute()) for one in given if one), *own]
+
+
+def _enter_mounts(file: int) -> None:
+    """See the files that others see, if they have mounts of their own."""
+    if os.fstat(file).st_ino == _OWN_MOUNTS:
+        return
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(file, _NEWNS):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _forget_what_is_not_installed(modules: Iterable[str]) -> None:
+    """Drop imported modules that this environment does not have."""
+    there = {name.split(".")[0] for name in modules}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if "-packages/" in file and name.split(".")[0] not in there:
+            del sys.modules[name]
 
 
 def _settings_of_folder(folder: Path) -> str:
@@ -186,7 +240,7 @@ class _Keeper:
             if self._owner in ready:
                 return None
             line, _ = self._listener.accept()
-            if (message := _receive(line, 3)) and (program := self._take(*message, line)):
+            if (message := _receive(line, 4)) and (program := self._take(*message, line)):
                 return program
             line.close()
             with contextlib.suppress(ChildProcessError):
@@ -201,7 +255,7 @@ class _Keeper:
             if os.fork() == 0:
                 for one in (self._listener, control, line, *self._kept.values()):
                     one.close()
-                for file in (self._owner, *files):
+                for file in (self._owner, *files[:3]):
                     os.close(file)
                 return functools.partial(_serve, theirs, order, self._folder / "python")
             theirs.close()
@@ -218,6 +272,10 @@ class _Keeper:
 def _serve(control: socket.socket, first: _Order, program: Path) -> None:
     """Fork for each order of one environment, until there are no more and all have ended."""
     first.enter()
+    os.close(first.files[3])
+    if first.home:
+        _forget_what_is_not_installed(first.modules.split("/"))
+        sys.path.insert(0, first.cwd)  # as the flow will have it
     _import_ours()
     running: dict[int, tuple[int, _Order]] = {}
     while control.fileno() >= 0 or running:
@@ -236,7 +294,7 @@ def _serve(control: socket.socket, first: _Order, program: Path) -> None:
             if ended in running:  # who waited for it was killed
                 _kill(running[ended][0])
         if control in ready:
-            if message := _receive(control, 4):
+            if message := _receive(control, 5):
                 body, (line_file, *files) = message
                 order = _Order.read(body, files, socket.socket(fileno=line_file))
                 if (pid := os.fork()) == 0:
@@ -265,16 +323,16 @@ def _kill(pid: int) -> None:
 def _be(order: _Order, program: Path) -> None:
     """Be the process that was ordered, to its end."""
     _join(0, order.group)
-    for number, file in enumerate(order.files):
+    order.enter()
+    for number, file in enumerate(order.files[:3]):
         os.dup2(file, number)
     os.closerange(3, 1024)
-    order.enter()
     os.umask(order.umask)
     interrupt = signal.SIG_IGN if order.ignores_interrupts else signal.default_int_handler
     signal.signal(signal.SIGINT, interrupt)
     told_so, words = order.words[:1] == ["-u"], order.words
     _open_streams(is_buffered=not (told_so or order.environment.get("PYTHONUNBUFFERED")))
-    sys.executable = str(program)
+    sys.executable = order.program or str(program)
     os._exit(_run(words[1:] if told_so else words))
 
 

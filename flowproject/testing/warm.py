@@ -12,15 +12,18 @@ import time
 from pathlib import Path
 from typing import Final
 
-__all__ = ["can_start", "start"]
+__all__ = ["can_start", "pods_program", "start"]
 
 _SERVER: Final = Path(__file__).with_name("forkserver.py")
 _PATIENCE: Final = 120.0
 
+_VERSIONED: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_KNOWN: Final = (b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE")
+
 _STAND_IN: Final = """#!{python} -IS
 import _signal, _socket, posix, sys
 
-PYTHON, words, known = {python!r}, sys.argv[1:], {known!r}
+PYTHON, words, known, home = {python!r}, sys.argv[1:], {known!r}, {home!r}
 
 def cold(*_):
     posix.execv(PYTHON, [PYTHON, *words])
@@ -29,6 +32,8 @@ forms = [word for word in words if word != "-u"][:1]
 odd = [one for one in posix.environ if one.startswith(b"PYTHON") and one not in known]
 if odd or not forms or (forms[0][0] == "-" and forms[0] not in ("-c", "-m")):
     cold()
+if home and words[:2] == ["-m", "pip"]:
+    cold()  # it asks where the interpreter keeps its modules, and changes what is there
 process, early = [], []
 
 def pass_on(number, _):
@@ -43,14 +48,17 @@ ignores = _signal.getsignal(_signal.SIGINT) == _signal.SIG_IGN
 umask = posix.umask(0)
 posix.umask(umask)
 numbers = (umask, posix.getpgrp(), int(ignores), len(words))
+modules = sorted(posix.listdir(home + {modules!r})) if home else []
 fields = [posix.getcwdb(), *(b"%d" % one for one in numbers)]
+fields += [part.encode() for part in (home and sys.argv[0], home, "/".join(modules))]
 fields += [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in words]
 fields += [name + b"=" + text for name, text in posix.environ.items()]
 body = b"\\0".join(fields)
 line = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 try:
     line.connect({address!r})
-    files = b"".join(one.to_bytes(4, sys.byteorder) for one in range(3))
+    mounts = posix.open("/proc/self/ns/mnt", posix.O_RDONLY | posix.O_CLOEXEC)
+    files = b"".join(one.to_bytes(4, sys.byteorder) for one in (0, 1, 2, mounts))
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)]
     line.sendmsg([len(body).to_bytes(8, sys.byteorder)], rights)
 except OSError:
@@ -112,10 +120,26 @@ def start(folder: Path, owner: int) -> int:
             raise RuntimeError(message)
         time.sleep(0.02)
     kept.returncode = 0  # it outlives who started it
-    known = (b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE")
-    text = _STAND_IN.format(python=sys.executable, address=str(folder / "socket"), known=known)
     staged = folder / "staged"
-    staged.write_text(text)
+    staged.write_text(_stand_in(folder, sys.executable))
     staged.chmod(0o755)
     staged.rename(folder / "python")
     return kept.pid
+
+
+def pods_program(folder: Path, home: str) -> str:
+    """The text of a program for pods, whose mounts are their own; `start` has been in `folder`.
+
+    `home` is where a pod sees its virtual environment, with an interpreter that starts cold.
+    """
+    return _stand_in(folder, f"{home}/bin/{_VERSIONED}", home)
+
+
+def _stand_in(folder: Path, python: str, home: str = "") -> str:
+    return _STAND_IN.format(
+        python=python,
+        address=str(folder / "socket"),
+        known=(*_KNOWN, b"PYTHONPYCACHEPREFIX") if home else _KNOWN,
+        home=home,
+        modules=f"/lib/{_VERSIONED}/site-packages",
+    )

@@ -112,6 +112,25 @@ def test_insert_update_delete_and_reorder(account: Account):
     assert diff(table(two), table(look())).counts == {"added": 0, "modified": 1, "removed": 1}
 
 
+def test_rows_stay_there_while_their_digests_are_what_they_were(account: Account):
+    text = (
+        "SELECT SEQ8() AS id, id / 7 AS share, id::FLOAT / 7 AS f, 'x' || id AS word, "
+        "DATEADD(day, id, '2026-01-01'::DATE) AS due, '2026-01-01'::TIMESTAMP_TZ AS at_tz, "
+        "'2026-01-01'::TIMESTAMP_LTZ AS at_ltz, '2026-01-01'::TIMESTAMP_NTZ AS at_ntz, "
+        "OBJECT_CONSTRUCT('f', f) AS o, TO_BINARY('00FF', 'HEX') AS b, '01:02:03'::TIME AS t, "
+        "TRUE AS yes FROM TABLE(GENERATOR(ROWCOUNT => 3000))"
+    )
+    seen = account.source(text, key=("id",)).observe()
+    for _ in range(2):
+        seen = account.source(text, key=("id",)).observe(remembered(seen))
+    assert (seen.value, seen.cost.rows) == (3000, 0)
+    edited = text.replace("TRUE AS yes", "id <> 7 AS yes")
+    moved = account.source(edited, key=("id",)).observe(remembered(seen))
+    assert 0 < moved.cost.rows < 3000
+    assert diff(table(seen), table(moved)).counts == {"added": 0, "modified": 1, "removed": 0}
+    assert table(moved) == table(account.source(edited, key=("id",)).observe())
+
+
 def test_parameters_are_bound_and_results_come_in_chunks(account: Account):
     source = account.source(
         "SELECT SEQ8() AS n, :word AS w FROM TABLE(GENERATOR(ROWCOUNT => 300000))"

@@ -53,6 +53,14 @@ class Images:
         (environment / "pyvenv.cfg").write_text(settings)
         shutil.copytree(base, _modules(environment), symlinks=True)
 
+    def replace_python(self, environment: Path, program: str) -> None:
+        """Let a program stand for the interpreter, which it finds beside it by its longest name."""
+        for name in ("python", "python3"):
+            path = environment / "bin" / name
+            path.unlink()
+            path.write_text(program)
+            path.chmod(0o755)
+
     def redirect(self, environment: Path, out: Path) -> None:
         """Where a pod can't have an /mnt/out of its own, let its Python write to `out` instead."""
         # Not as `sitecustomize`: Debian's Python has one of its own, which is found first.

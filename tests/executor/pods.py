@@ -3,6 +3,9 @@
 Where the kernel allows it (mount namespaces, as root or as any user), a pod has /tmp, /mnt/out and
 its working folder to itself, and its command runs as it stands. Elsewhere the two absolute paths
 that Metaflow writes are mapped: /tmp/mf-input-paths in the command, /mnt/out in Python's `open`.
+
+A pod has about nine Python processes, and nearly all that they do is to import. So they start warm
+(`tests/warm.py`) in pods that have mounts of their own.
 """
 
 import itertools
@@ -19,6 +22,7 @@ from typing import Any, Final
 
 from tests.executor.images import Images
 from tests.executor.templating import expand
+from tests.warm import pods_python
 
 __all__ = ["Ended", "Machine", "NotStartedError", "Pod", "command", "variables"]
 
@@ -106,6 +110,10 @@ class Machine:
         self._numbers = itertools.count(1)
         self._unshare = _namespace() if isolated is None or isolated else []
         shared = [folder, self._compiled, *images.needed, *visible]
+        self._python: str | None = None
+        if self._unshare and (found := pods_python("/mnt/environment")):
+            self._python, socket_folder = found
+            shared.append(socket_folder)
         self._visible = [path for path in shared if path.is_relative_to("/tmp")]  # noqa: S108
 
     @property
@@ -131,6 +139,8 @@ class Machine:
         for part in ("work", "out", "tmp"):
             (folder / part).mkdir(parents=True)
         self._images.start(pod.container["image"], folder / "environment")
+        if self._python:
+            self._images.replace_python(folder / "environment", self._python)
         mapped, inside = self._placed(folder, words)
         environment = {
             "PATH": f"{inside}/environment/bin:/usr/local/bin:/usr/bin:/bin",

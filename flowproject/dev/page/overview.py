@@ -277,7 +277,7 @@ def _mark_of(
 
 
 def _tick_mark(window: _TimeWindow, tick: TickFinished) -> TimelineMark:
-    run = run_address(f"{tick.flow}/{tick.run_id}")
+    run = run_address(f"{tick.flow}/{tick.run_id}") if tick.run_id else sensor_address(tick.sensor)
     return _mark(
         window.x(tick.at),
         tick.outcome,
@@ -470,6 +470,8 @@ def _href(message: Message) -> str:
     match message:
         case TickFinished(seq=seq, sensor=sensor) if seq:
             return change_address(sensor, seq)
+        case TickFinished(run_id="", sensor=sensor):
+            return sensor_address(sensor)
         case TickFinished() | RunStarted() | RunFinished() | LeftRun():
             return run_address(f"{message.flow}/{message.run_id}") if message.run_id else ""
         case _:

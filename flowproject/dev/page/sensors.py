@@ -153,14 +153,15 @@ def sensor_view(
 
 def tick_row(tick: TickFinished) -> TickRow:
     """Show one tick, its run, and the change that it recorded."""
-    run = f"{tick.flow}/{tick.run_id}"
+    # A look of the loop's own has no run.
+    run = f"{tick.flow}/{tick.run_id}" if tick.run_id else ""
     return TickRow(
         sensor=tick.sensor,
         at=tick.at.isoformat(),
         outcome=tick.outcome,
         reason=tick.reason,
         run=run,
-        run_href=run_address(run),
+        run_href=run_address(run) if run else "",
         change_href=change_address(tick.sensor, tick.seq) if tick.seq else "",
     )
 

@@ -10,12 +10,15 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import translate
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from flowproject.changes.canonical import digest
 from flowproject.changes.difference import Item
 from flowproject.errors import FlowprojectError, SourceError
-from flowproject.sources import stopped
+from flowproject.sources import WatchedFiles, stopped
 from flowproject.sources.duckdb.failures import report, with_extensions
 from flowproject.sources.duckdb.references import References
 from flowproject.sql import Query
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["FileState", "QueriedFiles", "newest_file"]
+__all__ = ["FileState", "QueriedFiles", "files_of_pattern", "local_patterns", "newest_file"]
 
 _T = TypeVar("_T")
 
@@ -35,6 +38,7 @@ _LOOKS: Final = 3
 _QUIET_SECONDS: Final = 0.1
 _MOST_PAUSES: Final = 20
 _REMOTE: Final = re.compile(r"(?!file:)\w{2,}://")
+_WILD: Final = re.compile(r"[*?\[]")
 _DELIMITER: Final = re.compile(r"[,;\t|]")
 _UNEVEN: Final = re.compile(
     r"(?s)CSV Error on Line: (\d+)\n.*Expected Number of Columns: (\d+) Found: (\d+)"
@@ -116,6 +120,13 @@ class QueriedFiles:
             if looks == _LOOKS:
                 raise _restless(query, rewritten or _other(before, after), failure)
 
+    def state(self) -> str:
+        """A digest of how the files are; empty for tables of a database, which has others, too."""
+        if self._database:
+            return ""
+        states = sorted(self._states().items())
+        return digest(*(f"{file} {state}" for file, state in states)) if states else ""
+
     def file_at_fault(self, error: Exception, message: str) -> str:
         """The one file that an error is about which does not name it; empty if nobody can say."""
         # Thrift says `Invalid data` and no more, of whichever of ten thousand files of a pattern.
@@ -183,8 +194,8 @@ class QueriedFiles:
     def _states(self) -> dict[str, FileState]:
         from duckdb import Error as DuckDBError
 
-        remote = [pattern for pattern in self._references.patterns if _REMOTE.match(pattern)]
-        local = [pattern for pattern in self._references.patterns if pattern not in remote]
+        local = local_patterns(self._references.patterns)
+        remote = [pattern for pattern in self._references.patterns if pattern not in local]
         # What a glob finds is asked of DuckDB, by whose rules the query finds its files, too.
         states: dict[str, FileState] = {}
         for file in [*self._database, *self._listed(local)]:
@@ -214,6 +225,30 @@ class QueriedFiles:
             self._connection, lambda: self._connection.execute(asked, [pattern]).fetchall()
         )
         return {file: FileState(size=size, modified_ns=modified) for file, size, modified in rows}
+
+
+def local_patterns(patterns: Iterable[str]) -> list[str]:
+    """The names and patterns of files of this machine."""
+    return [pattern for pattern in patterns if not _REMOTE.match(pattern)]
+
+
+def files_of_pattern(root: Path, pattern: str) -> WatchedFiles:
+    """The files of this machine that a name or pattern in a query stands for."""
+    path = root / pattern.removeprefix("file://").removeprefix("file:")
+    literal = [*takewhile(lambda part: not _WILD.search(part), path.parts)]
+    # Of a name without a wildcard the last part is the file.
+    folder = Path(*literal) if len(literal) < len(path.parts) else path.parent
+    # fnmatch's `*` goes across folders: it finds more than DuckDB's, and none less.
+    wanted = re.compile(translate(str(path)))
+
+    def concerns(one: Path) -> bool:
+        # DuckDB keeps what is not yet in a database in a file beside it.
+        file = one.with_name(one.name.removesuffix(".wal"))
+        is_folder = folder.is_relative_to(one) or (one.is_relative_to(folder) and not one.is_file())
+        return bool(wanted.match(str(file))) or is_folder
+
+    is_deep = len(path.parts) > len(folder.parts) + 1
+    return WatchedFiles(folder=folder, is_deep=is_deep, concerns=concerns)
 
 
 def newest_file(states: Mapping[str, FileState]) -> Item:

@@ -108,19 +108,19 @@ def announced(cursor: "SnowflakeCursor") -> int | None:
     return None if count is None or count < 0 else count
 
 
-def columns(cursor: "SnowflakeCursor") -> list[str]:
+def columns(description: Sequence[Any]) -> list[str]:
     """The columns' names, as rows have them."""
-    return [folded(column[0]) for column in cursor.description]
+    return [folded(column[0]) for column in description]
 
 
-def types(cursor: "SnowflakeCursor") -> dict[str, str]:
+def types(description: Sequence[Any]) -> dict[str, str]:
     """The columns with the names of their types."""
     # Without length, precision and scale: those of an expression may follow from the data, and the
     # columns would count as changed with every other value.
-    kinds = [column[1] for column in cursor.description]
+    kinds = [column[1] for column in description]
     return {
         name: _NAMES[kind] if kind < len(_NAMES) else f"type {kind}"
-        for name, kind in zip(columns(cursor), kinds, strict=True)
+        for name, kind in zip(columns(description), kinds, strict=True)
     }
 
 

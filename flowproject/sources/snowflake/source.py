@@ -1,16 +1,19 @@
 """Asks a statement, within limits, and gives its result as an observation, rows or a table."""
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowproject.changes.observation import Cost, Memo, Observation, Past
+from flowproject.changes.difference import Item
+from flowproject.changes.observation import Cost, Memo, Observation, Past, fingerprint_items
 from flowproject.config.data import SnowflakeData
 from flowproject.dialect import check_syntax
 from flowproject.errors import QueryError, SourceError
@@ -18,6 +21,7 @@ from flowproject.sources import Rows, stopped
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sources.snowflake.connection import cancel_queries, connect, session
+from flowproject.sources.snowflake.digest import NOTED_AS, BucketDigests
 from flowproject.sources.snowflake.failures import explained, locked_out, overdue
 from flowproject.sources.snowflake.gate import UNGATED, Gate, ask_gate, check_gateable
 from flowproject.sources.snowflake.results import (
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SnowflakeSource"]
 
+_NESTED: Final = ("SELECT", "WITH", "VALUES")  # what may stand in a query around it
+_LOOKS: Final = 3  # of which each may see other data than the one before
 _PARSED: Final = ("SELECT", "WITH")  # sqlglot has no grammar for what else looks: SHOW, DESCRIBE
 # Nothing is tried twice: a ruler of dashes can be read as comments in very many ways.
 _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|//[^\n]*+|/\*.*?\*/)*+(?P<word>\w+)", re.DOTALL)
@@ -49,15 +55,24 @@ _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|//[^\n]*+|/\*.*?\*/)*+(?P<wo
 _LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST", "EXPLAIN")
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _QueryResult:
-    """What a query returned, its columns, and the id under which Snowflake remembers it."""
+    """What a query returned, its columns, and the id under which Snowflake remembers it.
+
+    `unmoved` are the items of the past whose rows were not fetched, because they are as they were.
+    If all are, `is_unmoved` says so. `digests` are those of the whole result, if it has any.
+    """
 
     rows: Rows
     query_id: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    digests: BucketDigests | None = None
+    unmoved: Sequence[Item] = ()
+    is_unmoved: bool = False
+    requests: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +93,11 @@ class _Statement:
         """The word that the query begins with, in capitals; empty if there is none."""
         found = _BEGINNING.match(self.query.text)
         return found["word"].upper() if found else ""
+
+    @property
+    def is_digested(self) -> bool:
+        """Whether digests of its rows can be asked for, and may save fetching them."""
+        return bool(self.key) and self.word in _NESTED
 
     def check(self) -> None:
         """Raise a QueryError if the text does not begin like one that looks, or can't be bound."""
@@ -102,7 +122,73 @@ class _Statement:
 
     def rows(self, connection: "SnowflakeConnection", thread: "_Thread") -> _QueryResult:
         """The rows in the query's own order, in canonical form."""
-        with self._asked(connection, thread) as cursor:
+        found = parameters(self.query.text)
+        text = bind(self.query, self.params, _question_mark)
+        values = [self.params[parameter.name] for parameter in found]
+        return self._read(connection, thread, text, values)
+
+    def moved_rows(
+        self, connection: "SnowflakeConnection", thread: "_Thread", past: Past
+    ) -> _QueryResult:
+        """The rows of which a digest says that they may be others than in the past; or all."""
+        with explained(self.query), connection.cursor() as cursor:
+            thread.check_not_left()
+            described = cursor.describe(self.query.text) or ()
+        check_columns(columns(described), self.key, self.query.file)
+        known = BucketDigests.expected(past, described, self.key)
+        if known is not None:
+            # What Snowflake can't digest it may still be able to give, and else says best why not.
+            try:
+                found = self._digested(connection, thread, past, known)
+                return replace(found, columns=types(described))
+            except QueryError as error:
+                # Not its words, which may quote a value.
+                _log.info("The result was not digested, so it is read: %s", type(error).__name__)
+        return self.rows(connection, thread)
+
+    def _digested(
+        self,
+        connection: "SnowflakeConnection",
+        thread: "_Thread",
+        past: Past,
+        known: BucketDigests,
+    ) -> _QueryResult:
+        requests = 1
+        # Each statement sees the data of its own moment. So the rows bring their digests, which
+        # must be those that were told before: then all is of the moment of which these were told.
+        for _ in range(_LOOKS if known.noted else 0):
+            told = _ask_plainly(self.query, *known.told(self.query), connection, thread)
+            now, requests = known.noting(told), requests + 1
+            self._check_limit(now.rows)
+            moved = known.moved(now)
+            if not moved:
+                return _QueryResult(
+                    rows=[], query_id="", digests=known, is_unmoved=True, requests=requests
+                )
+            if 2 * len(moved) > known.buckets:
+                break
+            unmoved = known.unmoved_items(past.items.values() if past.items else (), moved)
+            if unmoved is None:
+                break
+            found = self._read(connection, thread, *known.fetched(self.query, moved))
+            fetched, is_sound = known.split(found.rows)
+            requests += 1
+            if not is_sound:
+                break
+            if not moved & now.moved(fetched):
+                return replace(found, digests=now, unmoved=unmoved, requests=requests)
+        found = self._read(connection, thread, *known.fetched(self.query))
+        digests, _ = known.split(found.rows)
+        return replace(found, digests=digests, requests=requests + 1)
+
+    def _read(
+        self,
+        connection: "SnowflakeConnection",
+        thread: "_Thread",
+        text: str,
+        values: Sequence[object],
+    ) -> _QueryResult:
+        with self._asked(connection, thread, text, values) as cursor:
             rows: Rows = []
             for chunk in chunks(cursor, connection, self.query.file):
                 # Between pieces, because nothing ends a download that nobody waits for any more.
@@ -114,11 +200,16 @@ class _Statement:
             else:
                 self._check_whole(len(rows), cursor)
             found = rows[: self.enough]
-            return _QueryResult(rows=found, query_id=cursor.sfqid or "", columns=types(cursor))
+            return _QueryResult(
+                rows=found, query_id=cursor.sfqid or "", columns=types(cursor.description)
+            )
 
     def table(self, connection: "SnowflakeConnection", thread: "_Thread") -> Any:
         """The rows as a pyarrow.Table."""
-        with self._asked(connection, thread) as cursor:
+        found = parameters(self.query.text)
+        text = bind(self.query, self.params, _question_mark)
+        values = [self.params[parameter.name] for parameter in found]
+        with self._asked(connection, thread, text, values) as cursor:
             if not has_tables(cursor):
                 raise QueryError(
                     "Snowflake gives the result of this statement as rows, and not as a table",
@@ -129,7 +220,7 @@ class _Statement:
             read, count = [], 0
             for piece in tables(cursor, connection):
                 thread.check_not_left()
-                read.append(typed(piece, columns(cursor), self.query.file))
+                read.append(typed(piece, columns(cursor.description), self.query.file))
                 count += piece.num_rows
                 self._check_limit(count, more=" or more")
             self._check_whole(count, cursor)
@@ -137,17 +228,18 @@ class _Statement:
 
     @contextmanager
     def _asked(
-        self, connection: "SnowflakeConnection", thread: "_Thread"
+        self,
+        connection: "SnowflakeConnection",
+        thread: "_Thread",
+        text: str,
+        values: Sequence[object],
     ) -> Iterator["SnowflakeCursor"]:
         """A cursor that has the result, before any of it was read."""
-        found = parameters(self.query.text)
-        text = bind(self.query, self.params, _question_mark)
-        values = tuple(self.params[parameter.name] for parameter in found)
         with explained(self.query), connection.cursor() as cursor:
             thread.check_not_left()
-            cursor.execute(text, values or None)
+            cursor.execute(text, tuple(values) or None)
             # Before a row is downloaded: names and number are known with the first answer.
-            check_columns(columns(cursor), self.key, self.query.file)
+            check_columns(columns(cursor.description), self.key, self.query.file)
             self._check_limit(announced(cursor) or 0)
             yield cursor
 
@@ -192,6 +284,16 @@ def _question_mark(name: str) -> str:
     return "?".ljust(len(f":{name}"))
 
 
+def _with_unmoved(seen: Observation, unmoved: Sequence[Item]) -> Observation:
+    """The observation of the rows that moved, with the items of those that have not."""
+    if not unmoved or seen.items is None:
+        return seen
+    items = {item.key: item for item in chain(unmoved, seen.items.values())}
+    return replace(
+        seen, items=items, value=len(items), fingerprint=fingerprint_items(items.values())
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _GatedResult:
     result: _QueryResult
@@ -232,10 +334,9 @@ class SnowflakeSource:
         statement = self._sensor_statement()
         query, key = statement.query, statement.key
         statement.check()
-        memo = past.memo if past and self._data.gate else {}
-        look = self._held(query, partial(self._look, statement, memo))
+        look = self._held(query, partial(self._look, statement, past))
         self._has_looked = True
-        rows, gate = look.result.rows, look.gate
+        rows, gate, digests = look.result.rows, look.gate, look.result.digests
         cost = Cost(
             seconds=time.perf_counter() - started,
             requests=look.requests,
@@ -244,13 +345,18 @@ class SnowflakeSource:
         )
         if past and gate.is_shut:
             return past.still(cost=cost, query=query.text, note=gate.reason)
-        seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
+        if past and look.result.is_unmoved:
+            seen = past.still(cost=cost, query=query.text, note=gate.reason)
+        else:
+            seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
+            seen = _with_unmoved(seen, look.result.unmoved)
+        noted: Memo = {NOTED_AS: digests.memo(seen.fingerprint)} if digests else {}
         return replace(
             seen,
             cost=cost,
             query=query.text,
             note=gate.reason,
-            memo=gate.memo,
+            memo=gate.memo | noted,
             columns=look.result.columns,
         )
 
@@ -287,28 +393,39 @@ class SnowflakeSource:
     def _look(
         self,
         statement: _Statement,
-        memo: Memo,
+        past: Past | None,
         connection: "SnowflakeConnection",
         thread: "_Thread",
     ) -> _GatedResult:
         """The result, unless a gate is shut, which is asked before and after."""
+
+        def look() -> _QueryResult:
+            # Of few rows it takes longer to ask for their digest than to fetch them.
+            if past and (past.total or 0) > UNKEYED_LIMIT and statement.is_digested:
+                return statement.moved_rows(connection, thread, past)
+            return statement.rows(connection, thread)
+
         # In one connection: to open another would cost as much as the query that is saved.
         if not self._data.gate:
-            return _GatedResult(result=statement.rows(connection, thread), gate=UNGATED, requests=1)
+            result = look()
+            return _GatedResult(result=result, gate=UNGATED, requests=result.requests)
         asked: list[str] = []
 
         def ask(sql: str, values: Sequence[str]) -> Sequence[Sequence[Any]]:
             asked.append(sql)
             return _ask_plainly(statement.query, sql, values, connection, thread)
 
+        memo = {
+            name: value for name, value in (past.memo if past else {}).items() if name != NOTED_AS
+        }
         gate = ask_gate(ask, statement.query, self._data, session(connection), memo)
         if gate.is_shut:
             return _GatedResult(
                 result=_QueryResult(rows=[], query_id=""), gate=gate, requests=len(asked)
             )
-        result = statement.rows(connection, thread)
+        result = look()
         gate = gate.after(ask)
-        return _GatedResult(result=result, gate=gate, requests=len(asked) + 1)
+        return _GatedResult(result=result, gate=gate, requests=len(asked) + result.requests)
 
     def _sensor_statement(self) -> _Statement:
         # In capitals or not, the name of a column that was not quoted is the same name.
