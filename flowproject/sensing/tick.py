@@ -288,6 +288,7 @@ class Recording:
             query=safe(self.found.state.query),
             columns={**self.found.state.columns},
             columns_change=self.found.columns_change.to_json(),
+            types={**self.found.state.types},
             memo=self.found.state.memo,
             recorded_at=self.found.now.isoformat(),
             run=self.run,
