@@ -1,21 +1,28 @@
 """Makes AWS clients as Metaflow is set up for them: its provider, its settings, its credentials.
 
-What is read from or written to AWS, and how, stands with the source or store that does it.
+Also stores of obstore, which are to ask as such a client would. What is read from or written to
+AWS, and how, stands with the source or store that does it.
 """
 
+import datetime as dt
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.metaflow_internals.datastore import s3_client
 from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.metaflow_internals.settings import setting
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential, S3Store
+
 __all__ = [
+    "S3Bucket",
     "aws_client",
     "bucket_region",
     "bucket_request",
@@ -28,6 +35,22 @@ _INSTALL: Final = "python -m pip install boto3"
 # boto3's ten would make the threads of a look wait for each other.
 _CONNECTIONS: Final = 64
 _PATIENCE: Final = {"connect_timeout": 10, "read_timeout": 60}  # seconds
+# A request fails within about 30 seconds, whatever the server does. It must say something within
+# _SILENCE, in which a slow line sends the parts of a file too.
+_CONNECT: Final = dt.timedelta(seconds=5)
+_SILENCE: Final = dt.timedelta(seconds=20)
+_WHOLE: Final = dt.timedelta(hours=1)
+_RETRYING: Final = dt.timedelta(seconds=15)
+# So many that time alone ends them.
+_RETRIES: Final = 100
+_BACKOFF: Final = (dt.timedelta(milliseconds=100), dt.timedelta(seconds=3))
+
+_LIFETIME: Final = dt.timedelta(minutes=10)
+"""How long what botocore gives may be used: it renews 10 minutes before they run out at the latest,
+and obstore asks again 5 minutes before the time that it is told."""
+
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
+_ELSEWHERE: Final = ("incorrectly configured region", "AuthorizationHeaderMalformed")
 # Two, because to make a client may take seconds, and to catch a request must not wait for that.
 _making, _catching = Lock(), Lock()
 
@@ -152,6 +175,135 @@ def trusted_certificates(client: Any) -> str | bool:
     """What servers' certificates are held against: a file, True (botocore's), False (nothing)."""
     trusted: str | bool = client._endpoint.http_session._verify  # noqa: SLF001  # as above
     return trusted
+
+
+class S3Bucket:
+    """Makes stores of obstore for what lies below `prefix` in a bucket.
+
+    Raises:
+        FlowprojectError: of the class `failure`, if boto3 is missing, there are no credentials or
+            the settings are wrong.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        role: str = "",
+        region: str = "",
+        endpoint_url: str = "",
+        failure: type[FlowprojectError] = SourceError,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._role, self._endpoint_url, self._failure = role, endpoint_url, failure
+        self._client = aws_client(role, region, endpoint_url, failure=failure)
+        self._relocated = False
+
+    def open(self) -> "S3Store":
+        """A store of obstore for it."""
+        from obstore.store import S3Store
+
+        # botocore knows which of two forms of address a bucket has, with dots in its name or an
+        # endpoint of its own.
+        url = bucket_request(self._client, self._bucket, failure=self._failure).url.rstrip("/")
+        return S3Store(
+            self._bucket,
+            prefix=self._prefix or None,
+            config=self._config(url),
+            client_options=self._client_options(url),
+            retry_config=_retry_config(),
+            credential_provider=_renewing(client_credentials(self._client, failure=self._failure)),
+        )
+
+    def options(self) -> dict[str, str]:
+        """What the S3 client of Rust's object_store is told in words: for libraries that have it.
+
+        The credentials are those of this moment.
+        """
+        frozen = client_credentials(self._client, failure=self._failure).get_frozen_credentials()
+        url = self._client.meta.endpoint_url
+        trusted = trusted_certificates(self._client)
+        options = {
+            "aws_access_key_id": frozen.access_key,
+            "aws_secret_access_key": frozen.secret_key,
+            "aws_session_token": frozen.token or "",
+            "aws_region": self._client.meta.region_name,
+            # Amazon's own address follows from the region, and in another form for each bucket.
+            "aws_endpoint_url": ""
+            if url.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+            else url,
+            "allow_http": str(url.startswith("http:")).lower(),
+            "allow_invalid_certificates": str(trusted is False).lower(),
+        }
+        return {name: value for name, value in options.items() if value}
+
+    def relocate(self, error: Exception) -> "S3Store | None":
+        """The store in the bucket's own region, if that is what the error is about; else None."""
+        # Once only: a server that answers so for another reason would be asked for ever.
+        if self._relocated or not any(sign in str(error) for sign in _ELSEWHERE):
+            return None
+        self._relocated = True
+        region = bucket_region(self._client, self._bucket)
+        if not region:
+            return None
+        self._client = aws_client(self._role, region, self._endpoint_url, failure=self._failure)
+        return self.open()
+
+    def _config(self, url: str) -> "S3Config":
+        config: S3Config = {
+            # botocore says where the bucket is, in the one setting that no variable of the
+            # environment goes before; "virtual hosted" tells obstore that the bucket is in it.
+            "aws_endpoint_url_s3": url,
+            "virtual_hosted_style_request": True,
+            "region": self._client.meta.region_name,
+            "skip_signature": False,
+            "disable_bulk_delete": True,  # one object needs none, and not every server has it
+        }
+        if encryption := setting("S3_SERVER_SIDE_ENCRYPTION"):
+            config["server_side_encryption"] = encryption
+        return config
+
+    def _client_options(self, url: str) -> "ClientConfig":
+        trusted = trusted_certificates(self._client)
+        options: ClientConfig = {
+            "allow_http": url.startswith("http:"),
+            "connect_timeout": _CONNECT,
+            "read_timeout": _SILENCE,
+            "timeout": _WHOLE,
+        }
+        # Metaflow's setting: a file of certificates, True, or False for none.
+        if isinstance(trusted, str):
+            options["root_certificate"] = Path(trusted).read_bytes()
+        elif not trusted:
+            options["allow_invalid_certificates"] = True
+        return options
+
+
+def _retry_config() -> "RetryConfig":
+    first, longest = _BACKOFF
+    return {
+        "max_retries": _RETRIES,
+        "retry_timeout": _RETRYING,
+        "backoff": {"init_backoff": first, "max_backoff": longest, "base": 2},
+    }
+
+
+def _renewing(credentials: Any) -> "Callable[[], S3Credential]":
+    """What obstore calls whenever it needs credentials: botocore's, renewed when they run out."""
+
+    def provide() -> "S3Credential":
+        # Frozen, because the three belong together: botocore may renew them between two reads.
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": dt.datetime.now(dt.UTC) + _LIFETIME,
+        }
+
+    return provide
 
 
 class _CaughtError(Exception):

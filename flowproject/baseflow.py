@@ -5,6 +5,7 @@ Whatever a flow may call on `self` stands here; how it is done stands in the lay
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import (
@@ -20,7 +21,7 @@ from metaflow import (
 
 from flowproject.codepackage import leave_out, read_by_steps
 from flowproject.config import FILE, Project, Sensor, project_root
-from flowproject.errors import ConfigError, closest
+from flowproject.errors import ConfigError, FlowError, closest
 from flowproject.events import turn_event
 from flowproject.metaflow_internals.datastore import root_of_task
 from flowproject.metaflow_internals.flows import PreparedParameters, mutated_class
@@ -145,7 +146,10 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         # With it comes the journal, a fifth of what Metaflow takes to import.
         from flowproject.change import Change, Changes
 
-        return Changes(Change(told, self._store) for told in self.change_events)
+        return Changes(
+            Change(told, self._store, partial(self._address, told["sensor"]))
+            for told in self.change_events
+        )
 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of `sql/<name>.sql`, run on the source of `[data]`.
@@ -220,6 +224,19 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
 
     def _sensors(self) -> Mapping[str, Sensor]:
         return self._project.sensors
+
+    def _address(self, sensor: str, key: str) -> str:
+        """Where an item of a sensor can be opened."""
+        from flowproject.sources import address_of_item
+
+        if sensor not in self._sensors():
+            raise FlowError(
+                f"Where {key!r} is can't be told: this project has no sensor {sensor!r} any more",
+                where=FILE,
+                allowed=f"Sensors: {', '.join(self._sensors())}",
+                fix=closest(sensor, self._sensors()),
+            )
+        return address_of_item(self._sensors()[sensor].data, project_root(), key)
 
     def _source(self) -> "Source":
         # Few flows have queries; those that do pay for the client of their source as well.

@@ -17,13 +17,42 @@ from flowproject.tables.lazy_rows import are_objects, as_text
 from flowproject.tables.object_rows import object_schema
 from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
 
-__all__ = ["Change", "ChangedItems", "Changes", "journal_of"]
+__all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 
 # Items in a `repr`: a debugger or a failed assertion prints it without being asked.
 _SHOWN: Final = 3
 
 
-class ChangedItems(Sequence[dict[str, Json]]):
+def _unknown_address(key: str) -> str:
+    raise FlowError(
+        f"Where {key!r} can be opened is not known here",
+        where="The change was made without its project",
+        fix="Read it as `self.change` of a flow, or by `flowproject.Project`",
+    )
+
+
+class ChangedItem(dict[str, Json]):
+    """A row by column name, or a file or object with `key`, `size` and so on, and with a path."""
+
+    def __init__(self, values: Mapping[str, Json], address: Callable[[str], str]) -> None:
+        super().__init__(values)
+        self._address = address
+
+    @property
+    def path(self) -> str:
+        """Where the file or object can be opened: a path, or a URL such as `s3://bucket/key`.
+
+        Raises:
+            SourceError: if it is a row.
+        """
+        return self._address(str(self.get("key", "")))
+
+    def __reduce__(self) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
+        # As an artifact it is a plain dictionary, which is read without this class.
+        return dict, (dict(self),)
+
+
+class ChangedItems(Sequence[ChangedItem]):
     """Items of one kind, in the order of their keys: millions of them take no memory.
 
     They are read while they are iterated; to pick one by its number reads all before it.
@@ -33,25 +62,27 @@ class ChangedItems(Sequence[dict[str, Json]]):
         self,
         items: Collection[Any],
         show: Callable[[Any], dict[str, Json]],
+        address: Callable[[str], str],
         in_columns: Callable[[Collection[Any]], Any],
     ) -> None:
         self._items = items
         self._show = show
+        self._address = address
         self._in_columns = in_columns
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __iter__(self) -> Iterator[dict[str, Json]]:
-        return map(self._show, self._items)
+    def __iter__(self) -> Iterator[ChangedItem]:
+        return (ChangedItem(self._show(item), self._address) for item in self._items)
 
     @overload
-    def __getitem__(self, index: int) -> dict[str, Json]: ...
+    def __getitem__(self, index: int) -> ChangedItem: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Json]]: ...
+    def __getitem__(self, index: slice) -> list[ChangedItem]: ...
 
-    def __getitem__(self, index: int | slice) -> dict[str, Json] | list[dict[str, Json]]:
+    def __getitem__(self, index: int | slice) -> ChangedItem | list[ChangedItem]:
         wanted = range(len(self))[index]
         # Items are read in order from compressed blocks: there is no way to one of them but past
         # the others.
@@ -75,7 +106,7 @@ class ChangedItems(Sequence[dict[str, Json]]):
         more = f", and {len(self) - _SHOWN:,} more" if len(self) > _SHOWN else ""
         return f"[{few}{more}]"
 
-    def __reduce__(self) -> tuple[type[list[Any]], tuple[list[dict[str, Json]]]]:
+    def __reduce__(self) -> tuple[type[list[Any]], tuple[list[ChangedItem]]]:
         # As an artifact it is a list: what the journal keeps may be pruned, an artifact is not.
         return list, (list(self),)
 
@@ -117,9 +148,15 @@ class Change:
     journal when they are first asked for.
     """
 
-    def __init__(self, event: Mapping[str, Any], open_journal_store: Callable[[], Store]) -> None:
+    def __init__(
+        self,
+        event: Mapping[str, Any],
+        open_journal_store: Callable[[], Store],
+        address: Callable[[str], str] = _unknown_address,
+    ) -> None:
         self._event = event
         self._open_store = open_journal_store
+        self._address = address
 
     @property
     def id(self) -> str:
@@ -188,6 +225,20 @@ class Change:
         return dict(self._small(self._event.get("columns", {}), "columns_change"))  # type: ignore[arg-type]  # it is an object
 
     @property
+    def version(self) -> dict[str, Json]:
+        """Which version of the source it is, of a source that keeps versions; otherwise empty.
+
+        `version` and `table` say which, `rows` how many rows it has, and `commits` what was
+        committed since the version before, the oldest first.
+        """
+        return dict(self._small(self._event.get("version", {}), "version"))  # type: ignore[arg-type]  # it is an object
+
+    @property
+    def previous_version(self) -> dict[str, Json]:
+        """Which version it was before, as `version` says it."""
+        return dict(self._event.get("previous_version", {}))
+
+    @property
     def recorded_at(self) -> str:
         """When a tick recorded it, in UTC (ISO 8601); empty if its event does not say so."""
         return str(self._event.get("recorded_at", ""))
@@ -199,10 +250,14 @@ class Change:
 
     @property
     def added(self) -> ChangedItems:
-        """The items that are new: rows by column name, or files with key, size and so on."""
+        """The items that are new: rows by column name, or files with key, size and so on.
+
+        A file or object has a `path` that can be opened: `change.added[0].path`.
+        """
         return ChangedItems(
             self._difference.added,
             lambda item: item.shown,
+            self._address,
             lambda items: _in_columns(items, self._columns_after),
         )
 
@@ -212,6 +267,7 @@ class Change:
         return ChangedItems(
             self._difference.modified,
             lambda pair: edit(*pair),
+            self._address,
             lambda edits: edits_in_columns(edits, self._columns_before, self._columns_after),
         )
 
@@ -221,6 +277,7 @@ class Change:
         return ChangedItems(
             self._difference.removed,
             lambda item: item.shown,
+            self._address,
             lambda items: _in_columns(items, self._columns_before),
         )
 

@@ -39,7 +39,10 @@ _OF_STEPS: Final = (
 """What any step may use; what only the command line and the local loop import isn't among it."""
 
 _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
+    "delta": ("deltalake>=1.6,<2",),
     "duckdb": ("duckdb>=2.0,<3", "sqlglot>=30.22,<31"),
+    "iceberg": ("pyiceberg>=0.12,<0.13",),
+    "postgres": ("adbc-driver-postgresql>=1.13,<2",),
     "s3": ("urllib3>=2.2,<3",),
     "snowflake": (
         "cryptography>=44",

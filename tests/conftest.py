@@ -19,7 +19,13 @@ from tests.warm import python
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
-pytest_plugins = ("flowproject.testing", "tests.servers", "tests.containers", "tests.snow")
+pytest_plugins = (
+    "flowproject.testing",
+    "tests.servers",
+    "tests.containers",
+    "tests.snow",
+    "tests.postgres",
+)
 
 # A shared machine is slow at times: what is judged is the answer, not its speed. Searches are short
 # here, and long in CI's job of the thorough tests (HYPOTHESIS_PROFILE=thorough).
@@ -45,7 +51,8 @@ LONGEST_FIRST = (
     *("deploy/test_executed", "browser/test_page", "flows/test_dev_loop", "deploy/test_deploy"),
     *("flows/test_page", "deploy/test_compilation", "faults/test_kills", "flows/test_commands"),
     *("flows/test_demo", "flows/test_benchmarks", "contract/test_s3_keys", "contract/test_sources"),
-    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract", "unit"),
+    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract"),
+    *("compatibility", "unit"),
 )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from flowproject.changes.difference import Item
 from flowproject.changes.observation import Observation, Past
+from flowproject.tables.row_table import RowTable
 from flowproject.tables.table import ObjectTable
 
 __all__ = ["remembered", "table"]
@@ -15,7 +16,7 @@ _NUMBERS: Final = itertools.count(1)
 def remembered(seen: Observation) -> Past:
     """What would be known of this look if it had been recorded."""
     items = seen.items
-    if isinstance(items, ObjectTable):
+    if isinstance(items, ObjectTable | RowTable):
         items = items.recorded(f"rows-{next(_NUMBERS)}")
     return Past(
         seen.value,

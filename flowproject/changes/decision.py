@@ -23,6 +23,7 @@ __all__ = [
     "Hold",
     "as_if_finished",
     "compare",
+    "compare_again",
     "decide",
     "finished",
     "hold_back",
@@ -87,6 +88,19 @@ def compare(
         if (len(alike[0]), len(alike[1])) == (len(old), len(new)):
             return _in_order(diff(alike[0], alike[1], columns.is_seen_in))
     return diff(old, new, columns.is_seen_in)
+
+
+def compare_again(
+    difference: Difference, seen: Observation, columns: ColumnsChange | None, key: Sequence[str]
+) -> Difference:
+    """What is left of a difference whose rows were compared whole, if their `columns` changed."""
+    if not columns:
+        return difference
+    old = {
+        item.key: item for item in (*difference.removed, *(old for old, _ in difference.modified))
+    }
+    new = {item.key: item for item in difference.arrived}
+    return compare(old, replace(seen, items=new), columns, key)
 
 
 def _in_order(difference: Difference) -> Difference:
@@ -373,6 +387,8 @@ def _same_rows(head: Entry, seen: Observation, columns: ColumnsChange) -> bool:
 
 
 def _state(seen: Observation) -> str:
+    if seen.state:
+        return seen.state
     return _count(len(seen.items)) if seen.items is not None else _short(seen.value)
 
 
@@ -380,6 +396,8 @@ def _what_happened(head: Entry, seen: Observation, difference: Difference) -> st
     counts = {kind: number for kind, number in difference.counts.items() if number}
     if counts:
         return ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    if seen.state:
+        return f"now {seen.state}"
     return " → ".join(shortened_pair(dumps(head.value), dumps(seen.value), _SHOWN_CHARACTERS))
 
 

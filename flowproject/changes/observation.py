@@ -17,8 +17,10 @@ __all__ = [
     "Progress",
     "Report",
     "fingerprint_items",
+    "fingerprint_total",
     "fingerprint_value",
     "ignore_progress",
+    "share",
 ]
 
 _MODULUS: Final = 2**128
@@ -151,9 +153,11 @@ class Observation:
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
     are those of a query's result, each with its type; empty if they are not known. `types` are the
     types, in DuckDB's words, of columns of which `columns` does not say enough to make Arrow of
-    them; they may follow from the data, so no change is told by them. `written` is the file that
-    was written last, of those behind a query's result, with when it was; None where the items say
-    it of themselves.
+    them; they may follow from the data, so no change is told by them. `state` says it in words
+    where neither value nor items do. `version` is which version of the source was seen, of sources
+    that keep versions, and what was committed since the one before. `written` is the file that was
+    written last, of those behind a query's result, with when it was; None where the items say it of
+    themselves.
     """
 
     value: Json
@@ -166,6 +170,8 @@ class Observation:
     memo: Memo = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the same in any order
     types: Mapping[str, str] = field(default_factory=dict, compare=False)
+    state: str = field(default="", compare=False)
+    version: Mapping[str, Json] = field(default_factory=dict, compare=False)
     written: Item | None = field(default=None, compare=False)
 
 
@@ -183,7 +189,17 @@ def fingerprint_items(items: Iterable[Item]) -> str:
     count, total = 0, 0
     for item in items:
         count += 1
-        total += int(digest(item.key, item.version), 16)
+        total += share(item.key, item.version)
+    return fingerprint_total(count, total)
+
+
+def share(key: str, version: str) -> int:
+    """What one item adds to the total of which a table's fingerprint is made."""
+    return int(digest(key, version), 16)
+
+
+def fingerprint_total(count: int, total: int) -> str:
+    """The fingerprint of a table of so many items, whose shares come to `total`."""
     return digest("items", str(count), f"{total % _MODULUS:032x}")
 
 

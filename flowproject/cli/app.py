@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import traceback
@@ -27,6 +28,7 @@ from flowproject.errors import (
     SourceError,
     TickError,
     UsageError,
+    closest,
 )
 from flowproject.metaflow_internals.exceptions import MetaflowException
 from flowproject.packages import missing_for_import
@@ -200,11 +202,53 @@ def _tell(error: Exception) -> int:
             return REFUSED
         case typer.TyperException():
             # Without arguments there is no message: the help was printed.
-            if message := error.format_message():
-                _say(f"{message}\nSee `flowproject --help`.")
+            if error.format_message():
+                _say(f"{UsageError.headline}: {_misuse(error)}")
             return UsageError.exit_code
     _say(f"This is a bug of flowproject: {type(error).__name__}: {error}. Report: {_report()}")
     return BUG
+
+
+def _misuse(error: Any) -> UsageError:  # Typer keeps the classes of its errors to itself
+    """What is wrong with a command line, in our words."""
+    context = getattr(error, "ctx", None)
+    # Not its path: that begins with how Python was started.
+    named = context.info_name if context is not None and context.parent is not None else ""
+    command = f"flowproject {named}".strip()
+    what, allowed, near = _in_words(error, command, context)
+    return UsageError(what, allowed=f"{allowed} {near}".strip(), fix=f"See `{command} --help`")
+
+
+def _in_words(error: Any, command: str, context: Any) -> tuple[str, str, str]:
+    """What is wrong, what is allowed, and what is near."""
+    given, parameter = getattr(error, "option_name", ""), getattr(error, "param", None)
+    message = str(error.format_message())
+    parameters = list(context.command.params) if context is not None else []
+    if hasattr(error, "possibilities"):
+        known = sorted({name for one in parameters for name in one.opts if name.startswith("--")})
+        what = f"`{command}` has no option {given!r}"
+        return what, f"Its options: {', '.join(known)}.", closest(given, known)
+    if parameter is not None:
+        name = re.sub(r"^[^']*'(.*?)'.*$", r"\1", message, flags=re.DOTALL)
+        # It says "Input should be a valid integer, unable to parse string as an integer".
+        reason = str(error.message).partition(",")[0].replace("Input should be", "it is to be")
+        lacks = hasattr(error, "param_type")
+        what = f"`{command}` needs {name}" if lacks else f"{name} of `{command}`: {reason}"
+        return what, f"It is: {parameter.help}", ""
+    if given:
+        return f"{given} needs a value", "", ""  # nothing says which command it is of
+    if unknown := _NO_COMMAND.match(message):
+        what = f"`flowproject {unknown[1]}` is no command"
+        return what, f"Commands: {', '.join(COMMANDS)}.", closest(unknown[1], COMMANDS)
+    if extra := _TOO_MANY.match(message):
+        takes = [str(one.name).upper() for one in parameters if not one.opts[0].startswith("-")]
+        what = f"`{command}` does not know what {extra[1]!r} is for"
+        return what, f"It takes {' '.join(takes) or 'options only'}", ""
+    return f"`{command}`: {message}", "", ""
+
+
+_NO_COMMAND: Final = re.compile(r"No such command '(.*?)'\.")
+_TOO_MANY: Final = re.compile(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)")
 
 
 def _say(message: str) -> None:

@@ -11,14 +11,14 @@ from typing import Annotated, Final
 import typer
 
 from flowproject.changes.observation import Observation, Report
-from flowproject.cli.context import find_root, open_context
+from flowproject.cli.context import find_root, open_context, place_of
 from flowproject.cli.output import AsJson, print_json, print_table, working
 from flowproject.config import FILE, Project, Sensor
 from flowproject.config.parse import load
 from flowproject.contract import Finding, check_contract, check_schedules
 from flowproject.deploy.preflight import check_deployment, check_local_data, check_packages
 from flowproject.errors import FlowError, FlowprojectError
-from flowproject.flowfiles import describe_flows, find_flow_files
+from flowproject.flowfiles import describe_flows, find_flow_files, who_looks
 from flowproject.journal import prove_atomic
 from flowproject.sensing import likely_orphans, orphans, waiting_in_order
 from flowproject.sensing.look import look_again, observe_within
@@ -123,8 +123,10 @@ def _check_flows(project: Project, root: Path) -> list[Finding]:
         )
         return [*(_failed("flow file", line, error) for line in str(error).splitlines()), unknown]
     names = ", ".join(flow.name for flow in flows)
+    nobody = who_looks(root)
     return [
         Finding(subject=files, state="ok", message=names),
+        *([Finding(subject="sensors", state="note", message=nobody)] if nobody else []),
         *check_contract(project, flows),
         *check_schedules(flows, datetime.now(UTC)),
     ]
@@ -156,9 +158,11 @@ def _check_journals(*, reaches_out: bool, proves: bool) -> list[Finding]:
         sensors = list(context.project.sensors) if proves else []
     except FlowprojectError as error:
         return [Finding(subject="journals", state="note", message=str(error))]
+    where = Finding(subject="journals", state="ok", message=place_of(context))
     ends = [_tried(f"journal {name}", partial(read, name)) for name in sensors]
     return [
-        *([_tried("journals", prove)] if proves else []),
+        where,
+        *([_tried("datastore", prove)] if proves else []),
         *(one for one in ends if one.state == "error"),
         *(Finding(subject=f"journal {name}", state="note", message=words) for name, words in found),
         *(Finding(subject="in order", state="note", message=words) for words in queued),

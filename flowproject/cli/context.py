@@ -25,6 +25,7 @@ __all__ = [
     "local_bus",
     "loops_folder",
     "open_context",
+    "place_of",
 ]
 
 Branch = Annotated[
@@ -70,6 +71,15 @@ def open_context(branch: str = "", *, production: bool = False) -> ProjectContex
     return ProjectContext.open(root, project=project, branch=name, datastore=place)
 
 
+def place_of(context: ProjectContext) -> str:
+    """Name the project, the branch, and where its journals lie: the title of what is read there."""
+    root, here = context.datastore, Path.cwd()
+    if "://" not in root and Path(root).is_relative_to(here):
+        root = str(Path(root).relative_to(here))
+    name = context.project.project_name
+    return f"{name}, branch {context.branch}, in {root}/flowproject/{name}/{context.branch}"
+
+
 def loops_folder(root: Path) -> Path:
     """Where the loops of the project in this folder keep their records and those of their runs."""
     # Metaflow looks for a local datastore in the current folder and above.
@@ -106,7 +116,9 @@ def _branch_name(project: str, branch: str, *, production: bool) -> str:
         return branch_name(project, branch, production=production)
     except MetaflowException as error:
         raise UsageError(
-            f"--branch {branch!r} is no Metaflow branch: {error}", where="Command line"
+            f"--branch {branch!r} is no Metaflow branch: {error}",
+            allowed="Letters, digits and underscores; `test.` is put before it",
+            fix="`flowproject history --branch NAME` takes what `run --branch NAME` was given",
         ) from error
 
 

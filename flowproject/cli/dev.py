@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from flowproject.dev.loop import Loop, PageSettings, Settings
 from flowproject.dev.messages import LoopStarted, Message, line, to_json
 from flowproject.dev.server import LOOPBACK
 from flowproject.errors import UsageError
+from flowproject.flowfiles import who_looks
 
 __all__ = ["dev"]
 
@@ -63,6 +65,9 @@ def dev(
     """
     root = find_root()
     load(root)
+    # To standard error: it is no message of the loop, which programs read.
+    if nobody := who_looks(root):
+        print(plain(nobody[0].upper() + nobody[1:]), file=sys.stderr)
     # On this machine alone whoever is here may see the page; elsewhere one has to know a token.
     token = token or ("" if host in LOOPBACK else secrets.token_urlsafe(18))
     page = PageSettings(host=host, port=page_port, token=token)

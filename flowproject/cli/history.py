@@ -10,7 +10,7 @@ import typer
 
 from flowproject.changes.canonical import dumps
 from flowproject.changes.entry import Entry
-from flowproject.cli.context import Branch, Production, complete_sensor, open_context
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context, place_of
 from flowproject.cli.delivery import next_commands, options_of, read_outcomes
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.config import Sensor
@@ -86,7 +86,7 @@ def history(
     print_table(
         _HEADERS,
         [_row(entry) for entry in found],
-        title=f"{context.project.project_name}, branch {context.branch}",
+        title=place_of(context),
         empty="Nothing is recorded here yet: `python sensorflow.py run` takes a first look.",
         spare=1,
     )

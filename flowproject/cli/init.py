@@ -25,6 +25,7 @@ from flowproject.scaffold.init import (
     project_name_of,
 )
 from flowproject.scaffold.init import init as write_project
+from flowproject.scaffold.migrate import Migration, read_old_project
 from flowproject.scaffold.rendering import CI, EXAMPLES, Answers, render
 from flowproject.scaffold.upgrade import FileUpgrade, apply_upgrade, plan_upgrade
 
@@ -47,6 +48,10 @@ def init(
     ] = None,
     table: Annotated[str, typer.Option(help="The table that the query of `empty` reads.")] = "",
     ci: Annotated[str, typer.Option(help=f"Whose CI: {', '.join(CI)}.")] = "",
+    old: Annotated[
+        Path | None,
+        typer.Option("--from", help="A project of the old scaffold, to bring into this folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write a project into a folder, and nothing over what is there.
@@ -54,6 +59,13 @@ def init(
     Asks on a terminal for what no option says.
     """
     asker = _Asker(asks=sys.stdin.isatty() and not as_json)
+    if old is not None:
+        if example or source or table or name:
+            raise UsageError(
+                "--from takes name, source and flows from the old project",
+                fix="Leave out --name, --example, --source and --table; `--set KEY=VALUE` may stay",
+            )
+        return _bring(old, folder, asker, settings or [], ci, as_json=as_json)
     answers = _answers(folder, asker, name=name, example=example, source=source, ci=ci)
     if answers.example == "empty" and not (folder / FILE).exists():
         answers = replace(answers, **_watched(answers, asker, settings or [], table))
@@ -116,6 +128,33 @@ def _tell_upgrade(plan: Sequence[FileUpgrade], version: str, *, apply: bool, as_
         print_lines([line for one in plan for line in ("", *one.diff) if one.writes])
         if any(one.writes for one in plan):
             print_lines(["", "Nothing was written: `flowproject upgrade --apply`"])
+
+
+def _bring(
+    old: Path, folder: Path, asker: "_Asker", settings: Sequence[str], ci: str, *, as_json: bool
+) -> int:
+    """Write a project of today from one of the old scaffold."""
+    if folder.resolve() == old.resolve() or (folder / FILE).exists():
+        raise UsageError(
+            "A project of the old scaffold is brought into a folder of its own",
+            where=str(folder.resolve()),
+            fix=f"Name a new one: `flowproject init ../new --from {old}`",
+        )
+
+    def said(kind: str) -> dict[str, Any]:
+        keys = keys_of(DATA_TYPES[kind])
+        return dict(_setting(one, keys, kind) for one in settings)
+
+    answers = Answers(project_name=project_name_of(folder), ci=asker.choose("ci", ci, "none", CI))
+    migration = read_old_project(old, answers, said)
+    data = dict(migration.answers.data)
+    _require(data, asker)
+    answers = replace(migration.answers, data=data)
+    package = package_here(extras_of(answers.source, deploys=answers.ci != "none"))
+    parse_config(render(answers, package.line)[FILE].decode())
+    written = write_project(folder, answers, package, migration.files)
+    _tell(written, as_json=as_json, migration=migration)
+    return 0
 
 
 class _Asker:
@@ -190,14 +229,20 @@ def _watched(
             )
     elif kind == "files":
         data.setdefault("path", "data")
-    for name, key in keys.items():
+    _require(data, asker)
+    return {"data": data, "table": table}
+
+
+def _require(data: dict[str, Any], asker: _Asker) -> None:
+    """Ask for the keys of `[data]` that must be there and are not."""
+    for name, key in keys_of(DATA_TYPES[data["type"]]).items():
         if key.required and name not in data:
             data[name] = asker.ask(f"{name} ({key.type.words})", "")
             if not data[name]:
                 raise UsageError(
-                    f"Nothing says the {name} of --source {kind}", fix=f"Add `--set {name}=...`"
+                    f"Nothing says the {name} of a source {data['type']!r}",
+                    fix=f"Add `--set {name}=...`",
                 )
-    return {"data": data, "table": table}
 
 
 def _setting(text: str, keys: Mapping[str, Key], kind: str) -> tuple[str, Any]:
@@ -216,13 +261,16 @@ def _setting(text: str, keys: Mapping[str, Key], kind: str) -> tuple[str, Any]:
     return name, int(value) if value.isdigit() and isinstance(default, int | float) else value
 
 
-def _tell(written: Written, *, as_json: bool) -> None:
+def _tell(written: Written, *, as_json: bool, migration: Migration | None = None) -> None:
+    edited, by_hand = (migration.done, migration.to_do) if migration else ((), ())
     if as_json:
         print_json(
             {
                 "folder": str(written.folder.resolve()),
                 "written": list(written.written),
                 "left": dict(written.left),
+                "edited": list(edited),
+                "by_hand": list(by_hand),
                 "next": list(written.to_do),
             }
         )
@@ -230,4 +278,7 @@ def _tell(written: Written, *, as_json: bool) -> None:
     rows = [["written", path, ""] for path in written.written]
     rows += [["left", path, why or "it was there"] for path, why in written.left.items()]
     print_table(["state", "file", "note"], rows)
+    for title, lines in (("Edited:", edited), ("To do by hand:", by_hand)):
+        if lines:
+            print_lines(["", title, *(f"  {line}" for line in lines)])
     print_lines(["", "Next:", *(f"  {step}" for step in written.to_do)])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowproject.cli.context import Branch, Production, complete_sensor, open_context
+from flowproject.cli.context import Branch, Production, complete_sensor, open_context, place_of
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.sensing import Tick
 from flowproject.sensing import preview as preview_ticks
@@ -41,7 +41,7 @@ def preview(
         print_table(
             columns,
             [_row(tick)[: len(columns)] for tick in ticks],
-            title=f"{context.project.project_name}, branch {context.branch}",
+            title=place_of(context),
         )
     for tick in ticks:
         if tick.abandoned:

@@ -197,8 +197,8 @@ def _find(run: str) -> Any:  # Metaflow has no types
         return find_run(run)
     except MetaflowNotFound as error:
         raise UsageError(
-            f"There is no run {run!r}",
-            where="Metaflow's metadata",
+            f"Metaflow's metadata have no run {run!r}",
+            allowed="A run is Flow/id, with the number that Metaflow prints when it starts",
             fix="`flowproject history` lists the runs that recorded changes",
         ) from error
 

@@ -13,17 +13,21 @@ __all__ = [
     "AzureData",
     "CheckMode",
     "Data",
+    "DeltaData",
     "Dialect",
     "DuckDBData",
     "FilesData",
     "GcsData",
+    "IcebergData",
     "ObjectProperty",
     "ObjectsData",
     "ObjectsMode",
+    "PostgresData",
     "S3Data",
     "Seconds",
     "SnowflakeData",
     "SomeSeconds",
+    "VersionedData",
 ]
 
 # The name after the type says which values the parser takes: see `keys`.
@@ -139,6 +143,45 @@ class SnowflakeData(Data):
     """The tables that `gate` asks about, as `"database.schema.table"`. Empty: those that the query
     names, and those that Snowflake's plan of it reads. List them where a tick says that it could
     not be gated, and you know that the result depends on no others."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a result is an error instead of a very slow tick. The default is about what
+    a small container holds in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresData(Data):
+    """The result of a SQL query, run by PostgreSQL."""
+
+    type: Literal["postgres"] = "postgres"
+    """PostgreSQL 14 or newer, through Arrow's driver, which the extra `postgres` installs."""
+
+    query: str
+    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
+    which suits a query that returns one number."""
+
+    url: str = ""
+    """Address of the database, without a password:
+    `"postgresql://reader@db.example.com:5432/shop?sslmode=verify-full"`. Empty: the environment,
+    `DATABASE_URL`, or `PGHOST`, `PGDATABASE`, `PGUSER`, `PGSERVICE` and so on, which Metaflow's
+    `@secrets` can fill. The password is that of `PGPASSWORD`, `DATABASE_URL` or a `.pgpass`."""
+
+    schema: str = ""
+    """Schema in which the names of a query are looked up first, before the role's search path.
+    Empty: that path alone."""
+
+    timeout: SomeSeconds = 600.0
+    """How long one query may take, in seconds, with connecting, waiting for locks and reading its
+    result. It is cancelled on the server then. A sensor's own `timeout` may end it earlier."""
+
+    gate: Literal["snapshot", ""] = "snapshot"
+    """`snapshot` asks first whether anything was committed in the server since the last look, which
+    reads no table, and runs the query only then. A query whose result changes without a commit (by
+    the clock, by a table elsewhere) is noticed, and runs every time. Empty: every query does."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what
@@ -284,13 +327,78 @@ class GcsData(ObjectsData):
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VersionedData(Data):
+    """A table that knows its version: what Delta and Iceberg have in common."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: no row is read, and a change says what the table's own log says of it: versions,
+    operations, numbers of rows and files."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a table with `key` is an error instead of a very slow tick: at the first
+    look all of them are read. The default is about what a small container holds in memory."""
+
+    role: str = ""
+    """ARN of a role to assume for reading from S3. Empty: Metaflow's own credentials."""
+
+    region: str = ""
+    """Region of an S3 bucket, such as `"eu-north-1"`. Empty: what Metaflow's and AWS's settings
+    say."""
+
+    endpoint_url: str = ""
+    """Address of a store that isn't Amazon's, Microsoft's or Google's own. Empty: what Metaflow's
+    settings and the environment say."""
+
+    account: str = ""
+    """Name of the storage account, on Azure. Empty: the one in `endpoint_url`, in Metaflow's
+    `METAFLOW_AZURE_STORAGE_BLOB_SERVICE_ENDPOINT` or in `AZURE_STORAGE_ACCOUNT_NAME`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaData(VersionedData):
+    """A Delta table: a folder with a `_delta_log`, on a disk or in an object store."""
+
+    type: Literal["delta"] = "delta"
+    """Delta Lake, read through delta-rs, which the extra `delta` installs."""
+
+    table: str
+    """The table's folder, relative to the project's folder; or a URL such as
+    `"s3://bucket/path/of/the/table"`, with `gs://` or `az://` for Google's and Azure's stores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IcebergData(VersionedData):
+    """An Iceberg table: of a catalog, or described by a metadata file."""
+
+    type: Literal["iceberg"] = "iceberg"
+    """Apache Iceberg, read through PyIceberg, which the extra `iceberg` installs."""
+
+    table: str
+    """The table's name in the catalog, such as `"sales.orders"`. Without `catalog`: its metadata
+    file, relative to the project's folder or a URL, which whoever writes must put at the same place
+    each time: `"s3://bucket/t/metadata/current.metadata.json"`."""
+
+    catalog: str = ""
+    """Name of a catalog in PyIceberg's own settings: a file `.pyiceberg.yaml`, or variables such as
+    `PYICEBERG_CATALOG__PROD__URI`. REST, SQL and Glue are tried. Empty: `table` is a metadata
+    file."""
+
+    ref: str = "main"
+    """The branch or tag whose snapshots are watched; commits to others are no change."""
+
+
 # In the order in which messages and the reference page list them.
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
     "snowflake": SnowflakeData,
+    "postgres": PostgresData,
     "files": FilesData,
     "s3": S3Data,
     "azure": AzureData,
     "gcs": GcsData,
+    "delta": DeltaData,
+    "iceberg": IcebergData,
 }
 """Every source type. A new one is its dataclass above and its line here."""

@@ -6,20 +6,50 @@ Nothing of it is read silently: its keys meant other things (an empty `payload_k
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+from flowproject.config.model import DEFAULT_SENSOR
 from flowproject.errors import ConfigError
 
-__all__ = ["refuse_old_scaffold", "toml_value"]
+__all__ = ["Translation", "refuse_old_scaffold", "toml_value", "translate"]
 
 # Old key → the key of today.
 _RENAMED: Final = {"storage_type": "type", "template": "query"}
 # The scaffold split what is [data] now in two, and each half named some keys otherwise.
 _MOVED: Final = "data_kwargs"
+# Its first version: the query stood in the code.
+_OLDEST: Final = {"type", "integration"}
+# What stood in the scaffold's file to be replaced, and in those of whoever wrote like that.
+_PLACEHOLDER: Final = re.compile(r"\.{2,}|<[^>]*>|(your|my)[-_ ].*|todo\b.*|x{3,}", re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translation:
+    """A file of the old scaffold in today's words."""
+
+    tables: Mapping[str, Any]
+    edits: tuple[str, ...]
+    """What is to do, in sentences."""
 
 
 def refuse_old_scaffold(raw: Mapping[str, Any], file: str) -> None:
     """Raise `ConfigError`, with the lines to write instead, if the file has the old shape."""
+    found = translate(raw)
+    if found is None:
+        return
+    raise ConfigError(
+        f"{file} has the shape of the old scaffold, which is not read any more.\n"
+        + "".join(f"  - {edit}\n" for edit in found.edits)
+        + f"With these edits the file reads:\n\n{_document(found.tables)}\n"
+        + "Check it with `flowproject check`. Or have the whole project written anew in a folder "
+        "beside this one, with what is to do in its flows: `flowproject init ../new --from .`"
+    )
+
+
+def translate(raw: Mapping[str, Any]) -> Translation | None:
+    """The tables of a file of the old scaffold as they are written today; None if it is none."""
     data, moved = _section(raw, "data"), _section(raw, _MOVED)
     edits = [
         f"Rename [{name}] {old} to {new}."
@@ -29,17 +59,34 @@ def refuse_old_scaffold(raw: Mapping[str, Any], file: str) -> None:
     ]
     if _MOVED in raw:
         edits.append(f"Move the keys of [{_MOVED}] into [data], and remove [{_MOVED}].")
+    # With queries of its own for each sensor the same section is one of today's.
+    oldest = data.get("type") == "snowflake" and set(data) <= _OLDEST and "sensors" not in raw
+    if oldest and not edits:
+        edits.append("Add [data] query: the old one stood in the code, and was sql/sensor.sql.")
     if not edits:
-        return
+        return None
+    new = _new_data({**data, **moved})
+    for name in [key for key, value in new.items() if _is_placeholder(value)]:
+        edits.append(f"Set [data] {name}, or leave it out: {new[name]!r} stood for a value.")
+        del new[name]
+    sensor = _section(raw, "sensor")
+    if "name" not in sensor:
+        sensor = {"name": _sensor_name(sensor), **sensor}
+        edits.append(f"Name the sensor in [sensor], for @on_change({sensor['name']!r}) in flows.")
     # A person copies what the message shows: all else that the file says stays in it.
-    tables = {"data": {}, **raw} | {"data": _new_data({**data, **moved})}
+    tables = {"data": {}, **raw} | {"data": new, "sensor": sensor}
     tables.pop(_MOVED, None)
-    raise ConfigError(
-        f"{file} has the shape of the old scaffold, which is not read any more.\n"
-        + "".join(f"  - {edit}\n" for edit in edits)
-        + f"With these edits the file reads:\n\n{_document(tables)}\n"
-        + "Check it with `flowproject check`"
-    )
+    return Translation(tables=tables, edits=tuple(edits))
+
+
+def _is_placeholder(value: Any) -> bool:
+    return isinstance(value, str) and bool(_PLACEHOLDER.fullmatch(value))
+
+
+def _sensor_name(sensor: Mapping[str, Any]) -> str:
+    """A name for the only sensor: that of its event, if it has one that a sensor may have."""
+    event = str(sensor.get("event_name") or "").lower().replace("-", "_").removesuffix("_changed")
+    return event if _NAME.fullmatch(event) else DEFAULT_SENSOR
 
 
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:

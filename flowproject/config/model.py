@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 __all__ = [
+    "DEFAULT_SENSOR",
     "FILE",
     "Deploy",
     "Environment",
@@ -27,6 +28,9 @@ __all__ = [
 
 FILE: Final = "flowproject.toml"
 """Name of the file that all of this is read from, in the project's folder."""
+
+DEFAULT_SENSOR: Final = "data"
+"""What the only sensor of a file is called that gives it no name."""
 
 # `dataclasses.fields` takes instances and classes of dataclasses, and typeshed has a name for
 # these.

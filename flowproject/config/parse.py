@@ -15,14 +15,13 @@ from typing import Any, Final
 from flowproject.config.data import DATA_TYPES
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.legacy import refuse_old_scaffold
-from flowproject.config.model import FILE, Deploy, Project, Schedule, Sensor
+from flowproject.config.model import DEFAULT_SENSOR, FILE, Deploy, Project, Schedule, Sensor
 from flowproject.config.root import no_project
 from flowproject.config.values import InvalidValueError, Text, shown
 from flowproject.errors import ConfigError, closest
 
-__all__ = ["DEFAULT_SENSOR", "check", "load", "parse_config"]
+__all__ = ["check", "load", "parse_config"]
 
-DEFAULT_SENSOR: Final = "data"
 _ADD_DATA: Final = 'Add a section [data] with, for example, type = "files" and path = "data".'
 # Keys of [deploy] that name who is told of the end of a run.
 _SERVICES: Final = ("notify_slack", "notify_pager_duty", "notify_incident_io")

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from flowproject.config.data import DATA_TYPES, Data
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.model import FILE, Deploy, Project, Schedule, Sensor, key_of
-from flowproject.config.parse import DEFAULT_SENSOR
+from flowproject.config.model import DEFAULT_SENSOR, FILE, Deploy, Project, Schedule, Sensor, key_of
 
 __all__ = [
     "PAGE_FILE",

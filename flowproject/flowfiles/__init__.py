@@ -10,6 +10,7 @@ from flowproject.flowfiles.find import (
     describe_flows,
     file_of,
     find_flow_files,
+    who_looks,
 )
 from flowproject.flowfiles.model import Cron, Dependency, FlowFile, FlowParameter, FlowStep
 
@@ -24,4 +25,5 @@ __all__ = [
     "describe_flows",
     "file_of",
     "find_flow_files",
+    "who_looks",
 ]

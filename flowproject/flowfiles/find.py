@@ -15,12 +15,12 @@ from flowproject.errors import FlowError
 from flowproject.flowfiles.model import FlowFile
 
 __all__ = [
-    "BASE_FILE",
     "ask_child",
     "describe_flow",
     "describe_flows",
     "file_of",
     "find_flow_files",
+    "who_looks",
 ]
 
 BASE_FILE: Final = "baseflow.py"
@@ -62,6 +62,19 @@ def file_of(root: Path, flow: str) -> str:
         if declared.search(path.read_text(errors="replace")):
             return path.name
     return f"{flow.lower()}.py"
+
+
+def who_looks(root: Path) -> str:
+    """Say, if no flow of the project looks at its sensors, that nobody does; else nothing."""
+    # By its text, without running it: whoever looks calls `self.observe()`, or inherits from a file
+    # beside it that does.
+    if any("observe(" in path.read_text(errors="replace") for path in root.glob("*.py")):
+        return ""
+    return (
+        "no flow of this project looks at its sensors, so no change is recorded and none starts a "
+        "flow: a step that calls `self.observe()` and one that calls `self.publish()` do. "
+        "`flowproject init` writes such a flow, sensorflow.py"
+    )
 
 
 def describe_flows(

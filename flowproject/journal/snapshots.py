@@ -16,6 +16,13 @@ from flowproject.journal.errors import DamagedTableError
 from flowproject.journal.layout import Layout
 from flowproject.journal.store import Store
 from flowproject.tables.manifest import NEW, Manifest
+from flowproject.tables.row_table import (
+    FEW_ROWS,
+    RowManifest,
+    RowTable,
+    compact_rows,
+    rows_need_compaction,
+)
 from flowproject.tables.serialization import (
     read_difference,
     read_items,
@@ -52,11 +59,11 @@ class Snapshots:
         # one of them records the entry.
         stem = self._layout.table(entry.seq, secrets.token_hex(6))
         # A first look at a large table would be written twice: nobody asks what it added.
-        if not (isinstance(items, ObjectTable) and entry.outcome == "baseline"):
+        if not (isinstance(items, ObjectTable | RowTable) and entry.outcome == "baseline"):
             entry = replace(entry, difference=stem + DIFFERENCE)
             self._write_difference(entry.difference, difference)
-        if isinstance(items, ObjectTable):
-            return replace(entry, snapshot=self._write_objects(stem, items))
+        if isinstance(items, ObjectTable | RowTable):
+            return replace(entry, snapshot=self._write_large(stem, items))
         if items is not None:
             entry = replace(entry, snapshot=stem + TABLE)
             self._store.put(
@@ -87,7 +94,11 @@ class Snapshots:
         if not entry.snapshot:
             return {}
         if _is_manifest(entry.snapshot):
-            return self._objects(entry)
+            return self._large(entry)
+        if (entry.total or 0) > FEW_ROWS:
+            # So versions before kept any number of rows.
+            damaged = partial(_damaged, entry.snapshot)
+            return RowTable.of_one_file(entry.snapshot, entry.total or 0, self._open, damaged)
         return self._small(entry.snapshot)
 
     def difference(self, entry: Entry) -> Difference:
@@ -129,11 +140,14 @@ class Snapshots:
         except ValueError as error:
             raise _damaged(key, str(error)) from error
 
-    def _objects(self, entry: Entry) -> ObjectTable:
+    def _large(self, entry: Entry) -> ObjectTable | RowTable:
+        damaged = partial(_damaged, entry.snapshot)
         # The memo first: it costs a request when there is none, and saves parsing what moved
         # without a change.
         manifest = self._remembered(entry) or read_manifest(self._store, entry.snapshot)
-        return ObjectTable(manifest, self._open, damaged=partial(_damaged, entry.snapshot))
+        if isinstance(manifest, RowManifest):
+            return RowTable(manifest, self._open, damaged)
+        return ObjectTable(manifest, self._open, damaged=damaged)
 
     def _remembered(self, entry: Entry) -> Manifest | None:
         content = self._store.get(self._layout.items_memo)
@@ -145,7 +159,7 @@ class Snapshots:
             _log.info("The memo of the items can't be read; it is not needed.")
         return None
 
-    def _write_objects(self, stem: str, items: ObjectTable) -> str:
+    def _write_large(self, stem: str, items: ObjectTable | RowTable) -> str:
         # When a change is recorded, and not while a look compares: previews and ticks that wait
         # only read.
         items = _compacted(items)
@@ -171,7 +185,7 @@ class Snapshots:
         return file
 
 
-def read_manifest(store: Store, key: str) -> Manifest:
+def read_manifest(store: Store, key: str) -> Manifest | RowManifest:
     """The manifest with this key.
 
     Raises:
@@ -181,17 +195,19 @@ def read_manifest(store: Store, key: str) -> Manifest:
     if content is None:
         raise _gone(key)
     try:
-        return Manifest.from_json(json.loads(content))
+        document = json.loads(content)
+        kind = RowManifest if RowManifest.is_told(document) else Manifest
+        return kind.from_json(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(key, str(error)) from error
 
 
-def _compacted(items: ObjectTable) -> ObjectTable:
+def _compacted(items: ObjectTable | RowTable) -> ObjectTable | RowTable:
     """Compact the table if its files hold more than it needs."""
-    if not needs_compaction(items.manifest):
-        return items
     try:
-        return compact(items)
+        if isinstance(items, RowTable):
+            return compact_rows(items) if rows_need_compaction(items.manifest) else items
+        return compact(items) if needs_compaction(items.manifest) else items
     except DamagedTableError as damage:
         # What a tick compared was whole. The next one that needs what is damaged says so.
         _log.warning("The files of a table were not written anew. %s", damage)

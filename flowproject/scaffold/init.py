@@ -133,8 +133,12 @@ class Written:
     """Commands and edits, in order."""
 
 
-def init(folder: Path, answers: Answers, package: Package) -> Written:
+def init(
+    folder: Path, answers: Answers, package: Package, own: Mapping[str, bytes] | None = None
+) -> Written:
     """Write the files of a project that are not in the folder.
+
+    `own` are files that the project brings itself, which no upgrade touches.
 
     Raises:
         UsageError: if `init` wrote this folder before, or the folder can't be written to.
@@ -148,7 +152,7 @@ def init(folder: Path, answers: Answers, package: Package) -> Written:
     files = render(answers, package.line)
     left, written = {}, []
     try:
-        for path, content in files.items():
+        for path, content in {**(own or {}), **files}.items():
             if _write_new(folder / path, content):
                 written.append(path)
             else:

@@ -17,13 +17,15 @@ from flowproject.config.keys import keys_of
 from flowproject.config.legacy import toml_value
 from flowproject.config.reference import documentation, plain_default
 
-__all__ = ["CI", "EXAMPLES", "Answers", "is_data", "render"]
+__all__ = ["CI", "EXAMPLES", "MIGRATED", "Answers", "is_data", "render"]
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _ENDING: Final = ".template"
 _WIDTH: Final = 98
 
 EXAMPLES: Final = ("weather", "orders", "empty")
+MIGRATED: Final = "migrated"
+"""Stands in place of an example in a project that has its own flows already."""
 CI: Final = ("none", "github", "gitlab")
 
 _SENSORS: Final = {"weather": "weather", "orders": "orders"}
@@ -65,6 +67,8 @@ class Answers:
     """The keys of `[data]` for the example `empty`, `type` among them."""
     table: str = ""
     """What the query of the example `empty` reads, if its source has queries."""
+    schedule: Mapping[str, str] = field(default_factory=dict)
+    """What a project had of `[sensor]` before it came here, by key."""
 
     @property
     def sensor_name(self) -> str:
@@ -74,7 +78,7 @@ class Answers:
     @property
     def source(self) -> str:
         """The type of source that it watches."""
-        return str(self.data.get("type", "duckdb")) if self.example == "empty" else "duckdb"
+        return str(self.data.get("type", "duckdb"))
 
     @property
     def asks_queries(self) -> bool:
@@ -104,7 +108,7 @@ def render(answers: Answers, package: str, **differently: str) -> dict[str, byte
     # Parts of other files, which are no files of a project.
     for part in ("about.md", "data.toml"):
         files.pop(part, None)
-    if answers.example == "empty" and answers.asks_queries:
+    if answers.table:
         name = f"sql/{answers.data.get('query', 'sensor')}.sql"
         files[name] = f"-- What the sensor watches.\nSELECT *\nFROM {answers.table}\n".encode()
     return files
@@ -138,13 +142,16 @@ def _values(answers: Answers, package: str) -> dict[str, str]:
         "install_in_ci": _INSTALL_IN_CI,
         "ci_words": textwrap.fill(_CI_WORDS[answers.ci], 118),
         "schema": "",
+        "cron": answers.schedule.get("cron_schedule") or "*/5 * * * *",
+        "event_name": answers.schedule.get("event_name") or f"{answers.sensor_name}_changed",
+        "payload_key": answers.schedule.get("payload_key") or "value",
         "columns": _part("columns.toml", {}) if answers.asks_queries else "",
         **_of_empty(answers),
     }
     example = Path(answers.example)
     plain["about"] = _part(example / "about.md", plain).strip()
     plain["data"] = (
-        _data_section(answers) if answers.example == "empty" else _part(example / "data.toml", {})
+        _data_section(answers) if answers.data else _part(example / "data.toml", {})
     ).strip()
     return plain
 
@@ -179,7 +186,7 @@ def _data_section(answers: Answers) -> str:
     said, texts = {"type": answers.source, **answers.data}, documentation(kind)
     blocks = []
     for name, key in keys_of(kind).items():
-        first = re.split(r"(?<=[.:]) ", texts[name], maxsplit=1)[0]
+        first = re.split(r"(?<=\.) ", texts[name], maxsplit=1)[0]
         comment = textwrap.fill(first, _WIDTH, initial_indent="# ", subsequent_indent="# ")
         value = said[name] if name in said else plain_default(key) or key.default
         mark = "" if name in said else "# "

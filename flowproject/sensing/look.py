@@ -17,6 +17,7 @@ from flowproject.changes.decision import (
     Hold,
     as_if_finished,
     compare,
+    compare_again,
     decide,
     finished,
     hold_back,
@@ -204,17 +205,18 @@ class Comparison:
     @cached_property
     def _whole(self) -> Difference:
         """What happened to the items, those that must wait among them."""
+        # An edited query has other columns because somebody wanted that: its rows are all compared.
+        is_edited = self.known is not None and self.known.definition != self.definition
+        columns = None if is_edited else self.columns_change
+        key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
         # A source that knows what moved says so itself: millions of keys are not compared again.
         if self.seen.difference is not None:
-            return self.seen.difference
+            return compare_again(self.seen.difference, self.seen, columns, key)
         # With the same fingerprint no snapshot is read: an unchanged tick costs no table.
         same = self.known is not None and self.known.fingerprint == self.seen.fingerprint
         if same or self.seen.items is None:
             return Difference()
-        # An edited query has other columns because somebody wanted that: its rows are all compared.
-        is_edited = self.known is not None and self.known.definition != self.definition
-        key: tuple[str, ...] = getattr(self.sensor.data, "key", ())
-        return compare(self._before[0], self.seen, None if is_edited else self.columns_change, key)
+        return compare(self._before[0], self.seen, columns, key)
 
     @cached_property
     def columns_change(self) -> ColumnsChange:

@@ -17,9 +17,12 @@ from flowproject.config.data import (
     DATA_TYPES,
     AzureData,
     Data,
+    DeltaData,
     DuckDBData,
     FilesData,
     GcsData,
+    IcebergData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -32,6 +35,7 @@ __all__ = [
     "Source",
     "WatchedFiles",
     "WithoutQueries",
+    "address_of_item",
     "open_source",
     "speaks_sql",
     "stopped",
@@ -113,6 +117,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     AzureData: _SourceClass(
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
+    DeltaData: _SourceClass(
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+    ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
     ),
@@ -121,6 +128,12 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     GcsData: _SourceClass(
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
+    ),
+    IcebergData: _SourceClass(
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+    ),
+    PostgresData: _SourceClass(
+        module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(
@@ -149,6 +162,34 @@ def open_source(data: Data, root: Path) -> Source:
 def speaks_sql(data: Data) -> bool:
     """Whether a source of this kind can run queries."""
     return SOURCES[type(data)].speaks_sql
+
+
+def address_of_item(data: Data, root: Path, key: str) -> str:
+    """Where the file or the object with this key can be opened: a path or a URL.
+
+    Raises:
+        SourceError: if the items of such a source are rows.
+    """
+    match data:
+        case FilesData():
+            # With another mode than this one it is the one file that is watched.
+            folder = root / data.path
+            return str(folder / key if data.check_mode == "files_metadata" else folder)
+        case S3Data() | GcsData():
+            scheme = "s3" if isinstance(data, S3Data) else "gs"
+            return f"{scheme}://{_first_part(data.bucket)}/{key}"
+        case AzureData():
+            return f"az://{_first_part(data.container)}/{key}"
+    raise SourceError(
+        f"Items of a source of type {data.type!r} are rows, and a row has no path",
+        allowed="Files and objects have one",
+        fix='Columns of a row are item["name"]',
+    )
+
+
+def _first_part(bucket: str) -> str:
+    """A bucket without scheme and path, both of which the configuration allows."""
+    return bucket.partition("://")[2].partition("/")[0] or bucket.partition("/")[0]
 
 
 class WithoutQueries:

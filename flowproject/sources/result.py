@@ -19,6 +19,8 @@ __all__ = [
     "check_columns",
     "folded",
     "keyed",
+    "keys_and_texts",
+    "not_unique",
     "unkeyed",
     "without_garbage_collection",
 ]
@@ -104,15 +106,23 @@ def without_garbage_collection() -> Iterator[None]:
 @without_garbage_collection()
 def keyed(rows: Rows, key: Sequence[str], file: str) -> Observation:
     """A result compared row by row; the value is the number of rows."""
-    columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
     items: dict[str, Item] = {}
-    for row, text in zip(rows, dumps_rows(columns), strict=True):
-        name = _key(row, key, file)
+    for row, name, text in zip(rows, *keys_and_texts(rows, key, file), strict=True):
         if name in items:
-            raise _not_unique(name, key, file)
+            raise not_unique(name, key, file)
         items[name] = Item(key=name, version=digest(text), data=row)
     fingerprint = fingerprint_items(items.values())
     return Observation(value=len(items), fingerprint=fingerprint, items=items)
+
+
+def keys_and_texts(rows: Rows, key: Sequence[str], file: str) -> tuple[list[str], list[str]]:
+    """The key of each row, and what `dumps` says of its data.
+
+    Raises:
+        QueryError: if a row has no key.
+    """
+    columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
+    return [_key(row, key, file) for row in rows], [*dumps_rows(columns)]
 
 
 def _value(rows: Rows) -> Json:
@@ -141,7 +151,8 @@ def _key(row: dict[str, Json], key: Sequence[str], file: str) -> str:
     return dumps(values if len(values) > 1 else values[0])
 
 
-def _not_unique(name: str, key: Sequence[str], file: str) -> QueryError:
+def not_unique(name: str, key: Sequence[str], file: str) -> QueryError:
+    """The error of a key that two rows have."""
     return QueryError(
         f"Two rows have the key {name!r} ({', '.join(key)})",
         where=file,

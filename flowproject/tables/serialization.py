@@ -21,7 +21,18 @@ from flowproject.tables.segments import Damaged, Segment, parquet_options, readi
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_difference", "read_items", "write_difference", "write_items"]
+__all__ = [
+    "item_edits_form",
+    "item_form",
+    "item_schema",
+    "pack_items",
+    "packed",
+    "raw",
+    "read_difference",
+    "read_items",
+    "write_difference",
+    "write_items",
+]
 
 _GROUP_ROWS: Final = 16_384
 _NOTE: Final = b"flowproject"
@@ -45,9 +56,10 @@ class _RowKind:
         """The rows of a collection, in the columns of the form."""
         if not collection:
             return
-        # Objects are in columns already; turned into items and back they would take minutes.
-        if self.pack is None:
-            yield from collection.tables()  # type: ignore[attr-defined]  # these are lazy rows
+        # What is in columns already would take minutes, turned into items and back.
+        in_columns = isinstance(collection, LazyRows) and collection.form.identity is None
+        if self.pack is None or (in_columns and collection.form.schema.equals(self.form.schema)):  # type: ignore[attr-defined]  # these are lazy rows
+            yield from collection.tables()  # type: ignore[attr-defined]
             return
         iterator = iter(collection)
         while batch := list(islice(iterator, _GROUP_ROWS)):
@@ -230,12 +242,12 @@ def _kinds(identity: tuple[str, ...] | None) -> tuple[_RowKind, _RowKind, _RowKi
 
 
 def _kinds_of_rows() -> tuple[_RowKind, _RowKind, _RowKind]:
-    one, two = _item_form(), _item_edits_form()
+    one, two = item_form(), item_edits_form()
     new, old = (tuple(f"{when}_{name}" for name in one.schema.names) for when in ("new", "old"))
     return (
-        _RowKind(name=_ADDED, form=one, columns=new, pack=_pack_items),
+        _RowKind(name=_ADDED, form=one, columns=new, pack=pack_items),
         _RowKind(name=_MODIFIED, form=two, columns=tuple(two.schema.names), pack=_pack_edits),
-        _RowKind(name=_REMOVED, form=one, columns=old, pack=_pack_items),
+        _RowKind(name=_REMOVED, form=one, columns=old, pack=pack_items),
     )
 
 
@@ -252,7 +264,7 @@ def write_items(items: Mapping[str, Item]) -> bytes:
     import pyarrow.parquet as pq
 
     # Sorted, so that the same items make the same file.
-    table = _pack_items(items[key] for key in sorted(items))
+    table = pack_items(items[key] for key in sorted(items))
     buffer = BytesIO()
     pq.write_table(table, buffer, **parquet_options(table.schema))
     return buffer.getvalue()
@@ -269,26 +281,26 @@ def read_items(content: bytes) -> dict[str, Item]:
     with reading(ValueError):
         table = pq.read_table(BytesIO(content))
     # Read whole and checked here: what it lacks would show as a KeyError far away.
-    if not table.schema.equals(_item_schema("")):
+    if not table.schema.equals(item_schema("")):
         raise ValueError(f"its columns are {table.schema.names}")
     return {item.key: item for item in _unpack(table, "")}
 
 
-def _item_form() -> Form[Item]:
+def item_form() -> Form[Item]:
     """The form of items whose data is JSON."""
-    return Form(schema=_item_schema(""), decode=lambda table: _unpack(table, ""))
+    return Form(schema=item_schema(""), decode=lambda table: _unpack(table, ""))
 
 
-def _item_edits_form() -> Form[tuple[Item, Item]]:
+def item_edits_form() -> Form[tuple[Item, Item]]:
     """The form of modified items whose data is JSON, old and new."""
 
     def decode(table: "pa.Table") -> Iterator[tuple[Item, Item]]:
         return zip(_unpack(table, _OLD), _unpack(table, _NEW), strict=True)
 
-    return Form(schema=_item_schema(_OLD, _NEW), decode=decode)
+    return Form(schema=item_schema(_OLD, _NEW), decode=decode)
 
 
-def _pack_items(items: Iterable[Item]) -> "pa.Table":
+def pack_items(items: Iterable[Item]) -> "pa.Table":
     """The items as columns: key, version, data."""
     return _pack([*items], "")
 
@@ -299,11 +311,12 @@ def _pack_edits(edits: Iterable[tuple[Item, Item]]) -> "pa.Table":
 
     pairs = [*edits]
     old, new = _pack([old for old, _ in pairs], _OLD), _pack([new for _, new in pairs], _NEW)
-    return pa.Table.from_arrays([*old.columns, *new.columns], schema=_item_schema(_OLD, _NEW))
+    return pa.Table.from_arrays([*old.columns, *new.columns], schema=item_schema(_OLD, _NEW))
 
 
 @cache
-def _item_schema(*prefixes: str) -> "pa.Schema":
+def item_schema(*prefixes: str) -> "pa.Schema":
+    """The columns of items whose data is JSON; those of `old_` and `new_` ones side by side."""
     import pyarrow as pa
 
     # Bytes, because names of files and texts in data need not be UTF-8.
@@ -312,26 +325,35 @@ def _item_schema(*prefixes: str) -> "pa.Schema":
 
 
 def _pack(items: list[Item], prefix: str) -> "pa.Table":
+    return packed(
+        [item.key for item in items],
+        [item.version for item in items],
+        [dumps({**item.data}) for item in items],
+        prefix,
+    )
+
+
+def packed(
+    keys: Sequence[str], versions: Sequence[str], texts: Sequence[str], prefix: str = ""
+) -> "pa.Table":
+    """Items as columns, of which each has its data in the words of `dumps`."""
     import pyarrow as pa
 
-    columns = [
-        [_raw(item.key) for item in items],
-        [bytes.fromhex(item.version) for item in items],
-        [_raw(dumps({**item.data})) for item in items],
-    ]
-    schema = _item_schema(prefix)
+    columns = [[*map(raw, keys)], [*map(bytes.fromhex, versions)], [*map(raw, texts)]]
+    schema = item_schema(prefix)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _unpack(table: "pa.Table", prefix: str) -> Iterator[Item]:
-    columns = (table[field.name].to_pylist() for field in _item_schema(prefix))
+    columns = (table[field.name].to_pylist() for field in item_schema(prefix))
     for key, version, data in zip(*columns, strict=True):
         parsed: dict[str, Json] = json.loads(_text(data))
         yield Item(key=_text(key), version=version.hex(), data=parsed)
 
 
-def _raw(text: str) -> bytes:
+def raw(text: str) -> bytes:
+    """The bytes that a text is kept as."""
     # File names that are no UTF-8 reach Python as lone surrogates; they must survive.
     return text.encode("utf-8", "surrogatepass")
 

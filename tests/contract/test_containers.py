@@ -21,9 +21,8 @@ from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError
 from flowproject.journal import open_store
 from flowproject.sensing import ProjectContext
-from flowproject.sources import Source, open_source
+from flowproject.sources import Source, clouds, open_source
 from flowproject.sources.containers import container as container_module
-from flowproject.sources.containers import source as source_module
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
 from tests.proxy import HANG, Answer, Asked, Proxy, proxied
@@ -57,7 +56,7 @@ def proxy(store: Store) -> Iterator[Proxy]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-    monkeypatch.setattr(source_module, "RETRIES", retries)
+    monkeypatch.setattr(clouds, "RETRIES", retries)
 
 
 def source(store: Store, container: str, proxy: Proxy | None = None, **keys: Any) -> Source:

@@ -142,7 +142,7 @@ def test_an_object_that_goes_while_it_is_read_is_an_error(store: Store) -> None:
 
 @pytest.mark.parametrize("root", ["nowhere://bucket", "az://"])
 def test_a_root_that_is_none_is_an_error(root: str) -> None:
-    with pytest.raises(JournalError, match=f"can't be opened.* Datastore {root}"):
+    with pytest.raises(JournalError, match=f"can't be opened.* datastore '{root}'"):
         open_store(root)
 
 

@@ -37,7 +37,9 @@ class TakingFlow(BaseFlow):
     @step
     def start(self):
         self.world = {name: text for name, text in os.environ.items() if name != "PATH"}
-        self.names = [one["key"] for one in self.change.added] * self.times if self.change else []
+        added = self.change.added if self.change else []
+        self.names = [one["key"] for one in added] * self.times
+        self.contents = [open(one.path).read() for one in added if "size" in one]
         self.next(self.end)
 
     @step
@@ -108,7 +110,7 @@ def test_a_run_sees_nothing_of_a_developers_world(
     shop = ProjectCopy.of(shop_folder, tmp_path / "copy", interpreter=flow_interpreter)
     shop.write("incoming/a.csv", "1")
     run = shop.run("takingflow.py", shop.change("partner", added=["a.csv"]), times=2)
-    assert run.data.names == ["a.csv", "a.csv"]
+    assert (run.data.names, run.data.contents) == (["a.csv", "a.csv"], ["1"])
     world = run.task("start").data.world
     assert [name for name in world if name.startswith(("AWS_SEC", "HTTPS_", "METAFLOW_DEF"))] == []
     assert Path(world["HOME"]).parent == shop.root.parent
@@ -119,7 +121,7 @@ def test_a_run_sees_nothing_of_a_developers_world(
 
 
 def test_a_change_is_taken_by_one_run(shop: ProjectCopy) -> None:
-    first = shop.change("partner", added=[{"key": "a.csv", "size": 3}])
+    first = shop.change("partner", added=[{"key": "a.csv"}])
     second = shop.change("partner", modified=[({"key": "a.csv"}, {"key": "a.csv", "size": 4})])
     assert (first.counts["added"], second.modified[0]["new"]["size"]) == (1, 4)
     assert shop.run("takingflow.py", first).output.count("took a.csv") == 1

@@ -376,7 +376,11 @@ def _number(request: Request, name: str) -> int:
 def _whole(text: str, what: str) -> int:
     """The number, which is no larger than any file or journal."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
-        raise UsageError(f"{what}: {text[:50]!r} is no number", where="Address of the view")
+        raise UsageError(
+            f"The address of the view says {what} {text[:50]!r}, which is no number",
+            allowed="A whole number, as in the links of the page",
+            fix="Go back, and follow a link",
+        )
     return int(text)
 
 

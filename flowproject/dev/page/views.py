@@ -126,7 +126,11 @@ class Views:
             return run_view(self.context, run, cards, log, size)
         past = await self._read(f"The run {name}", read_past, file, run_id) if file else None
         if past is None:
-            raise UsageError(f"There is no run {name!r}", where="Metaflow's metadata")
+            raise UsageError(
+                f"Metaflow's metadata have no run {name!r}",
+                allowed="A run is Flow/id; those of this project are listed under Runs",
+                fix="A run that another datastore or service keeps is shown by a loop that uses it",
+            )
         cause = await asyncio.to_thread(self._cause, flow, run_id)
         return past_view(flow, run_id, past, cause, cards)
 
@@ -228,7 +232,7 @@ class Views:
             # The client raises whatever its storage and its parsers raise: none of that is a bug.
             raise FlowError(
                 f"{what} can't be read: {type(error).__name__}: {error}",
-                where="Where Metaflow keeps the run",
+                where="It lies where Metaflow keeps the run",
                 allowed="Its files are as Metaflow has written them, and this machine reaches them",
                 fix="If they are damaged, run the flow again: each run keeps its own",
             ) from error

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import compress, groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,10 +30,8 @@ from flowproject.tables.object_rows import object_rows
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import RetryConfig
 
 __all__ = [
-    "RETRIES",
     "Container",
     "Folder",
     "ListedObjects",
@@ -43,10 +40,6 @@ __all__ = [
     "find_placeholders",
     "last_key",
 ]
-
-# obstore's own default is three minutes, in which a tick would only seem to hang.
-RETRIES: "Final[RetryConfig]" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
-"""How often and how long obstore asks again what the server or the network failed to answer."""
 
 # Handed over at once by obstore: to wait for each object would cost more than to take it.
 _CHUNK: Final = 1000

@@ -15,11 +15,22 @@ from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.observation import Memo, Past
 from flowproject.sources.duckdb.values import BUILT_IN, casts, distinct_text
 from flowproject.sql import statement
+from flowproject.tables.row_table import Marks
 
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["ResultDigest", "digested", "digested_with_rows"]
+__all__ = [
+    "KNOWN_MARKS",
+    "ResultDigest",
+    "digested",
+    "digested_with_rows",
+    "marked_rows",
+    "moved_rows",
+]
+
+KNOWN_MARKS: Final = "flowproject_marks"
+"""The name under which `moved_rows` finds the marks of the past."""
 
 _FORMAT: Final = 1
 _SALT_BYTES: Final = 16
@@ -33,11 +44,13 @@ class ResultDigest:
 
     `text` has the number of rows and two sums over their digests; it is empty while nothing is
     known. `rule` says how it is made, and of which columns: two are compared only if both agree.
+    `files` is a digest of how the files were that the result was read from.
     """
 
     rule: str
     salt: str
     text: str = ""
+    files: str = ""
 
     @classmethod
     def expected(
@@ -56,12 +69,22 @@ class ResultDigest:
         )
         salt, text = noted.get("salt"), noted.get("digest")
         if is_comparable and isinstance(salt, str) and _TEXT.fullmatch(str(text)):
-            return cls(rule=rule, salt=salt, text=str(text))
+            return cls(rule=rule, salt=salt, text=str(text), files=str(noted.get("files", "")))
         return cls(rule=rule, salt=secrets.token_hex(_SALT_BYTES))
 
     def seen(self, text: str) -> Self:
         """Give the digest of another result, made by the same rule, with this text."""
         return replace(self, text=text)
+
+    def seen_in(self, count: int, high: int, low: int) -> Self:
+        """Give the digest of a result of so many rows, whose halves of marks come to these sums."""
+        # As the engine writes it: the sum of no rows is NULL, and NULL is no text.
+        return self.seen(f"{count} {high} {low}" if count else "0  ")
+
+    @property
+    def marks(self) -> Marks:
+        """How the marks of rows are made which this digest adds up."""
+        return Marks(rule=self.rule, salt=self.salt)
 
     @property
     def rows(self) -> int:
@@ -75,6 +98,7 @@ class ResultDigest:
             "rule": self.rule,
             "salt": self.salt,
             "digest": self.text,
+            "files": self.files,
             "fingerprint": fingerprint,
         }
 
@@ -92,13 +116,45 @@ def digested_with_rows(text: str, kinds: "Mapping[str, DuckDBPyType]", limit: in
 
     The query runs once: what is digested is what is read. Its parameters are `salt` and `known`.
     """
-    places = _places(kinds)
-    columns = casts(dict(zip(places, kinds.values(), strict=True))) or ", ".join(places)
-    nothing = ", ".join(f"NULL AS {place}" for place in places)
+    nothing = ", ".join(f"NULL AS {place}" for place in _places(kinds))
     return (
         f"WITH {_result(text, kinds, limit, kept=True)}, told AS MATERIALIZED ({_sums(kinds)}) "  # noqa: S608  # SQL is the input
         f"SELECT digest, {nothing} FROM told UNION ALL "
-        f"SELECT NULL, {columns} FROM result, told WHERE digest IS DISTINCT FROM $known"
+        f"SELECT NULL, {_fetched(kinds)} FROM result, told WHERE digest IS DISTINCT FROM $known"
+    )
+
+
+def marked_rows(text: str, kinds: "Mapping[str, DuckDBPyType]", limit: int) -> str:
+    """SQL for all rows, with the two halves of the mark of each behind its columns.
+
+    A mark is what the digest of the result adds up. The parameter is `salt`.
+    """
+    return (
+        f"WITH {_result(text, kinds, limit)} "  # noqa: S608  # SQL is the input
+        f"SELECT {_fetched(kinds)}, {', '.join(_halves())} FROM ({_numbered(kinds)})"
+    )
+
+
+def moved_rows(text: str, kinds: "Mapping[str, DuckDBPyType]", limit: int) -> str:
+    """SQL for the rows of which the marks of the past have none, and the marks that no row has.
+
+    Behind the columns of a row stand the two halves of its mark; then the place that the past has
+    a mark at, and how many rows there are in all, in the last one only. The parameter is `salt`.
+    """
+    places = ", ".join(_places(kinds))
+    high, low = _halves()
+    # One pass, in which the engine keeps nothing but the marks of the past. Rows that are there
+    # twice as they were find their mark twice: their number tells.
+    return (
+        f"WITH {_result(text, kinds, limit)}, "  # noqa: S608  # SQL is the input
+        f"seen AS NOT MATERIALIZED (SELECT {places}, {high} AS high, {low} AS low, "
+        "row_number() OVER () AS number, lead(true) OVER () IS NULL AS is_last "
+        f"FROM ({_numbered(kinds)})) "
+        f"SELECT {_fetched(kinds)}, seen.high, seen.low, known.high, known.low, place, "
+        "CASE WHEN is_last THEN number END "
+        f"FROM seen FULL OUTER JOIN temp.{KNOWN_MARKS} AS known "
+        "ON seen.high = known.high AND seen.low = known.low "
+        "WHERE seen.high IS NULL OR place IS NULL OR is_last"
     )
 
 
@@ -127,16 +183,30 @@ def _sums(kinds: "Mapping[str, DuckDBPyType]") -> str:
     `hash`, which may be another one in its next version. Whoever writes the rows does not know the
     salt, and so can't make two of them that have one digest.
     """
-    parts = map(distinct_text, _places(kinds), kinds.values())
-    number = f"{BUILT_IN}.md5_number({BUILT_IN}.concat($salt, {', '.join(parts)}))"
-    # The operators by their names, which can be those of macros as well.
-    halves = [f'{BUILT_IN}.">>"(n, 64)', f'{BUILT_IN}."&"(n, {_LOW_HALF})']
-    high, low = (f"{BUILT_IN}.sum(CAST({half} AS UBIGINT))" for half in halves)
+    high, low = (f"{BUILT_IN}.sum({half})" for half in _halves())
     return (
         f"SELECT {BUILT_IN}.concat({BUILT_IN}.count(*), ' ', {high}, ' ', {low}) "  # noqa: S608  # SQL is the input
-        "AS digest "
-        f"FROM (SELECT {number} AS n FROM result)"
+        f"AS digest FROM ({_numbered(kinds)})"
     )
+
+
+def _numbered(kinds: "Mapping[str, DuckDBPyType]") -> str:
+    """The rows of the result, and the MD5 of each as the number n."""
+    parts = map(distinct_text, _places(kinds), kinds.values())
+    number = f"{BUILT_IN}.md5_number({BUILT_IN}.concat($salt, {', '.join(parts)}))"
+    return f"SELECT *, {number} AS n FROM result"  # noqa: S608  # SQL is the input
+
+
+def _halves() -> list[str]:
+    # The operators by their names, which can be those of macros as well.
+    halves = [f'{BUILT_IN}.">>"(n, 64)', f'{BUILT_IN}."&"(n, {_LOW_HALF})']
+    return [f"CAST({half} AS UBIGINT)" for half in halves]
+
+
+def _fetched(kinds: "Mapping[str, DuckDBPyType]") -> str:
+    """The columns of the result as Python can hold them."""
+    places = _places(kinds)
+    return casts(dict(zip(places, kinds.values(), strict=True))) or ", ".join(places)
 
 
 def _places(kinds: "Mapping[str, DuckDBPyType]") -> list[str]:

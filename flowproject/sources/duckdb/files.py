@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from flowproject.changes.canonical import digest
 from flowproject.changes.difference import Item
 from flowproject.errors import FlowprojectError, SourceError
 from flowproject.sources import WatchedFiles, stopped
@@ -118,6 +119,13 @@ class QueriedFiles:
                 raise failure
             if looks == _LOOKS:
                 raise _restless(query, rewritten or _other(before, after), failure)
+
+    def state(self) -> str:
+        """A digest of how the files are; empty for tables of a database, which has others, too."""
+        if self._database:
+            return ""
+        states = sorted(self._states().items())
+        return digest(*(f"{file} {state}" for file, state in states)) if states else ""
 
     def file_at_fault(self, error: Exception, message: str) -> str:
         """The one file that an error is about which does not name it; empty if nobody can say."""

@@ -1,24 +1,22 @@
 """Asks DuckDB a statement, within limits; its result is an observation, rows or a table."""
 
-import logging
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flowproject.changes.difference import Item
-from flowproject.changes.observation import Cost, Memo, Observation, Past
+from flowproject.changes.observation import Cost, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.dialect import macros, translate
 from flowproject.errors import QueryError, SourceError, closest
 from flowproject.sources import Rows, WatchedFiles, stopped
-from flowproject.sources.duckdb.digest import ResultDigest, digested, digested_with_rows
 from flowproject.sources.duckdb.failures import (
     check_plan,
     check_statement,
@@ -32,9 +30,10 @@ from flowproject.sources.duckdb.files import (
     local_patterns,
     newest_file,
 )
+from flowproject.sources.duckdb.keyed_rows import KeyedAnswer, KeyedLook
 from flowproject.sources.duckdb.references import References
 from flowproject.sources.duckdb.values import casts, converted, described
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, unkeyed
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
 from flowproject.tables.arrow import table
 
@@ -46,40 +45,9 @@ __all__ = ["DuckDBSource"]
 
 _T = TypeVar("_T")
 
-_log = logging.getLogger(__name__)
-
 _CHUNK_ROWS: Final = 10_000
-# Rows that the engine may hold at every look: some 60 bytes each.
-_MOST_KEPT: Final = 100_000
 _CANCEL_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
-    """What a query gave: its rows, or None for those of the past, which have this digest.
-
-    `uneven` is what is wrong with the lines of a file, if anything is.
-    """
-
-    rows: Rows | None
-    columns: dict[str, str]
-    uneven: str
-    digest: ResultDigest | None = None
-    requests: int = 1
-
-    @property
-    def count(self) -> int:
-        """How many rows there are."""
-        if self.rows is None:
-            return self.digest.rows if self.digest else 0
-        return len(self.rows)
-
-    def memo(self, fingerprint: str) -> Memo:
-        """What the next look wants to know; nothing of so few rows that it will not ask."""
-        if self.digest is None or self.count <= UNKEYED_LIMIT:
-            return {}
-        return self.digest.memo(fingerprint)
 
 
 class DuckDBSource:
@@ -125,32 +93,38 @@ class DuckDBSource:
         limit = limit if key else min(limit, UNKEYED_LIMIT)
         ran = self._translated(query)
 
-        def look(connection: "DuckDBPyConnection", files: QueriedFiles) -> _Answer:
+        def look(
+            connection: "DuckDBPyConnection", files: QueriedFiles
+        ) -> tuple[KeyedAnswer, dict[str, str], str]:
             kinds, uneven = self._kinds(connection, files, query, ran, {}, key)
             columns = described(kinds)
-            if _is_digested(key, past) and (expected := ResultDigest.expected(past, kinds, key)):
-                # What DuckDB can't digest it may still be able to give, and else says best why not.
-                with _unless_it_fails():
-                    rows, digest, requests = self._digested(connection, ran, kinds, limit, expected)
-                    return _Answer(
-                        rows=rows,
-                        columns=columns,
-                        uneven=uneven,
-                        digest=digest,
-                        requests=requests,
-                    )
-            rows = self._plain(connection, query, ran, {}, kinds, files, limit)
-            return _Answer(rows=rows, columns=columns, uneven=uneven)
+            if not key:
+                rows = self._plain(connection, query, ran, {}, kinds, files, limit)
+                return KeyedAnswer(count=len(rows), rows=rows), columns, uneven
+            looked = KeyedLook(
+                connection=connection,
+                query=query,
+                ran=ran,
+                kinds=kinds,
+                key=key,
+                limit=limit,
+                past=past,
+                cancelled=self._cancelled,
+                files=files.state,
+            )
 
-        answer, written = self._looked(query, ran, {}, look)
+            def around(text: str) -> AbstractContextManager[None]:
+                return explained(query, ran, files.file_at_fault, around=text)
+
+            return looked.answer(around), columns, uneven
+
+        (answer, columns, uneven), written = self._looked(query, ran, {}, look)
         # Of rows that are as they were, too: the limit may have been lowered since.
         self._check_limit(answer.count, query)
-        if past and answer.rows is None:
-            seen = past.still(cost=Cost(), query=query.text, note="")
+        if key:
+            seen = answer.observation(past, key, query.file)
         else:
-            rows = answer.rows or []
-            seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
-            seen = replace(seen, memo=answer.memo(seen.fingerprint))
+            seen = unkeyed(answer.rows or [], query.file)
         cost = Cost(
             seconds=time.perf_counter() - started, requests=answer.requests, rows=answer.count
         )
@@ -158,8 +132,8 @@ class DuckDBSource:
             seen,
             cost=cost,
             query=query.text,
-            note="; ".join(filter(None, [self._note, answer.uneven])),
-            columns=answer.columns,
+            note="; ".join(filter(None, [self._note, uneven])),
+            columns=columns,
             written=written,
         )
 
@@ -274,35 +248,6 @@ class DuckDBSource:
     def _note(self) -> str:
         return f"translated from {self._data.dialect}'s SQL" if self._data.dialect else ""
 
-    def _digested(
-        self,
-        connection: "DuckDBPyConnection",
-        ran: Query,
-        kinds: "Mapping[str, DuckDBPyType]",
-        limit: int,
-        expected: ResultDigest,
-    ) -> tuple[Rows | None, ResultDigest, int]:
-        """The rows of the result, or None if its digest is the expected one; the digest.
-
-        And how often the query ran for it.
-        """
-        salt, requests = {"salt": expected.salt}, 1
-        # A result that is read after its digest was made stays in the engine until then. Of very
-        # many rows that is much memory for the many looks that need none; if they changed, reading
-        # them takes longer than a second run of the query.
-        if expected.text and expected.rows > _MOST_KEPT:
-            connection.execute(digested(ran.text, kinds, limit), salt)
-            if connection.fetchall() == [(expected.text,)]:
-                return None, expected, requests
-            requests += 1
-        both = digested_with_rows(ran.text, kinds, limit)
-        connection.execute(both, {**salt, "known": expected.text})
-        [(text, *_)] = connection.fetchmany(1)
-        rows = None
-        if text != expected.text:
-            rows = self._fetched(connection, kinds, limit, before=1)
-        return rows, expected.seen(text), requests
-
     def _plain(
         self,
         connection: "DuckDBPyConnection",
@@ -400,13 +345,11 @@ class DuckDBSource:
         connection: "DuckDBPyConnection",
         kinds: Mapping[str, "DuckDBPyType"],
         limit: int,
-        *,
-        before: int = 0,
     ) -> Rows:
-        """The rows that are left, without what stands `before` their columns."""
+        """The rows that are left."""
         rows: Rows = []
         while chunk := connection.fetchmany(min(_CHUNK_ROWS, limit + 1 - len(rows))):
-            rows += converted([row[before:] for row in chunk] if before else chunk, kinds)
+            rows += converted(chunk, kinds)
             if self._cancelled.is_set():
                 raise stopped()
         return rows
@@ -449,29 +392,6 @@ class DuckDBSource:
                 fix="If another program writes to it, let that one close the file first: DuckDB "
                 "lets one process write or several read",
             ) from error
-
-
-def _is_digested(key: Sequence[str], past: Past | None) -> bool:
-    """Whether a digest may save reading rows.
-
-    Results without a key are small, and of few rows it takes longer to ask the journal for the
-    digest that they had than to read them.
-    """
-    return bool(key) and (past is None or (past.total or 0) > UNKEYED_LIMIT)
-
-
-@contextmanager
-def _unless_it_fails() -> Iterator[None]:
-    """What DuckDB raises inside is nothing, but that it was told to stop."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise
-    except duckdb.Error as error:
-        # Not its words, which may quote a value.
-        _log.info("The result was not digested, so it is read: %s", type(error).__name__)
 
 
 @cache

@@ -45,6 +45,7 @@ def test_the_edits_are_listed_and_the_resulting_file_is_printed() -> None:
         "  - Rename [data] storage_type to type.\n"
         "  - Rename [data_kwargs] template to query.\n"
         "  - Move the keys of [data_kwargs] into [data], and remove [data_kwargs].\n"
+        "  - Name the sensor in [sensor], for @on_change('data') in flows.\n"
         "With these edits the file reads:\n"
         "\n"
         'project_name = "demo_project"\n'
@@ -57,10 +58,12 @@ def test_the_edits_are_listed_and_the_resulting_file_is_printed() -> None:
         'check_mode = "file_size"\n'
         "\n"
         "[sensor]\n"
+        'name = "data"\n'
         'cron_schedule = "*/30 * * * *"\n'
         'event_name = ""\n'
         "\n"
-        "Check it with `flowproject check`"
+        "Check it with `flowproject check`. Or have the whole project written anew in a folder "
+        "beside this one, with what is to do in its flows: `flowproject init ../new --from .`"
     )
 
 
@@ -106,3 +109,30 @@ def test_the_file_that_it_prints_for_snowflake_is_one() -> None:
     printed = refusal(SNOWFLAKE).partition("reads:\n\n")[2].partition("\nCheck it")[0]
     data = parse_config(printed)["data"]
     assert (data["integration"], data["query"]) == ("weather", "forecast")
+
+
+def test_the_oldest_shape_had_its_query_in_the_code() -> None:
+    text = 'project_name = "p"\n[data]\ntype = "snowflake"\nintegration = "weather"\n'
+    text += (
+        '[sensor]\ncron_schedule = "*/30 * * * *"\nevent_name = "Rain-changed"\npayload_key = ""\n'
+    )
+    said = refusal(text)
+    assert "Add [data] query: the old one stood in the code, and was sql/sensor.sql." in said
+    project = parse_config(said.partition("reads:\n\n")[2].partition("\nCheck it")[0])
+    [sensor] = project["sensors"].values()
+    assert (sensor["name"], sensor["event_name"]) == ("rain", "Rain-changed")
+    assert sensor["data"]["query"] == "sensor"
+
+
+def test_sensors_with_queries_of_their_own_are_todays() -> None:
+    data = {"type": "snowflake", "integration": "i"}
+    refuse_old_scaffold({"data": data, "sensors": {"a": {"data": {"query": "q"}}}}, "x")
+
+
+@pytest.mark.parametrize("value", ["...", "<bucket>", "YOUR_BUCKET", "your-bucket", "TODO: ask"])
+def test_a_placeholder_is_no_value(value: str) -> None:
+    said = refusal(S3.replace('"s3://demo/incoming"', f'"{value}"'))
+    assert f"Set [data] bucket, or leave it out: {value!r} stood for a value." in said
+    printed = said.partition("reads:\n\n")[2].partition("\nCheck it")[0]
+    with pytest.raises(ConfigError, match="bucket"):
+        parse_config(printed)

@@ -111,3 +111,13 @@ def test_the_workflows_mean_what_they_say(written: Path) -> None:
     assert len(workflows) == 2
     assert tool("actionlint", "-shellcheck=", "-pyflakes=", *workflows, cwd=project) == ""
     assert tool("zizmor", "--offline", "--quiet", ".github", cwd=project) == ""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_flows_and_tests_have_the_types_that_the_projects_own_settings_ask_for(
+    written: Path, example: str
+) -> None:
+    number = next(place for place, one in enumerate(EVERY) if one.example == example)
+    cache = f"--cache-dir={written / 'cache'}"
+    assert tool("mypy", cache, cwd=written / str(number)) == ""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flowproject.changes.observation import Memo, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError
-from flowproject.sources.duckdb import source
+from flowproject.sources.duckdb import keyed_rows
 from flowproject.sources.duckdb.digest import digested
 from flowproject.sources.duckdb.source import DuckDBSource
 from tests.observations import remembered, table
@@ -118,8 +118,8 @@ class Project:
             self.read.append(len(chunk))
             return converted(chunk, kinds)
 
-        converted = source.converted
-        monkeypatch.setattr(source, "converted", counted)
+        converted = keyed_rows.converted
+        monkeypatch.setattr(keyed_rows, "converted", counted)
 
     def look(self, text: str, past: Past | None = None, **data: Any) -> Observation:
         """What is seen; `read` says afterwards how many rows came to Python."""
@@ -160,11 +160,7 @@ def test_nor_in_another_order_nor_after_a_look_that_read_none(project: Project):
     assert (project.rows_read, third.fingerprint) == (0, first.fingerprint)
 
 
-@pytest.mark.parametrize("most_kept", [100_000, 1_000])
-def test_of_a_changed_result_all_rows_are_read_and_the_next_look_knows_them(
-    project: Project, monkeypatch: pytest.MonkeyPatch, most_kept: int
-):
-    monkeypatch.setattr(source, "_MOST_KEPT", most_kept)
+def test_of_a_changed_result_all_rows_are_read_and_the_next_look_knows_them(project: Project):
     first = project.look(QUERY)
     edited = f"SELECT * REPLACE (if(id = 3, 'x', w) AS w) FROM ({QUERY})"
     changed = project.look(edited, remembered(first))
@@ -173,7 +169,7 @@ def test_of_a_changed_result_all_rows_are_read_and_the_next_look_knows_them(
         project.look(edited).fingerprint,
         {**table(first), "3": table(project.look(edited))["3"]},
     )
-    assert changed.cost.requests == (1 if most_kept > ROWS else 2)
+    assert changed.cost.requests == 1
     again = project.look(edited, remembered(changed))
     assert (project.rows_read, again.fingerprint) == (0, changed.fingerprint)
 
@@ -280,7 +276,7 @@ def test_rows_are_read_if_the_digest_fails(project: Project, monkeypatch: pytest
         return "SELECT error('no memory left') WHERE $salt <> $known"
 
     first = project.look(QUERY)
-    monkeypatch.setattr(source, "digested_with_rows", broken)
+    monkeypatch.setattr(keyed_rows, "digested_with_rows", broken)
     seen = project.look(QUERY, remembered(first))
     assert (project.rows_read, seen.fingerprint, seen.memo) == (ROWS, first.fingerprint, {})
 

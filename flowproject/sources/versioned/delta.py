@@ -1,0 +1,491 @@
+"""Observes Delta tables through delta-rs: only what moved since the version that was known.
+
+Nothing moved is known from the log's listing alone, without delta-rs.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import TIMEOUT_MAX
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from flowproject.changes.observation import Cost, Observation, Past, Progress
+from flowproject.config.data import DeltaData
+from flowproject.errors import SourceError
+from flowproject.sources import Rows, WithoutQueries
+from flowproject.sources.connection_thread import ConnectionThread
+from flowproject.sources.versioned.delta_log import (
+    DeltaCommit,
+    DeltaLog,
+    LogFile,
+    UnfinishedError,
+    files_moved,
+    no_table,
+)
+from flowproject.sources.versioned.locations import TableLocation
+from flowproject.sources.versioned.versions import (
+    Candidates,
+    Commit,
+    FeedRow,
+    GoneError,
+    TableVersion,
+    changed,
+    check_limit,
+    has_other_columns,
+    known_version,
+    netted,
+    question,
+    rows_of,
+    unmoved,
+    whole,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+__all__ = ["DeltaSource"]
+
+_NOUN: Final = "version"
+_FEED: Final = "delta.enableChangeDataFeed"
+_OF_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
+_OLD: Final = {"delete": True, "update_preimage": True, "insert": False, "update_postimage": False}
+_PATIENCE: Final = dt.timedelta(minutes=10)
+"""How long a log file that ends in the middle is taken for one that is being written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _News:
+    """What the log has that was not known: commits, and a word on one that is not finished."""
+
+    commits: Sequence[DeltaCommit]
+    newest: LogFile
+    note: str = ""
+
+
+class _NotTheSameError(Exception):
+    """What was known is not what the log says now; its text says what is another."""
+
+
+class DeltaSource(WithoutQueries):
+    """Observes one Delta table."""
+
+    def __init__(self, data: DeltaData, root: Path) -> None:
+        super().__init__(data)
+        self._data = data
+        self._place = TableLocation.parse(data.table, data, root)
+        self._thread = ConnectionThread(lambda: _DeltaLook(data, self._place), _leave, name="delta")
+
+    def check(self) -> None:
+        """Do nothing: what could be wrong with a table shows only there."""
+
+    def observe(self, past: Past | None = None) -> Observation:
+        """The newest whole version of the table, and what happened since the one that was known.
+
+        Raises:
+            SourceError: if there is no such table, or it can't be read.
+            QueryError: if `key` is no key of it, or it has more rows than `row_limit`.
+        """
+        self._thread.check_not_left()
+        look = self._thread
+        return look.run(lambda one: one.observe(past, look.check_not_left), TIMEOUT_MAX)
+
+    def progress(self) -> Progress | None:
+        """Return None: a table does not say how far it is read."""
+        return None
+
+    def cancel(self) -> None:
+        """Stop waiting for a running `observe`."""
+        self._thread.leave()
+
+
+def _leave(look: "_DeltaLook") -> None:
+    """Nothing runs on a server that would have to be ended."""
+    del look
+
+
+class _DeltaLook:
+    """One look at a table."""
+
+    def __init__(self, data: DeltaData, place: TableLocation) -> None:
+        self._data = data
+        self._place = place
+        self._log = DeltaLog(place)
+        self._question = question("delta", str(place), place.kind, [*data.key])
+        self._started = time.perf_counter()
+        self._rows_read = 0
+        self._left: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Nothing is open between two requests."""
+
+    def observe(self, past: Past | None, left: Callable[[], None]) -> Observation:
+        """Look at the table; `left` raises when nobody waits any more."""
+        self._left = left
+        known = known_version(past, _NOUN, self._question)
+        if past is None or known is None or known.version is None:
+            return self._whole(known, "")
+        try:
+            return self._since(past, known, known.version)
+        except (_NotTheSameError, GoneError) as reason:
+            # Not a first look: everything is compared with what the journal has.
+            return self._whole(known, f"{reason}: compared as a whole")
+
+    def _since(self, past: Past, known: TableVersion, version: int) -> Observation:
+        news = self._news(known, version)
+        now = replace(known, version=news.newest.version, details=self._details(known, news))
+        if not news.commits:
+            return unmoved(past, now, self._cost(), news.note)
+        commits = [commit.told() for commit in news.commits]
+        tables = {commit.table for commit in news.commits} - {None, known.table}
+        if tables:
+            raise _NotTheSameError("the table was made anew")
+        moves = any(one.changes_rows or one.changes_partitions for one in news.commits)
+        if not moves and not any(one.of("metaData") for one in news.commits):
+            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
+        table = self._open(news.newest.version)
+        now = self._described(table, now)
+        if self._data.key and has_other_columns(known, now):
+            return self._whole(known, "", commits)
+        if not moves:
+            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
+        if not self._data.key:
+            return changed(past, now, commits, None, str(self._place), self._cost(), note=news.note)
+        check_limit(now.rows, self._data.row_limit, str(self._place))
+        moved = self._moved(table, known, news.commits)
+        difference = moved.difference(self._data.key, str(self._place))
+        if not any(difference.counts.values()):
+            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
+        place = str(self._place)
+        return changed(past, now, commits, difference, place, self._cost(), note=news.note)
+
+    def _told(self, now: TableVersion, commits: Sequence[Commit], note: str) -> str:
+        operations = ", ".join(dict.fromkeys(commit.operation for commit in commits))
+        told = f"version {now.version}: {operations}, no row changed"
+        return "; ".join(filter(None, [told, note]))
+
+    def _news(self, known: TableVersion, version: int) -> _News:
+        """What the log has since a version.
+
+        Raises:
+            _NotTheSameError: if it is not the log that was known.
+        """
+        files = self._log.files(version)
+        at = files.get(version)
+        if at is None:
+            raise _NotTheSameError(f"version {version} is not in the table's log")
+        if {**at.to_json()} != {name: known.details.get(name) for name in at.to_json()}:
+            # Written again, or copied: what it says decides.
+            [content] = self._log.read([version])
+            if self._parsed(at, content).digest != known.details.get("digest"):
+                raise _NotTheSameError(f"version {version} is not the one that was known")
+        newest, note = self._newest(files, version)
+        versions = range(version + 1, newest + 1)
+        contents = self._log.read(versions) if versions else []
+        commits: list[DeltaCommit] = []
+        for number, content in zip(versions, contents, strict=True):
+            try:
+                commits.append(DeltaCommit.parse(number, content))
+            except UnfinishedError:
+                note = self._unfinished(files, files[number])
+                break
+        return _News(commits=commits, newest=files[version + len(commits)], note=note)
+
+    def _newest(self, files: Mapping[int, LogFile], version: int) -> tuple[int, str]:
+        """The newest version from one on that has something in it, and a word on one that has not.
+
+        Raises:
+            _NotTheSameError: if a version between them is not there.
+        """
+        newest, note = version, ""
+        for number in sorted(files):
+            if number <= version:
+                continue
+            if not files[number].size:
+                # delta-rs would take it for a version with the content of the one before.
+                note = self._unfinished(files, files[number])
+                break
+            if number != newest + 1:
+                raise _NotTheSameError(f"version {newest + 1} is not in the table's log")
+            newest = number
+        return newest, note
+
+    def _unfinished(self, files: Mapping[int, LogFile], file: LogFile) -> str:
+        """Say that a log file is being written.
+
+        Raises:
+            SourceError: if it can't be: it is old, or another one follows.
+        """
+        age = dt.datetime.now(dt.UTC) - file.modified
+        if max(files) > file.version or age > _PATIENCE:
+            raise SourceError(
+                f"The log entry of version {file.version} is damaged: it ends in the middle",
+                where=f"{self._place}/_delta_log/{file.version:020d}.json",
+                allowed="Nothing is read beyond it, and what is recorded stays as it is",
+                fix="Copy it again from where the table was written, or repair the table",
+            )
+        return f"version {file.version} is being written"
+
+    def _parsed(self, file: LogFile, content: bytes) -> DeltaCommit:
+        try:
+            return DeltaCommit.parse(file.version, content)
+        except UnfinishedError:
+            self._unfinished({file.version: file}, file)
+            raise _NotTheSameError(f"version {file.version} is being written again") from None
+
+    def _whole(
+        self, known: TableVersion | None, note: str, commits: Sequence[Commit] = ()
+    ) -> Observation:
+        """Read the newest whole version, all of it if there is a key."""
+        files = self._log.files()
+        if not files:
+            raise no_table(self._place)
+        newest, unfinished = self._newest(files, min(files))
+        [content] = self._log.read([newest])
+        try:
+            commit = DeltaCommit.parse(newest, content)
+        except UnfinishedError:
+            unfinished = self._unfinished(files, files[newest])
+            if newest - 1 not in files:
+                raise no_table(self._place) from None
+            newest -= 1
+            commit = DeltaCommit.parse(newest, self._log.read([newest])[0])
+        table = self._open(newest)
+        news = _News(commits=[commit], newest=files[newest])
+        now = TableVersion(
+            noun=_NOUN,
+            table=str(table.metadata().id),
+            version=newest,
+            rows=None,
+            columns={},
+            question=self._question,
+        )
+        now = self._described(table, replace(now, details=self._details(now, news)))
+        if note and known and known.table != now.table:
+            note = "the table was made anew: compared as a whole"
+        rows = None
+        if self._data.key:
+            check_limit(now.rows, self._data.row_limit, str(self._place))
+            try:
+                rows = self._read_all(table)
+            except GoneError as gone:
+                raise SourceError(
+                    f"Version {newest} of the Delta table has files that are not there",
+                    where=str(self._place),
+                    allowed="A vacuum may have removed them while they were read",
+                    fix="The next tick looks again; if it says the same, repair the table "
+                    "(`DeltaTable.repair()` of deltalake)",
+                ) from gone
+        note = "; ".join(filter(None, [note, unfinished]))
+        return whole(now, commits, rows, self._data.key, str(self._place), self._cost(), note=note)
+
+    def _open(self, version: int) -> "DeltaTable":
+        """The table at this version.
+
+        Raises:
+            SourceError: if it can't be opened.
+        """
+        from deltalake import DeltaTable
+
+        # At a version, because what a new handle finds newest may be younger than the listing.
+        with _explained(self._place):
+            return DeltaTable(
+                self._place.uri, version=version, storage_options=self._place.options()
+            )
+
+    def _described(self, table: "DeltaTable", now: TableVersion) -> TableVersion:
+        """The version with what only the opened table tells: columns, rows, the feed's state."""
+        import pyarrow as pa
+
+        configuration = table.metadata().configuration
+        features = {*(table.protocol().reader_features or ())}
+        mapped = configuration.get("delta.columnMapping.mode", "none") != "none"
+        if self._data.key and (
+            odd := sorted(
+                (features & {"deletionVectors", "columnMapping"})
+                | ({"columnMapping"} if mapped else set())
+            )
+        ):
+            raise SourceError(
+                f"The Delta table uses {' and '.join(odd)}, and its rows can't be compared",
+                where=str(self._place),
+                allowed="Without `key` its versions can be watched",
+                fix="Leave `key` away, or write the table without it",
+            )
+        schema = pa.schema(table.schema().to_arrow())
+        with _explained(self._place):
+            files = pa.table(table.get_add_actions(flatten=True))
+        counts = files["num_records"].to_pylist() if "num_records" in files.column_names else [None]
+        rows = None if None in counts and len(files) else sum(filter(None, counts))
+        return replace(
+            now,
+            # With deletion vectors a file has rows that are none of the table's.
+            rows=None if "deletionVectors" in features else rows,
+            columns={field.name: str(field.type) for field in schema},
+            details={**now.details, "feed": configuration.get(_FEED, "").lower() == "true"},
+        )
+
+    def _moved(
+        self,
+        table: "DeltaTable",
+        known: TableVersion,
+        commits: Sequence[DeltaCommit],
+    ) -> Candidates:
+        """The rows that may have changed: those of the feed, or else of the files that moved.
+
+        Raises:
+            GoneError: if a file that was removed is no longer there.
+        """
+        # delta-rs gives the feed of a range in which it was off, too, and then it is wrong.
+        was_on = known.details.get("feed") is True and all(
+            configuration.get(_FEED, "").lower() == "true"
+            for commit in commits
+            for configuration in commit.configurations
+        )
+        # Of OPTIMIZE there is no feed, also where it changed rows.
+        if was_on and not any(commit.changes_partitions for commit in commits):
+            try:
+                return self._from_feed(table, commits[0].version, commits[-1].version)
+            except GoneError:
+                pass  # vacuumed; the files themselves may still be there
+        gone, came = files_moved(commits)
+        old = self._read(table, gone.values())
+        return Candidates(old=old, new=self._read(table, came.values()))
+
+    def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Candidates:
+        import pyarrow as pa
+
+        # By versions: the time of a commit is its writer's, and may be wrong.
+        with _explained(self._place, reading_past=True):
+            feed = pa.table(table.load_cdf(starting_version=first, ending_version=last))
+        self._rows_read += len(feed)
+        kinds = feed["_change_type"].to_pylist()
+        versions = feed["_commit_version"].to_pylist()
+        rows = rows_of([feed.drop_columns([*_OF_FEED])], self._left)
+        events = (
+            FeedRow(version=version, is_old=_OLD[kind], row=row)
+            for version, kind, row in zip(versions, kinds, rows, strict=True)
+        )
+        return netted(events, self._data.key, str(self._place))
+
+    def _read_all(self, table: "DeltaTable") -> Rows:
+        """The rows of the table.
+
+        Raises:
+            GoneError: if a file that it names is not there.
+        """
+        import pyarrow as pa
+        from deltalake import QueryBuilder
+
+        # Of its readers the one that tells '' from null in a partition's column, as the feed does;
+        # and where delta-rs lists the files, even it does not.
+        with _explained(self._place, reading_past=True):
+            found = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+            batches = pa.RecordBatchReader.from_stream(found)
+            rows = rows_of((pa.Table.from_batches([batch]) for batch in batches), self._left)
+        self._rows_read += len(rows)
+        return rows
+
+    def _read(self, table: "DeltaTable", files: Iterable[Mapping[str, Any]]) -> Rows:
+        """The rows of these files, in the table's present columns."""
+        rows = rows_of(self._tables(table, files), self._left)
+        self._rows_read += len(rows)
+        return rows
+
+    def _tables(
+        self, table: "DeltaTable", files: Iterable[Mapping[str, Any]]
+    ) -> "Iterator[pa.Table]":
+        """The content of files, read by ourselves.
+
+        delta-rs reads whole tables only; and of its readers each takes '' and null for something
+        else where they stand in a partition's column.
+        """
+        import pyarrow as pa
+
+        schema = pa.schema(table.schema().to_arrow())
+        partitions = {*table.metadata().partition_columns}
+        for action in files:
+            with _explained(self._place, reading_past=True):
+                content = self._content(action["path"], {*schema.names} - partitions)
+                values = action.get("partitionValues") or {}
+                columns = [
+                    _repeated(values.get(field.name), field.type, len(content))
+                    if field.name in partitions
+                    else content[field.name].cast(field.type)
+                    if field.name in content.column_names
+                    else pa.nulls(len(content), field.type)
+                    for field in schema
+                ]
+            yield pa.Table.from_arrays(columns, names=schema.names)
+
+    def _content(self, path: str, names: set[str]) -> "pa.Table":
+        """What a file has in these columns; one without any of them still has its rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        # Not through delta-rs: its file system holds Python's lock while it waits for a server.
+        parquet = pq.ParquetFile(pa.BufferReader(self._log.content(unquote(path))))
+        return parquet.read(columns=[n for n in parquet.schema_arrow.names if n in names])
+
+    def _details(self, known: TableVersion, news: _News) -> dict[str, Any]:
+        last = news.commits[-1] if news.commits else None
+        return {
+            **known.details,
+            **news.newest.to_json(),
+            **({"digest": last.digest} if last else {}),
+        }
+
+    def _cost(self) -> Cost:
+        return Cost(
+            seconds=time.perf_counter() - self._started,
+            requests=self._log.requests,
+            rows=self._rows_read,
+        )
+
+
+def _repeated(value: Any, kind: "pa.DataType", count: int) -> "pa.Array":
+    """A partition's value for each row of a file; text as the log has it, or a typed one."""
+    import pyarrow as pa
+
+    scalar = pa.scalar(value)
+    if pa.types.is_timestamp(kind) and kind.tz and isinstance(value, str):
+        # Without a zone it is UTC, and Arrow would refuse it.
+        zoned = value if value.endswith("Z") or "+" in value else f"{value}Z"
+        scalar = pa.scalar(zoned)
+    return pa.repeat(scalar.cast(kind), count)
+
+
+@contextmanager
+def _explained(place: TableLocation, *, reading_past: bool = False) -> Iterator[None]:
+    """Turn what delta-rs raises into a SourceError, or a GoneError while the past is read."""
+    import pyarrow as pa
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    try:
+        yield
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        text = str(error).partition("\n")[0]
+        # That the past is gone has many names: a file's, a version's, even the table's.
+        missing = isinstance(error, FileNotFoundError | TableNotFoundError) or any(
+            sign in text
+            for sign in (
+                "not found",
+                "No such file",
+                "Invalid table version",
+                "status code: 404",
+                "NoSuchKey",
+            )
+        )
+        if missing and reading_past:
+            raise GoneError("files of the version that was known are gone") from error
+        if isinstance(error, TableNotFoundError):
+            raise no_table(place) from error
+        raise SourceError(
+            f"The Delta table could not be read: {text[:300] or type(error).__name__}",
+            where=str(place),
+            fix="Check the table, the address and the credentials; the next tick looks again",
+        ) from error
