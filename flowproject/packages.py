@@ -42,6 +42,7 @@ _OF_SOURCE: Final[dict[str, tuple[str, ...]]] = {
     "delta": ("deltalake>=1.6,<2",),
     "duckdb": ("duckdb>=2.0,<3", "sqlglot>=30.22,<31"),
     "iceberg": ("pyiceberg>=0.12,<0.13",),
+    "postgres": ("adbc-driver-postgresql>=1.13,<2",),
     "s3": ("urllib3>=2.2,<3",),
     "snowflake": (
         "cryptography>=44",

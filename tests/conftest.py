@@ -19,7 +19,13 @@ from tests.warm import python
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 
-pytest_plugins = ("flowproject.testing", "tests.servers", "tests.containers", "tests.snow")
+pytest_plugins = (
+    "flowproject.testing",
+    "tests.servers",
+    "tests.containers",
+    "tests.snow",
+    "tests.postgres",
+)
 
 # A shared machine is slow at times: what is judged is the answer, not its speed. Searches are short
 # here, and long in CI's job of the thorough tests (HYPOTHESIS_PROFILE=thorough).

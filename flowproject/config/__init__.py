@@ -17,6 +17,7 @@ from flowproject.config.data import (
     GcsData,
     ObjectProperty,
     ObjectsMode,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "GcsData",
     "ObjectProperty",
     "ObjectsMode",
+    "PostgresData",
     "Project",
     "S3Data",
     "Schedule",

@@ -22,6 +22,7 @@ __all__ = [
     "ObjectProperty",
     "ObjectsData",
     "ObjectsMode",
+    "PostgresData",
     "S3Data",
     "Seconds",
     "SnowflakeData",
@@ -142,6 +143,45 @@ class SnowflakeData(Data):
     """The tables that `gate` asks about, as `"database.schema.table"`. Empty: those that the query
     names, and those that Snowflake's plan of it reads. List them where a tick says that it could
     not be gated, and you know that the result depends on no others."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a result is an error instead of a very slow tick. The default is about what
+    a small container holds in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresData(Data):
+    """The result of a SQL query, run by PostgreSQL."""
+
+    type: Literal["postgres"] = "postgres"
+    """PostgreSQL 14 or newer, through Arrow's driver, which the extra `postgres` installs."""
+
+    query: str
+    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
+    which suits a query that returns one number."""
+
+    url: str = ""
+    """Address of the database, without a password:
+    `"postgresql://reader@db.example.com:5432/shop?sslmode=verify-full"`. Empty: the environment,
+    `DATABASE_URL`, or `PGHOST`, `PGDATABASE`, `PGUSER`, `PGSERVICE` and so on, which Metaflow's
+    `@secrets` can fill. The password is that of `PGPASSWORD`, `DATABASE_URL` or a `.pgpass`."""
+
+    schema: str = ""
+    """Schema in which the names of a query are looked up first, before the role's search path.
+    Empty: that path alone."""
+
+    timeout: SomeSeconds = 600.0
+    """How long one query may take, in seconds, with connecting, waiting for locks and reading its
+    result. It is cancelled on the server then. A sensor's own `timeout` may end it earlier."""
+
+    gate: Literal["snapshot", ""] = "snapshot"
+    """`snapshot` asks first whether anything was committed in the server since the last look, which
+    reads no table, and runs the query only then. A query whose result changes without a commit (by
+    the clock, by a table elsewhere) is noticed, and runs every time. Empty: every query does."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what
@@ -353,6 +393,7 @@ class IcebergData(VersionedData):
 DATA_TYPES: Final[dict[str, type[Data]]] = {
     "duckdb": DuckDBData,
     "snowflake": SnowflakeData,
+    "postgres": PostgresData,
     "files": FilesData,
     "s3": S3Data,
     "azure": AzureData,

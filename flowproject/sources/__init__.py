@@ -22,6 +22,7 @@ from flowproject.config.data import (
     FilesData,
     GcsData,
     IcebergData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -130,6 +131,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
     ),
     IcebergData: _SourceClass(
         module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+    ),
+    PostgresData: _SourceClass(
+        module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
     ),
     S3Data: _SourceClass(module="flowproject.sources.s3.source", name="S3Source", speaks_sql=False),
     SnowflakeData: _SourceClass(

@@ -35,12 +35,14 @@ from flowproject.config.data import (
     DuckDBData,
     FilesData,
     IcebergData,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
 from flowproject.errors import SourceError
 from flowproject.sources import Source, open_source
 from tests.observations import remembered, table
+from tests.postgres import READER_PASSWORD, Postgres, is_installed, programs
 from tests.proxy import HANG, Answer, Asked, Plan, Proxy, failure, proxied
 from tests.servers import Moto
 from tests.snow import Snow
@@ -372,6 +374,58 @@ class IcebergPlace:
         return self._catalog.load_table("db.incoming")
 
 
+class PostgresPlace:
+    """A table in PostgreSQL, read by somebody who is not its owner: an item is a row."""
+
+    queryable: ClassVar[bool] = True
+    postgres: ClassVar[Postgres]
+
+    def __init__(self, root: Path) -> None:
+        programs()
+        self.root = root
+        self.schema = self.postgres.schema()
+        self.data: Data = PostgresData(
+            query="watched",
+            key=("id",),
+            schema=self.schema,
+            url=self.postgres.url.replace("postgres@", "reader@"),
+        )
+        (root / "sql").mkdir()
+        self._write_query("SELECT id, content FROM it")
+        self._run("CREATE TABLE it (id text, content text)", "GRANT SELECT ON it TO reader")
+
+    def put(self, key: str, content: str) -> None:
+        self.delete(key)
+        self._run(f"INSERT INTO it VALUES ($k${key}$k$, $k${content}$k$)")  # noqa: S608  # the tests' own
+
+    def delete(self, key: str) -> None:
+        self._run(f"DELETE FROM it WHERE id = $k${key}$k$")  # noqa: S608  # the tests' own
+
+    def reorder(self) -> None:
+        self._run(
+            "CREATE TABLE other AS SELECT * FROM it ORDER BY id DESC",
+            "TRUNCATE it",
+            "INSERT INTO it SELECT * FROM other",
+        )
+
+    def lose(self) -> None:
+        self._run("DROP TABLE it")
+
+    def lock(self) -> None:
+        self._run("REVOKE SELECT ON it FROM reader")
+
+    def never_end(self) -> None:
+        self._write_query(
+            "SELECT count(*) AS id FROM generate_series(1, 1000000000000) AS t(n) WHERE n % 7 = 3"
+        )
+
+    def _write_query(self, sql: str) -> None:
+        (self.root / "sql" / "watched.sql").write_text(sql)
+
+    def _run(self, *statements: str) -> None:
+        self.postgres.run(*statements, schema=self.schema)
+
+
 PLACES: dict[str, type[Place]] = {
     "files": FilesPlace,
     "duckdb-csv": CsvPlace,
@@ -380,15 +434,20 @@ PLACES: dict[str, type[Place]] = {
     "snowflake": TablePlace,
     "delta": DeltaPlace,
     "iceberg": IcebergPlace,
+    "postgres": PostgresPlace,
 }
-SERVED = ("s3", "snowflake", "delta", "iceberg")
+SERVED = ("s3", "snowflake", "postgres", "delta", "iceberg")
 LOST = r"incoming|it\.csv|it\.duckdb|\b(IT|it)\b"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _servers(moto: Moto, snow_settings: Snow) -> Iterator[None]:
+def _servers(request: pytest.FixtureRequest, moto: Moto, snow_settings: Snow) -> Iterator[None]:
     S3Place.moto = moto
     TablePlace.snow = snow_settings
+    if is_installed():
+        PostgresPlace.postgres = request.getfixturevalue("postgres")
+        request.getfixturevalue("postgres_settings")
+        os.environ["PGPASSWORD"] = READER_PASSWORD  # of who is not its owner
     with proxied(moto.endpoint_url) as S3Place.proxy:
         S3Place.proxy.plan = S3Place.plan
         yield
