@@ -40,6 +40,7 @@ _T = TypeVar("_T", bound="DataclassInstance")
 ProjectName = Annotated[str, "project name"]
 SensorName = Annotated[str, "sensor name"]
 EventName = Annotated[str, "event name"]
+PushedEvent = Annotated[str, "pushed event"]
 PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
@@ -87,6 +88,11 @@ class Sensor:
     payload_key: PayloadKey = "value"
     """Key of the event's payload that holds the new value. A flow that the event starts gets it in
     the `Parameter` of the same name. Empty: `value`."""
+
+    on_event: PushedEvent = ""
+    """Event at which this sensor is looked at, at once and beside its schedule: one that comes from
+    elsewhere, under the name that its publisher gives it, such as `"uploads.orders"`. What it says
+    is not read: the sensor looks. Empty: it is looked at on schedule only."""
 
     first: First = "baseline"
     """What the first tick does: `baseline` remembers what is there and sends nothing, so that

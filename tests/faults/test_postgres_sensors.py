@@ -21,6 +21,7 @@ from flowproject.changes.observation import Observation
 from flowproject.config.data import PostgresData
 from flowproject.errors import SourceError
 from flowproject.sources import open_source
+from flowproject.sources.postgres import rows as rows_module
 from flowproject.sources.postgres import source as source_module
 from tests.observations import remembered, table
 from tests.postgres import Cluster, programs, settings_of
@@ -244,6 +245,9 @@ def play(
         return moment
 
     patch.setattr(source_module, "begin", begin_and_more)
+    if seed % 2:  # more than these count as many
+        patch.setattr(source_module, "FEW_ROWS", 1050)
+        patch.setattr(rows_module, "FEW_ROWS", 1050)
     crash = story.chance.randrange(STEPS) if crashes else -1
     for number in range(STEPS):
         if number == crash:

@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -21,10 +21,8 @@ from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows, stopped
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.postgres.columns import (
-    Column,
     columns_of,
     converted,
-    hashed,
     listed,
     typed,
     typed_listed,
@@ -38,8 +36,10 @@ from flowproject.sources.postgres.connection import (
     overdue,
 )
 from flowproject.sources.postgres.gate import Moment, begin, plan_of
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, keyed, unkeyed
+from flowproject.sources.postgres.rows import KeyedRows, QueryResult, gathered_rows, moved_rows
+from flowproject.sources.result import UNKEYED_LIMIT, check_columns, unkeyed
 from flowproject.sql import Query, bind, find_query, find_sensor_query, parameters, statement
+from flowproject.tables.row_table import FEW_ROWS, Marks, RowTable
 
 __all__ = ["PostgresSource"]
 
@@ -66,45 +66,10 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Result:
-    """The result of a query, of which the columns are known, and no row was read yet."""
-
-    session: Session
-    text: str
-    columns: tuple[Column, ...]
-    values: tuple[str | None, ...] = ()
-
-    def batches(self, what: str, *, limit: int) -> Iterator[Any]:
-        """At most `limit` of its rows as record batches: `what` of each."""
-        return self.session.batches(self._of_rows(what, limit), self.values)
-
-    def table(self, what: str, *, limit: int) -> Any:
-        """At most `limit` of its rows as a pyarrow.Table: `what` of each."""
-        return self.session.table(self._of_rows(what, limit), self.values)
-
-    def digest(self, seed: int) -> str:
-        """The digest of all its rows, whose order does not matter: one text from the server."""
-        number = hashed(self.columns, seed)
-        [told] = self.session.rows(
-            f"SELECT pg_catalog.count(*) || ' ' || coalesce(pg_catalog.sum({number}), 0) AS digest "  # noqa: S608  # SQL is the input
-            f"FROM {self._rows}"
-        )
-        return str(told["digest"])
-
-    def _of_rows(self, what: str, limit: int) -> str:
-        return f"SELECT {what} FROM {self._rows} LIMIT {limit}"  # noqa: S608  # SQL is the input
-
-    @property
-    def _rows(self) -> str:
-        places = ", ".join(column.place for column in self.columns)
-        return f"({self.text}\n) AS q({places})"
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What a look found: rows, or None for those of the past, of which there are `count`."""
+    """What a look found: its rows, or None for those of the past, of which there are `count`."""
 
-    rows: Rows | None
+    found: KeyedRows | None
     count: int
     reason: str = ""
     memo: Memo = field(default_factory=dict)
@@ -139,11 +104,12 @@ class PostgresSource:
         _check_looking(query)
         look, requests = self._held(query, partial(self._look, query, past))
         cost = Cost(seconds=time.perf_counter() - started, requests=requests, rows=look.count)
-        if past and look.rows is None:
+        if past and look.found is None:
             seen = past.still(cost=cost, query=query.text, note=look.reason)
+        elif key and look.found:
+            seen = look.found.observation(past, key, query.file)
         else:
-            rows = look.rows or []
-            seen = keyed(rows, key, query.file) if key else unkeyed(rows, query.file)
+            seen = unkeyed((look.found.rows if look.found else None) or [], query.file)
         return replace(
             seen,
             cost=cost,
@@ -209,7 +175,7 @@ class PostgresSource:
                 look = self._look_once(query, past, session)
             # A table that is emptied, rewritten or swapped after the snapshot was taken reads as
             # empty in it: that all is gone is believed to a second snapshot only.
-            is_all_gone = look is not None and look.rows == [] and had_rows
+            is_all_gone = look is not None and not look.count and had_rows
             if look is not None and not (is_all_gone and number == 0):
                 return look, session.requests
         raise SourceError(
@@ -227,7 +193,7 @@ class PostgresSource:
         if past and self._data.gate and moment.is_of(memo):
             reason = "nothing was committed in the server, the query did not run"
             count = 0 if past.total is None else past.total
-            return _Look(rows=None, count=count, reason=reason, memo=memo)
+            return _Look(found=None, count=count, reason=reason, memo=memo)
         result = _described(session, query, {})
         check_columns([column.name for column in result.columns], self._data.key, query.file)
         plan = plan_of(session, query, result.text)
@@ -245,34 +211,56 @@ class PostgresSource:
         )
 
     def _compared(
-        self, query: Query, result: _Result, moment: Moment, past: Past | None, memo: Memo
+        self, query: Query, result: QueryResult, moment: Moment, past: Past | None, memo: Memo
     ) -> _Look:
         """The rows, or None if their digest is that of the past."""
         # How the server hashes may differ in its next major version, and in another database: an
         # enum is hashed by a number of its own there.
         columns: list[Any] = [[column.name, column.kind] for column in result.columns]
         rule = digest(str(_FORMAT), moment.place, dumps(columns))
-        digested, seed = "", _seed(memo)
-        kept: Memo
-        limit = self._data.row_limit
-        if self._data.key and past and (past.total or 0) > UNKEYED_LIMIT:
-            digested = result.digest(seed)
+        seed, total = _seed(memo), (past.total or 0) if past else 0
+        if not self._data.key:
+            enough = min(self._data.row_limit, UNKEYED_LIMIT) + 1
+            rows = self._read(query, result, enough)
+            return _Look(found=KeyedRows(count=len(rows), rows=rows), count=len(rows))
+        # Of few rows the digest would cost as much as they do.
+        digested = result.digest(seed) if total > UNKEYED_LIMIT else ""
+        kept: Memo = {"rule": rule, "seed": seed, "digest": digested}
+        if digested:
             count = int(digested.partition(" ")[0])
             self._check_limit(count, query)
-            kept = {"rule": rule, "seed": seed, "digest": digested}
             if kept == {name: memo.get(name) for name in kept}:
                 reason = "the server's digest of the result is the same, no row was read"
-                return _Look(rows=None, count=count, reason=reason, memo=kept)
-        enough = (limit if self._data.key else min(limit, UNKEYED_LIMIT)) + 1
-        rows = self._read(query, result, enough)
-        # Of few rows the digest would cost as much as they do.
-        if not self._data.key or len(rows) <= UNKEYED_LIMIT:
-            return _Look(rows=rows, count=len(rows))
-        digested = digested or result.digest(seed)
-        kept = {"rule": rule, "seed": seed, "digest": digested}
-        return _Look(rows=rows, count=len(rows), memo=kept)
+                return _Look(found=None, count=count, reason=reason, memo=kept)
+        found = self._found(query, result, past, Marks(rule=rule, salt=str(seed)), memo)
+        if found.count <= UNKEYED_LIMIT:
+            return _Look(found=found, count=found.count)
+        kept["digest"] = digested or result.digest(seed)
+        return _Look(found=found, count=found.count, memo=kept)
 
-    def _read(self, query: Query, result: _Result, enough: int) -> Rows:
+    def _found(
+        self, query: Query, result: QueryResult, past: Past | None, marks: Marks, memo: Memo
+    ) -> KeyedRows:
+        """The rows that moved, if the past has marks that can be compared; else all rows."""
+        key, file = self._data.key, query.file
+
+        def check(rows: int) -> None:
+            if thread := self._thread:
+                thread.check_not_left()
+            self._check_limit(rows, query)
+
+        known = past.items if past and (past.total or 0) > FEW_ROWS else None
+        if isinstance(known, RowTable) and known.manifest.marks == marks:
+            moved = moved_rows(result, known, key, file, check)
+            if moved is not None:
+                return moved
+        # Where the columns are others, rows are compared in those that stayed: by who asked.
+        is_other = bool(past) and memo.get("rule", marks.rule) != marks.rule
+        return gathered_rows(
+            result, None if is_other else marks, key, file, check, self._data.row_limit
+        )
+
+    def _read(self, query: Query, result: QueryResult, enough: int) -> Rows:
         """The rows of a result in canonical form; no more than are enough."""
         rows: Rows = []
         for batch in result.batches(listed(result.columns), limit=enough):
@@ -321,7 +309,7 @@ def _check_looking(query: Query) -> None:
         )
 
 
-def _described(session: Session, query: Query, params: Mapping[str, Any]) -> _Result:
+def _described(session: Session, query: Query, params: Mapping[str, Any]) -> QueryResult:
     """The result of a query with its columns, after the server has parsed it.
 
     Raises:
@@ -347,7 +335,7 @@ def _described(session: Session, query: Query, params: Mapping[str, Any]) -> _Re
         # A text, cast by the server: so any type of its own can be bound, infinity included.
         text = bind(query, params, lambda name: _cast(names.index(name), types))
     text = statement(text)
-    return _Result(
+    return QueryResult(
         session=session, text=text, columns=columns_of(session, text, schema, values), values=values
     )
 
