@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowproject.config.data import PostgresData
@@ -62,6 +62,7 @@ def exchanged(rows: list[Row], places: list[int], column: int) -> list[Row]:
     return made
 
 
+@settings(max_examples=12)
 @given(rows=ROWS, data=st.data())
 def test_it_moves_if_and_only_if_the_rows_do(
     session: Session, rows: list[Row], data: st.DataObject
