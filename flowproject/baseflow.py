@@ -6,6 +6,7 @@ Whatever a flow may call on `self` stands here; how it is done stands in the lay
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Final
 
 from metaflow import (
@@ -20,9 +21,9 @@ from metaflow import (
 )
 
 from flowproject.codepackage import leave_out, read_by_steps
-from flowproject.config import FILE, Project, Sensor, project_root
-from flowproject.errors import ConfigError, FlowError, closest
-from flowproject.events import turn_event
+from flowproject.config import FILE, Project, Sensor, project_root, refuse_two_copies
+from flowproject.errors import ConfigError, DeliveryError, FlowError, closest
+from flowproject.events import bus_address, full_name, publish, ready_event, turn_event
 from flowproject.metaflow_internals.datastore import root_of_task
 from flowproject.metaflow_internals.flows import PreparedParameters, mutated_class
 from flowproject.metaflow_internals.packaging import project_file
@@ -34,6 +35,7 @@ from flowproject.starting import (
     HOLD,
     decode_parameter,
     end_turn,
+    event_payloads,
     fail_turn,
     show_why_skipped,
     skip_step,
@@ -93,8 +95,37 @@ def _take_changes(
 class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
     """Gives every step of a flow what `BaseFlow` promises, and every package what steps read."""
 
+    def pre_mutate(self, mutable_flow: Any) -> None:
+        """Have a flow that looks start on the events at which its sensors are to be looked at.
+
+        Raises:
+            ConfigError: if it has a trigger of its own.
+        """
+        flow = mutated_class(mutable_flow)
+        sensors = _config(mutable_flow)["sensors"]
+        pushes: dict[str, list[str]] = {}
+        for name in flow.sensors or sensors:
+            if event := sensors.get(name, {}).get("on_event"):
+                pushes.setdefault(event, []).append(name)
+        if not pushes or not _observes(flow):
+            return
+        if any(spec[0] == "trigger" for spec in mutable_flow.decorator_specs):
+            raise ConfigError(
+                f"{flow.__name__} has a @trigger, and looks at sensors with on_event",
+                where="flowproject.toml",
+                allowed="A flow that looks starts on its schedule and on those events",
+                fix="Take the trigger away, or `on_event`",
+            )
+        flow._pushes = pushes  # noqa: SLF001  # it is ours
+        # Both must have come, and of each the bus keeps the newest: a burst of pushes while a run
+        # is on its way is one run after it, and none is lost.
+        events = [*sorted(pushes), namespaced_event_name(ready_event(flow.__name__))]
+        mutable_flow.add_decorator("trigger", deco_kwargs={"events": events})
+
     def mutate(self, mutable_flow: Any) -> None:
         config = _config(mutable_flow)
+        # Before Metaflow packs the package, and ends in the middle of it.
+        refuse_two_copies(project_root())
         self._exclude = tuple(config["deploy"]["exclude"])
         types = _source_types(config)
         for _, step in mutable_flow.steps:
@@ -127,6 +158,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     change_claim: dict[str, Any]
     sensors: tuple[str, ...] = ()
     _in_order = ""
+    _pushes: Mapping[str, Sequence[str]] = {}  # a ClassVar to everybody but Metaflow
 
     @property
     def change(self) -> "Change | None":
@@ -189,7 +221,8 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         from flowproject import cards, sensing
 
         context = self._project_context(sensing.ProjectContext)
-        names = sensing.chosen(context, self.sensors)
+        self._be_ready()
+        names = sensing.chosen(context, self._pushed() or self.sensors)
         seen = sensing.observe(context, names, force=force) if names else []
         ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
@@ -212,6 +245,29 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
             if tick.delivery:
                 print(f"{tick.sensor}: {tick.delivery}")
         sensing.raise_for_failures(seen)
+
+    def _pushed(self) -> tuple[str, ...]:
+        """The sensors that the events which started this run are for; none if it was a schedule."""
+        # By the configuration of now, as all that a run does.
+        names = {str(told.get("name")) for told in event_payloads("event")}
+        return tuple(
+            name
+            for name, sensor in self._sensors().items()
+            if sensor.on_event in names and (not self.sensors or name in self.sensors)
+        )
+
+    def _be_ready(self) -> None:
+        """Say that from here on a push may start a run again: this one looks later than now."""
+        if not self._pushes:
+            return
+        try:
+            if bus_address():
+                event = ready_event(current.flow_name)
+                name = full_name(event, project=current.project_name, branch=current.branch_name)
+                publish(name, {"id": f"{current.flow_name}/{current.run_id}"})
+        except DeliveryError as error:
+            # The schedule looks, and its run says it again.
+            print(f"Events start no run before the next one on schedule. {error}")
 
     @classmethod
     def _prepare_parameter(cls, parameter: Any) -> None:
@@ -357,6 +413,13 @@ class _Teller:
         self._next[sensor] = now + _TELL_SECONDS
         of = f" of about {progress.expected:,}" if progress.expected else ""
         print(f"{sensor}: {progress.seen:,}{of} items seen", flush=True)
+
+
+def _observes(flow: type) -> bool:
+    """Whether a step or a method of it calls `observe`; those of BaseFlow itself don't count."""
+    own = (kind for kind in flow.__mro__ if not kind.__module__.startswith("flowproject."))
+    functions = (one for kind in own for one in vars(kind).values() if isfunction(one))
+    return any("observe" in function.__code__.co_names for function in functions)
 
 
 def _config(mutable_flow: Any) -> Any:

@@ -120,6 +120,7 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
     sent = _sent(project, flows)
     findings = [*_check_names(flows)]
     findings += [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
+    findings += [*_check_on_event(project, flows)]
     findings += [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
     if not any(_sensor_of(one, flow, sent) for flow in flows for one in flow.dependencies):
         findings.append(
@@ -209,7 +210,7 @@ def _is_turn(dependency: Dependency, flow: FlowFile, sent: Mapping[str, Sensor])
 def _check_flow(
     flow: FlowFile, sent: Mapping[str, Sensor], flows: Sequence[FlowFile]
 ) -> Iterator[Finding]:
-    for dependency in flow.dependencies:
+    for dependency in flow.awaited:
         # The first that applies: what Argo can't evaluate need not be asked who sends it.
         if dependency.type == "run":
             yield _check_finish(flow, dependency, flows)
@@ -220,6 +221,8 @@ def _check_flow(
                 "Argo Events can't read the condition that Metaflow makes of it, so the flow would "
                 "never start. Rename the event",
             )
+        elif dependency.event in flow.pushes:
+            yield _check_push(flow, dependency, sent)
         elif sensor := _sensor_of(dependency, flow, sent):
             yield from _check_turn(flow, dependency, sent)
             yield from _check_payload(flow, dependency, sensor)
@@ -229,6 +232,38 @@ def _check_flow(
     if flow.dependencies:
         yield from _check_unmapped(flow)
         yield from _check_sizes(flow, sent)
+
+
+def _check_push(flow: FlowFile, dependency: Dependency, sent: Mapping[str, Sensor]) -> Finding:
+    """What to say of an event at which sensors are looked at."""
+    event, names = dependency.event, ", ".join(flow.pushes[dependency.event])
+    ours = {name for sensor in sent.values() for name in (sensor.event_name, sensor.name)}
+    if event in ours or event in sent:
+        return _error(
+            flow,
+            f"looks at {names} on event {event!r}, which is the name of what a sensor of this "
+            "project sends, and no event from elsewhere. A flow takes what a sensor found: "
+            "@on_change",
+        )
+    return _ok(
+        flow,
+        f"looks at {names} on event {event!r}, which must come from elsewhere, and on schedule; on "
+        "every branch: see foreign_event_branches under [deploy]",
+    )
+
+
+def _check_on_event(project: Project, flows: Sequence[FlowFile]) -> Iterator[Finding]:
+    """Errors for sensors that nobody looks at on their event."""
+    for sensor in project.sensors.values():
+        looks = (names for flow in flows for names in flow.pushes.values())
+        if sensor.on_event and not any(sensor.name in names for names in looks):
+            yield Finding(
+                subject=f"sensor {sensor.name}",
+                state="error",
+                message=f"on_event {sensor.on_event!r} starts nothing, because no flow in this "
+                "folder looks at the sensor: SensorFlow does, with `self.observe()`",
+                exit_code=FlowError.exit_code,
+            )
 
 
 def _check_turn(

@@ -22,7 +22,7 @@ from flowproject.errors import DeliveryError
 from flowproject.metaflow_internals import argo
 from flowproject.metaflow_internals.settings import setting
 
-__all__ = ["bus_address", "full_name", "publish", "shown", "turn_event"]
+__all__ = ["bus_address", "full_name", "publish", "ready_event", "shown", "turn_event"]
 
 # A tick waits for no more than a few seconds: what the bus does not take now, the next tick sends.
 _ATTEMPTS: Final = 4
@@ -67,6 +67,11 @@ def full_name(event_name: str, *, project: str, branch: str) -> str:
 def turn_event(event_name: str, flow: str) -> str:
     """The event that tells one flow, which takes changes in order, that it is its turn."""
     return f"{event_name}_for_{flow}"
+
+
+def ready_event(flow: str) -> str:
+    """The event by which a flow that looks says that it may be started by a push again."""
+    return f"{flow}_is_ready"
 
 
 def publish(name: str, payload: Mapping[str, Json], *, bus: str = "") -> None:

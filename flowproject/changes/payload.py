@@ -74,7 +74,7 @@ _ACTIVE: Final = {ord("{"): r"\u007b", ord("$"): r"\u0024", 0x7F: r"\u007f"}
 _FORMAT: Final = 1
 _ROOM_FOR_METAFLOW: Final = 1024
 _SMALL: Final = 1024
-_OPTIONAL: Final = ("sample", "columns", "previous", "value", "reason")
+_OPTIONAL: Final = ("version", "sample", "columns", "previous", "value", "reason")
 
 
 def payload(
@@ -107,7 +107,7 @@ def payload(
         if _size(message) < PAYLOAD_LIMIT - _ROOM_FOR_METAFLOW:
             return message
         # Its size is given in its place, which takes some room as well.
-        if _size(encode(change[name])) > _SMALL:
+        if name in change and _size(encode(change[name])) > _SMALL:
             change[name] = _left_out(change[name])
     return {"id": entry.id, payload_key: value, "change": encode(change)}
 
@@ -134,7 +134,15 @@ def facts(entry: "Entry", *, location: str, attempt: int, first_seq: int) -> dic
         "recorded_at": entry.recorded_at,
         "run": entry.run,
         "entry": location,
+        **_versions(entry),
     }
+
+
+def _versions(entry: "Entry") -> dict[str, Json]:
+    """Which versions of the source it leads from and to, where a source keeps versions."""
+    if not entry.version:
+        return {}
+    return {"version": entry.version, "previous_version": entry.previous_version}
 
 
 def _left_out(value: Json) -> dict[str, Json]:

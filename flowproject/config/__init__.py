@@ -17,6 +17,7 @@ from flowproject.config.data import (
     GcsData,
     ObjectProperty,
     ObjectsMode,
+    PostgresData,
     S3Data,
     SnowflakeData,
 )
@@ -29,7 +30,7 @@ from flowproject.config.model import (
     Schedule,
     Sensor,
 )
-from flowproject.config.root import project_root
+from flowproject.config.root import project_root, refuse_two_copies
 
 __all__ = [
     "DATA_TYPES",
@@ -45,10 +46,12 @@ __all__ = [
     "GcsData",
     "ObjectProperty",
     "ObjectsMode",
+    "PostgresData",
     "Project",
     "S3Data",
     "Schedule",
     "Sensor",
     "SnowflakeData",
     "project_root",
+    "refuse_two_copies",
 ]

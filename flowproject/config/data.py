@@ -1,11 +1,14 @@
 """Describes what can be watched: a dataclass for each type of source, with the docs of every key.
 
 Nothing third-party may be imported here: remote tasks read it. A new type is its dataclass, and its
-line in `DATA_TYPES`.
+line in `DATA_TYPES`; or a package of its own, which `plugins` finds.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
+
+from flowproject.plugins import plugin, plugin_names
 
 __all__ = [
     "DATA_TYPES",
@@ -22,6 +25,7 @@ __all__ = [
     "ObjectProperty",
     "ObjectsData",
     "ObjectsMode",
+    "PostgresData",
     "S3Data",
     "Seconds",
     "SnowflakeData",
@@ -143,6 +147,45 @@ class SnowflakeData(Data):
     """The tables that `gate` asks about, as `"database.schema.table"`. Empty: those that the query
     names, and those that Snowflake's plan of it reads. List them where a tick says that it could
     not be gated, and you know that the result depends on no others."""
+
+    row_limit: int = 1_000_000
+    """Rows above which a result is an error instead of a very slow tick. The default is about what
+    a small container holds in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresData(Data):
+    """The result of a SQL query, run by PostgreSQL."""
+
+    type: Literal["postgres"] = "postgres"
+    """PostgreSQL 14 or newer, through Arrow's driver, which the extra `postgres` installs."""
+
+    query: str
+    """Name of the query to watch, without folder and ending: `"sensor"` is `sql/sensor.sql`."""
+
+    key: tuple[str, ...] = ()
+    """Columns that together identify a row, so that rows are told apart as added, modified and
+    removed. Empty: the result is compared as a whole, and only its value is known to have changed,
+    which suits a query that returns one number."""
+
+    url: str = ""
+    """Address of the database, without a password:
+    `"postgresql://reader@db.example.com:5432/shop?sslmode=verify-full"`. Empty: the environment,
+    `DATABASE_URL`, or `PGHOST`, `PGDATABASE`, `PGUSER`, `PGSERVICE` and so on, which Metaflow's
+    `@secrets` can fill. The password is that of `PGPASSWORD`, `DATABASE_URL` or a `.pgpass`."""
+
+    schema: str = ""
+    """Schema in which the names of a query are looked up first, before the role's search path.
+    Empty: that path alone."""
+
+    timeout: SomeSeconds = 600.0
+    """How long one query may take, in seconds, with connecting, waiting for locks and reading its
+    result. It is cancelled on the server then. A sensor's own `timeout` may end it earlier."""
+
+    gate: Literal["snapshot", ""] = "snapshot"
+    """`snapshot` asks first whether anything was committed in the server since the last look, which
+    reads no table, and runs the query only then. A query whose result changes without a commit (by
+    the clock, by a table elsewhere) is noticed, and runs every time. Empty: every query does."""
 
     row_limit: int = 1_000_000
     """Rows above which a result is an error instead of a very slow tick. The default is about what
@@ -288,6 +331,27 @@ class GcsData(ObjectsData):
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
 
+class _DataTypes(Mapping[str, type[Data]]):
+    """Every source type: ours, and behind them those of packages that are installed."""
+
+    def __init__(self, ours: Mapping[str, type[Data]]) -> None:
+        self._ours = ours
+
+    def __getitem__(self, kind: str) -> type[Data]:
+        # Packages are not asked for what is ours: every step of every run comes here.
+        return self._ours[kind] if kind in self._ours else cast("type[Data]", plugin(kind).data)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._ours or kind in plugin_names()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._ours
+        yield from (name for name in plugin_names() if name not in self._ours)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VersionedData(Data):
     """A table that knows its version: what Delta and Iceberg have in common."""
@@ -351,14 +415,17 @@ class IcebergData(VersionedData):
 
 
 # In the order in which messages and the reference page list them.
-DATA_TYPES: Final[dict[str, type[Data]]] = {
-    "duckdb": DuckDBData,
-    "snowflake": SnowflakeData,
-    "files": FilesData,
-    "s3": S3Data,
-    "azure": AzureData,
-    "gcs": GcsData,
-    "delta": DeltaData,
-    "iceberg": IcebergData,
-}
-"""Every source type. A new one is its dataclass above and its line here."""
+DATA_TYPES: Final = _DataTypes(
+    {
+        "duckdb": DuckDBData,
+        "snowflake": SnowflakeData,
+        "postgres": PostgresData,
+        "files": FilesData,
+        "s3": S3Data,
+        "azure": AzureData,
+        "gcs": GcsData,
+        "delta": DeltaData,
+        "iceberg": IcebergData,
+    }
+)
+"""Every source type. A new one of ours is its dataclass above and its line here."""

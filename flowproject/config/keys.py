@@ -42,6 +42,11 @@ _NAMED: Final[dict[str, ValueType]] = {
         why=": Argo refuses most others, and with a dot an event of the user `a` could have the "
         "name of one of the user `a.b`",
     ),
+    "pushed event": Text(
+        pattern=r"[A-Za-z][A-Za-z0-9_.-]*",
+        words="letters, digits, '_', '-' and '.', a letter first",
+        why=": Argo Events can't evaluate others",
+    ),
     "payload key": Text(
         pattern=r"[A-Za-z0-9_]+",
         words="letters, digits and '_'",

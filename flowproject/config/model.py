@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from flowproject.config.data import DATA_TYPES, Data, SomeSeconds
+from flowproject.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,6 +41,7 @@ _T = TypeVar("_T", bound="DataclassInstance")
 ProjectName = Annotated[str, "project name"]
 SensorName = Annotated[str, "sensor name"]
 EventName = Annotated[str, "event name"]
+PushedEvent = Annotated[str, "pushed event"]
 PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
@@ -87,6 +89,11 @@ class Sensor:
     payload_key: PayloadKey = "value"
     """Key of the event's payload that holds the new value. A flow that the event starts gets it in
     the `Parameter` of the same name. Empty: `value`."""
+
+    on_event: PushedEvent = ""
+    """Event at which this sensor is looked at, at once and beside its schedule: one that comes from
+    elsewhere, under the name that its publisher gives it, such as `"uploads.orders"`. What it says
+    is not read: the sensor looks. Empty: it is looked at on schedule only."""
 
     first: First = "baseline"
     """What the first tick does: `baseline` remembers what is there and sends nothing, so that
@@ -240,7 +247,16 @@ def _sensor(values: Mapping[str, Any]) -> Sensor:
 
 
 def _data(values: Mapping[str, Any]) -> Data:
-    return _build(DATA_TYPES[values["type"]], values)
+    kind = values["type"]
+    if kind not in DATA_TYPES:
+        # What a run recorded, or a step that runs elsewhere was given.
+        raise ConfigError(
+            f"There is no source of type {kind!r} here",
+            where="The configuration was read where there was one",
+            allowed=f"Here are {', '.join(DATA_TYPES)}",
+            fix="Install the package that brings it, also in the image of remote steps",
+        )
+    return _build(DATA_TYPES[kind], values)
 
 
 def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:

@@ -166,12 +166,13 @@ def compiled_from(answer: Mapping[str, Any], tags: tuple[str, ...]) -> CompiledF
         ArgoObject(kind=one["plural"], namespace=one["namespace"], body=one["body"])
         for one in answer["objects"]
     )
+    pushes = {one.alias: one.event for one in flow.awaited} if flow.pushes else {}
     return CompiledFlow(
         flow=flow,
         name=answer["name"],
         # Metaflow keeps a suspended schedule where there is none any more.
         objects=tuple(
-            with_policies(one.with_annotations(owner))
+            with_policies(one.with_annotations(owner), pushes)
             for one in objects
             if not one.body["spec"].get("suspend")
         ),

@@ -4,6 +4,7 @@ Metaflow leaves Argo's own defaults in place: a schedule starts a run beside one
 and a sensor asks once for its workflow. What we add to them stands here, too.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
@@ -136,10 +137,15 @@ def hears_one_event_only(bus: Mapping[str, object]) -> bool:
     return "nats" in bus
 
 
-def with_policies(one: ArgoObject) -> ArgoObject:
-    """The object with our policies in it; a template stays as it is."""
-    added = _ADDED.get(one.kind)
-    return one.with_spec(added(one.body.get("spec") or {})) if added else one
+def with_policies(one: ArgoObject, pushes: Mapping[str, str] | None = None) -> ArgoObject:
+    """The object with our policies in it; a template stays as it is.
+
+    `pushes` are events of which each is enough, by the names of their dependencies.
+    """
+    spec = one.body.get("spec") or {}
+    if one.kind == CRON:
+        return one.with_spec(_schedule(spec))
+    return one.with_spec(_sensor(spec, pushes or {})) if one.kind == SENSOR else one
 
 
 def waits_for(spec: Mapping[str, Any]) -> Any:
@@ -194,26 +200,51 @@ def _schedule(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "concurrencyPolicy": _NO_OVERLAP}
 
 
-def _sensor(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _sensor(spec: Mapping[str, Any], pushes: Mapping[str, str]) -> dict[str, Any]:
     names = [one["name"] for one in spec.get("dependencies") or []]
-    triggers = [_trigger(one, names) for one in spec.get("triggers") or []]
+    triggers = [_trigger(one, names, pushes) for one in spec.get("triggers") or []]
     return {**spec, "template": _pod(spec.get("template") or {}), "triggers": triggers}
 
 
-def _trigger(trigger: Mapping[str, Any], dependencies: list[str]) -> dict[str, Any]:
+def _trigger(
+    trigger: Mapping[str, Any], dependencies: list[str], pushes: Mapping[str, str]
+) -> dict[str, Any]:
     # Argo Events keeps what waits, and how far it has read, by the names of the dependencies, and
     # drops both when the expression of the trigger changes. Left empty it never changes: what was
     # read long ago would come again when the list is again what it was. Sorted, so that an order
     # says nothing.
-    conditions = " && ".join(sorted(dependencies))
+    needed = sorted(name for name in dependencies if name not in pushes)
+    if any_of := sorted(name for name in dependencies if name in pushes):
+        needed.append(any_of[0] if len(any_of) == 1 else f"({' || '.join(any_of)})")
+    template = {**trigger["template"], "conditions": " && ".join(needed)}
     return {
         **trigger,
-        "template": {**trigger["template"], "conditions": conditions},
+        "template": _without_payloads(template, pushes) if pushes else template,
         # A run takes a change once, whoever tells it twice; so a sensor may rather ask too often.
         "atLeastOnce": True,
         # Argo Events asks once by default: a control plane that is away for a moment loses the run.
         "retryStrategy": dict(_RETRY),
     }
+
+
+def _without_payloads(template: Mapping[str, Any], pushes: Mapping[str, str]) -> dict[str, Any]:
+    """The trigger's template with nothing of an event but its name: a push says no more.
+
+    Nobody encodes what comes from elsewhere, and on its way to a pod some of it would be replaced.
+    """
+    k8s = template["k8s"]
+    named = [
+        {**one, "src": _name_alone(one["src"], pushes[one["src"]["dependencyName"]])}
+        if one["src"]["dependencyName"] in pushes
+        else one
+        for one in k8s.get("parameters") or []
+    ]
+    return {**template, "k8s": {**k8s, "parameters": named}}
+
+
+def _name_alone(source: Mapping[str, Any], event: str) -> dict[str, Any]:
+    kept = {key: value for key, value in source.items() if key != "dataKey"}
+    return {**kept, "dataTemplate": json.dumps({"name": event})}
 
 
 def _pod(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,6 +255,3 @@ def _pod(template: Mapping[str, Any]) -> dict[str, Any]:
     annotations = metadata.get("annotations") or {}
     kept = {key: text for key, text in annotations.items() if key in _OF_THE_FLOW}
     return {**template, "metadata": {**metadata, "annotations": kept}}
-
-
-_ADDED: Final = {CRON: _schedule, SENSOR: _sensor}

@@ -9,7 +9,7 @@ import shlex
 import signal
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,8 +51,8 @@ __all__ = ["Dispatcher"]
 
 _SCHEDULE: Final = "schedule"
 _FILES: Final = "files"
-# Runs that are the only one of their flow: what is due meanwhile waits for their end.
-_ALONE: Final = frozenset({_SCHEDULE, _FILES})
+# Seconds between two looks that files or events want: a look takes less, and a burst is to be few.
+_BETWEEN_LOOKS: Final = 1.0
 # A loop may run for weeks; who wants more than the newest has the records beside the logs.
 _KEPT_RESULTS: Final = 1000
 # The id of an event that is a sensor's change.
@@ -84,7 +84,9 @@ class Dispatcher:
         self._lookout: Lookout | None = None
         self._scheduled: set[Path] = set()
         self._missed: dict[Path, datetime] = {}
-        self._moved: defaultdict[Path, set[str]] = defaultdict(set)
+        self._looked: dict[Path, float] = {}
+        self._moved: defaultdict[Path, dict[str, str]] = defaultdict(dict)
+        """Flow -> sensor -> what wants it looked at, since the last look at it began."""
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._watches: set[asyncio.Task[None]] = set()
@@ -108,16 +110,18 @@ class Dispatcher:
 
     def files_moved(self, names: Collection[str]) -> None:
         """Look at these sensors at once, whose files were written, or as soon as a look is over."""
-        active = self.active_sensors
         for flow in self._lookout.flows if self._lookout else ():
-            mine = {
-                name
-                for name in names
-                if (not flow.sensors or name in flow.sensors) and (active is None or name in active)
-            }
-            if mine and not self._closed:
-                self._moved[flow.path] |= mine
-                self._look_at_moved(flow)
+            mine = [name for name in names if not flow.sensors or name in flow.sensors]
+            self._look_soon(flow, mine, _FILES)
+
+    def _look_soon(self, flow: FlowFile, names: Iterable[str], cause: str) -> bool:
+        """Look at these of a flow's sensors once no look of it goes on; False if all are paused."""
+        active = self.active_sensors
+        mine = [name for name in names if active is None or name in active]
+        if mine and not self._closed:
+            self._moved[flow.path] |= dict.fromkeys(mine, cause)
+            self._look_at_moved(flow)
+        return bool(mine)
 
     def close(self) -> None:
         """Take no more events, and start none of the runs that still wait for a slot."""
@@ -138,17 +142,23 @@ class Dispatcher:
         """Take an event, and set under way all that it starts; say whether it was taken."""
         if self._closed:
             return False
+        if any(event.name == one.event for flow in self._flows for one in flow.own_events):
+            # A cluster needs a flow's word that it may be started again; here its run's end tells.
+            return True
         names = [
             flow.name
             for flow in self._flows
-            if any(dependency.event == event.name for dependency in flow.dependencies)
+            if any(dependency.event == event.name for dependency in flow.awaited)
         ]
         # Told before what follows from it, so that causes stand above effects.
         self._emit(EventReceived(at=self._now(), event=event.name, id=event.id, flows=names))
         if not names:
             self._drop(event, "", unheard(event, self._flows))
         for flow in self._flows:
-            self._offer(flow, event)
+            if flow.pushes:
+                self._push(flow, event)
+            else:
+                self._offer(flow, event)
         return True
 
     def start_scheduled(self, flow: FlowFile, due: datetime | None = None) -> None:
@@ -179,7 +189,7 @@ class Dispatcher:
                 self._emit_left(flow, run, "running")
                 # Its flow must not be started a second time by this loop's schedule while it goes
                 # on.
-                if run.cause in _ALONE:
+                if _is_only_one(flow, run):
                     self._scheduled.add(flow.path)
                 watch = asyncio.create_task(self._watch(flow, run))
                 self._watches.add(watch)
@@ -209,19 +219,32 @@ class Dispatcher:
         if not self.crash.done():
             self.crash.set_exception(error)
 
+    def _push(self, flow: FlowFile, event: Event) -> None:
+        """Look at the sensors that an event from elsewhere is for."""
+        names = flow.pushes.get(event.name)
+        if names and not self._look_soon(flow, names, event.name):
+            self._drop(event, flow.name, f"{', '.join(names)}: paused")
+
     def _look_at_moved(self, flow: FlowFile) -> None:
         """Look at what moved since the flow's last look; if one goes on, its end does."""
         if flow.path in self._scheduled or self._closed:
             return
+        loop = asyncio.get_running_loop()
+        if (left := self._looked.get(flow.path, 0.0) + _BETWEEN_LOOKS - loop.time()) > 0:
+            # Whichever of those that wait comes first finds all of them.
+            loop.call_later(left, self._look_at_moved, flow)
+            return
         if names := self._moved.pop(flow.path, None):
+            self._looked[flow.path] = loop.time()
             self._scheduled.add(flow.path)
-            self._begin(flow, _FILES, tuple(sorted(names)))
+            cause = " and ".join(sorted({*names.values()}))
+            self._begin(flow, cause, tuple(sorted(names)))
 
     def _begin(self, flow: FlowFile, cause: str, sensors: tuple[str, ...] | None) -> None:
         """Start a run, after a look at whether it would find anything where that may be asked."""
         lookout = self._lookout
         if lookout is None or not lookout.knows(flow):
-            self.start(Order(flow=flow, cause=cause, sensors=sensors))
+            self.start(_only_one(flow, cause, sensors))
             return
         look = asyncio.create_task(self._look(lookout, flow, cause, sensors))
         self._looks.add(look)
@@ -235,13 +258,13 @@ class Dispatcher:
         if self._closed:
             return
         if seen is None:
-            self.start(Order(flow=flow, cause=cause, sensors=sensors))
+            self.start(_only_one(flow, cause, sensors))
             return
         for tick in seen.ticks:
             self._emit_tick(flow, "", tick)
         if seen.due:
             due = sensors if sensors is None and not seen.ticks else seen.due
-            self.start(Order(flow=flow, cause=cause, sensors=due))
+            self.start(_only_one(flow, cause, due))
         else:
             self._release(flow)
 
@@ -310,7 +333,7 @@ class Dispatcher:
             finished = await self._launcher.run(order)
         finally:
             # Whatever becomes of the run, its schedule goes on.
-            if order.cause in _ALONE:
+            if order.is_only_one:
                 self._release(order.flow)
         if finished is None:
             reason = "the loop was stopped before there was a free slot for its run"
@@ -329,7 +352,7 @@ class Dispatcher:
         """Follow a run of a killed loop to its end."""
         await self._launcher.watch(run)
         await self._end_left(flow, run)
-        if run.cause in _ALONE:
+        if _is_only_one(flow, run):
             self._release(flow)
 
     async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
@@ -453,6 +476,16 @@ class Dispatcher:
 
     def _warn(self, flow: FlowFile, message: str) -> None:
         self._emit(Warned(at=self._now(), flow=flow.name, message=message))
+
+
+def _only_one(flow: FlowFile, cause: str, sensors: tuple[str, ...] | None) -> Order:
+    return Order(flow=flow, cause=cause, sensors=sensors, is_only_one=True)
+
+
+def _is_only_one(flow: FlowFile, run: RunRecord) -> bool:
+    """Whether a run of another loop is one after whose end the flow is looked at again."""
+    causes = {_SCHEDULE, _FILES, *flow.pushes}
+    return causes.issuperset(run.cause.split(" and "))
 
 
 def _clock(when: datetime) -> str:

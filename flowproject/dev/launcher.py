@@ -53,6 +53,8 @@ class Order:
     """The variables that carry its events."""
     sensors: tuple[str, ...] | None = None
     """The sensors that it may look at; None: all of its own."""
+    is_only_one: bool = False
+    """Whether no other look of its flow begins before its end."""
     resumes: str = ""
     """The id of the run that it goes on with; empty: it begins anew."""
 

@@ -444,7 +444,7 @@ class Loop:
                 if flow.schedule
             },
             listeners={
-                flow.name: [dependency.event for dependency in flow.dependencies]
+                flow.name: [dependency.event for dependency in flow.awaited]
                 for flow in flows
                 if flow.dependencies
             },

@@ -351,7 +351,7 @@ def offer(flow: FlowFile, waiting: WaitingEvents, event: Event) -> Verdict | Non
 
 def unheard(event: Event, flows: tuple[FlowFile, ...]) -> str:
     """Say why an event that no flow waits for starts nothing."""
-    names = sorted({d.event for flow in flows for d in flow.dependencies})
+    names = sorted({d.event for flow in flows for d in flow.awaited})
     in_order = [flow.name for flow in flows if turn_event(event.name, flow.name) in names]
     if in_order:
         return f"{', '.join(in_order)} takes changes in order, and is told when it is its turn"

@@ -188,6 +188,7 @@ def description(flow: Any, path: Path, on_argo: FlowOnArgo) -> FlowFile:
         datastore=datastore_root(),
         inherits_ours=ours,
         sensors=tuple(getattr(flow, "sensors", ())) if ours else (),
+        pushes=dict(getattr(flow, "_pushes", {})) if ours else {},
         looks_in=_looks_in(flow, on_argo) if ours else (),
     )
 

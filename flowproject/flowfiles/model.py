@@ -112,6 +112,22 @@ class FlowFile:
     looks_in: tuple[str, ...] = ()
     """The files whose code it is, if it does nothing but look at sensors and tell; else empty."""
 
+    pushes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Event from elsewhere -> the sensors that it looks at when that comes. It then waits for one
+    of these, and for its own word that it is ready for it."""
+
+    @property
+    def awaited(self) -> tuple[Dependency, ...]:
+        """The events that others send and that it waits for."""
+        if not self.pushes:
+            return self.dependencies
+        return tuple(one for one in self.dependencies if one.event in self.pushes)
+
+    @property
+    def own_events(self) -> tuple[Dependency, ...]:
+        """The events that it sends itself and waits for."""
+        return tuple(one for one in self.dependencies if one not in self.awaited)
+
     @property
     def full_name(self) -> str:
         """The name with project and branch in front, as in the events of its runs."""
@@ -150,6 +166,7 @@ class FlowFile:
                 "reset": Cron(**data["reset"]) if data["reset"] else None,
                 "dependencies": tuple(Dependency(**item) for item in data["dependencies"]),
                 "sensors": tuple(data["sensors"]),
+                "pushes": {event: tuple(names) for event, names in data.get("pushes", {}).items()},
                 "looks_in": tuple(data.get("looks_in", ())),
                 "parameters": tuple(FlowParameter(**item) for item in data["parameters"]),
                 "steps": tuple(

@@ -3,7 +3,7 @@
 It is all done before the first line of the user's. What a flow sees of its change is `change.py`.
 """
 
-from flowproject.starting.run_start import decode_parameter
+from flowproject.starting.run_start import decode_parameter, event_payloads
 from flowproject.starting.taking import (
     GO_ON,
     HOLD,
@@ -19,6 +19,7 @@ __all__ = [
     "HOLD",
     "decode_parameter",
     "end_turn",
+    "event_payloads",
     "fail_turn",
     "show_why_skipped",
     "skip_step",

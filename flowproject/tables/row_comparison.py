@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-__all__ = ["ComparedRows", "compare_all_rows", "compare_some_rows", "guarded_batches"]
+__all__ = [
+    "ComparedRows",
+    "compare_all_rows",
+    "compare_some_rows",
+    "guarded_batches",
+    "unequal_rows",
+]
 
 _BATCH_ROWS: Final = 20_000
 _MEMORY: Final = "512MB"
@@ -91,6 +97,22 @@ def compare_some_rows(
     return ComparedRows(
         items=past.followed_by(gone, writer).with_total(total), difference=difference
     )
+
+
+def unequal_rows(
+    old: "Iterable[pa.Table]", new: "Iterable[pa.Table]", schema: "pa.Schema"
+) -> "tuple[pa.Table, pa.Table]":
+    """The rows of either side that the other does not have, whatever their columns are.
+
+    What the engine takes for equal is so by the canonical rule, too; the reverse need not be true.
+    """
+    with _engine() as engine:
+        for name, tables in (("old", old), ("new", new)):
+            engine.keep(name, schema, tables)
+        return (
+            engine.table("SELECT * FROM old EXCEPT ALL SELECT * FROM new"),
+            engine.table("SELECT * FROM new EXCEPT ALL SELECT * FROM old"),
+        )
 
 
 def guarded_batches(
@@ -237,6 +259,16 @@ class _Engine:
     def stream(self, name: str, schema: "pa.Schema", tables: "Iterable[pa.Table]") -> None:
         """Give it rows to read once, under a name."""
         self._connection.register(name, guarded_batches(schema, tables, self.failures))
+
+    def keep(self, name: str, schema: "pa.Schema", tables: "Iterable[pa.Table]") -> None:
+        """Keep rows under a name, to be read more than once."""
+        self.stream("given", schema, tables)
+        self._connection.execute(f"CREATE TABLE {name} AS FROM given")  # a name of ours
+        self._connection.unregister("given")
+
+    def table(self, text: str) -> "pa.Table":
+        """The rows of a statement, all of them."""
+        return self._connection.sql(text).to_arrow_table()
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a statement."""

@@ -22,6 +22,7 @@ _DROPPED: Final = (
     "GIT_",
     "FLOWPROJECT_SENSORS",
     # Connection strings and passwords that clients take by themselves.
+    "DATABASE_URL",
     "PG",
 )
 """Beginnings of names: a variable of these says where somebody's data are, or opens them."""

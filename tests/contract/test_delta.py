@@ -360,9 +360,7 @@ def test_commits_have_the_numbers_of_the_log_also_where_historys_are_wrong(place
     old = DeltaTable(place.uri, version=0)
     assert [one.get("version") for one in old.history()] != [2, 1, 0]  # the guess
     change = place.watched.change(place.tick().seq)
-    value, previous = change.value, change.previous
-    assert isinstance(value, dict)
-    assert isinstance(previous, dict)
+    value, previous = change.version, change.previous_version
     assert (previous["version"], value["version"], value["rows"]) == (0, 2, 3)
     assert [
         (one["version"], one["operation"], one["rows_added"], one["files_added"])

@@ -235,8 +235,7 @@ def test_appends_are_read_alone(place: Place):
     place.now.append(rows((5, 0.0, "e")))
     seen = place.tick()
     assert (seen.counts["added"], seen.cost["rows"]) == (2, 2)
-    value = place.watched.change(seen.seq).value
-    assert isinstance(value, dict)
+    value = place.watched.change(seen.seq).version
     assert [(one["operation"], one["rows_added"]) for one in value["commits"]] == [
         ("append", 1)
     ] * 2
@@ -435,8 +434,7 @@ def test_nothing_changed_on_s3_is_at_most_three_requests(
 
 def test_moments_of_commits_are_told_in_utc(place: Place):
     place.now.append(rows((4, 0.0, "d")))
-    value = place.watched.change(place.tick().seq).value
-    assert isinstance(value, dict)
+    value = place.watched.change(place.tick().seq).version
     [commit] = value["commits"]
     moment = dt.datetime.fromisoformat(commit["time"])
     assert moment.utcoffset() == dt.timedelta(0)

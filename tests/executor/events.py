@@ -112,7 +112,9 @@ def arguments(sensor: Mapping[str, Any], events: Events) -> dict[str, str]:
         name = _DESTINATION.fullmatch(parameter["dest"])
         assert name, parameter["dest"]
         source = parameter["src"]
-        value = _value(source, events[source["dependencyName"]])
+        # One of several is enough for some triggers: of the others nothing has come.
+        event = events.get(source["dependencyName"])
+        value = None if event is None else _value(source, event)
         given[name[1]] = source["value"] if value is None else value
     return given
 
@@ -123,6 +125,8 @@ def _value(source: Mapping[str, Any], event: str) -> str | None:
         found = member(event, source["dataKey"])
         is_text = found is not None and found.startswith('"')
         return str(json.loads(found or "")) if is_text else found
+    if "{{" not in source["dataTemplate"]:
+        return str(source["dataTemplate"])
     [quoted] = set(_GET.findall(source["dataTemplate"]))
     try:
         payload = decode(event)["body"].get("payload")

@@ -144,7 +144,7 @@ def _event_names(context: PageContext) -> Mapping[str, Sensor | None]:
         if turn_event(name, flow.name) in {event.event for event in flow.dependencies}
     }
     # Overwritten by what is sent: an event without a sender was sent by nobody here.
-    awaited = {event.event: None for flow in context.flows for event in flow.dependencies}
+    awaited = {event.event: None for flow in context.flows for event in flow.awaited}
     return {**awaited, **sent, **turns}
 
 
@@ -188,7 +188,7 @@ def _watching(context: PageContext) -> Iterator[_Arrow]:
 
 def _listening(context: PageContext) -> Iterator[_Arrow]:
     for flow in context.flows:
-        for event in flow.dependencies:
+        for event in flow.awaited:
             words = f"{_short(context, event.event)} starts {flow.name}"
             yield ("event", event.event), ("flow", flow.name), words
 

@@ -446,8 +446,8 @@ def _starts(context: PageContext, flow: FlowFile) -> str:
     started = context.loop.started
     ways = [f"runs {started.schedules[flow.name]}"] if started and flow.schedule else []
     if flow.dependencies:
-        events = (flow.name_of(event) for event in flow.dependencies)
-        ways.append(f"waits for {' and '.join(events)}")
+        events = (flow.name_of(event) for event in flow.awaited)
+        ways.append(f"waits for {(' or ' if flow.pushes else ' and ').join(events)}")
     return "; ".join(ways) or "by hand"
 
 

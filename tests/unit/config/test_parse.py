@@ -24,7 +24,8 @@ FILES_KEYS = (
     "Use one of: type, path, check_mode, include, settle, marker, max_wait, after_max_wait."
 )
 POLICY = (
-    "event_name, payload_key, first, schema_change, timeout, receipt_timeout, max_attempts, "
+    "event_name, payload_key, on_event, first, schema_change, timeout, receipt_timeout, "
+    "max_attempts, "
     "coalesce, max_events_per_hour"
 )
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
