@@ -88,20 +88,6 @@ class RowManifest:
         """The fingerprint of all rows."""
         return fingerprint_total(self.count, self.total)
 
-    def places(self, keys: Iterable[str]) -> int:
-        """A bit for the place of each row that has one of these keys."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        wanted = pa.array([raw(key) for key in keys], pa.binary())
-        found = bytearray(-(-sum(self.manifest.rows) // 8))
-        for start, bits, rows in self._read(pa.schema([("key", pa.binary())]), self.manifest.live):
-            hits = pc.is_in(rows["key"], value_set=wanted)
-            hits = hits if bits is None else pc.and_(hits, bits)
-            for hit in pc.indices_nonzero(hits).to_pylist():
-                found[(start + hit) >> 3] |= 1 << ((start + hit) & 7)
-        return int.from_bytes(found, "little")
-
     def recorded(self, segment: str) -> Self:
         """The same manifest, now that its new segment has the name `segment`."""
         names = tuple(segment if name == NEW else name for name in self.segments)
