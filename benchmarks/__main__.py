@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "loop",
     "sensors",
+    "waits",
     "rows",
     "files",
     "imports",

@@ -21,7 +21,7 @@ from metaflow import (
 )
 
 from flowproject.codepackage import leave_out, read_by_steps
-from flowproject.config import FILE, Project, Sensor, project_root
+from flowproject.config import FILE, Project, Sensor, project_root, refuse_two_copies
 from flowproject.errors import ConfigError, DeliveryError, FlowError, closest
 from flowproject.events import bus_address, full_name, publish, ready_event, turn_event
 from flowproject.metaflow_internals.datastore import root_of_task
@@ -124,6 +124,8 @@ class _Equipped(FlowMutator):  # type: ignore[misc]  # Metaflow ships no types
 
     def mutate(self, mutable_flow: Any) -> None:
         config = _config(mutable_flow)
+        # Before Metaflow packs the package, and ends in the middle of it.
+        refuse_two_copies(project_root())
         self._exclude = tuple(config["deploy"]["exclude"])
         types = _source_types(config)
         for _, step in mutable_flow.steps:

@@ -7,11 +7,15 @@ from itertools import islice
 from typing import Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
+from flowproject.changes.columns import ColumnsChange, columns_before
 from flowproject.changes.difference import Difference, combine, edit
 from flowproject.changes.entry import Entry
 from flowproject.errors import FlowError, JournalError, closest
 from flowproject.journal import Combination, Head, Journal, Store
-from flowproject.tables.lazy_rows import to_arrow
+from flowproject.tables.arrow import frame, polars_frame
+from flowproject.tables.lazy_rows import are_objects, as_text
+from flowproject.tables.object_rows import object_schema
+from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
 
 __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 
@@ -59,10 +63,12 @@ class ChangedItems(Sequence[ChangedItem]):
         items: Collection[Any],
         show: Callable[[Any], dict[str, Json]],
         address: Callable[[str], str],
+        in_columns: Callable[[Collection[Any]], Any],
     ) -> None:
         self._items = items
         self._show = show
         self._address = address
+        self._in_columns = in_columns
 
     def __len__(self) -> int:
         return len(self._items)
@@ -107,11 +113,32 @@ class ChangedItems(Sequence[ChangedItem]):
     def to_arrow(self) -> Any:
         """The items as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
 
-        pandas, polars and DuckDB read it; `.read_all()` makes a table. Objects have typed columns;
-        other items have `key` and `data`, which is JSON. A modified item has each as `old_...` and
-        as `new_...`.
+        Rows of a query have the columns of its result, with the types that they had in the engine;
+        objects have `key`, `size` and so on. A modified item has each column as it was and as it
+        is: `old_amount`, `new_amount`. `.read_all()` makes a table; DuckDB reads it as it is.
+
+        Raises:
+            FlowError: if a value is none of the column's type, while it is read.
         """
-        return to_arrow(self._items)
+        if are_objects(self._items):
+            return self._items.to_arrow()
+        return self._in_columns(self._items)
+
+    def to_pandas(self) -> Any:
+        """What `to_arrow` gives as a `pandas.DataFrame`, all of it in memory.
+
+        Raises:
+            SourceError: if pandas is not installed.
+        """
+        return frame(self.to_arrow().read_all(), "`to_arrow` gives the same")
+
+    def to_polars(self) -> Any:
+        """What `to_arrow` gives as a `polars.DataFrame`, all of it in memory.
+
+        Raises:
+            SourceError: if polars is not installed, or has no type for a column.
+        """
+        return polars_frame(self.to_arrow().read_all())
 
 
 class Change:
@@ -227,17 +254,32 @@ class Change:
 
         A file or object has a `path` that can be opened: `change.added[0].path`.
         """
-        return ChangedItems(self._difference.added, lambda item: item.shown, self._address)
+        return ChangedItems(
+            self._difference.added,
+            lambda item: item.shown,
+            self._address,
+            lambda items: _in_columns(items, self._columns_after),
+        )
 
     @property
     def modified(self) -> ChangedItems:
         """The items that are not what they were, as `{"key": ..., "old": {...}, "new": {...}}`."""
-        return ChangedItems(self._difference.modified, lambda pair: edit(*pair), self._address)
+        return ChangedItems(
+            self._difference.modified,
+            lambda pair: edit(*pair),
+            self._address,
+            lambda edits: edits_in_columns(edits, self._columns_before, self._columns_after),
+        )
 
     @property
     def removed(self) -> ChangedItems:
         """The items that are gone, as they were last seen."""
-        return ChangedItems(self._difference.removed, lambda item: item.shown, self._address)
+        return ChangedItems(
+            self._difference.removed,
+            lambda item: item.shown,
+            self._address,
+            lambda items: _in_columns(items, self._columns_before),
+        )
 
     def __repr__(self) -> str:
         return f"<change {self.seq} of sensor {self.sensor!r}: {self.reason}>"
@@ -251,6 +293,24 @@ class Change:
         return combine(
             [self._journal.snapshots.difference(entry) for entry in (*earlier, self._entry)]
         )
+
+    @property
+    def _columns_after(self) -> Mapping[str, str]:
+        return {**self._entry.columns, **self._entry.types}
+
+    @cached_property
+    def _columns_before(self) -> Mapping[str, str]:
+        """The columns of what was there before the oldest of the changes that came together."""
+        entry = self._entry
+        if self._decision is None and self.first_seq < self.seq:
+            entry = self._journal.get(self.first_seq) or entry
+        change = ColumnsChange.from_json(entry.columns_change)
+        before = columns_before(entry.columns, change)
+        # What is said besides is said of the columns that stayed as they were.
+        return {
+            name: entry.types.get(name, kind) if entry.columns.get(name) == kind else kind
+            for name, kind in before.items()
+        }
 
     @cached_property
     def _entry(self) -> Entry:
@@ -315,6 +375,13 @@ class Changes(tuple[Change, ...]):
                 fix=closest(which, found),
             )
         return found[which]
+
+
+def _in_columns(items: Collection[Any], columns: Mapping[str, str]) -> Any:
+    # Nothing, of which nobody said what it is: a source of objects, of which none changed.
+    if not items and not columns:
+        return as_text(object_schema(), ())
+    return rows_in_columns(items, columns)
 
 
 def journal_of(event: Mapping[str, Any], store: Store) -> Journal:

@@ -1,7 +1,7 @@
 """Names the packages that steps need in environments that Metaflow makes, and adds them there.
 
-A source that brings a client has its line in `_OF_SOURCE`. This does nothing unless `--environment`
-makes environments: what runs on a laptop uses what is installed there.
+A source that brings a client has its line in `_OF_SOURCE`, or its package says what it needs. This
+does nothing unless `--environment` makes environments: what runs on a laptop uses what is there.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Any, Final
 import metaflow
 
 from flowproject.metaflow_internals.flows import resolved_attributes
+from flowproject.plugins import plugin_requirements
 
 __all__ = [
     "Missing",
@@ -66,7 +67,9 @@ _IN_BASE: Final = frozenset({"s3"})
 _IMPORTED_AS: Final = {"snowflake-connector-python": "snowflake"}
 """What a package is imported as, where it is not its name."""
 
-_TOLD_LATER: Final = frozenset({"cryptography", "snowflake-connector-python"})
+_TOLD_LATER: Final = frozenset(
+    {"adbc-driver-postgresql", "cryptography", "snowflake-connector-python"}
+)
 """What a source says itself that it misses, because without it some of its work can be done."""
 
 _CONDA_NAMES: Final = {"duckdb": "python-duckdb", "tzdata": "python-tzdata"}
@@ -117,7 +120,10 @@ def equip(step: Any, types: Iterable[str]) -> None:
 
 def requirements(types: Iterable[str]) -> dict[str, str]:
     """Package → versions of all that steps need if the project has sources of these types."""
-    lines = chain(_OF_STEPS, *(_OF_SOURCE.get(one, ()) for one in sorted(types)))
+    lines = chain(
+        _OF_STEPS,
+        *(_OF_SOURCE.get(one) or plugin_requirements(one) for one in sorted(types)),
+    )
     names = {_name(line): line for line in lines}
     return {name: line.removeprefix(name) for name, line in names.items()}
 

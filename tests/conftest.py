@@ -51,17 +51,18 @@ LONGEST_FIRST = (
     *("deploy/test_executed", "browser/test_page", "flows/test_dev_loop", "deploy/test_deploy"),
     *("flows/test_page", "deploy/test_compilation", "faults/test_kills", "flows/test_commands"),
     *("flows/test_demo", "flows/test_benchmarks", "contract/test_s3_keys", "contract/test_sources"),
-    *("docs", "flows", "deploy", "executor", "browser", "faults", "model", "contract"),
+    *("docs", "examples", "flows", "deploy", "executor", "browser", "faults", "model", "contract"),
     *("compatibility", "unit"),
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _turn(item.path.relative_to(TESTS).as_posix()))
+    items.sort(key=lambda item: _turn(item.path.relative_to(ROOT).as_posix()))
 
 
 def _turn(path: str) -> int:
-    return next(turn for turn, name in enumerate(LONGEST_FIRST) if path.startswith(name))
+    name = path.removeprefix("tests/")
+    return next(turn for turn, first in enumerate(LONGEST_FIRST) if name.startswith(first))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowproject.config import project_root
+from flowproject.config import project_root, refuse_two_copies
 from flowproject.config.parse import load
 from flowproject.dev.records import loops_alive, work_folder
 from flowproject.errors import FlowprojectError, JournalError, UsageError
@@ -43,7 +43,7 @@ def find_root() -> Path:
     Never the one around Python's main script: with `python -m flowproject` that is this package.
 
     Raises:
-        ConfigError: if there is no project here.
+        ConfigError: if there is no project here, or flowproject is here twice.
         UsageError: if there is no current folder any more.
     """
     try:
@@ -53,7 +53,10 @@ def find_root() -> Path:
         raise UsageError(
             "The current folder does not exist any more", fix="Change into your project's folder"
         ) from None
-    return project_root(here)
+    root = project_root(here)
+    # Our children import the copy in the folder, and we are the other one.
+    refuse_two_copies(root)
+    return root
 
 
 def open_context(branch: str = "", *, production: bool = False) -> ProjectContext:

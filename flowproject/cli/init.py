@@ -227,7 +227,17 @@ def _watched(
                 f"Nothing says which table a project with --source {kind} watches",
                 fix="Add `--table NAME`; for files on DuckDB, `--table \"read_csv('data/*.csv')\"`",
             )
-    elif kind == "files":
+    elif table and "table" in keys:
+        # A table by itself and not what a query reads: a key like the others.
+        data.setdefault("table", table)
+        table = ""
+    elif table:
+        raise UsageError(
+            f"--table {table!r} says nothing about a source {kind!r}",
+            allowed="It is for sources that watch a table, or the result of a query",
+            fix="Leave it out",
+        )
+    if kind == "files":
         data.setdefault("path", "data")
     _require(data, asker)
     return {"data": data, "table": table}

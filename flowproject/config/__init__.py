@@ -30,7 +30,7 @@ from flowproject.config.model import (
     Schedule,
     Sensor,
 )
-from flowproject.config.root import project_root
+from flowproject.config.root import project_root, refuse_two_copies
 
 __all__ = [
     "DATA_TYPES",
@@ -53,4 +53,5 @@ __all__ = [
     "Sensor",
     "SnowflakeData",
     "project_root",
+    "refuse_two_copies",
 ]

@@ -1,11 +1,14 @@
 """Describes what can be watched: a dataclass for each type of source, with the docs of every key.
 
 Nothing third-party may be imported here: remote tasks read it. A new type is its dataclass, and its
-line in `DATA_TYPES`.
+line in `DATA_TYPES`; or a package of its own, which `plugins` finds.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
+
+from flowproject.plugins import plugin, plugin_names
 
 __all__ = [
     "DATA_TYPES",
@@ -327,6 +330,27 @@ class GcsData(ObjectsData):
     """Address of an emulator. Empty: Google's, or what `GOOGLE_BASE_URL` says."""
 
 
+class _DataTypes(Mapping[str, type[Data]]):
+    """Every source type: ours, and behind them those of packages that are installed."""
+
+    def __init__(self, ours: Mapping[str, type[Data]]) -> None:
+        self._ours = ours
+
+    def __getitem__(self, kind: str) -> type[Data]:
+        # Packages are not asked for what is ours: every step of every run comes here.
+        return self._ours[kind] if kind in self._ours else cast("type[Data]", plugin(kind).data)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._ours or kind in plugin_names()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._ours
+        yield from (name for name in plugin_names() if name not in self._ours)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VersionedData(Data):
     """A table that knows its version: what Delta and Iceberg have in common."""
@@ -390,15 +414,17 @@ class IcebergData(VersionedData):
 
 
 # In the order in which messages and the reference page list them.
-DATA_TYPES: Final[dict[str, type[Data]]] = {
-    "duckdb": DuckDBData,
-    "snowflake": SnowflakeData,
-    "postgres": PostgresData,
-    "files": FilesData,
-    "s3": S3Data,
-    "azure": AzureData,
-    "gcs": GcsData,
-    "delta": DeltaData,
-    "iceberg": IcebergData,
-}
-"""Every source type. A new one is its dataclass above and its line here."""
+DATA_TYPES: Final = _DataTypes(
+    {
+        "duckdb": DuckDBData,
+        "snowflake": SnowflakeData,
+        "postgres": PostgresData,
+        "files": FilesData,
+        "s3": S3Data,
+        "azure": AzureData,
+        "gcs": GcsData,
+        "delta": DeltaData,
+        "iceberg": IcebergData,
+    }
+)
+"""Every source type. A new one of ours is its dataclass above and its line here."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from flowproject.config.data import DATA_TYPES, Data, Seconds, SomeSeconds
+from flowproject.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -290,7 +291,16 @@ def _sensor(values: Mapping[str, Any]) -> Sensor:
 
 
 def _data(values: Mapping[str, Any]) -> Data:
-    return _build(DATA_TYPES[values["type"]], values)
+    kind = values["type"]
+    if kind not in DATA_TYPES:
+        # What a run recorded, or a step that runs elsewhere was given.
+        raise ConfigError(
+            f"There is no source of type {kind!r} here",
+            where="The configuration was read where there was one",
+            allowed=f"Here are {', '.join(DATA_TYPES)}",
+            fix="Install the package that brings it, also in the image of remote steps",
+        )
+    return _build(DATA_TYPES[kind], values)
 
 
 def _build(cls: type[_T], values: Mapping[str, Any]) -> _T:

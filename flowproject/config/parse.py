@@ -26,7 +26,6 @@ _ADD_DATA: Final = 'Add a section [data] with, for example, type = "files" and p
 # Keys of [deploy] that name who is told of the end of a run.
 _SERVICES: Final = ("notify_slack", "notify_pager_duty", "notify_incident_io")
 _MAIL: Final = r"[^\s@<>,]+@[^\s@<>,]+"
-_ONE_OF_TYPES: Final = f"Use one of: {', '.join(DATA_TYPES)}."
 # Until Python 3.14 an error of tomllib tells its place in the message only.
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _WIDTH: Final = 90  # characters of a line that are shown
@@ -418,9 +417,9 @@ def _source(section: _Section, *, fallback: str | None) -> _Source:
     # is not reported.
     if not section.unset("type"):
         near = closest(kind, DATA_TYPES) if isinstance(kind, str) else ""
-        section.refuse("type", f"is not a source. {_ONE_OF_TYPES} {near}".rstrip())
+        section.refuse("type", f"is not a source. {_one_of_types()} {near}".rstrip())
     elif fallback is not None and section.sound:
-        section.report(f"{section.header} type is missing. {_ONE_OF_TYPES}")
+        section.report(f"{section.header} type is missing. {_one_of_types()}")
     legal = {name: None for kind in DATA_TYPES for name in _data_keys(kind)}
     section.values({}, beside=("type", *legal))
     return _Source(section=section, type="", values={})
@@ -477,6 +476,10 @@ def _refuse_columns_of_files(sensor: _Section, data: Mapping[str, Any]) -> None:
 def _blank(base: _Source) -> dict[str, Any]:
     """Empty values for the keys that `[data]` must have only if no sensor adds them."""
     return {name: "" for name, key in base.keys.items() if key.required}
+
+
+def _one_of_types() -> str:
+    return f"Use one of: {', '.join(DATA_TYPES)}."
 
 
 def _data_keys(kind: str) -> dict[str, Key]:

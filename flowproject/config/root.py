@@ -1,4 +1,4 @@
-"""Finds the project: the nearest folder that has `flowproject.toml`.
+"""Finds the project: the nearest folder that has `flowproject.toml`, and one flowproject for it.
 
 Apart from the parser, because every step of every run asks for the folder and none for the parser.
 """
@@ -10,7 +10,9 @@ from pathlib import Path
 from flowproject.config.model import FILE
 from flowproject.errors import ConfigError
 
-__all__ = ["no_project", "project_root"]
+__all__ = ["no_project", "project_root", "refuse_two_copies"]
+
+_OURS = Path(__file__).resolve().parents[1]
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -46,3 +48,39 @@ def no_project(searched: list[Path], more: str = "") -> ConfigError:
         f"There is no {FILE} in {folders}{more}",
         fix="Change into your project's folder, or start a project here: `flowproject init`",
     )
+
+
+def refuse_two_copies(root: Path) -> None:
+    """Raise `ConfigError` if flows in this folder and what is installed are two flowprojects.
+
+    A folder `flowproject` beside the flows is what they import, whatever is installed. Then
+    Metaflow can't tell which files to take to where steps run, and our commands would mix the two.
+    """
+    beside = root / _OURS.name
+    if not (beside / "__init__.py").is_file():
+        return
+    copy = beside.resolve()
+    installed = _OURS if copy != _OURS else _installed()
+    if installed is None or installed == copy:
+        return
+    install = f"{sys.executable} -m pip install --no-deps --editable"
+    raise ConfigError(
+        f"There are two copies of flowproject: {copy}, which the flows beside it import, and "
+        f"{installed}, which is installed",
+        where=f"Project in {root}",
+        allowed="Only one can travel to where steps run",
+        fix=f"To work on the folder's: `{install} {root}`. "
+        f"To use the installed one: `mv {beside} {beside}.old`",
+    )
+
+
+def _installed() -> Path | None:
+    """The package of an installation; None if there is none, or it leads to a folder elsewhere."""
+    # Few processes come here, and looking for an installation takes longer than all else above.
+    from importlib import metadata
+
+    try:
+        package = Path(str(metadata.distribution(_OURS.name).locate_file(_OURS.name)))
+    except metadata.PackageNotFoundError:
+        return None
+    return package.resolve() if (package / "__init__.py").is_file() else None

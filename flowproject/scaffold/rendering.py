@@ -111,12 +111,17 @@ def render(answers: Answers, package: str, **differently: str) -> dict[str, byte
     if answers.table:
         name = f"sql/{answers.data.get('query', 'sensor')}.sql"
         files[name] = f"-- What the sensor watches.\nSELECT *\nFROM {answers.table}\n".encode()
+    if answers.example == "empty" and answers.source == "files":
+        # A folder that is not there is a failure, and git keeps none without a file.
+        folder = Path(str(answers.data["path"]))
+        if not folder.is_absolute() and ".." not in folder.parts:
+            files[(folder / "example.csv").as_posix()] = b"id,name\n1,example\n"
     return files
 
 
 def is_data(path: str) -> bool:
     """Whether a file is of the example's data, which is the project's own from the first moment."""
-    return path.startswith("data/")
+    return path.endswith(".csv")
 
 
 def _files(folder: Path, values: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
@@ -163,13 +168,15 @@ def _part(name: str | Path, values: Mapping[str, str]) -> str:
 
 def _of_empty(answers: Answers) -> dict[str, str]:
     """What the starter flow of an empty project, and its test, are told of the source."""
+    words = f"Watches {answers.source}: what, stands in `flowproject.toml` under `[data]`."
     if answers.asks_queries:
+        words = f"Watches the result of `sql/{answers.data.get('query', 'sensor')}.sql`."
+    columns = keys_of(DATA_TYPES[answers.source]).get("key")
+    if columns and isinstance(columns.default, tuple):
         key = list(answers.data.get("key", ()))
         row = ", ".join(f'"{column}": 1' for column in key)
-        words = f"Watches the result of `sql/{answers.data.get('query', 'sensor')}.sql`."
-    else:
+    else:  # objects of a store, which its `key` is the first part of the names of
         row, key = '"key": "new.csv", "size": 1', ["key"]
-        words = f"Watches {answers.source}: what, stands in `flowproject.toml` under `[data]`."
     return {
         "watched_words": words,
         "change": f"added=[{{{row}}}]" if key else "value=2, previous=1",

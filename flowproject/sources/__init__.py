@@ -28,6 +28,7 @@ from flowproject.config.data import (
 )
 from flowproject.errors import SourceError
 from flowproject.packages import missing_for_source
+from flowproject.plugins import plugin
 
 __all__ = [
     "SOURCES",
@@ -148,7 +149,7 @@ def open_source(data: Data, root: Path) -> Source:
     Raises:
         SourceError: if its client is not installed.
     """
-    kind = SOURCES[type(data)]
+    kind = SOURCES.get(type(data)) or _of_package(data.type)
     if missing := missing_for_source(data.type):
         raise SourceError(
             f"A source of type {data.type!r} needs a client: {missing.what}",
@@ -156,12 +157,34 @@ def open_source(data: Data, root: Path) -> Source:
             allowed=missing.allowed,
             fix=missing.fix,
         )
-    return cast("Source", getattr(import_module(kind.module), kind.name)(data, root))
+    try:
+        made = getattr(import_module(kind.module), kind.name)
+    except (ImportError, AttributeError) as error:
+        if type(data) in SOURCES:
+            raise
+        raise SourceError(
+            f"The source of type {data.type!r} can't be imported: {error}",
+            where=f"{kind.module}:{kind.name}, of the package that brings this type",
+            fix="Install what it needs, or mend the package",
+        ) from error
+    return cast("Source", made(data, root))
+
+
+def _of_package(kind: str) -> _SourceClass:
+    """The source that a package brings."""
+    said = plugin(kind)
+    module, _, name = said.source.partition(":")
+    return _SourceClass(module=module, name=name, speaks_sql=said.speaks_sql)
 
 
 def speaks_sql(data: Data) -> bool:
     """Whether a source of this kind can run queries."""
-    return SOURCES[type(data)].speaks_sql
+    return _knows_sql(data.type)
+
+
+def _knows_sql(kind: str) -> bool:
+    known = SOURCES.get(DATA_TYPES[kind])
+    return known.speaks_sql if known else plugin(kind).speaks_sql
 
 
 def address_of_item(data: Data, root: Path, key: str) -> str:
@@ -206,7 +229,7 @@ class WithoutQueries:
         """
         del name, params
         # From the registry, so that the message follows when there is another one.
-        able = ", ".join(name for name, data in DATA_TYPES.items() if SOURCES[data].speaks_sql)
+        able = ", ".join(filter(_knows_sql, DATA_TYPES))
         raise SourceError(
             f"A source of type {self._type!r} can't run queries",
             allowed=f"These can: {able}",

@@ -17,13 +17,20 @@ from flowproject.errors import SourceError
 from flowproject.tables.lazy_rows import Form, LazyRows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter, row_tables
 from flowproject.tables.segments import Segment, SegmentWriter
-from flowproject.tables.serialization import item_edits_form, item_form, item_schema
+from flowproject.tables.serialization import item_edits_form, item_form, item_schema, raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-__all__ = ["ComparedRows", "compare_all_rows", "compare_some_rows", "guarded_batches"]
+__all__ = [
+    "ComparedRows",
+    "compare_all_rows",
+    "compare_some_rows",
+    "guarded_batches",
+    "places_of",
+    "unequal_rows",
+]
 
 _BATCH_ROWS: Final = 20_000
 _MEMORY: Final = "512MB"
@@ -92,6 +99,36 @@ def compare_some_rows(
     return ComparedRows(
         items=past.followed_by(gone, writer).with_total(total), difference=difference
     )
+
+
+def places_of(past: RowTable, keys: Iterable[str]) -> int:
+    """A bit for the place of each row of a table that has one of these keys."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array([raw(key) for key in keys], pa.binary())
+    found = 0
+    for places, rows in past.read(pa.schema([("key", pa.binary())])):
+        hits = pc.indices_nonzero(pc.is_in(rows["key"], value_set=wanted))
+        for hit in hits.to_pylist():
+            found |= 1 << places[hit]
+    return found
+
+
+def unequal_rows(
+    old: "Iterable[pa.Table]", new: "Iterable[pa.Table]", schema: "pa.Schema"
+) -> "tuple[pa.Table, pa.Table]":
+    """The rows of either side that the other does not have, whatever their columns are.
+
+    What the engine takes for equal is so by the canonical rule, too; the reverse need not be true.
+    """
+    with _engine() as engine:
+        for name, tables in (("old", old), ("new", new)):
+            engine.keep(name, schema, tables)
+        return (
+            engine.table("SELECT * FROM old EXCEPT ALL SELECT * FROM new"),
+            engine.table("SELECT * FROM new EXCEPT ALL SELECT * FROM old"),
+        )
 
 
 def guarded_batches(
@@ -238,6 +275,16 @@ class _Engine:
     def stream(self, name: str, schema: "pa.Schema", tables: "Iterable[pa.Table]") -> None:
         """Give it rows to read once, under a name."""
         self._connection.register(name, guarded_batches(schema, tables, self.failures))
+
+    def keep(self, name: str, schema: "pa.Schema", tables: "Iterable[pa.Table]") -> None:
+        """Keep rows under a name, to be read more than once."""
+        self.stream("given", schema, tables)
+        self._connection.execute(f"CREATE TABLE {name} AS FROM given")  # a name of ours
+        self._connection.unregister("given")
+
+    def table(self, text: str) -> "pa.Table":
+        """The rows of a statement, all of them."""
+        return self._connection.sql(text).to_arrow_table()
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a statement."""

@@ -26,13 +26,26 @@ from flowproject.testing import warm
 
 if TYPE_CHECKING:
     from flowproject.testing.project_copy import FlowRun, ProjectCopy
+    from flowproject.testing.source_contract import SourceContract, SourcePlace
 
-__all__ = ["FlowRun", "ProjectCopy", "flow_interpreter", "project_copy"]
+__all__ = [
+    "FlowRun",
+    "ProjectCopy",
+    "SourceContract",
+    "SourcePlace",
+    "flow_interpreter",
+    "project_copy",
+]
 
 _PLACES: Final = {
     "FlowRun": "project_copy",
     "ProjectCopy": "project_copy",
+    "SourceContract": "source_contract",
+    "SourcePlace": "source_contract",
 }
+
+# Whoever inherits the contract wants to see which values differ, as in tests of their own.
+pytest.register_assert_rewrite("flowproject.testing.source_contract")
 
 
 def __getattr__(name: str) -> object:

@@ -260,8 +260,17 @@ class ProjectCopy:
     def _items(self, sensor: Sensor, given: Sequence[Row | str]) -> dict[str, Item]:
         """Items by key, of the form that the source of the sensor gives them."""
         rows = [canonical(one if not isinstance(one, str) else {"key": one}) for one in given]
-        key: tuple[str, ...] = getattr(sensor.data, "key", ())
-        if key:
+        # Of an object store it is a text: what its keys begin with.
+        key: object = getattr(sensor.data, "key", ())
+        if isinstance(key, tuple) and key:
+            for row in rows:
+                if isinstance(row, dict) and (lacks := [one for one in key if one not in row]):
+                    raise UsageError(
+                        f"A row of the change has no {lacks[0]!r}, which `key` names",
+                        where=f"Sensor {sensor.name!r}",
+                        allowed=f"It has {', '.join(row)}",
+                        fix=closest(lacks[0], row),
+                    )
             where = f"A change made by hand, sensor {sensor.name!r}"
             return dict(_as_items(keyed(rows, key, where)))  # type: ignore[arg-type]  # rows are objects
         there: dict[str, Item] = {}

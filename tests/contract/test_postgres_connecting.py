@@ -180,4 +180,4 @@ def test_without_the_driver_it_says_what_to_install(tmp_path: Path):
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert 'install "flowproject[postgres]"' in run.stderr
+    assert 'install "adbc-driver-postgresql>=1.13,<2"' in run.stderr

@@ -17,16 +17,24 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import duckdb
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
+from deltalake.table import TableMerger
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyiceberg.catalog import load_catalog
+from pyiceberg.expressions import EqualTo
+from pyiceberg.table import Table
 
 from flowproject.changes.difference import Difference, diff
 from flowproject.changes.observation import Observation
 from flowproject.config.data import (
     Data,
+    DeltaData,
     DuckDBData,
     FilesData,
+    IcebergData,
     PostgresData,
     S3Data,
     SnowflakeData,
@@ -282,6 +290,90 @@ class TablePlace:
         self.snow.run(self.database, statement)
 
 
+class DeltaPlace:
+    """A Delta table in a folder: an item is a row."""
+
+    queryable: ClassVar[bool] = False
+    schema: ClassVar[pa.Schema] = pa.schema({"id": pa.string(), "content": pa.string()})
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "incoming"
+        self.data: Data = DeltaData(table="incoming", key=("id",))
+        DeltaTable.create(str(self.folder), self.schema)
+
+    def put(self, key: str, content: str) -> None:
+        merge = self._merge(key, content).when_matched_update_all()
+        merge.when_not_matched_insert_all().execute()
+
+    def delete(self, key: str) -> None:
+        self._merge(key, "").when_matched_delete().execute()
+
+    def reorder(self) -> None:
+        rows = DeltaTable(self.folder).to_pyarrow_table()
+        backwards = rows.take([*range(len(rows))][::-1])
+        write_deltalake(str(self.folder), backwards, mode="overwrite")
+
+    def lose(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def lock(self) -> None:
+        (self.folder / "_delta_log").chmod(0)
+
+    def never_end(self) -> None:
+        bucket = f"incoming-{next(S3Place.numbers)}"
+        S3Place.plans[bucket] = lambda _, __: HANG
+        self.data = DeltaData(table=f"s3://{bucket}/t", endpoint_url=S3Place.proxy.endpoint_url)
+
+    def _merge(self, key: str, content: str) -> TableMerger:
+        row = pa.table({"id": [key], "content": [content]}, self.schema)
+        table = DeltaTable(self.folder)
+        return table.merge(row, "t.id = s.id", source_alias="s", target_alias="t")
+
+
+class IcebergPlace:
+    """An Iceberg table of a catalog in a file: an item is a row."""
+
+    queryable: ClassVar[bool] = False
+
+    def __init__(self, root: Path) -> None:
+        settings = {"type": "sql", "uri": f"sqlite:///{root}/c.db", "warehouse": f"file://{root}/w"}
+        name = f"place{next(S3Place.numbers)}"
+        for word, value in settings.items():
+            os.environ[f"PYICEBERG_CATALOG__{name.upper()}__{word.upper()}"] = value
+        self.root = root
+        self.data: Data = IcebergData(table="db.incoming", catalog=name, key=("id",))
+        self._catalog = load_catalog(name, **settings)
+        self._catalog.create_namespace("db")
+        self._catalog.create_table("db.incoming", DeltaPlace.schema)
+
+    def put(self, key: str, content: str) -> None:
+        row = pa.table({"id": [key], "content": [content]}, DeltaPlace.schema)
+        self._table.upsert(row, join_cols=["id"])
+
+    def delete(self, key: str) -> None:
+        self._table.delete(EqualTo("id", key))
+
+    def reorder(self) -> None:
+        rows = self._table.scan().to_arrow()
+        self._table.overwrite(rows.take([*range(len(rows))][::-1]))
+
+    def lose(self) -> None:
+        self._catalog.drop_table("db.incoming")
+
+    def lock(self) -> None:
+        (self.root / "w" / "db" / "incoming" / "metadata").chmod(0)
+
+    def never_end(self) -> None:
+        bucket = f"incoming-{next(S3Place.numbers)}"
+        S3Place.plans[bucket] = lambda _, __: HANG
+        endpoint = S3Place.proxy.endpoint_url
+        self.data = IcebergData(table=f"s3://{bucket}/t.metadata.json", endpoint_url=endpoint)
+
+    @property
+    def _table(self) -> Table:
+        return self._catalog.load_table("db.incoming")
+
+
 class PostgresPlace:
     """A table in PostgreSQL, read by somebody who is not its owner: an item is a row."""
 
@@ -340,9 +432,11 @@ PLACES: dict[str, type[Place]] = {
     "duckdb-database": DatabasePlace,
     "s3": S3Place,
     "snowflake": TablePlace,
+    "delta": DeltaPlace,
+    "iceberg": IcebergPlace,
     "postgres": PostgresPlace,
 }
-SERVED = ("s3", "snowflake", "postgres")
+SERVED = ("s3", "snowflake", "postgres", "delta", "iceberg")
 LOST = r"incoming|it\.csv|it\.duckdb|\b(IT|it)\b"
 
 
@@ -492,7 +586,11 @@ def test_whatever_happens_to_the_items_the_difference_says_it(
     check_differences(name, tables)
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize(
+    "name",
+    # Its writers take long, and stories of it are played in test_versioned_stories.py.
+    [*SERVED[:-1], pytest.param(SERVED[-1], marks=pytest.mark.thorough)],
+)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables=TABLES)
 def test_whatever_happens_on_a_server_the_difference_says_it(

@@ -1,7 +1,7 @@
-"""What `deploy` wrote, run: this repository's own flows, from the first look to the listener.
+"""What `deploy` wrote, run: a project of `flowproject init`, from the first look to the listener.
 
-Real: our command, Metaflow's bootstrap and steps as processes with nothing but their image and the
-code package; S3 is moto, Argo the executor of tests/executor.
+Real: our command, as the wheel that everybody installs; Metaflow's bootstrap and steps as processes
+with nothing but their image and the code package; S3 is moto, Argo the executor of tests/executor.
 """
 
 import hashlib
@@ -11,12 +11,16 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flit_core.buildapi import build_wheel
 
+from flowproject.scaffold.init import Package, init
+from flowproject.scaffold.rendering import Answers
 from tests.conftest import ROOT
 from tests.deploy.cluster import NAMESPACE
 from tests.deploy.conftest import Argo, Repository
@@ -68,8 +72,14 @@ def story(
     argo: Argo,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Story:
-    """The flows of this repository in production; their data lie where all pods see them."""
-    repository = new_repository()
+    """What `init` writes, in production; its data lie where all pods see them."""
+    made = new_repository(flows=False)
+    init(made.root, Answers(project_name="weather"), Package(line="flowproject"))
+    installed = tmp_path_factory.mktemp("site-packages")
+    with chdir(ROOT):
+        wheel = installed / build_wheel(str(installed))
+    shutil.unpack_archive(wheel, installed, "zip")
+    repository = replace(made, environment=made.environment | {"PYTHONPATH": str(installed)})
     data = tmp_path_factory.mktemp("volume") / "weather"
     shutil.copytree(ROOT / "data" / "weather", data)
     for query in repository.root.glob("sql/*.sql"):

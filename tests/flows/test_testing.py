@@ -23,6 +23,10 @@ marker = "_SUCCESS"
 [sensors.level.data]
 type = "duckdb"
 query = "level"
+[sensors.keyed.data]
+type = "duckdb"
+query = "level"
+key = ["level"]
 """
 
 FLOW = """
@@ -154,6 +158,7 @@ WRONG: dict[str, Callable[[ProjectCopy], object]] = {
     "has several sensors": lambda shop: shop.change(value=3),
     "Did you mean 'partner'": lambda shop: shop.change("partne", value=3),
     "Did you mean 'takingflow.py'": lambda shop: shop.run("takingflw.py"),
+    "has no 'level', which `key` names": lambda shop: shop.change("keyed", added=[{"lvel": 1}]),
     "changes nothing. added=": lambda shop: shop.change("partner"),
     "changes nothing: still 3": lambda shop: shop.change("level", value=3, previous=3),
 }

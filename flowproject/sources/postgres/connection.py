@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "array_text", "connect", "explained", "locked_out", "overdue"]
 
-_INSTALL: Final = 'python -m pip install "flowproject[postgres]"'
+_INSTALL: Final = 'python -m pip install "adbc-driver-postgresql>=1.13,<2"'
 _LOGIN_SECONDS: Final = 60
 _SCHEMES: Final = re.compile(r"postgres(?:ql)?(?:\+\w+)?")
 _PORT: Final = re.compile(r"\d{1,5}")

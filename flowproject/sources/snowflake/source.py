@@ -28,6 +28,7 @@ from flowproject.sources.snowflake.results import (
     announced,
     chunks,
     columns,
+    full_types,
     has_tables,
     plain_rows,
     tables,
@@ -69,6 +70,7 @@ class _QueryResult:
     rows: Rows
     query_id: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
     digests: BucketDigests | None = None
     unmoved: Sequence[Item] = ()
     is_unmoved: bool = False
@@ -140,7 +142,7 @@ class _Statement:
             # What Snowflake can't digest it may still be able to give, and else says best why not.
             try:
                 found = self._digested(connection, thread, past, known)
-                return replace(found, columns=types(described))
+                return replace(found, columns=types(described), types=full_types(described))
             except QueryError as error:
                 # Not its words, which may quote a value.
                 _log.info("The result was not digested, so it is read: %s", type(error).__name__)
@@ -201,7 +203,10 @@ class _Statement:
                 self._check_whole(len(rows), cursor)
             found = rows[: self.enough]
             return _QueryResult(
-                rows=found, query_id=cursor.sfqid or "", columns=types(cursor.description)
+                rows=found,
+                query_id=cursor.sfqid or "",
+                columns=types(cursor.description),
+                types=full_types(cursor.description),
             )
 
     def table(self, connection: "SnowflakeConnection", thread: "_Thread") -> Any:
@@ -358,6 +363,7 @@ class SnowflakeSource:
             note=gate.reason,
             memo=gate.memo | noted,
             columns=look.result.columns,
+            types=look.result.types,
         )
 
     def progress(self) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import DeltaData
 from flowproject.errors import SourceError
-from flowproject.sources import Rows, WithoutQueries
+from flowproject.sources import WithoutQueries
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.versioned.delta_log import (
     DeltaCommit,
@@ -33,9 +33,11 @@ from flowproject.sources.versioned.versions import (
     FeedRow,
     GoneError,
     TableVersion,
+    WholeTable,
     changed,
     check_limit,
     has_other_columns,
+    is_large,
     known_version,
     netted,
     question,
@@ -43,6 +45,8 @@ from flowproject.sources.versioned.versions import (
     unmoved,
     whole,
 )
+from flowproject.tables.row_comparison import unequal_rows
+from flowproject.tables.row_table import FEW_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,12 +132,12 @@ class _DeltaLook:
         self._left = left
         known = known_version(past, _NOUN, self._question)
         if past is None or known is None or known.version is None:
-            return self._whole(known, "")
+            return self._whole(past, known, "")
         try:
             return self._since(past, known, known.version)
         except (_NotTheSameError, GoneError) as reason:
             # Not a first look: everything is compared with what the journal has.
-            return self._whole(known, f"{reason}: compared as a whole")
+            return self._whole(past, known, f"{reason}: compared as a whole")
 
     def _since(self, past: Past, known: TableVersion, version: int) -> Observation:
         news = self._news(known, version)
@@ -150,18 +154,33 @@ class _DeltaLook:
         table = self._open(news.newest.version)
         now = self._described(table, now)
         if self._data.key and has_other_columns(known, now):
-            return self._whole(known, "", commits)
+            return self._whole(past, known, "", commits)
         if not moves:
             return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
         if not self._data.key:
-            return changed(past, now, commits, None, str(self._place), self._cost(), note=news.note)
+            return changed(now, commits, None, self._cost(), note=news.note)
+        return self._compared(past, known, now, table, news)
+
+    def _compared(
+        self,
+        past: Past,
+        known: TableVersion,
+        now: TableVersion,
+        table: "DeltaTable",
+        news: _News,
+    ) -> Observation:
+        """Compare the rows that may have changed; all of them, if these are many."""
+        commits = [commit.told() for commit in news.commits]
         check_limit(now.rows, self._data.row_limit, str(self._place))
+        if is_large(now.rows, past):
+            return self._whole(past, known, "", commits)
         moved = self._moved(table, known, news.commits)
-        difference = moved.difference(self._data.key, str(self._place))
-        if not any(difference.counts.values()):
+        if len(moved) > FEW_ROWS:
+            return self._whole(past, known, "", commits)
+        compared = moved.compared(past, self._data.key, str(self._place))
+        if not any(compared[1].counts.values()):
             return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
-        place = str(self._place)
-        return changed(past, now, commits, difference, place, self._cost(), note=news.note)
+        return changed(now, commits, compared, self._cost(), note=news.note)
 
     def _told(self, now: TableVersion, commits: Sequence[Commit], note: str) -> str:
         operations = ", ".join(dict.fromkeys(commit.operation for commit in commits))
@@ -238,7 +257,11 @@ class _DeltaLook:
             raise _NotTheSameError(f"version {file.version} is being written again") from None
 
     def _whole(
-        self, known: TableVersion | None, note: str, commits: Sequence[Commit] = ()
+        self,
+        past: Past | None,
+        known: TableVersion | None,
+        note: str,
+        commits: Sequence[Commit] = (),
     ) -> Observation:
         """Read the newest whole version, all of it if there is a key."""
         files = self._log.files()
@@ -281,7 +304,9 @@ class _DeltaLook:
                     "(`DeltaTable.repair()` of deltalake)",
                 ) from gone
         note = "; ".join(filter(None, [note, unfinished]))
-        return whole(now, commits, rows, self._data.key, str(self._place), self._cost(), note=note)
+        return whole(
+            past, now, commits, rows, self._data.key, str(self._place), self._cost(), note=note
+        )
 
     def _open(self, version: int) -> "DeltaTable":
         """The table at this version.
@@ -340,6 +365,8 @@ class _DeltaLook:
         Raises:
             GoneError: if a file that was removed is no longer there.
         """
+        import pyarrow as pa
+
         # delta-rs gives the feed of a range in which it was off, too, and then it is wrong.
         was_on = known.details.get("feed") is True and all(
             configuration.get(_FEED, "").lower() == "true"
@@ -353,8 +380,14 @@ class _DeltaLook:
             except GoneError:
                 pass  # vacuumed; the files themselves may still be there
         gone, came = files_moved(commits)
-        old = self._read(table, gone.values())
-        return Candidates(old=old, new=self._read(table, came.values()))
+        old, new = (self._tables(table, files.values()) for files in (gone, came))
+        if not gone or not came:
+            return Candidates(old=rows_of(old, self._left), new=rows_of(new, self._left))
+        # Most rows of a file that was written anew are what they were.
+        unequal = unequal_rows(old, new, pa.schema(table.schema().to_arrow()))
+        return Candidates(
+            old=rows_of([unequal[0]], self._left), new=rows_of([unequal[1]], self._left)
+        )
 
     def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Candidates:
         import pyarrow as pa
@@ -372,7 +405,7 @@ class _DeltaLook:
         )
         return netted(events, self._data.key, str(self._place))
 
-    def _read_all(self, table: "DeltaTable") -> Rows:
+    def _read_all(self, table: "DeltaTable") -> WholeTable:
         """The rows of the table.
 
         Raises:
@@ -386,14 +419,9 @@ class _DeltaLook:
         with _explained(self._place, reading_past=True):
             found = QueryBuilder().register("t", table).execute("SELECT * FROM t")
             batches = pa.RecordBatchReader.from_stream(found)
-            rows = rows_of((pa.Table.from_batches([batch]) for batch in batches), self._left)
-        self._rows_read += len(rows)
-        return rows
-
-    def _read(self, table: "DeltaTable", files: Iterable[Mapping[str, Any]]) -> Rows:
-        """The rows of these files, in the table's present columns."""
-        rows = rows_of(self._tables(table, files), self._left)
-        self._rows_read += len(rows)
+            tables = (pa.Table.from_batches([batch]) for batch in batches)
+            rows = WholeTable.gather(tables, self._data.key, str(self._place), self._left)
+        self._rows_read += rows.count
         return rows
 
     def _tables(
@@ -420,7 +448,9 @@ class _DeltaLook:
                     else pa.nulls(len(content), field.type)
                     for field in schema
                 ]
-            yield pa.Table.from_arrays(columns, names=schema.names)
+            self._rows_read += len(content)
+            self._left()
+            yield pa.Table.from_arrays(columns, schema=schema)
 
     def _content(self, path: str, names: set[str]) -> "pa.Table":
         """What a file has in these columns; one without any of them still has its rows."""

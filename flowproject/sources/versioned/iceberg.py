@@ -18,7 +18,7 @@ from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import IcebergData
 from flowproject.errors import FlowprojectError, SourceError, closest
 from flowproject.secrecy import keep_secrets_of
-from flowproject.sources import Rows, WithoutQueries
+from flowproject.sources import WithoutQueries
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
@@ -26,17 +26,22 @@ from flowproject.sources.versioned.versions import (
     Commit,
     GoneError,
     TableVersion,
+    WholeTable,
     changed,
     check_limit,
     has_other_columns,
+    is_large,
     known_version,
     question,
     rows_of,
     unmoved,
     whole,
 )
+from flowproject.tables.row_comparison import unequal_rows
+from flowproject.tables.row_table import FEW_ROWS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask, Table
     from pyiceberg.table.snapshots import Snapshot
@@ -123,53 +128,73 @@ class _IcebergLook:
             now = self._described(table)
             known = known_version(past, _NOUN, self._question)
             if past is None or known is None:
-                return self._whole(table, now, (), "")
+                return self._whole(past, table, now, (), "")
             try:
                 return self._since(past, table, known, now)
             except GoneError as gone:
                 # Not a first look: everything is compared with what the journal has.
-                return self._whole(table, now, (), f"{gone}: compared as a whole")
+                return self._whole(past, table, now, (), f"{gone}: compared as a whole")
 
     def _since(
         self, past: Past, table: "Table", known: TableVersion, now: TableVersion
     ) -> Observation:
         if now.table != known.table:
             raise GoneError("the table was made anew")
-        is_other = has_other_columns(known, now)
+        is_compared = bool(self._data.key)
+        if is_compared and has_other_columns(known, now):
+            return self._whole(past, table, now, _between(table, known.version, now.version)[0], "")
         if now.version == known.version:
-            if is_other and self._data.key:
-                return self._whole(table, now, (), "")
             return unmoved(past, now, self._cost(), "")
         # Looked up first: of a snapshot that expired PyIceberg says that it has no rows.
         if known.version is not None and table.snapshot_by_id(known.version) is None:
             raise GoneError(f"snapshot {known.version} has expired")
         commits, is_line = _between(table, known.version, now.version)
-        told = ", ".join(dict.fromkeys(commit.operation for commit in commits))
-        note = f"snapshot {now.version}: {told}, no row changed"
+        note = f"snapshot {now.version}: {_operations(commits)}, no row changed"
         if is_line and {commit.operation for commit in commits} <= _NO_ROWS:
             return unmoved(past, now, self._cost(), note)
-        if is_other and self._data.key:
-            return self._whole(table, now, commits, "")
-        check_limit(now.rows if self._data.key else None, self._data.row_limit, self._place)
         gone, came = self._files_moved(table, known.version, now.version, commits, is_line)
         if not gone and not came:
             return unmoved(past, now, self._cost(), note)
-        if not self._data.key:
-            return changed(past, now, commits, None, self._place, self._cost())
-        moved = Candidates(old=self._read_past(table, gone), new=self._read(table, came))
-        difference = moved.difference(self._data.key, self._place)
-        if not any(difference.counts.values()):
+        if not is_compared:
+            return changed(now, commits, None, self._cost())
+        return self._compared(past, table, now, commits, gone, came)
+
+    def _compared(
+        self,
+        past: Past,
+        table: "Table",
+        now: TableVersion,
+        commits: Sequence[Commit],
+        gone: "Sequence[FileScanTask]",
+        came: "Sequence[FileScanTask]",
+    ) -> Observation:
+        """Compare the rows that may have changed; all of them, if these are many."""
+        check_limit(now.rows, self._data.row_limit, self._place)
+        if is_large(now.rows, past):
+            return self._whole(past, table, now, commits, "")
+        moved = self._moved(table, gone, came)
+        if len(moved) > FEW_ROWS:
+            return self._whole(past, table, now, commits, "")
+        compared = moved.compared(past, self._data.key, self._place)
+        if not any(compared[1].counts.values()):
+            note = f"snapshot {now.version}: {_operations(commits)}, no row changed"
             return unmoved(past, now, self._cost(), note)
-        return changed(past, now, commits, difference, self._place, self._cost())
+        return changed(now, commits, compared, self._cost())
 
     def _whole(
-        self, table: "Table", now: TableVersion, commits: Sequence[Commit], note: str
+        self,
+        past: Past | None,
+        table: "Table",
+        now: TableVersion,
+        commits: Sequence[Commit],
+        note: str,
     ) -> Observation:
         rows = None
         if self._data.key:
             check_limit(now.rows, self._data.row_limit, self._place)
-            rows = self._read(table, _files(table, now.version))
-        return whole(now, commits, rows, self._data.key, self._place, self._cost(), note=note)
+            tables = self._tables(table, _files(table, now.version))
+            rows = WholeTable.gather(tables, self._data.key, self._place, self._left)
+        return whole(past, now, commits, rows, self._data.key, self._place, self._cost(), note=note)
 
     def _load(self) -> "Table":
         data = self._data
@@ -203,11 +228,7 @@ class _IcebergLook:
 
     def _described(self, table: "Table") -> TableVersion:
         """The snapshot that is watched, and what the metadata says of it."""
-        import pyarrow as pa
-        from pyiceberg.io.pyarrow import schema_to_pyarrow
-
         snapshot = self._snapshot(table)
-        schema = pa.schema(schema_to_pyarrow(_schema(table, snapshot), include_field_ids=False))
         summary = snapshot.summary if snapshot else None
         rows = int(summary.additional_properties.get("total-records", -1)) if summary else 0
         # With files of deletions the summary counts rows that are none of the table's.
@@ -220,7 +241,7 @@ class _IcebergLook:
             table=str(table.metadata.table_uuid),
             version=snapshot.snapshot_id if snapshot else None,
             rows=None if rows < 0 or deletes else rows,
-            columns={field.name: str(field.type) for field in schema},
+            columns={field.name: str(field.type) for field in self._arrow_schema(table)},
             question=self._question,
         )
 
@@ -258,14 +279,27 @@ class _IcebergLook:
             [task for name, task in after.items() if name not in before],
         )
 
-    def _read_past(self, table: "Table", files: "Iterable[FileScanTask]") -> Rows:
-        try:
-            return self._read(table, files)
-        except FileNotFoundError as error:
-            raise GoneError("files of the snapshot that was known are gone") from error
+    def _moved(
+        self, table: "Table", gone: "Sequence[FileScanTask]", came: "Sequence[FileScanTask]"
+    ) -> Candidates:
+        """The rows of files that went and of files that came, but for those that both have.
 
-    def _read(self, table: "Table", files: "Iterable[FileScanTask]") -> Rows:
-        """The rows of these files, in the present columns of what is watched."""
+        Raises:
+            GoneError: if a file that went is no longer there.
+        """
+        old, new = self._tables(table, gone, is_past=True), self._tables(table, came)
+        if not gone or not came:
+            return Candidates(old=rows_of(old, self._left), new=rows_of(new, self._left))
+        # Most rows of a file that was written anew are what they were.
+        unequal = unequal_rows(old, new, self._arrow_schema(table))
+        return Candidates(
+            old=rows_of([unequal[0]], self._left), new=rows_of([unequal[1]], self._left)
+        )
+
+    def _tables(
+        self, table: "Table", files: "Iterable[FileScanTask]", *, is_past: bool = False
+    ) -> "Iterator[pa.Table]":
+        """The content of files, in the present columns of what is watched."""
         from pyiceberg.expressions import AlwaysTrue
         from pyiceberg.io.pyarrow import ArrowScan
 
@@ -273,9 +307,24 @@ class _IcebergLook:
         scan = ArrowScan(
             table.metadata, table.io, _schema(table, self._snapshot(table)), AlwaysTrue()
         )
-        rows = rows_of((scan.to_table([task]) for task in files), self._left)
-        self._rows_read += len(rows)
-        return rows
+        schema = self._arrow_schema(table)
+        for task in files:
+            self._left()
+            try:
+                content = scan.to_table([task])
+            except FileNotFoundError as error:
+                if not is_past:
+                    raise
+                raise GoneError("files of the snapshot that was known are gone") from error
+            self._rows_read += len(content)
+            yield content.cast(schema)
+
+    def _arrow_schema(self, table: "Table") -> "pa.Schema":
+        import pyarrow as pa
+        from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+        schema = _schema(table, self._snapshot(table))
+        return pa.schema(schema_to_pyarrow(schema, include_field_ids=False))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -407,6 +456,10 @@ def _between(table: "Table", old: int | None, new: int | None) -> tuple[list[Com
     if met is None:
         return line, False
     return [Commit(version=met, operation="rollback"), *line], False
+
+
+def _operations(commits: Sequence[Commit]) -> str:
+    return ", ".join(dict.fromkeys(commit.operation for commit in commits))
 
 
 def _ancestors(table: "Table", snapshot: int | None) -> Iterator[int]:

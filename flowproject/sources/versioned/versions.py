@@ -21,7 +21,15 @@ from flowproject.changes.observation import (
 )
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
-from flowproject.sources.result import check_columns, keyed, without_garbage_collection
+from flowproject.sources.result import (
+    check_columns,
+    keyed,
+    keys_and_texts,
+    not_unique,
+    without_garbage_collection,
+)
+from flowproject.tables.row_comparison import compare_all_rows, compare_some_rows, places_of
+from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter
 
 __all__ = [
     "Candidates",
@@ -30,9 +38,11 @@ __all__ = [
     "GoneError",
     "PatchedItems",
     "TableVersion",
+    "WholeTable",
     "changed",
     "check_limit",
     "has_other_columns",
+    "is_large",
     "known_version",
     "netted",
     "question",
@@ -44,6 +54,7 @@ __all__ = [
 _FORMAT: Final = 1
 _MOST_COMMITS: Final = 20
 _MOST_OPERATIONS: Final = 5
+_PIECE_ROWS: Final = 10_000
 
 
 class GoneError(Exception):
@@ -211,15 +222,81 @@ class Candidates:
     old: Rows
     new: Rows
 
-    def difference(self, key: Sequence[str], place: str) -> Difference:
-        """What really happened to them.
+    def __len__(self) -> int:
+        return max(len(self.old), len(self.new))
+
+    def compared(self, past: Past, key: Sequence[str], place: str) -> tuple[Items, Difference, str]:
+        """The items of the table now, what happened to them, and their fingerprint.
 
         Raises:
-            QueryError: if two rows of one side have the same key.
+            GoneError: if the journal does not have the rows that were there.
+            QueryError: if two rows have the same key.
         """
         sides = [keyed(rows, key, place).items if rows else {} for rows in (self.old, self.new)]
         old, new = ({item.key: item for item in (side or {}).values()} for side in sides)
-        return diff(old, new)
+        difference = diff(old, new)
+        known = past.items if any(difference.counts.values()) else None
+        if not isinstance(known, RowTable):
+            items = PatchedItems(past, difference, place)
+            is_same = not any(difference.counts.values())
+            fingerprint = past.fingerprint if is_same else fingerprint_items(items.values())
+            return items, difference, fingerprint
+        # Only rows that really changed are looked for among the many that are kept.
+        changed_rows = [*difference.arrived]
+        writer = RowWriter()
+        writer.add([one.key for one in changed_rows], [dumps(one.data) for one in changed_rows])
+        before = [
+            *(one.key for one, _ in difference.modified),
+            *(one.key for one in difference.removed),
+        ]
+        gone = places_of(known, before)
+        if gone.bit_count() != len(before):
+            raise GoneError("the journal has other rows than the table had")
+        found = compare_some_rows(known, writer, gone, lambda name: not_unique(name, key, place))
+        return found.items, found.difference, found.fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeTable:
+    """All rows of a table: few of them as they are, many in a file."""
+
+    count: int
+    rows: Rows
+    writer: RowWriter | None
+
+    @classmethod
+    def gather(
+        cls, tables: Iterable[Any], key: Sequence[str], place: str, left: Callable[[], None]
+    ) -> "WholeTable":
+        """Take the rows of tables of Arrow; `left` raises if nobody waits for them."""
+        count, few, writer = 0, list[dict[str, Json]](), None
+        for table in tables:
+            rows = rows_of([table], left)
+            count += len(rows)
+            few += rows
+            if writer is None and count <= FEW_ROWS:
+                continue
+            writer = writer or RowWriter()
+            for start in range(0, len(few), _PIECE_ROWS):
+                writer.add(*keys_and_texts(few[start : start + _PIECE_ROWS], key, place))
+            few = []
+        return cls(count=count, rows=few, writer=writer)
+
+    def compared(
+        self, past: Past | None, key: Sequence[str], place: str
+    ) -> tuple[Items, Difference | None, str]:
+        """The items, what happened to them if they are many, and their fingerprint.
+
+        Raises:
+            QueryError: if two rows have the same key.
+        """
+        if self.writer is None:
+            seen = keyed(self.rows, key, place)
+            return seen.items or {}, None, seen.fingerprint
+        found = compare_all_rows(
+            past.items if past else None, self.writer, lambda name: not_unique(name, key, place)
+        )
+        return found.items, found.difference, found.fingerprint
 
 
 def unmoved(past: Past, now: TableVersion, cost: Cost, note: str) -> Observation:
@@ -229,37 +306,23 @@ def unmoved(past: Past, now: TableVersion, cost: Cost, note: str) -> Observation
 
 
 def changed(
-    past: Past,
     now: TableVersion,
     commits: Sequence[Commit],
-    difference: Difference | None,
-    place: str,
+    compared: tuple[Items, Difference, str] | None,
     cost: Cost,
     *,
     note: str = "",
 ) -> Observation:
-    """The observation of a table that changed; `difference` is None where no row is looked at."""
-    items = None if difference is None else PatchedItems(past, difference, place)
-    seen = Observation(
-        value=now.value if items is None else len(items),
-        fingerprint=now.fingerprint if items is None else fingerprint_items(items.values()),
-        version=now.told(commits),
-        items=items,
-        difference=difference,
-        cost=cost,
-        note="; ".join(
-            filter(None, [_operations(now, commits, seen_rows=items is not None), note])
-        ),
-        memo=now.to_memo(),
-        columns=dict(now.columns),
-    )
-    return replace(seen, state=_state(now, seen))
+    """The observation of a table that changed; `compared` is None where no row is looked at."""
+    items, difference, fingerprint = compared or (None, None, now.fingerprint)
+    return _observation(now, commits, items, difference, fingerprint, cost, note)
 
 
 def whole(
+    past: Past | None,
     now: TableVersion,
     commits: Sequence[Commit],
-    rows: Rows | None,
+    rows: WholeTable | None,
     key: Sequence[str],
     place: str,
     cost: Cost,
@@ -271,21 +334,31 @@ def whole(
     Raises:
         QueryError: if two rows have one key, or the key is no column.
     """
-    items: Items | None = None
-    value, fingerprint = now.value, now.fingerprint
-    if rows is not None:
-        check_columns([*now.columns], key, place)
-        found = keyed(rows, key, place)
-        items, value, fingerprint = found.items, found.value, found.fingerprint
+    if rows is None:
+        return _observation(now, commits, None, None, now.fingerprint, cost, note)
+    check_columns([*now.columns], key, place)
+    items, difference, fingerprint = rows.compared(past, key, place)
+    return _observation(now, commits, items, difference, fingerprint, cost, note)
+
+
+def _observation(
+    now: TableVersion,
+    commits: Sequence[Commit],
+    items: Items | None,
+    difference: Difference | None,
+    fingerprint: str,
+    cost: Cost,
+    note: str,
+) -> Observation:
+    operations = _operations(now, commits, seen_rows=items is not None)
     seen = Observation(
-        value=value,
+        value=now.value if items is None else len(items),
         fingerprint=fingerprint,
-        version=now.told(commits),
         items=items,
+        difference=difference,
         cost=cost,
-        note="; ".join(
-            filter(None, [_operations(now, commits, seen_rows=items is not None), note])
-        ),
+        note="; ".join(filter(None, [operations, note])),
+        version=now.told(commits),
         memo=now.to_memo(),
         columns=dict(now.columns),
     )
@@ -375,6 +448,11 @@ def check_limit(rows: int | None, limit: int, place: str) -> None:
             where=f"{place}, row_limit in flowproject.toml",
             fix="Raise row_limit in [data]; or leave `key` away to watch the table's versions only",
         )
+
+
+def is_large(rows: int | None, past: Past) -> bool:
+    """Whether a table has grown so large that the journal is to keep its rows in another form."""
+    return (rows or 0) > FEW_ROWS >= (past.total or 0)
 
 
 def question(*parts: Json) -> str:

@@ -29,6 +29,7 @@ def test_beside_somebodys_flows_it_adds_no_example(flowproject: Any, tmp_path: P
     assert not (tmp_path / "forecast.py").exists()
     [sensor] = load(tmp_path).sensors.values()
     assert sensor.data.type == "files"
+    assert (tmp_path / "data" / "example.csv").exists()
 
 
 def test_beside_a_configuration_flows_fit_to_it(flowproject: Any, tmp_path: Path) -> None:
@@ -52,6 +53,14 @@ def test_an_empty_project_watches_what_was_said(flowproject: Any, tmp_path: Path
     assert "snowflake" in (tmp_path / "requirements.txt").read_text()
 
 
+def test_a_table_that_is_watched_by_itself_is_a_key(flowproject: Any, tmp_path: Path) -> None:
+    answer = flowproject("init", str(tmp_path), "--source", "delta", "--table", "s3://lake/orders")
+    assert answer.code == 0, answer.err
+    [sensor] = load(tmp_path).sensors.values()
+    assert sensor.data.table == "s3://lake/orders"  # type: ignore[attr-defined]
+    assert not (tmp_path / "sql").exists()
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -61,6 +70,7 @@ def test_an_empty_project_watches_what_was_said(flowproject: Any, tmp_path: Path
         (["--source", "snowflake"], "Add `--table NAME`"),
         (["--source", "s3", "--set", "buckt=b"], "Did you mean 'bucket'?"),
         (["--table", "t"], "Add `--example empty`"),
+        (["--source", "files", "--table", "t"], "says nothing about a source 'files'"),
         (["--name", "My shop"], "project_name = 'My shop'"),
     ],
 )

@@ -1,14 +1,17 @@
 """Where the file is looked for, and what is said if it can't be read."""
 
 import sys
+from importlib import metadata
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 
-from flowproject.config import FILE, project_root
+from flowproject.config import FILE, project_root, refuse_two_copies
 from flowproject.config.parse import load
 from flowproject.errors import ConfigError
 
+ROOT = Path(__file__).parents[3]
 TEXT = 'project_name = "w"\n[data]\ntype = "files"\npath = "x"\n'
 
 
@@ -83,3 +86,33 @@ def test_a_command_installed_with_python_finds_the_project_of_the_current_folder
     (tmp_path / FILE).write_text(TEXT)
     monkeypatch.chdir(tmp_path)
     assert project_root() == tmp_path  # pytest is such a command
+
+
+def test_a_copy_beside_the_flows_that_is_not_what_runs_is_refused(tmp_path: Path) -> None:
+    package = tmp_path / "flowproject"
+    package.mkdir()
+    refuse_two_copies(tmp_path)
+    (package / "__init__.py").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        refuse_two_copies(tmp_path)
+    said = str(caught.value)
+    assert f"two copies of flowproject: {package}, which the flows beside it import, and " in said
+    assert f"--editable {tmp_path}`" in said
+    assert said.endswith(f"`mv {package} {package}.old`")
+
+
+def test_a_clone_whose_own_copy_runs_is_refused_if_another_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    monkeypatch.setattr(metadata, "distribution", lambda _: PathDistribution(installed / "x"))
+    refuse_two_copies(ROOT)  # an editable installation has no package of its own
+    (installed / "flowproject").mkdir(parents=True)
+    (installed / "flowproject" / "__init__.py").write_text("")
+    with pytest.raises(ConfigError, match="two copies"):
+        refuse_two_copies(ROOT)
+
+
+def test_a_link_to_what_runs_is_one_copy(tmp_path: Path) -> None:
+    (tmp_path / "flowproject").symlink_to(ROOT / "flowproject")
+    refuse_two_copies(tmp_path)

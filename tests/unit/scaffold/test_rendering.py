@@ -39,7 +39,7 @@ def empty(kind: str) -> Answers:
     """An empty project that watches a source of this type, with just what it needs."""
     keys = keys_of(DATA_TYPES[kind])
     data = {"type": kind, **{name: "somewhere" for name, key in keys.items() if key.required}}
-    if "key" in keys and "query" in keys:
+    if "key" in keys and isinstance(keys["key"].default, tuple):
         data["key"] = ["id"]
     return Answers(project_name="mine", example="empty", data=data, table="orders")
 

@@ -1,0 +1,2 @@
+SELECT day, celsius
+FROM read_csv('data/temperatures.csv')

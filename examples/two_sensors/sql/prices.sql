@@ -1,0 +1,2 @@
+SELECT sku, price
+FROM read_csv('data/prices.csv')
