@@ -26,6 +26,7 @@ _FIGURES: Final = (
     "deploy",
     "controllers",
     "snowflake",
+    "postgres",
     "objects",
     "ten_million",
     "listers",
