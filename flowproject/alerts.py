@@ -164,7 +164,7 @@ def _address(channel: str, variable: str) -> str:
     return address
 
 
-class _NoRedirect(HTTPRedirectHandler):
+class _StrictRedirects(HTTPRedirectHandler):
     """A redirect is no answer: to follow it would GET a page and call that told."""
 
     def redirect_request(self, *_: object) -> None:
@@ -177,7 +177,7 @@ def _post(address: str, document: Mapping[str, Any]) -> None:
         raise ValueError(message)
     body, kind = json.dumps(document).encode(), {"Content-Type": "application/json"}
     request = Request(address, body, kind)  # noqa: S310  # its scheme is checked above
-    build_opener(_NoRedirect).open(request, timeout=_SECONDS).close()
+    build_opener(_StrictRedirects).open(request, timeout=_SECONDS).close()
 
 
 _KEYS: Final = {"webhook": "webhook", "slack": "slack", "email": "email_to", "command": "command"}
