@@ -233,6 +233,8 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
             print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
+            if tick["alert"]:
+                print(f"{tick['sensor']}: {tick['alert']}")
         if hasattr(current, "card"):
             current.card.extend(cards.sensor_card(ticks))
         return ticks
