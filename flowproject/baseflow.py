@@ -44,8 +44,11 @@ from flowproject.starting import (
 from flowproject.tables.arrow import frame
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
+    from flowproject.config.data import Data
     from flowproject.journal import Store
     from flowproject.sensing import ProjectContext
     from flowproject.sources import Source
@@ -179,20 +182,23 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         from flowproject.change import Change, Changes
 
         return Changes(
-            Change(told, self._store, partial(self._address, told["sensor"]))
+            Change(told, self._store, partial(self._place_of, told["sensor"]))
             for told in self.change_events
         )
 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of `sql/<name>.sql`, run on the source of `[data]`.
 
-        Parameters are bound to `:name` in the SQL, never pasted.
+        Parameters are bound to `:name` in the SQL, never pasted. With `at=self.change` they are the
+        rows that were there when the change was seen: of the version that its sensor saw, if the
+        source keeps versions, and otherwise what the journal has of the sensor's own query.
 
         Raises:
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached.
         """
-        return self._source().query(name, parameters)
+        rows: list[dict[str, Any]] = self._asked(parameters).query(name, parameters)
+        return rows
 
     def query_arrow(self, name: str, /, **parameters: object) -> Any:
         """The rows that `query` gives, as a pyarrow.Table: columns, in the engine's own types.
@@ -201,7 +207,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached.
         """
-        return self._source().query_arrow(name, parameters)
+        return self._asked(parameters).query_arrow(name, parameters)
 
     def query_frame(self, name: str, /, **parameters: object) -> Any:
         """The rows that `query` gives, as a pandas.DataFrame.
@@ -227,6 +233,8 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         ticks = [tick.to_json() for tick in seen]
         for tick in ticks:
             print(f"{tick['sensor']}: {tick['outcome']}, {tick['reason']}")
+            if tick["alert"]:
+                print(f"{tick['sensor']}: {tick['alert']}")
         if hasattr(current, "card"):
             current.card.extend(cards.sensor_card(ticks))
         return ticks
@@ -281,18 +289,28 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     def _sensors(self) -> Mapping[str, Sensor]:
         return self._project.sensors
 
-    def _address(self, sensor: str, key: str) -> str:
-        """Where an item of a sensor can be opened."""
-        from flowproject.sources import address_of_item
-
+    def _place_of(self, sensor: str) -> "tuple[Data, Path]":
+        """What the configuration says of the source of a sensor, and the project's folder."""
         if sensor not in self._sensors():
             raise FlowError(
-                f"Where {key!r} is can't be told: this project has no sensor {sensor!r} any more",
+                f"Where the source is can't be told: this project has no sensor {sensor!r} any "
+                "more",
                 where=FILE,
-                allowed=f"Sensors: {', '.join(self._sensors())}",
+                allowed=f"Sensors: {', '.join(self._sensors())}; `self.change.snapshot` is what "
+                "the journal has",
                 fix=closest(sensor, self._sensors()),
             )
-        return address_of_item(self._sensors()[sensor].data, project_root(), key)
+        return self._sensors()[sensor].data, project_root()
+
+    def _asked(self, parameters: dict[str, object]) -> Any:
+        """What is to answer a query; `at` is taken out of its parameters if it is a change."""
+        if "at" in parameters:
+            from flowproject.change import Change  # late, as in `changes`
+
+            if isinstance(at := parameters["at"], Change):
+                del parameters["at"]
+                return at.as_it_was()
+        return self._source()
 
     def _source(self) -> "Source":
         # Few flows have queries; those that do pay for the client of their source as well.

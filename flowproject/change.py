@@ -4,17 +4,28 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.columns import ColumnsChange, columns_before
-from flowproject.changes.difference import Difference, combine, edit
+from flowproject.changes.difference import Difference, Item, combine, edit
 from flowproject.changes.entry import Entry
-from flowproject.errors import FlowError, JournalError, closest
+from flowproject.changes.observation import Items
+from flowproject.config.data import Data
+from flowproject.errors import FlowError, JournalError, QueryError, closest
 from flowproject.journal import Combination, Head, Journal, Store
+from flowproject.sources import (
+    KeepsVersions,
+    Source,
+    address_of_item,
+    open_source,
+    read_item,
+)
 from flowproject.tables.arrow import frame, polars_frame
 from flowproject.tables.lazy_rows import are_objects, as_text
 from flowproject.tables.object_rows import object_schema
+from flowproject.tables.table import ObjectTable
 from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
 
 __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
@@ -23,9 +34,13 @@ __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 _SHOWN: Final = 3
 
 
-def _unknown_address(key: str) -> str:
+Place = Callable[[], tuple[Data, Path]]
+"""Tells where the source of a change is: what the configuration says of it, and the folder."""
+
+
+def _unknown_place() -> tuple[Data, Path]:
     raise FlowError(
-        f"Where {key!r} can be opened is not known here",
+        "Where the source of this change is, is not known here",
         where="The change was made without its project",
         fix="Read it as `self.change` of a flow, or by `flowproject.Project`",
     )
@@ -34,9 +49,9 @@ def _unknown_address(key: str) -> str:
 class ChangedItem(dict[str, Json]):
     """A row by column name, or a file or object with `key`, `size` and so on, and with a path."""
 
-    def __init__(self, values: Mapping[str, Json], address: Callable[[str], str]) -> None:
+    def __init__(self, values: Mapping[str, Json], place: Place) -> None:
         super().__init__(values)
-        self._address = address
+        self._place = place
 
     @property
     def path(self) -> str:
@@ -45,7 +60,17 @@ class ChangedItem(dict[str, Json]):
         Raises:
             SourceError: if it is a row.
         """
-        return self._address(str(self.get("key", "")))
+        return address_of_item(*self._place(), str(self.get("key", "")))
+
+    def read(self) -> bytes:
+        """The content of the file or object as it was when it was seen; of a modified one the new.
+
+        Raises:
+            SourceError: if it is another one by now and the source does not keep what it was, or
+                if it is a row.
+        """
+        new = self.get("new")
+        return read_item(*self._place(), {**self, **(new if isinstance(new, dict) else {})})
 
     def __reduce__(self) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
         # As an artifact it is a plain dictionary, which is read without this class.
@@ -62,19 +87,19 @@ class ChangedItems(Sequence[ChangedItem]):
         self,
         items: Collection[Any],
         show: Callable[[Any], dict[str, Json]],
-        address: Callable[[str], str],
+        place: Place,
         in_columns: Callable[[Collection[Any]], Any],
     ) -> None:
         self._items = items
         self._show = show
-        self._address = address
+        self._place = place
         self._in_columns = in_columns
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __iter__(self) -> Iterator[ChangedItem]:
-        return (ChangedItem(self._show(item), self._address) for item in self._items)
+        return (ChangedItem(self._show(item), self._place) for item in self._items)
 
     @overload
     def __getitem__(self, index: int) -> ChangedItem: ...
@@ -152,11 +177,11 @@ class Change:
         self,
         event: Mapping[str, Any],
         open_journal_store: Callable[[], Store],
-        address: Callable[[str], str] = _unknown_address,
+        place: Place = _unknown_place,
     ) -> None:
         self._event = event
         self._open_store = open_journal_store
-        self._address = address
+        self._place = place
 
     @property
     def id(self) -> str:
@@ -228,8 +253,9 @@ class Change:
     def version(self) -> dict[str, Json]:
         """Which version of the source it is, of a source that keeps versions; otherwise empty.
 
-        `version` and `table` say which, `rows` how many rows it has, and `commits` what was
-        committed since the version before, the oldest first.
+        Of a table `version` and `table` say which, `rows` how many rows it has, and `commits` what
+        was committed since the version before, the oldest first; of a query on Snowflake
+        `statement` is the id of the statement that saw it.
         """
         return dict(self._small(self._event.get("version", {}), "version"))  # type: ignore[arg-type]  # it is an object
 
@@ -257,7 +283,7 @@ class Change:
         return ChangedItems(
             self._difference.added,
             lambda item: item.shown,
-            self._address,
+            self._place,
             lambda items: _in_columns(items, self._columns_after),
         )
 
@@ -267,7 +293,7 @@ class Change:
         return ChangedItems(
             self._difference.modified,
             lambda pair: edit(*pair),
-            self._address,
+            self._place,
             lambda edits: edits_in_columns(edits, self._columns_before, self._columns_after),
         )
 
@@ -277,9 +303,34 @@ class Change:
         return ChangedItems(
             self._difference.removed,
             lambda item: item.shown,
-            self._address,
+            self._place,
             lambda items: _in_columns(items, self._columns_before),
         )
+
+    @property
+    def snapshot(self) -> ChangedItems:
+        """All items as the sensor saw them with this change: what the journal has of them.
+
+        Of a result without a key they are its rows. A replay reads the same.
+        """
+        return ChangedItems(
+            self._snapshot,
+            lambda item: item.shown,
+            self._place,
+            self._snapshot_in_columns,
+        )
+
+    def as_it_was(self) -> "Source | _RecordedQuery":
+        """Give what answers queries about the source of this change as the sensor saw it.
+
+        Raises:
+            FlowError: if where it is, is not known.
+        """
+        data, root = self._place()
+        source = open_source(data, root)
+        if self.version and isinstance(source, KeepsVersions):
+            return source.at(self.version)
+        return _RecordedQuery(self, data)
 
     def __repr__(self) -> str:
         return f"<change {self.seq} of sensor {self.sensor!r}: {self.reason}>"
@@ -293,6 +344,27 @@ class Change:
         return combine(
             [self._journal.snapshots.difference(entry) for entry in (*earlier, self._entry)]
         )
+
+    @cached_property
+    def _snapshot(self) -> Collection[Item]:
+        entry = self._entry
+        if entry.total is not None:
+            return _KeptItems(self._journal.snapshots.items(entry))
+        # A single row stands by itself, and of one with one column only its value does.
+        value, names = entry.value, [*entry.columns]
+        if isinstance(value, list) and all(_is_row(row, names) for row in value):
+            rows = [row for row in value if isinstance(row, dict)]
+        elif isinstance(value, dict) and _is_row(value, names):
+            rows = [value]
+        else:
+            rows = [{names[0] if names else "value": value}]
+        return tuple(Item(key="", version="", data=row) for row in rows)
+
+    def _snapshot_in_columns(self, items: Collection[Item]) -> Any:
+        kept = items.kept if isinstance(items, _KeptItems) else None
+        if isinstance(kept, ObjectTable):
+            return kept.to_arrow()
+        return _in_columns(items, self._columns_after)
 
     @property
     def _columns_after(self) -> Mapping[str, str]:
@@ -349,6 +421,66 @@ class Change:
         return sent
 
 
+class _KeptItems(Collection[Item]):
+    """The items of a snapshot, which are read when they are iterated."""
+
+    def __init__(self, kept: Items) -> None:
+        self.kept = kept
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.kept.values())
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(wanted == found for found in self)
+
+
+class _RecordedQuery:
+    """Answers the query of a sensor with the rows that the journal has of a change.
+
+    For sources that keep no versions: no other query can be asked of what was there.
+    """
+
+    def __init__(self, change: Change, data: Data) -> None:
+        self._change = change
+        self._data = data
+
+    def query(self, name: str, params: Mapping[str, Any]) -> list[dict[str, Json]]:
+        """The rows of the sensor's query, in the order of their keys.
+
+        Raises:
+            QueryError: if it is another query, or has parameters.
+            JournalError: if the journal does not have the change any more.
+        """
+        self._check(name, params)
+        return [dict(row) for row in self._change.snapshot]
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same rows as a pyarrow.Table.
+
+        Raises:
+            QueryError: if it is another query, or has parameters.
+            JournalError: if the journal does not have the change any more.
+        """
+        self._check(name, params)
+        return self._change.snapshot.to_arrow().read_all()
+
+    def _check(self, name: str, params: Mapping[str, Any]) -> None:
+        watched = getattr(self._data, "query", "")
+        if name == watched and not params:
+            return
+        able = f"self.query({watched!r}, at=self.change)" if watched else "self.change.snapshot"
+        raise QueryError(
+            f"Query {name!r} can't be asked of the source as it was",
+            where=f"at=self.change, sensor {self._change.sensor!r} of type {self._data.type!r}",
+            allowed="Of this change no version of the source is known, so there is only what the "
+            "journal has: the rows that the sensor saw, without parameters",
+            fix=f"Read them, and filter them in the flow: {able}",
+        )
+
+
 class Changes(tuple[Change, ...]):
     """The changes that started a run, newest first; each is also found by its sensor's name."""
 
@@ -375,6 +507,10 @@ class Changes(tuple[Change, ...]):
                 fix=closest(which, found),
             )
         return found[which]
+
+
+def _is_row(value: Json, names: Sequence[str]) -> bool:
+    return isinstance(value, dict) and value.keys() == {*(names or value)}
 
 
 def _in_columns(items: Collection[Any], columns: Mapping[str, str]) -> Any:

@@ -32,14 +32,17 @@ from flowproject.plugins import plugin
 
 __all__ = [
     "SOURCES",
+    "KeepsVersions",
     "Rows",
     "Source",
     "WatchedFiles",
     "WithoutQueries",
     "address_of_item",
     "open_source",
+    "read_item",
     "speaks_sql",
     "stopped",
+    "version_gone",
     "watched_files",
 ]
 
@@ -99,6 +102,29 @@ class _ReadsFiles(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsVersions(Protocol):
+    """Is a source that can read its data as they were at a version."""
+
+    def at(self, version: Mapping[str, Json]) -> Source:
+        """The source as it was at this version, which an `Observation` of it told; to be queried.
+
+        If the version is gone, what is asked of it raises `version_gone`.
+        """
+        ...
+
+
+def version_gone(what: str, where: str) -> SourceError:
+    """Make the error of a version that a source does not keep any more; `what` says it."""
+    return SourceError(
+        what,
+        where=where,
+        allowed="The journal still has what the sensor saw: its newest fifty changes",
+        fix="Read it there: `self.change.snapshot` has all rows, `self.change.added` and so on "
+        "those that changed",
+    )
+
+
 def watched_files(source: Source) -> Sequence[WatchedFiles]:
     """Say which files of this machine a source looks at; nothing of one that can't tell."""
     return source.watched_files() if isinstance(source, _ReadsFiles) else ()
@@ -141,6 +167,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.snowflake.source", name="SnowflakeSource", speaks_sql=True
     ),
 }
+
+
+_READERS: Final[dict[type[Data], str]] = {FilesData: "read_file", S3Data: "read_object"}
 
 
 def open_source(data: Data, root: Path) -> Source:
@@ -213,6 +242,26 @@ def address_of_item(data: Data, root: Path, key: str) -> str:
 def _first_part(bucket: str) -> str:
     """A bucket without scheme and path, both of which the configuration allows."""
     return bucket.partition("://")[2].partition("/")[0] or bucket.partition("/")[0]
+
+
+def read_item(data: Data, root: Path, item: Mapping[str, Json]) -> bytes:
+    """The content of a file or an object as it was when a sensor saw it, as `item` tells.
+
+    Raises:
+        SourceError: if it is another one by now, or the items of such a source can't be read so.
+    """
+    path = address_of_item(data, root, str(item.get("key", "")))
+    reader = _READERS.get(type(data))
+    if reader is None:
+        raise SourceError(
+            f"What an object of type {data.type!r} held when it was seen can't be read here",
+            where=path,
+            allowed="Files and objects in S3 can be",
+            fix="Open its `path`, which holds what is there now",
+        )
+    # By name, as every source: a third-party client may be behind it.
+    content: bytes = getattr(import_module(SOURCES[type(data)].module), reader)(data, path, item)
+    return content
 
 
 class WithoutQueries:

@@ -85,6 +85,7 @@ def test_after_any_edits_a_look_is_what_one_without_a_past_would_be(stock: Stock
         seen = stock.look(remembered(seen))
         assert TOLD in stock.asked[1]
         assert 0 < seen.cost.rows < ROWS
+        assert seen.version["statement"]
         fresh = stock.look()
         assert (seen.fingerprint, seen.value) == (fresh.fingerprint, fresh.value)
         assert table(seen) == table(fresh)
