@@ -308,7 +308,7 @@ class Journal:
         self._store.create(self._layout.moved, sealed(facts))
 
     def is_at_rest(self) -> bool:
-        """Whether surely nothing is left to deliver, or it was moved away: two or three requests."""
+        """Whether surely nothing is left to deliver, or it was moved: two or three requests."""
         known = self.memos.head()
         if known is None:
             return False
