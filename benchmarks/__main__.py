@@ -25,6 +25,7 @@ _FIGURES: Final = (
     "deploy",
     "controllers",
     "snowflake",
+    "versioned",
     "objects",
     "ten_million",
     "listers",
