@@ -36,6 +36,7 @@ _CHANGED: Final = 1_000
 _TICK: Final = "benchmarks.own.versioned_tick"
 _DELTA: Final = "flowproject.sources.versioned.delta"
 _ICEBERG: Final = "flowproject.sources.versioned.iceberg"
+_OF_TICKS: Final = ("obstore.store", "pyiceberg.table", "pyiceberg.io.pyarrow")
 _OF_CHANGES: Final = ("deltalake", "pyarrow.parquet", "duckdb", "pyiceberg.io.pyarrow")
 
 
@@ -246,7 +247,7 @@ def _unchanged_delta(folder: Path, versions: int, *, quick: bool) -> Iterator[Fi
     root = copy_project(folder / "project", config=_config(str(folder / "orders"), "delta"))
     probe(_TICK, root, "baseline")
     ours, peer = in_turn(
-        lambda: probe(_TICK, root, "unchanged", _DELTA),
+        lambda: probe(_TICK, root, "unchanged", _DELTA, "obstore.store"),
         lambda: probe("benchmarks.peers.delta_table", folder / "orders", "-"),
         rounds=_ROUNDS,
         quick=quick,
@@ -267,7 +268,7 @@ def _unchanged_iceberg(folder: Path, snapshots: int, *, quick: bool) -> Iterator
     root = copy_project(folder / "project", config=_config(str(file), "iceberg"))
     probe(_TICK, root, "baseline")
     ours, peer = in_turn(
-        lambda: probe(_TICK, root, "unchanged", _ICEBERG, "pyiceberg.io.pyarrow"),
+        lambda: probe(_TICK, root, "unchanged", _ICEBERG, *_OF_TICKS),
         lambda: probe("benchmarks.peers.iceberg_table", file, "-"),
         rounds=_ROUNDS,
         quick=quick,

@@ -198,13 +198,15 @@ class _IcebergLook:
 
     def _load(self) -> "Table":
         data = self._data
-        from pyiceberg.catalog import load_catalog
-        from pyiceberg.table import StaticTable
-
         if not data.catalog:
+            from pyiceberg.table import StaticTable
+
             place = TableLocation.parse(data.table, data, self._root)
             # It stays the table that `table` names: a folder would be another one each time.
             return StaticTable.from_metadata(place.uri, _properties(place.options()))
+        # Only for catalogs: it takes longer to import than a small table to load.
+        from pyiceberg.catalog import load_catalog
+
         settings = _configured(data.catalog)
         # All of it: PyIceberg reads its settings once, and @secrets may have set some since.
         given = {**settings, **self._blanks(settings)}
