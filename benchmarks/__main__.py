@@ -18,6 +18,7 @@ _FIGURES: Final = (
     "delivery",
     "loop",
     "sensors",
+    "waits",
     "rows",
     "files",
     "imports",
@@ -25,6 +26,7 @@ _FIGURES: Final = (
     "deploy",
     "controllers",
     "snowflake",
+    "postgres",
     "versioned",
     "objects",
     "ten_million",
@@ -84,9 +86,9 @@ def _options() -> argparse.Namespace:
             parser.error("controllers needs build/argo: `make argo` builds it")
         print("controllers is left out: `make argo` builds what it needs")
         options.figures = options.figures or [one for one in _FIGURES if one != "controllers"]
-    needs_peers = not options.quick and "listers" in (options.figures or _FIGURES)
+    needs_peers = not options.quick and {"listers", "rows"} & {*(options.figures or _FIGURES)}
     if needs_peers and not PEERS_PYTHON.exists():
-        parser.error("listers needs the peers' environment: `make bench` makes it")
+        parser.error("listers and rows need the peers' environment: `make bench` makes it")
     return options
 
 

@@ -186,13 +186,16 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     def query(self, name: str, /, **parameters: object) -> list[dict[str, Any]]:
         """The rows of `sql/<name>.sql`, run on the source of `[data]`.
 
-        Parameters are bound to `:name` in the SQL, never pasted.
+        Parameters are bound to `:name` in the SQL, never pasted. With `at=self.change` they are the
+        rows that were there when the change was seen: of the version that its sensor saw, if the
+        source keeps versions, and otherwise what the journal has of the sensor's own query.
 
         Raises:
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached.
         """
-        return self._source().query(name, parameters)
+        rows: list[dict[str, Any]] = self._asked(parameters).query(name, parameters)
+        return rows
 
     def query_arrow(self, name: str, /, **parameters: object) -> Any:
         """The rows that `query` gives, as a pyarrow.Table: columns, in the engine's own types.
@@ -201,7 +204,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
             QueryError: if the file, the SQL or its parameters are wrong.
             SourceError: if the source can't run queries or can't be reached.
         """
-        return self._source().query_arrow(name, parameters)
+        return self._asked(parameters).query_arrow(name, parameters)
 
     def query_frame(self, name: str, /, **parameters: object) -> Any:
         """The rows that `query` gives, as a pandas.DataFrame.
@@ -293,6 +296,16 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
                 fix=closest(sensor, self._sensors()),
             )
         return address_of_item(self._sensors()[sensor].data, project_root(), key)
+
+    def _asked(self, parameters: dict[str, object]) -> Any:
+        """What is to answer a query; `at` is taken out of its parameters if it is a change."""
+        if "at" in parameters:
+            from flowproject.change import Change  # late, as in `changes`
+
+            if isinstance(at := parameters["at"], Change):
+                del parameters["at"]
+                return at.as_it_was(self._sensors(), project_root())
+        return self._source()
 
     def _source(self) -> "Source":
         # Few flows have queries; those that do pay for the client of their source as well.

@@ -4,14 +4,26 @@ import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final, SupportsIndex, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.difference import Difference, combine, edit
+from flowproject.changes.columns import ColumnsChange, columns_before
+from flowproject.changes.difference import Difference, Item, combine, edit
 from flowproject.changes.entry import Entry
-from flowproject.errors import FlowError, JournalError, closest
+from flowproject.changes.observation import Items
+from flowproject.config.data import Data
+from flowproject.config.model import Sensor
+from flowproject.errors import FlowError, JournalError, QueryError, closest
 from flowproject.journal import Combination, Head, Journal, Store
-from flowproject.tables.lazy_rows import to_arrow
+from flowproject.tables.arrow import frame, polars_frame
+from flowproject.tables.lazy_rows import are_objects, as_text
+from flowproject.tables.object_rows import object_schema
+from flowproject.tables.table import ObjectTable
+from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
+
+if TYPE_CHECKING:
+    from flowproject.sources import Source
 
 __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 
@@ -59,10 +71,12 @@ class ChangedItems(Sequence[ChangedItem]):
         items: Collection[Any],
         show: Callable[[Any], dict[str, Json]],
         address: Callable[[str], str],
+        in_columns: Callable[[Collection[Any]], Any],
     ) -> None:
         self._items = items
         self._show = show
         self._address = address
+        self._in_columns = in_columns
 
     def __len__(self) -> int:
         return len(self._items)
@@ -107,11 +121,32 @@ class ChangedItems(Sequence[ChangedItem]):
     def to_arrow(self) -> Any:
         """The items as a `pyarrow.RecordBatchReader`, which gives one batch after the other.
 
-        pandas, polars and DuckDB read it; `.read_all()` makes a table. Objects have typed columns;
-        other items have `key` and `data`, which is JSON. A modified item has each as `old_...` and
-        as `new_...`.
+        Rows of a query have the columns of its result, with the types that they had in the engine;
+        objects have `key`, `size` and so on. A modified item has each column as it was and as it
+        is: `old_amount`, `new_amount`. `.read_all()` makes a table; DuckDB reads it as it is.
+
+        Raises:
+            FlowError: if a value is none of the column's type, while it is read.
         """
-        return to_arrow(self._items)
+        if are_objects(self._items):
+            return self._items.to_arrow()
+        return self._in_columns(self._items)
+
+    def to_pandas(self) -> Any:
+        """What `to_arrow` gives as a `pandas.DataFrame`, all of it in memory.
+
+        Raises:
+            SourceError: if pandas is not installed.
+        """
+        return frame(self.to_arrow().read_all(), "`to_arrow` gives the same")
+
+    def to_polars(self) -> Any:
+        """What `to_arrow` gives as a `polars.DataFrame`, all of it in memory.
+
+        Raises:
+            SourceError: if polars is not installed, or has no type for a column.
+        """
+        return polars_frame(self.to_arrow().read_all())
 
 
 class Change:
@@ -201,8 +236,9 @@ class Change:
     def version(self) -> dict[str, Json]:
         """Which version of the source it is, of a source that keeps versions; otherwise empty.
 
-        `version` and `table` say which, `rows` how many rows it has, and `commits` what was
-        committed since the version before, the oldest first.
+        Of a table `version` and `table` say which, `rows` how many rows it has, and `commits` what
+        was committed since the version before, the oldest first; of a query on Snowflake
+        `statement` is the id of the statement that saw it.
         """
         return dict(self._small(self._event.get("version", {}), "version"))  # type: ignore[arg-type]  # it is an object
 
@@ -227,17 +263,69 @@ class Change:
 
         A file or object has a `path` that can be opened: `change.added[0].path`.
         """
-        return ChangedItems(self._difference.added, lambda item: item.shown, self._address)
+        return ChangedItems(
+            self._difference.added,
+            lambda item: item.shown,
+            self._address,
+            lambda items: _in_columns(items, self._columns_after),
+        )
 
     @property
     def modified(self) -> ChangedItems:
         """The items that are not what they were, as `{"key": ..., "old": {...}, "new": {...}}`."""
-        return ChangedItems(self._difference.modified, lambda pair: edit(*pair), self._address)
+        return ChangedItems(
+            self._difference.modified,
+            lambda pair: edit(*pair),
+            self._address,
+            lambda edits: edits_in_columns(edits, self._columns_before, self._columns_after),
+        )
 
     @property
     def removed(self) -> ChangedItems:
         """The items that are gone, as they were last seen."""
-        return ChangedItems(self._difference.removed, lambda item: item.shown, self._address)
+        return ChangedItems(
+            self._difference.removed,
+            lambda item: item.shown,
+            self._address,
+            lambda items: _in_columns(items, self._columns_before),
+        )
+
+    @property
+    def snapshot(self) -> ChangedItems:
+        """All items as the sensor saw them with this change: what the journal has of them.
+
+        Of a result without a key they are its rows. A replay reads the same.
+        """
+        return ChangedItems(
+            self._snapshot,
+            lambda item: item.shown,
+            self._address,
+            self._snapshot_in_columns,
+        )
+
+    def as_it_was(self, sensors: Mapping[str, Sensor], root: Path) -> "Source | _RecordedQuery":
+        """Give what answers queries about the source of this change as the sensor saw it.
+
+        `sensors` are those of the project in the folder `root`.
+
+        Raises:
+            FlowError: if the project has no such sensor any more.
+        """
+        # Its source only now: a flow that reads its items needs none.
+        from flowproject.sources import KeepsVersions, open_source
+
+        if self.sensor not in sensors:
+            raise FlowError(
+                f"Sensor {self.sensor!r} of this change is not in the configuration any more",
+                where="at=self.change",
+                allowed=f"Sensors: {', '.join(sensors)}",
+                fix="Read what the journal has: self.change.snapshot",
+            )
+        data = sensors[self.sensor].data
+        source = open_source(data, root)
+        if self.version and isinstance(source, KeepsVersions):
+            return source.at(self.version)
+        return _RecordedQuery(self, data)
 
     def __repr__(self) -> str:
         return f"<change {self.seq} of sensor {self.sensor!r}: {self.reason}>"
@@ -251,6 +339,45 @@ class Change:
         return combine(
             [self._journal.snapshots.difference(entry) for entry in (*earlier, self._entry)]
         )
+
+    @cached_property
+    def _snapshot(self) -> Collection[Item]:
+        entry = self._entry
+        if entry.total is not None:
+            return _KeptItems(self._journal.snapshots.items(entry))
+        # A single row stands by itself, and of one with one column only its value does.
+        value, names = entry.value, [*entry.columns]
+        if isinstance(value, list) and all(_is_row(row, names) for row in value):
+            rows = [row for row in value if isinstance(row, dict)]
+        elif isinstance(value, dict) and _is_row(value, names):
+            rows = [value]
+        else:
+            rows = [{names[0] if names else "value": value}]
+        return tuple(Item(key="", version="", data=row) for row in rows)
+
+    def _snapshot_in_columns(self, items: Collection[Item]) -> Any:
+        kept = items.kept if isinstance(items, _KeptItems) else None
+        if isinstance(kept, ObjectTable):
+            return kept.to_arrow()
+        return _in_columns(items, self._columns_after)
+
+    @property
+    def _columns_after(self) -> Mapping[str, str]:
+        return {**self._entry.columns, **self._entry.types}
+
+    @cached_property
+    def _columns_before(self) -> Mapping[str, str]:
+        """The columns of what was there before the oldest of the changes that came together."""
+        entry = self._entry
+        if self._decision is None and self.first_seq < self.seq:
+            entry = self._journal.get(self.first_seq) or entry
+        change = ColumnsChange.from_json(entry.columns_change)
+        before = columns_before(entry.columns, change)
+        # What is said besides is said of the columns that stayed as they were.
+        return {
+            name: entry.types.get(name, kind) if entry.columns.get(name) == kind else kind
+            for name, kind in before.items()
+        }
 
     @cached_property
     def _entry(self) -> Entry:
@@ -289,6 +416,66 @@ class Change:
         return sent
 
 
+class _KeptItems(Collection[Item]):
+    """The items of a snapshot, which are read when they are iterated."""
+
+    def __init__(self, kept: Items) -> None:
+        self.kept = kept
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.kept.values())
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(wanted == found for found in self)
+
+
+class _RecordedQuery:
+    """Answers the query of a sensor with the rows that the journal has of a change.
+
+    For sources that keep no versions: no other query can be asked of what was there.
+    """
+
+    def __init__(self, change: Change, data: Data) -> None:
+        self._change = change
+        self._data = data
+
+    def query(self, name: str, params: Mapping[str, Any]) -> list[dict[str, Json]]:
+        """The rows of the sensor's query, in the order of their keys.
+
+        Raises:
+            QueryError: if it is another query, or has parameters.
+            JournalError: if the journal does not have the change any more.
+        """
+        self._check(name, params)
+        return [dict(row) for row in self._change.snapshot]
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The same rows as a pyarrow.Table.
+
+        Raises:
+            QueryError: if it is another query, or has parameters.
+            JournalError: if the journal does not have the change any more.
+        """
+        self._check(name, params)
+        return self._change.snapshot.to_arrow().read_all()
+
+    def _check(self, name: str, params: Mapping[str, Any]) -> None:
+        watched = getattr(self._data, "query", "")
+        if name == watched and not params:
+            return
+        able = f"self.query({watched!r}, at=self.change)" if watched else "self.change.snapshot"
+        raise QueryError(
+            f"Query {name!r} can't be asked of the source as it was",
+            where=f"at=self.change, sensor {self._change.sensor!r} of type {self._data.type!r}",
+            allowed="Of this change no version of the source is known, so there is only what the "
+            "journal has: the rows that the sensor saw, without parameters",
+            fix=f"Read them, and filter them in the flow: {able}",
+        )
+
+
 class Changes(tuple[Change, ...]):
     """The changes that started a run, newest first; each is also found by its sensor's name."""
 
@@ -315,6 +502,17 @@ class Changes(tuple[Change, ...]):
                 fix=closest(which, found),
             )
         return found[which]
+
+
+def _is_row(value: Json, names: Sequence[str]) -> bool:
+    return isinstance(value, dict) and value.keys() == {*(names or value)}
+
+
+def _in_columns(items: Collection[Any], columns: Mapping[str, str]) -> Any:
+    # Nothing, of which nobody said what it is: a source of objects, of which none changed.
+    if not items and not columns:
+        return as_text(object_schema(), ())
+    return rows_in_columns(items, columns)
 
 
 def journal_of(event: Mapping[str, Any], store: Store) -> Journal:

@@ -18,6 +18,7 @@ from flowproject.starting.run_start import noted_start
 __all__ = [
     "RunOutcome",
     "RunState",
+    "StepOutcome",
     "delivery_of",
     "ending_of",
     "in_words",
@@ -27,6 +28,7 @@ __all__ = [
     "outcome_of",
     "outcomes_of",
     "state_of",
+    "steps_of",
     "tasks_of",
 ]
 
@@ -37,6 +39,7 @@ _LOGGED_TASKS: Final = 20
 # Among so many it is looked which resumed a run that did not succeed: each is a request to the
 # metadata service, and who resumes a run does so soon.
 _NEWER_RUNS: Final = 200
+_ASKED_TASKS: Final = 100
 _LONGEST_ERROR: Final = 200
 
 
@@ -80,6 +83,35 @@ class RunOutcome:
     def to_json(self) -> dict[str, Json]:
         """The outcome as plain JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """What became of one step of a run: of all its tasks, if it has several."""
+
+    name: str
+    state: Literal["succeeded", "failed", "unfinished"]
+    """`unfinished` is a step that goes on or was killed."""
+    tasks: int
+    error: str = ""
+    """The first line of what the first of its tasks that failed raised."""
+
+
+def steps_of(run: Any) -> list[StepOutcome]:
+    """What became of the steps that a run has come to, in their order."""
+    return [_step_outcome(step) for step in sorted(run, key=lambda step: step.created_at)]
+
+
+def _step_outcome(step: Any) -> StepOutcome:
+    # A foreach has thousands, and each is asked for.
+    tasks = list(islice(step, _ASKED_TASKS))
+    failed = next((task for task in tasks if has_failed(task)), None)
+    if failed:
+        error = _error(failed.exception)
+        return StepOutcome(name=str(step.id), state="failed", tasks=len(tasks), error=error)
+    is_over = bool(tasks) and all(task.finished for task in tasks)
+    state: Literal["succeeded", "unfinished"] = "succeeded" if is_over else "unfinished"
+    return StepOutcome(name=str(step.id), state=state, tasks=len(tasks))
 
 
 def outcomes_of(told: Chain, known_here: Callable[[], Mapping[str, str]]) -> list[RunOutcome]:

@@ -25,7 +25,6 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import PostgresData
 from flowproject.sources import Source, open_source
 from tests.servers import Program, free_ports, shared
-from tests.sharing import shared_folder
 
 PASSWORD: Final = "open sesame/100%"  # noqa: S105  # of a server for tests
 READER_PASSWORD: Final = "let me in"  # noqa: S105  # of a server for tests
@@ -209,8 +208,9 @@ def _make(folder: Path) -> None:
     secret.write_text(PASSWORD)
     if os.geteuid() == 0:
         # The way there, for who is not root; the folders themselves can't be listed.
-        shared_folder().chmod(0o711)
-        folder.chmod(0o711)
+        for above in (folder, *folder.parents):
+            if not above.stat().st_mode & 0o001:
+                above.chmod(above.stat().st_mode | 0o011)
         secret.chmod(0o644)
         shutil.chown(data, _NOBODY)
     options = ["--username=postgres", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"]

@@ -1,7 +1,8 @@
 """Snowflake on 127.0.0.1: fakesnow over HTTP, asked through the real connector.
 
 One server for a session, and a database for each test. What fakesnow leaves out and our tests need
-stands here: logins that fail, sessions with a number, queries that are cancelled or take too long.
+stands here: logins that fail, sessions with a number, queries that are cancelled or take too long,
+and time travel to tables that a test has kept.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from tests.connector5 import complete_connector
 _SIZES: Final = ("compressedSize", "uncompressedSize")
 _PATIENCE: Final = 60.0
 _NUMBERS: Final = itertools.count(1)
+_AT: Final = re.compile(r"(\w+) AT\(STATEMENT => '([^']*)'\)")
 _CANCEL: Final = re.compile(r"SYSTEM\$CANCEL_ALL_QUERIES\((\d+)\)")
 
 SETTINGS: Final = {
@@ -87,6 +89,8 @@ class Snow:
     cancelled: list[int] = field(default_factory=list)
     locked: set[str] = field(default_factory=set)
     running: int = 0
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By the id of a statement: what tables are called now as they were for it."""
     chunk_rows: int = 0  # of a result, in one piece of it; 0: all rows in one
     _chunks: dict[str, bytes] = field(default_factory=dict)
     _databases: set[str] = field(default_factory=set)
@@ -215,6 +219,12 @@ class Snow:
             return self._cancel(int(found[1]))
         if refusal := self._unwilling(session, sql):
             return _failed(*refusal)
+        if _AT.search(sql):
+            unknown = [found[2] for found in _AT.finditer(sql) if found[2] not in self.versions]
+            if unknown:
+                return _failed("000709", f"Statement {unknown[0]} not found", "02000")
+            body["sqlText"] = _AT.sub(lambda found: self.versions[found[2]][found[1].upper()], sql)
+            request._body = gzip.compress(json.dumps(body).encode())
         session.cancelled = session.overdue = False
         timer = asyncio.get_running_loop().call_later(session.limit, self._time_out, session)
         self.running += 1

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import duckdb  # noqa: F401
+import pyarrow.compute
+import pyarrow.parquet  # noqa: F401
 
 import flowproject.sources.duckdb.source  # noqa: F401
 from benchmarks.probe import report
@@ -18,10 +20,11 @@ ROOT, EXPECTED = Path(sys.argv[1]), sys.argv[2]
 
 def tick() -> dict[str, object]:
     """How many rows there are."""
-    [seen] = observe(project_context(ROOT))
-    if seen.outcome != EXPECTED:
-        raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
-    return {"objects": seen.total}
+    ticks = observe(project_context(ROOT))
+    for seen in ticks:
+        if seen.outcome != EXPECTED:
+            raise RuntimeError(f"this was no tick with the outcome {EXPECTED!r}: {seen}")
+    return {"objects": ticks[0].total, "moved": ticks[0].counts.get("modified", 0)}
 
 
 report(tick)

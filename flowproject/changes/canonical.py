@@ -25,6 +25,7 @@ __all__ = [
     "dumps_rows",
     "marked_number",
     "parsed",
+    "unmarked_text",
 ]
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -72,6 +73,27 @@ def marked_number(text: str) -> Json:
     """A number for which JSON has no word, where it could be taken for a text."""
     # Marked, because inside JSON a text may stand where a number stood before, and must differ.
     return {"$number": text}
+
+
+def unmarked_text(value: Json) -> str:
+    """A JSON text that `parsed` gives this form."""
+    if isinstance(value, list):
+        return f"[{','.join(map(unmarked_text, value))}]"
+    if not isinstance(value, dict):
+        return dumps(value)
+    match [*value.items()]:
+        case [("$number", str(number))]:
+            return number
+        case [("$object", list(pairs))]:
+            return _members(cast("list[tuple[str, Json]]", pairs))
+        case [(name, inner)] if _MARK.fullmatch(name):
+            return _members([(name[1:], inner)])
+        case members:
+            return _members(members)
+
+
+def _members(pairs: Iterable[tuple[str, Json]]) -> str:
+    return f"{{{','.join(f'{dumps(name)}:{unmarked_text(value)}' for name, value in pairs)}}}"
 
 
 def dumps(value: Json) -> str:

@@ -31,9 +31,10 @@ class Entry:
     series of [moment, number] that ends with this entry, so that a chart costs no request; for the
     same reason `earlier` tells the entries before this one in short, the newest first.
     `columns` are those of a query's result, each with its type, and `columns_change` what happened
-    to them, as `ColumnsChange` tells it. `version` is which version of the source it was, of
-    sources that keep versions, and `previous_version` the one before. `memo` is what the source
-    noted of this state. `run` is the run that recorded the entry, as `Flow/id`.
+    to them, as `ColumnsChange` tells it; `types` are the types of some in full. `version` is which
+    version of the source it was, of sources that keep versions, and `previous_version` the one
+    before. `memo` is what the source noted of this state. `run` is the run that recorded the entry,
+    as `Flow/id`.
     """
 
     seq: int
@@ -57,6 +58,7 @@ class Entry:
     query: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     columns_change: dict[str, Json] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     version: dict[str, Json] = field(default_factory=dict)
     previous_version: dict[str, Json] = field(default_factory=dict)
     snapshot: str = ""

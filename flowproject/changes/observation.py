@@ -151,11 +151,13 @@ class Observation:
     sources that compare while they look; None leaves it to whoever asked. `query` is the SQL that
     ran, for sources that have one. `note` is what the reason of a tick says besides, of how it was
     looked at. `memo` is what the source will want to know of this state at its next look. `columns`
-    are those of a query's result, each with its type; empty if they are not known. `state` says it
-    in words where neither value nor items do. `version` is which version of the source was seen, of
-    sources that keep versions, and what was committed since the one before. `written` is the
-    file that was written last, of those behind a query's result, with when it was; None where the
-    items say it of themselves.
+    are those of a query's result, each with its type; empty if they are not known. `types` are the
+    types, in DuckDB's words, of columns of which `columns` does not say enough to make Arrow of
+    them; they may follow from the data, so no change is told by them. `state` says it in words
+    where neither value nor items do. `version` is which version of the source was seen, of sources
+    that keep versions, and what was committed since the one before. `written` is the file that was
+    written last, of those behind a query's result, with when it was; None where the items say it of
+    themselves.
     """
 
     value: Json
@@ -167,6 +169,7 @@ class Observation:
     note: str = ""
     memo: Memo = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)  # the same in any order
+    types: Mapping[str, str] = field(default_factory=dict, compare=False)
     state: str = field(default="", compare=False)
     version: Mapping[str, Json] = field(default_factory=dict, compare=False)
     written: Item | None = field(default=None, compare=False)

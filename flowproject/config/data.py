@@ -91,9 +91,10 @@ class DuckDBData(Data):
     its result counts, so that one still being written isn't taken for finished. 0: a change counts
     at once, right for files that are moved into place whole."""
 
-    row_limit: int = 1_000_000
-    """Rows above which a result is an error instead of a very slow tick. The default is about what
-    a small container holds in memory."""
+    row_limit: int = 10_000_000
+    """Rows above which a result is an error: most likely a join or a condition is not what was
+    meant. Memory does not grow with the rows that a sensor watches, only with those that
+    `self.query` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)

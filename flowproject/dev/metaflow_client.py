@@ -17,11 +17,13 @@ from flowproject.metaflow_internals.metadata import find_run, step_name
 from flowproject.runs import (
     RunOutcome,
     RunState,
+    StepOutcome,
     is_tick,
     kept_of,
     logs_of,
     outcomes_of,
     state_of,
+    steps_of,
     tasks_of,
 )
 from flowproject.sensing import Chain
@@ -35,6 +37,7 @@ __all__ = [
     "read_outcomes",
     "read_past",
     "read_state",
+    "read_steps",
     "read_ticks",
 ]
 
@@ -86,6 +89,14 @@ def read_ticks(flow: FlowFile, run_id: str) -> list[Mapping[str, Any]]:
 def read_state(flow: FlowFile, run_id: str) -> RunState:
     """Read what became of the run."""
     return state_of(_run(flow, run_id))
+
+
+def read_steps(flow: FlowFile, run_id: str) -> list[StepOutcome]:
+    """Read what became of the steps of the run; nothing of one that Metaflow does not know."""
+    try:
+        return steps_of(_run(flow, run_id))
+    except MetaflowNotFound:
+        return []
 
 
 def read_past(flow: FlowFile, run_id: str) -> PastRun | None:

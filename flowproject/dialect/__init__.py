@@ -10,6 +10,7 @@ from flowproject.dialect.parsing import (
     table_names,
     unknown_functions,
     volatile_parts,
+    with_tables_at,
 )
 from flowproject.dialect.translation import translate
 
@@ -22,4 +23,5 @@ __all__ = [
     "translate",
     "unknown_functions",
     "volatile_parts",
+    "with_tables_at",
 ]

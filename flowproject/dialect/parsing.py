@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from flowproject.errors import QueryError
@@ -21,6 +22,7 @@ __all__ = [
     "table_names",
     "unknown_functions",
     "volatile_parts",
+    "with_tables_at",
     "without_names",
     "written",
 ]
@@ -71,6 +73,29 @@ def table_names(query: Query, dialect: str) -> tuple[str, ...]:
         if not _is_of_cte(table, dialect):
             names.setdefault(_identity(table, dialect), _as_written(table, dialect))
     return tuple(names.values())
+
+
+def with_tables_at(query: Query, moment: str, dialect: str) -> Query:
+    """The query, in which `moment` stands behind the name of every table that has none of its own.
+
+    Raises:
+        QueryError: if the query does not parse, or reads what no name tells.
+    """
+    from sqlglot import exp
+
+    tree = parsed(query, without_names(query), dialect)
+    _check_origins(query, tree, dialect)
+    text = query.text
+    tables = (one for one in parts(tree, exp.Table) if not _is_of_cte(one, dialect))
+    ends = {
+        one.this.meta["end"] + 1
+        for one in tables
+        if "end" in one.this.meta and not one.args.get("when")
+    }
+    # From the last on, so that places before it stay where they are.
+    for end in sorted(ends, reverse=True):
+        text = f"{text[:end]} {moment}{text[end:]}"
+    return replace(query, text=text)
 
 
 def volatile_parts(query: Query, dialect: str) -> tuple[str, ...]:

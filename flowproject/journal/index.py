@@ -12,7 +12,7 @@ from flowproject.changes.caching import cached_property
 from flowproject.changes.entry import Entry
 from flowproject.journal.layout import entry_numbers
 from flowproject.journal.memos import Head
-from flowproject.journal.outbox import Awaited, Mark, Outbox, Sending
+from flowproject.journal.outbox import Awaited, Listeners, Mark, Outbox, Sending
 from flowproject.journal.receipts import Receipt, Receipts
 from flowproject.journal.turns import TurnNotices, Turns
 
@@ -37,6 +37,7 @@ class JournalIndex:
     def __init__(
         self,
         keys: Iterable[str],
+        known: Listeners,
         outbox: Outbox,
         receipts: Receipts,
         turns: Turns,
@@ -57,7 +58,6 @@ class JournalIndex:
             self._inside[kind][int(seq), name].append((int(attempt or 0), rest or ""))
         self.numbers = tuple(sorted(entry_numbers(keys), reverse=True))
         self.ids = dict(self._inside["published"].keys())
-        known = outbox.listeners()
         self.listeners, self.waits = frozenset(known.flows), known.waits
         self.in_order = frozenset(known.in_order)
         self._read: dict[_Named, tuple[tuple[Sending, ...], tuple[Receipt, ...]]] = {}

@@ -27,7 +27,7 @@ from flowproject.journal.memos import Head, Memos
 from flowproject.journal.outbox import Mark, Outbox
 from flowproject.journal.receipts import Receipts
 from flowproject.journal.snapshots import MANIFEST, ROWS, TABLE, Snapshots, read_manifest
-from flowproject.journal.store import Store, prove_atomic
+from flowproject.journal.store import ReadAhead, Store, prove_atomic
 from flowproject.journal.turns import Turns
 
 __all__ = ["KEPT_ENTRIES", "PRUNE_EVERY", "Journal", "check_branch", "prune"]
@@ -168,12 +168,20 @@ class Journal:
         # The tables first: whoever finds an entry finds all that it names. A death in between
         # leaves tables that nobody names, and pruning removes them.
         entry = self.snapshots.write(entry, items, difference)
-        if not self._create(entry):
+        # Beside the entry: who reads a memo that names a number which is not there looks for the
+        # one before. In it something is left to do for that number, whoever may record it.
+        steps: list[Callable[[], Any]] = [partial(self._create, entry)]
+        if head and entry.is_published:
+            steps.append(partial(self.memos.write_head, head.followed_by(entry)))
+        is_recorded, *remembered = self.concurrently(steps)
+        if not is_recorded:
             self.snapshots.discard(entry)
             raise Superseded
-        # After the entry: a memo that names a number which is not there would hide the end.
-        end = head.followed_by(entry) if head else self._newest()[0]
-        self.memos.write_head(end if entry.is_published else end.resolved([entry.seq]))
+        if not remembered:
+            # After the entry: that nothing is left to do is known of what is recorded, and not of
+            # what another may have recorded in its place.
+            end = head.followed_by(entry) if head else self._newest()[0]
+            self.memos.write_head(end if entry.is_published else end.resolved([entry.seq]))
         return entry
 
     def proven(self, head: Head) -> Head:
@@ -212,14 +220,35 @@ class Journal:
         """Ask questions about this journal side by side, and give the answers in their order."""
         return self._store.concurrently(questions)
 
+    def before_sending(self, seq: int, change_id: str) -> "Journal":
+        """This journal, for whoever is to send a change: what that reads is asked for at once.
+
+        So is whether it could be noted, of which `Outbox.end_trial` removes the trace.
+        """
+        ahead = ReadAhead(self._store)
+        journal = Journal(ahead, project=self.project, branch=self.branch, sensor=self.sensor)
+        keys = self._layout
+        ask = partial(
+            ahead.ask,
+            ("get", keys.head_memo),
+            ("get", keys.entry(seq)),
+            ("exists", keys.entry(seq + 1)),
+            ("get", keys.mark(seq, change_id)),
+            ("get", keys.combination(seq, change_id)),
+            ("get", keys.listeners),
+        )
+        self.concurrently([ask, partial(journal.outbox.try_writing, seq)])
+        return journal
+
     def index(self) -> JournalIndex:
         """What the journal holds of all its changes: one listing, and the listeners."""
+        questions: list[Callable[[], Any]] = [
+            partial(self._store.keys, self.location),
+            self.outbox.listeners,
+        ]
+        keys, listeners = self.concurrently(questions)
         return JournalIndex(
-            self._store.keys(self.location),
-            self.outbox,
-            self.receipts,
-            self.turns,
-            self.memos.head,
+            keys, listeners, self.outbox, self.receipts, self.turns, self.memos.head
         )
 
     def waiting(self, head: Head) -> Iterator[Entry]:
@@ -299,21 +328,39 @@ class Journal:
         # A slow tick may have written an old memo over a newer one, so numbers behind it are asked
         # for.
         known = self.memos.head()
-        end = self._probed(known) if known else None
-        content = self._store.get(self.entry_key(end.seq)) if end else None
+        end, content = self._probed(known) if known else (None, None)
         if end is None or content is None:
             end = self._listed()
             content = self._store.get(self.entry_key(end.seq)) if end.seq else None
         return end, content
 
-    def _probed(self, known: Head) -> Head | None:
-        """The end a little further than it is known; None if that is too far behind."""
-        for seq in range(known.seq + 1, known.seq + 1 + _PROBES):
-            if not self._store.exists(self.entry_key(seq)):
-                return replace(
-                    known, seq=seq - 1, unresolved=(*known.unresolved, *range(known.seq + 1, seq))
-                )
-        return None
+    def _probed(self, known: Head) -> tuple[Head | None, bytes | None]:
+        """The end near where it is known to be, and what is there; None if it is far behind."""
+
+        def is_there(seq: int) -> bool:
+            return self._store.exists(self.entry_key(seq))
+
+        def read(seq: int) -> bytes | None:
+            return self._store.get(self.entry_key(seq))
+
+        # Side by side, because nearly always there is nothing behind what the memo knows.
+        answers: list[Any] = self.concurrently(
+            [partial(is_there, known.seq + 1), partial(read, known.seq)]
+        )
+        goes_on, content = answers
+        if goes_on:
+            behind = range(known.seq + 2, known.seq + 1 + _PROBES)
+            end = next((seq - 1 for seq in behind if not is_there(seq)), None)
+            if end is None:
+                return None, None
+            new = range(known.seq + 1, end + 1)
+            return replace(known, seq=end, unresolved=(*known.unresolved, *new)), read(end)
+        if content is None and known.seq > 1:
+            # A memo is written beside the entry that it ends with, and who writes both may die
+            # between them.
+            known = known.without_last()
+            content = read(known.seq)
+        return known, content
 
     def _listed(self) -> Head:
         """The end of the journal by the names of its objects."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flowproject.changes.canonical import Json, digest_value
-from flowproject.changes.entry import Entry
 
 __all__ = [
     "TOP",
@@ -106,9 +105,9 @@ class Layout:
         """The folder of the marks."""
         return f"{self.location}/published"
 
-    def mark(self, entry: Entry) -> str:
+    def mark(self, seq: int, change_id: str) -> str:
         """The mark that the bus has this entry."""
-        return f"{self.marks}/{_named(entry.seq, entry.id)}.json"
+        return f"{self.marks}/{_named(seq, change_id)}.json"
 
     def trial_mark(self, seq: int, token: str) -> str:
         """An object that is created and removed, to see whether a mark could be."""
@@ -118,9 +117,9 @@ class Layout:
         """The note that nothing is left to do for this entry."""
         return f"{self.delivered}/{_named(seq, change_id)}.json"
 
-    def combination(self, first: Entry) -> str:
+    def combination(self, seq: int, change_id: str) -> str:
         """The decision which changes are sent with this one, the oldest of them."""
-        return f"{self.location}/combined/{_named(first.seq, first.id)}.json"
+        return f"{self.location}/combined/{_named(seq, change_id)}.json"
 
     def sendings(self, seq: int, event_id: str) -> str:
         """The folder of the further sendings of an event."""

@@ -68,6 +68,11 @@ class Head:
         why = {seq: word for seq, word in {**why, **(untaken or {})}.items() if seq in newest}
         return replace(self, takers=newest, untaken=why)
 
+    def without_last(self) -> Self:
+        """The head before its newest number, which was not recorded."""
+        left = tuple(seq for seq in self.unresolved if seq < self.seq)
+        return replace(self, seq=self.seq - 1, unresolved=left)
+
     def followed_by(self, entry: Entry) -> Self:
         """The end of the journal after `entry` was recorded."""
         # A baseline is nobody's event, so nothing is left to do for it.

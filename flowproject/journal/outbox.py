@@ -5,8 +5,9 @@ it unsent. (C. Richardson, *Microservices Patterns*, "Transactional outbox".)
 """
 
 import datetime as dt
+import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Self
@@ -23,6 +24,7 @@ __all__ = ["Awaited", "Combination", "Listeners", "Mark", "Outbox", "Sending", "
 
 _MARKED: Final = ("seq", "id", "first", "event_name", "published_at", "run")
 _SENDING: Final = re.compile(r"/(\d+)-(\d+)\.json$")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,10 +187,11 @@ class Outbox:
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
         self._layout = layout
+        self._trial: str | JournalError = ""
 
     def mark(self, entry: Entry) -> Mark | None:
         """How the bus took this entry; None if it is not known to have it."""
-        document = self._read(self._layout.mark(entry))
+        document = self._read(self._layout.mark(entry.seq, entry.id))
         if document is None:
             return None
         return Mark(
@@ -199,7 +202,7 @@ class Outbox:
 
     def is_marked(self, entry: Entry) -> bool:
         """Whether the bus is known to have taken this entry."""
-        return self._store.exists(self._layout.mark(entry))
+        return self._store.exists(self._layout.mark(entry.seq, entry.id))
 
     def mark_published(self, events: Sequence[tuple[Sequence[Entry], Mark]]) -> None:
         """Note that the bus has taken these events, each of which tells of some entries."""
@@ -208,13 +211,25 @@ class Outbox:
         # repeats the event, under its id.
         later = [(entry, mark) for entries, mark in events for entry in entries[1:]]
         oldest = [(entries[0], mark) for entries, mark in events]
-        for marked in (later, oldest):
-            self._store.concurrently(
-                [
-                    partial(self._create, self._layout.mark(entry), _noted_mark(mark))
-                    for entry, mark in marked
-                ]
-            )
+        # What showed that marks can be written has done its work.
+        also: list[Callable[[], object]] = [self.end_trial]
+        for marked in filter(None, (later, oldest)):
+            steps: list[Callable[[], object]] = [
+                partial(self._create, self._layout.mark(entry.seq, entry.id), _noted_mark(mark))
+                for entry, mark in marked
+            ]
+            self._store.concurrently([*steps, *also])
+            also = []
+
+    def try_writing(self, seq: int) -> None:
+        """See whether the mark of this number could be written; `prove_writable` tells."""
+        key = self._layout.trial_mark(seq, uuid4().hex)
+        try:
+            self._create(key, {})
+        except JournalError as error:
+            self._trial = error
+        else:
+            self._trial = key
 
     def prove_writable(self, seq: int) -> None:
         """Prove that the mark of this number could be written: who sends must be able to note it.
@@ -224,9 +239,19 @@ class Outbox:
         """
         # A store that can be read and not written would let the same event go out at every tick,
         # because what would stop it could not be noted.
-        key = self._layout.trial_mark(seq, uuid4().hex)
-        self._create(key, {})
-        self._store.delete(key)
+        if not self._trial:
+            self.try_writing(seq)
+        if isinstance(self._trial, JournalError):
+            raise self._trial
+
+    def end_trial(self) -> None:
+        """Remove the object that `try_writing` wrote, if it did; it says nothing."""
+        key, self._trial = self._trial, ""
+        if key and not isinstance(key, JournalError):
+            try:
+                self._store.delete(key)
+            except JournalError as error:
+                _log.warning("An object that says nothing stays in the journal. %s", error)
 
     def sendings(self, mark: Mark) -> Sendings:
         """How often the event of a mark was sent in its newest attempt, and when last."""
@@ -365,7 +390,7 @@ class Outbox:
 
     def combination(self, first: Entry) -> Combination | None:
         """The decision which changes are sent together with this one, the oldest of them."""
-        document = self._read(self._layout.combination(first))
+        document = self._read(self._layout.combination(first.seq, first.id))
         if document is None:
             return None
         known = Combination.__dataclass_fields__
@@ -376,7 +401,7 @@ class Outbox:
         body: dict[str, Json] = asdict(combination)
         # By creation, because another tick may combine more: its decision then stands for both, and
         # both send the same event.
-        if self._create(self._layout.combination(first), body):
+        if self._create(self._layout.combination(first.seq, first.id), body):
             return True
         return self.combination(first) == combination
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from tempfile import SpooledTemporaryFile
@@ -58,17 +59,20 @@ class Snapshots:
         # A name of its own for each try: two ticks may write tables for the same number, and only
         # one of them records the entry.
         stem = self._layout.table(entry.seq, secrets.token_hex(6))
+        steps: list[Callable[[], None]] = []
         # A first look at a large table would be written twice: nobody asks what it added.
-        if not (isinstance(items, ObjectTable | RowTable) and entry.outcome == "baseline"):
+        is_large = isinstance(items, ObjectTable | RowTable)
+        if not (is_large and entry.outcome == "baseline"):
             entry = replace(entry, difference=stem + DIFFERENCE)
-            self._write_difference(entry.difference, difference)
+            steps.append(partial(self._write_difference, entry.difference, difference))
         if isinstance(items, ObjectTable | RowTable):
-            return replace(entry, snapshot=self._write_large(stem, items))
-        if items is not None:
+            entry = replace(entry, snapshot=stem + MANIFEST)
+            steps.append(partial(self._write_large, stem, items))
+        elif items is not None:
             entry = replace(entry, snapshot=stem + TABLE)
-            self._store.put(
-                entry.snapshot, write_items({item.key: item for item in items.values()})
-            )
+            steps.append(partial(self._write_items, entry.snapshot, items))
+        # Neither names the other, and the entry that names both comes after them.
+        self._store.concurrently(steps)
         return entry
 
     def write_difference(self, seq: int, difference: Difference) -> str:
@@ -159,7 +163,10 @@ class Snapshots:
             _log.info("The memo of the items can't be read; it is not needed.")
         return None
 
-    def _write_large(self, stem: str, items: ObjectTable | RowTable) -> str:
+    def _write_items(self, key: str, items: Items) -> None:
+        self._store.put(key, write_items({item.key: item for item in items.values()}))
+
+    def _write_large(self, stem: str, items: ObjectTable | RowTable) -> None:
         # When a change is recorded, and not while a look compares: previews and ticks that wait
         # only read.
         items = _compacted(items)
@@ -170,7 +177,6 @@ class Snapshots:
                 self._store.put_file(stem + ROWS, rows)
             manifest = manifest.recorded(stem + ROWS)
         self._store.put(stem + MANIFEST, json.dumps(manifest.to_json()).encode("ascii"))
-        return stem + MANIFEST
 
     def _write_difference(self, key: str, difference: Difference) -> None:
         with SpooledTemporaryFile(_IN_MEMORY) as spool:

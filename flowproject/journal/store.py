@@ -8,8 +8,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeVar
 from uuid import uuid4
 
 from flowproject.errors import JournalError
@@ -19,7 +20,15 @@ from flowproject.secrecy import safe
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = ["ObjectStore", "ReadOnlyStore", "Store", "explained", "open_reader", "prove_atomic"]
+__all__ = [
+    "ObjectStore",
+    "ReadAhead",
+    "ReadOnlyStore",
+    "Store",
+    "explained",
+    "open_reader",
+    "prove_atomic",
+]
 
 _T = TypeVar("_T")
 _PART: Final = 5 << 20
@@ -366,6 +375,89 @@ def prove_atomic(store: Store, folder: str) -> None:
 def open_reader(read: Callable[[int, int], bytes], size: int) -> BinaryIO:
     """A seekable reader of `size` bytes, of which `read(start, end)` fetches some."""
     return io.BufferedReader(_RangeReader(read, size))
+
+
+class ReadAhead:
+    """A store that was asked at once for what will be read next; each answer is given once.
+
+    Of what is written here the answer is forgotten: it is asked for anew.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._answers: dict[tuple[str, str], Callable[[], Any]] = {}
+
+    def ask(self, *questions: tuple[Literal["get", "exists"], str]) -> None:
+        """Ask for all of these keys side by side; a failure is told to whoever asks for it then."""
+        asked = [
+            partial(_kept, partial(getattr(self._store, verb), key)) for verb, key in questions
+        ]
+        self._answers = dict(zip(questions, self._store.concurrently(asked), strict=True))
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Create the object if the key is free; False, and nothing written, if it is taken."""
+        self._forget(key)
+        return self._store.create(key, content)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write the object, whether or not the key is taken."""
+        self._forget(key)
+        self._store.put(key, content)
+
+    def put_file(self, key: str, file: BinaryIO) -> None:
+        """Write the whole file, part by part, whether or not the key is taken."""
+        self._forget(key)
+        self._store.put_file(key, file)
+
+    def get(self, key: str) -> bytes | None:
+        """The object, or None if there is none."""
+        known = self._answers.pop(("get", key), None)
+        return known() if known else self._store.get(key)
+
+    def open(self, key: str) -> BinaryIO | None:
+        """A seekable reader of the object, or None if there is none."""
+        return self._store.open(key)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object."""
+        known = self._answers.pop(("exists", key), None)
+        return known() if known else self._store.exists(key)
+
+    def keys(self, prefix: str, after: str = "") -> list[str]:
+        """The keys below the folder `prefix` that come after `after`, sorted."""
+        return self._store.keys(prefix, after)
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders in the folder `prefix`, sorted."""
+        return self._store.folders(prefix)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; it is no error if there is none."""
+        self._forget(key)
+        self._store.delete(key)
+
+    def concurrently(self, questions: Sequence[Callable[[], _T]]) -> list[_T]:
+        """The answers to questions that ask this store, which need not wait for each other."""
+        return self._store.concurrently(questions)
+
+    def _forget(self, key: str) -> None:
+        for verb in ("get", "exists"):
+            self._answers.pop((verb, key), None)
+
+
+def _kept(question: Callable[[], _T]) -> Callable[[], _T]:
+    """Ask, and keep the answer or the failure for whoever asks next."""
+    try:
+        answer = question()
+    except JournalError as error:
+        # Told to whoever needs the answer: it may be nobody.
+        failure = error
+
+        def fail() -> _T:
+            raise failure
+
+        return fail
+    return lambda: answer
 
 
 class _RangeReader(io.RawIOBase):

@@ -6,12 +6,12 @@ that is, is decided in `changes.retries`; what is noted of it, in the journal's 
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from flowproject.changes.caching import cached_property
 from flowproject.changes.entry import Entry
@@ -41,7 +41,7 @@ from flowproject.sensing.change_events import event_of, send, together
 from flowproject.sensing.context import ProjectContext
 from flowproject.sensing.turns import Attempts, Turn, TurnQueue
 
-__all__ = ["Backlog", "deliver"]
+__all__ = ["Backlog", "deliver", "has_bus"]
 
 _READ: Final = 50
 """Sent changes of which one pass reads what is noted; then the memo remembers it."""
@@ -100,6 +100,14 @@ def deliver(
     return _Delivery(context, sensor, journal, head).work(most)
 
 
+def has_bus() -> bool:
+    """Whether a bus is configured, at an address that can be right."""
+    try:
+        return bool(bus_address())
+    except DeliveryError:
+        return False
+
+
 class _Delivery:
     """Goes once over all that is unresolved: what the bus has, then what it lacks, oldest first."""
 
@@ -129,6 +137,12 @@ class _Delivery:
 
     def work(self, most: int | None) -> Backlog:
         """Go over all of it, and send `most` changes or so for the first time: what is left."""
+        try:
+            return self._work(most)
+        finally:
+            self._outbox.end_trial()
+
+    def _work(self, most: int | None) -> Backlog:
         # What the memo knows of comes first: one listing of receipts tells of all of it at once.
         known = self._before.awaited
         if known:
@@ -361,7 +375,12 @@ class _Delivery:
         # Receipts lie in folders named by number, so that one listing from the oldest on has all.
         self._looked_at = sorted(events, key=lambda one: one.mark.seq)
         oldest = self._looked_at[0].mark.seq
-        self._receivers = {**self._receivers, **self._journal.receipts.receivers_from(oldest)}
+        questions: list[Callable[[], Any]] = [
+            partial(self._journal.receipts.receivers_from, oldest),
+            lambda: self._listeners,
+        ]
+        receivers, _ = self._journal.concurrently(questions)
+        self._receivers = {**self._receivers, **receivers}
         if self._listeners.in_order:
             self._endings = {**self._endings, **self._journal.turns.ended_from(oldest)}
         left = [
@@ -592,10 +611,14 @@ class _Delivery:
             if one.mark.first != one.mark.seq
             for seq in self._numbers(one.mark)
         ]
-        for some in (alone, self._journal.all_at(self._before, grouped)):
-            ask([partial(self._outbox.resolve, one.seq, one.id) for one in some])
+        members = self._journal.all_at(self._before, grouped)
+        done = [(one.seq, one.id) for one in alone] + [(one.seq, one.id) for one in members]
         # For people only: `history` and cards say who took it, long after nobody asks any more.
-        runs = ask([partial(self._runs, one.mark) for one in self._resolved])
+        questions: list[Callable[[], Any]] = [
+            *(partial(self._runs, one.mark) for one in self._resolved),
+            *(partial(self._outbox.resolve, seq, name) for seq, name in done),
+        ]
+        runs: list[tuple[str, ...]] = ask(questions)[: len(self._resolved)]
         takers: dict[int, tuple[str, ...]] = {}
         untaken: dict[int, str] = {}
         for one, who in zip(self._resolved, runs, strict=True):

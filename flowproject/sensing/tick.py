@@ -288,6 +288,7 @@ class Recording:
             query=safe(self.found.state.query),
             columns={**self.found.state.columns},
             columns_change=self.found.columns_change.to_json(),
+            types={**self.found.state.types},
             version={**self.found.state.version},
             previous_version={**self.found.known.version} if self.found.known else {},
             memo=self.found.state.memo,

@@ -32,6 +32,7 @@ from flowproject.plugins import plugin
 
 __all__ = [
     "SOURCES",
+    "KeepsVersions",
     "Rows",
     "Source",
     "WatchedFiles",
@@ -40,6 +41,7 @@ __all__ = [
     "open_source",
     "speaks_sql",
     "stopped",
+    "version_gone",
     "watched_files",
 ]
 
@@ -97,6 +99,29 @@ class _ReadsFiles(Protocol):
     def watched_files(self) -> Sequence[WatchedFiles]:
         """Say which files it looks at, whether they are there or not."""
         ...
+
+
+@runtime_checkable
+class KeepsVersions(Protocol):
+    """Is a source that can read its data as they were at a version."""
+
+    def at(self, version: Mapping[str, Json]) -> Source:
+        """The source as it was at this version, which an `Observation` of it told; to be queried.
+
+        If the version is gone, what is asked of it raises `version_gone`.
+        """
+        ...
+
+
+def version_gone(what: str, where: str) -> SourceError:
+    """Make the error of a version that a source does not keep any more; `what` says it."""
+    return SourceError(
+        what,
+        where=where,
+        allowed="The journal still has what the sensor saw: its newest fifty changes",
+        fix="Read it there: `self.change.snapshot` has all rows, `self.change.added` and so on "
+        "those that changed",
+    )
 
 
 def watched_files(source: Source) -> Sequence[WatchedFiles]:

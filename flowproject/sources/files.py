@@ -10,12 +10,12 @@ import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import md5
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.difference import Item, item
@@ -47,16 +47,16 @@ class _FolderVanishedError(Exception):
     """Says that a folder was listed, and was not there any more when it was to be walked."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Folder:
-    """Says where a folder to list is, what its keys begin with, and in which folders it lies.
+class _Folder(NamedTuple):
+    """Says where a folder to list is, what its keys begin with, which it is and in which it lies.
 
     `beside` are the folders that were listed with it, by the last name of their keys.
     """
 
     path: str
     prefix: str
-    above: frozenset[tuple[int, int]]
+    identity: tuple[int, int]
+    above: "_Folder | None"
     beside: Mapping[str, "_Folder"]
 
     def enter(
@@ -65,13 +65,13 @@ class _Folder:
         """Add the folder that an entry is or links to, unless that leads round in a circle."""
         # By device and number and not by path: a link makes the same folder look ever deeper.
         identity = (status.st_dev, status.st_ino)
-        if identity not in self.above:
-            below[f"{entry.name}/"] = _Folder(
-                path=entry.path,
-                prefix=f"{self.prefix}{entry.name}/",
-                above=self.above | {identity},
-                beside=below,
-            )
+        folder: _Folder | None = self
+        while folder:
+            if folder.identity == identity:
+                return
+            folder = folder.above
+        name = f"{entry.name}/"
+        below[name] = _Folder(entry.path, self.prefix + name, identity, self, below)
 
 
 class FilesSource(WithoutQueries):
@@ -227,8 +227,7 @@ class FilesSource(WithoutQueries):
                 f"{str(self._path)!r} is a file; check_mode = 'files_metadata' watches a folder",
                 fix='Name the folder in `path`, or put check_mode = "file_etag"',
             )
-        here = frozenset({(status.st_dev, status.st_ino)})
-        return _Folder(path=str(self._path), prefix="", above=here, beside={})
+        return _Folder(str(self._path), "", (status.st_dev, status.st_ino), None, {})
 
     def _entries(self, folder: _Folder) -> tuple[list[str], dict[str, _Folder]] | None:
         """Read a folder: a line for each file in it, and the folders in it; None if it is gone."""

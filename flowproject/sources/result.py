@@ -16,12 +16,15 @@ from flowproject.sources import Rows
 
 __all__ = [
     "UNKEYED_LIMIT",
+    "VALUE_BYTES",
     "check_columns",
     "folded",
     "keyed",
     "keys_and_texts",
     "not_unique",
+    "texts",
     "unkeyed",
+    "value_of_rows",
     "without_garbage_collection",
 ]
 
@@ -74,7 +77,7 @@ def unkeyed(rows: Rows, file: str) -> Observation:
             fix='Name the columns that identify a row, key = ["..."], to watch each row by '
             "itself; or aggregate, for example with count(*) or max(...)",
         )
-    value = _value(rows)
+    value = value_of_rows(rows)
     size = len(dumps(value).encode())
     if size > VALUE_BYTES:
         raise QueryError(
@@ -121,11 +124,17 @@ def keys_and_texts(rows: Rows, key: Sequence[str], file: str) -> tuple[list[str]
     Raises:
         QueryError: if a row has no key.
     """
+    return [_key(row, key, file) for row in rows], texts(rows)
+
+
+def texts(rows: Rows) -> list[str]:
+    """What `dumps` says of each row."""
     columns = {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
-    return [_key(row, key, file) for row in rows], [*dumps_rows(columns)]
+    return [*dumps_rows(columns)]
 
 
-def _value(rows: Rows) -> Json:
+def value_of_rows(rows: Rows) -> Json:
+    """A result without a key as its reader wants it: a scalar, one row, or all rows in order."""
     if len(rows) != 1:
         return [*sorted(rows, key=dumps)]
     [row] = rows

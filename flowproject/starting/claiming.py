@@ -93,8 +93,8 @@ def _claimed(journal: Journal, wanted: Receipt) -> Receipt:
     # Who has a replayed change has the attempts before it, too: an event of theirs may still be on
     # its way, and would find nobody to have them.
     if standing.run == wanted.run:
-        for attempt in range(1, wanted.attempt):
-            journal.receipts.claim(replace(wanted, attempt=attempt))
+        earlier = [replace(wanted, attempt=attempt) for attempt in range(1, wanted.attempt)]
+        journal.concurrently([partial(journal.receipts.claim, one) for one in earlier])
     return standing
 
 
@@ -170,10 +170,10 @@ def tell_next(
 def _claim_of_all(start: RunStart, *, flow: str, store: Store) -> Taken:
     """Claim all that each sensor recorded since the flow's last run."""
     # Sorted by name, so that runs which start side by side for different events agree on the gate.
-    sensors = [
-        _Unseen(change, journal_of(change, store), flow, start.run)
-        for change in sorted(start.changes, key=lambda change: change["sensor"])
-    ]
+    changes = sorted(start.changes, key=lambda change: change["sensor"])
+    sensors = store.concurrently(
+        [partial(_Unseen, change, journal_of(change, store), flow, start.run) for change in changes]
+    )
     # Who has a receipt goes on, whatever others took while it was dead: nobody else has that.
     if not any(sensor.is_begun for sensor in sensors):
         for sensor in sensors:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from flowproject.errors import SourceError
 
-__all__ = ["empty", "frame", "joined", "table"]
+__all__ = ["empty", "frame", "joined", "polars_frame", "table"]
 
-_INSTALL: Final = "python -m pip install pandas"
+_INSTALL: Final = "python -m pip install"
 
 
 def joined(tables: Sequence[Any]) -> Any:
@@ -37,8 +37,8 @@ def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
     return pa.schema(types).empty_table()
 
 
-def frame(of: Any) -> Any:
-    """Turn a table into a pandas.DataFrame.
+def frame(of: Any, instead: str = "`query_arrow` gives the same result") -> Any:
+    """Turn a table into a pandas.DataFrame; `instead` says what does without pandas.
 
     Raises:
         SourceError: if pandas is not installed.
@@ -48,6 +48,31 @@ def frame(of: Any) -> Any:
     except ImportError as error:
         raise SourceError(
             f"A data frame needs pandas, which is not installed ({error})",
-            allowed="`query_arrow` gives the same result without it",
-            fix=f"Install it: {_INSTALL}",
+            allowed=f"{instead} without it",
+            fix=f"Install it: {_INSTALL} pandas",
+        ) from error
+
+
+def polars_frame(of: Any) -> Any:
+    """Turn a table into a polars.DataFrame.
+
+    Raises:
+        SourceError: if polars is not installed, or has no type for a column.
+    """
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise SourceError(
+            f"A data frame of polars needs polars, which is not installed ({error})",
+            allowed="`to_arrow` gives the same without it",
+            fix=f"Install it: {_INSTALL} polars",
+        ) from error
+    try:
+        return pl.from_arrow(of)
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(
+            f"polars has no type for a column of {', '.join(map(str, of.schema.types))}",
+            allowed="`to_arrow` gives the same without it",
+            fix="Select the columns that are needed: pl.from_arrow(....to_arrow().read_all()"
+            ".select([...]))",
         ) from error

@@ -32,6 +32,8 @@ _SIZES: Final = struct.Struct("<III")
 # What a few thousand files need stays in memory. The rest hardly ever reaches a disk: the file is
 # short-lived.
 _IN_MEMORY: Final = 1 << 20
+_WRITTEN_AT_ONCE: Final = 300
+_LARGE: Final = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class FileListing:
         self.count = 0
         self.view = view
         self._digest = _Digest(view)
+        self._waiting: list[bytes] = []
         with full_disk_explained():
             # Not a `with`: it lives as long as this object does.
             self._spool = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
@@ -96,12 +99,18 @@ class FileListing:
         Raises:
             SourceError: if there is no room for them.
         """
-        piece = _Piece(key_bytes(prefix), key_bytes("\0".join(lines)) + _END, len(lines))
-        self.count += piece.count
-        self._digest.add(piece)
+        start, raw = key_bytes(prefix), key_bytes("\0".join(lines)) + _END
+        self.count += len(lines)
+        self._digest.add(start, raw)
+        # Small ones some at a time: there may be a million folders of one file.
+        self._waiting += (_SIZES.pack(len(start), len(raw), len(lines)), start, raw)
+        if len(self._waiting) > _WRITTEN_AT_ONCE or len(raw) > _LARGE:
+            self._write()
+
+    def _write(self) -> None:
         with full_disk_explained():
-            sizes = _SIZES.pack(len(piece.prefix), len(piece.lines), piece.count)
-            self._spool.write(b"".join((sizes, piece.prefix, piece.lines)))
+            self._spool.write(b"".join(self._waiting))
+        self._waiting.clear()
 
     def items(self) -> dict[str, Item]:
         """All files by key."""
@@ -191,6 +200,7 @@ class FileListing:
 
     def _pieces(self) -> Iterator[_Piece]:
         """Everything that was listed, in its order."""
+        self._write()
         self._spool.seek(0)
         while sizes := self._spool.read(_SIZES.size):
             prefix, lines, count = _SIZES.unpack(sizes)
@@ -232,12 +242,12 @@ class _Digest:
         self._state = blake2b(view.encode(), digest_size=_DIGEST_BYTES)
         self._prefix: bytes | None = None
 
-    def add(self, piece: _Piece) -> None:
-        if piece.prefix != self._prefix:
+    def add(self, prefix: bytes, lines: bytes) -> None:
+        if prefix != self._prefix:
             # No name, size or time is empty, so two NULs are in no lines.
-            self._state.update(_END + piece.prefix + _END)
-            self._prefix = piece.prefix
-        self._state.update(piece.lines)
+            self._state.update(_END + prefix + _END)
+            self._prefix = prefix
+        self._state.update(lines)
 
     @property
     def text(self) -> str:
@@ -247,7 +257,7 @@ class _Digest:
 def _digest(view: str, pieces: list[_Piece]) -> str:
     state = _Digest(view)
     for piece in pieces:
-        state.add(piece)
+        state.add(piece.prefix, piece.lines)
     return state.text
 
 

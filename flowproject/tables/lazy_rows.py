@@ -6,7 +6,7 @@ Also what is made of one without reading all of it: a page of its rows, a search
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeGuard, TypeVar
 
 from flowproject.changes.difference import Difference, Item
 from flowproject.tables.file_rows import moments
@@ -20,12 +20,12 @@ __all__ = [
     "Excerpt",
     "Form",
     "LazyRows",
+    "are_objects",
     "as_text",
     "edits_of_objects",
     "excerpt",
     "matching",
     "objects",
-    "to_arrow",
     "with_versions",
 ]
 
@@ -103,13 +103,9 @@ class LazyRows(Collection[T], Generic[T]):
         return as_text(self.form.schema, self.tables())
 
 
-def to_arrow(collection: Collection[Any]) -> "pa.RecordBatchReader":
-    """Stream what was read from a difference as Arrow; an empty one has the columns of objects."""
-    if isinstance(collection, LazyRows):
-        return collection.to_arrow()
-    if len(collection):
-        raise TypeError(f"{type(collection).__name__} was not read from a difference")
-    return as_text(object_schema(), ())
+def are_objects(collection: Collection[Any]) -> TypeGuard[LazyRows[Any]]:
+    """Whether these are rows of objects, which are kept in columns of their own."""
+    return isinstance(collection, LazyRows) and collection.form.identity is not None
 
 
 def objects(identity: tuple[str, ...]) -> Form[Item]:

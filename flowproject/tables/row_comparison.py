@@ -17,7 +17,7 @@ from flowproject.errors import SourceError
 from flowproject.tables.lazy_rows import Form, LazyRows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter, row_tables
 from flowproject.tables.segments import Segment, SegmentWriter
-from flowproject.tables.serialization import item_edits_form, item_form, item_schema, raw
+from flowproject.tables.serialization import item_edits_form, item_form, item_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,6 @@ __all__ = [
     "compare_all_rows",
     "compare_some_rows",
     "guarded_batches",
-    "places_of",
     "unequal_rows",
 ]
 
@@ -93,26 +92,11 @@ def compare_some_rows(
     else:
         _check_unique(came, not_unique)
         left = sum(share(item.key, item.version) for item in _items(past, gone))
-        rows = (rows for _, rows in past.read(item_schema(""), gone))
-        difference = _joined(rows, came)
+        difference = _joined(past.read(item_schema(""), gone), came)
     total = past.manifest.total - left + writer.total
     return ComparedRows(
         items=past.followed_by(gone, writer).with_total(total), difference=difference
     )
-
-
-def places_of(past: RowTable, keys: Iterable[str]) -> int:
-    """A bit for the place of each row of a table that has one of these keys."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pa.array([raw(key) for key in keys], pa.binary())
-    found = 0
-    for places, rows in past.read(pa.schema([("key", pa.binary())])):
-        hits = pc.indices_nonzero(pc.is_in(rows["key"], value_set=wanted))
-        for hit in hits.to_pylist():
-            found |= 1 << places[hit]
-    return found
 
 
 def unequal_rows(
@@ -153,7 +137,7 @@ def guarded_batches(
 
 def _items(past: RowTable, only: int) -> Iterator[Item]:
     form = item_form()
-    return (item for _, rows in past.read(form.schema, only) for item in form.decode(rows))
+    return (item for rows in past.read(form.schema, only) for item in form.decode(rows))
 
 
 def _by_key(items: Iterable[Item]) -> dict[str, Item]:
@@ -175,7 +159,7 @@ def _check_unique(table: RowTable, not_unique: NotUnique) -> None:
 
     schema = pa.schema([("key", pa.binary())])
     with _engine() as engine:
-        engine.stream("seen", schema, (rows for _, rows in table.read(schema)))
+        engine.stream("seen", schema, table.read(schema))
         twice = engine.rows(
             "SELECT min(key) FROM (SELECT key FROM seen GROUP BY key HAVING count(*) > 1)"
         )
@@ -193,8 +177,8 @@ def _check_apart(past: RowTable, stayed: int, came: RowTable, not_unique: NotUni
         return
     # Two rows with one key by the canonical rule (0.0 and -0.0) can have two marks.
     schema = pa.schema([("key", pa.binary())])
-    keys = pa.concat_tables([rows for _, rows in came.read(schema)])["key"].combine_chunks()
-    for _, rows in past.read(schema, stayed):
+    keys = pa.concat_tables([*came.read(schema)])["key"].combine_chunks()
+    for rows in past.read(schema, stayed):
         found = rows.filter(pc.is_in(rows["key"], value_set=keys))
         if len(found):
             raise not_unique(found["key"][0].as_py().decode("utf-8", "surrogatepass"))

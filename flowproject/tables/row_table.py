@@ -8,7 +8,7 @@ import zlib
 from array import array
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -187,44 +187,47 @@ class RowTable:
 
     def tables(self) -> "Iterator[pa.Table]":
         """Every row, in the columns of items, a group at a time."""
-        return (rows for _, rows in self.read(item_schema("")))
+        return self.read(item_schema(""))
 
     def lazy(self) -> LazyRows[Item]:
         """Every row, as a collection of what a difference added."""
         return LazyRows(len(self), self.tables, item_form())
 
-    def read(
-        self, schema: "pa.Schema", only: int | None = None
-    ) -> "Iterator[tuple[Sequence[int], pa.Table]]":
-        """The rows of `only` (default: of the table) in these columns, each group with its places.
+    def read(self, schema: "pa.Schema", only: int | None = None) -> "Iterator[pa.Table]":
+        """The rows of `only` (default: of the table) in these columns, a group at a time.
 
-        A row's place is its number among all rows of all segments.
+        `only` has a bit for the place of each row: its number among all rows of all segments.
 
         Raises:
             Exception: what `damaged` makes, if they can't be read.
         """
-        wanted = self.manifest.live if only is None else only
-        for segment, group, start, count in self._groups():
-            bits = (wanted >> start) & ((1 << count) - 1)
-            if not bits:
-                continue
-            rows = segment.read(group, schema)
-            places: Sequence[int] = range(start, start + count)
-            if bits.bit_count() < count:
-                rows = rows.filter(_mask(bits, count))
-                places = [start + place for place in _set_bits(bits, count)]
-            yield places, rows
+        for _, bits, rows in self._read(schema, self.manifest.live if only is None else only):
+            yield rows if bits is None else rows.filter(bits)
 
     def marks(self) -> "Iterator[pa.Table]":
         """The mark of every row, with its place: tables of `marks_schema`."""
         import pyarrow as pa
 
-        for places, rows in self.read(pa.schema([*marks_schema()][:2])):
+        for start, bits, rows in self._read(pa.schema([*marks_schema()][:2]), self.manifest.live):
             # Not a list of Python's integers, which would be as slow as all the rest.
-            numbers = pa.Array.from_buffers(
-                pa.uint64(), len(rows), [None, pa.py_buffer(array("Q", places))]
-            )
-            yield rows.append_column(_PLACE, numbers)
+            numbers = array("Q", range(start, start + len(rows)))
+            places = pa.Array.from_buffers(pa.uint64(), len(rows), [None, pa.py_buffer(numbers)])
+            marks = rows.append_column(_PLACE, places)
+            yield marks if bits is None else marks.filter(bits)
+
+    def places(self, keys: Iterable[str]) -> int:
+        """A bit for the place of each row that has one of these keys."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = pa.array([raw(key) for key in keys], pa.binary())
+        found = bytearray(-(-sum(self.manifest.rows) // 8))
+        for start, bits, rows in self._read(pa.schema([("key", pa.binary())]), self.manifest.live):
+            hits = pc.is_in(rows["key"], value_set=wanted)
+            hits = hits if bits is None else pc.and_(hits, bits)
+            for hit in pc.indices_nonzero(hits).to_pylist():
+                found[(start + hit) >> 3] |= 1 << ((start + hit) & 7)
+        return int.from_bytes(found, "little")
 
     def recorded(self, segment: str) -> "RowTable":
         """The same table, now that its new segment has the name `segment`."""
@@ -257,6 +260,19 @@ class RowTable:
         """The same table, whose shares come to `total`."""
         manifest = replace(self.manifest, total=total % MODULUS)
         return RowTable(manifest, self.open_segment, self.damaged, self.opened)
+
+    def _read(
+        self, schema: "pa.Schema", wanted: int
+    ) -> "Iterator[tuple[int, pa.Array | None, pa.Table]]":
+        """Each group that has a wanted row: the place of its first, which ones, and all its rows.
+
+        They are None if all are wanted.
+        """
+        for segment, group, start, count in self._groups():
+            bits = (wanted >> start) & ((1 << count) - 1)
+            if bits:
+                is_all = bits.bit_count() == count
+                yield start, None if is_all else _mask(bits, count), segment.read(group, schema)
 
     def _groups(self) -> Iterator[tuple[Segment, int, int, int]]:
         """Every group: its segment and number, the place of its first row, and how many it has."""
@@ -411,7 +427,7 @@ def compact_rows(table: RowTable) -> RowTable:
     schema = pa.schema(fields)
     writer = SegmentWriter(schema)
     # A group at a time, because the whole table may be larger than memory.
-    for _, rows in table.read(schema):
+    for rows in table.read(schema):
         writer.write(rows)
     opened = writer.finish()
     whole = replace(
@@ -425,13 +441,6 @@ def _mask(bits: int, count: int) -> "pa.Array":
 
     buffer = pa.py_buffer(bits.to_bytes(-(-count // 8), "little"))
     return pa.Array.from_buffers(pa.bool_(), count, [None, buffer])
-
-
-def _set_bits(bits: int, count: int) -> list[int]:
-    import pyarrow.compute as pc
-
-    places: list[int] = pc.indices_nonzero(_mask(bits, count)).to_pylist()
-    return places
 
 
 def _no_file() -> BinaryIO:

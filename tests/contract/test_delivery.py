@@ -423,6 +423,45 @@ def test_what_piled_up_is_sent_in_a_tenth_of_the_waits_and_sensors_are_looked_at
     assert len(slow.requests) < 200 * 5 / 10, len(slow.requests)
 
 
+def test_a_change_is_recorded_and_sent_in_eight_waits_for_the_store(
+    watched: WatchedFolder, bus: Bus
+) -> None:
+    """One after the other these are eighteen requests: see docs/delivery.md for the order."""
+    watched.listen("StarterFlow")
+    watched.change()
+    watched.take(bus.payloads[-1])
+    watched.later(1)
+    slow = WaitedFor(watched.store)
+    (watched.root / "data" / "new.csv").write_text("x")
+    context = replace(watched, store=slow).context
+    [seen] = sensing.publish(context, sensing.observe(context))
+    assert (seen.outcome, seen.pending) == ("changed", 0)
+    assert len(slow.requests) == 8, slow.requests
+    assert not [key for key in watched.store.keys("flowproject") if "-trial-" in key]
+    slow.requests.clear()
+    watched.take(bus.payloads[-1])
+    watched.later(1)
+    context = replace(watched, store=slow).context
+    assert sensing.observe(context)[0].outcome == "unchanged"
+    assert len(slow.requests) == 2, slow.requests
+
+
+def test_who_may_not_remove_what_showed_that_he_can_write_sends_once(
+    watched: WatchedFolder, bus: Bus
+) -> None:
+    class Keeping(CountingStore):
+        def __getattr__(self, name: str) -> Any:
+            if name == "delete":
+                raise JournalError("Nobody may delete")
+            return super().__getattr__(name)
+
+    watched.listen("StarterFlow")
+    keeping = replace(watched, store=Keeping(watched.store))
+    assert keeping.change().pending == 0
+    keeping.later(1)
+    assert numbers(bus) == [2]
+
+
 def test_with_every_receipt_nothing_is_left_and_ticks_cost_what_they_always_did(
     watched: WatchedFolder, bus: Bus
 ) -> None:

@@ -247,6 +247,16 @@ def test_with_settle_a_file_is_told_of_when_no_such_rewrite_can_come_any_more(tm
     assert (tmp_path / "in" / "a").read_text() == "two"
 
 
+@pytest.mark.usefixtures("size")
+def test_an_empty_file_whose_name_means_a_folder_in_a_bucket_is_a_file(tmp_path: Path):
+    write(tmp_path, "a_$folder$", "")
+    write(tmp_path, "b")
+    project = context(tmp_path)
+    tick(project)
+    (tmp_path / "in" / "a_$folder$").unlink()
+    assert tick(project).counts == {"added": 0, "modified": 0, "removed": 1}
+
+
 def test_a_folder_that_grows_and_shrinks_is_the_same_in_both_forms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

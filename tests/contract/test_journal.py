@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from flowproject.journal import (
     open_store,
     prune,
 )
+from flowproject.journal.store import ReadAhead
 from flowproject.tables.serialization import (
     read_difference,
     read_items,
@@ -99,6 +101,78 @@ def test_the_memo_is_not_the_truth(journal: Journal, store: Store, memo: bytes |
     else:
         store.put(f"{journal.location}/head.json", memo)
     assert journal.head().seq == 5
+
+
+def test_a_memo_that_names_a_number_which_is_not_there_hides_nothing(
+    journal: Journal, store: Store
+) -> None:
+    """It is written beside the entry: its tick died between the two, or failed."""
+    fill(journal, 3, deliver=False)
+    head = replace(journal.head(), takers={2: ("Flow/1",)})
+    journal.memos.write_head(head.followed_by(entry(4)))
+    counting = CountingStore(store)
+    found = journal_on(counting).head()  # type: ignore[arg-type]
+    assert (found.seq, found.entry, found.unresolved) == (3, head.entry, (1, 2, 3))
+    assert found.takers == {2: ("Flow/1",)}, "nothing that the memo knew is lost"
+    assert "keys" not in counting.requests
+    assert journal.next_seq() == 4
+    assert journal.record(entry(4), None, Difference(), found).seq == 4
+    assert journal.head().unresolved == (1, 2, 3, 4)
+
+
+def test_so_does_one_that_names_the_first_number(journal: Journal) -> None:
+    journal.memos.write_head(Head().followed_by(entry(1)))
+    assert journal.head() == Head()
+    assert journal.next_seq() == 1
+
+
+@pytest.mark.parametrize("outcome", ["changed", "baseline"])
+def test_the_memo_of_a_tick_that_was_overtaken_leaves_no_number_out(
+    journal: Journal, outcome: str
+) -> None:
+    """Two first looks at once, of which one is forced: what the other has is nobody's event."""
+    journal.record(entry(1), None, Difference(), Head())
+    with pytest.raises(Superseded):
+        journal.record(entry(1, outcome=outcome, value="other"), None, Difference(), Head())
+    assert journal.head().unresolved == (1,)
+
+
+def test_an_entry_that_can_not_be_written_leaves_a_memo_that_is_of_no_harm(
+    journal: Journal, store: Store
+) -> None:
+    fill(journal, 2)
+
+    class Full(CountingStore):
+        def __getattr__(self, name: str) -> Any:
+            if name == "create":
+                raise JournalError("The store is full")
+            return super().__getattr__(name)
+
+    before = journal.head()
+    with pytest.raises(JournalError, match="full"):
+        journal_on(Full(store)).record(entry(3), None, Difference(), before)  # type: ignore[arg-type]
+    assert (journal.head().seq, journal.head().unresolved) == (2, before.unresolved)
+
+
+def test_what_was_asked_ahead_is_told_once_and_forgotten_when_it_is_written(store: Store) -> None:
+    store.put("a", b"old")
+    ahead = ReadAhead(store)
+    ahead.ask(("get", "a"), ("exists", "a"), ("get", "b"), ("exists", "b"), ("get", "c"))
+    store.put("a", b"new")
+    store.put("b", b"new")
+    assert [ahead.get("a"), ahead.exists("b")] == [b"old", False]
+    assert [ahead.get("a"), ahead.exists("b")] == [b"new", True]
+    ahead.put("c", b"own")
+    assert ahead.get("c") == b"own"
+
+
+def test_a_question_that_failed_is_told_to_whoever_needs_its_answer(tmp_path: Path) -> None:
+    (tmp_path / "entry.json").mkdir()
+    ahead = ReadAhead(open_store(str(tmp_path)))
+    ahead.ask(("get", "entry.json"), ("get", "other"))
+    assert ahead.get("other") is None
+    with pytest.raises(JournalError, match="folder is in its place"):
+        ahead.get("entry.json")
 
 
 def test_finding_the_head_costs_the_same_after_many_changes(store: Store) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowproject.config.data import PostgresData
 from flowproject.sources.postgres.connection import Session, connect
 from flowproject.sources.postgres.gate import begin
-from flowproject.sources.postgres.source import _described
+from flowproject.sources.postgres.source import described
 from flowproject.sql import Query
 from tests.observations import remembered, table
 from tests.postgres import Postgres, Project
@@ -37,7 +37,7 @@ def digest(session: Session, rows: list[Row]) -> str:
     query = Query(file="it", text=f"SELECT {names} FROM (VALUES {', '.join(written)}) v({columns})")  # noqa: S608  # the tests' own
     with session.transaction("REPEATABLE READ"):
         begin(session, PostgresData(query="it"), query)
-        return _described(session, query, {}).digest(7)
+        return described(session, query, {}).digest(7)
 
 
 def values(kind: str) -> st.SearchStrategy[str | None]:

@@ -91,15 +91,19 @@ class Faulty:
         self._left = at
         self._when = when
 
-    def __getattr__(self, name: str) -> Callable[..., object]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name == "concurrently":
+            # Each of them is struck in its turn. (The campaign of faults draws the order.)
+            return lambda questions: [question() for question in questions]
         method = getattr(self._store, name)
 
         def request(*arguments: object) -> object:
             self._left -= 1
-            if self._left == 0 and self._when == "before":
+            is_struck = self._left == 0
+            if is_struck and self._when == "before":
                 self._fault()
             result = method(*arguments)
-            if self._left == 0 and self._when == "after":
+            if is_struck and self._when == "after":
                 self._fault()
             return result
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowproject.errors import FlowError, FlowprojectError, UsageError
+from flowproject.runs import steps_of
 from flowproject.testing import ProjectCopy
 from tests.conftest import ROOT
 from tests.project_folder import ProjectFolder
@@ -145,6 +146,9 @@ def test_a_run_that_fails_fails_the_test_unless_that_is_asked_for(shop: ProjectC
         shop.run("takingflow.py", times=0)
     run = shop.run("takingflow.py", times=0, check=False)
     assert (run.succeeded, run.task("start").data.times) == (False, 0)
+    start, end = steps_of(run.run)
+    assert (start.name, start.state) == ("start", "succeeded")
+    assert (end.name, end.state, end.error.split(":")[0]) == ("end", "failed", "AssertionError")
     with pytest.raises(FlowError, match="has no card"):
         run.card("start")
     with pytest.raises(FlowError, match="Did you mean 'start'"):

@@ -206,13 +206,18 @@ def _tick_steps(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Itera
         yield "a tick can't write, and fails", _at(state, Tick())
     else:
         yield _WRITES[tick.at](state, tick, rules, bounds)
+        if tick.at == "create" and bounds.memo:
+            yield _remember_beside(state, tick, rules)
 
 
 def _read_head(state: State) -> Tick:
     """By the memo and the numbers after it; without one, by the names of all there is."""
     if state.memo:
         seq, unsettled = state.memo
-        todo = (*unsettled, *range(seq + 1, state.entries + 1))
+        # A memo may be there before the entry that it ends with.
+        seq = min(seq, state.entries)
+        known = (number for number in unsettled if number <= seq)
+        todo = (*known, *range(seq + 1, state.entries + 1))
     else:
         todo = tuple(n for n in range(1, state.entries + 1) if n not in state.settled)
     return _moved(Tick("deliver", state.entries, todo))
@@ -350,8 +355,17 @@ def _create(state: State, tick: Tick, rules: Rules, bounds: Bounds) -> Step:
     if state.entries >= seq and not rules.overwrite:
         return f"a tick is superseded: there is an entry {seq}", _at(state, Tick())
     recorded = state._replace(entries=max(state.entries, seq))
-    then = Tick("remember", seq, (), (*tick.left, seq)) if bounds.memo else Tick()
+    is_left = bounds.memo and tick.at == "create"
+    then = Tick("remember", seq, (), (*tick.left, seq)) if is_left else Tick()
     return f"a tick records change {seq}", _at(recorded, then)
+
+
+def _remember_beside(state: State, tick: Tick, rules: Rules) -> Step:
+    """The memo is written beside the entry, so it may be there first."""
+    seq = tick.newest + 1
+    left = tick.left if rules.leave_out_beside else (*tick.left, seq)
+    label = f"a tick writes the memo with change {seq}, which is not recorded yet"
+    return label, _at(state._replace(memo=(seq, left)), tick._replace(at="create beside"))
 
 
 def _remember(state: State, tick: Tick, _: Rules, __: Bounds) -> Step:
@@ -366,6 +380,7 @@ _WRITES = {
     "forget": _forget,
     "pass done": _end_pass,
     "create": _create,
+    "create beside": _create,
     "remember": _remember,
 }
 

@@ -55,6 +55,7 @@ class Rules:
     send_before_noting: bool = False
     forget_the_gone: bool = False
     claim_by_process: bool = False
+    leave_out_beside: bool = False
 
 
 class Event(NamedTuple):

@@ -107,6 +107,12 @@ MUTANTS: Final = (
         bounds=Bounds(moves=1, ticks=1, faults=1, sendings=2, renames=True),
         breaks=LOST,
     ),
+    Case(
+        name="leave out what is written beside",
+        rules=Rules(leave_out_beside=True),
+        bounds=Bounds(moves=1, ticks=1, faults=0, sendings=1, memo=True),
+        breaks=LOST,
+    ),
 )
 ALL: Final = (*PROTOCOL, *MUTANTS)
 

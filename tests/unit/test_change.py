@@ -1,7 +1,7 @@
 """A change as a flow sees it: small facts from the event, the rest from the journal when asked."""
 
-import json
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from flowproject.change import Change
 from flowproject.changes.difference import Item, diff, item
 from flowproject.changes.entry import Entry
 from flowproject.changes.payload import decode, payload
-from flowproject.errors import JournalError
+from flowproject.errors import JournalError, SourceError
 from flowproject.journal import Journal, Store, open_store
 
 OLD = {known.key: known for known in (item("a", {"key": "a", "n": 1}), item("b", {"key": "b"}))}
@@ -167,12 +167,73 @@ def test_changed_items_that_a_flow_keeps_as_an_artifact_are_a_list(change: Any) 
     assert type(kept) is list
 
 
-def test_changed_items_are_arrow_too(change: Any) -> None:
+TYPED = replace(
+    ENTRY,
+    columns={"key": "VARCHAR", "n": "INTEGER"},
+    columns_change={
+        "added": {},
+        "modified": {"n": {"old": "BIGINT", "new": "INTEGER"}},
+        "removed": {"w": "DATE"},
+    },
+)
+
+
+def test_changed_rows_have_the_columns_of_the_query_in_arrow(change: Any) -> None:
+    told = change(TYPED)
+    added, modified = told.added.to_arrow().read_all(), told.modified.to_arrow().read_all()
+    assert added.to_pylist() == [{"key": "c", "n": None}]
+    assert [str(kind) for kind in added.schema.types] == ["string", "int32"]
+    assert modified.to_pylist() == [
+        {"old_key": "a", "old_n": 1, "old_w": None, "new_key": "a", "new_n": 2}
+    ]
+    assert [str(kind) for kind in modified.schema.types] == [
+        *("string", "int64", "date32[day]"),
+        *("string", "int32"),
+    ]
+    removed = told.removed.to_arrow().read_all()
+    assert removed.to_pylist() == [{"key": "b", "n": None, "w": None}]
+    empty = change(replace(TYPED, seq=3), new=OLD)
+    assert empty.added.to_arrow().read_all().schema == added.schema
+
+
+def test_the_types_of_a_journal_that_has_none_are_those_of_its_values(change: Any) -> None:
     told = change()
-    assert told.added.to_arrow().read_all().to_pylist() == [{"key": "c", "data": '{"key":"c"}'}]
-    assert told.removed.to_arrow().read_all().num_rows == 1
+    assert told.added.to_arrow().read_all().to_pylist() == [{"key": "c"}]
     [edited] = told.modified.to_arrow().read_all().to_pylist()
-    assert json.loads(edited["old_data"]) == {"key": "a", "n": 1}
-    assert json.loads(edited["new_data"]) == {"key": "a", "n": 2}
+    assert edited == {"old_key": "a", "old_n": 1, "new_key": "a", "new_n": 2}
     same = change(replace(ENTRY, seq=3), new=OLD)
     assert same.added.to_arrow().read_all().num_rows == 0
+
+
+def test_several_changes_together_have_the_columns_of_the_first_and_of_the_last(
+    store: Store,
+) -> None:
+    journal = Journal(store, project="demo", branch="user.me", sensor="days")
+    journal.record(TYPED, NEW, diff(OLD, NEW))
+    newest = {**NEW, "d": item("d", {"key": "d", "n": 7})}
+    last = replace(ENTRY, seq=3, id="e" * 32, columns={"key": "VARCHAR", "n": "SMALLINT"})
+    entry = journal.record(last, newest, diff(NEW, newest))
+    message: Any = payload(
+        entry, payload_key="value", location=journal.entry_key(entry.seq), first_seq=2
+    )
+    told = Change(decode(message["change"]), lambda: store)  # type: ignore[arg-type]
+    added = told.added.to_arrow().read_all()
+    assert added.to_pylist() == [{"key": "c", "n": None}, {"key": "d", "n": 7}]
+    assert str(added.schema.field("n").type) == "int16"
+    assert told.removed.to_arrow().read_all().schema.names == ["key", "n", "w"]
+
+
+def test_changed_rows_are_frames_of_pandas_and_polars(change: Any) -> None:
+    added = change(TYPED).added
+    assert added.to_pandas().to_dict("list")["key"] == ["c"]
+    assert added.to_polars().to_dicts() == [{"key": "c", "n": None}]
+
+
+@pytest.mark.parametrize("missing", ["polars", "pandas"])
+def test_who_has_no_frames_is_told_what_to_install(
+    change: Any, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    added = change(TYPED).added
+    with pytest.raises(SourceError, match=f"needs {missing}, .* pip install {missing}"):
+        _ = added.to_polars() if missing == "polars" else added.to_pandas()

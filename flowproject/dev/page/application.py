@@ -193,7 +193,11 @@ class PageHandler:
         part = self._piece(request, "state", "cards", "log")
         flow, run_id = request.path_params["flow"], request.path_params["run_id"]
         view = await self._views.run(
-            flow, run_id, with_cards=part in ("", "cards"), with_log=part in ("", "log")
+            flow,
+            run_id,
+            with_cards=part in ("", "cards"),
+            with_log=part in ("", "log"),
+            with_steps=part in ("", "state"),
         )
         return self._answer(request, "run", view, part, title=f"{flow}/{run_id}")
 

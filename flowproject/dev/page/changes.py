@@ -336,6 +336,8 @@ class CardFrame:
     title: str
     src: str
     run: Link
+    problem: str = ""
+    """Why the cards of the run can't be shown; then there is no `src`."""
 
 
 @dataclass(frozen=True, kw_only=True)

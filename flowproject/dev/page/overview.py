@@ -404,6 +404,8 @@ class News:
     more: tuple[str, ...]
     """Lines that follow, such as the last ones of a failed run."""
     bad: bool
+    repeats: int = 0
+    """How often the same was said just before, of a sensor that fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -426,7 +428,7 @@ def overview(
         flows=tuple(_flow(context, flow) for flow in context.flows)
         if part in ("", "flows")
         else (),
-        news=tuple(islice(_news(context), _NEWS)) if part in ("", "news") else (),
+        news=_folded_news(_news(context)) if part in ("", "news") else (),
     )
 
 
@@ -449,6 +451,24 @@ def _starts(context: PageContext, flow: FlowFile) -> str:
         events = (flow.name_of(event) for event in flow.awaited)
         ways.append(f"waits for {(' or ' if flow.pushes else ' and ').join(events)}")
     return "; ".join(ways) or "by hand"
+
+
+def _folded_news(news: Iterable[News]) -> tuple[News, ...]:
+    """The newest; what a sensor that fails said several times in a row is said once."""
+    found: list[News] = []
+    # Sensor → where its newest tick stands: other news may stand between two ticks.
+    ticks: dict[str, int] = {}
+    for one in news:
+        place = ticks.get(one.subject.text) if one.kind == "tick" else None
+        if one.bad and place is not None and found[place].text == one.text:
+            found[place] = replace(found[place], repeats=found[place].repeats + 1)
+            continue
+        if len(found) == _NEWS:
+            break
+        if one.kind == "tick":
+            ticks[one.subject.text] = len(found)
+        found.append(one)
+    return tuple(found)
 
 
 def _news(context: PageContext) -> Iterator[News]:

@@ -1,5 +1,6 @@
 """Show runs: the row of each, and the view of one."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from flowproject.dev.page.components import (
 from flowproject.dev.page.context import PageContext
 from flowproject.dev.page.sensors import TickRow, tick_row
 from flowproject.dev.page.state import Run
+from flowproject.runs import StepOutcome
 from flowproject.wording import duration
 
 __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", "tail"]
@@ -29,6 +31,8 @@ __all__ = ["RunRow", "RunView", "past_view", "run_row", "run_rows", "run_view", 
 # A training run prints megabytes: a browser draws the end of it at once, and the file has all.
 _LOG_BYTES: Final = 256 * 1024
 _LISTED: Final = 100
+# What Metaflow prints before what a step raised. log.js looks for the same in what comes later.
+_FAILURE: Final = re.compile(r"^.*<flow \S+ step \S+> failed:", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +62,13 @@ class RunView:
     row: RunRow
     flow: str
     facts: tuple[Fact, ...]
+    steps: tuple[StepOutcome, ...]
     ticks: tuple[TickRow, ...]
     cards: tuple[CardFrame, ...]
     log: str
-    """What it has printed so far, at most the last 256 KiB."""
+    """What it has printed so far, at most the last 256 KiB, up to where a step failed."""
+    log_of_failure: str
+    """What it has printed from there on; empty if no step has failed."""
     follow: str
     """Address of the rest as it comes (events `line` and `end`); empty if the run is over."""
     actions: tuple[ActionLink, ...]
@@ -88,18 +95,26 @@ def run_row(context: PageContext, run: Run) -> RunRow:
 
 
 def run_view(
-    context: PageContext, run: Run, cards: Sequence[CardFrame], log: str, size: int
+    context: PageContext,
+    run: Run,
+    cards: Sequence[CardFrame],
+    log: str,
+    size: int,
+    steps: Sequence[StepOutcome] = (),
 ) -> RunView:
     """Show a run that the loop has started, and what it has printed up to this size of its log."""
     running = run.state == "running"
+    before, failure = _at_failure(log)
     follow = address("runs", run.flow, run.run_id, "log", start=size) if running else ""
     return RunView(
         row=run_row(context, run),
         flow=run.flow,
         facts=_facts(run.started, run.seconds, run.exit_code),
+        steps=tuple(steps),
         ticks=tuple(map(tick_row, run.ticks)),
         cards=tuple(cards),
-        log=log,
+        log=before,
+        log_of_failure=failure,
         follow=follow,
         actions=_actions(
             run.flow,
@@ -112,9 +127,15 @@ def run_view(
 
 
 def past_view(
-    flow: str, run_id: str, past: PastRun, cause: str, cards: Sequence[CardFrame]
+    flow: str,
+    run_id: str,
+    past: PastRun,
+    cause: str,
+    cards: Sequence[CardFrame],
+    steps: Sequence[StepOutcome] = (),
 ) -> RunView:
     """Show a run that this loop did not start; `cause` as another loop noted it, or empty."""
+    before, failure = _at_failure(past.log[-_LOG_BYTES:])
     seconds = (past.ended - past.started).total_seconds() if past.ended else None
     name = f"{flow}/{run_id}"
     row = RunRow(
@@ -140,9 +161,11 @@ def past_view(
             *_facts(past.started, seconds, None),
             *(Fact(name="did nothing", text=reason) for reason in past.nothing_because),
         ),
+        steps=tuple(steps),
         ticks=tuple(tick_row(_tick_message(flow, run_id, tick)) for tick in past.ticks),
         cards=tuple(cards),
-        log=past.log[-_LOG_BYTES:],
+        log=before,
+        log_of_failure=failure,
         follow="",
         actions=_actions(
             flow,
@@ -152,6 +175,12 @@ def past_view(
             of_several=len(row.changes) > 1,
         ),
     )
+
+
+def _at_failure(log: str) -> tuple[str, str]:
+    """A log up to the line at which Metaflow says that a step failed, and from there on."""
+    found = _FAILURE.search(log)
+    return (log[: found.start()], log[found.start() :]) if found else (log, "")
 
 
 def _changes_of(context: PageContext, run: Run) -> list[str]:

@@ -1,8 +1,9 @@
 """Show sensors: the row of each, and the view of one."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from flowproject.changes.entry import Entry
@@ -86,6 +87,10 @@ class TickRow:
     run_href: str
     change_href: str
     """The change that it recorded; empty if none."""
+    repeats: int = 0
+    """How many ticks before it failed for the same reason, which are not listed."""
+    since: str = ""
+    """When the first of these was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +121,14 @@ def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> Sens
         source=sensor.data.type,
         event_name=sensor.event_name,
         outcome=outcome,
-        reason=tick.reason if tick else entry.reason if entry else "",
+        # The error of a look that failed is said once, as its trouble.
+        reason=""
+        if outcome == "failed"
+        else tick.reason
+        if tick
+        else entry.reason
+        if entry
+        else "",
         at=tick.at.isoformat() if tick else entry.recorded_at if entry else "",
         next_at=due.isoformat() if due else "",
         paused=name in context.paused,
@@ -124,7 +136,7 @@ def sensor_row(context: PageContext, sensor: Sensor, newest: JournalEnd) -> Sens
         holds=_holds(tick, entry),
         trail=sparkline([number for _, number in _trail(entry)], _what(entry)),
         waiting=newest.waiting,
-        trouble=newest.trouble or _trouble(tick),
+        trouble="\n".join(dict.fromkeys(filter(None, (newest.trouble, _trouble(tick))))),
         actions=_actions(context, name),
     )
 
@@ -138,7 +150,7 @@ def sensor_view(
 ) -> SensorView:
     """Show the sensor, a page of its journal with what became of the runs, its newest ticks."""
     name, entry = sensor.name, newest.entry
-    ticks = islice(reversed(context.loop.ticks.get(name, ())), _TICKS)
+    ticks = islice(_folded(reversed(context.loop.ticks.get(name, ()))), _TICKS)
     return SensorView(
         row=sensor_row(context, sensor, newest),
         facts=_facts(context, sensor),
@@ -147,8 +159,19 @@ def sensor_view(
         changes=change_rows(page.chains, outcomes or {}),
         older=address("sensors", name, before=page.older) if page.older else "",
         newer=address("sensors", name, before=page.newer) if page.newer else "",
-        ticks=tuple(map(tick_row, ticks)),
+        ticks=tuple(ticks),
     )
+
+
+def _folded(newest_first: Iterable[TickFinished]) -> Iterator[TickRow]:
+    """Show ticks; of those in a row that failed for one reason the newest, with their number."""
+    for (outcome, _), ticks in groupby(newest_first, key=lambda tick: (tick.outcome, tick.reason)):
+        if outcome != "failed":
+            yield from map(tick_row, ticks)
+            continue
+        newest, *before = ticks
+        since = before[-1].at.isoformat() if before else ""
+        yield replace(tick_row(newest), repeats=len(before), since=since)
 
 
 def tick_row(tick: TickFinished) -> TickRow:

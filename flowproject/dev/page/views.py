@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from flowproject.config import Sensor
-from flowproject.dev.metaflow_client import card_html, read_cards, read_outcomes, read_past
+from flowproject.dev.metaflow_client import (
+    card_html,
+    read_cards,
+    read_outcomes,
+    read_past,
+    read_steps,
+)
 from flowproject.dev.page.changes import (
     KINDS,
     CardFrame,
@@ -33,7 +39,8 @@ from flowproject.dev.records import known_here, runs_recorded, work_folder
 from flowproject.errors import FlowError, UsageError
 from flowproject.flowfiles import FlowFile
 from flowproject.journal import Receipt
-from flowproject.runs import RunOutcome
+from flowproject.runs import RunOutcome, StepOutcome
+from flowproject.secrecy import safe
 from flowproject.sensing import Chain, FoundChange, ProjectContext
 
 __all__ = ["Views"]
@@ -109,7 +116,9 @@ class Views:
         outcomes = await self._outcomes([found.chain])
         return change_view(found.chain, items, cards, outcomes.get(found.chain.entry.id, ()))
 
-    async def run(self, flow: str, run_id: str, *, with_cards: bool, with_log: bool) -> RunView:
+    async def run(
+        self, flow: str, run_id: str, *, with_cards: bool, with_log: bool, with_steps: bool
+    ) -> RunView:
         """Make the view of a run, whether the loop has started it or not.
 
         Raises:
@@ -118,12 +127,15 @@ class Views:
         name = f"{flow}/{run_id}"
         file = self.context.flow(flow)
         cards = await self._cards([name]) if with_cards else []
+        steps: Sequence[StepOutcome] = ()
+        if with_steps and file:
+            steps = await self._read(f"The steps of {name}", _steps, file, run_id)
         if run := self.context.loop.runs.get(name):
             # Before the view: it links the changes that started the run, and this loop may not have
             # seen their ticks.
             await self._place(run.events)
             log, size = await asyncio.to_thread(tail, run.log) if with_log else ("", 0)
-            return run_view(self.context, run, cards, log, size)
+            return run_view(self.context, run, cards, log, size, steps)
         past = await self._read(f"The run {name}", read_past, file, run_id) if file else None
         if past is None:
             raise UsageError(
@@ -132,7 +144,7 @@ class Views:
                 fix="A run that another datastore or service keeps is shown by a loop that uses it",
             )
         cause = await asyncio.to_thread(self._cause, flow, run_id)
-        return past_view(flow, run_id, past, cause, cards)
+        return past_view(flow, run_id, past, cause, cards, steps)
 
     async def card(self, flow: str, run_id: str, step: str, task: str, number: int) -> str | None:
         """Read a card, an HTML page of its own; None if there is no such card."""
@@ -258,14 +270,25 @@ def _items(found: FoundChange, asked: ItemsQuery) -> ItemsView | None:
     return items_view(found.journal.snapshots.difference(entry), asked)
 
 
+def _steps(flow: FlowFile, run_id: str) -> list[StepOutcome]:
+    try:
+        return read_steps(flow, run_id)
+    except Exception as error:  # noqa: BLE001  # as of the cards
+        _log.warning("The steps of %s/%s can't be read: %s", flow.name, run_id, error)
+        return []
+
+
 def _frames(flow: FlowFile, run_id: str) -> list[CardFrame]:
+    run = f"{flow.name}/{run_id}"
     try:
         places = read_cards(flow, run_id)
     except Exception as error:  # noqa: BLE001  # the client raises what its storage raises
         # The rest of the view does not depend on them.
         _log.warning("The cards of %s/%s can't be read: %s", flow.name, run_id, error)
-        return []
-    run = f"{flow.name}/{run_id}"
+        why = safe(f"The cards of this run can't be read: {type(error).__name__}: {error}")
+        return [
+            CardFrame(title=run, src="", run=Link(text=run, href=run_address(run)), problem=why)
+        ]
     return [
         CardFrame(
             title=f"{place.step} of {run}" + (f" ({place.id})" if place.id else ""),

@@ -30,10 +30,10 @@ from flowproject.sources.duckdb.files import (
     local_patterns,
     newest_file,
 )
-from flowproject.sources.duckdb.keyed_rows import KeyedAnswer, KeyedLook
+from flowproject.sources.duckdb.reading import ResultAnswer, ResultLook, look_at_many
 from flowproject.sources.duckdb.references import References
 from flowproject.sources.duckdb.values import casts, converted, described
-from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, unkeyed
+from flowproject.sources.result import check_columns, folded
 from flowproject.sql import Query, bind, dollar, find_query, find_sensor_query, statement
 from flowproject.tables.arrow import table
 
@@ -87,21 +87,21 @@ class DuckDBSource:
             QueryError: if the query or its result can't be used.
             SourceError: if the database or a file that it reads can't be.
         """
-        started = time.perf_counter()
         query = find_sensor_query(self._root, self._data.query)
-        key, limit = self._names(self._data.key), self._data.row_limit
-        limit = limit if key else min(limit, UNKEYED_LIMIT)
         ran = self._translated(query)
+        with look_at_many(past, self._cancelled):
+            return self._observed(query, ran, past)
+
+    def _observed(self, query: Query, ran: Query, past: Past | None) -> Observation:
+        started = time.perf_counter()
+        key, limit = self._names(self._data.key), self._data.row_limit
 
         def look(
             connection: "DuckDBPyConnection", files: QueriedFiles
-        ) -> tuple[KeyedAnswer, dict[str, str], str]:
+        ) -> tuple[ResultAnswer, dict[str, str], str]:
             kinds, uneven = self._kinds(connection, files, query, ran, {}, key)
             columns = described(kinds)
-            if not key:
-                rows = self._plain(connection, query, ran, {}, kinds, files, limit)
-                return KeyedAnswer(count=len(rows), rows=rows), columns, uneven
-            looked = KeyedLook(
+            looked = ResultLook(
                 connection=connection,
                 query=query,
                 ran=ran,
@@ -121,10 +121,7 @@ class DuckDBSource:
         (answer, columns, uneven), written = self._looked(query, ran, {}, look)
         # Of rows that are as they were, too: the limit may have been lowered since.
         self._check_limit(answer.count, query)
-        if key:
-            seen = answer.observation(past, key, query.file)
-        else:
-            seen = unkeyed(answer.rows or [], query.file)
+        seen = answer.observation(past, key, query.file)
         cost = Cost(
             seconds=time.perf_counter() - started, requests=answer.requests, rows=answer.count
         )

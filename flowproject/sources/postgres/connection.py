@@ -19,7 +19,7 @@ from flowproject.secrecy import keep_secret, safe, scrub
 from flowproject.sql import Query, parameters
 
 if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Connection
+    from adbc_driver_manager import AdbcConnection, AdbcDatabase, AdbcStatement
 
 __all__ = ["Session", "array_text", "connect", "explained", "locked_out", "overdue"]
 
@@ -42,19 +42,25 @@ _OF_THE_QUERY: Final = ("0A", "20", "21", "22", "23", "25", "26", "2F", "34", "3
 class Session:
     """A connection to a server, and one transaction in it at a time."""
 
-    def __init__(self, connection: "Connection") -> None:
+    # By the driver manager's own classes, and not by its DB-API: that imports pandas and polars
+    # where they are installed, which is twice the memory that a look needs.
+    def __init__(self, database: "AdbcDatabase", connection: "AdbcConnection") -> None:
+        self._database = database
         self._connection = connection
         self.requests = 0
 
     def close(self) -> None:
         """End the session."""
-        with suppress(Exception):  # it may be lost already, and then there is nothing to end
+        # It may be lost already, and then there is nothing to end.
+        with suppress(Exception):
             self._connection.close()
+        with suppress(Exception):
+            self._database.close()
 
     def cancel(self) -> None:
         """Cancel what runs on the server, from another thread."""
         with suppress(Exception):  # nothing may run any more, or the server be gone
-            self._connection.adbc_cancel()
+            self._connection.cancel()
 
     @contextmanager
     def transaction(self, isolation: str) -> Iterator[None]:
@@ -78,42 +84,59 @@ class Session:
 
     def table(self, sql: str, values: Sequence[str | None] = (), *, copied: bool = True) -> Any:
         """The result of a statement as a pyarrow.Table."""
-        with closing(self._connection.cursor()) as cursor:
-            self._execute(cursor, sql, values, copied=copied)
-            return cursor.fetch_arrow_table()
+        with self._executed(sql, values, copied=copied) as reader:
+            return reader.read_all()
 
     def batches(self, sql: str, values: Sequence[str | None] = ()) -> Iterator[Any]:
         """The result of a statement as Arrow record batches, as they arrive."""
-        from adbc_driver_manager._reader import AdbcRecordBatchReader
-
-        with closing(self._connection.cursor()) as cursor:
-            self._execute(cursor, sql, values)
-            # Not the reader that the cursor gives: it has no word for what the server says when it
-            # breaks off, which this one has.
-            handle = cursor.fetch_arrow()
-            yield from AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
+        with self._executed(sql, values) as reader:
+            yield from reader
 
     def described(self, sql: str) -> Any:
         """The pyarrow.Schema of a statement's result; it is planned, and not run."""
-        self.requests += 1
-        with closing(self._connection.cursor()) as cursor:
-            return cursor.adbc_execute_schema(sql)
+        import pyarrow as pa
+
+        with self._statement(sql) as statement:
+            return pa.schema(statement.execute_schema())
 
     def run(self, sql: str) -> None:
         """Run a statement that has no result."""
-        self.requests += 1
-        with closing(self._connection.cursor()) as cursor:
-            cursor.adbc_statement.set_options(**_NO_COPY)
-            cursor.execute(sql)
+        with self._statement(sql) as statement:
+            statement.set_options(**_NO_COPY)
+            statement.execute_update()
 
-    def _execute(
-        self, cursor: Any, sql: str, values: Sequence[str | None], *, copied: bool = True
-    ) -> None:
+    @contextmanager
+    def _statement(self, sql: str) -> "Iterator[AdbcStatement]":
+        from adbc_driver_manager import AdbcStatement
+
         self.requests += 1
-        # What has parameters can't be copied. What is copied comes four times as fast.
-        cursor.adbc_statement.set_options(**(_AS_COPY if copied and not values else _NO_COPY))
-        # A comment at the end would hide the bracket that the driver puts behind it.
-        cursor.execute(f"{sql}\n", tuple(values) or None)
+        with closing(AdbcStatement(self._connection)) as statement:
+            # A comment at the end would hide the bracket that the driver puts behind it.
+            statement.set_sql_query(f"{sql}\n")
+            yield statement
+
+    @contextmanager
+    def _executed(
+        self, sql: str, values: Sequence[str | None], *, copied: bool = True
+    ) -> Iterator[Any]:
+        """The reader of a result."""
+        import pyarrow as pa
+
+        # Not the reader that others would make of it: that has no word for what the server says
+        # when a result breaks off, which this one has.
+        from adbc_driver_manager._reader import AdbcRecordBatchReader
+
+        with self._statement(sql) as statement:
+            # What has parameters can't be copied. What is copied comes four times as fast.
+            statement.set_options(**(_AS_COPY if copied and not values else _NO_COPY))
+            if values:
+                columns = [pa.array([value], pa.string()) for value in values]
+                names = [f"{place}" for place in range(len(columns))]
+                statement.prepare()
+                statement.bind(pa.RecordBatch.from_arrays(columns, names))
+            handle, _ = statement.execute_query()
+            with closing(AdbcRecordBatchReader._import_from_c(handle.address)) as reader:  # noqa: SLF001
+                yield reader
 
 
 def connect(data: PostgresData) -> Session:
@@ -123,14 +146,18 @@ def connect(data: PostgresData) -> Session:
         SourceError: if the driver is not installed, if the address can't be read, or if the server
             does not let us in.
     """
-    dbapi = _driver()
+    driver, manager = _driver()
     settings = _settings(data, os.environ)
     text = " ".join(f"{name}={_quoted(value)}" for name, value in settings.items())
     try:
-        connection = dbapi.connect(text, autocommit=True)
-    except dbapi.Error as error:
+        database = driver.connect(text)
+        try:
+            return Session(database, manager.AdbcConnection(database))
+        except BaseException:
+            database.close()
+            raise
+    except manager.Error as error:
         raise _no_connection(data, settings, error) from scrub(error)
-    return Session(connection)
 
 
 @contextmanager
@@ -139,12 +166,12 @@ def explained(query: Query, *, is_whole: bool = False) -> Iterator[None]:
 
     And the place in it, if what is asked is the query and nothing else: `is_whole`.
     """
-    dbapi = _driver()
+    _, manager = _driver()
     try:
         yield
     except FlowprojectError:
         raise
-    except dbapi.Error as error:
+    except manager.Error as error:
         raise _failure(query, error, is_whole=is_whole) from scrub(error)
     except (OSError, ValueError) as error:  # what Arrow raises for a stream that breaks off
         raise SourceError(
@@ -208,15 +235,16 @@ def _element(value: Any, text: Callable[[Any], str | None]) -> str:
     return f'"{escaped}"'
 
 
-def _driver() -> Any:
-    """Arrow's driver, imported no earlier than a query needs it."""
+def _driver() -> tuple[Any, Any]:
+    """Arrow's driver and its manager, imported no earlier than a query needs them."""
     try:
-        from adbc_driver_postgresql import dbapi
+        import adbc_driver_manager
+        import adbc_driver_postgresql
     except ImportError as error:
         raise SourceError(
             f"The driver for PostgreSQL is not installed ({error})", fix=f"Install it: {_INSTALL}"
         ) from error
-    return dbapi
+    return adbc_driver_postgresql, adbc_driver_manager
 
 
 def _settings(data: PostgresData, environment: Mapping[str, str]) -> dict[str, str]:

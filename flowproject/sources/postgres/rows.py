@@ -20,7 +20,7 @@ from flowproject.tables.row_table import FEW_ROWS, Marks, RowTable, RowWriter
 __all__ = ["KeyedRows", "QueryResult", "gathered_rows", "moved_rows"]
 
 _BUCKET_ROWS: Final = 16
-_MOST_BUCKETS: Final = 1 << 16
+_MOST_BUCKETS: Final = 1 << 15  # so many groups fit into what a server gives one by default
 _UPPER_BITS: Final = 32
 _LOWER_MASK: Final = (1 << 31) - 1
 _HIGH, _LOW, _PLACE = "high", "low", "place"
@@ -55,17 +55,17 @@ class QueryResult:
         )
         return str(told["digest"])
 
-    def buckets(self, seed: int, mask: int) -> dict[int, tuple[int, int, int]]:
+    def buckets(self, seed: int, mask: int) -> Any:
         """Of each bucket that has rows: how many, and the sums of both parts of their marks."""
-        # Of parts of 32 bits, because the sum of larger ones is a numeric, which is slow.
-        number = hashed(self.columns, seed)
-        told = self.session.table(
-            f"SELECT (m.n & {mask})::int4 AS bucket, pg_catalog.count(*) AS count, "  # noqa: S608  # SQL is the input
+        # Of parts of 32 bits, because the sum of larger ones is a numeric, which is slow. OFFSET
+        # keeps the server from working out a mark for each place at which it is used.
+        return self.session.table(
+            f"SELECT (m.n & {mask})::int8 AS bucket, pg_catalog.count(*) AS count, "  # noqa: S608  # SQL is the input
             f"pg_catalog.sum((m.n >> {_UPPER_BITS})::int4) AS upper, "
             f"pg_catalog.sum((m.n & {_LOWER_MASK})::int4) AS lower "
-            f"FROM (SELECT {number} AS n FROM {self._rows}) AS m GROUP BY 1"
+            f"FROM (SELECT {hashed(self.columns, seed)} AS n FROM {self._rows} OFFSET 0) AS m "
+            "GROUP BY 1"
         )
-        return _sums(told)
 
     def marked(self, seed: int, *, limit: int) -> Iterator[Any]:
         """At most `limit` rows as record batches, each with the halves of its mark behind it."""
@@ -176,17 +176,15 @@ def moved_rows(
     if marks is None:
         return None
     seed, mask = int(marks.salt), _bucket_mask(len(known))
-    old = pa.concat_tables(known.marks()).combine_chunks()
-    bucket = pc.bit_wise_and(_signed(old[_HIGH]), mask)
-    before, now = _old_sums(old, bucket), result.buckets(seed, mask)
-    count = sum(number for number, *_ in now.values())
+    now = result.buckets(seed, mask)
+    count = pc.sum(now["count"]).as_py() or 0
     check(count)
-    moved = {one for one in before.keys() | now.keys() if before.get(one) != now.get(one)}
-    old = old.filter(pc.is_in(bucket, value_set=pa.array(sorted(moved), pa.int64())))
-    old = old.combine_chunks()
+    old = [*known.marks()]
+    moved = _moved_buckets(old, now, mask)
+    old = pa.concat_tables([_of_buckets(some, mask, moved) for some in old]).combine_chunks()
     stayed: list[Any] = []
     writer = RowWriter(marks)
-    for batch in result.marked_of(seed, mask, moved) if moved else ():
+    for batch in result.marked_of(seed, mask, moved.to_pylist()) if len(moved) else ():
         high, low = (_unsigned(batch.column(name)) for name in (_HIGH, _LOW))
         found = pc.index_in(high, value_set=old[_HIGH])
         is_same = pc.fill_null(pc.equal(low, old[_LOW].combine_chunks().take(found)), False)  # noqa: FBT003
@@ -213,24 +211,38 @@ def _write(
     writer.add(keys, texts, *halves)
 
 
-def _old_sums(marks: Any, bucket: Any) -> dict[int, tuple[int, int, int]]:
+def _moved_buckets(old: Sequence[Any], now: Any, mask: int) -> Any:
+    """The buckets whose rows are not as they were, as an Arrow array."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    high = _signed(marks[_HIGH])
-    parts = {
-        "bucket": bucket,
-        "upper": pc.shift_right(high, _UPPER_BITS),
-        "lower": pc.bit_wise_and(high, _LOWER_MASK),
-    }
-    sums = pa.table(parts).group_by("bucket")
-    told = sums.aggregate([("upper", "count"), ("upper", "sum"), ("lower", "sum")])
-    return _sums(told.select(["bucket", "upper_count", "upper_sum", "lower_sum"]))
+    names = ("bucket", "count", "upper", "lower")
+    # What was counts against what is: of a bucket that has not moved nothing is left.
+    rows = [now.select(names).cast(pa.schema([(name, pa.int64()) for name in names]))]
+    for some in old:
+        high = _signed(some[_HIGH])
+        parts = [
+            pc.bit_wise_and(high, mask),
+            pa.repeat(pa.scalar(-1, pa.int64()), len(some)),
+            pc.negate(pc.shift_right(high, _UPPER_BITS)),
+            pc.negate(pc.bit_wise_and(high, _LOWER_MASK)),
+        ]
+        rows.append(pa.table(parts, names=names))
+    left = (
+        pa.concat_tables(rows).group_by("bucket").aggregate([(name, "sum") for name in names[1:]])
+    )
+    is_moved = pc.not_equal(left["count_sum"], 0)
+    for name in ("upper_sum", "lower_sum"):
+        is_moved = pc.or_(is_moved, pc.not_equal(left[name], 0))
+    return left["bucket"].filter(is_moved).combine_chunks()
 
 
-def _sums(told: Any) -> dict[int, tuple[int, int, int]]:
-    bucket, count, upper, lower = (told.column(place).to_pylist() for place in range(4))
-    return dict(zip(bucket, zip(count, upper, lower, strict=True), strict=True))
+def _of_buckets(marks: Any, mask: int, buckets: Any) -> Any:
+    """The marks of these buckets."""
+    import pyarrow.compute as pc
+
+    bucket = pc.bit_wise_and(_signed(marks[_HIGH]), mask)
+    return marks.filter(pc.is_in(bucket, value_set=buckets))
 
 
 def _bucket_mask(rows: int) -> int:

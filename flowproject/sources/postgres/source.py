@@ -41,7 +41,7 @@ from flowproject.sources.result import UNKEYED_LIMIT, check_columns, unkeyed
 from flowproject.sql import Query, bind, find_query, find_sensor_query, parameters, statement
 from flowproject.tables.row_table import FEW_ROWS, Marks, RowTable
 
-__all__ = ["PostgresSource"]
+__all__ = ["PostgresSource", "described"]
 
 _FORMAT: Final = 1
 _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|/\*.*?\*/)*+(?P<word>\w+)", re.DOTALL)
@@ -134,7 +134,7 @@ class PostgresSource:
         def work(session: Session) -> Rows:
             with session.transaction(_LATEST):
                 begin(session, self._data, query)
-                result = _described(session, query, params)
+                result = described(session, query, params)
                 return self._read(query, result, self._data.row_limit + 1)
 
         return self._held(query, work)
@@ -152,7 +152,7 @@ class PostgresSource:
         def work(session: Session) -> Any:
             with session.transaction(_LATEST):
                 begin(session, self._data, query)
-                result = _described(session, query, params)
+                result = described(session, query, params)
                 limit = self._data.row_limit + 1
                 table = result.table(typed_listed(result.columns), limit=limit)
                 self._check_limit(len(table), query)
@@ -194,7 +194,7 @@ class PostgresSource:
             reason = "nothing was committed in the server, the query did not run"
             count = 0 if past.total is None else past.total
             return _Look(found=None, count=count, reason=reason, memo=memo)
-        result = _described(session, query, {})
+        result = described(session, query, {})
         check_columns([column.name for column in result.columns], self._data.key, query.file)
         plan = plan_of(session, query, result.text)
         if plan.is_beneath:
@@ -309,7 +309,7 @@ def _check_looking(query: Query) -> None:
         )
 
 
-def _described(session: Session, query: Query, params: Mapping[str, Any]) -> QueryResult:
+def described(session: Session, query: Query, params: Mapping[str, Any]) -> QueryResult:
     """The result of a query with its columns, after the server has parsed it.
 
     Raises:

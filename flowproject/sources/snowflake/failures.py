@@ -8,6 +8,7 @@ from typing import Any, Final
 from flowproject.config.data import SnowflakeData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
 from flowproject.secrecy import safe, scrub
+from flowproject.sources import version_gone
 from flowproject.sql import Query
 
 __all__ = ["connecting", "explained", "locked_out", "overdue"]
@@ -47,6 +48,7 @@ _NOBODY: Final = re.compile(r"\berror status: 40[34]\b")  # the same in 5.x, in 
 _SESSION: Final = range(390000, 400000)
 _NO_OBJECT: Final = frozenset([2003, 2043, 3001, 90105, 90106])
 _NO_WAREHOUSE: Final = frozenset([606, 90073])
+_NO_VERSION: Final = frozenset([707, 709])  # beyond the retention of a table; an unknown statement
 _CANCELLED: Final = 604
 _OVERDUE: Final = 630
 
@@ -133,6 +135,8 @@ def _failure(query: Query, error: Any) -> FlowprojectError:
     if number in _SESSION:
         allowed, fix = _LOGIN.get(number, ("The next tick logs in anew", ""))
         return SourceError(said, where=where, allowed=allowed, fix=fix)
+    if number in _NO_VERSION:
+        return version_gone(said, where)
     if number in _NO_OBJECT:
         return SourceError(
             said,

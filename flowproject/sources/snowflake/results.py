@@ -29,6 +29,7 @@ __all__ = [
     "columns",
     "converted",
     "exact_converter",
+    "full_types",
     "has_tables",
     "plain_rows",
     "row_form",
@@ -86,6 +87,9 @@ _NAMES: Final = (
     "INTERVAL DAY TO SECOND",
 )
 
+_FULL: Final = {1: "DOUBLE", 12: "TIME_NS"}
+_INTEGER_DIGITS: Final = 18  # that any integer of 64 bits holds
+
 # The connector's numbers for types of columns, and the Arrow type of a column without a value.
 _ARROW: Final[dict[int, tuple[str, ...]]] = {
     0: ("int64",),
@@ -122,6 +126,18 @@ def types(description: Sequence[Any]) -> dict[str, str]:
         name: _NAMES[kind] if kind < len(_NAMES) else f"type {kind}"
         for name, kind in zip(columns(description), kinds, strict=True)
     }
+
+
+def full_types(description: Sequence[Any]) -> dict[str, str]:
+    """The types, in DuckDB's words, of columns of which the name of the type says too little."""
+    told: dict[str, str] = {}
+    for name, about in zip(columns(description), description, strict=True):
+        _, kind, _, _, precision, scale, *_ = about
+        if kind == 0 and precision and (scale or precision <= _INTEGER_DIGITS):
+            told[name] = f"DECIMAL({precision},{scale})" if scale else "BIGINT"
+        elif kind in _SEMI_STRUCTURED or kind in _FULL:
+            told[name] = _FULL.get(kind, "JSON")
+    return told
 
 
 def has_tables(cursor: "SnowflakeCursor") -> bool:

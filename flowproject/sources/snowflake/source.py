@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from flowproject.changes.canonical import Json
 from flowproject.changes.difference import Item
 from flowproject.changes.observation import Cost, Memo, Observation, Past, fingerprint_items
 from flowproject.config.data import SnowflakeData
-from flowproject.dialect import check_syntax
+from flowproject.dialect import check_syntax, with_tables_at
 from flowproject.errors import QueryError, SourceError
-from flowproject.sources import Rows, stopped
+from flowproject.sources import Rows, stopped, version_gone
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.result import UNKEYED_LIMIT, check_columns, folded, keyed, unkeyed
 from flowproject.sources.snowflake.connection import cancel_queries, connect, session
@@ -28,6 +29,7 @@ from flowproject.sources.snowflake.results import (
     announced,
     chunks,
     columns,
+    full_types,
     has_tables,
     plain_rows,
     tables,
@@ -54,6 +56,8 @@ _BEGINNING: Final = re.compile(r"(?:\s|\(|--[^\n]*+|//[^\n]*+|/\*.*?\*/)*+(?P<wo
 # LIST tells what lies in a stage, SHOW and DESCRIBE what there is: they wake no warehouse.
 _LOOKING: Final = ("SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "LIST", "EXPLAIN")
 
+_QUERY_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class _QueryResult:
     rows: Rows
     query_id: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
     digests: BucketDigests | None = None
     unmoved: Sequence[Item] = ()
     is_unmoved: bool = False
@@ -140,7 +145,7 @@ class _Statement:
             # What Snowflake can't digest it may still be able to give, and else says best why not.
             try:
                 found = self._digested(connection, thread, past, known)
-                return replace(found, columns=types(described))
+                return replace(found, columns=types(described), types=full_types(described))
             except QueryError as error:
                 # Not its words, which may quote a value.
                 _log.info("The result was not digested, so it is read: %s", type(error).__name__)
@@ -157,7 +162,7 @@ class _Statement:
         # Each statement sees the data of its own moment. So the rows bring their digests, which
         # must be those that were told before: then all is of the moment of which these were told.
         for _ in range(_LOOKS if known.noted else 0):
-            told = _ask_plainly(self.query, *known.told(self.query), connection, thread)
+            told, told_by = _ask_by_id(self.query, *known.told(self.query), connection, thread)
             now, requests = known.noting(told), requests + 1
             self._check_limit(now.rows)
             moved = known.moved(now)
@@ -176,7 +181,9 @@ class _Statement:
             if not is_sound:
                 break
             if not moved & now.moved(fetched):
-                return replace(found, digests=now, unmoved=unmoved, requests=requests)
+                return replace(
+                    found, query_id=told_by, digests=now, unmoved=unmoved, requests=requests
+                )
         found = self._read(connection, thread, *known.fetched(self.query))
         digests, _ = known.split(found.rows)
         return replace(found, digests=digests, requests=requests + 1)
@@ -201,7 +208,10 @@ class _Statement:
                 self._check_whole(len(rows), cursor)
             found = rows[: self.enough]
             return _QueryResult(
-                rows=found, query_id=cursor.sfqid or "", columns=types(cursor.description)
+                rows=found,
+                query_id=cursor.sfqid or "",
+                columns=types(cursor.description),
+                types=full_types(cursor.description),
             )
 
     def table(self, connection: "SnowflakeConnection", thread: "_Thread") -> Any:
@@ -271,11 +281,31 @@ def _ask_plainly(
     thread: "_Thread",
 ) -> Sequence[Sequence[Any]]:
     """The rows of a statement of our own about a query, as the connector gives them."""
-    # EXPLAIN and the gate's tokens are a text and numbers: of these the connector loses nothing.
+    return _ask_by_id(query, sql, values, connection, thread)[0]
+
+
+def _ask_by_id(
+    query: Query,
+    sql: str,
+    values: Sequence[str],
+    connection: "SnowflakeConnection",
+    thread: "_Thread",
+) -> tuple[Sequence[Sequence[Any]], str]:
+    """The same, and the id under which Snowflake remembers the statement."""
+    # EXPLAIN, the gate's tokens and digests are a text and numbers: of these nothing is lost.
     with explained(query), connection.cursor() as cursor:
         thread.check_not_left()
         cursor.execute(sql, tuple(values) or None)
-        return [row for rows in plain_rows(cursor, connection) for row in rows]
+        found = [row for rows in plain_rows(cursor, connection) for row in rows]
+        return found, cursor.sfqid or ""
+
+
+def _at_statement(query: Query, statement: str) -> Query:
+    """The query of which every table is read as it was for a statement: Snowflake's time travel."""
+    # What stands there came with an event, and becomes a part of the text.
+    if not _QUERY_ID.fullmatch(statement):
+        raise version_gone("No statement is known that saw this version", query.file)
+    return with_tables_at(query, f"AT(STATEMENT => '{statement}')", "snowflake")
 
 
 def _question_mark(name: str) -> str:
@@ -294,6 +324,11 @@ def _with_unmoved(seen: Observation, unmoved: Sequence[Item]) -> Observation:
     )
 
 
+def _version(result: _QueryResult) -> dict[str, Json]:
+    """The statement that saw this, for time travel; none of a result that is no query's."""
+    return {"statement": result.query_id} if result.query_id else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _GatedResult:
     result: _QueryResult
@@ -304,9 +339,12 @@ class _GatedResult:
 class SnowflakeSource:
     """A query, and the account that it is asked in."""
 
-    def __init__(self, data: SnowflakeData, root: Path) -> None:
+    def __init__(
+        self, data: SnowflakeData, root: Path, *, version: Mapping[str, Json] | None = None
+    ) -> None:
         self._data = data
         self._root = root.absolute()
+        self._version = version
         self._cancelled = Event()
         self._thread: _Thread | None = None
         self._has_looked = False
@@ -358,6 +396,8 @@ class SnowflakeSource:
             note=gate.reason,
             memo=gate.memo | noted,
             columns=look.result.columns,
+            types=look.result.types,
+            version=_version(look.result),
         )
 
     def progress(self) -> None:
@@ -382,6 +422,10 @@ class SnowflakeSource:
         """
         statement = self._statement(name, params)
         return self._held(statement.query, statement.table)
+
+    def at(self, version: Mapping[str, Json]) -> "SnowflakeSource":
+        """The source whose queries read every table as it was for the statement of this version."""
+        return SnowflakeSource(self._data, self._root, version=version)
 
     def cancel(self) -> None:
         """End a running query, on the server as well; returns after a second at most."""
@@ -440,6 +484,8 @@ class SnowflakeSource:
 
     def _statement(self, name: str, params: Mapping[str, Any]) -> _Statement:
         query, limit = find_query(self._root, name), self._data.row_limit
+        if self._version is not None:
+            query = _at_statement(query, str(self._version.get("statement")))
         statement = _Statement(query=query, params=dict(params), row_limit=limit, enough=limit + 1)
         statement.check()
         return statement

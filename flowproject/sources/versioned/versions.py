@@ -28,7 +28,7 @@ from flowproject.sources.result import (
     not_unique,
     without_garbage_collection,
 )
-from flowproject.tables.row_comparison import compare_all_rows, compare_some_rows, places_of
+from flowproject.tables.row_comparison import compare_all_rows, compare_some_rows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter
 
 __all__ = [
@@ -249,7 +249,7 @@ class Candidates:
             *(one.key for one, _ in difference.modified),
             *(one.key for one in difference.removed),
         ]
-        gone = places_of(known, before)
+        gone = known.places(before)
         if gone.bit_count() != len(before):
             raise GoneError("the journal has other rows than the table had")
         found = compare_some_rows(known, writer, gone, lambda name: not_unique(name, key, place))

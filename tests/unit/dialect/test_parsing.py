@@ -11,6 +11,7 @@ from flowproject.dialect import (
     table_names,
     unknown_functions,
     volatile_parts,
+    with_tables_at,
 )
 from flowproject.errors import QueryError
 from flowproject.sql import Query
@@ -198,3 +199,24 @@ def test_functions_of_the_users_own_are_strangers():
 )
 def test_a_function_is_a_stranger_however_much_its_name_is_like_a_known_one(call: str):
     assert len(unknown_functions(query("SELECT", call, "FROM t"), "snowflake")) == 1
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("SELECT * FROM t", "SELECT * FROM t AT(X)"),
+        ('SELECT * FROM a.b."t u" AS x', 'SELECT * FROM a.b."t u" AT(X) AS x'),
+        ("SELECT * FROM t JOIN u USING (id)", "SELECT * FROM t AT(X) JOIN u AT(X) USING (id)"),
+        ("SELECT * FROM t AT(OFFSET => -5)", "SELECT * FROM t AT(OFFSET => -5)"),
+        (
+            "WITH c AS (SELECT * FROM t WHERE n > :least) SELECT * FROM c, d -- t",
+            "WITH c AS (SELECT * FROM t AT(X) WHERE n > :least) SELECT * FROM c, d AT(X) -- t",
+        ),
+        (
+            "SELECT (SELECT max(n) FROM t) FROM u, LATERAL FLATTEN(u.v) f",
+            "SELECT (SELECT max(n) FROM t AT(X)) FROM u AT(X), LATERAL FLATTEN(u.v) f",
+        ),
+    ],
+)
+def test_every_table_is_read_as_it_was(text: str, expected: str) -> None:
+    assert with_tables_at(query(text), "AT(X)", "snowflake").text == expected

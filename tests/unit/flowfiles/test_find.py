@@ -15,6 +15,15 @@ def test_flow_files_are_those_in_the_root_that_end_in_flow(tmp_path: Path):
     assert [path.name for path in find_flow_files(tmp_path)] == ["aflow.py", "bflow.py"]
 
 
+def test_the_projects_own_base_flow_is_none_of_them_unless_it_starts_itself(tmp_path: Path):
+    (tmp_path / "aflow.py").touch()
+    base = tmp_path / "baseflow.py"
+    base.write_text("class BaseFlow(flowproject.BaseFlow):\n    pass\n")
+    assert [path.name for path in find_flow_files(tmp_path)] == ["aflow.py"]
+    base.write_text('if __name__ == "__main__":\n    DatabaseFlow()\n')
+    assert [path.name for path in find_flow_files(tmp_path)] == ["aflow.py", "baseflow.py"]
+
+
 @pytest.mark.parametrize("name", ["metaflow.py", "flowproject.py", "metaflow/__init__.py"])
 def test_a_file_that_every_flow_would_import_for_its_package_is_named_with_what_to_do(
     tmp_path: Path, name: str

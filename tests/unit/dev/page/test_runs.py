@@ -61,3 +61,20 @@ def test_of_a_run_that_took_changes_of_several_sensors_no_part_is_replayed(page:
 
 def test_a_run_of_no_change_is_run_again(page: PageContext):
     assert names(ended(page, ok=True)) == ["run?flow=TakerFlow"]
+
+
+LOG = """Task is starting.
+<flow TakerFlow step train> failed:
+    Traceback (most recent call last):
+ValueError: no rows
+Step failure:
+"""
+
+
+def test_the_log_of_a_run_is_cut_where_its_step_failed(page: PageContext):
+    page.loop.update(started(1, "TakerFlow/1"))
+    run = page.loop.runs["TakerFlow/1"]
+    view = run_view(page, run, [], LOG, len(LOG))
+    assert view.log == "Task is starting.\n"
+    assert view.log_of_failure.startswith("<flow TakerFlow step train> failed:")
+    assert run_view(page, run, [], "all is well", 11).log_of_failure == ""

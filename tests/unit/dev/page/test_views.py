@@ -12,11 +12,14 @@ import pytest
 from flowproject.dev.messages import Acted
 from flowproject.dev.metaflow_client import PastRun
 from flowproject.dev.page import views as viewing
+from flowproject.dev.page.changes import JournalEnd
 from flowproject.dev.page.context import PageContext
+from flowproject.dev.page.overview import overview as whole_overview
+from flowproject.dev.page.sensors import sensor_view
 from flowproject.dev.page.views import Views
 from flowproject.dev.records import RunRecord, work_folder
 from tests.journals import CountingStore
-from tests.unit.dev.page.page_context import LOOKER, NOW, page_context, started, tick
+from tests.unit.dev.page.page_context import LOOKER, NOW, ago, page_context, started, tick
 
 
 class Counted:
@@ -126,8 +129,46 @@ def test_what_started_a_run_of_an_earlier_loop_is_told_by_its_record(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(viewing, "read_past", lambda *_: past)
         patched.setattr(page.__class__, "flow", lambda *_: LOOKER)
-        view = asyncio.run(views.run("TakerFlow", "7", with_cards=False, with_log=False))
-        other = asyncio.run(views.run("TakerFlow", "8", with_cards=False, with_log=False))
+        view = asyncio.run(
+            views.run("TakerFlow", "7", with_cards=False, with_log=False, with_steps=False)
+        )
+        other = asyncio.run(
+            views.run("TakerFlow", "8", with_cards=False, with_log=False, with_steps=False)
+        )
     assert view.row.cause == "days_changed"
     assert other.row.cause == "an event"
     assert ("did nothing", "another has it") in [(one.name, one.text) for one in view.facts]
+
+
+def test_what_failed_again_and_again_for_one_reason_is_listed_once(tmp_path: Path):
+    page = page_context(tmp_path, "days")
+    for seconds in (50, 40, 30):
+        page.loop.update(tick(seconds, outcome="failed", reason="no such bucket"))
+    page.loop.update(tick(20, outcome="unchanged", reason="the same"))
+    for seconds in (10, 5):
+        page.loop.update(tick(seconds, outcome="failed", reason="no such bucket"))
+    assert page.project_context
+    [sensor] = page.project_context.sensors()
+    view = sensor_view(page, sensor, JournalEnd())
+    assert [(one.outcome, one.repeats) for one in view.ticks] == [
+        *(("failed", 1), ("unchanged", 0), ("failed", 2))
+    ]
+    assert view.ticks[2].since == ago(50).isoformat()
+    assert (view.row.reason, view.row.trouble) == ("", "no such bucket"), "said once"
+    news = whole_overview(page, [], "").news
+    assert [one.repeats for one in news if one.bad] == [1, 2]
+
+
+def test_cards_that_can_not_be_read_say_so(tmp_path: Path):
+    page = page_context(tmp_path, "days")
+    views = Views(page, ThreadPoolExecutor(max_workers=1))
+
+    def fail(*_: object) -> None:
+        message = "the disk is gone"
+        raise OSError(message)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(viewing, "read_cards", fail)
+        [card] = asyncio.run(views._cards(["TakerFlow/7"]))
+    assert (card.src, card.title) == ("", "TakerFlow/7")
+    assert card.problem == "The cards of this run can't be read: OSError: the disk is gone"

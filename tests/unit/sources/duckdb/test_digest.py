@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flowproject.changes.observation import Memo, Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowprojectError, QueryError
-from flowproject.sources.duckdb import keyed_rows
+from flowproject.sources.duckdb import reading
 from flowproject.sources.duckdb.digest import digested
 from flowproject.sources.duckdb.source import DuckDBSource
 from tests.observations import remembered, table
@@ -118,8 +118,8 @@ class Project:
             self.read.append(len(chunk))
             return converted(chunk, kinds)
 
-        converted = keyed_rows.converted
-        monkeypatch.setattr(keyed_rows, "converted", counted)
+        converted = reading.converted
+        monkeypatch.setattr(reading, "converted", counted)
 
     def look(self, text: str, past: Past | None = None, **data: Any) -> Observation:
         """What is seen; `read` says afterwards how many rows came to Python."""
@@ -276,7 +276,7 @@ def test_rows_are_read_if_the_digest_fails(project: Project, monkeypatch: pytest
         return "SELECT error('no memory left') WHERE $salt <> $known"
 
     first = project.look(QUERY)
-    monkeypatch.setattr(keyed_rows, "digested_with_rows", broken)
+    monkeypatch.setattr(reading, "digested_with_rows", broken)
     seen = project.look(QUERY, remembered(first))
     assert (project.rows_read, seen.fingerprint, seen.memo) == (ROWS, first.fingerprint, {})
 

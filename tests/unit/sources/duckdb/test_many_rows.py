@@ -21,7 +21,7 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import DuckDBData
 from flowproject.errors import QueryError, SourceError
 from flowproject.journal import DamagedTableError
-from flowproject.sources.duckdb import keyed_rows
+from flowproject.sources.duckdb import reading
 from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.tables import row_comparison, row_table
 from flowproject.tables.row_table import RowManifest, RowTable
@@ -37,9 +37,9 @@ QUERY = f"SELECT n AS id, n % 7 AS v, 'word ' || n AS w FROM range({ROWS}) AS t(
 @pytest.fixture(autouse=True, scope="module")
 def few_are_many() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keyed_rows, "FEW_ROWS", FEW)
+        patch.setattr(reading, "FEW_ROWS", FEW)
         patch.setattr(row_comparison, "FEW_ROWS", FEW)
-        patch.setattr(keyed_rows, "_CHUNK_ROWS", 100)
+        patch.setattr(reading, "_CHUNK_ROWS", 100)
         patch.setattr(row_table, "_GROUP_ROWS", 300)
         yield
 
@@ -56,8 +56,8 @@ class Query:
             self.read += len(chunk)
             return converted(chunk, kinds)
 
-        converted = keyed_rows.converted
-        monkeypatch.setattr(keyed_rows, "converted", counted)
+        converted = reading.converted
+        monkeypatch.setattr(reading, "converted", counted)
 
     def look(self, text: str, past: Past | None = None, **data: Any) -> Observation:
         (self.root / "sql" / "it.sql").write_text(text)

@@ -241,8 +241,6 @@ def test_secrets_are_left_out_of_messages(message: str, said: str):
 
 
 def test_a_result_over_the_limit_is_an_error_with_advice(project: Project):
-    with pytest.raises(QueryError, match=r"more than 1,000 rows.*key = "):
-        project.look("FROM range(1001)")
     with pytest.raises(QueryError, match=r"more than 10 rows.*row_limit"):
         project.look("FROM range(11) AS t(n)", key=("n",), row_limit=10)
     with pytest.raises(QueryError, match="more than 10 rows"):
@@ -251,8 +249,8 @@ def test_a_result_over_the_limit_is_an_error_with_advice(project: Project):
 
 
 def test_a_result_without_end_is_not_read_to_its_end(project: Project):
-    with pytest.raises(QueryError, match="more than 1,000 rows"):
-        project.look("FROM range(1000000000000)")
+    with pytest.raises(QueryError, match="more than 5,000 rows"):
+        project.look("FROM range(1000000000000)", row_limit=5_000)
 
 
 def test_an_edited_list_of_columns_changes_rows_and_not_keys(project: Project):

@@ -6,23 +6,28 @@ have two texts in the digest by which DuckDB tells that a result is as it was.
 """
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Context, Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import duckdb
+import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flowproject.changes.canonical import dumps
+from flowproject.changes.difference import item
 from flowproject.changes.observation import Observation
 from flowproject.config.data import DuckDBData
+from flowproject.errors import FlowError
 from flowproject.sources.duckdb import source
 from flowproject.sources.duckdb.source import DuckDBSource
-from flowproject.sources.duckdb.values import distinct_text
+from flowproject.sources.duckdb.values import described, distinct_text
+from flowproject.tables.typed_rows import rows_in_columns
 from tests.observations import remembered
 from tests.observations import table as by_key
 
@@ -288,6 +293,15 @@ class Table:
         by_place = {row["i"]: str(row["text"]) for row in found}
         return [by_place[at] for at in range(len(expressions))]
 
+    def in_arrow(self, expressions: list[str]) -> "tuple[pa.Table, pa.Table]":
+        """The values in Arrow as a change has them, and as DuckDB has them."""
+        rows = ", ".join(f"({at}, {text})" for at, text in enumerate(expressions))
+        text = f"SELECT i, v FROM (VALUES {rows}) AS t(i, v)"
+        items = [item(str(row["i"]), row) for row in self._asked(text)]  # type: ignore[arg-type]
+        names = described(dict(zip("iv", duckdb.sql(text).types, strict=True)))
+        ours = rows_in_columns(items, names).read_all()
+        return ours, self._source.query_arrow("it", {})
+
     def _asked(self, text: str) -> list[dict[str, object]]:
         (self._root / "sql" / "it.sql").write_text(text)
         return self._source.query("it", {})  # type: ignore[return-value]
@@ -404,6 +418,52 @@ def test_a_hundred_thousand_pairs_of_values_have_two_forms_each(table: Table):
 
     while pairs < 100_000:
         more()
+
+
+# Of these Arrow has no type, or one that holds less than the value, or it is made of values that a
+# journal does not keep: a change has texts.
+AS_TEXT: Final = ("BIGNUM", "BIT", "ENUM", "GEOMETRY", "TIMETZ", "UNION", "VARIANT")
+# Values that DuckDB counts as more than the type of Arrow that it writes them in holds.
+TOO_LONG: Final = re.compile(r"(?<!\d)-?\d{39,}")
+
+
+def hold_in_arrow(table: Table, kind: str, expressions: list[str]) -> None:
+    """A change has the type and the values of DuckDB's own Arrow."""
+    if "HUGEINT" in kind and any(map(TOO_LONG.search, expressions)):
+        with pytest.raises(FlowError, match=r"column 'v' is none of type .*decimal128\(38, 0\)"):
+            table.in_arrow(expressions)
+        return
+    ours, theirs = table.in_arrow(expressions)
+    assert ours.schema.field("v").type == theirs.schema.field("v").type
+    # As JSON what is equal only by its order, such as a month and thirty days, is not the same.
+    same = "IS NOT DISTINCT FROM"
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = connection.execute(
+            f"SELECT one.i, one.v::VARCHAR, other.v::VARCHAR FROM ours AS one, theirs AS other "
+            f"WHERE one.i = other.i AND NOT one.v {same} other.v"
+        ).fetchall()
+    assert found == []
+
+
+@pytest.mark.parametrize("kind", sorted(set(LEAVES) - {"JSON"}))
+@settings(max_examples=3)
+@given(data=st.data())
+def test_a_change_has_the_types_and_values_of_the_query_in_arrow(
+    table: Table, kind: str, data: st.DataObject
+):
+    them = [*edges(kind), *data.draw(st.lists(values(kind), min_size=1, max_size=8))]
+    if kind.startswith(AS_TEXT):
+        assert table.in_arrow(them)[0].schema.field("v").type == pa.string()
+    else:
+        hold_in_arrow(table, kind, them)
+
+
+@given(columns(TYPES, 2, 6))
+def test_so_it_has_those_of_nested_types(table: Table, column: tuple[str, list[str]]):
+    kind, them = column
+    assume(not any(word in kind for word in (*AS_TEXT, "JSON")))
+    hold_in_arrow(table, kind, them)
 
 
 def meaning(text: str) -> object:

@@ -1,12 +1,22 @@
-"""Reads a result with a key: as few of its rows as its past allows, and never all in memory."""
+"""Reads the result of a sensor's query: as few rows as its past allows, and never all in memory."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Final
 
-from flowproject.changes.observation import Cost, Memo, Observation, Past
+from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.observation import (
+    Cost,
+    Memo,
+    Observation,
+    Past,
+    fingerprint_value,
+)
+from flowproject.errors import QueryError
 from flowproject.sources import Rows, stopped
 from flowproject.sources.duckdb.digest import (
     KNOWN_MARKS,
@@ -17,15 +27,32 @@ from flowproject.sources.duckdb.digest import (
     moved_rows,
 )
 from flowproject.sources.duckdb.values import casts, converted
-from flowproject.sources.result import UNKEYED_LIMIT, keyed, keys_and_texts, not_unique
+from flowproject.sources.result import (
+    UNKEYED_LIMIT,
+    VALUE_BYTES,
+    keyed,
+    keys_and_texts,
+    not_unique,
+    texts,
+    unkeyed,
+    value_of_rows,
+)
 from flowproject.sql import Query, statement
+from flowproject.tables.manifest import MODULUS
 from flowproject.tables.row_comparison import (
     ComparedRows,
     compare_all_rows,
     compare_some_rows,
     guarded_batches,
 )
-from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter, marks_schema, sums_of_marks
+from flowproject.tables.row_table import (
+    FEW_ROWS,
+    Marks,
+    RowTable,
+    RowWriter,
+    marks_schema,
+    sums_of_marks,
+)
 
 if TYPE_CHECKING:
     from threading import Event
@@ -33,15 +60,74 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from duckdb.sqltypes import DuckDBPyType
 
-__all__ = ["KeyedAnswer", "KeyedLook"]
+__all__ = ["ResultAnswer", "ResultLook", "look_at_many"]
+
+_ROWS, _VERSION = "rows", "version"
 
 _log = logging.getLogger(__name__)
 
 _CHUNK_ROWS: Final = 10_000
 
+# Looks at many rows that go on at the same time: each needs some tens of megabytes, at best, and a
+# tick looks at sixteen sensors side by side.
+_MANY_AT_ONCE: Final = BoundedSemaphore(3)
+_LONGEST_WAIT: Final = 60.0
+_WAIT_AGAIN: Final = 0.1
+
+
+@contextmanager
+def look_at_many(past: Past | None, cancelled: "Event") -> Iterator[None]:
+    """Wait until few looks at many rows go on, if this may be one; a minute at most."""
+    # Nobody knows how many rows a first look will find. What another look waits for (a server that
+    # is slow) must not keep this one from being done in its time.
+    may_be_many = past is None or _many(past) > UNKEYED_LIMIT
+    deadline = time.monotonic() + _LONGEST_WAIT
+    is_in = False
+    while may_be_many and not is_in and not cancelled.is_set() and time.monotonic() < deadline:
+        is_in = _MANY_AT_ONCE.acquire(timeout=_WAIT_AGAIN)
+    try:
+        yield
+    finally:
+        if is_in:
+            _MANY_AT_ONCE.release()
+
+
+class _RowSum:
+    """Many rows without a key, of which no one is kept: their number, and a sum of digests.
+
+    The sum is the same in any order, and moves with what is there twice.
+    """
+
+    def __init__(self, marks: Marks | None = None) -> None:
+        self.marks = marks
+        self.count = 0
+        self.total = 0
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Add rows, in the words of `dumps`."""
+        self.count += len(texts)
+        self.total += sum(int(digest(text), 16) for text in texts)
+
+    def observation(self, columns: Sequence[str]) -> Observation:
+        """What is seen of them."""
+        version = digest("rows", str(self.count), str(len(columns)), f"{self.total % MODULUS:032x}")
+        value: Json = {_ROWS: self.count, _VERSION: version}
+        return Observation(value=value, fingerprint=fingerprint_value([_ROWS, value]))
+
+
+def _many(past: Past) -> int:
+    """How many rows the past had, if they were too many to be one value."""
+    if past.total is not None:
+        return past.total
+    # As `_RowSum` says it. A row of the user's that looks like it is asked for a memo in vain.
+    if isinstance(past.value, dict) and past.value.keys() == {_ROWS, _VERSION}:
+        rows = past.value[_ROWS]
+        return rows if isinstance(rows, int) else 0
+    return 0
+
 
 @dataclass(frozen=True, kw_only=True)
-class KeyedAnswer:
+class ResultAnswer:
     """What a look at a result with a key found.
 
     Few rows are `rows`, many are in a `writer`: all of them, or with `gone` those that are not as
@@ -51,8 +137,9 @@ class KeyedAnswer:
 
     count: int
     rows: Rows | None = None
-    writer: RowWriter | None = None
+    writer: RowWriter | _RowSum | None = None
     gone: int | None = None
+    columns: Sequence[str] = ()
     digest: ResultDigest | None = None
     requests: int = 1
 
@@ -65,7 +152,9 @@ class KeyedAnswer:
         if past and self.rows is None and self.writer is None:
             still = past.still(cost=Cost(), query="", note="")
             return replace(still, memo=self._memo(past.fingerprint))
-        if self.writer is None:
+        if isinstance(self.writer, _RowSum) or not key:
+            seen = self._whole(past, file)
+        elif self.writer is None:
             seen = keyed(self.rows or [], key, file)
         else:
             found = self._compared(past, self.writer, lambda name: not_unique(name, key, file))
@@ -76,6 +165,26 @@ class KeyedAnswer:
                 difference=found.difference,
             )
         return replace(seen, memo=self._memo(seen.fingerprint))
+
+    def _whole(self, past: Past | None, file: str) -> Observation:
+        """A result without a key: one value, or of what is too large for that how it is known."""
+        rows, sums = self.rows or [], self.writer
+        if not isinstance(sums, _RowSum):
+            if len(dumps(value_of_rows(rows)).encode()) <= VALUE_BYTES:
+                return unkeyed(rows, file)
+            sums = _RowSum()
+            sums.add(texts(rows))
+        # Most likely a condition was lost: who waits for a number has no use for that of rows.
+        if past and not isinstance(past.value, list) and not _many(past):
+            raise QueryError(
+                f"The result has {sums.count:,} rows, and was one value at the last look",
+                where=file,
+                allowed='Rows are told one by one with key = ["..."], the columns that identify a '
+                "row; without it they are compared as a whole",
+                fix="Aggregate in the query, for example with count(*) or max(...); if it is to be "
+                "a table now, `flowproject reset` its sensor",
+            )
+        return sums.observation(self.columns)
 
     def _compared(
         self, past: Past | None, writer: RowWriter, not_unique: Callable[[str], Exception]
@@ -93,7 +202,7 @@ class KeyedAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyedLook:
+class ResultLook:
     """Asks DuckDB for a result with a key; `files` tells how the files are that it is read from.
 
     `files` is empty where they say little of it: tables of a database are written for others, too.
@@ -109,28 +218,29 @@ class KeyedLook:
     cancelled: "Event"
     files: Callable[[], str]
 
-    def answer(self, around: Callable[[str], Any]) -> KeyedAnswer:
+    def answer(self, around: Callable[[str], Any]) -> ResultAnswer:
         """What the result is, of which at most one row is over the limit.
 
         `around` explains what DuckDB says of the query behind this text.
         """
-        total = (self.past.total or 0) if self.past else 0
+        total = _many(self.past) if self.past else 0
         # Of few rows it takes longer to ask the journal for their digest than to read them.
         is_asked = self.past is None or total > UNKEYED_LIMIT
         expected = ResultDigest.expected(self.past, self.kinds, self.key) if is_asked else None
+        few = FEW_ROWS if self.key else UNKEYED_LIMIT
         if expected is not None:
             # The next look compares at once if files are not as they were.
-            files = self.files() if self.past is None or total > FEW_ROWS else ""
+            files = self.files() if self.past is None or total > few else ""
             # What DuckDB can't digest it may still be able to give, and else says best why not.
             with _unless_it_fails():
-                if total > FEW_ROWS:
+                if total > few:
                     return self._of_many(expected, files)
                 if self.past is None:
                     return self._marked(replace(expected, files=files))
                 return self._of_few(expected)
         return self._plain(around)
 
-    def _of_few(self, expected: ResultDigest) -> KeyedAnswer:
+    def _of_few(self, expected: ResultDigest) -> ResultAnswer:
         """The rows, unless the digest is the expected one; the query runs once."""
         both = digested_with_rows(self.ran.text, self.kinds, self.limit)
         given = {"salt": expected.salt, "known": expected.text}
@@ -138,21 +248,21 @@ class KeyedLook:
         [(text, *_)] = self.connection.fetchmany(1)
         digest = expected.seen(text)
         if text == expected.text:
-            return KeyedAnswer(count=digest.rows, digest=digest)
+            return ResultAnswer(count=digest.rows, digest=digest)
         return replace(self._gathered(before=1), digest=digest)
 
-    def _of_many(self, expected: ResultDigest, files: str) -> KeyedAnswer:
+    def _of_many(self, expected: ResultDigest, files: str) -> ResultAnswer:
         """The rows that are not as they were, if the past has marks; else all, if any is not."""
         requests = 1
         # Files that are not as they were have other rows, as a rule; then the digest, which costs
         # a run of the query by itself, would only say so.
-        if expected.text and not (files and files != expected.files):
+        if expected.text and not (self.key and files and files != expected.files):
             salt = {"salt": expected.salt}
             self.connection.execute(digested(self.ran.text, self.kinds, self.limit), salt)
             if self.connection.fetchall() == [(expected.text,)]:
-                return KeyedAnswer(count=expected.rows, digest=replace(expected, files=files))
+                return ResultAnswer(count=expected.rows, digest=replace(expected, files=files))
             requests += 1
-        known = self.past.items if self.past else None
+        known = self.past.items if self.past and self.key else None
         if isinstance(known, RowTable) and known.manifest.marks:
             marks = known.manifest.marks
             if marks.rule == expected.rule:
@@ -162,7 +272,7 @@ class KeyedLook:
                 requests += 1
         return replace(self._marked(replace(expected, files=files)), requests=requests)
 
-    def _moved(self, known: RowTable, expected: ResultDigest) -> KeyedAnswer | None:
+    def _moved(self, known: RowTable, expected: ResultDigest) -> ResultAnswer | None:
         """The rows that are not as they were; None if there may be some that are there twice."""
         failures: list[BaseException] = []
         sums = [0, 0]
@@ -194,8 +304,8 @@ class KeyedLook:
         )
         digest = expected.seen_in(count, high, low)
         if not left and not writer.count:
-            return KeyedAnswer(count=count, digest=digest)
-        return KeyedAnswer(count=count, writer=writer, gone=gone, digest=digest)
+            return ResultAnswer(count=count, digest=digest)
+        return ResultAnswer(count=count, writer=writer, gone=gone, digest=digest)
 
     def _came_and_went(
         self, known: RowTable, expected: ResultDigest
@@ -222,13 +332,13 @@ class KeyedLook:
                 self._write(writer, came)
         return writer, int.from_bytes(places, "little"), (old_high, old_low), count
 
-    def _marked(self, expected: ResultDigest) -> KeyedAnswer:
+    def _marked(self, expected: ResultDigest) -> ResultAnswer:
         """All rows, with their marks."""
         text = marked_rows(self.ran.text, self.kinds, self.limit)
         self.connection.execute(text, {"salt": expected.salt})
         return self._gathered(expected=expected)
 
-    def _plain(self, around: Callable[[str], Any]) -> KeyedAnswer:
+    def _plain(self, around: Callable[[str], Any]) -> ResultAnswer:
         """All rows, with nothing beside them."""
         text, before = self.ran.text, ""
         if projection := casts(self.kinds):
@@ -238,15 +348,16 @@ class KeyedLook:
             self.connection.execute(text)
             return self._gathered()
 
-    def _gathered(self, *, before: int = 0, expected: ResultDigest | None = None) -> KeyedAnswer:
+    def _gathered(self, *, before: int = 0, expected: ResultDigest | None = None) -> ResultAnswer:
         """All rows of the statement that runs: in memory while they are few, then in a file.
 
         `before` is how many values stand before their columns; with a digest their marks follow.
         """
         width = len(self.kinds)
-        is_large = self.past is not None and (self.past.total or 0) > FEW_ROWS
+        most = FEW_ROWS if self.key else UNKEYED_LIMIT
+        is_large = bool(self.key and self.past and _many(self.past) > most)
         marks = expected.marks if expected else None
-        writer = RowWriter(marks) if is_large else None
+        writer = self._sink(marks) if is_large else None
         count = high = low = 0
         few: list[Any] = []
         while chunk := self._chunk(self.limit + 1 - count):
@@ -256,21 +367,25 @@ class KeyedLook:
             if expected:
                 high += sum(row[width] for row in chunk)
                 low += sum(row[width + 1] for row in chunk)
-            if writer is None and count <= FEW_ROWS:
+            if writer is None and count <= most:
                 few += chunk
                 continue
-            writer = writer or RowWriter(marks)
+            writer = writer or self._sink(marks)
             for start in range(0, len(few), _CHUNK_ROWS):
                 self._write(writer, few[start : start + _CHUNK_ROWS])
             few = []
             self._write(writer, chunk)
-        digest = expected.seen_in(count, high, low) if expected else None
+        seen = expected.seen_in(count, high, low) if expected else None
+        columns = [*self.kinds]
         if writer is not None:
-            return KeyedAnswer(count=count, writer=writer, digest=digest)
+            return ResultAnswer(count=count, writer=writer, columns=columns, digest=seen)
         rows: Rows = []
         for start in range(0, len(few), _CHUNK_ROWS):
             rows += self._converted(few[start : start + _CHUNK_ROWS])
-        return KeyedAnswer(count=count, rows=rows, digest=digest)
+        return ResultAnswer(count=count, rows=rows, columns=columns, digest=seen)
+
+    def _sink(self, marks: Marks | None) -> RowWriter | _RowSum:
+        return RowWriter(marks) if self.key else _RowSum(marks)
 
     def _chunk(self, most: int = _CHUNK_ROWS) -> list[tuple[Any, ...]]:
         chunk: list[tuple[Any, ...]] = self.connection.fetchmany(min(_CHUNK_ROWS, most))
@@ -278,15 +393,16 @@ class KeyedLook:
             raise stopped()
         return chunk
 
-    def _write(self, writer: RowWriter, chunk: Sequence[tuple[Any, ...]]) -> None:
+    def _write(self, writer: RowWriter | _RowSum, chunk: Sequence[tuple[Any, ...]]) -> None:
         width = len(self.kinds)
-        keys, texts = keys_and_texts(self._converted(chunk), self.key, self.query.file)
+        if isinstance(writer, _RowSum):
+            writer.add(texts(self._converted(chunk)))
+            return
+        keys, told = keys_and_texts(self._converted(chunk), self.key, self.query.file)
         if writer.marks:
-            writer.add(
-                keys, texts, *([row[place] for row in chunk] for place in (width, width + 1))
-            )
+            writer.add(keys, told, *([row[place] for row in chunk] for place in (width, width + 1)))
         else:
-            writer.add(keys, texts)
+            writer.add(keys, told)
 
     def _converted(self, chunk: Sequence[tuple[Any, ...]]) -> Rows:
         width = len(self.kinds)
