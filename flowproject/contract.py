@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
+from flowproject.alerts import channels
 from flowproject.changes.payload import (
     METAFLOW_KEYS,
     PARAMETERS_LIMIT,
@@ -120,7 +121,7 @@ def check_contract(project: Project, flows: Sequence[FlowFile]) -> list[Finding]
     sent = _sent(project, flows)
     findings = [*_check_names(flows)]
     findings += [finding for flow in flows for finding in _check_flow(flow, sent, flows)]
-    findings += [*_check_on_event(project, flows)]
+    findings += [*_check_on_event(project, flows), *_check_alerts(project)]
     findings += [_check_sensor(sensor, event, flows) for event, sensor in sent.items()]
     if not any(_sensor_of(one, flow, sent) for flow in flows for one in flow.dependencies):
         findings.append(
@@ -264,6 +265,18 @@ def _check_on_event(project: Project, flows: Sequence[FlowFile]) -> Iterator[Fin
                 "folder looks at the sensor: SensorFlow does, with `self.observe()`",
                 exit_code=FlowError.exit_code,
             )
+
+
+def _check_alerts(project: Project) -> Iterator[Finding]:
+    """A note for sensors that are expected to change where nobody would be told."""
+    expected = [sensor.name for sensor in project.sensors.values() if sensor.expect_every]
+    if expected and not channels(project.alerts):
+        yield Finding(
+            subject="alerts",
+            state="note",
+            message=f"nobody is told if {', '.join(expected)} stays silent for longer than "
+            "expect_every: name a webhook, slack, email_to or command under [alerts]",
+        )
 
 
 def _check_turn(

@@ -59,6 +59,10 @@ _NAMED: Final[dict[str, ValueType]] = {
         why=". A secret never stands in this file",
         hidden=True,
     ),
+    "mail address": Text(
+        pattern=r"[^\s@<>,]+@[^\s@<>,]+", words="an address such as a@example.com"
+    ),
+    "failures in a row": Integer(),
     "cron": CronExpression(),
     "time zone": ZoneName(),
     "duration": Duration(),

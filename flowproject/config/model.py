@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from flowproject.config.data import DATA_TYPES, Data, SomeSeconds
+from flowproject.config.data import DATA_TYPES, Data, Seconds, SomeSeconds
 from flowproject.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SENSOR",
     "FILE",
+    "Alerts",
     "Deploy",
     "Environment",
     "First",
@@ -46,6 +47,8 @@ PayloadKey = Annotated[str, "payload key"]
 Cron = Annotated[str, "cron"]
 TimeZone = Annotated[str, "time zone"]
 EventCount = Annotated[int, "events in an hour"]
+FailureCount = Annotated[int, "failures in a row"]
+MailAddress = Annotated[str, "mail address"]
 VariableName = Annotated[str, "variable name"]
 
 First = Literal["baseline", "fire"]
@@ -95,6 +98,10 @@ class Sensor:
     elsewhere, under the name that its publisher gives it, such as `"uploads.orders"`. What it says
     is not read: the sensor looks. Empty: it is looked at on schedule only."""
 
+    expect_every: Seconds = 0.0
+    """How long, in seconds, nothing may change before somebody is told, by `[alerts]`: a delivery
+    that stays away fails nowhere. Seen at the tick that is due then. 0: however long."""
+
     first: First = "baseline"
     """What the first tick does: `baseline` remembers what is there and sends nothing, so that
     deploying starts no run; `fire` treats everything that is there as a change."""
@@ -126,6 +133,39 @@ class Sensor:
     max_events_per_hour: EventCount = 0
     """How many changes of this sensor may be sent in an hour. More of them are recorded, and wait
     until there is room: a source that flaps starts no storm of runs. 0: as many as there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alerts:
+    """Who is told of incidents by the ticks themselves, when one begins and when it is over.
+
+    A sensor fails, a change was given up, or nothing changes for longer than is expected.
+    """
+
+    after_failures: FailureCount = 3
+    """How often in a row a sensor must have failed. The default lets a network that is away for a
+    moment pass."""
+
+    webhook: VariableName = ""
+    """Name of the environment variable that has the address to which incidents are posted as JSON.
+    The variable must be set where ticks run; the address is a secret, and stands in no file."""
+
+    slack: VariableName = ""
+    """Name of the environment variable that has the address of a webhook of Slack."""
+
+    email_to: tuple[str, ...] = ()
+    """Who gets a mail, such as `"data@example.com"`. It needs `smtp` and `email_from`."""
+
+    email_from: MailAddress = ""
+    """Whom mails are from."""
+
+    smtp: VariableName = ""
+    """Name of the environment variable that has the mail server, `smtp://USER:PASSWORD@HOST:PORT`,
+    or `smtps://` where TLS begins at once. A password is sent over TLS only."""
+
+    command: tuple[str, ...] = ()
+    """A command and its arguments, run in the project's folder without a shell, that gets the
+    incident as JSON on its standard input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +218,7 @@ class Deploy:
     notify_incident_io_source: str = ""
     """Identifier of the alert source of Incident.io. It is no secret."""
 
-    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
+    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "examples/**", "tests/**")
     """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,
     and a change in them is no change of a flow. Metaflow takes all other Python files of the
     folder; the files of other flows go along only if something that does names them."""
@@ -207,6 +247,9 @@ class Project:
     """Every sensor by name. Without `[sensors.NAME]` there is one: `[data]`, with the name and the
     event that `[sensor]` gives it."""
 
+    alerts: Alerts = field(default_factory=Alerts)
+    """Who is told of a sensor that fails, of a change that was given up, and of silence."""
+
     deploy: Deploy = field(default_factory=Deploy)
     """Which git branch is production, and what every deployed flow is compiled with."""
 
@@ -221,6 +264,7 @@ class Project:
             # them out.
             sensor=_build(Schedule, config["sensor"]),
             sensors={name: _sensor(sensor) for name, sensor in config["sensors"].items()},
+            alerts=_build(Alerts, config.get("alerts", {})),
             deploy=_build(Deploy, config.get("deploy", {})),
         )
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from flowproject.config.data import DATA_TYPES
 from flowproject.config.keys import Key, keys_of
 from flowproject.config.legacy import refuse_old_scaffold
-from flowproject.config.model import DEFAULT_SENSOR, FILE, Deploy, Project, Schedule, Sensor
+from flowproject.config.model import DEFAULT_SENSOR, FILE, Alerts, Deploy, Project, Schedule, Sensor
 from flowproject.config.root import no_project
 from flowproject.config.values import InvalidValueError, Text, shown
 from flowproject.errors import ConfigError, closest
@@ -25,6 +25,7 @@ __all__ = ["check", "load", "parse_config"]
 _ADD_DATA: Final = 'Add a section [data] with, for example, type = "files" and path = "data".'
 # Keys of [deploy] that name who is told of the end of a run.
 _SERVICES: Final = ("notify_slack", "notify_pager_duty", "notify_incident_io")
+_MAIL: Final = r"[^\s@<>,]+@[^\s@<>,]+"
 # Until Python 3.14 an error of tomllib tells its place in the message only.
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _WIDTH: Final = 90  # characters of a line that are shown
@@ -250,6 +251,8 @@ class _Section:
             return "It belongs in [sensor]: all sensors share one cadence."
         if name in keys_of(Deploy):
             return "It belongs in [deploy]."
+        if name in keys_of(Alerts):
+            return "It belongs in [alerts]."
         types = [kind for kind, cls in DATA_TYPES.items() if name in keys_of(cls)]
         if types and self.path[-1:] == ("data",):
             return f"It belongs to type = {' or '.join(map(repr, types))}."
@@ -286,7 +289,7 @@ class _Source:
 def _project(top: _Section) -> dict[str, Any]:
     """The file's values in the shape of `Project`; complete if no problem was recorded."""
     # Sections are read one by one below: only what stands beside them is a key of the file.
-    values = top.values(keys_of(Project), beside=("data", "sensor", "sensors", "deploy"))
+    values = top.values(keys_of(Project), beside=("data", "sensor", "sensors", "alerts", "deploy"))
     if top.unset("project_name"):
         top.report('project_name is missing. Name the project: project_name = "my_project".')
     base = _source(top.inside("data"), fallback="") if "data" in top.table else None
@@ -301,8 +304,25 @@ def _project(top: _Section) -> dict[str, Any]:
         "data": base and _blank(base) | base.values,
         "sensor": cadence,
         "sensors": {sensor["name"]: sensor for sensor in sensors},
+        "alerts": _alerts(top.inside("alerts")),
         "deploy": _deploy(top.inside("deploy")),
     }
+
+
+def _alerts(section: _Section) -> dict[str, Any]:
+    values = section.values(keys_of(Alerts))
+    mail = ("email_to", "email_from", "smtp")
+    lacking = [name for name in mail if not values.get(name)]
+    # Of one that has a wrong value its own problem says enough.
+    if lacking and any(values.get(name) for name in mail) and all(map(section.unset, lacking)):
+        section.report(
+            f"{section.header} needs {', '.join(lacking)} beside what it has: a mail is to "
+            "somebody, from somebody, and by a server."
+        )
+    wrong = [one for one in values.get("email_to") or () if not re.fullmatch(_MAIL, one)]
+    if wrong:
+        section.refuse("email_to", f"has {wrong[0]!r}, which is no address such as a@example.com.")
+    return values
 
 
 def _deploy(section: _Section) -> dict[str, Any]:

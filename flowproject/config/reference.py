@@ -15,7 +15,16 @@ from typing import Any, Final
 
 from flowproject.config.data import DATA_TYPES, Data
 from flowproject.config.keys import Key, keys_of
-from flowproject.config.model import DEFAULT_SENSOR, FILE, Deploy, Project, Schedule, Sensor, key_of
+from flowproject.config.model import (
+    DEFAULT_SENSOR,
+    FILE,
+    Alerts,
+    Deploy,
+    Project,
+    Schedule,
+    Sensor,
+    key_of,
+)
 
 __all__ = [
     "PAGE_FILE",
@@ -103,6 +112,9 @@ def page() -> str:
         _keys(Sensor, {"event_name": "`NAME_changed`"}, without="name"),
         f"```toml\n{_MANY}```",
         _LAID_OVER,
+        "## `[alerts]`: who is told of incidents",
+        _ALERTS,
+        _keys(Alerts),
         "## `[deploy]`: from git branches to deployments",
         _DEPLOY,
         _keys(Deploy),
@@ -144,6 +156,11 @@ same for both types are taken over. Here all three settle for 30 seconds, and `w
 
 Two sensors can't send the same event, because a flow that it starts could not tell them apart. A
 flow can listen to several events.\
+"""
+
+_ALERTS: Final = """\
+Who is told of a sensor that fails, of a change that was given up, and of silence:
+[alerts.md](alerts.md).\
 """
 
 _DEPLOY: Final = """\
@@ -247,6 +264,7 @@ def _sections() -> dict[str, Any]:
             "propertyNames": {"pattern": name, "minLength": 1},
             "additionalProperties": own,
         },
+        "alerts": {"description": notes["alerts"], **_table(Alerts)},
         "deploy": {"description": notes["deploy"], **_table(Deploy)},
     }
 

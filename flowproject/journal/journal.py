@@ -14,6 +14,7 @@ from flowproject.changes.difference import Difference
 from flowproject.changes.entry import Entry, UnknownFormatError
 from flowproject.changes.observation import Items
 from flowproject.errors import JournalError, UsageError
+from flowproject.journal.alerts import AlertNotes
 from flowproject.journal.errors import (
     ClosedJournalError,
     DamagedEntryError,
@@ -84,6 +85,7 @@ class Journal:
         self.receipts = Receipts(store, self._layout)
         self.outbox = Outbox(store, self._layout)
         self.turns = Turns(store, self._layout)
+        self.alerts = AlertNotes(store, self._layout)
 
     def head(self) -> Head:
         """The newest number, the newest entry that can be read, and what may be left to do.

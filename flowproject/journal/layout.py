@@ -49,6 +49,9 @@ class Layout:
     ended/<seq>-<id>/<attempt>-<Flow>.json
                                      its turn is over, and the next change may have one
     damaged/<seq>-noted.json         a note: a tick has said that this entry can't be read
+    alerts.json                      its incidents, and by what they were told; safe to lose
+    alerts/<n>-<begun or over>-<channel>.json
+                                     a tick tells of an incident, or has done so
     moved.json                       where the journal went that was here, for runs that come late
 
     Few items are one table, `...-items.parquet`. Very many are a manifest, `...-items.json`, that
@@ -71,6 +74,15 @@ class Layout:
     def items_memo(self) -> str:
         """The memo of the newest items."""
         return f"{self.location}/items-memo.json"
+
+    @property
+    def alerts_memo(self) -> str:
+        """The notes on the sensor's incidents."""
+        return f"{self.location}/alerts.json"
+
+    def alert_claim(self, what: str) -> str:
+        """The claim of a tick that tells of an incident."""
+        return f"{self.location}/alerts/{what}.json"
 
     @property
     def source_memo(self) -> str:

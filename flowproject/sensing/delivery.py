@@ -56,8 +56,8 @@ class Backlog:
 
     `waiting` is how many changes the bus lacks (at least: it is not counted on), `held` why they
     are held back, `late` what it has and no run has started for in time, `queued` what waits for
-    its turn with flows that take changes in order, `reason` what failed, and `abandoned` what
-    nobody delivers any more.
+    its turn with flows that take changes in order, `reason` what failed, `abandoned` what nobody
+    delivers any more, and `given_up` the changes that were sent as often as is allowed.
     """
 
     head: Head
@@ -67,6 +67,7 @@ class Backlog:
     queued: str = ""
     reason: str = ""
     abandoned: str = ""
+    given_up: tuple[int, ...] = ()
 
 
 def deliver(
@@ -176,6 +177,7 @@ class _Delivery:
             late=late,
             queued="; ".join(self._queued),
             reason=reason,
+            given_up=tuple(_numbers_of(one.mark for one, _, _ in self._given_up)),
             abandoned="\n".join(
                 _gone_in_words(self._sensor, flows, marks, self._listeners)
                 for flows, marks in self._abandoned.items()

@@ -23,6 +23,7 @@ from flowproject.journal import (
 from flowproject.secrecy import safe
 from flowproject.sensing.context import ProjectContext
 from flowproject.sensing.delivery import deliver, has_bus
+from flowproject.sensing.incidents import told_of
 from flowproject.sensing.look import Comparison, look_at
 from flowproject.sensing.orphans import Orphan, OrphanCheck, likely_orphans, orphans
 from flowproject.sensing.tick import Recording, Tick, failed_tick, recall
@@ -56,7 +57,8 @@ def observe(
             journal.note_damage(damage)
             raise
 
-    return _with_left(_side_by_side(context, names, guarded), _without_fail(check.left))
+    ticks = _side_by_side(context, names, guarded, then=partial(_with_alert, context))
+    return _with_left(ticks, _without_fail(check.left))
 
 
 def preview(context: ProjectContext, names: Sequence[str] = ()) -> list[Tick]:
@@ -103,6 +105,7 @@ def survey(context: ProjectContext, names: Sequence[str] = ()) -> list[Survey]:
         seen = Recording(
             found=look_at(own, sensor, journal, head), journal=journal, run=own.run
         ).survey()
+        seen = _with_alert(own, sensor, seen)
         settled = seen.outcome in ("unchanged", "settling") and not seen.overdue
         if settled and not (check.left() or store.was_asked):
             needed.discard(sensor.name)
@@ -225,7 +228,13 @@ def _look_and_record(
         late="; ".join(filter(None, (seen.late, left.late))),
         queued=left.queued,
         abandoned="\n".join([*filter(None, [left.abandoned]), *forsaken]),
+        given_up=[*left.given_up],
     )
+
+
+def _with_alert(context: ProjectContext, sensor: Sensor, seen: Tick) -> Tick:
+    """Have people told of what the tick means, and note in it if they could not be."""
+    return replace(seen, alert=told_of(context, sensor, context.journal(sensor.name), seen))
 
 
 def _forsaken(context: ProjectContext, found: Comparison, check: OrphanCheck) -> list[str]:
@@ -272,18 +281,29 @@ def _prune(context: ProjectContext, journal: Journal) -> None:
 
 
 def _side_by_side(
-    context: ProjectContext, names: Sequence[str], look: Callable[[Sensor], Tick]
+    context: ProjectContext,
+    names: Sequence[str],
+    look: Callable[[Sensor], Tick],
+    then: Callable[[Sensor, Tick], Tick] = lambda _, seen: seen,
 ) -> list[Tick]:
     sensors = context.sensors(names)
     turns = threading.BoundedSemaphore(_AT_ONCE)
     ticks: Queue[tuple[str, Tick]] = Queue()
 
+    def looked(sensor: Sensor) -> Tick:
+        try:
+            return look(sensor)
+        except FlowprojectError as error:
+            return failed_tick(sensor, error, context.clock())
+        except BaseException as error:  # noqa: BLE001  # what nobody has foreseen is told as well
+            sys.stderr.write(safe(traceback.format_exc()))
+            return failed_tick(sensor, error, context.clock())
+
     def guarded(sensor: Sensor) -> None:
         with turns:
             try:
-                seen = look(sensor)
-            except FlowprojectError as error:
-                seen = failed_tick(sensor, error, context.clock())
+                seen = looked(sensor)
+                seen = then(sensor, seen)
             except BaseException as error:  # noqa: BLE001  # a thread that said nothing would stop all
                 sys.stderr.write(safe(traceback.format_exc()))
                 seen = failed_tick(sensor, error, context.clock())

@@ -35,7 +35,8 @@ class Tick:
     are held back, `late` what the bus has and no run has started for in time, `queued` what waits
     for its turn with a flow that takes changes in order, `undelivered` why something could not be
     delivered, `abandoned` what nobody will deliver any more, `overdue` what has had to wait for so
-    long that the tick is to fail for it, and `exit_code` the kind of failure.
+    long that the tick is to fail for it, `given_up` the changes that were sent as often as allowed,
+    `alert` why people could not be told of an incident, and `exit_code` the kind of failure.
     """
 
     sensor: str
@@ -63,6 +64,8 @@ class Tick:
     undelivered: str = ""
     abandoned: str = ""
     overdue: str = ""
+    given_up: list[int] = field(default_factory=list)
+    alert: str = ""
     exit_code: int = 0
 
     def to_json(self) -> dict[str, Json]:

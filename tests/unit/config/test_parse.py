@@ -24,8 +24,8 @@ FILES_KEYS = (
     "Use one of: type, path, check_mode, include, settle, marker, max_wait, after_max_wait."
 )
 POLICY = (
-    "event_name, payload_key, on_event, first, schema_change, timeout, receipt_timeout, "
-    "max_attempts, "
+    "event_name, payload_key, on_event, expect_every, first, schema_change, timeout, "
+    "receipt_timeout, max_attempts, "
     "coalesce, max_events_per_hour"
 )
 SENSOR_KEYS = f"Use one of: name, {POLICY}, cron_schedule, timezone."
@@ -80,27 +80,30 @@ ONE_PROBLEM = [
     ),
     (
         "event_nam = 1\n" + FILES,
-        "event_nam = 1 is not a key here. Use one of: data, sensor, sensors, deploy, project_name.",
+        (
+            "event_nam = 1 is not a key here. "
+            "Use one of: data, sensor, sensors, alerts, deploy, project_name."
+        ),
     ),
     (
         'event_name = "x"\n' + FILES,
         (
-            "event_name = 'x' is not a key here. Use one of: data, sensor, sensors, deploy, "
-            "project_name. It belongs in [sensor]."
+            "event_name = 'x' is not a key here. Use one of: data, sensor, sensors, alerts, "
+            "deploy, project_name. It belongs in [sensor]."
         ),
     ),
     (
         'path = "x"\n' + FILES,
         (
-            "path = 'x' is not a key here. Use one of: data, sensor, sensors, deploy, "
-            "project_name. It belongs in [data]."
+            "path = 'x' is not a key here. Use one of: data, sensor, sensors, alerts, "
+            "deploy, project_name. It belongs in [data]."
         ),
     ),
     (
         FILES + "[sensr]\n",
         (
-            "[sensr] is not a section. Use one of: data, sensor, sensors, deploy, project_name. "
-            "Did you mean 'sensor'?"
+            "[sensr] is not a section. Use one of: data, sensor, sensors, alerts, deploy, "
+            "project_name. Did you mean 'sensor'?"
         ),
     ),
     # the section data
@@ -643,9 +646,9 @@ def test_the_project_of_this_repository_is_read(pytestconfig: pytest.Config) -> 
 def test_every_key_stands_in_the_file_of_this_repository(pytestconfig: pytest.Config) -> None:
     text = (pytestconfig.rootpath / "flowproject.toml").read_text()
     tables = tomllib.loads(text)
-    written = {*tables["sensor"], *tables["data"], *tables["deploy"]}
     found = parse_config(text)
-    assert {*found["sensor"], *found["data"], *found["deploy"]} == written
+    for name in ("sensor", "data", "alerts", "deploy"):
+        assert {*found[name]} == {*tables[name]}
 
 
 def test_a_marker_needs_a_folder() -> None:

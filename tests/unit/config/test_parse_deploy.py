@@ -70,7 +70,7 @@ def test_a_configuration_from_before_this_section_is_still_read() -> None:
             f'production_branch = "trunk"\n{PLAIN}',
             (
                 "production_branch = 'trunk' is not a key here. Use one of: data, sensor, sensors, "
-                "deploy, project_name. It belongs in [deploy]."
+                "alerts, deploy, project_name. It belongs in [deploy]."
             ),
         ),
         (f"{PLAIN}[deploy]\nbranch = 1\n", "[deploy] branch = 1 is not a key here."),
