@@ -379,9 +379,7 @@ def prove_atomic(store: Store, folder: str) -> None:
         )
 
 
-def open_reader(
-    read: Callable[[int, int], bytes], size: int, path: Path | None = None
-) -> BinaryIO:
+def open_reader(read: Callable[[int, int], bytes], size: int, path: Path | None = None) -> BinaryIO:
     """A seekable reader of `size` bytes, of which `read(start, end)` fetches some.
 
     With a `path` it has a file number, too, for whoever reads files without Python.
