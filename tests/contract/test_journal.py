@@ -361,7 +361,7 @@ def test_tables_survive_their_journey_through_parquet(
 
 def test_a_store_that_fails_is_an_error_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(JournalError, match="Datastore"):
+    with pytest.raises(JournalError, match="datastore"):
         journal_on(open_store(str(tmp_path / "file"))).record(entry(1), None, Difference())
 
 
