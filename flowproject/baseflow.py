@@ -44,8 +44,11 @@ from flowproject.starting import (
 from flowproject.tables.arrow import frame
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flowproject.change import Change, Changes
     from flowproject.changes.observation import Progress
+    from flowproject.config.data import Data
     from flowproject.journal import Store
     from flowproject.sensing import ProjectContext
     from flowproject.sources import Source
@@ -179,7 +182,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
         from flowproject.change import Change, Changes
 
         return Changes(
-            Change(told, self._store, partial(self._address, told["sensor"]))
+            Change(told, self._store, partial(self._place_of, told["sensor"]))
             for told in self.change_events
         )
 
@@ -286,18 +289,18 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     def _sensors(self) -> Mapping[str, Sensor]:
         return self._project.sensors
 
-    def _address(self, sensor: str, key: str) -> str:
-        """Where an item of a sensor can be opened."""
-        from flowproject.sources import address_of_item
-
+    def _place_of(self, sensor: str) -> "tuple[Data, Path]":
+        """What the configuration says of the source of a sensor, and the project's folder."""
         if sensor not in self._sensors():
             raise FlowError(
-                f"Where {key!r} is can't be told: this project has no sensor {sensor!r} any more",
+                f"Where the source is can't be told: this project has no sensor {sensor!r} any "
+                "more",
                 where=FILE,
-                allowed=f"Sensors: {', '.join(self._sensors())}",
+                allowed=f"Sensors: {', '.join(self._sensors())}; `self.change.snapshot` is what "
+                "the journal has",
                 fix=closest(sensor, self._sensors()),
             )
-        return address_of_item(self._sensors()[sensor].data, project_root(), key)
+        return self._sensors()[sensor].data, project_root()
 
     def _asked(self, parameters: dict[str, object]) -> Any:
         """What is to answer a query; `at` is taken out of its parameters if it is a change."""
@@ -306,7 +309,7 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
 
             if isinstance(at := parameters["at"], Change):
                 del parameters["at"]
-                return at.as_it_was(self._sensors(), project_root())
+                return at.as_it_was()
         return self._source()
 
     def _source(self) -> "Source":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
+from typing import Any, Final, SupportsIndex, overload
 
 from flowproject.changes.canonical import Json
 from flowproject.changes.columns import ColumnsChange, columns_before
@@ -13,17 +13,20 @@ from flowproject.changes.difference import Difference, Item, combine, edit
 from flowproject.changes.entry import Entry
 from flowproject.changes.observation import Items
 from flowproject.config.data import Data
-from flowproject.config.model import Sensor
 from flowproject.errors import FlowError, JournalError, QueryError, closest
 from flowproject.journal import Combination, Head, Journal, Store
+from flowproject.sources import (
+    KeepsVersions,
+    Source,
+    address_of_item,
+    open_source,
+    read_item,
+)
 from flowproject.tables.arrow import frame, polars_frame
 from flowproject.tables.lazy_rows import are_objects, as_text
 from flowproject.tables.object_rows import object_schema
 from flowproject.tables.table import ObjectTable
 from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
-
-if TYPE_CHECKING:
-    from flowproject.sources import Source
 
 __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 
@@ -31,9 +34,13 @@ __all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
 _SHOWN: Final = 3
 
 
-def _unknown_address(key: str) -> str:
+Place = Callable[[], tuple[Data, Path]]
+"""Tells where the source of a change is: what the configuration says of it, and the folder."""
+
+
+def _unknown_place() -> tuple[Data, Path]:
     raise FlowError(
-        f"Where {key!r} can be opened is not known here",
+        "Where the source of this change is, is not known here",
         where="The change was made without its project",
         fix="Read it as `self.change` of a flow, or by `flowproject.Project`",
     )
@@ -42,9 +49,9 @@ def _unknown_address(key: str) -> str:
 class ChangedItem(dict[str, Json]):
     """A row by column name, or a file or object with `key`, `size` and so on, and with a path."""
 
-    def __init__(self, values: Mapping[str, Json], address: Callable[[str], str]) -> None:
+    def __init__(self, values: Mapping[str, Json], place: Place) -> None:
         super().__init__(values)
-        self._address = address
+        self._place = place
 
     @property
     def path(self) -> str:
@@ -53,7 +60,17 @@ class ChangedItem(dict[str, Json]):
         Raises:
             SourceError: if it is a row.
         """
-        return self._address(str(self.get("key", "")))
+        return address_of_item(*self._place(), str(self.get("key", "")))
+
+    def read(self) -> bytes:
+        """The content of the file or object as it was when it was seen; of a modified one the new.
+
+        Raises:
+            SourceError: if it is another one by now and the source does not keep what it was, or
+                if it is a row.
+        """
+        new = self.get("new")
+        return read_item(*self._place(), {**self, **(new if isinstance(new, dict) else {})})
 
     def __reduce__(self) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
         # As an artifact it is a plain dictionary, which is read without this class.
@@ -70,19 +87,19 @@ class ChangedItems(Sequence[ChangedItem]):
         self,
         items: Collection[Any],
         show: Callable[[Any], dict[str, Json]],
-        address: Callable[[str], str],
+        place: Place,
         in_columns: Callable[[Collection[Any]], Any],
     ) -> None:
         self._items = items
         self._show = show
-        self._address = address
+        self._place = place
         self._in_columns = in_columns
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __iter__(self) -> Iterator[ChangedItem]:
-        return (ChangedItem(self._show(item), self._address) for item in self._items)
+        return (ChangedItem(self._show(item), self._place) for item in self._items)
 
     @overload
     def __getitem__(self, index: int) -> ChangedItem: ...
@@ -160,11 +177,11 @@ class Change:
         self,
         event: Mapping[str, Any],
         open_journal_store: Callable[[], Store],
-        address: Callable[[str], str] = _unknown_address,
+        place: Place = _unknown_place,
     ) -> None:
         self._event = event
         self._open_store = open_journal_store
-        self._address = address
+        self._place = place
 
     @property
     def id(self) -> str:
@@ -266,7 +283,7 @@ class Change:
         return ChangedItems(
             self._difference.added,
             lambda item: item.shown,
-            self._address,
+            self._place,
             lambda items: _in_columns(items, self._columns_after),
         )
 
@@ -276,7 +293,7 @@ class Change:
         return ChangedItems(
             self._difference.modified,
             lambda pair: edit(*pair),
-            self._address,
+            self._place,
             lambda edits: edits_in_columns(edits, self._columns_before, self._columns_after),
         )
 
@@ -286,7 +303,7 @@ class Change:
         return ChangedItems(
             self._difference.removed,
             lambda item: item.shown,
-            self._address,
+            self._place,
             lambda items: _in_columns(items, self._columns_before),
         )
 
@@ -299,29 +316,17 @@ class Change:
         return ChangedItems(
             self._snapshot,
             lambda item: item.shown,
-            self._address,
+            self._place,
             self._snapshot_in_columns,
         )
 
-    def as_it_was(self, sensors: Mapping[str, Sensor], root: Path) -> "Source | _RecordedQuery":
+    def as_it_was(self) -> "Source | _RecordedQuery":
         """Give what answers queries about the source of this change as the sensor saw it.
 
-        `sensors` are those of the project in the folder `root`.
-
         Raises:
-            FlowError: if the project has no such sensor any more.
+            FlowError: if where it is, is not known.
         """
-        # Its source only now: a flow that reads its items needs none.
-        from flowproject.sources import KeepsVersions, open_source
-
-        if self.sensor not in sensors:
-            raise FlowError(
-                f"Sensor {self.sensor!r} of this change is not in the configuration any more",
-                where="at=self.change",
-                allowed=f"Sensors: {', '.join(sensors)}",
-                fix="Read what the journal has: self.change.snapshot",
-            )
-        data = sensors[self.sensor].data
+        data, root = self._place()
         source = open_source(data, root)
         if self.version and isinstance(source, KeepsVersions):
             return source.at(self.version)

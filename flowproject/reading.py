@@ -29,7 +29,6 @@ from flowproject.metaflow_internals.settings import setting
 from flowproject.runs import RunOutcome, outcomes_of
 from flowproject.sensing import Chain, ProjectContext, Tick, chain, patience_of
 from flowproject.sensing import preview as preview_ticks
-from flowproject.sources import address_of_item
 from flowproject.wording import one_line
 
 __all__ = ["ProjectReader", "RecordedChange", "SensorReader"]
@@ -60,7 +59,7 @@ class RecordedChange(Change):
         place = journal.entry_key(entry.seq)
         told = facts(entry, location=place, attempt=1, first_seq=entry.seq)
         data = context.project.sensors[entry.sensor].data
-        super().__init__(told, lambda: context.store, partial(address_of_item, data, context.root))
+        super().__init__(told, lambda: context.store, lambda: (data, context.root))
         self.outcome = entry.outcome
         self._recorded = entry
         self._index = index

@@ -218,7 +218,7 @@ class Deploy:
     notify_incident_io_source: str = ""
     """Identifier of the alert source of Incident.io. It is no secret."""
 
-    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "tests/**")
+    exclude: tuple[str, ...] = ("benchmarks/**", "demo/**", "docs/**", "examples/**", "tests/**")
     """Patterns (globs) of files that no step needs, so that they do not travel to where steps run,
     and a change in them is no change of a flow. Metaflow takes all other Python files of the
     folder; the files of other flows go along only if something that does names them."""

@@ -39,6 +39,7 @@ __all__ = [
     "WithoutQueries",
     "address_of_item",
     "open_source",
+    "read_item",
     "speaks_sql",
     "stopped",
     "version_gone",
@@ -144,7 +145,7 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
     DeltaData: _SourceClass(
-        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=True
     ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
@@ -156,7 +157,7 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
     ),
     IcebergData: _SourceClass(
-        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=True
     ),
     PostgresData: _SourceClass(
         module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True
@@ -166,6 +167,9 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.snowflake.source", name="SnowflakeSource", speaks_sql=True
     ),
 }
+
+
+_READERS: Final[dict[type[Data], str]] = {FilesData: "read_file", S3Data: "read_object"}
 
 
 def open_source(data: Data, root: Path) -> Source:
@@ -238,6 +242,26 @@ def address_of_item(data: Data, root: Path, key: str) -> str:
 def _first_part(bucket: str) -> str:
     """A bucket without scheme and path, both of which the configuration allows."""
     return bucket.partition("://")[2].partition("/")[0] or bucket.partition("/")[0]
+
+
+def read_item(data: Data, root: Path, item: Mapping[str, Json]) -> bytes:
+    """The content of a file or an object as it was when a sensor saw it, as `item` tells.
+
+    Raises:
+        SourceError: if it is another one by now, or the items of such a source can't be read so.
+    """
+    path = address_of_item(data, root, str(item.get("key", "")))
+    reader = _READERS.get(type(data))
+    if reader is None:
+        raise SourceError(
+            f"What an object of type {data.type!r} held when it was seen can't be read here",
+            where=path,
+            allowed="Files and objects in S3 can be",
+            fix="Open its `path`, which holds what is there now",
+        )
+    # By name, as every source: a third-party client may be behind it.
+    content: bytes = getattr(import_module(SOURCES[type(data)].module), reader)(data, path, item)
+    return content
 
 
 class WithoutQueries:

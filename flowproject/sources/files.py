@@ -23,13 +23,13 @@ from flowproject.changes.observation import Cost, Memo, Observation, Past, finge
 from flowproject.config.data import FilesData
 from flowproject.errors import SourceError, closest
 from flowproject.globs import Globs
-from flowproject.sources import WatchedFiles, WithoutQueries, stopped
+from flowproject.sources import WatchedFiles, WithoutQueries, stopped, version_gone
 from flowproject.tables.file_listing import FileListing
 from flowproject.tables.file_rows import moment_text, name_text
 from flowproject.tables.manifest import FILE_IDENTITY, SPAN_ROWS, key_bytes
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["FilesSource"]
+__all__ = ["FilesSource", "read_file"]
 
 _MEMO: Final = 1
 _CHUNK_BYTES: Final = 1 << 20
@@ -72,6 +72,26 @@ class _Folder(NamedTuple):
             folder = folder.above
         name = f"{entry.name}/"
         below[name] = _Folder(entry.path, self.prefix + name, identity, self, below)
+
+
+def read_file(data: FilesData, path: str, item: Mapping[str, Json]) -> bytes:
+    """The content of a file, if it is the very one that `item` tells of.
+
+    Raises:
+        SourceError: if it is another one by now.
+    """
+    del data
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read()
+            # Of what was read, and not of what has the name by now.
+            status = os.fstat(file.fileno())
+    except OSError as error:
+        raise version_gone(f"It can't be read any more: {error.strerror}", path) from error
+    now = {"size": status.st_size, "modified": moment_text(status.st_mtime_ns)}
+    if {name: item.get(name) for name in now} != now or len(content) != status.st_size:
+        raise version_gone("The file is not the one any more that was seen", path)
+    return content
 
 
 class FilesSource(WithoutQueries):

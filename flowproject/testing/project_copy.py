@@ -12,7 +12,7 @@ import subprocess
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from flowproject.metaflow_internals.metadata import find_run
 from flowproject.sensing import SENSORS_ONLY, ProjectContext, Tick
 from flowproject.sensing.look import Comparison
 from flowproject.sensing.tick import Recording
-from flowproject.sources import address_of_item, open_source
+from flowproject.sources import open_source
 from flowproject.sources.result import keyed
 from flowproject.testing.event_bus import RecordingBus
 from flowproject.testing.isolation import isolated
@@ -235,8 +235,7 @@ class ProjectCopy:
         )
         journal.outbox.mark_published([([entry], sent)])
         told = facts(entry, location=journal.entry_key(entry.seq), attempt=1, first_seq=entry.seq)
-        address = partial(address_of_item, watched.data, self.root)
-        return Change(told, lambda: context.store, address)
+        return Change(told, lambda: context.store, lambda: (watched.data, self.root))
 
     def _record(self, context: ProjectContext, sensor: Sensor, seen: Observation) -> Tick:
         journal = context.journal(sensor.name)

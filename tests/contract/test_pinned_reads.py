@@ -11,13 +11,26 @@ import duckdb
 import pytest
 
 from flowproject import sensing
-from flowproject.change import Change
+from flowproject.change import Change, ChangedItem
 from flowproject.changes.payload import decode, payload
-from flowproject.config import DuckDBData, Project, Schedule, Sensor, SnowflakeData
-from flowproject.errors import FlowError, JournalError, QueryError, SourceError
+from flowproject.config import (
+    DuckDBData,
+    FilesData,
+    Project,
+    S3Data,
+    Schedule,
+    Sensor,
+    SnowflakeData,
+)
+from flowproject.errors import JournalError, QueryError, SourceError
 from flowproject.journal import Journal, open_store
 from flowproject.sensing import ProjectContext
+from flowproject.sources import open_source, read_item
+from tests.observations import remembered, table
+from tests.servers import Moto
 from tests.snow import Snow
+
+pytestmark = pytest.mark.usefixtures("aws")
 
 EDIT: Final = "UPDATE stock SET n = n + 100"
 ORDERS: Final = "SELECT id, n FROM stock"
@@ -59,10 +72,10 @@ class Shop:
         assert entry is not None
         message: Any = payload(entry, payload_key="value", location=journal.entry_key(entry.seq))
         told: Any = decode(message["change"])
-        return Change(told, lambda: self.store)
+        return Change(told, lambda: self.store, lambda: (self.sensors["stock"].data, self.root))
 
     def asked(self, change: Change, name: str = "stock", **parameters: object) -> Any:
-        return change.as_it_was(self.sensors, self.root).query(name, parameters)
+        return change.as_it_was().query(name, parameters)
 
 
 @pytest.fixture
@@ -97,7 +110,7 @@ def test_where_no_versions_are_kept_a_replay_reads_the_rows_of_the_journal(
     first = shop.asked(change)
     shop.run(EDIT, "DELETE FROM stock WHERE id = 1")
     assert shop.asked(shop.told()) == first == rows(5, 7, 0, 9)
-    arrow = shop.told().as_it_was(shop.sensors, shop.root).query_arrow("stock", {})
+    arrow = shop.told().as_it_was().query_arrow("stock", {})
     assert arrow.to_pylist() == first
     assert [str(kind) for kind in arrow.schema.types] == ["int32", "int32"]
     assert shop.told().snapshot == first
@@ -130,13 +143,6 @@ def test_of_another_query_the_journal_has_no_rows_and_the_error_says_what_it_has
     for name, parameters in (("much", {"least": 1}), ("stock", {"least": 1})):
         with pytest.raises(QueryError, match=r"self\.query\('stock', at=self\.change\)"):
             shop.asked(change, name, **parameters)
-
-
-def test_a_sensor_that_is_gone_is_named(duck: Callable[..., Shop]):
-    shop = duck(key=("id",))
-    change = shop.change()
-    with pytest.raises(FlowError, match="Sensor 'stock' .* any more.*change.snapshot"):
-        change.as_it_was({}, shop.root)
 
 
 def test_rows_that_the_journal_has_no_more_are_an_error(duck: Callable[..., Shop]):
@@ -182,3 +188,54 @@ def test_what_came_with_an_event_is_no_sql(snowy: Shop):
     change._event["version"] = {"statement": "x') --"}  # type: ignore[index]
     with pytest.raises(SourceError, match="No statement is known"):
         snowy.asked(change)
+
+
+def test_an_object_is_read_by_its_version(moto: Moto) -> None:
+    client, bucket = moto.client(), moto.bucket(versioned=True)
+    data = S3Data(bucket=bucket, key="raw", endpoint_url=moto.endpoint_url)
+    client.put_object(Bucket=bucket, Key="raw/a", Body=b"before")
+    first = open_source(data, Path()).observe()
+    client.put_object(Bucket=bucket, Key="raw/a", Body=b"seen")
+    seen = open_source(data, Path()).observe(remembered(first))
+    assert seen.difference is not None
+    [(_, new)] = seen.difference.modified
+    client.put_object(Bucket=bucket, Key="raw/a", Body=b"later")
+    assert read_item(data, Path(), new.data) == b"seen"
+    client.delete_object(Bucket=bucket, Key="raw/a")
+    assert read_item(data, Path(), new.data) == b"seen"
+    client.delete_object(Bucket=bucket, Key="raw/a", VersionId=str(new.data["version_id"]))
+    with pytest.raises(SourceError, match=r"not there as it was seen.*`self\.change\.snapshot`"):
+        read_item(data, Path(), new.data)
+
+
+def test_an_object_of_a_bucket_without_versions_is_read_if_it_is_still_that_one(
+    moto: Moto,
+) -> None:
+    client, bucket = moto.client(), moto.bucket()
+    data = S3Data(bucket=bucket, key="raw", endpoint_url=moto.endpoint_url)
+    client.put_object(Bucket=bucket, Key="raw/a", Body=b"seen")
+    [item] = table(open_source(data, Path()).observe()).values()
+    assert read_item(data, Path(), item.data) == b"seen"
+    client.put_object(Bucket=bucket, Key="raw/a", Body=b"later")
+    with pytest.raises(SourceError, match="PreconditionFailed"):
+        read_item(data, Path(), item.data)
+
+
+def test_a_file_is_read_if_it_is_still_that_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    file, data = tmp_path / "data" / "a", FilesData(path="data")
+    file.write_text("seen")
+    [item] = table(open_source(data, tmp_path).observe()).values()
+    changed = ChangedItem({"key": "a", "old": {}, "new": item.data}, lambda: (data, tmp_path))
+    assert ChangedItem(item.data, lambda: (data, tmp_path)).read() == changed.read() == b"seen"
+    file.write_text("later")
+    with pytest.raises(SourceError, match="not the one any more"):
+        changed.read()
+    file.unlink()
+    with pytest.raises(SourceError, match="can't be read any more"):
+        changed.read()
+
+
+def test_a_row_has_nothing_to_read(duck: Callable[..., Shop]) -> None:
+    with pytest.raises(SourceError, match="a row has no path"):
+        duck(key=("id",)).change().added[0].read()

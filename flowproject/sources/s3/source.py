@@ -9,10 +9,12 @@ from pathlib import Path
 from threading import Event
 from typing import Final, Protocol
 
+from flowproject.aws import aws_client
+from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import S3Data
 from flowproject.errors import SourceError
-from flowproject.sources import WithoutQueries, stopped
+from flowproject.sources import WithoutQueries, stopped, version_gone
 from flowproject.sources.objects import (
     StoredObject,
     known_position,
@@ -34,7 +36,12 @@ from flowproject.tables.lazy_rows import with_versions
 from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["BucketLike", "S3Source", "open_bucket"]
+__all__ = ["BucketLike", "S3Source", "open_bucket", "read_object"]
+
+# A version that was deleted, an object that was, one that is another by now, a marker of deletion.
+_GONE: Final = frozenset(
+    ["NoSuchVersion", "NoSuchKey", "PreconditionFailed", "MethodNotAllowed", "404", "412"]
+)
 
 # What watches a prefix and not one object.
 _WHOLE: Final = ("files_metadata", "files_new")
@@ -189,6 +196,33 @@ class S3Source(WithoutQueries):
 
     def _follow(self, lister: Lister, expected: int = 0) -> None:
         self._progress = lambda: Progress(seen=lister.seen, expected=expected)
+
+
+def read_object(data: S3Data, path: str, item: Mapping[str, Json]) -> bytes:
+    """The content of the version of an object that `item` tells of.
+
+    Of a bucket that keeps no versions it is the object, if it is still that one.
+
+    Raises:
+        SourceError: if that version is gone, or the bucket does not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    version, etag = str(item.get("version_id") or ""), str(item.get("etag") or "").strip('"')
+    which = {"VersionId": version} if version else {"IfMatch": f'"{etag}"'} if etag else {}
+    location = BucketLocation.parse(data.bucket, data.key)
+    client = aws_client(role=data.role, region=data.region, endpoint_url=data.endpoint_url)
+    try:
+        answer = client.get_object(Bucket=location.bucket, Key=str(item["key"]), **which)
+        content: bytes = answer["Body"].read()
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _GONE:
+            raise version_gone(f"The object is not there as it was seen ({code})", path) from error
+        raise SourceError(f"S3 refuses the object: {code}", where=path) from error
+    except BotoCoreError as error:
+        raise SourceError(f"S3 does not answer: {type(error).__name__}", where=path) from error
+    return content
 
 
 def open_bucket(data: S3Data, location: BucketLocation) -> Bucket:

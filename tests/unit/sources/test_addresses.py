@@ -7,7 +7,6 @@ import pytest
 from flowproject.change import ChangedItem
 from flowproject.config.data import AzureData, Data, DuckDBData, FilesData, GcsData, S3Data
 from flowproject.errors import SourceError
-from flowproject.sources import address_of_item
 
 ROOT = Path("/work/shop")
 
@@ -25,11 +24,11 @@ ROOT = Path("/work/shop")
     ],
 )
 def test_a_file_or_an_object_has_a_path(data: Data, path: str) -> None:
-    item = ChangedItem({"key": "a/b.csv"}, lambda key: address_of_item(data, ROOT, key))
+    item = ChangedItem({"key": "a/b.csv"}, lambda: (data, ROOT))
     assert item.path == path
 
 
 def test_a_row_has_none_and_says_so() -> None:
-    item = ChangedItem({"id": 1}, lambda key: address_of_item(DuckDBData(query="q"), ROOT, key))
+    item = ChangedItem({"id": 1}, lambda: (DuckDBData(query="q"), ROOT))
     with pytest.raises(SourceError, match="'duckdb' are rows, and a row has no path"):
         _ = item.path
