@@ -27,6 +27,7 @@ _FIGURES: Final = (
     "controllers",
     "snowflake",
     "postgres",
+    "versioned",
     "objects",
     "ten_million",
     "listers",

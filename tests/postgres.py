@@ -38,6 +38,7 @@ _SETTINGS: Final = {
     "unix_socket_directories": "",
     "max_prepared_transactions": "4",
     "shared_buffers": "32MB",
+    "wal_writer_delay": "10s",  # a commit that does not wait for the disk is long visible before
 }
 
 

@@ -145,7 +145,7 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.containers.source", name="AzureSource", speaks_sql=False
     ),
     DeltaData: _SourceClass(
-        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=False
+        module="flowproject.sources.versioned.delta", name="DeltaSource", speaks_sql=True
     ),
     DuckDBData: _SourceClass(
         module="flowproject.sources.duckdb.source", name="DuckDBSource", speaks_sql=True
@@ -157,7 +157,7 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
         module="flowproject.sources.containers.source", name="GcsSource", speaks_sql=False
     ),
     IcebergData: _SourceClass(
-        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=False
+        module="flowproject.sources.versioned.iceberg", name="IcebergSource", speaks_sql=True
     ),
     PostgresData: _SourceClass(
         module="flowproject.sources.postgres.source", name="PostgresSource", speaks_sql=True

@@ -1,11 +1,12 @@
 """Makes Arrow tables of the results of queries, and data frames for those who have pandas."""
 
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from flowproject.errors import SourceError
+from flowproject.errors import QueryError, SourceError
 
-__all__ = ["empty", "frame", "joined", "polars_frame", "table"]
+__all__ = ["empty", "frame", "joined", "polars_frame", "queried", "table"]
 
 _INSTALL: Final = "python -m pip install"
 
@@ -35,6 +36,49 @@ def empty(columns: Mapping[str, tuple[Any, ...]]) -> Any:
     # By name, so that a source need not import pyarrow to say what a column without rows is.
     types = [(name, getattr(pa, make)(*given)) for name, (make, *given) in columns.items()]
     return pa.schema(types).empty_table()
+
+
+def queried(name: str, rows: Any, text: str, params: Mapping[str, Any], file: str) -> Any:
+    """The table that a query gives over rows of Arrow, which it names `name`; it sees nothing else.
+
+    Raises:
+        QueryError: if the query in `file` can't be run, or is none.
+    """
+    import duckdb
+
+    with (
+        TemporaryDirectory(prefix="flowproject-") as folder,
+        duckdb.connect(config={"threads": 1, "temp_directory": folder}) as connection,
+    ):
+        connection.register("given", rows)
+        # Kept, because a query may name it twice, and a stream is read once.
+        quoted = name.replace('"', '""')
+        connection.execute(f'CREATE TABLE "{quoted}" AS FROM given')  # quoted, and ours
+        connection.unregister("given")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        try:
+            found = connection.sql(text, params=dict(params) or None)
+        except duckdb.Error as error:
+            raise _not_run(error, name, file) from error
+        if found is None:
+            raise QueryError(
+                "The query returns no rows",
+                where=file,
+                allowed="Only queries that look, such as SELECT",
+            )
+        try:
+            return found.to_arrow_table()
+        except duckdb.Error as error:
+            raise _not_run(error, name, file) from error
+
+
+def _not_run(error: Exception, name: str, file: str) -> QueryError:
+    return QueryError(
+        f"DuckDB could not run the query: {str(error).partition(chr(10))[0]}",
+        where=file,
+        allowed=f"The table is named {name!r}",
+    )
 
 
 def frame(of: Any, instead: str = "`query_arrow` gives the same result") -> Any:

@@ -21,7 +21,9 @@ from deltalake import (
 )
 
 from flowproject.config.data import DeltaData
+from flowproject.errors import SourceError
 from flowproject.sensing import Tick
+from flowproject.sources import KeepsVersions, open_source
 from tests.proxy import Proxy, proxied
 from tests.servers import Moto
 from tests.versioned import Watched
@@ -567,3 +569,52 @@ def test_a_commits_own_words_are_not_needed(place: Place):
     )
     place.edit_log(1, lambda action: action.pop("commitInfo", None))
     assert place.counts() == ADDED
+
+
+def test_a_run_reads_the_very_version_that_its_change_saw(place: Place):
+    place.append((4, 0.0, "d"))
+    seen = place.tick()
+    change = place.watched.change(seen.seq)
+    (sql := place.watched.root / "sql").mkdir()
+    name = place.path.name
+    (sql / "much.sql").write_text(
+        f'SELECT count(*) AS n, max(id) AS last FROM "{name}" WHERE id >= :least'  # noqa: S608
+    )
+    source = open_source(place.watched.sensor.data, place.watched.root)
+    assert isinstance(source, KeepsVersions)
+    then = {"n": 4, "last": 4}
+    assert source.query("much", {"least": 0}) == [then]
+    place.append((5, 0.0, "e"))
+    place.now().delete("id = 1")
+    # A replay after the table went on.
+    again = open_source(place.watched.sensor.data, place.watched.root)
+    assert isinstance(again, KeepsVersions)
+    assert again.at(change.version).query("much", {"least": 0}) == [then]
+    again = open_source(place.watched.sensor.data, place.watched.root)
+    assert again.query("much", {"least": 2}) == [{"n": 4, "last": 5}]
+    assert isinstance(again, KeepsVersions)
+    assert again.at(change.previous_version).query_arrow("much", {"least": 3})["n"].to_pylist() == [
+        1
+    ]
+
+
+def test_a_version_that_is_gone_is_an_error_that_says_where_its_rows_are(place: Place):
+    place.now().update({"name": "'x'"}, predicate="id = 1")
+    change = place.watched.change(place.tick().seq)
+    (sql := place.watched.root / "sql").mkdir()
+    (sql / "all.sql").write_text("FROM t")
+
+    def asked(version: Mapping[str, Any]) -> Any:
+        source = open_source(place.watched.sensor.data, place.watched.root)
+        assert isinstance(source, KeepsVersions)
+        return source.at(version).query("all", {})
+
+    assert len(asked(change.previous_version)) == 3
+    place.vacuum(full=True)
+    with pytest.raises(SourceError, match="Version 0 of the Delta table can't be read any more"):
+        asked(change.previous_version)
+    assert len(asked(change.version)) == 3
+    shutil.rmtree(place.path)
+    place.make(*THREE)
+    with pytest.raises(SourceError, match=r"can't be read any more.*change\.snapshot"):
+        asked(change.version)

@@ -19,7 +19,9 @@ from pyiceberg.table import StaticTable, Table
 from pyiceberg.types import LongType
 
 from flowproject.config.data import IcebergData
+from flowproject.errors import SourceError
 from flowproject.sensing import Tick
+from flowproject.sources import KeepsVersions, open_source
 from tests.proxy import proxied
 from tests.servers import Moto
 from tests.versioned import Watched
@@ -438,3 +440,53 @@ def test_moments_of_commits_are_told_in_utc(place: Place):
     [commit] = value["commits"]
     moment = dt.datetime.fromisoformat(commit["time"])
     assert moment.utcoffset() == dt.timedelta(0)
+
+
+def test_a_run_reads_the_very_version_that_its_change_saw(place: Place):
+    place.now.append(rows((4, 0.0, "d")))
+    seen = place.tick()
+    change = place.watched.change(seen.seq)
+    (sql := place.watched.root / "sql").mkdir()
+    name = place.name.rpartition(".")[2]
+    (sql / "much.sql").write_text(
+        f'SELECT count(*) AS n, max(id) AS last FROM "{name}" WHERE id >= :least'  # noqa: S608
+    )
+    source = open_source(place.watched.sensor.data, place.watched.root)
+    assert isinstance(source, KeepsVersions)
+    then = {"n": 4, "last": 4}
+    assert source.query("much", {"least": 0}) == [then]
+    place.now.append(rows((5, 0.0, "e")))
+    place.now.delete("id = 1")
+    # A replay after the table went on.
+    again = open_source(place.watched.sensor.data, place.watched.root)
+    assert isinstance(again, KeepsVersions)
+    assert again.at(change.version).query("much", {"least": 0}) == [then]
+    again = open_source(place.watched.sensor.data, place.watched.root)
+    assert again.query("much", {"least": 2}) == [{"n": 4, "last": 5}]
+    assert isinstance(again, KeepsVersions)
+    assert again.at(change.previous_version).query_arrow("much", {"least": 3})["n"].to_pylist() == [
+        1
+    ]
+
+
+def test_a_snapshot_that_is_gone_is_an_error_that_says_where_its_rows_are(place: Place):
+    before = place.current
+    place.now.append(rows((4, 0.0, "d")))
+    change = place.watched.change(place.tick().seq)
+    (sql := place.watched.root / "sql").mkdir()
+    (sql / "all.sql").write_text(f'FROM "{place.name.rpartition(".")[2]}"')
+
+    def asked(version: Mapping[str, Any]) -> Any:
+        source = open_source(place.watched.sensor.data, place.watched.root)
+        assert isinstance(source, KeepsVersions)
+        return source.at(version).query("all", {})
+
+    assert len(asked(change.previous_version)) == 3
+    place.now.maintenance.expire_snapshots().by_id(before).commit()
+    with pytest.raises(SourceError, match=f"Snapshot {before} of the Iceberg table has expired"):
+        asked(change.previous_version)
+    assert len(asked(change.version)) == 4
+    place.catalog.drop_table(place.name)
+    place.make()
+    with pytest.raises(SourceError, match=r"was made anew.*change\.snapshot"):
+        asked(change.version)

@@ -49,7 +49,13 @@ def again(project: Project, before: Observation, **data: Any) -> Observation:
     return project.source(**({"key": ("id",)} | data)).observe(remembered(before))
 
 
-@pytest.mark.parametrize("name", EDITS)
+OFTEN = ("a few values", "an exchange", "keys exchanged", "all gone")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one in OFTEN else pytest.mark.thorough) for one in EDITS],
+)
 def test_what_moved_is_what_a_whole_comparison_says(project: Project, name: str):
     before = project.look(key=("id",))
     assert isinstance(before.items, RowTable)
@@ -87,6 +93,7 @@ def test_only_rows_of_buckets_that_moved_are_read(
     assert 2 <= sum(read) < ROWS / 10
 
 
+@pytest.mark.thorough
 def test_after_many_edits_by_chance_it_still_is_the_table(project: Project):
     chance = random.Random(5)
     seen = project.look(key=("id",))

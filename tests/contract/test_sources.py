@@ -293,11 +293,13 @@ class TablePlace:
 class DeltaPlace:
     """A Delta table in a folder: an item is a row."""
 
-    queryable: ClassVar[bool] = False
+    queryable: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = pa.schema({"id": pa.string(), "content": pa.string()})
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "incoming"
+        (root / "sql").mkdir()
+        (root / "sql" / "watched.sql").write_text("FROM incoming")
         self.data: Data = DeltaData(table="incoming", key=("id",))
         DeltaTable.create(str(self.folder), self.schema)
 
@@ -333,7 +335,7 @@ class DeltaPlace:
 class IcebergPlace:
     """An Iceberg table of a catalog in a file: an item is a row."""
 
-    queryable: ClassVar[bool] = False
+    queryable: ClassVar[bool] = True
 
     def __init__(self, root: Path) -> None:
         settings = {"type": "sql", "uri": f"sqlite:///{root}/c.db", "warehouse": f"file://{root}/w"}
@@ -341,6 +343,8 @@ class IcebergPlace:
         for word, value in settings.items():
             os.environ[f"PYICEBERG_CATALOG__{name.upper()}__{word.upper()}"] = value
         self.root = root
+        (root / "sql").mkdir()
+        (root / "sql" / "watched.sql").write_text("FROM incoming")
         self.data: Data = IcebergData(table="db.incoming", catalog=name, key=("id",))
         self._catalog = load_catalog(name, **settings)
         self._catalog.create_namespace("db")

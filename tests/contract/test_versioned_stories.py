@@ -377,12 +377,12 @@ def test_changes_add_up_to_the_table(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("start", range(FEW, MANY, 20))
+@pytest.mark.parametrize("start", range(FEW, MANY, 5))
 @pytest.mark.parametrize("kind", STORIES)
 def test_changes_of_many_stories_add_up_to_the_table(
     kind: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for seed in range(start, min(start + 20, MANY)):
+    for seed in range(start, min(start + 5, MANY)):
         set_limit(monkeypatch, seed)
         (root := tmp_path / str(seed)).mkdir()
         play(kind, root, seed)

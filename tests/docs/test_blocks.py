@@ -30,6 +30,7 @@ NOT_RUN = {
     r"(?s)python sensorflow.py .*": "needs a cluster",
     r"(?s)make clean .*": "needs an account of Outerbounds",
     r"(?s)gh .*": "needs a repository on GitHub",
+    r"(?s)gcloud .*": "needs a bucket of Google's",
     r"(?s)(.venv/bin/python -m pip install -r|flowproject upgrade).*": "needs an older version: "
     "tests/unit/scaffold/test_upgrade.py has one",
 }

@@ -13,10 +13,11 @@ from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import DeltaData
 from flowproject.errors import SourceError
-from flowproject.sources import WithoutQueries
+from flowproject.sources import Rows, version_gone
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.versioned.delta_log import (
     DeltaCommit,
@@ -32,6 +33,7 @@ from flowproject.sources.versioned.versions import (
     Commit,
     FeedRow,
     GoneError,
+    PinnedQuery,
     TableVersion,
     WholeTable,
     changed,
@@ -58,6 +60,17 @@ _NOUN: Final = "version"
 _FEED: Final = "delta.enableChangeDataFeed"
 _OF_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
 _OLD: Final = {"delete": True, "update_preimage": True, "insert": False, "update_postimage": False}
+_GONE: Final = (
+    "not found",
+    "No such file",
+    "Invalid table version",
+    "LogSegment end version",
+    "No files in log segment",
+    "status code: 404",
+    "NoSuchKey",
+)
+"""What delta-rs says of a file or a version that is not there."""
+
 _PATIENCE: Final = dt.timedelta(minutes=10)
 """How long a log file that ends in the middle is taken for one that is being written."""
 
@@ -75,12 +88,15 @@ class _NotTheSameError(Exception):
     """What was known is not what the log says now; its text says what is another."""
 
 
-class DeltaSource(WithoutQueries):
-    """Observes one Delta table."""
+class DeltaSource:
+    """Observes and queries one Delta table; queries may be asked of a `version` of it."""
 
-    def __init__(self, data: DeltaData, root: Path) -> None:
-        super().__init__(data)
+    def __init__(
+        self, data: DeltaData, root: Path, version: Mapping[str, Json] | None = None
+    ) -> None:
         self._data = data
+        self._root = root
+        self._version = version
         self._place = TableLocation.parse(data.table, data, root)
         self._thread = ConnectionThread(lambda: _DeltaLook(data, self._place), _leave, name="delta")
 
@@ -97,6 +113,29 @@ class DeltaSource(WithoutQueries):
         self._thread.check_not_left()
         look = self._thread
         return look.run(lambda one: one.observe(past, look.check_not_left), TIMEOUT_MAX)
+
+    def at(self, version: Mapping[str, Json]) -> "DeltaSource":
+        """The table as it was at a version that a change told; to be queried."""
+        return DeltaSource(self._data, self._root, version)
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """The rows of `sql/<name>.sql`, in which the table has the last part of its name.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the table can't be read, or the version is gone.
+        """
+        return rows_of([self.query_arrow(name, params)], self._thread.check_not_left)
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The rows that `query` gives, as a pyarrow.Table; DuckDB runs the query.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the table can't be read, or the version is gone.
+        """
+        asked = PinnedQuery.find(self._root, name, params, self._version)
+        return self._thread.run(lambda one: one.query(asked), TIMEOUT_MAX)
 
     def progress(self) -> Progress | None:
         """Return None: a table does not say how far it is read."""
@@ -138,6 +177,33 @@ class _DeltaLook:
         except (_NotTheSameError, GoneError) as reason:
             # Not a first look: everything is compared with what the journal has.
             return self._whole(past, known, f"{reason}: compared as a whole")
+
+    def query(self, asked: PinnedQuery) -> Any:
+        """What a query gives, as a table of Arrow.
+
+        Raises:
+            SourceError: if the table can't be read, or the version is gone.
+        """
+        import pyarrow as pa
+        from deltalake import QueryBuilder
+
+        wanted = asked.version and asked.version.get("version")
+        number = wanted if isinstance(wanted, int) else max(self._log.files(), default=None)
+        if number is None:
+            raise no_table(self._place)
+        try:
+            with _explained(self._place, reading_past=True):
+                table = self._opened(number)
+                _check_table(table, asked.version)
+                found = QueryBuilder().register("t", table).execute("SELECT * FROM t")
+                rows = pa.RecordBatchReader.from_stream(found).read_all()
+        except GoneError as gone:
+            raise version_gone(
+                f"Version {number} of the Delta table can't be read any more: {gone}",
+                str(self._place),
+            ) from gone
+        name = self._place.path.rpartition("/")[2]
+        return asked.answer(name, rows, self._data.row_limit)
 
     def _since(self, past: Past, known: TableVersion, version: int) -> Observation:
         news = self._news(known, version)
@@ -314,13 +380,14 @@ class _DeltaLook:
         Raises:
             SourceError: if it can't be opened.
         """
+        with _explained(self._place):
+            return self._opened(version)
+
+    def _opened(self, version: int) -> "DeltaTable":
         from deltalake import DeltaTable
 
         # At a version, because what a new handle finds newest may be younger than the listing.
-        with _explained(self._place):
-            return DeltaTable(
-                self._place.uri, version=version, storage_options=self._place.options()
-            )
+        return DeltaTable(self._place.uri, version=version, storage_options=self._place.options())
 
     def _described(self, table: "DeltaTable", now: TableVersion) -> TableVersion:
         """The version with what only the opened table tells: columns, rows, the feed's state."""
@@ -477,6 +544,11 @@ class _DeltaLook:
         )
 
 
+def _check_table(table: "DeltaTable", version: Mapping[str, Json] | None) -> None:
+    if version and str(table.metadata().id) != version.get("table"):
+        raise GoneError("the table was made anew")
+
+
 def _repeated(value: Any, kind: "pa.DataType", count: int) -> "pa.Array":
     """A partition's value for each row of a file; text as the log has it, or a typed one."""
     import pyarrow as pa
@@ -501,14 +573,7 @@ def _explained(place: TableLocation, *, reading_past: bool = False) -> Iterator[
         text = str(error).partition("\n")[0]
         # That the past is gone has many names: a file's, a version's, even the table's.
         missing = isinstance(error, FileNotFoundError | TableNotFoundError) or any(
-            sign in text
-            for sign in (
-                "not found",
-                "No such file",
-                "Invalid table version",
-                "status code: 404",
-                "NoSuchKey",
-            )
+            sign in text for sign in _GONE
         )
         if missing and reading_past:
             raise GoneError("files of the version that was known are gone") from error

@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import TIMEOUT_MAX
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Observation, Past, Progress
 from flowproject.config.data import IcebergData
 from flowproject.errors import FlowprojectError, SourceError, closest
 from flowproject.secrecy import keep_secrets_of
-from flowproject.sources import WithoutQueries
+from flowproject.sources import Rows, version_gone
 from flowproject.sources.connection_thread import ConnectionThread
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.versions import (
     Candidates,
     Commit,
     GoneError,
+    PinnedQuery,
     TableVersion,
     WholeTable,
     changed,
@@ -71,11 +73,15 @@ _OF_ENVIRONMENT: Final = {
 }
 
 
-class IcebergSource(WithoutQueries):
-    """Observes one branch or tag of one Iceberg table."""
+class IcebergSource:
+    """Observes one branch or tag of an Iceberg table; queries may be asked of another `version`."""
 
-    def __init__(self, data: IcebergData, root: Path) -> None:
-        super().__init__(data)
+    def __init__(
+        self, data: IcebergData, root: Path, version: Mapping[str, Json] | None = None
+    ) -> None:
+        self._data = data
+        self._root = root
+        self._version = version
         self._thread = ConnectionThread(lambda: _IcebergLook(data, root), _leave, name="iceberg")
 
     def check(self) -> None:
@@ -90,6 +96,29 @@ class IcebergSource(WithoutQueries):
         """
         look = self._thread
         return look.run(lambda one: one.observe(past, look.check_not_left), TIMEOUT_MAX)
+
+    def at(self, version: Mapping[str, Json]) -> "IcebergSource":
+        """The table as it was at a version that a change told; to be queried."""
+        return IcebergSource(self._data, self._root, version)
+
+    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
+        """The rows of `sql/<name>.sql`, in which the table has the last part of its name.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the table can't be read, or the version is gone.
+        """
+        return rows_of([self.query_arrow(name, params)], self._thread.check_not_left)
+
+    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
+        """The rows that `query` gives, as a pyarrow.Table; DuckDB runs the query.
+
+        Raises:
+            QueryError: if the query or its parameters can't be used.
+            SourceError: if the table can't be read, or the version is gone.
+        """
+        asked = PinnedQuery.find(self._root, name, params, self._version)
+        return self._thread.run(lambda one: one.query(asked), TIMEOUT_MAX)
 
     def progress(self) -> Progress | None:
         """Return None: a table does not say how far it is read."""
@@ -134,6 +163,49 @@ class _IcebergLook:
             except GoneError as gone:
                 # Not a first look: everything is compared with what the journal has.
                 return self._whole(past, table, now, (), f"{gone}: compared as a whole")
+
+    def query(self, asked: PinnedQuery) -> Any:
+        """What a query gives, as a table of Arrow.
+
+        Raises:
+            SourceError: if the table can't be read, or the snapshot is gone.
+        """
+        with self._explained():
+            table = self._load()
+            snapshot = self._snapshot(table)
+            number = snapshot.snapshot_id if snapshot else None
+            if asked.version:
+                number = self._checked(table, asked.version)
+            try:
+                rows = (
+                    table.scan(snapshot_id=number).to_arrow()
+                    if number is not None
+                    else self._arrow_schema(table).empty_table()
+                )
+            except FileNotFoundError as error:
+                if not asked.version:
+                    raise
+                raise version_gone(
+                    f"Snapshot {number} of the Iceberg table has files that are gone", self._place
+                ) from error
+        name = self._data.table.rpartition("/")[2].removesuffix(".metadata.json")
+        return asked.answer(name.rpartition(".")[2], rows, self._data.row_limit)
+
+    def _checked(self, table: "Table", version: Mapping[str, Json]) -> int | None:
+        """The snapshot of a version that a change told.
+
+        Raises:
+            SourceError: if the table is another one, or has it no more.
+        """
+        number = version.get("version")
+        if str(table.metadata.table_uuid) != version.get("table"):
+            raise version_gone("The Iceberg table was made anew", self._place)
+        if not isinstance(number, int):
+            return None
+        # An expired one would have no rows, without an error.
+        if table.snapshot_by_id(number) is None:
+            raise version_gone(f"Snapshot {number} of the Iceberg table has expired", self._place)
+        return number
 
     def _since(
         self, past: Past, table: "Table", known: TableVersion, now: TableVersion
@@ -198,13 +270,15 @@ class _IcebergLook:
 
     def _load(self) -> "Table":
         data = self._data
-        from pyiceberg.catalog import load_catalog
-        from pyiceberg.table import StaticTable
-
         if not data.catalog:
+            from pyiceberg.table import StaticTable
+
             place = TableLocation.parse(data.table, data, self._root)
             # It stays the table that `table` names: a folder would be another one each time.
             return StaticTable.from_metadata(place.uri, _properties(place.options()))
+        # Only for catalogs: it takes longer to import than a small table to load.
+        from pyiceberg.catalog import load_catalog
+
         settings = _configured(data.catalog)
         # All of it: PyIceberg reads its settings once, and @secrets may have set some since.
         given = {**settings, **self._blanks(settings)}

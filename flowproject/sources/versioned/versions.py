@@ -5,6 +5,7 @@ How a version is asked and a file read stands with the format; here commits and 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from flowproject.changes.canonical import Json, canonical, digest, dumps
@@ -28,6 +29,8 @@ from flowproject.sources.result import (
     not_unique,
     without_garbage_collection,
 )
+from flowproject.sql import Query, bind, dollar, find_query
+from flowproject.tables.arrow import queried
 from flowproject.tables.row_comparison import compare_all_rows, compare_some_rows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter
 
@@ -37,6 +40,7 @@ __all__ = [
     "FeedRow",
     "GoneError",
     "PatchedItems",
+    "PinnedQuery",
     "TableVersion",
     "WholeTable",
     "changed",
@@ -458,6 +462,44 @@ def is_large(rows: int | None, past: Past) -> bool:
 def question(*parts: Json) -> str:
     """A digest of what is watched."""
     return digest("versioned 1", dumps([*parts]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedQuery:
+    """A query of the project's, and the version that it is asked of: None is the newest."""
+
+    query: Query
+    params: Mapping[str, Any]
+    version: Mapping[str, Json] | None
+
+    @classmethod
+    def find(
+        cls, root: Path, name: str, params: Mapping[str, Any], version: Mapping[str, Json] | None
+    ) -> "PinnedQuery":
+        """The query of this name.
+
+        Raises:
+            QueryError: if there is none, or its parameters are others.
+        """
+        query = find_query(root, name)
+        bind(query, params, dollar)  # what is wrong with them is told before anything is read
+        return cls(query=query, params=params, version=version)
+
+    def answer(self, table: str, rows: Any, limit: int) -> Any:
+        """The table of Arrow that it gives over the rows of a table.
+
+        Raises:
+            QueryError: if it can't be run, or gives more than `limit` rows.
+        """
+        text = bind(self.query, self.params, dollar)
+        found = queried(table, rows, text, self.params, self.query.file)
+        if len(found) > limit:
+            raise QueryError(
+                f"The result has more than {limit:,} rows",
+                where=f"{self.query.file}, row_limit in flowproject.toml",
+                fix="Filter or aggregate in the query, or raise row_limit in [data]",
+            )
+        return found
 
 
 def _state(now: TableVersion, seen: Observation) -> str:
