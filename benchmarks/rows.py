@@ -70,9 +70,10 @@ class _Watched:
         self.turn()
         return self._checked(probe("benchmarks.own.duckdb_tick", self.root, "changed"), moved=True)
 
-    def peer(self, module: str) -> Probe:
+    def peer(self, module: str, *how: str) -> Probe:
         """What a peer needs to find the same."""
-        return self._checked(probe(module, *self.files, python=str(PEERS_PYTHON)), moved=True)
+        done = probe(module, *self.files, *how, python=str(PEERS_PYTHON))
+        return self._checked(done, moved=True)
 
     def digested(self) -> Probe:
         """A digest of the engine's alone."""
@@ -115,10 +116,11 @@ def _unchanged(one: _Watched, *, quick: bool) -> Iterator[Figure]:
 
 def _changed(one: _Watched, *, quick: bool) -> Iterator[Figure]:
     what = f"a tick of {one.rows:,} rows, one in 1,000 modified, snapshot and difference written"
-    ours, polars, datacompy = in_turn(
+    ours, polars, datacompy, on_pandas = in_turn(
         one.changed_tick,
         partial(one.peer, "benchmarks.peers.polars_anti_join"),
-        partial(one.peer, "benchmarks.peers.datacompy_polars"),
+        partial(one.peer, "benchmarks.peers.datacompy_report", "polars"),
+        partial(one.peer, "benchmarks.peers.datacompy_report", "pandas"),
         rounds=_ROUNDS,
         quick=quick,
     )
@@ -131,27 +133,32 @@ def _changed(one: _Watched, *, quick: bool) -> Iterator[Figure]:
         peer=[each.cpu for each in polars],
         goal=3,
     )
-    yield Comparison(
-        ours_is=f"{what}, CPU",
-        peer_is=f"report of both files, datacompy {_version(datacompy)} on polars, CPU",
-        fair_because=_NOTE + "files; the peer compares by key, and writes nothing",
-        ours=[each.cpu for each in ours],
-        peer=[each.cpu for each in datacompy],
-        goal=1 / 1.3,
-    )
+    for frames, taken in {"polars": datacompy, "pandas": on_pandas}.items():
+        yield Comparison(
+            ours_is=f"{what}, CPU",
+            peer_is=f"report of both files, datacompy {_version(taken)} on {frames}, CPU",
+            fair_because=_NOTE + "files; the peer compares by key, and writes nothing",
+            ours=[each.cpu for each in ours],
+            peer=[each.cpu for each in taken],
+            goal=1 / 1.3,
+        )
     peers = f"polars has {_peak(polars):,.0f} MB, datacompy {_peak(datacompy):,.0f} MB"
     yield _memory(f"{what}; {peers}", ours, 600)
 
 
 def _many_sensors(one: _Watched, many: _Watched) -> Iterator[Figure]:
-    alone, together = one.tick("unchanged"), many.tick("unchanged")
-    yield Limit(
-        what=f"memory of a tick of {_SENSORS} sensors of {one.rows:,} rows, nothing changed, "
-        f"over that of one ({alone.peak_mb:,.0f} MB)",
-        amount=together.peak_mb / alone.peak_mb,
-        most=4,
-        unit="times",
-    )
+    ticks = {
+        "nothing changed": (one.tick("unchanged"), many.tick("unchanged")),
+        "one in 1,000 modified": (one.changed_tick(), many.changed_tick()),
+    }
+    for what, (alone, together) in ticks.items():
+        yield Limit(
+            what=f"memory of a tick of {_SENSORS} sensors of {one.rows:,} rows, {what}, over that "
+            f"of one ({alone.peak_mb:,.0f} MB)",
+            amount=together.peak_mb / alone.peak_mb,
+            most=4,
+            unit="times",
+        )
 
 
 def _more_rows(one: _Watched, more: _Watched, *, quick: bool) -> Iterator[Figure]:

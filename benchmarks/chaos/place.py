@@ -71,14 +71,15 @@ def moto() -> Iterator[str]:
 @contextlib.contextmanager
 def on_s3(folder: Path, endpoint_url: str) -> Iterator[Place]:
     """A bucket on that server; the store's client gives up soon, so that its failures are quick."""
-    from flowproject.journal import datastore, open_store
+    from flowproject import aws
+    from flowproject.journal import open_store
 
     _bucket(endpoint_url)
     root = f"s3://{_BUCKET}/root-{os.getpid()}-{time.monotonic_ns()}"
     with (
         Line(endpoint_url) as line,
-        patch.object(datastore, "_BACKOFF", _BACKOFF),
-        patch.object(datastore, "_RETRYING", _GIVING_UP),
+        patch.object(aws, "_BACKOFF", _BACKOFF),
+        patch.object(aws, "_RETRYING", _GIVING_UP),
     ):
         broken = _at(line.endpoint_url, lambda: open_store(root))
         store = _at(endpoint_url, lambda: open_store(root))

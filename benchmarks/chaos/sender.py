@@ -108,7 +108,10 @@ def _observe(source: Any, _sensor: Any, past: Any = None, _report: Any = None) -
 
 
 def _in_this_thread(
-    context: Any, names: Sequence[str], look: "Callable[[Any], Tick]"
+    context: Any,
+    names: Sequence[str],
+    look: "Callable[[Any], Tick]",
+    then: "Callable[[Any, Tick], Tick]" = lambda _, seen: seen,
 ) -> "list[Tick]":
     def guarded(sensor: Any) -> Tick:
         try:
@@ -116,4 +119,4 @@ def _in_this_thread(
         except FlowprojectError as error:
             return failed_tick(sensor, error, context.clock())
 
-    return [guarded(sensor) for sensor in context.sensors(names)]
+    return [then(sensor, guarded(sensor)) for sensor in context.sensors(names)]

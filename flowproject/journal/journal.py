@@ -308,10 +308,13 @@ class Journal:
         self._store.create(self._layout.moved, sealed(facts))
 
     def is_at_rest(self) -> bool:
-        """Whether surely nothing is left to deliver, or it was moved away: two requests."""
+        """Whether surely nothing is left to deliver, or it was moved: two or three requests."""
         known = self.memos.head()
         if known is None:
             return False
+        # A memo may name a number whose entry was never written: see `record`.
+        if known.unresolved == (known.seq,) and not self._store.exists(self.entry_key(known.seq)):
+            return True
         # Something is left to do, unless the journal goes on under another name.
         if known.unresolved:
             return self._store.exists(self._layout.moved)

@@ -6,6 +6,7 @@ Failures are told in words that name the one thing to do, never with a key or a 
 import io
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -234,7 +235,13 @@ class ObjectStore:
             return bytes(answer or b"")
 
         size = self._size(key)
-        return None if size is None else open_reader(read, size)
+        return None if size is None else open_reader(read, size, self._path(key))
+
+    def _path(self, key: str) -> Path | None:
+        """Where the object is on this machine, if it is on this machine."""
+        from obstore.store import LocalStore
+
+        return Path(self._root, key) if isinstance(self._backend, LocalStore) else None
 
     def exists(self, key: str) -> bool:
         """Whether there is an object."""
@@ -372,9 +379,12 @@ def prove_atomic(store: Store, folder: str) -> None:
         )
 
 
-def open_reader(read: Callable[[int, int], bytes], size: int) -> BinaryIO:
-    """A seekable reader of `size` bytes, of which `read(start, end)` fetches some."""
-    return io.BufferedReader(_RangeReader(read, size))
+def open_reader(read: Callable[[int, int], bytes], size: int, path: Path | None = None) -> BinaryIO:
+    """A seekable reader of `size` bytes, of which `read(start, end)` fetches some.
+
+    With a `path` it has a file number, too, for whoever reads files without Python.
+    """
+    return io.BufferedReader(_RangeReader(read, size, path))
 
 
 class ReadAhead:
@@ -461,7 +471,11 @@ def _kept(question: Callable[[], _T]) -> Callable[[], _T]:
 
 
 class _RangeReader(io.RawIOBase):
-    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(
+        self, read: Callable[[int, int], bytes], size: int, path: Path | None = None
+    ) -> None:
+        self._path = path
+        self._number: int | None = None
         self._read = read
         self._size = size
         self._position = 0
@@ -474,6 +488,16 @@ class _RangeReader(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        """The number of the file on this machine; OSError if there is none."""
+        if self._path is None:
+            raise io.UnsupportedOperation("fileno")
+        # Opened for who asks: large tables are read by their number, all else by ranges.
+        if self._number is None:
+            self._number = os.open(self._path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._number)
+        return self._number
 
     def tell(self) -> int:
         return self._position

@@ -120,6 +120,15 @@ def test_a_memo_that_names_a_number_which_is_not_there_hides_nothing(
     assert journal.head().unresolved == (1, 2, 3, 4)
 
 
+def test_so_nothing_is_left_of_a_sensor_that_is_gone_since(journal: Journal) -> None:
+    fill(journal, 3)
+    assert journal.is_at_rest()
+    journal.memos.write_head(journal.head().followed_by(entry(4)))
+    assert journal.is_at_rest()
+    journal.record(entry(4), None, Difference(), journal.head())
+    assert not journal.is_at_rest()
+
+
 def test_so_does_one_that_names_the_first_number(journal: Journal) -> None:
     journal.memos.write_head(Head().followed_by(entry(1)))
     assert journal.head() == Head()

@@ -37,4 +37,4 @@ def test_a_quick_run_shows_its_figures_and_leaves_the_results_as_they_are() -> N
 @pytest.mark.thorough
 @pytest.mark.timeout(1500)
 def test_a_quick_run_of_everything_shows_every_figure() -> None:
-    smoke(25)
+    smoke(30)
