@@ -58,7 +58,7 @@ def _config(table: str, kind: str, *, key: str = "", more: str = "") -> str:
     keyed = f'key = ["{key}"]\nrow_limit = 20_000_000\n' if key else ""
     return (
         f'project_name = "bench"\n\n[data]\ntype = "{kind}"\ntable = "{table}"\n{keyed}{more}\n'
-        '[sensor]\nname = "orders"\n'
+        '[sensor]\nname = "orders"\ntimeout = "2h"\n'
     )
 
 

@@ -305,11 +305,10 @@ class BaseFlow(PreparedParameters, FlowSpec):  # type: ignore[misc]  # Metaflow 
     def _asked(self, parameters: dict[str, object]) -> Any:
         """What is to answer a query; `at` is taken out of its parameters if it is a change."""
         if "at" in parameters:
-            from flowproject.change import Change  # late, as in `changes`
+            from flowproject.change import change_asked_of  # late, as in `changes`
 
-            if isinstance(at := parameters["at"], Change):
-                del parameters["at"]
-                return at.as_it_was()
+            if change := change_asked_of(parameters):
+                return change.as_it_was()
         return self._source()
 
     def _source(self) -> "Source":

@@ -28,7 +28,14 @@ from flowproject.tables.object_rows import object_schema
 from flowproject.tables.table import ObjectTable
 from flowproject.tables.typed_rows import edits_in_columns, rows_in_columns
 
-__all__ = ["Change", "ChangedItem", "ChangedItems", "Changes", "journal_of"]
+__all__ = [
+    "Change",
+    "ChangedItem",
+    "ChangedItems",
+    "Changes",
+    "change_asked_of",
+    "journal_of",
+]
 
 # Items in a `repr`: a debugger or a failed assertion prints it without being asked.
 _SHOWN: Final = 3
@@ -507,6 +514,16 @@ class Changes(tuple[Change, ...]):
                 fix=closest(which, found),
             )
         return found[which]
+
+
+def change_asked_of(parameters: dict[str, object]) -> Change | None:
+    """Take the change out of what a flow asks a query with, if `at` is one."""
+    # A parameter of the SQL may have that name, too.
+    change = parameters.get("at")
+    if not isinstance(change, Change):
+        return None
+    del parameters["at"]
+    return change
 
 
 def _is_row(value: Json, names: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from flowproject import sensing
-from flowproject.change import Change, ChangedItem
+from flowproject.change import Change, ChangedItem, change_asked_of
 from flowproject.changes.payload import decode, payload
 from flowproject.config import (
     DuckDBData,
@@ -239,3 +239,13 @@ def test_a_file_is_read_if_it_is_still_that_one(tmp_path: Path) -> None:
 def test_a_row_has_nothing_to_read(duck: Callable[..., Shop]) -> None:
     with pytest.raises(SourceError, match="a row has no path"):
         duck(key=("id",)).change().added[0].read()
+
+
+def test_a_change_at_which_a_flow_asks_is_no_parameter_of_the_query(
+    duck: Callable[..., Shop],
+) -> None:
+    change = duck(key=("id",)).change()
+    asked: dict[str, object] = {"at": change, "least": 1}
+    assert (change_asked_of(asked), asked) == (change, {"least": 1})
+    asked = {"at": "noon"}
+    assert (change_asked_of(asked), asked) == (None, {"at": "noon"})

@@ -228,6 +228,8 @@ class Story:
     def crash(self) -> None:
         self.told.append("crashes")
         self.cluster.kill()
+        for writer in self.writers:
+            writer.close()
         self.writers = []
         with pytest.raises(SourceError, match="PostgreSQL can't be connected to"):
             open_source(self.data, self.root).observe()

@@ -70,7 +70,7 @@ _CHUNK_ROWS: Final = 10_000
 
 # Looks at many rows that go on at the same time: each needs some tens of megabytes, at best, and a
 # tick looks at sixteen sensors side by side.
-_MANY_AT_ONCE: Final = BoundedSemaphore(3)
+_MANY_AT_ONCE: Final = BoundedSemaphore(2)
 _LONGEST_WAIT: Final = 60.0
 _WAIT_AGAIN: Final = 0.1
 
