@@ -34,10 +34,7 @@ settings.register_profile("calm", max_examples=30, **_CALM)
 settings.register_profile("thorough", max_examples=200, **_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "calm"))
 
-# Metaflow reads these once, when it is imported.
 isolate(os.environ)
-os.environ["METAFLOW_USER"] = "tester"
-os.environ["METAFLOW_SERVICE_RETRY_COUNT"] = "1"
 
 # What is started in the background has Ctrl-C ignored, and so has every child of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

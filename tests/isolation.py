@@ -26,5 +26,7 @@ def isolate(environ: MutableMapping[str, str]) -> None:
         # A key for Snowflake may lie at home.
         clean |= {name: text for name, text in environ.items() if name.startswith("SNOWFLAKE_")}
         clean["HOME"] = environ["HOME"]
+    # Metaflow reads these once, when it is imported.
+    clean |= {"METAFLOW_USER": "tester", "METAFLOW_SERVICE_RETRY_COUNT": "1"}
     environ.clear()
     environ.update(clean)

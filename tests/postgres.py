@@ -252,7 +252,7 @@ def _signal(number: int, what: signal.Signals) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Postgres:
-    """The server that all tests of a run share."""
+    """The server of this process of the tests: what others commit opens the gate of its looks."""
     programs()
 
     def plan(folder: Path) -> Program:
@@ -266,7 +266,8 @@ def postgres() -> Postgres:
         _prepare(Postgres(port))
         return True
 
-    return Postgres(shared("postgres", plan, ready))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    return Postgres(shared(f"postgres{worker}", plan, ready))
 
 
 @contextmanager

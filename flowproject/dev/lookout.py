@@ -131,12 +131,16 @@ class Lookout:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Whoever read the answers may have been ended before it saw that there will be none.
+        for asked in self._asked.values():
+            asked.give_up()
 
     async def _ask(
         self, flow: FlowFile, sensors: tuple[str, ...] | None, *, looks: bool
     ) -> dict[str, Any] | None:
         process = await self._running(flow)
-        if process is None or process.stdin is None:
+        # It may have been ended between its making and now.
+        if process is None or process.stdin is None or self._is_closed:
             return None
         number = next(self._numbers)
         loop = asyncio.get_running_loop()

@@ -325,11 +325,14 @@ class Comparison:
     def definition(self) -> str:
         """The digest of what is watched, by which an edited query is told from changed data."""
         # Keys that only say how long to wait are left out: to edit them is no other question.
-        described: Json = {
+        described = {
             key: str(value)
             for key, value in asdict(self.sensor.data).items()
             if key not in _WAITING
         }
+        if "row_limit" in described:
+            # Nor is a limit one; but journals were written when it had this value unless it was set.
+            described["row_limit"] = "1000000"
         return digest(dumps(described), self.seen.query)
 
 

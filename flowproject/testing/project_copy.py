@@ -124,6 +124,9 @@ class FlowRun:
         return [str(reason) for reason in claim.get("nothing_because", ())]
 
 
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+
+
 @dataclass(kw_only=True)
 class ProjectCopy:
     """A project in a folder of its own, to be changed, looked at and run as a test likes."""
@@ -414,7 +417,9 @@ def _copy(project: Path, folder: Path, target: Path, excluded: Any) -> None:
     for path in sorted(folder.iterdir()):
         name = path.relative_to(project).as_posix()
         # Hidden: git's, Metaflow's and every tool's own. An environment of Python is thousands.
-        is_left_out = path.name.startswith(".") or path.name in _NEVER_COPIED
+        # In a clone of flowproject's own repository, flows of a copy import what is installed: a
+        # second package beside them would be another one.
+        is_left_out = path.name.startswith(".") or path.name in _NEVER_COPIED or path == _PACKAGE
         if is_left_out or excluded(name) or (path / "pyvenv.cfg").exists():
             continue
         if path.is_dir():

@@ -14,7 +14,7 @@ from flowproject import sensing
 from flowproject.config import DuckDBData, Project, Schedule, Sensor
 from flowproject.journal import Store
 from flowproject.sensing import ProjectContext, Tick
-from flowproject.sources.duckdb import source
+from flowproject.sources.duckdb import reading
 from flowproject.sources.duckdb.digest import ResultDigest
 
 pytestmark = pytest.mark.seconds(20)
@@ -42,8 +42,8 @@ class Place:
             self.read += len(chunk)
             return converted(chunk, kinds)
 
-        converted = source.converted
-        monkeypatch.setattr(source, "converted", counted)
+        converted = reading.converted
+        monkeypatch.setattr(reading, "converted", counted)
 
     def write(self, select: str) -> None:
         duckdb.sql(select).write_parquet(str(self.root / "it.parquet"))

@@ -60,7 +60,11 @@ def project(new_project: Callable[..., Any]) -> Any:
 
 
 def findings(told: Any) -> list[tuple[str, str, str]]:
-    return [(found["state"], found["subject"], found["message"]) for found in json.loads(told.text)]
+    return [
+        (found["state"], found["subject"], found["message"])
+        for found in json.loads(told.text)
+        if found["subject"] != "journals"  # where they lie: tests/unit/cli says it
+    ]
 
 
 # ------------------------------------------------------------------------------------------ check

@@ -24,7 +24,7 @@ from flowproject.changes.difference import item
 from flowproject.changes.observation import Observation
 from flowproject.config.data import DuckDBData
 from flowproject.errors import FlowError
-from flowproject.sources.duckdb import source
+from flowproject.sources.duckdb import reading
 from flowproject.sources.duckdb.source import DuckDBSource
 from flowproject.sources.duckdb.values import described, distinct_text
 from flowproject.tables.typed_rows import rows_in_columns
@@ -279,7 +279,7 @@ class Table:
         (self._root / "sql" / "it.sql").write_text(f"SELECT i, v FROM (VALUES {rows}) AS t(i, v)")
         asked = DuckDBSource(DuckDBData(query="it", key=("i",)), self._root)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(source, "UNKEYED_LIMIT", 0)  # so few have no digest else
+            patch.setattr(reading, "UNKEYED_LIMIT", 0)  # so few have no digest else
             seen = asked.observe()
             return seen, asked.observe(remembered(seen))
 
