@@ -9,7 +9,7 @@ from queue import Empty, Queue
 from typing import Final
 
 from flowproject.changes.caching import cached_property
-from flowproject.changes.canonical import Json, digest, dumps
+from flowproject.changes.canonical import digest, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change
 from flowproject.changes.decision import (
     Decision,
@@ -331,7 +331,7 @@ class Comparison:
             if key not in _WAITING
         }
         if "row_limit" in described:
-            # Nor is a limit one; but journals were written when it had this value unless it was set.
+            # Nor is a limit one; but it stood in what journals were written with, by this default.
             described["row_limit"] = "1000000"
         return digest(dumps(described), self.seen.query)
 
