@@ -9,7 +9,7 @@ from queue import Empty, Queue
 from typing import Final
 
 from flowproject.changes.caching import cached_property
-from flowproject.changes.canonical import digest, dumps
+from flowproject.changes.canonical import Json, digest, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change
 from flowproject.changes.decision import (
     Decision,
@@ -325,7 +325,7 @@ class Comparison:
     def definition(self) -> str:
         """The digest of what is watched, by which an edited query is told from changed data."""
         # Keys that only say how long to wait are left out: to edit them is no other question.
-        described = {
+        described: dict[str, Json] = {
             key: str(value)
             for key, value in asdict(self.sensor.data).items()
             if key not in _WAITING

@@ -63,7 +63,7 @@ def findings(told: Any) -> list[tuple[str, str, str]]:
     return [
         (found["state"], found["subject"], found["message"])
         for found in json.loads(told.text)
-        if found["subject"] != "journals"  # where they lie: tests/unit/cli says it
+        if found["subject"] != "journals"  # where they lie has its own test
     ]
 
 
@@ -78,6 +78,12 @@ def test_a_sound_project_has_no_errors(project: Any) -> None:
         ("ok", "listenerflow.py", "ListenerFlow is started by sensor 'days'"),
         ("ok", "sensor days", "event 'days_changed' is heard by ListenerFlow"),
     ]
+
+
+def test_it_says_which_journals_were_read(project: Any) -> None:
+    told = project.command("check", "--json")
+    [where] = [one["message"] for one in json.loads(told.text) if one["subject"] == "journals"]
+    assert where == "demo, branch user.tester, in .metaflow/flowproject/demo/user.tester"
 
 
 def test_a_flow_file_that_can_not_be_read_is_an_error_with_its_line(
