@@ -41,7 +41,7 @@ from flowproject.metaflow_internals.packaging import (
     packaged_files,
     project_files,
 )
-from flowproject.metaflow_internals.settings import user_name
+from flowproject.metaflow_internals.settings import name_user, user_name
 
 __all__ = ["main"]
 
@@ -81,7 +81,9 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _compile(options: argparse.Namespace) -> dict[str, Any]:
     path: Path = options.file.resolve()
-    # Before the flow file is imported, whose reading is what it is to see.
+    # Before the flow file is imported, whose reading is what it is to see; after it was asked who
+    # runs it, which every flow asks, and which is no part of what is compiled.
+    name_user()
     recorder = ReadRecorder(path.parent)
 
     def create(flow: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Uses `metaflow.metaflow_config`, `metaflow.metaflow_config_funcs.METAFLOW_CONFIG
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, Literal
 
 from metaflow import metaflow_config, metaflow_config_funcs, util
@@ -66,10 +67,12 @@ def user_name() -> str | None:
     return name
 
 
+@cache
 def name_user() -> None:
     """See to it that Metaflow can tell who runs it: it refuses root, and containers have no other.
 
-    Child processes inherit the name. A name that is set in any way Metaflow knows stays.
+    Child processes inherit the name. A name that is set in any way Metaflow knows stays. A process
+    asks once.
     """
     if user_name() is None:
         # METAFLOW_USER is read when Metaflow is imported, this one whenever a name is needed.

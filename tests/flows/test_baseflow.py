@@ -212,8 +212,8 @@ def test_why_says_which_change_started_a_run_and_who_recorded_it(
 @pytest.mark.parametrize(
     "run, said",
     [
-        ("ListenerFlow/1", "There is no run 'ListenerFlow/1'"),
-        ("NoFlow/1", "There is no run 'NoFlow/1'"),
+        ("ListenerFlow/1", "no run 'ListenerFlow/1'"),
+        ("NoFlow/1", "no run 'NoFlow/1'"),
         ("ListenerFlow", "'ListenerFlow' names no run"),
         ("ListenerFlow/1/start", "names no run"),
     ],
