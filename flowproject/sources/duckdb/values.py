@@ -72,10 +72,8 @@ def casts(kinds: Mapping[str, "DuckDBPyType"]) -> str:
     targets = [_cast(kind) for kind in kinds.values()]
     if not any(targets):
         return ""
-    return ", ".join(
-        f"CAST({name} AS {target}) AS {name}" if target else name
-        for name, target in zip(map(_quoted, kinds), targets, strict=True)
-    )
+    columns = zip(map(_quoted, kinds), kinds.values(), targets, strict=True)
+    return ", ".join(f"{_fetched(*column)} AS {column[0]}" for column in columns)
 
 
 def converted(chunk: Sequence[tuple[Any, ...]], kinds: Mapping[str, "DuckDBPyType"]) -> Rows:
@@ -186,6 +184,15 @@ def _form(kind: "DuckDBPyType") -> _Form | None:
     if "union" in _ids(kind) or any(leaf in _TEXTS for leaf in _leaves(kind)):
         return _nested(kind)
     return None if kind.id in _UNCHANGED else canonical
+
+
+def _fetched(name: str, kind: "DuckDBPyType", target: str) -> str:
+    """SQL for the values of a column, cast to this type unless it is empty."""
+    if str(kind) == "JSON[]":
+        # JSON is a text to DuckDB 2.0, so this list is cast to it as one of texts, in which what is
+        # missing is NULL: no JSON. Deeper in a type the cast is right.
+        return f"{BUILT_IN}.to_json({name})"
+    return f"CAST({name} AS {target})" if target else name
 
 
 def _goes_as_json(kind: "DuckDBPyType") -> bool:

@@ -393,6 +393,11 @@ def read_with_a_digest(table: Table, expressions: list[str]) -> None:
     assert again.fingerprint == seen.fingerprint
 
 
+def test_what_is_missing_in_a_list_of_json_is_null(table: Table):
+    expressions = [f"CAST([{one}] AS JSON[])" for one in ("", "NULL", "NULL, '1.50'", "'null'")]
+    assert table.forms(expressions) == ["[]", "[null]", "[null,1.5]", "[null]"]
+
+
 @given(columns(TYPES, 2, 6))
 def test_rows_of_nested_types_that_come_with_a_digest_are_the_same_rows(
     table: Table, column: tuple[str, list[str]]
