@@ -8,15 +8,15 @@ from flowproject.change import ChangedItem
 from flowproject.config.data import AzureData, Data, DuckDBData, FilesData, GcsData, S3Data
 from flowproject.errors import SourceError
 
-ROOT = Path("/work/shop")
+ROOT = Path("/srv/shop")
 
 
 @pytest.mark.parametrize(
     "data, path",
     [
-        (FilesData(path="incoming"), "/work/shop/incoming/a/b.csv"),
+        (FilesData(path="incoming"), "/srv/shop/incoming/a/b.csv"),
         (FilesData(path="/mnt/incoming"), "/mnt/incoming/a/b.csv"),
-        (FilesData(path="one.csv", check_mode="file_size"), "/work/shop/one.csv"),
+        (FilesData(path="one.csv", check_mode="file_size"), "/srv/shop/one.csv"),
         (S3Data(bucket="lake"), "s3://lake/a/b.csv"),
         (S3Data(bucket="s3://lake/raw/"), "s3://lake/a/b.csv"),
         (GcsData(bucket="gs://lake/raw"), "gs://lake/a/b.csv"),
