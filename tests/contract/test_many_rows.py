@@ -4,6 +4,7 @@
 What counts as many is a few here.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from flowproject.config.model import SchemaChange
 from flowproject.journal import Journal, open_store, prune, snapshots
 from flowproject.sensing import ProjectContext, Tick
 from flowproject.sources.duckdb import reading
+from flowproject.sources.duckdb.files import QueriedFiles
 from flowproject.tables import row_comparison, row_table
 from flowproject.tables.row_table import RowTable
 
@@ -142,6 +144,23 @@ def test_files_are_written_anew_before_they_are_many_and_pruned_after(
     assert len(orders.segments()) < before
     assert orders.rows == as_rows(selects[-1])
     assert orders.tick(selects[0]).counts == {"added": 0, "modified": 2, "removed": 0}
+
+
+def test_a_look_asks_for_the_files_before_and_after_and_not_once_more(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch
+):
+    orders.tick(SELECT)
+    os.utime(orders.root / "orders.parquet", (1, 1))  # nobody is writing to it
+    asked: list[None] = []
+    states = QueriedFiles._states
+
+    def counted(self: QueriedFiles) -> Any:
+        asked.append(None)
+        return states(self)
+
+    monkeypatch.setattr(QueriedFiles, "_states", counted)
+    assert orders.tick().outcome == "unchanged"
+    assert len(asked) == 2
 
 
 def test_a_journal_from_before_is_compared_by_value_once(

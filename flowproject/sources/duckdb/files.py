@@ -87,6 +87,7 @@ class QueriedFiles:
         self._params = dict(params)
         self._database = [database] if database else []
         self._cancelled = cancelled
+        self._before: dict[str, FileState] = {}
 
     def read_unchanged(
         self, query: Query, look: Callable[[], _T]
@@ -104,7 +105,7 @@ class QueriedFiles:
         looks = 0
         while True:
             looks += 1
-            before = self._at_rest()
+            before = self._before = self._at_rest()
             try:
                 found, failure = [look()], None
             except FlowprojectError as error:
@@ -121,10 +122,14 @@ class QueriedFiles:
                 raise _restless(query, rewritten or _other(before, after), failure)
 
     def state(self) -> str:
-        """A digest of how the files are; empty for tables of a database, which has others, too."""
+        """A digest of how the files were when the look of `read_unchanged` that goes on began.
+
+        Empty for tables of a database, which has others, too.
+        """
         if self._database:
             return ""
-        states = sorted(self._states().items())
+        # Not asked again: in a bucket that is a request for each file.
+        states = sorted(self._before.items())
         return digest(*(f"{file} {state}" for file, state in states)) if states else ""
 
     def file_at_fault(self, error: Exception, message: str) -> str:
