@@ -164,7 +164,8 @@ class RowTable:
         cls, name: str, rows: int, open_segment: Callable[[str], BinaryIO], damaged: Damaged
     ) -> Self:
         """A table that is one file without a manifest, as all were written once."""
-        # Its total is not known, and only needed where rows have marks.
+        # Its total is not known, and not needed: no later table keeps a part of it, for the file
+        # goes with its entry.
         manifest = RowManifest(total=0, segments=(name,), rows=(rows,), live=(1 << rows) - 1)
         return cls(manifest, open_segment, damaged)
 

@@ -5,6 +5,7 @@ How a version is asked and a file read stands with the format; here commits and 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -218,6 +219,13 @@ class PatchedItems:
                 yield one
         yield from self._arrived.values()
 
+    def table(self) -> RowTable:
+        """All items in a table of rows, which a later one can go on from."""
+        writer, rest = RowWriter(), self.values()
+        while some := [*islice(rest, _PIECE_ROWS)]:
+            writer.add([one.key for one in some], [dumps({**one.data}) for one in some])
+        return writer.table()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
@@ -242,9 +250,14 @@ class Candidates:
         known = past.items if any(difference.counts.values()) else None
         if not isinstance(known, RowTable):
             items = PatchedItems(past, difference, place)
-            is_same = not any(difference.counts.values())
-            fingerprint = past.fingerprint if is_same else fingerprint_items(items.values())
-            return items, difference, fingerprint
+            if not any(difference.counts.values()):
+                return items, difference, past.fingerprint
+            if len(items) > FEW_ROWS:
+                # Nobody knew that it has grown, where the format does not say how many rows it has.
+                # Of the one file that few rows are kept in, no later table could keep a part.
+                table = items.table()
+                return table, difference, table.manifest.fingerprint
+            return items, difference, fingerprint_items(items.values())
         # Only rows that really changed are looked for among the many that are kept.
         changed_rows = [*difference.arrived]
         writer = RowWriter()
