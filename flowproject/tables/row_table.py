@@ -8,7 +8,7 @@ import zlib
 from array import array
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -216,19 +216,21 @@ class RowTable:
             marks = rows.append_column(_PLACE, places)
             yield marks if bits is None else marks.filter(bits)
 
-    def places(self, keys: Iterable[str]) -> int:
-        """A bit for the place of each row that has one of these keys."""
+    def places(self, keys: Collection[str]) -> dict[str, int]:
+        """The places of the rows that have one of these keys."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         wanted = pa.array([raw(key) for key in keys], pa.binary())
-        found = bytearray(-(-sum(self.manifest.rows) // 8))
+        found: dict[str, int] = {}
         for start, bits, rows in self._read(pa.schema([("key", pa.binary())]), self.manifest.live):
             hits = pc.is_in(rows["key"], value_set=wanted)
             hits = hits if bits is None else pc.and_(hits, bits)
-            for hit in pc.indices_nonzero(hits).to_pylist():
-                found[(start + hit) >> 3] |= 1 << ((start + hit) & 7)
-        return int.from_bytes(found, "little")
+            at = pc.indices_nonzero(hits)
+            names = rows["key"].take(at).to_pylist()
+            for name, place in zip(names, at.to_pylist(), strict=True):
+                found[name.decode("utf-8", "surrogatepass")] = start + place
+        return found
 
     def recorded(self, segment: str) -> "RowTable":
         """The same table, now that its new segment has the name `segment`."""
