@@ -438,7 +438,8 @@ def test_ctrl_c_ends_the_loop_and_leaves_no_process_behind(root: Path, number: s
     write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", sleep)
     command = [COLD, "-c", PROGRAM, "0.2"]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as loop:
-        task = wait_for(lambda: int(mark.read_text()) if mark.exists() else 0)
+        # It may be there and empty.
+        task = wait_for(lambda: mark.exists() and int(mark.read_text() or 0))
         loop.send_signal(number)
         output, _ = loop.communicate(timeout=PATIENCE)
     assert loop.returncode == 130, output
