@@ -110,8 +110,8 @@ class _IcebergLook(TableLook):
     def observe(self, past: Past | None) -> Observation:
         """The table's current snapshot, and what happened since the one that was known."""
         with self._explained():
-            # PyIceberg makes objects of each snapshot that the table ever had, and the collector would
-            # visit all that a tick has imported again and again meanwhile.
+            # PyIceberg makes objects of each snapshot it ever had; meanwhile the
+            # collector would visit all that a tick has imported, again and again.
             with without_garbage_collection():
                 table = self._load()
             known = known_version(past, _NOUN, self._question)
