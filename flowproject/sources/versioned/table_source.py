@@ -125,7 +125,7 @@ class TableLook(ABC):
         check_limit(now.rows, self._keys.row_limit, self.place)
         with without_garbage_collection():
             found = None if is_large(now.rows, past) else moved()
-            compared = found and found.compared(past, self._keys.key, self.place)
+            compared = found.compared(past, self._keys.key, self.place) if found else None
         if compared is None:
             return whole()
         if not any(compared[1].counts.values()):
