@@ -424,7 +424,6 @@ from flowproject.dev.loop import Loop
 from flowproject.dev.records import runs_recorded, work_folder
 from flowproject.dev.messages import line
 from flowproject.dev.loop import Settings
-from flowproject.dev.messages import line
 loop = Loop(Path.cwd(), listener=lambda h: print(line(h) or ".", flush=True),
             settings=Settings(every=100.0, grace=float(sys.argv[1])))
 sys.exit(loop.run().exit_code)
@@ -502,6 +501,24 @@ def test_a_run_outlives_its_loop_and_the_next_loop_sees_to_it(root: Path):
         assert loop.wait(RunFinished)[0].flow == "Next"
     assert "two" in left.log.read_text()
     assert any(printed.line.endswith("two") for printed in loop.all(RunPrinted))
+
+
+def test_a_loop_until_idle_waits_for_what_a_killed_one_left_and_says_if_that_failed(root: Path):
+    mark, go = root / "begun", root / "go"
+    start = (
+        f"open({str(mark)!r}, 'w').close()\n"
+        f"        while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "        raise ValueError('boom')"
+    )
+    write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", start)
+    settings = Settings(until_idle=True)
+    with killed_loop(root, mark):
+        loop = RunningLoop(lambda tell: Loop(root, listener=tell, settings=settings))
+        loop.wait(RunSkipped)
+        go.touch()
+        result = loop.end()
+    assert [left.state for left in loop.all(LeftRun)] == ["running", "failed"]
+    assert (result.failed, result.exit_code) == (1, 7)
 
 
 def test_a_run_that_ended_while_no_loop_was_there_is_named_once_by_the_next(root: Path):
