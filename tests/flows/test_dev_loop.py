@@ -31,7 +31,7 @@ from flowproject.dev.messages import (
     line,
 )
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from tests.running_loop import PATIENCE, RunningLoop, wait_for
+from tests.running_loop import PATIENCE, RunningLoop, alive, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
 COLD = sys.executable
@@ -573,12 +573,3 @@ def test_a_run_that_is_killed_beside_a_loop_that_goes_on_is_not_called_failed(ro
         (finished,) = loop.wait(RunFinished)
     assert (finished.ok, finished.exit_code) == (False, -signal.SIGKILL)
     assert known_here(work_folder(root / ".metaflow")) == {f"Long/{record.run_id}": "killed"}
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{process}/stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -203,10 +203,10 @@ def test_what_fails_in_the_same_way_again_is_told_in_short():
 
     first = failing(1)
     assert told(*first) == [line(message) for message in first]
+    often = "as before, 2 times since 12:30:01"
     again = [
-        "12:30:02  run        F/1002  FAILED as before, 2 times since 12:30:01; "
-        "its log is logs/f.log",
-        "12:30:02  tick       s  failed as before, 2 times since 12:30:01",
+        f"12:30:02  run        F/1002  FAILED {often}; its log is logs/f.log",
+        f"12:30:02  tick       s  failed {often}",
     ]
     assert told(*failing(2)) == again
     assert told(first[0])[0].startswith("12:30:01  run        F/1001  FAILED as before, 3 times")
