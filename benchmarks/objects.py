@@ -1,4 +1,8 @@
-"""A tick over a million objects: its floors, what changes cost, and the run around it."""
+"""A tick over a million objects: its floors, what changes cost, and the run around it.
+
+With 64 requests at once the goal is 0.63 s in all, and one interpreter computes for longer than
+that, on the processor that the server is not on: what a look at every page takes does not shrink.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -14,12 +14,14 @@ import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 __all__ = [
     "covered",
     "guard_logs",
     "guard_output",
     "hide",
+    "keep_password",
     "keep_secret",
     "keep_secrets_of",
     "keep_secrets_of_environment",
@@ -76,6 +78,15 @@ def keep_secret(values: Iterable[str]) -> None:
     # Sensors are looked at side by side.
     with _lock:
         _known.update(form for form in lines + in_json if len(form) >= _SHORTEST)
+
+
+def keep_password(password: str) -> None:
+    """Keep secret the password of an address, of which a driver may show a part.
+
+    That is what stands between two signs that mean something there.
+    """
+    parts = re.split(r"[/@?#:\s%&]", password)
+    keep_secret(filter(None, [password, unquote(password), *map(unquote, parts)]))
 
 
 def keep_secrets_of(settings: Mapping[str, object]) -> None:

@@ -78,15 +78,18 @@ class _Looking:
         with self._turn:
             self._under_way += 1
         try:
-            context = _context_of(request)
-            names = [sensor.name for sensor in context.sensors(request["sensors"] or ())]
+            context, names, problem = _context_of(request), request["sensors"], ""
+            # None of them is not all of them: a sensor may be paused.
+            sensors = [] if names == [] else context.sensors(names or ())
+            names = [sensor.name for sensor in sensors]
             # Before the look: what is written while it goes on is told afterwards.
-            with self._turn:
-                problem = self._watch.follow(context, names, aside=Path(request["aside"]))
-            longest = max((context.project.sensors[name].timeout for name in names), default=0)
+            if names:
+                with self._turn:
+                    problem = self._watch.follow(context, names, aside=Path(request["aside"]))
+            longest = max((sensor.timeout for sensor in sensors), default=0)
             # They look side by side, but not all of them at once.
             self._tell({"id": request["id"], "within": longest * (1 + len(names))})
-            if request["looks"]:
+            if request["looks"] and names:
                 seen = [
                     {**one.tick.to_json(), "needs_tick": one.needs_tick}
                     for one in survey(context, names)
@@ -134,6 +137,10 @@ class _Following:
 
     places: frozenset[tuple[str, bool, int]]
     stop: threading.Event = field(default_factory=threading.Event)
+    problem: str = ""
+    """Why the system refuses it; empty if it does not."""
+    is_over: bool = False
+    """Whether it has heard, and hears no more."""
 
 
 class FileWatch:
@@ -148,7 +155,6 @@ class FileWatch:
         self._writing: set[str] = set()
         self._began = self._last = 0.0
         self._aside = Path()
-        self._problem = ""
 
     def follow(self, context: ProjectContext, names: Sequence[str], *, aside: Path) -> str:
         """Hear of the files of these sensors from now on; why not, if the system refuses it.
@@ -156,23 +162,25 @@ class FileWatch:
         What lies below `aside` is nobody's: runs write there.
         """
         self._aside = aside
+        # A sensor may be gone from the configuration by now.
+        there = context.project.sensors
+        known = {name: one for name, one in self._known.items() if name in there}
         for sensor in context.sensors(names):
             stamp = _stamp(context.root, sensor)
-            known = self._known.get(sensor.name)
-            if known is None or known.stamp != stamp:
+            if sensor.name not in known or known[sensor.name].stamp != stamp:
                 files = _files_of(sensor, context.root)
                 settle = float(getattr(sensor.data, "settle", 0.0))
-                self._known[sensor.name] = _Watched(stamp=stamp, files=files, settle=settle)
+                known[sensor.name] = _Watched(stamp=stamp, files=files, settle=settle)
+        self._known = known  # in the place of the old one, which threads are reading
         places = {
             (str(folder), one.is_deep and folder == one.folder, folder.stat().st_ino)
-            for known in self._known.values()
-            for one in known.files
+            for each in known.values()
+            for one in each.files
             if (folder := _nearest(one.folder))
         }
-        self._problem = ""
         for is_deep in (False, True):
             self._listen(frozenset(place for place in places if place[1] == is_deep), is_deep)
-        return self._problem
+        return "; ".join(filter(None, (one.problem for one in self._following.values())))
 
     def close(self) -> None:
         """Hear no more."""
@@ -181,7 +189,7 @@ class FileWatch:
 
     def _listen(self, places: frozenset[tuple[str, bool, int]], is_deep: bool) -> None:  # noqa: FBT001
         before = self._following.get(is_deep)
-        if before and before.places == places:
+        if before and before.places == places and not before.is_over:
             return
         # The new one hears before the old one is deaf: nothing moves unheard in between.
         following = _Following(places=places)
@@ -189,7 +197,7 @@ class FileWatch:
         ready = threading.Event()
         if places:
             folders = sorted({folder for folder, _, _ in places})
-            arguments = (folders, is_deep, following.stop, ready)
+            arguments = (folders, is_deep, following, ready)
             threading.Thread(target=self._hear, args=arguments, daemon=True).start()
             ready.wait()
         if before:
@@ -199,7 +207,7 @@ class FileWatch:
         self,
         folders: Sequence[str],
         is_deep: bool,  # noqa: FBT001
-        stop: threading.Event,
+        following: _Following,
         ready: threading.Event,
     ) -> None:
         changes = watch(
@@ -211,7 +219,7 @@ class FileWatch:
             step=_STEP_MS,
             rust_timeout=_STEP_MS * 2,
             yield_on_timeout=True,
-            stop_event=stop,
+            stop_event=following.stop,
             recursive=is_deep,
             ignore_permission_denied=True,
             raise_interrupt=False,
@@ -220,9 +228,13 @@ class FileWatch:
             for told in changes:
                 ready.set()
                 self._note(self._concerned([Path(path) for _, path in told]))
-        except OSError as error:
-            # The system's limit of watches, most likely; the schedule still looks.
-            self._problem = f"{', '.join(folders)}: {error.strerror or error}"
+        # The system's limit of watches, most likely; the schedule still looks. What happens later,
+        # watchfiles raises as a RuntimeError.
+        except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or error
+            following.problem = f"{', '.join(folders)}: {why}"
+            # What the system never granted it need not be asked at each look.
+            following.is_over = ready.is_set()
             ready.set()
 
     def _note(self, names: Collection[str]) -> None:
@@ -244,11 +256,12 @@ class FileWatch:
     def _wait_for_settling(self, names: Collection[str]) -> None:
         """Tell once more of what has to settle, when it may have: then nothing happens to it."""
         for name in names:
-            if not (settle := self._known[name].settle):
+            known = self._known.get(name)
+            if known is None or not known.settle:
                 continue
             if before := self._settling.pop(name, None):
                 before.cancel()
-            timer = threading.Timer(settle + _QUIET, self._moved, [frozenset({name})])
+            timer = threading.Timer(known.settle + _QUIET, self._moved, [frozenset({name})])
             timer.daemon = True
             timer.start()
             self._settling[name] = timer

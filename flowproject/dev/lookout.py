@@ -7,13 +7,14 @@ can be lost by it.
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from flowproject.dev.launcher import child_environment
 from flowproject.dev.records import work_folder
@@ -26,12 +27,17 @@ _CHILD: Final = "from flowproject.dev.looking import main; main()"
 # Seconds for the start of Python, and beyond all limits of the sensors, after which a process that
 # says nothing is ended.
 _PATIENCE: Final = 60.0
+# Seconds in which a process is gone that was killed.
+_LAST_WAIT: Final = 3.0
 # Deaths in a row without an answer, after which runs are started as if there were no lookout.
 _MOST_DEATHS: Final = 3
 # Bytes of a line: a tick holds a sample of ten items, and a history.
 _LONGEST_LINE: Final = 1 << 24
 # What Metaflow reads from the environment and gives every run: a run is then not what we look at.
 _CHANGES_RUNS: Final = ("METAFLOW_RUN_", "METAFLOW_DECOSPECS", "METAFLOW_DEFAULT_ENVIRONMENT")
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +58,8 @@ class _Question:
 
     def give_up(self) -> None:
         """Answer that nothing is known."""
-        for future, nothing in ((self.within, 0.0), (self.answer, {})):
-            if not future.done():
-                future.set_result(nothing)  # type: ignore[arg-type]  # each its own
+        _answer(self.within, 0.0)
+        _answer(self.answer, {})
 
 
 class Lookout:
@@ -79,6 +84,7 @@ class Lookout:
         self._asked: dict[int, _Question] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._process: asyncio.subprocess.Process | None = None
+        self._alive: set[asyncio.subprocess.Process] = set()
         self._making = asyncio.Lock()
         self._is_closed = False
         self._deaths = 0
@@ -108,7 +114,7 @@ class Lookout:
             await self._ask(flow, None, looks=False)
 
     async def look(self, flow: FlowFile, sensors: tuple[str, ...] | None) -> Sighting | None:
-        """Look at the sensors of a flow (None: all); None if nothing is known of them."""
+        """Look at those of a flow's sensors (None: all); None if nothing is known of them."""
         told = await self._ask(flow, sensors, looks=True)
         if told is None or "ticks" not in told:
             return None
@@ -123,11 +129,12 @@ class Lookout:
         self._is_closed = True
         # Not while one is made: it would be left behind.
         async with self._making:
-            process, self._process = self._process, None
-        if process and process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            self._process = None
+        for process in [*self._alive]:
+            _kill(process)
+            # Whoever else has its output keeps asyncio from saying that it has ended.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _LAST_WAIT)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,7 +159,7 @@ class Lookout:
             "branch": flow.branch,
             "datastore": flow.datastore,
             "aside": flow.local_root,
-            "sensors": flow.sensors if sensors is None else sensors,
+            "sensors": _names(flow, sensors),
             "looks": looks,
         }
         try:
@@ -162,24 +169,28 @@ class Lookout:
             told = await asyncio.wait_for(asked.answer, within + _PATIENCE)
         except (OSError, TimeoutError):
             # The sensors' own limits have long passed: not even those are kept there any more.
-            await self._end(process)
+            self._end(process)
             return None
         finally:
             self._asked.pop(number, None)
         if told.get("unwatched"):
             self._say(flow.name, f"files are looked at on schedule only. {told['unwatched']}")
-        if told.get("used_up") and not self._asked:
-            await self._end(process)
+        if told.get("used_up") and not self._asked and self._process is process:
+            self._go_on(self._replace(process))
         return told
 
     async def _running(self, flow: FlowFile) -> asyncio.subprocess.Process | None:
-        """The process, made anew if it is gone."""
+        """The process, made anew if it is gone; None if there is to be none."""
         async with self._making:
             if self._process and self._process.returncode is None:
                 return self._process
             if self._deaths >= _MOST_DEATHS or self._is_closed:
                 return None
-            return await self._make(flow)
+            try:
+                return await self._make(flow)
+            except OSError:  # no room for a process, or for its log
+                self._count_death()
+                return None
 
     async def _make(self, flow: FlowFile) -> asyncio.subprocess.Process:
         log = work_folder(flow.local_root) / "lookout.log"
@@ -198,6 +209,7 @@ class Lookout:
                 # Ctrl-C in the terminal reaches the loop alone.
                 start_new_session=True,
             )
+        self._alive.add(process)
         self._go_on(self._read(process))
         return process
 
@@ -209,48 +221,85 @@ class Lookout:
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
             return
-        while line := await process.stdout.readline():
-            told = json.loads(line)
-            asked = self._asked.get(told.get("id", 0))
-            if "moved" in told:
-                self._moved(told["moved"])
-            elif asked and "within" in told:
-                asked.within.set_result(told["within"])
-            elif asked:
-                self._deaths, self._has_answered = 0, True
-                if not asked.answer.done():
-                    asked.answer.set_result(told)
+        try:
+            while line := await process.stdout.readline():
+                self._take(json.loads(line))
+        except ValueError:
+            # Half a line, because it died over it; or one that never ends.
+            _kill(process)
         await process.wait()
+        _kill(process)  # of what it has started something may be left
         self._is_over(process)
 
+    def _take(self, told: dict[str, Any]) -> None:
+        """Take what the process has told."""
+        asked = self._asked.get(told.get("id", 0))
+        if "moved" in told:
+            self._moved(told["moved"])
+        elif asked and "within" in told:
+            _answer(asked.within, told["within"])
+        elif asked:
+            self._deaths, self._has_answered = 0, True
+            _answer(asked.answer, told)
+
     def _is_over(self, process: asyncio.subprocess.Process) -> None:
+        self._alive.discard(process)
         for asked in self._asked.values():
             if asked.process is process:
                 asked.give_up()
         if self._process is not process:
             return
         # It was not ended by us: an engine that crashed, or no memory was left.
-        self._deaths += 1
         self._process = None
+        self._count_death()
+
+    def _count_death(self) -> None:
+        self._deaths += 1
         if self._deaths == _MOST_DEATHS:
             self._say("", "the process that looks ahead died three times; runs look instead")
-        else:
+        elif self._deaths < _MOST_DEATHS:
             self._go_on(self.watch())
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    def _end(self, process: asyncio.subprocess.Process) -> None:
         """End the process, and let another hear of files in its place."""
-        if self._process is not process:
-            return
+        if self._process is process:
+            self._process = None
+            _kill(process)
+            self._go_on(self.watch())
+
+    async def _replace(self, process: asyncio.subprocess.Process) -> None:
+        """Let another take over from a process that has had enough, and then end that."""
+        # The new one hears before the old one is deaf: nothing moves unheard in between.
         self._process = None
-        with suppress(ProcessLookupError):
-            process.kill()
-        self._go_on(self.watch())
+        try:
+            await self.watch()
+        finally:
+            _kill(process)
 
     def _say(self, flow: str, message: str) -> None:
         # Once: it stays so until the loop is started again.
         if message not in self._warned:
             self._warned.add(message)
             self._warn(flow, message)
+
+
+def _answer(asked: asyncio.Future[_T], answer: _T) -> None:
+    # Nobody waits any more for what took too long.
+    if not asked.done():
+        asked.set_result(answer)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """End it, with all that its libraries have started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _names(flow: FlowFile, sensors: Sequence[str] | None) -> Sequence[str] | None:
+    """Those of the sensors that the flow looks at; None: all that there are."""
+    if sensors is None:
+        return flow.sensors or None
+    return [name for name in sensors if not flow.sensors or name in flow.sensors]
 
 
 def _that_only_look(flows: Sequence[FlowFile]) -> tuple[FlowFile, ...]:

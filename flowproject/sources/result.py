@@ -4,7 +4,7 @@ How an engine is asked stands in its own module; here its answer is already ther
 """
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -21,6 +21,7 @@ __all__ = [
     "folded",
     "keyed",
     "keys_and_texts",
+    "keys_and_texts_of_columns",
     "not_unique",
     "texts",
     "unkeyed",
@@ -125,6 +126,22 @@ def keys_and_texts(rows: Rows, key: Sequence[str], file: str) -> tuple[list[str]
         QueryError: if a row has no key.
     """
     return [_key(row, key, file) for row in rows], texts(rows)
+
+
+def keys_and_texts_of_columns(
+    columns: Mapping[str, Sequence[Json]], key: Sequence[str], file: str
+) -> tuple[list[str], list[str]]:
+    """The same of rows that are given by their columns, which spares a dictionary for each.
+
+    Raises:
+        QueryError: if a row has no key.
+    """
+    told = [*dumps_rows(columns)]
+    first = columns[key[0]]
+    if len(key) == 1 and {*map(type, first)} <= {str, int}:
+        return [*map(str, first)], told
+    of_keys = zip(*(columns[name] for name in key), strict=True)
+    return [_key(dict(zip(key, values, strict=True)), key, file) for values in of_keys], told
 
 
 def texts(rows: Rows) -> list[str]:

@@ -81,11 +81,10 @@ def project_copy(
     flow_interpreter: str,
 ) -> "Iterator[ProjectCopy]":
     """A copy of the project that the test stands in, to be changed and run as the test likes."""
-    from flowproject.config import project_root
     from flowproject.testing.project_copy import ProjectCopy
 
     copy = ProjectCopy.of(
-        project_root(request.path.parent),
+        request.path.parent,
         tmp_path_factory.mktemp("project"),
         interpreter=flow_interpreter,
     )

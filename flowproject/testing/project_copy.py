@@ -25,6 +25,7 @@ from flowproject.changes.observation import Observation, fingerprint_items, fing
 from flowproject.changes.payload import facts
 from flowproject.config.model import FILE, Project, Sensor
 from flowproject.config.parse import load
+from flowproject.config.root import project_root
 from flowproject.errors import FlowError, UsageError, closest
 from flowproject.flowfiles import find_flow_files
 from flowproject.globs import Globs
@@ -138,8 +139,9 @@ class ProjectCopy:
     """The variables that its flows run with; a test adds those of its own servers."""
 
     @classmethod
-    def of(cls, project: Path, folder: Path, *, interpreter: str) -> "ProjectCopy":
-        """Copy a project into an empty folder: all that its steps may read, and its data."""
+    def of(cls, place: Path, folder: Path, *, interpreter: str) -> "ProjectCopy":
+        """Copy the project of a folder into an empty one: all that its steps may read, its data."""
+        project = project_root(place)
         root = folder / project.name
         root.mkdir(parents=True)
         # What no step needs is not taken to a cluster either.

@@ -112,10 +112,10 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
     expect(view.page.locator("#stream")).to_have_text("live")
     loop.wait("RunFinished", flow="SensorFlow")
     project = loop.project
+    # One look sees both, because it waits until nothing is written any more. Who asked for a run as
+    # well would have two at once, and of two only one records.
     project.write("rows/more.csv", "name,text\n" + "".join(f"{_csv(t)},{_csv(t)}\n" for t in TEXTS))
     project.write(f"seen/{FILE}", "more")
-    view.page.get_by_role("link", name="Run (SensorFlow)").click()
-    view.page.get_by_role("dialog").get_by_role("button").click()
     loop.wait("RunFinished", flow="EvilFlow")
     yield view
     view.close()
@@ -133,7 +133,8 @@ def window(loop: LocalLoop, browser: Browser) -> Iterator[View]:
 def runs(loop: LocalLoop, overview: View) -> dict[str, str]:  # noqa: ARG001  # there they start
     """The addresses of the runs that have seen the texts."""
     told = [
-        *loop.wait("RunFinished", 2, flow="SensorFlow")[:2],  # later ones see nothing new
+        # The first looked at all sensors, the one that is broken among them.
+        *loop.wait("RunFinished", 2, flow="SensorFlow")[:1],
         *loop.wait("RunFinished", flow="EvilFlow"),
     ]
     return {one["flow"]: f"/runs/{one['flow']}/{one['run_id']}" for one in told}

@@ -23,8 +23,9 @@ def overview(loop: LocalLoop, browser: Browser) -> Iterator[View]:
     view.page.evaluate("window.isTheSame = true")
     loop.wait("Tick", outcome="baseline")
     loop.wait("RunFinished", flow="SensorFlow")
+    # The loop hears of it: who asked for a run as well would have two at once, and of two only one
+    # records.
     arrive(loop.project, "2015-01")
-    act(view.page, "Run (SensorFlow)").get_by_role("link", name="Close").click()
     yield view
     view.close()
 

@@ -24,6 +24,7 @@ from flowproject.config.data import DeltaData
 from flowproject.errors import SourceError
 from flowproject.sensing import Tick
 from flowproject.sources import KeepsVersions, open_source
+from flowproject.sources.versioned import versions
 from tests.proxy import Proxy, proxied
 from tests.servers import Moto
 from tests.versioned import Watched
@@ -413,6 +414,76 @@ def test_a_log_file_of_no_bytes_is_not_gone_past(place: Place):
     assert place.counts() == ADDED
 
 
+def test_an_empty_log_file_is_not_gone_past_at_a_first_look_either(tmp_path: Path):
+    place = Place(tmp_path)
+    place.make(*THREE)
+    place.append((4, 0.0, "d"))
+    content = place.log(1).read_bytes()
+    place.log(1).write_bytes(b"")
+    seen = place.tick()
+    assert (seen.outcome, seen.total) == ("baseline", 3)
+    assert "version 1 is being written" in seen.reason
+    place.log(0).write_bytes(place.log(0).read_bytes()[:50])
+    damaged = place.watched.tick(force=True)
+    assert damaged.outcome == "failed"
+    assert damaged.reason.startswith("The log entry of version 0 is damaged")
+    place.log(1).write_bytes(content)
+
+
+def test_a_known_version_that_is_written_again_is_no_way_back(place: Place):
+    place.append((4, 0.0, "d"))
+    assert place.counts() == ADDED
+    content = place.log(1).read_bytes()
+    place.log(1).write_bytes(content[: len(content) // 2])
+    seen = place.tick()
+    assert (seen.outcome, "version 1 is being written" in seen.reason) == ("unchanged", True)
+    place.log(1).write_bytes(content)
+    assert place.tick().outcome == "unchanged"
+    place.append((5, 0.0, "e"))
+    assert place.counts() == ADDED
+
+
+def test_a_log_with_gaps_before_its_checkpoint_is_read(tmp_path: Path):
+    place = Place(tmp_path)
+    place.make(*THREE)
+    for number in range(4, 7):
+        place.append((number, 0.0, "d"))
+    place.now().create_checkpoint()
+    place.log(1).unlink()
+    assert (place.tick().total, place.now().version()) == (6, 3)
+    place.append((7, 0.0, "e"))
+    assert place.counts() == ADDED
+
+
+def test_a_file_that_is_told_again_with_other_statistics_has_no_new_rows(tmp_path: Path):
+    """As ANALYZE and a backfill of row ids do it."""
+    place = Place(tmp_path, feed=False)
+    place.make(*THREE)
+    place.tick()
+    actions = [json.loads(line) for line in place.log(0).read_text().splitlines()]
+    [added] = [one["add"] for one in actions if "add" in one]
+    again = {"add": {**added, "dataChange": False}}
+    info = {"commitInfo": {"operation": "COMPUTE STATS"}}
+    place.log(1).write_text(json.dumps(info) + "\n" + json.dumps(again) + "\n")
+    place.append((4, 0.0, "d"))
+    assert place.now().count() == 4
+    assert place.counts() == ADDED
+    place.check_is_the_table()
+
+
+def test_a_writers_clock_that_is_no_clock_is_not_told(place: Place):
+    place.append((4, 0.0, "d"))
+
+    def nonsense(action: dict[str, Any]) -> None:
+        if "commitInfo" in action:
+            action["commitInfo"]["timestamp"] = 10**18
+
+    place.edit_log(1, nonsense)
+    change = place.watched.change(place.tick().seq)
+    [commit] = change.version["commits"]  # type: ignore[union-attr]
+    assert (commit["operation"], commit["time"]) == ("WRITE", "")  # type: ignore[index, call-overload]
+
+
 @pytest.mark.parametrize("lines", [1, 1.5])
 def test_a_log_file_that_is_cut_is_not_gone_past(place: Place, lines: float):
     place.append((4, 0.0, "d"))
@@ -506,6 +577,50 @@ def test_a_row_whose_key_another_row_has_is_an_error_and_nothing_advances(place:
     assert "'3'" in failed.reason
     place.now().delete("name = 'again'")
     assert place.tick().outcome == "unchanged"
+
+
+def test_the_limit_counts_also_where_the_log_says_no_number(tmp_path: Path):
+    place = Place(tmp_path)
+    place.make(*THREE)
+    place.edit_log(0, lambda action: action.get("add", {}).pop("stats", None))
+    watched = Watched(tmp_path, DeltaData(table="t", key=("id",), row_limit=2))
+    failed = watched.tick()
+    assert (failed.outcome, failed.exit_code) == ("failed", 3)
+    assert failed.reason.startswith("The table has more rows than the 2 that are compared.")
+
+
+def test_a_key_that_is_no_column_is_an_error_whatever_the_tables_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(versions, "FEW_ROWS", 1)
+    place = Place(tmp_path, key=("nr",))
+    place.make(*THREE)
+    failed = place.watched.tick()
+    assert (failed.outcome, failed.exit_code) == ("failed", 3)
+    assert failed.reason.startswith("The result has no column 'nr', which `key` names.")
+
+
+def test_rows_of_a_change_become_arrow_with_the_types_of_the_table(tmp_path: Path):
+    place = Place(tmp_path)
+    rows = pa.table(
+        {
+            "id": pa.array([1], pa.int32()),
+            "price": pa.array(["1.50"]).cast(pa.decimal128(10, 2)),
+            "day": pa.array([1], pa.date32()),
+            "at": pa.array([1], pa.timestamp("us", "UTC")),
+            "raw": pa.array([b"\x00"], pa.binary()),
+            "list": pa.array([[1, None]], pa.list_(pa.int64())),
+            "pair": pa.array([{"a": "é", "b": True}]),
+        }
+    )
+    write_deltalake(place.uri, rows)
+    place.tick()
+    write_deltalake(place.uri, rows.set_column(0, "id", pa.array([2], pa.int32())), mode="append")
+    change = place.watched.change(place.tick().seq)
+    found = change.added.to_arrow().read_all()
+    assert found.schema == rows.schema
+    assert found.drop_columns("id") == rows.drop_columns("id")
+    assert change.snapshot.to_arrow().schema == rows.schema
 
 
 def test_a_key_that_changed_is_a_row_removed_and_one_added(place: Place):
@@ -610,6 +725,8 @@ def test_a_version_that_is_gone_is_an_error_that_says_where_its_rows_are(place: 
         return source.at(version).query("all", {})
 
     assert len(asked(change.previous_version)) == 3
+    with pytest.raises(SourceError, match="No version of the Delta table is 1.0"):
+        asked({**change.version, "version": 1.0})
     place.vacuum(full=True)
     with pytest.raises(SourceError, match="Version 0 of the Delta table can't be read any more"):
         asked(change.previous_version)

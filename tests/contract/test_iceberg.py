@@ -4,7 +4,10 @@ Where a good guess is wrong, the test shows what it would have answered.
 """
 
 import datetime as dt
+import gc
 import itertools
+import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +23,7 @@ from pyiceberg.types import LongType
 
 from flowproject.config.data import IcebergData
 from flowproject.errors import SourceError
+from flowproject.secrecy import hide
 from flowproject.sensing import Tick
 from flowproject.sources import KeepsVersions, open_source
 from tests.proxy import proxied
@@ -276,6 +280,34 @@ def test_an_expired_snapshot_is_no_first_look_without_a_key_either(
     assert (seen.outcome, "has expired" in seen.reason) == ("changed", True)
 
 
+def test_an_append_that_expired_behind_a_compaction_is_seen_in_a_table_that_was_empty(
+    tmp_path: Path, catalog: Catalog
+):
+    place = Place(tmp_path, catalog)
+    table = catalog.create_table(place.name, SCHEMA)
+    pointer = tmp_path / "current.metadata.json"
+    shutil.copy(table.metadata_location.removeprefix("file://"), pointer)
+    watched = Watched(tmp_path, IcebergData(table=pointer.name, key=("id",)), str(tmp_path / "j"))
+    assert watched.tick().total == 0
+    table.append(rows(*THREE))
+    metadata = json.loads(Path(table.metadata_location.removeprefix("file://")).read_text())
+    [snapshot] = metadata["snapshots"]
+    snapshot["summary"]["operation"] = "replace"
+    snapshot["parent-snapshot-id"] = 7
+    pointer.write_text(json.dumps(metadata))
+    assert watched.tick().counts == {"added": 3, "modified": 0, "removed": 0}
+
+
+def test_a_snapshot_whose_manifests_are_gone_is_a_past_that_is_gone(place: Place):
+    snapshot = place.now.current_snapshot()
+    assert snapshot is not None
+    place.now.delete("id = 1")
+    Path(snapshot.manifest_list.removeprefix("file://")).unlink()
+    seen = place.tick()
+    assert seen.counts == REMOVED
+    assert "files of the snapshot that was known are gone: compared as a whole" in seen.reason
+
+
 def test_a_row_with_nan_that_an_upsert_rewrote_is_the_same_row(place: Place):
     before = place.current
     place.now.upsert(rows((2, float("nan"), "b")), join_cols=["id"])
@@ -387,6 +419,61 @@ def test_a_catalog_that_is_down_is_an_error_and_nothing_advances(
     assert failed.reason.startswith("The Iceberg table could not be read: ConnectionError")
     assert "hushhush" not in failed.reason
     assert place.tick().outcome == "unchanged"
+
+
+def test_settings_of_a_catalog_may_have_settings_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".pyiceberg.yaml").write_text(
+        "catalog:\n  nested:\n    type: rest\n    uri: http://127.0.0.1:1/\n    auth:\n"
+        "      type: basic\n      basic:\n        username: ana\n        password: hush-three\n"
+    )
+    monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
+    failed = Watched(tmp_path, IcebergData(table="db.t", catalog="nested")).tick()
+    assert failed.outcome == "failed"
+    assert failed.reason.startswith("The Iceberg table could not be read: ConnectionError")
+    assert "hush" not in hide("hush-three")
+
+
+def test_secrets_of_a_catalog_are_kept_whatever_their_names(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    address = "http://user:p/hush%20one@127.0.0.1:1/"
+    configure(monkeypatch, type="rest", uri=address, credential="client:hush-two")
+    failed = place.watched.tick()
+    assert failed.outcome == "failed"
+    assert "hush" not in failed.reason
+    assert "hush" not in hide("p/hush%20one, hush one, hush-two")
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__TESTS__{name.upper()}", value)
+
+
+def test_a_catalog_in_a_database_is_closed_after_each_look(place: Place, warehouse: Path):
+    def connections() -> int:
+        held = Path("/proc/self/fd")
+        return sum(os.path.realpath(one) == f"{warehouse}/catalog.db" for one in held.iterdir())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = connections()
+        for _ in range(3):
+            place.tick()
+        assert connections() == before
+    finally:
+        gc.enable()
+
+
+def test_a_look_makes_no_catalog_where_there_is_none(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYICEBERG_CATALOG__TESTS__URI", f"sqlite:///{tmp_path}/typo.db")
+    failed = place.watched.tick()
+    assert (failed.outcome, "iceberg_tables" in failed.reason) == ("failed", True)
+    assert not (tmp_path / "typo.db").is_file() or not (tmp_path / "typo.db").stat().st_size
 
 
 def test_a_row_whose_key_another_row_has_is_an_error_and_nothing_advances(place: Place):

@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 
 from flowproject.config.data import DeltaData, IcebergData
 from flowproject.journal import snapshots
-from flowproject.sources.versioned import delta, iceberg, versions
+from flowproject.sources.versioned import delta, versions
 from flowproject.tables import row_comparison, row_table
 from tests.versioned import Watched
 
@@ -363,7 +363,7 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 def set_limit(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Every second story has more rows than are compared in memory."""
     few = 2 if seed % 2 else FEW_ROWS
-    for module in (snapshots, row_comparison, row_table, delta, iceberg, versions):
+    for module in (snapshots, row_comparison, row_table, delta, versions):
         monkeypatch.setattr(module, "FEW_ROWS", few)
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from flowproject.dev import lookout as lookouts
 from flowproject.dev.lookout import Lookout, Sighting
 from flowproject.dev.loop import Loop, Settings
 from flowproject.dev.messages import RunFinished, RunStarted, TickFinished, Warned, line
+from flowproject.dev.records import work_folder
 from flowproject.flowfiles import FlowFile, describe_flows
 from flowproject.journal import open_store
 from flowproject.sensing import ProjectContext, observe
-from tests.running_loop import PATIENCE, RunningLoop, wait_for
+from tests.running_loop import PATIENCE, RunningLoop, alive, wait_for
 
 COLD = sys.executable
+GIVEN_UP = "the process that looks ahead died three times; runs look instead"
 
 
 def loop_in(project: Path) -> RunningLoop:
@@ -65,7 +68,10 @@ def test_a_file_that_lands_is_looked_at_at_once_and_starts_a_run_if_something_ch
 
 
 def with_lookout(
-    project: Path, use: Callable[[Lookout, FlowFile], Coroutine[Any, Any, None]]
+    project: Path,
+    use: Callable[[Lookout, FlowFile], Coroutine[Any, Any, None]],
+    *,
+    begins: bool = True,
 ) -> list[str]:
     """Use a lookout beside this project, whose journal has a first entry: what it warned of."""
     warned: list[str] = []
@@ -81,7 +87,8 @@ def with_lookout(
             warn=lambda _, message: warned.append(message),
         )
         assert not lookout.knows(flow), "it has not begun"
-        await lookout.watch()
+        if begins:
+            await lookout.watch()
         try:
             await use(lookout, flow)
         finally:
@@ -110,6 +117,9 @@ def test_a_process_that_is_killed_or_hangs_costs_a_run_and_no_more(
         seen = await lookout.look(flow, None)
         assert isinstance(seen, Sighting)
         assert ([tick["sensor"] for tick in seen.ticks], seen.due) == (["weather"], ())
+        nothing = Sighting(ticks=[], due=())
+        assert await lookout.look(flow, ()) == nothing, "all are paused"
+        assert await lookout.look(replace(flow, sensors=("weather",)), ("of another",)) == nothing
         process = lookout._process
         assert process
         process.send_signal(signal.SIGSTOP)
@@ -142,4 +152,90 @@ def test_one_that_always_dies_is_done_without(project: Path, monkeypatch: pytest
         assert await lookout.look(flow, None) is None
 
     [message] = with_lookout(project, use)
-    assert message == "the process that looks ahead died three times; runs look instead"
+    assert message == GIVEN_UP
+
+
+@pytest.mark.usefixtures("warm_children")
+def test_one_that_can_not_be_made_or_dies_over_its_answer_is_waited_for_by_nobody(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    half = "import sys; sys.stdin.readline(); sys.stdout.write('{\"id\": 1, '); sys.stdout.flush()"
+    monkeypatch.setattr(lookouts, "_CHILD", half)
+
+    async def use(lookout: Lookout, flow: FlowFile) -> None:
+        async with asyncio.timeout(PATIENCE / 2):
+            assert await lookout.look(flow, None) is None
+        log = work_folder(flow.local_root) / "lookout.log"
+        log.unlink()
+        log.mkdir()
+        assert await lookout.look(flow, None) is None, "a run is to find out"
+
+    assert with_lookout(project, use, begins=False) in ([], [GIVEN_UP])
+
+
+# It answers nothing, and so does what it has started, to which its output belongs as well.
+SILENT = """
+import subprocess, sys, time
+started = subprocess.Popen(["sleep", "600"], start_new_session={aside})
+print(started.pid, file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.usefixtures("warm_children")
+@pytest.mark.parametrize("aside", [False, True])
+def test_it_ends_at_once_when_nothing_was_answered_yet(
+    project: Path, monkeypatch: pytest.MonkeyPatch, *, aside: bool
+):
+    monkeypatch.setattr(lookouts, "_CHILD", SILENT.format(aside=aside))
+
+    async def use(lookout: Lookout, flow: FlowFile) -> None:
+        log = work_folder(flow.local_root) / "lookout.log"
+        beginning = asyncio.create_task(lookout.watch())
+        begun = lambda: log.exists() and log.read_text().endswith("\n")  # noqa: E731
+        await asyncio.to_thread(wait_for, begun)
+        started = int(log.read_text())
+        async with asyncio.timeout(10):
+            await lookout.close()
+            await beginning
+        if aside:
+            os.kill(started, signal.SIGKILL)
+        await asyncio.to_thread(wait_for, lambda: not alive(started))
+
+    assert with_lookout(project, use, begins=False) == []
+
+
+# It says at its first look that it is used up, and begins to hear when it may.
+USED_UP = """
+import json, sys, time
+from pathlib import Path
+for line in sys.stdin:
+    asked = json.loads(line)
+    while not asked["looks"] and not Path({go!r}).exists():
+        time.sleep(0.02)
+    print(json.dumps({{"id": asked["id"], "within": 60}}), flush=True)
+    print(json.dumps({{"id": asked["id"], "ticks": [], "used_up": asked["looks"]}}), flush=True)
+"""
+
+
+@pytest.mark.usefixtures("warm_children")
+def test_another_hears_before_one_that_is_used_up_is_deaf(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    go = tmp_path / "go"
+    go.touch()
+    monkeypatch.setattr(lookouts, "_CHILD", USED_UP.format(go=str(go)))
+
+    async def use(lookout: Lookout, flow: FlowFile) -> None:
+        first = lookout._process
+        assert first
+        go.unlink()
+        await lookout.look(flow, None)
+        async with asyncio.timeout(PATIENCE):
+            while lookout._process in (None, first) or not lookout._asked:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert first.returncode is None
+            go.touch()
+            assert await first.wait() == -signal.SIGKILL
+
+    assert with_lookout(project, use) == []

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from flowproject.config.data import PostgresData
 from flowproject.errors import FlowprojectError, QueryError, SourceError
-from flowproject.secrecy import keep_secret, safe, scrub
+from flowproject.secrecy import keep_password, keep_secret, safe, scrub
 from flowproject.sql import Query, parameters
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _parsed(url: str, where: str) -> dict[str, str]:
     # The last one: a password that nobody encoded may have an @ of its own.
     head, at, tail = rest.rpartition("@")
     user, colon, password = head.partition(":")
-    _keep_password(password)
+    keep_password(password)
     places, _, options = tail.partition("?")
     hosts, _, database = places.partition("/")
     found = {"user": unquote(user), "dbname": unquote(database)} if at else {"dbname": database}
@@ -285,7 +285,7 @@ def _parsed(url: str, where: str) -> dict[str, str]:
     for option in filter(None, options.split("&")):
         name, _, value = option.partition("=")
         if name.lower() == "password":
-            _keep_password(value)
+            keep_password(value)
         found[unquote(name).lower()] = unquote(value)
     parts = [_host(part) for part in hosts.split(",")]
     found["host"] = ",".join(host for host, _ in parts)
@@ -293,7 +293,7 @@ def _parsed(url: str, where: str) -> dict[str, str]:
     is_address = bool(mark) and _SCHEMES.fullmatch(scheme)
     ports = [port for _, port in parts if port]
     if not is_address or not all(map(_PORT.fullmatch, ports)) or "\0" in url:
-        _keep_password(rest)
+        keep_password(rest)
         raise SourceError(
             "The address of the database can't be read; it is not shown, because what is wrong in "
             "it may be a password",
@@ -313,13 +313,6 @@ def _host(text: str) -> tuple[str, str]:
         return host, rest.removeprefix(":")
     host, _, port = text.partition(":")
     return unquote(host), port
-
-
-def _keep_password(password: str) -> None:
-    # A driver may show a part of it: what stands between two signs that mean something there.
-    parts = re.split(r"[/@?#:\s%&]", password)
-    whole = [password, unquote(password)]
-    keep_secret([one for one in [*whole, *map(unquote, parts)] if one])
 
 
 def _quoted(value: str) -> str:

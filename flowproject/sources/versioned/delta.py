@@ -4,21 +4,19 @@ Nothing moved is known from the log's listing alone, without delta-rs.
 """
 
 import datetime as dt
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Cost, Observation, Past, Progress
+from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import DeltaData
 from flowproject.errors import SourceError
-from flowproject.sources import Rows, version_gone
-from flowproject.sources.connection_thread import ConnectionThread
+from flowproject.sources import version_gone
+from flowproject.sources.result import check_columns
 from flowproject.sources.versioned.delta_log import (
     DeltaCommit,
     DeltaLog,
@@ -28,26 +26,26 @@ from flowproject.sources.versioned.delta_log import (
     no_table,
 )
 from flowproject.sources.versioned.locations import TableLocation
+from flowproject.sources.versioned.table_source import PinnedQuery, TableLook, TableSource
 from flowproject.sources.versioned.versions import (
     Candidates,
     Commit,
     FeedRow,
     GoneError,
-    PinnedQuery,
     TableVersion,
     WholeTable,
     changed,
     check_limit,
     has_other_columns,
-    is_large,
     known_version,
     netted,
     question,
     rows_of,
+    type_in_words,
     unmoved,
     whole,
+    without_rows,
 )
-from flowproject.tables.row_comparison import unequal_rows
 from flowproject.tables.row_table import FEW_ROWS
 
 if TYPE_CHECKING:
@@ -88,87 +86,36 @@ class _NotTheSameError(Exception):
     """What was known is not what the log says now; its text says what is another."""
 
 
-class DeltaSource:
-    """Observes and queries one Delta table; queries may be asked of a `version` of it."""
+class DeltaSource(TableSource[DeltaData]):
+    """Observes and queries one Delta table."""
 
     def __init__(
         self, data: DeltaData, root: Path, version: Mapping[str, Json] | None = None
     ) -> None:
-        self._data = data
-        self._root = root
-        self._version = version
-        self._place = TableLocation.parse(data.table, data, root)
-        self._thread = ConnectionThread(lambda: _DeltaLook(data, self._place), _leave, name="delta")
+        super().__init__(data, root, version)
+        self._location = TableLocation.parse(data.table, data, root)
 
-    def check(self) -> None:
-        """Do nothing: what could be wrong with a table shows only there."""
-
-    def observe(self, past: Past | None = None) -> Observation:
-        """The newest whole version of the table, and what happened since the one that was known.
-
-        Raises:
-            SourceError: if there is no such table, or it can't be read.
-            QueryError: if `key` is no key of it, or it has more rows than `row_limit`.
-        """
-        self._thread.check_not_left()
-        look = self._thread
-        return look.run(lambda one: one.observe(past, look.check_not_left), TIMEOUT_MAX)
-
-    def at(self, version: Mapping[str, Json]) -> "DeltaSource":
-        """The table as it was at a version that a change told; to be queried."""
-        return DeltaSource(self._data, self._root, version)
-
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """The rows of `sql/<name>.sql`, in which the table has the last part of its name.
-
-        Raises:
-            QueryError: if the query or its parameters can't be used.
-            SourceError: if the table can't be read, or the version is gone.
-        """
-        return rows_of([self.query_arrow(name, params)], self._thread.check_not_left)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The rows that `query` gives, as a pyarrow.Table; DuckDB runs the query.
-
-        Raises:
-            QueryError: if the query or its parameters can't be used.
-            SourceError: if the table can't be read, or the version is gone.
-        """
-        asked = PinnedQuery.find(self._root, name, params, self._version)
-        return self._thread.run(lambda one: one.query(asked), TIMEOUT_MAX)
-
-    def progress(self) -> Progress | None:
-        """Return None: a table does not say how far it is read."""
-        return None
-
-    def cancel(self) -> None:
-        """Stop waiting for a running `observe`."""
-        self._thread.leave()
+    def _look(self) -> TableLook:
+        return _DeltaLook(self._data, self._location)
 
 
-def _leave(look: "_DeltaLook") -> None:
-    """Nothing runs on a server that would have to be ended."""
-    del look
-
-
-class _DeltaLook:
+class _DeltaLook(TableLook):
     """One look at a table."""
 
-    def __init__(self, data: DeltaData, place: TableLocation) -> None:
+    def __init__(self, data: DeltaData, location: TableLocation) -> None:
+        super().__init__(data, str(location))
         self._data = data
-        self._place = place
-        self._log = DeltaLog(place)
-        self._question = question("delta", str(place), place.kind, [*data.key])
-        self._started = time.perf_counter()
-        self._rows_read = 0
-        self._left: Callable[[], None] = lambda: None
+        self._location = location
+        self._log = DeltaLog(location)
+        self._question = question("delta", str(location), location.kind, [*data.key])
 
-    def close(self) -> None:
-        """Nothing is open between two requests."""
+    @property
+    def requests(self) -> int:
+        """How often the store was asked for the log and for files; not what delta-rs asks."""
+        return self._log.requests
 
-    def observe(self, past: Past | None, left: Callable[[], None]) -> Observation:
-        """Look at the table; `left` raises when nobody waits any more."""
-        self._left = left
+    def observe(self, past: Past | None) -> Observation:
+        """The newest whole version of the table, and what happened since the known one."""
         known = known_version(past, _NOUN, self._question)
         if past is None or known is None or known.version is None:
             return self._whole(past, known, "")
@@ -187,77 +134,69 @@ class _DeltaLook:
         import pyarrow as pa
         from deltalake import QueryBuilder
 
-        wanted = asked.version and asked.version.get("version")
-        number = wanted if isinstance(wanted, int) else max(self._log.files(), default=None)
-        if number is None:
-            raise no_table(self._place)
+        number = self._number(asked.version)
         try:
-            with _explained(self._place, reading_past=True):
+            with _explained(self._location, reading_past=True):
                 table = self._opened(number)
                 _check_table(table, asked.version)
                 found = QueryBuilder().register("t", table).execute("SELECT * FROM t")
                 rows = pa.RecordBatchReader.from_stream(found).read_all()
         except GoneError as gone:
             raise version_gone(
-                f"Version {number} of the Delta table can't be read any more: {gone}",
-                str(self._place),
+                f"Version {number} of the Delta table can't be read any more: {gone}", self.place
             ) from gone
-        name = self._place.path.rpartition("/")[2]
+        name = self._location.path.rpartition("/")[2]
         return asked.answer(name, rows, self._data.row_limit)
 
+    def _number(self, version: Mapping[str, Json] | None) -> int:
+        """The version to query: what a change told, or the newest."""
+        if version is not None:
+            if not isinstance(number := version.get("version"), int):
+                raise version_gone(f"No version of the Delta table is {number!r}", self.place)
+            return number
+        if not (files := self._log.files()):
+            raise no_table(self._location)
+        return self._newest(files)[0].version
+
     def _since(self, past: Past, known: TableVersion, version: int) -> Observation:
-        news = self._news(known, version)
+        try:
+            news = self._news(known, version)
+        except UnfinishedError as unfinished:
+            # What was known is being written again: nothing else is known until that is done.
+            return unmoved(past, known, self.cost, str(unfinished))
         now = replace(known, version=news.newest.version, details=self._details(known, news))
         if not news.commits:
-            return unmoved(past, now, self._cost(), news.note)
+            return unmoved(past, now, self.cost, news.note)
         commits = [commit.told() for commit in news.commits]
         tables = {commit.table for commit in news.commits} - {None, known.table}
         if tables:
             raise _NotTheSameError("the table was made anew")
         moves = any(one.changes_rows or one.changes_partitions for one in news.commits)
         if not moves and not any(one.of("metaData") for one in news.commits):
-            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
+            return unmoved(past, now, self.cost, without_rows(now, commits, news.note))
         table = self._open(news.newest.version)
         now = self._described(table, now)
         if self._data.key and has_other_columns(known, now):
-            return self._whole(past, known, "", commits)
+            return self._read(past, table, now, commits, news.note)
         if not moves:
-            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
+            return unmoved(past, now, self.cost, without_rows(now, commits, news.note))
         if not self._data.key:
-            return changed(now, commits, None, self._cost(), note=news.note)
-        return self._compared(past, known, now, table, news)
-
-    def _compared(
-        self,
-        past: Past,
-        known: TableVersion,
-        now: TableVersion,
-        table: "DeltaTable",
-        news: _News,
-    ) -> Observation:
-        """Compare the rows that may have changed; all of them, if these are many."""
-        commits = [commit.told() for commit in news.commits]
-        check_limit(now.rows, self._data.row_limit, str(self._place))
-        if is_large(now.rows, past):
-            return self._whole(past, known, "", commits)
-        moved = self._moved(table, known, news.commits)
-        if len(moved) > FEW_ROWS:
-            return self._whole(past, known, "", commits)
-        compared = moved.compared(past, self._data.key, str(self._place))
-        if not any(compared[1].counts.values()):
-            return unmoved(past, now, self._cost(), self._told(now, commits, news.note))
-        return changed(now, commits, compared, self._cost(), note=news.note)
-
-    def _told(self, now: TableVersion, commits: Sequence[Commit], note: str) -> str:
-        operations = ", ".join(dict.fromkeys(commit.operation for commit in commits))
-        told = f"version {now.version}: {operations}, no row changed"
-        return "; ".join(filter(None, [told, note]))
+            return changed(now, commits, None, self.cost, note=news.note)
+        return self.compared(
+            past,
+            now,
+            commits,
+            lambda: self._moved(table, known, news.commits),
+            lambda: self._read(past, table, now, commits, news.note),
+            news.note,
+        )
 
     def _news(self, known: TableVersion, version: int) -> _News:
         """What the log has since a version.
 
         Raises:
             _NotTheSameError: if it is not the log that was known.
+            UnfinishedError: if what was known is being written again.
         """
         files = self._log.files(version)
         at = files.get(version)
@@ -266,12 +205,19 @@ class _DeltaLook:
         if {**at.to_json()} != {name: known.details.get(name) for name in at.to_json()}:
             # Written again, or copied: what it says decides.
             [content] = self._log.read([version])
-            if self._parsed(at, content).digest != known.details.get("digest"):
+            try:
+                is_known = DeltaCommit.parse(version, content).digest == known.details.get("digest")
+            except UnfinishedError:
+                raise UnfinishedError(self._unfinished(files, at)) from None
+            if not is_known:
                 raise _NotTheSameError(f"version {version} is not the one that was known")
-        newest, note = self._newest(files, version)
-        versions = range(version + 1, newest + 1)
+        versions = range(version + 1, max(files) + 1)
+        missing = next((number for number in versions if number not in files), None)
+        if missing is not None:
+            raise _NotTheSameError(f"version {missing} is not in the table's log")
         contents = self._log.read(versions) if versions else []
         commits: list[DeltaCommit] = []
+        note = ""
         for number, content in zip(versions, contents, strict=True):
             try:
                 commits.append(DeltaCommit.parse(number, content))
@@ -280,24 +226,21 @@ class _DeltaLook:
                 break
         return _News(commits=commits, newest=files[version + len(commits)], note=note)
 
-    def _newest(self, files: Mapping[int, LogFile], version: int) -> tuple[int, str]:
-        """The newest version from one on that has something in it, and a word on one that has not.
+    def _newest(self, files: Mapping[int, LogFile]) -> tuple[DeltaCommit, str]:
+        """The newest commit that is whole, and a word on one behind it that is not.
 
         Raises:
-            _NotTheSameError: if a version between them is not there.
+            SourceError: if there is none, or an unfinished one can't be finished any more.
         """
-        newest, note = version, ""
-        for number in sorted(files):
-            if number <= version:
-                continue
-            if not files[number].size:
-                # delta-rs would take it for a version with the content of the one before.
-                note = self._unfinished(files, files[number])
-                break
-            if number != newest + 1:
-                raise _NotTheSameError(f"version {newest + 1} is not in the table's log")
-            newest = number
-        return newest, note
+        note = ""
+        # Of the two newest: that an older one ends in the middle is damage.
+        for version in sorted(files, reverse=True)[:2]:
+            [content] = self._log.read([version])
+            try:
+                return DeltaCommit.parse(version, content), note
+            except UnfinishedError:
+                note = self._unfinished(files, files[version])
+        raise no_table(self._location)
 
     def _unfinished(self, files: Mapping[int, LogFile], file: LogFile) -> str:
         """Say that a log file is being written.
@@ -309,46 +252,23 @@ class _DeltaLook:
         if max(files) > file.version or age > _PATIENCE:
             raise SourceError(
                 f"The log entry of version {file.version} is damaged: it ends in the middle",
-                where=f"{self._place}/_delta_log/{file.version:020d}.json",
+                where=f"{self.place}/_delta_log/{file.version:020d}.json",
                 allowed="Nothing is read beyond it, and what is recorded stays as it is",
                 fix="Copy it again from where the table was written, or repair the table",
             )
         return f"version {file.version} is being written"
 
-    def _parsed(self, file: LogFile, content: bytes) -> DeltaCommit:
-        try:
-            return DeltaCommit.parse(file.version, content)
-        except UnfinishedError:
-            self._unfinished({file.version: file}, file)
-            raise _NotTheSameError(f"version {file.version} is being written again") from None
-
-    def _whole(
-        self,
-        past: Past | None,
-        known: TableVersion | None,
-        note: str,
-        commits: Sequence[Commit] = (),
-    ) -> Observation:
+    def _whole(self, past: Past | None, known: TableVersion | None, note: str) -> Observation:
         """Read the newest whole version, all of it if there is a key."""
-        files = self._log.files()
-        if not files:
-            raise no_table(self._place)
-        newest, unfinished = self._newest(files, min(files))
-        [content] = self._log.read([newest])
-        try:
-            commit = DeltaCommit.parse(newest, content)
-        except UnfinishedError:
-            unfinished = self._unfinished(files, files[newest])
-            if newest - 1 not in files:
-                raise no_table(self._place) from None
-            newest -= 1
-            commit = DeltaCommit.parse(newest, self._log.read([newest])[0])
-        table = self._open(newest)
-        news = _News(commits=[commit], newest=files[newest])
+        if not (files := self._log.files()):
+            raise no_table(self._location)
+        commit, unfinished = self._newest(files)
+        table = self._open(commit.version)
+        news = _News(commits=[commit], newest=files[commit.version])
         now = TableVersion(
             noun=_NOUN,
             table=str(table.metadata().id),
-            version=newest,
+            version=commit.version,
             rows=None,
             columns={},
             question=self._question,
@@ -356,23 +276,33 @@ class _DeltaLook:
         now = self._described(table, replace(now, details=self._details(now, news)))
         if note and known and known.table != now.table:
             note = "the table was made anew: compared as a whole"
+        note = "; ".join(filter(None, [note, unfinished]))
+        return self._read(past, table, now, (), note)
+
+    def _read(
+        self,
+        past: Past | None,
+        table: "DeltaTable",
+        now: TableVersion,
+        commits: Sequence[Commit],
+        note: str,
+    ) -> Observation:
+        """Observe a version by itself: all its rows, if there is a key."""
         rows = None
         if self._data.key:
-            check_limit(now.rows, self._data.row_limit, str(self._place))
+            check_columns([*now.columns], self._data.key, self.place)
+            check_limit(now.rows, self._data.row_limit, self.place)
             try:
                 rows = self._read_all(table)
             except GoneError as gone:
                 raise SourceError(
-                    f"Version {newest} of the Delta table has files that are not there",
-                    where=str(self._place),
+                    f"Version {now.version} of the Delta table has files that are not there",
+                    where=self.place,
                     allowed="A vacuum may have removed them while they were read",
                     fix="The next tick looks again; if it says the same, repair the table "
                     "(`DeltaTable.repair()` of deltalake)",
                 ) from gone
-        note = "; ".join(filter(None, [note, unfinished]))
-        return whole(
-            past, now, commits, rows, self._data.key, str(self._place), self._cost(), note=note
-        )
+        return whole(past, now, commits, rows, self._data.key, self.place, self.cost, note=note)
 
     def _open(self, version: int) -> "DeltaTable":
         """The table at this version.
@@ -380,14 +310,16 @@ class _DeltaLook:
         Raises:
             SourceError: if it can't be opened.
         """
-        with _explained(self._place):
+        with _explained(self._location):
             return self._opened(version)
 
     def _opened(self, version: int) -> "DeltaTable":
         from deltalake import DeltaTable
 
         # At a version, because what a new handle finds newest may be younger than the listing.
-        return DeltaTable(self._place.uri, version=version, storage_options=self._place.options())
+        return DeltaTable(
+            self._location.uri, version=version, storage_options=self._location.options()
+        )
 
     def _described(self, table: "DeltaTable", now: TableVersion) -> TableVersion:
         """The version with what only the opened table tells: columns, rows, the feed's state."""
@@ -404,12 +336,12 @@ class _DeltaLook:
         ):
             raise SourceError(
                 f"The Delta table uses {' and '.join(odd)}, and its rows can't be compared",
-                where=str(self._place),
+                where=self.place,
                 allowed="Without `key` its versions can be watched",
                 fix="Leave `key` away, or write the table without it",
             )
         schema = pa.schema(table.schema().to_arrow())
-        with _explained(self._place):
+        with _explained(self._location):
             files = pa.table(table.get_add_actions(flatten=True))
         counts = files["num_records"].to_pylist() if "num_records" in files.column_names else [None]
         rows = None if None in counts and len(files) else sum(filter(None, counts))
@@ -418,6 +350,7 @@ class _DeltaLook:
             # With deletion vectors a file has rows that are none of the table's.
             rows=None if "deletionVectors" in features else rows,
             columns={field.name: str(field.type) for field in schema},
+            types={field.name: type_in_words(field.type) for field in schema},
             details={**now.details, "feed": configuration.get(_FEED, "").lower() == "true"},
         )
 
@@ -426,8 +359,10 @@ class _DeltaLook:
         table: "DeltaTable",
         known: TableVersion,
         commits: Sequence[DeltaCommit],
-    ) -> Candidates:
+    ) -> Candidates | None:
         """The rows that may have changed: those of the feed, or else of the files that moved.
+
+        They are None if they are many.
 
         Raises:
             GoneError: if a file that was removed is no longer there.
@@ -443,34 +378,46 @@ class _DeltaLook:
         # Of OPTIMIZE there is no feed, also where it changed rows.
         if was_on and not any(commit.changes_partitions for commit in commits):
             try:
-                return self._from_feed(table, commits[0].version, commits[-1].version)
+                feed = self._from_feed(table, commits[0].version, commits[-1].version)
+                if feed is not None:
+                    return feed
             except GoneError:
                 pass  # vacuumed; the files themselves may still be there
         gone, came = files_moved(commits)
-        old, new = (self._tables(table, files.values()) for files in (gone, came))
-        if not gone or not came:
-            return Candidates(old=rows_of(old, self._left), new=rows_of(new, self._left))
-        # Most rows of a file that was written anew are what they were.
-        unequal = unequal_rows(old, new, pa.schema(table.schema().to_arrow()))
-        return Candidates(
-            old=rows_of([unequal[0]], self._left), new=rows_of([unequal[1]], self._left)
+        return Candidates.of_files(
+            self._tables(table, gone.values()) if gone else None,
+            self._tables(table, came.values()) if came else None,
+            pa.schema(table.schema().to_arrow()),
+            self.check_not_left,
         )
 
-    def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Candidates:
+    def _from_feed(self, table: "DeltaTable", first: int, last: int) -> Candidates | None:
+        """The rows of the feed of some versions; None if they are many."""
         import pyarrow as pa
 
         # By versions: the time of a commit is its writer's, and may be wrong.
-        with _explained(self._place, reading_past=True):
-            feed = pa.table(table.load_cdf(starting_version=first, ending_version=last))
-        self._rows_read += len(feed)
+        with _explained(self._location, reading_past=True):
+            found = table.load_cdf(starting_version=first, ending_version=last)
+            batches, count = [], 0
+            for batch in pa.RecordBatchReader.from_stream(found):
+                self.check_not_left()
+                batches.append(batch)
+                count += batch.num_rows
+                # Of an update to equal values it has every row of a file, twice.
+                if count > 2 * FEW_ROWS:
+                    return None
+        self.rows_read += count
+        if not batches:
+            return Candidates(old=[], new=[])
+        feed = pa.Table.from_batches(batches)
         kinds = feed["_change_type"].to_pylist()
         versions = feed["_commit_version"].to_pylist()
-        rows = rows_of([feed.drop_columns([*_OF_FEED])], self._left)
+        rows = rows_of([feed.drop_columns([*_OF_FEED])], self.check_not_left)
         events = (
             FeedRow(version=version, is_old=_OLD[kind], row=row)
             for version, kind, row in zip(versions, kinds, rows, strict=True)
         )
-        return netted(events, self._data.key, str(self._place))
+        return netted(events, self._data.key, self.place)
 
     def _read_all(self, table: "DeltaTable") -> WholeTable:
         """The rows of the table.
@@ -483,12 +430,14 @@ class _DeltaLook:
 
         # Of its readers the one that tells '' from null in a partition's column, as the feed does;
         # and where delta-rs lists the files, even it does not.
-        with _explained(self._place, reading_past=True):
+        with _explained(self._location, reading_past=True):
             found = QueryBuilder().register("t", table).execute("SELECT * FROM t")
             batches = pa.RecordBatchReader.from_stream(found)
             tables = (pa.Table.from_batches([batch]) for batch in batches)
-            rows = WholeTable.gather(tables, self._data.key, str(self._place), self._left)
-        self._rows_read += rows.count
+            rows = WholeTable.gather(
+                tables, self._data.key, self._data.row_limit, self.place, self.check_not_left
+            )
+        self.rows_read += rows.count
         return rows
 
     def _tables(
@@ -504,7 +453,7 @@ class _DeltaLook:
         schema = pa.schema(table.schema().to_arrow())
         partitions = {*table.metadata().partition_columns}
         for action in files:
-            with _explained(self._place, reading_past=True):
+            with _explained(self._location, reading_past=True):
                 content = self._content(action["path"], {*schema.names} - partitions)
                 values = action.get("partitionValues") or {}
                 columns = [
@@ -515,8 +464,8 @@ class _DeltaLook:
                     else pa.nulls(len(content), field.type)
                     for field in schema
                 ]
-            self._rows_read += len(content)
-            self._left()
+            self.rows_read += len(content)
+            self.check_not_left()
             yield pa.Table.from_arrays(columns, schema=schema)
 
     def _content(self, path: str, names: set[str]) -> "pa.Table":
@@ -535,13 +484,6 @@ class _DeltaLook:
             **news.newest.to_json(),
             **({"digest": last.digest} if last else {}),
         }
-
-    def _cost(self) -> Cost:
-        return Cost(
-            seconds=time.perf_counter() - self._started,
-            requests=self._log.requests,
-            rows=self._rows_read,
-        )
 
 
 def _check_table(table: "DeltaTable", version: Mapping[str, Json] | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from flowproject.changes.canonical import Json, digest
 from flowproject.errors import SourceError
 from flowproject.sources.versioned.locations import TableLocation
-from flowproject.sources.versioned.versions import Commit
+from flowproject.sources.versioned.versions import Commit, moment
 
 __all__ = ["DeltaCommit", "DeltaLog", "LogFile", "UnfinishedError", "files_moved", "no_table"]
 
@@ -27,7 +27,7 @@ _Action = dict[str, Any]
 
 
 class UnfinishedError(Exception):
-    """A log file that ends in the middle: it is being written, or damaged."""
+    """A log file that is empty or ends in the middle: it is being written, or damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,8 @@ class DeltaCommit:
             except (ValueError, AttributeError) as error:
                 raise UnfinishedError(str(version)) from error
         commit = cls(version=version, digest=digest(content), actions=actions)
-        # Cut after a whole line it still parses, and delta-rs takes it for the version. But the
+        # Empty or cut after a whole line it still parses, and delta-rs takes it for the version,
+        # with the content of the one before. But no commit is without an action, and the
         # writer says first how many files it added; of some operations it counts those of the feed.
         files = commit._claimed("num_added_files") or 0
         if not actions or files > len(commit.of("add")) + len(commit.of("cdc")):
@@ -108,14 +109,10 @@ class DeltaCommit:
         """What the log says of it."""
         info = next(iter(self.of("commitInfo")), {})
         added, removed = self.of("add"), self.of("remove")
-        moment = info.get("timestamp")
         return Commit(
             version=self.version,
             operation=str(info.get("operation", "")),
-            # Of the writer's clock, which nobody checks.
-            time=dt.datetime.fromtimestamp(moment / 1000, dt.UTC).isoformat()
-            if isinstance(moment, int)
-            else "",
+            time=moment(info.get("timestamp")),
             rows_added=_rows(added),
             # A file that goes does not say how many rows it had, as a rule.
             rows_removed=_rows(removed),
@@ -147,6 +144,9 @@ def files_moved(
     gone: dict[str, _Action] = {}
     came: dict[str, _Action] = {}
     for commit in commits:
+        # A file that is told again, with other statistics, was there and still is.
+        if not commit.changes_rows and not commit.of("remove"):
+            continue
         for action in commit.of("remove"):
             # One that came in between and went again was never seen.
             if came.pop(action["path"], None) is None:

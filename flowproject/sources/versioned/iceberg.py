@@ -4,46 +4,43 @@ The snapshot that a branch or tag names is compared by its id, with the table's.
 numbers nor times say which of two is newer: a rollback lowers the ones, a wrong clock the others.
 """
 
-import datetime as dt
 import os
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json
-from flowproject.changes.observation import Cost, Observation, Past, Progress
+from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import IcebergData
 from flowproject.errors import FlowprojectError, SourceError, closest
-from flowproject.secrecy import keep_secrets_of
-from flowproject.sources import Rows, version_gone
-from flowproject.sources.connection_thread import ConnectionThread
+from flowproject.secrecy import keep_password, keep_secret, keep_secrets_of
+from flowproject.sources import version_gone
+from flowproject.sources.result import check_columns, without_garbage_collection
 from flowproject.sources.versioned.locations import TableLocation
+from flowproject.sources.versioned.table_source import PinnedQuery, TableLook, TableSource
 from flowproject.sources.versioned.versions import (
     Candidates,
     Commit,
     GoneError,
-    PinnedQuery,
     TableVersion,
     WholeTable,
     changed,
     check_limit,
     has_other_columns,
-    is_large,
     known_version,
+    moment,
     question,
-    rows_of,
+    type_in_words,
     unmoved,
     whole,
+    without_rows,
 )
-from flowproject.tables.row_comparison import unequal_rows
-from flowproject.tables.row_table import FEW_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.catalog import Catalog
     from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask, Table
     from pyiceberg.table.snapshots import Snapshot
@@ -51,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["IcebergSource"]
 
 _NOUN: Final = "snapshot"
+_SCHEMA: Final = "schema"
 _NO_ROWS: Final = {"replace"}
 """Operations that only put the same rows into other files."""
 
@@ -67,95 +65,59 @@ _NAMES: Final = {
 }
 """What PyIceberg calls the settings of stores."""
 
+_PASSWORD: Final = re.compile(r"://[^:/]*:(.+)@")
+_SECRETS: Final = {
+    "credential": re.compile(r"[^:]+$"),
+    "header.authorization": re.compile(r"\S+$"),
+    "adls.account-key": re.compile(r".+"),
+    "adls.connection-string": re.compile(r"(?:AccountKey|SharedAccessSignature)=([^;]+)"),
+}
+"""Settings of PyIceberg's that are secret by another name than most, and what of them is."""
+
 _OF_ENVIRONMENT: Final = {
     "AZURE_STORAGE_ACCOUNT_KEY": "adls.account-key",
     "AZURE_STORAGE_SAS_TOKEN": "adls.sas-token",
 }
 
 
-class IcebergSource:
-    """Observes one branch or tag of an Iceberg table; queries may be asked of another `version`."""
+class IcebergSource(TableSource[IcebergData]):
+    """Observes and queries one branch or tag of an Iceberg table."""
 
-    def __init__(
-        self, data: IcebergData, root: Path, version: Mapping[str, Json] | None = None
-    ) -> None:
-        self._data = data
-        self._root = root
-        self._version = version
-        self._thread = ConnectionThread(lambda: _IcebergLook(data, root), _leave, name="iceberg")
-
-    def check(self) -> None:
-        """Do nothing: what could be wrong with a table shows only there."""
-
-    def observe(self, past: Past | None = None) -> Observation:
-        """The table's current snapshot, and what happened since the one that was known.
-
-        Raises:
-            SourceError: if there is no such table, or it can't be read.
-            QueryError: if `key` is no key of it, or it has more rows than `row_limit`.
-        """
-        look = self._thread
-        return look.run(lambda one: one.observe(past, look.check_not_left), TIMEOUT_MAX)
-
-    def at(self, version: Mapping[str, Json]) -> "IcebergSource":
-        """The table as it was at a version that a change told; to be queried."""
-        return IcebergSource(self._data, self._root, version)
-
-    def query(self, name: str, params: Mapping[str, Any]) -> Rows:
-        """The rows of `sql/<name>.sql`, in which the table has the last part of its name.
-
-        Raises:
-            QueryError: if the query or its parameters can't be used.
-            SourceError: if the table can't be read, or the version is gone.
-        """
-        return rows_of([self.query_arrow(name, params)], self._thread.check_not_left)
-
-    def query_arrow(self, name: str, params: Mapping[str, Any]) -> Any:
-        """The rows that `query` gives, as a pyarrow.Table; DuckDB runs the query.
-
-        Raises:
-            QueryError: if the query or its parameters can't be used.
-            SourceError: if the table can't be read, or the version is gone.
-        """
-        asked = PinnedQuery.find(self._root, name, params, self._version)
-        return self._thread.run(lambda one: one.query(asked), TIMEOUT_MAX)
-
-    def progress(self) -> Progress | None:
-        """Return None: a table does not say how far it is read."""
-        return None
-
-    def cancel(self) -> None:
-        """Stop waiting for a running `observe`."""
-        self._thread.leave()
+    def _look(self) -> TableLook:
+        return _IcebergLook(self._data, self._root)
 
 
-def _leave(look: "_IcebergLook") -> None:
-    """Nothing runs on a server that would have to be ended."""
-    del look
-
-
-class _IcebergLook:
+class _IcebergLook(TableLook):
     """One look at a table."""
 
     def __init__(self, data: IcebergData, root: Path) -> None:
+        super().__init__(data, f"{data.catalog}: {data.table}" if data.catalog else data.table)
         self._data = data
         self._root = root
-        self._place = f"{data.catalog}: {data.table}" if data.catalog else data.table
         self._question = question("iceberg", data.catalog, data.table, data.ref, [*data.key])
-        self._started = time.perf_counter()
-        self._rows_read = 0
-        self._left: Callable[[], None] = lambda: None
+        self._catalog: Catalog | None = None
+
+    @property
+    def requests(self) -> int:
+        """One: catalogs and stores do not tell how often they were asked; the table was, once."""
+        return 1
 
     def close(self) -> None:
-        """Nothing is open between two requests."""
+        """Close the catalog, which may hold a connection to a database."""
+        if self._catalog is not None:
+            self._catalog.close()
 
-    def observe(self, past: Past | None, left: Callable[[], None]) -> Observation:
-        """Look at the table; `left` raises when nobody waits any more."""
-        self._left = left
+    def observe(self, past: Past | None) -> Observation:
+        """The table's current snapshot, and what happened since the one that was known."""
         with self._explained():
-            table = self._load()
-            now = self._described(table)
+            # PyIceberg makes objects of each snapshot it ever had; meanwhile the
+            # collector would visit all that a tick has imported, again and again.
+            with without_garbage_collection():
+                table = self._load()
             known = known_version(past, _NOUN, self._question)
+            if past is not None and known is not None and self._is_known(table, known):
+                return unmoved(past, known, self.cost, "")
+            now = self._described(table)
             if past is None or known is None:
                 return self._whole(past, table, now, (), "")
             try:
@@ -186,7 +148,7 @@ class _IcebergLook:
                 if not asked.version:
                     raise
                 raise version_gone(
-                    f"Snapshot {number} of the Iceberg table has files that are gone", self._place
+                    f"Snapshot {number} of the Iceberg table has files that are gone", self.place
                 ) from error
         name = self._data.table.rpartition("/")[2].removesuffix(".metadata.json")
         return asked.answer(name.rpartition(".")[2], rows, self._data.row_limit)
@@ -199,12 +161,12 @@ class _IcebergLook:
         """
         number = version.get("version")
         if str(table.metadata.table_uuid) != version.get("table"):
-            raise version_gone("The Iceberg table was made anew", self._place)
-        if not isinstance(number, int):
-            return None
+            raise version_gone("The Iceberg table was made anew", self.place)
+        if number is None:
+            return None  # it was empty
         # An expired one would have no rows, without an error.
-        if table.snapshot_by_id(number) is None:
-            raise version_gone(f"Snapshot {number} of the Iceberg table has expired", self._place)
+        if not isinstance(number, int) or table.snapshot_by_id(number) is None:
+            raise version_gone(f"Snapshot {number} of the Iceberg table has expired", self.place)
         return number
 
     def _since(
@@ -216,42 +178,31 @@ class _IcebergLook:
         if is_compared and has_other_columns(known, now):
             return self._whole(past, table, now, _between(table, known.version, now.version)[0], "")
         if now.version == known.version:
-            return unmoved(past, now, self._cost(), "")
+            return unmoved(past, now, self.cost, "")
         # Looked up first: of a snapshot that expired PyIceberg says that it has no rows.
         if known.version is not None and table.snapshot_by_id(known.version) is None:
             raise GoneError(f"snapshot {known.version} has expired")
         commits, is_line = _between(table, known.version, now.version)
-        note = f"snapshot {now.version}: {_operations(commits)}, no row changed"
+        note = without_rows(now, commits)
         if is_line and {commit.operation for commit in commits} <= _NO_ROWS:
-            return unmoved(past, now, self._cost(), note)
+            return unmoved(past, now, self.cost, note)
         gone, came = self._files_moved(table, known.version, now.version, commits, is_line)
         if not gone and not came:
-            return unmoved(past, now, self._cost(), note)
+            return unmoved(past, now, self.cost, note)
         if not is_compared:
-            return changed(now, commits, None, self._cost())
-        return self._compared(past, table, now, commits, gone, came)
-
-    def _compared(
-        self,
-        past: Past,
-        table: "Table",
-        now: TableVersion,
-        commits: Sequence[Commit],
-        gone: "Sequence[FileScanTask]",
-        came: "Sequence[FileScanTask]",
-    ) -> Observation:
-        """Compare the rows that may have changed; all of them, if these are many."""
-        check_limit(now.rows, self._data.row_limit, self._place)
-        if is_large(now.rows, past):
-            return self._whole(past, table, now, commits, "")
-        moved = self._moved(table, gone, came)
-        if len(moved) > FEW_ROWS:
-            return self._whole(past, table, now, commits, "")
-        compared = moved.compared(past, self._data.key, self._place)
-        if not any(compared[1].counts.values()):
-            note = f"snapshot {now.version}: {_operations(commits)}, no row changed"
-            return unmoved(past, now, self._cost(), note)
-        return changed(now, commits, compared, self._cost())
+            return changed(now, commits, None, self.cost)
+        return self.compared(
+            past,
+            now,
+            commits,
+            lambda: Candidates.of_files(
+                self._tables(table, gone, is_past=True) if gone else None,
+                self._tables(table, came) if came else None,
+                self._arrow_schema(table),
+                self.check_not_left,
+            ),
+            lambda: self._whole(past, table, now, commits, ""),
+        )
 
     def _whole(
         self,
@@ -263,10 +214,12 @@ class _IcebergLook:
     ) -> Observation:
         rows = None
         if self._data.key:
-            check_limit(now.rows, self._data.row_limit, self._place)
+            key, limit = self._data.key, self._data.row_limit
+            check_columns([*now.columns], key, self.place)
+            check_limit(now.rows, limit, self.place)
             tables = self._tables(table, _files(table, now.version))
-            rows = WholeTable.gather(tables, self._data.key, self._place, self._left)
-        return whole(past, now, commits, rows, self._data.key, self._place, self._cost(), note=note)
+            rows = WholeTable.gather(tables, key, limit, self.place, self.check_not_left)
+        return whole(past, now, commits, rows, self._data.key, self.place, self.cost, note=note)
 
     def _load(self) -> "Table":
         data = self._data
@@ -280,14 +233,16 @@ class _IcebergLook:
         from pyiceberg.catalog import load_catalog
 
         settings = _configured(data.catalog)
+        _keep_secrets_of(settings)
         # All of it: PyIceberg reads its settings once, and @secrets may have set some since.
-        given = {**settings, **self._blanks(settings)}
-        return load_catalog(data.catalog, **given).load_table(data.table)
+        # And a look makes no tables of a catalog, where there are none.
+        given = {"init_catalog_tables": "false", **settings, **self._blanks(settings)}
+        self._catalog = load_catalog(data.catalog, **given)
+        return self._catalog.load_table(data.table)
 
-    def _blanks(self, settings: Mapping[str, str]) -> dict[str, str]:
+    def _blanks(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """What a catalog's settings do not say of the store, and Metaflow's do."""
-        keep_secrets_of(settings)
-        warehouse = settings.get("warehouse", "")
+        warehouse = str(settings.get("warehouse", ""))
         address = warehouse if "://" in warehouse else ""
         if not address and settings.get("type") == "glue":
             address = "s3://glue/tables"  # where Glue's tables are, whichever bucket
@@ -300,23 +255,36 @@ class _IcebergLook:
         given = _properties(place.options())
         return {name: value for name, value in given.items() if name not in settings}
 
+    def _is_known(self, table: "Table", known: TableVersion) -> bool:
+        """Whether what is watched is the snapshot that was known, in the same columns."""
+        snapshot = self._snapshot(table)
+        return (
+            str(table.metadata.table_uuid) == known.table
+            and (snapshot.snapshot_id if snapshot else None) == known.version
+            and _schema(table, snapshot).schema_id == known.details.get(_SCHEMA)
+        )
+
     def _described(self, table: "Table") -> TableVersion:
         """The snapshot that is watched, and what the metadata says of it."""
         snapshot = self._snapshot(table)
         summary = snapshot.summary if snapshot else None
-        rows = int(summary.additional_properties.get("total-records", -1)) if summary else 0
+        said = summary.additional_properties if summary else {}
+        rows = int(said.get("total-records", -1)) if snapshot else 0
         # With files of deletions the summary counts rows that are none of the table's.
-        deletes = summary and any(
-            summary.additional_properties.get(name, "0") != "0"
+        deletes = any(
+            said.get(name, "0") != "0"
             for name in ("total-position-deletes", "total-equality-deletes")
         )
+        schema = self._arrow_schema(table)
         return TableVersion(
             noun=_NOUN,
             table=str(table.metadata.table_uuid),
             version=snapshot.snapshot_id if snapshot else None,
             rows=None if rows < 0 or deletes else rows,
-            columns={field.name: str(field.type) for field in self._arrow_schema(table)},
+            columns={field.name: str(field.type) for field in schema},
+            types={field.name: type_in_words(field.type) for field in schema},
             question=self._question,
+            details={_SCHEMA: _schema(table, snapshot).schema_id},
         )
 
     def _snapshot(self, table: "Table") -> "Snapshot | None":
@@ -326,7 +294,7 @@ class _IcebergLook:
         if (snapshot := table.snapshot_by_name(ref)) is None:
             raise SourceError(
                 f"The Iceberg table has no branch or tag {ref!r}",
-                where=self._place,
+                where=self.place,
                 allowed=f"It has: {', '.join(sorted(table.refs())) or 'none'}",
                 fix=closest(ref, table.refs()) or "Correct `ref` under [data] in flowproject.toml",
             )
@@ -340,34 +308,25 @@ class _IcebergLook:
         commits: Sequence[Commit],
         is_line: bool,  # noqa: FBT001  # said by who found the commits
     ) -> "tuple[list[FileScanTask], list[FileScanTask]]":
-        """The files of two snapshots that only one of them has, or has with other deletions."""
+        """The files of two snapshots that only one of them has, or has with other deletions.
+
+        Raises:
+            GoneError: if nothing tells any more which files the older one had.
+        """
         if old is not None and is_line and {one.operation for one in commits} == {"append"}:
             # Only of an unbroken line of appends: it passes over deletions in silence.
             scan = table.incremental_append_scan(
                 from_snapshot_id_exclusive=old, to_snapshot_id_inclusive=new
             )
             return [], list(scan.plan_files())
-        before, after = _identified(_files(table, old)), _identified(_files(table, new))
+        try:
+            before = _identified(_files(table, old))
+        except FileNotFoundError as error:
+            raise GoneError("files of the snapshot that was known are gone") from error
+        after = _identified(_files(table, new))
         return (
             [task for name, task in before.items() if name not in after],
             [task for name, task in after.items() if name not in before],
-        )
-
-    def _moved(
-        self, table: "Table", gone: "Sequence[FileScanTask]", came: "Sequence[FileScanTask]"
-    ) -> Candidates:
-        """The rows of files that went and of files that came, but for those that both have.
-
-        Raises:
-            GoneError: if a file that went is no longer there.
-        """
-        old, new = self._tables(table, gone, is_past=True), self._tables(table, came)
-        if not gone or not came:
-            return Candidates(old=rows_of(old, self._left), new=rows_of(new, self._left))
-        # Most rows of a file that was written anew are what they were.
-        unequal = unequal_rows(old, new, self._arrow_schema(table))
-        return Candidates(
-            old=rows_of([unequal[0]], self._left), new=rows_of([unequal[1]], self._left)
         )
 
     def _tables(
@@ -383,14 +342,14 @@ class _IcebergLook:
         )
         schema = self._arrow_schema(table)
         for task in files:
-            self._left()
+            self.check_not_left()
             try:
                 content = scan.to_table([task])
             except FileNotFoundError as error:
                 if not is_past:
                     raise
                 raise GoneError("files of the snapshot that was known are gone") from error
-            self._rows_read += len(content)
+            self.rows_read += len(content)
             yield content.cast(schema)
 
     def _arrow_schema(self, table: "Table") -> "pa.Schema":
@@ -403,10 +362,7 @@ class _IcebergLook:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
-            with warnings.catch_warnings():
-                # It warns of settings of its own, in the middle of somebody's tick.
-                warnings.simplefilter("ignore")
-                yield
+            yield
         except (FlowprojectError, GoneError, MemoryError):
             raise
         # Each catalog brings a library with exceptions of its own: requests, SQLAlchemy, botocore.
@@ -426,34 +382,26 @@ class _IcebergLook:
         if isinstance(error, FileNotFoundError):
             return SourceError(
                 f"A file of the Iceberg table is not there: {text}",
-                where=self._place,
+                where=self.place,
                 fix="Correct `table` under [data] in flowproject.toml; if the table is there, "
                 "somebody removed its files behind the catalog's back",
             )
         if isinstance(error, known.ValidationError) or "Invalid JSON" in str(error):
             return SourceError(
                 f"The metadata of the Iceberg table can't be read: {text}",
-                where=self._place,
+                where=self.place,
                 allowed="It may be half written",
                 fix="The next tick looks again; if it says the same, write the metadata anew",
             )
         return SourceError(
             f"The Iceberg table could not be read: {type(error).__name__}: {text}",
-            where=self._place,
+            where=self.place,
             fix="Check the catalog's settings in .pyiceberg.yaml or PYICEBERG_CATALOG__..., the "
             "credentials and the network; the next tick looks again",
         )
 
-    def _cost(self) -> Cost:
-        return Cost(
-            # Catalogs and stores do not tell how often they were asked; the table was, once.
-            seconds=time.perf_counter() - self._started,
-            requests=1,
-            rows=self._rows_read,
-        )
 
-
-def _configured(name: str) -> dict[str, str]:
+def _configured(name: str) -> dict[str, Any]:
     """What PyIceberg's own settings say of a catalog.
 
     Raises:
@@ -472,7 +420,20 @@ def _configured(name: str) -> dict[str, str]:
             allowed=f"It knows: {', '.join(there)}" if there else "",
             fix=closest(name, there) or f"Set PYICEBERG_CATALOG__{name.upper()}__URI, or `catalog`",
         )
-    return {str(key): str(value) for key, value in found.items()}
+    # Some have settings of their own in them, such as `auth` and `ssl`.
+    return {str(key): value for key, value in found.items()}
+
+
+def _keep_secrets_of(settings: Mapping[str, Any]) -> None:
+    """Keep secret what a catalog's settings say of who is asking."""
+    keep_secrets_of(settings)
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            _keep_secrets_of(value)
+        elif name == "uri" and (password := _PASSWORD.search(str(value))):
+            keep_password(password[1])
+        elif found := _SECRETS.get(name.lower()):
+            keep_secret(found.findall(str(value)))
 
 
 def _properties(options: Mapping[str, str]) -> dict[str, str]:
@@ -517,23 +478,22 @@ def _between(table: "Table", old: int | None, new: int | None) -> tuple[list[Com
     behind = {*_ancestors(table, old)}
     line: list[Commit] = []
     met: int | None = None
+    is_line = True
     for number in _ancestors(table, new):
         if number in behind:
             met = number
             break
-        # The parent of the oldest one that is kept may have expired.
-        if snapshot := table.snapshot_by_id(number):
+        snapshot = table.snapshot_by_id(number)
+        if snapshot is None:
+            is_line = False  # one that came before the oldest that is kept has expired
+        else:
             line.append(_told(snapshot))
     line.reverse()
     if met == old:
-        return line, True
+        return line, is_line
     if met is None:
         return line, False
     return [Commit(version=met, operation="rollback"), *line], False
-
-
-def _operations(commits: Sequence[Commit]) -> str:
-    return ", ".join(dict.fromkeys(commit.operation for commit in commits))
 
 
 def _ancestors(table: "Table", snapshot: int | None) -> Iterator[int]:
@@ -556,7 +516,7 @@ def _told(snapshot: "Snapshot") -> Commit:
     return Commit(
         version=snapshot.snapshot_id,
         operation=summary.operation.value if summary else "",
-        time=dt.datetime.fromtimestamp(snapshot.timestamp_ms / 1000, dt.UTC).isoformat(),
+        time=moment(snapshot.timestamp_ms),
         rows_added=number("added-records"),
         rows_removed=number("deleted-records"),
         files_added=number("added-data-files"),

@@ -3,11 +3,11 @@
 How a version is asked and a file read stands with the format; here commits and rows are there.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flowproject.changes.canonical import Json, canonical, digest, dumps
 from flowproject.changes.columns import columns_change
@@ -24,16 +24,21 @@ from flowproject.changes.observation import (
 from flowproject.errors import QueryError, SourceError
 from flowproject.sources import Rows
 from flowproject.sources.result import (
-    check_columns,
     keyed,
     keys_and_texts,
+    keys_and_texts_of_columns,
     not_unique,
     without_garbage_collection,
 )
-from flowproject.sql import Query, bind, dollar, find_query
-from flowproject.tables.arrow import queried
-from flowproject.tables.row_comparison import compare_all_rows, compare_some_rows
+from flowproject.tables.row_comparison import (
+    compare_all_rows,
+    compare_known_rows,
+    unequal_rows,
+)
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "Candidates",
@@ -41,7 +46,6 @@ __all__ = [
     "FeedRow",
     "GoneError",
     "PatchedItems",
-    "PinnedQuery",
     "TableVersion",
     "WholeTable",
     "changed",
@@ -49,17 +53,38 @@ __all__ = [
     "has_other_columns",
     "is_large",
     "known_version",
+    "moment",
     "netted",
     "question",
     "rows_of",
+    "type_in_words",
     "unmoved",
     "whole",
+    "without_rows",
 ]
 
 _FORMAT: Final = 1
 _MOST_COMMITS: Final = 20
 _MOST_OPERATIONS: Final = 5
 _PIECE_ROWS: Final = 10_000
+_WORDS: Final = {
+    "bool": "BOOLEAN",
+    "int8": "TINYINT",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "binary": "BLOB",
+    "large_binary": "BLOB",
+    "binary_view": "BLOB",
+    "date32[day]": "DATE",
+    "time64[us]": "TIME",
+}
+"""DuckDB's words for Arrow's types."""
+
+_PLAIN: Final = {"bool", "int8", "int16", "int32", "int64", "string", "large_string", "string_view"}
+"""Types whose values are canonical as they are."""
 
 
 class GoneError(Exception):
@@ -98,13 +123,24 @@ class Commit:
         }
 
 
+def moment(milliseconds: object) -> str:
+    """The moment of a commit, of its writer's clock, which nobody checks; empty if it is none."""
+    if not isinstance(milliseconds, int):
+        return ""
+    try:
+        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).isoformat()
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableVersion:
     """One version of a table: which table, which version, and what its log says of it.
 
     `rows` is None if the log does not say how many there are. `details` is what its format wants to
     know of it at the next look. `question` is a digest of what is watched: a version that was known
-    to another question says nothing of this one.
+    to another question says nothing of this one. `types` has those of the columns in DuckDB's
+    words, of a version that was looked into.
     """
 
     noun: str
@@ -114,6 +150,7 @@ class TableVersion:
     columns: Mapping[str, str]
     question: str
     details: Mapping[str, Json] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -234,8 +271,29 @@ class Candidates:
     old: Rows
     new: Rows
 
-    def __len__(self) -> int:
-        return max(len(self.old), len(self.new))
+    @classmethod
+    def of_files(
+        cls,
+        old: "Iterable[pa.Table] | None",
+        new: "Iterable[pa.Table] | None",
+        schema: "pa.Schema",
+        left: Callable[[], None],
+    ) -> "Candidates | None":
+        """The rows of files that went and of files that came, None if there are none of a kind.
+
+        They are None if there are so many that all rows had better be compared.
+        """
+        if old is not None and new is not None:
+            # Most rows of a file that was written anew are what they were.
+            sides: Sequence[Iterable[Any]] = [
+                [rows] for rows in unequal_rows(old, new, schema, FEW_ROWS + 1)
+            ]
+        else:
+            sides = [old or (), new or ()]
+        found = [_few_rows(tables, left) for tables in sides]
+        if found[0] is None or found[1] is None:
+            return None
+        return cls(old=found[0], new=found[1])
 
     def compared(self, past: Past, key: Sequence[str], place: str) -> tuple[Items, Difference, str]:
         """The items of the table now, what happened to them, and their fingerprint.
@@ -259,17 +317,9 @@ class Candidates:
                 return table, difference, table.manifest.fingerprint
             return items, difference, fingerprint_items(items.values())
         # Only rows that really changed are looked for among the many that are kept.
-        changed_rows = [*difference.arrived]
-        writer = RowWriter()
-        writer.add([one.key for one in changed_rows], [dumps(one.data) for one in changed_rows])
-        before = [
-            *(one.key for one, _ in difference.modified),
-            *(one.key for one in difference.removed),
-        ]
-        gone = known.places(before)
-        if gone.bit_count() != len(before):
+        found = compare_known_rows(known, difference, lambda name: not_unique(name, key, place))
+        if found is None:
             raise GoneError("the journal has other rows than the table had")
-        found = compare_some_rows(known, writer, gone, lambda name: not_unique(name, key, place))
         return found.items, found.difference, found.fingerprint
 
 
@@ -283,20 +333,33 @@ class WholeTable:
 
     @classmethod
     def gather(
-        cls, tables: Iterable[Any], key: Sequence[str], place: str, left: Callable[[], None]
+        cls,
+        tables: "Iterable[pa.Table]",
+        key: Sequence[str],
+        limit: int,
+        place: str,
+        left: Callable[[], None],
     ) -> "WholeTable":
-        """Take the rows of tables of Arrow; `left` raises if nobody waits for them."""
-        count, few, writer = 0, list[dict[str, Json]](), None
-        for table in tables:
-            rows = rows_of([table], left)
-            count += len(rows)
-            few += rows
+        """Take the rows of tables of Arrow; `left` raises if nobody waits for them.
+
+        Raises:
+            QueryError: if there are more than `limit`, or a row has no key.
+        """
+        count, few = 0, list[dict[str, Json]]()
+        writer: RowWriter | None = None
+        for piece in _pieces(tables):
+            left()
+            count += len(piece)
+            check_limit(count, limit, place)
             if writer is None and count <= FEW_ROWS:
+                few += _rows(_columns(piece))
                 continue
-            writer = writer or RowWriter()
-            for start in range(0, len(few), _PIECE_ROWS):
-                writer.add(*keys_and_texts(few[start : start + _PIECE_ROWS], key, place))
-            few = []
+            if writer is None:
+                writer = RowWriter()
+                for start in range(0, len(few), _PIECE_ROWS):
+                    writer.add(*keys_and_texts(few[start : start + _PIECE_ROWS], key, place))
+                few = []
+            writer.add(*keys_and_texts_of_columns(_columns(piece), key, place))
         return cls(count=count, rows=few, writer=writer)
 
     def compared(
@@ -319,7 +382,13 @@ class WholeTable:
 def unmoved(past: Past, now: TableVersion, cost: Cost, note: str) -> Observation:
     """The observation of a table none of whose rows changed since the past."""
     seen = past.still(cost=cost, query="", note=note)
-    return replace(seen, memo=now.to_memo(), state=_state(now, seen), columns=dict(now.columns))
+    return replace(
+        seen,
+        memo=now.to_memo(),
+        state=_state(now, seen),
+        columns=dict(now.columns),
+        types=dict(now.types),
+    )
 
 
 def changed(
@@ -349,11 +418,10 @@ def whole(
     """The observation of a table that was read whole; `rows` is None where no row is looked at.
 
     Raises:
-        QueryError: if two rows have one key, or the key is no column.
+        QueryError: if two rows have one key.
     """
     if rows is None:
         return _observation(now, commits, None, None, now.fingerprint, cost, note)
-    check_columns([*now.columns], key, place)
     items, difference, fingerprint = rows.compared(past, key, place)
     return _observation(now, commits, items, difference, fingerprint, cost, note)
 
@@ -378,8 +446,15 @@ def _observation(
         version=now.told(commits),
         memo=now.to_memo(),
         columns=dict(now.columns),
+        types=dict(now.types),
     )
     return replace(seen, state=_state(now, seen))
+
+
+def without_rows(now: TableVersion, commits: Sequence[Commit], note: str = "") -> str:
+    """The note of an observation of commits that changed no row."""
+    told = f"{now.noun} {now.version}: {_names(commits)}, no row changed"
+    return "; ".join(filter(None, [told, note]))
 
 
 def has_other_columns(known: TableVersion, now: TableVersion) -> bool:
@@ -388,7 +463,7 @@ def has_other_columns(known: TableVersion, now: TableVersion) -> bool:
 
 
 @without_garbage_collection()
-def rows_of(tables: Iterable[Any], left: Callable[[], None]) -> Rows:
+def rows_of(tables: "Iterable[pa.Table]", left: Callable[[], None]) -> Rows:
     """The rows of tables of Arrow in canonical form; `left` raises if nobody waits for them.
 
     Raises:
@@ -397,20 +472,54 @@ def rows_of(tables: Iterable[Any], left: Callable[[], None]) -> Rows:
     rows: Rows = []
     for table in tables:
         left()
-        columns: dict[str, list[Json]] = {}
-        for name in table.column_names:
-            try:
-                columns[name] = [canonical(value) for value in table[name].to_pylist()]
-            except (ValueError, OverflowError, TypeError) as error:
-                raise SourceError(
-                    f"Column {name!r} holds a value that can't be told: {type(error).__name__}",
-                    fix="Leave `key` away to watch the table's versions only",
-                ) from error
-        names = [*columns]
-        rows += [
-            dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)
-        ]
+        rows += _rows(_columns(table))
     return rows
+
+
+@without_garbage_collection()
+def _few_rows(tables: "Iterable[pa.Table]", left: Callable[[], None]) -> Rows | None:
+    """The rows of tables of Arrow in canonical form; None if they are many."""
+    rows: Rows = []
+    for table in tables:
+        left()
+        if len(rows) + len(table) > FEW_ROWS:
+            return None
+        rows += _rows(_columns(table))
+    return rows
+
+
+def _pieces(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
+    """Tables of Arrow in pieces, because as Python's values their rows take ten times the room."""
+    for table in tables:
+        for start in range(0, len(table), _PIECE_ROWS):
+            yield table.slice(start, _PIECE_ROWS)
+
+
+def _rows(columns: Mapping[str, Sequence[Json]]) -> Rows:
+    names = [*columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _columns(table: "pa.Table") -> dict[str, list[Json]]:
+    """The columns of a table of Arrow in canonical form.
+
+    Raises:
+        SourceError: if a value is none that Python can hold.
+    """
+    columns: dict[str, list[Json]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            values = column.to_pylist()
+            # Most values are what they are; to ask of each would take half of the time.
+            if str(column.type) not in _PLAIN:
+                values = [*map(canonical, values)]
+        except (ValueError, OverflowError, TypeError) as error:
+            raise SourceError(
+                f"Column {name!r} holds a value that can't be told: {type(error).__name__}",
+                fix="Leave `key` away to watch the table's versions only",
+            ) from error
+        columns[name] = values
+    return columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -461,7 +570,7 @@ def check_limit(rows: int | None, limit: int, place: str) -> None:
     """Raise the QueryError of a table with more rows than are to be read."""
     if rows is not None and rows > limit:
         raise QueryError(
-            f"The table has {rows:,} rows, more than the {limit:,} that are compared",
+            f"The table has more rows than the {limit:,} that are compared",
             where=f"{place}, row_limit in flowproject.toml",
             fix="Raise row_limit in [data]; or leave `key` away to watch the table's versions only",
         )
@@ -472,47 +581,46 @@ def is_large(rows: int | None, past: Past) -> bool:
     return (rows or 0) > FEW_ROWS >= (past.total or 0)
 
 
+def type_in_words(kind: "pa.DataType") -> str:
+    """A type of Arrow in the words of DuckDB, by which the rows of a change become Arrow again.
+
+    One for which there is none is text there.
+    """
+    import pyarrow.types as kinds
+
+    if kinds.is_decimal(kind):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    if kinds.is_timestamp(kind):
+        part = {"s": "_S", "ms": "_MS", "us": "", "ns": "_NS"}[kind.unit]
+        return f"TIMESTAMP{part}{' WITH TIME ZONE' if kind.tz else ''}"
+    if kinds.is_nested(kind):
+        return _nested_in_words(kind)
+    if kinds.is_fixed_size_binary(kind):
+        return "BLOB"
+    return _WORDS.get(str(kind), "VARCHAR")
+
+
+def _nested_in_words(kind: Any) -> str:
+    import pyarrow.types as kinds
+
+    if kinds.is_map(kind):
+        word = f"MAP({type_in_words(kind.key_type)}, {type_in_words(kind.item_type)})"
+    elif kinds.is_struct(kind):
+        fields = (f"{_quoted(one.name)} {type_in_words(one.type)}" for one in kind)
+        word = f"STRUCT({', '.join(fields)})"
+    else:
+        word = f"{type_in_words(kind.value_type)}[]"
+    # Bytes in there would be taken for DuckDB's own words of them.
+    return "JSON" if "BLOB" in word else word
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 def question(*parts: Json) -> str:
     """A digest of what is watched."""
     return digest("versioned 1", dumps([*parts]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PinnedQuery:
-    """A query of the project's, and the version that it is asked of: None is the newest."""
-
-    query: Query
-    params: Mapping[str, Any]
-    version: Mapping[str, Json] | None
-
-    @classmethod
-    def find(
-        cls, root: Path, name: str, params: Mapping[str, Any], version: Mapping[str, Json] | None
-    ) -> "PinnedQuery":
-        """The query of this name.
-
-        Raises:
-            QueryError: if there is none, or its parameters are others.
-        """
-        query = find_query(root, name)
-        bind(query, params, dollar)  # what is wrong with them is told before anything is read
-        return cls(query=query, params=params, version=version)
-
-    def answer(self, table: str, rows: Any, limit: int) -> Any:
-        """The table of Arrow that it gives over the rows of a table.
-
-        Raises:
-            QueryError: if it can't be run, or gives more than `limit` rows.
-        """
-        text = bind(self.query, self.params, dollar)
-        found = queried(table, rows, text, self.params, self.query.file)
-        if len(found) > limit:
-            raise QueryError(
-                f"The result has more than {limit:,} rows",
-                where=f"{self.query.file}, row_limit in flowproject.toml",
-                fix="Filter or aggregate in the query, or raise row_limit in [data]",
-            )
-        return found
 
 
 def _state(now: TableVersion, seen: Observation) -> str:
@@ -522,11 +630,15 @@ def _state(now: TableVersion, seen: Observation) -> str:
 
 def _operations(now: TableVersion, commits: Sequence[Commit], *, seen_rows: bool) -> str:
     """What was done to the table; with the version, unless that is the state anyway."""
-    names = [*dict.fromkeys(commit.operation for commit in commits)]
-    shown = ", ".join(names[:_MOST_OPERATIONS]) + (", ..." if len(names) > _MOST_OPERATIONS else "")
     many = f"{len(commits):,} commits, " if len(commits) > 1 else ""
     told = [f"{now.noun} {now.version}"] if seen_rows and now.version is not None else []
-    return ": ".join([*told, *filter(None, [many + shown])])
+    return ": ".join([*told, *filter(None, [many + _names(commits)])])
+
+
+def _names(commits: Sequence[Commit]) -> str:
+    """What commits did, each word once."""
+    names = [*dict.fromkeys(commit.operation for commit in commits)]
+    return ", ".join(names[:_MOST_OPERATIONS]) + (", ..." if len(names) > _MOST_OPERATIONS else "")
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowproject.config.data import DuckDBData, FilesData
+from flowproject.dev import looking
 from flowproject.dev.looking import FileWatch
 from tests.running_loop import wait_for
 
@@ -20,7 +21,12 @@ class Heard:
         self.news = threading.Event()
         self.watch = FileWatch(self.told.append)
         self.sensors = [SimpleNamespace(name=name, data=one) for name, one in data.items()]
-        self.context: Any = SimpleNamespace(root=root, sensors=lambda _: self.sensors)
+        there = SimpleNamespace(sensors=data)
+        self.context: Any = SimpleNamespace(
+            root=root,
+            project=there,
+            sensors=lambda _: [one for one in self.sensors if one.name in data],
+        )
         self.follow()
 
     def follow(self) -> None:
@@ -86,6 +92,35 @@ def test_folders_that_come_and_queries_that_are_edited_are_heard_of(heard: Heard
     assert heard.next() == {"rows"}
     (tmp_path / "later" / "x" / "c.csv").write_text("a\n1\n")
     assert heard.next() == {"rows"}
+
+
+def test_files_of_a_sensor_that_is_gone_are_nobodys(heard: Heard, tmp_path: Path):
+    del heard.context.project.sensors["files"]
+    heard.follow()
+    (tmp_path / "in" / "a.csv").write_text("1")
+    assert heard.next() == {"all"}
+
+
+def test_when_the_system_ends_it_the_next_look_hears_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "in").mkdir()
+    end = threading.Event()
+
+    def ending(*_: object, **__: object) -> Iterator[set[Any]]:
+        yield set()
+        end.wait()
+        monkeypatch.undo()
+        raise RuntimeError("no watches left")
+
+    monkeypatch.setattr(looking, "watch", ending)
+    heard = Heard(tmp_path, files=FilesData(path="in"))
+    end.set()
+    wait_for(lambda: heard.watch._following[True].is_over)
+    heard.follow()
+    (tmp_path / "in" / "a").write_text("1")
+    assert heard.next() == {"files"}
+    heard.watch.close()
 
 
 def test_what_has_to_settle_is_told_again_when_it_may_have(tmp_path: Path):
