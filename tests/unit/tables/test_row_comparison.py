@@ -18,7 +18,7 @@ def written(*keys: str) -> RowWriter:
 
 
 def past() -> RowTable:
-    return written(*"abcdef").table()
+    return written(*"abcdef").table().recorded("past")
 
 
 def without(*keys: str) -> int:
