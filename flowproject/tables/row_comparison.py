@@ -217,17 +217,38 @@ def _check_unique(table: RowTable, not_unique: NotUnique) -> None:
 def _check_apart(past: RowTable, stayed: int, came: RowTable, not_unique: NotUnique) -> None:
     """Raise what `not_unique` makes if a row that came has the key of one that stayed."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if not len(came):
         return
     # Two rows with one key by the canonical rule (0.0 and -0.0) can have two marks.
     schema = pa.schema([("key", pa.binary())])
+    there = past.read(schema, stayed)
+    key = (_key_of_many if len(came) > FEW_ROWS else _key_of_few)(schema, there, came)
+    if key is not None:
+        raise not_unique(key.decode("utf-8", "surrogatepass"))
+
+
+def _key_of_few(schema: "pa.Schema", there: "Iterable[pa.Table]", came: RowTable) -> bytes | None:
+    """A key in `there` that one of a few rows has, if there is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     keys = pa.concat_tables([*came.read(schema)])["key"].combine_chunks()
-    for rows in past.read(schema, stayed):
+    for rows in there:
         found = rows.filter(pc.is_in(rows["key"], value_set=keys))
         if len(found):
-            raise not_unique(found["key"][0].as_py().decode("utf-8", "surrogatepass"))
+            return bytes(found["key"][0].as_py())
+    return None
+
+
+def _key_of_many(schema: "pa.Schema", there: "Iterable[pa.Table]", came: RowTable) -> bytes | None:
+    """A key in `there` that one of many rows has, if there is one."""
+    # Arrow would make an index of all of them anew for each group of rows that are there.
+    with _engine() as engine:
+        engine.stream("there", schema, there)
+        engine.stream("came", schema, came.read(schema))
+        [(key,)] = engine.rows("SELECT min(key) FROM there WHERE key IN (SELECT key FROM came)")
+    return None if key is None else bytes(key)
 
 
 def _joined(old: "Iterable[pa.Table]", seen: RowTable) -> Difference:
