@@ -202,8 +202,9 @@ class Story:
         allowed.append(self.rows())
         found = {key: dict(item.data) for key, item in table(seen).items()}
         # A column that comes during a look is seen with the rows that there were when it began.
+        # And of a table that was made again meanwhile there are fewer columns.
         before = {
-            key: {name: row[name] for name in allowed[0].get(key, row)}
+            key: {name: row.get(name) for name in allowed[0].get(key, row)}
             for key, row in found.items()
         }
         assert found in allowed or before == allowed[0], (self.told, seen.note)
