@@ -1,16 +1,18 @@
 """A local loop in a thread of its own, with all that it told; and waiting for what must come."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import Request, urlopen
 
 from flowproject.dev.loop import Loop, Result
 from flowproject.dev.messages import LoopStarted, Message, RunPrinted
 
-__all__ = ["PATIENCE", "RunningLoop", "wait_for"]
+__all__ = ["PATIENCE", "RunningLoop", "alive", "wait_for"]
 
 Kind = TypeVar("Kind", bound=Message)
 PATIENCE = 60.0
@@ -72,3 +74,13 @@ def wait_for(check: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return found
+
+
+def alive(process: int) -> bool:
+    """Whether a process goes on, by its number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")

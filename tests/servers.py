@@ -169,6 +169,9 @@ def _writes_one_at_a_time() -> Iterator[None]:
         yield
 
 
+_ICEBERG: Final = "iceberg"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """A server that is a program of its own: where it will be, and how it is started there."""
@@ -291,11 +294,13 @@ def weed(aws: dict[str, str]) -> S3Server:
     def plan(folder: Path) -> Program:
         names = ("master.port", "volume.port", "filer.port", "s3.port")
         names = (*names, *(f"{name}.grpc" for name in names))
-        ports = dict(zip(names, free_ports(8), strict=True))
+        *found, iceberg = free_ports(9)
+        ports = dict(zip(names, found, strict=True))
+        (folder / _ICEBERG).write_text(f"http://127.0.0.1:{iceberg}")
         command = [
             *(path, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"),
             *(f"-{name}={port}" for name, port in ports.items()),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *(f"-s3.port.iceberg={iceberg}", "-s3.port.lance=0"),
             *(f"-filer.localSocket={folder}/filer", f"-s3.localSocket={folder}/s3"),
             *("-master.telemetry=false", "-master.volumeSizeLimitMB=1", "-volume.max=1000"),
         ]
@@ -304,6 +309,13 @@ def weed(aws: dict[str, str]) -> S3Server:
         return Program(url=url, command=command, leaves=leaves)
 
     return S3Server("weed", shared("weed", plan, _stores), aws)
+
+
+@pytest.fixture(scope="session")
+def iceberg_rest(weed: S3Server) -> str:  # noqa: ARG001  # it is a part of it
+    """The address of the REST catalog that SeaweedFS has for Iceberg tables in its buckets."""
+    with one_at_a_time("weed") as folder:
+        return (folder / _ICEBERG).read_text()
 
 
 SERVERS: Final = ("moto", "ministack", "rclone", "weed")

@@ -15,7 +15,7 @@ from flowproject.cli.context import find_root
 from flowproject.cli.output import AsJson, plain
 from flowproject.config.parse import load
 from flowproject.dev.loop import Loop, PageSettings, Settings
-from flowproject.dev.messages import LoopStarted, Message, line, to_json
+from flowproject.dev.messages import LoopStarted, Message, Transcript, to_json
 from flowproject.dev.server import LOOPBACK
 from flowproject.errors import UsageError
 from flowproject.flowfiles import who_looks
@@ -86,11 +86,13 @@ def dev(
 
 
 def _listener(as_json: bool, *, open_browser: bool) -> Callable[[Message], None]:
+    transcript = Transcript()
+
     def show(message: Message) -> None:
         if open_browser and isinstance(message, LoopStarted):
             # A browser that is the text kind would hold the loop up until it is closed.
             threading.Thread(target=webbrowser.open, args=(message.page,), daemon=True).start()
-        text = json.dumps(to_json(message)) if as_json else plain(line(message))
+        text = json.dumps(to_json(message)) if as_json else plain(transcript.line(message))
         if text:
             print(text, flush=True)
 

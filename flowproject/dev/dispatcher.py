@@ -104,6 +104,11 @@ class Dispatcher:
         """The runs under way, with all that follows from each."""
         return frozenset(self._tasks)
 
+    @property
+    def watches(self) -> frozenset[asyncio.Task[None]]:
+        """The runs of killed loops that are followed to their end."""
+        return frozenset(self._watches)
+
     def look_first(self, lookout: Lookout) -> None:
         """Have it look before runs are started that would do nothing else, from here on."""
         self._lookout = lookout
@@ -351,12 +356,17 @@ class Dispatcher:
     async def _watch(self, flow: FlowFile, run: RunRecord) -> None:
         """Follow a run of a killed loop to its end."""
         await self._launcher.watch(run)
-        await self._end_left(flow, run)
+        state = await self._end_left(flow, run)
+        self.runs += 1
+        self.failed += state != "succeeded"
         if _is_only_one(flow, run):
             self._release(flow)
 
-    async def _end_left(self, flow: FlowFile, run: RunRecord) -> None:
-        """Emit the ticks and publish the end event of a run that has ended without its loop."""
+    async def _end_left(self, flow: FlowFile, run: RunRecord) -> RunState:
+        """Emit the ticks and publish the end event of a run that has ended without its loop.
+
+        How it ended.
+        """
         run_id = run.run_id
         state = (await self._read(flow, read_state, run_id) if run_id else None) or "unfinished"
         # Noted first: commands that run beside the loop read the record, not what it emits.
@@ -366,6 +376,7 @@ class Dispatcher:
             await self._emit_ticks(flow, run_id)
             if state == "succeeded":
                 await self._publish_end(flow, run_id)
+        return state
 
     def _emit_left(
         self, flow: FlowFile, run: RunRecord, state: RunState | Literal["running"]

@@ -7,6 +7,7 @@ can be lost by it.
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ _CHILD: Final = "from flowproject.dev.looking import main; main()"
 # Seconds for the start of Python, and beyond all limits of the sensors, after which a process that
 # says nothing is ended.
 _PATIENCE: Final = 60.0
+# Seconds in which a process is gone that was killed.
+_LAST_WAIT: Final = 3.0
 # Deaths in a row without an answer, after which runs are started as if there were no lookout.
 _MOST_DEATHS: Final = 3
 # Bytes of a line: a tick holds a sample of ten items, and a history.
@@ -129,7 +132,9 @@ class Lookout:
             self._process = None
         for process in [*self._alive]:
             _kill(process)
-            await process.wait()
+            # Whoever else has its output keeps asyncio from saying that it has ended.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _LAST_WAIT)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -223,6 +228,7 @@ class Lookout:
             # Half a line, because it died over it; or one that never ends.
             _kill(process)
         await process.wait()
+        _kill(process)  # of what it has started something may be left
         self._is_over(process)
 
     def _take(self, told: dict[str, Any]) -> None:
@@ -284,9 +290,9 @@ def _answer(asked: asyncio.Future[_T], answer: _T) -> None:
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
+    """End it, with all that its libraries have started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _names(flow: FlowFile, sensors: Sequence[str] | None) -> Sequence[str] | None:

@@ -242,8 +242,9 @@ class Loop:
     async def _until_idle(self, dispatcher: Dispatcher, scheduled: Mapping[Path, FlowFile]) -> None:
         for flow in scheduled.values():
             dispatcher.start_scheduled(flow)
-        while tasks := dispatcher.tasks:
-            await asyncio.wait(tasks)
+        # What killed loops have left behind goes on as well, and what waits for its end follows.
+        while tasks := dispatcher.tasks | dispatcher.watches:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         self._reason = "idle"
 
     async def _by_schedule(
@@ -446,8 +447,9 @@ class Loop:
             listeners={
                 flow.name: [dependency.event for dependency in flow.awaited]
                 for flow in flows
-                if flow.dependencies
+                if flow.dependencies and not flow.pushes
             },
+            pushes={flow.name: [*flow.pushes] for flow in flows if flow.pushes},
         )
 
     @contextlib.contextmanager

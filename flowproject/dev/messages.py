@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import singledispatch
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "RunSkipped",
     "RunStarted",
     "TickFinished",
+    "Transcript",
     "Warned",
     "Words",
     "in_words",
@@ -36,6 +37,8 @@ __all__ = [
 _INDENT: Final = " " * 10
 # What Metaflow puts before each line of a run's output: time, run, step and task, process.
 _PREFIX: Final = re.compile(r"^[\d-]{10} [\d:.]{12} (?:\[\d+/(\S+) \(pid \d+\)\] )?")
+
+_PROCESS: Final = re.compile(r"\(pid \d+\)")
 
 # Names and reasons that flowproject makes are shorter; what is longer was sent by somebody else.
 _NAME: Final = 200
@@ -70,7 +73,9 @@ class LoopStarted(Message):
     schedules: dict[str, str] = field(default_factory=dict)
     """Flow -> when it runs, in words."""
     listeners: dict[str, list[str]] = field(default_factory=dict)
-    """Flow -> names of the events that start it."""
+    """Flow -> names of the events that start it together."""
+    pushes: dict[str, list[str]] = field(default_factory=dict)
+    """Flow -> names of the events of which each has it look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +303,61 @@ def line(message: Message) -> str:
     return f"{message.at:%H:%M:%S}  {words.text}" if words else ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """How something failed, how often in a row, and since when."""
+
+    how: str
+    times: int = 1
+    since: datetime
+
+    @property
+    def in_words(self) -> str:
+        return f"as before, {self.times} times since {self.since:%H:%M:%S}"
+
+
+class Transcript:
+    """The lines of a loop's messages, where what fails in the same way again is told in short."""
+
+    def __init__(self) -> None:
+        self._failures: dict[tuple[str, str], _Failure] = {}
+
+    def line(self, message: Message) -> str:
+        """Turn the next message into plain text, as the function of this name does."""
+        match message:
+            case RunFinished():
+                name, how = message.flow, "" if message.ok else _last_words(message)
+            case TickFinished():
+                name = message.sensor
+                how = message.reason if message.outcome == "failed" else ""
+            case _:
+                return line(message)
+        before = self._failures.pop((message.kind, name), None)
+        if not how:
+            return line(message)
+        failure = _Failure(how=how, since=message.at)
+        if before and before.how == how:
+            failure = replace(before, times=before.times + 1)
+        self._failures[message.kind, name] = failure
+        return line(message) if failure.times == 1 else _in_short(message, failure)
+
+
+def _last_words(run: RunFinished) -> str:
+    """What a run that failed said last, without what every run says otherwise."""
+    said = _PROCESS.sub("", "\n".join([_ending(run.exit_code), *map(_shorten, run.tail)]))
+    return said.replace(run.run_id, "") if run.run_id else said
+
+
+def _in_short(message: RunFinished | TickFinished, failure: _Failure) -> str:
+    if isinstance(message, TickFinished):
+        words = Words("tick", message.sensor, f"failed {failure.in_words}")
+    else:
+        name = f"{message.flow}/{message.run_id}" if message.run_id else message.flow
+        rest = f"FAILED {failure.in_words}; its log is {message.log}"
+        words = Words("run", name, rest)
+    return f"{message.at:%H:%M:%S}  {words.text}"
+
+
 def in_words(message: Message) -> Words | None:
     """Give the parts of its line; None for what only a machine or a curious person wants."""
     return _words(message)
@@ -325,6 +385,7 @@ def _(started: LoopStarted) -> Words:
     more = [(started.page, "shows all of this in a browser")] if started.page else []
     more += [(flow, f"runs {when}") for flow, when in started.schedules.items()]
     more += [(flow, f"waits for {_list(names)}") for flow, names in started.listeners.items()]
+    more += [(flow, f"looks on {' or '.join(names)}") for flow, names in started.pushes.items()]
     lines = tuple(f"{'':<11}{subject}  {rest}" for subject, rest in more)
     return Words("listening", started.url, f"logs in {started.logs}", lines)
 

@@ -8,6 +8,7 @@ import zlib
 from array import array
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -221,14 +222,16 @@ class RowTable:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        wanted = pa.array([raw(key) for key in keys], pa.binary())
+        names = sorted(map(raw, keys))
+        wanted = pa.array(names, pa.binary())
         found: dict[str, int] = {}
-        for start, bits, rows in self._read(pa.schema([("key", pa.binary())]), self.manifest.live):
+        schema = pa.schema([("key", pa.binary())])
+        for start, bits, rows in self._read(schema, self.manifest.live, names):
             hits = pc.is_in(rows["key"], value_set=wanted)
             hits = hits if bits is None else pc.and_(hits, bits)
             at = pc.indices_nonzero(hits)
-            names = rows["key"].take(at).to_pylist()
-            for name, place in zip(names, at.to_pylist(), strict=True):
+            hit = rows["key"].take(at).to_pylist()
+            for name, place in zip(hit, at.to_pylist(), strict=True):
                 found[name.decode("utf-8", "surrogatepass")] = start + place
         return found
 
@@ -265,13 +268,16 @@ class RowTable:
         return RowTable(manifest, self.open_segment, self.damaged, self.opened)
 
     def _read(
-        self, schema: "pa.Schema", wanted: int
+        self, schema: "pa.Schema", wanted: int, keys: Sequence[bytes] | None = None
     ) -> "Iterator[tuple[int, pa.Array | None, pa.Table]]":
         """Each group that has a wanted row: the place of its first, which ones, and all its rows.
 
-        They are None if all are wanted.
+        They are None if all are wanted. With `keys`, which are sorted, groups are left out that can
+        have none of them.
         """
         for segment, group, start, count in self._groups():
+            if keys is not None and not _may_have(segment.bounds(group, "key"), keys):
+                continue
             bits = (wanted >> start) & ((1 << count) - 1)
             if bits:
                 is_all = bits.bit_count() == count
@@ -372,7 +378,7 @@ class RowWriter:
         rows = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting = []
         if self._segment is None:
-            self._segment = SegmentWriter(rows.schema)
+            self._segment = SegmentWriter(rows.schema, "key")
         self._segment.write(rows)
 
 
@@ -428,7 +434,7 @@ def compact_rows(table: RowTable) -> RowTable:
     if manifest.marks:
         fields += [pa.field(_HIGH, pa.uint64()), pa.field(_LOW, pa.uint64())]
     schema = pa.schema(fields)
-    writer = SegmentWriter(schema)
+    writer = SegmentWriter(schema, "key")
     # A group at a time, because the whole table may be larger than memory.
     for rows in table.read(schema):
         writer.write(rows)
@@ -437,6 +443,15 @@ def compact_rows(table: RowTable) -> RowTable:
         manifest, segments=(NEW,), rows=(manifest.count,), live=(1 << manifest.count) - 1
     )
     return RowTable(whole, lambda _: opened())
+
+
+def _may_have(bounds: tuple[bytes, bytes] | None, keys: Sequence[bytes]) -> bool:
+    """Whether a group with keys between these bounds may have one of these keys."""
+    if bounds is None:
+        return True
+    least, greatest = bounds
+    at = bisect_left(keys, least)
+    return at < len(keys) and keys[at] <= greatest
 
 
 def _mask(bits: int, count: int) -> "pa.Array":

@@ -39,9 +39,12 @@ _ENCODINGS: Final = {
 
 
 class SegmentWriter:
-    """Writes a new Parquet file, group after group, into a temporary one; one thread at a time."""
+    """Writes a new Parquet file, group after group, into a temporary one; one thread at a time.
 
-    def __init__(self, schema: "pa.Schema") -> None:
+    Of the column `bounded` the file says for each group what its least and greatest value are.
+    """
+
+    def __init__(self, schema: "pa.Schema", bounded: str = "") -> None:
         import pyarrow.parquet as pq
 
         self.rows = 0
@@ -50,7 +53,10 @@ class SegmentWriter:
         # Arrow writes by itself, so the listing threads go on meanwhile.
         self._sink = arrow_file(self._scratch.open(), "wb")
         with full_disk_explained():
-            self._parquet = pq.ParquetWriter(self._sink, schema, **parquet_options(schema))
+            options = parquet_options(schema)
+            if bounded:
+                options["write_statistics"] = [bounded]
+            self._parquet = pq.ParquetWriter(self._sink, schema, **options)
 
     def write(self, rows: "pa.Table") -> int:
         """Write the rows as one group, and return its number.
@@ -165,6 +171,14 @@ class Segment:
                 break
             yield self._checked(pa.Table.from_batches([batch]), schema)
 
+    def bounds(self, group: int, column: str) -> tuple[bytes, bytes] | None:
+        """The least and greatest value that a column has in a group; None if that is not said."""
+        with self._lock, reading(self._explained):
+            parquet = self._ready().parquet
+            at = parquet.schema_arrow.get_field_index(column)
+            said = parquet.metadata.row_group(group).column(at).statistics if at >= 0 else None
+            return (said.min, said.max) if said is not None and said.has_min_max else None
+
     @property
     def groups(self) -> list[int]:
         """How many rows each group has."""
@@ -217,7 +231,7 @@ def parquet_options(schema: "pa.Schema") -> dict[str, Any]:
         "use_dictionary": False,
         # Keys in order share most of their bytes with the key before.
         "column_encoding": encodings,
-        # Nobody looks for a row by its values.
+        # Hardly anybody looks for a row by its values.
         "write_statistics": False,
         # Parquet has no checksum otherwise, and a flipped bit in a key would be a change.
         "write_page_checksum": True,

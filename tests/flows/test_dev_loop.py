@@ -31,7 +31,7 @@ from flowproject.dev.messages import (
     line,
 )
 from flowproject.dev.records import known_here, runs_recorded, work_folder
-from tests.running_loop import PATIENCE, RunningLoop, wait_for
+from tests.running_loop import PATIENCE, RunningLoop, alive, wait_for
 
 pytestmark = pytest.mark.usefixtures("warm_children")
 COLD = sys.executable
@@ -424,7 +424,6 @@ from flowproject.dev.loop import Loop
 from flowproject.dev.records import runs_recorded, work_folder
 from flowproject.dev.messages import line
 from flowproject.dev.loop import Settings
-from flowproject.dev.messages import line
 loop = Loop(Path.cwd(), listener=lambda h: print(line(h) or ".", flush=True),
             settings=Settings(every=100.0, grace=float(sys.argv[1])))
 sys.exit(loop.run().exit_code)
@@ -504,6 +503,24 @@ def test_a_run_outlives_its_loop_and_the_next_loop_sees_to_it(root: Path):
     assert any(printed.line.endswith("two") for printed in loop.all(RunPrinted))
 
 
+def test_a_loop_until_idle_waits_for_what_a_killed_one_left_and_says_if_that_failed(root: Path):
+    mark, go = root / "begun", root / "go"
+    start = (
+        f"open({str(mark)!r}, 'w').close()\n"
+        f"        while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "        raise ValueError('boom')"
+    )
+    write(root, "Long", "@schedule(daily=True)\nclass Long(FlowSpec):", start)
+    settings = Settings(until_idle=True)
+    with killed_loop(root, mark):
+        loop = RunningLoop(lambda tell: Loop(root, listener=tell, settings=settings))
+        loop.wait(RunSkipped)
+        go.touch()
+        result = loop.end()
+    assert [left.state for left in loop.all(LeftRun)] == ["running", "failed"]
+    assert (result.failed, result.exit_code) == (1, 7)
+
+
 def test_a_run_that_ended_while_no_loop_was_there_is_named_once_by_the_next(root: Path):
     mark, go = root / "begun", root / "go"
     start = (
@@ -556,12 +573,3 @@ def test_a_run_that_is_killed_beside_a_loop_that_goes_on_is_not_called_failed(ro
         (finished,) = loop.wait(RunFinished)
     assert (finished.ok, finished.exit_code) == (False, -signal.SIGKILL)
     assert known_here(work_folder(root / ".metaflow")) == {f"Long/{record.run_id}": "killed"}
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{process}/stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")

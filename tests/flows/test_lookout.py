@@ -22,7 +22,7 @@ from flowproject.dev.records import work_folder
 from flowproject.flowfiles import FlowFile, describe_flows
 from flowproject.journal import open_store
 from flowproject.sensing import ProjectContext, observe
-from tests.running_loop import PATIENCE, RunningLoop, wait_for
+from tests.running_loop import PATIENCE, RunningLoop, alive, wait_for
 
 COLD = sys.executable
 GIVEN_UP = "the process that looks ahead died three times; runs look instead"
@@ -173,19 +173,34 @@ def test_one_that_can_not_be_made_or_dies_over_its_answer_is_waited_for_by_nobod
     assert with_lookout(project, use, begins=False) in ([], [GIVEN_UP])
 
 
-@pytest.mark.usefixtures("warm_children")
-def test_it_ends_at_once_when_nothing_was_answered_yet(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(lookouts, "_CHILD", "import time; time.sleep(600)")
+# It answers nothing, and so does what it has started, to which its output belongs as well.
+SILENT = """
+import subprocess, sys, time
+started = subprocess.Popen(["sleep", "600"], start_new_session={aside})
+print(started.pid, file=sys.stderr, flush=True)
+time.sleep(600)
+"""
 
-    async def use(lookout: Lookout, _: FlowFile) -> None:
+
+@pytest.mark.usefixtures("warm_children")
+@pytest.mark.parametrize("aside", [False, True])
+def test_it_ends_at_once_when_nothing_was_answered_yet(
+    project: Path, monkeypatch: pytest.MonkeyPatch, *, aside: bool
+):
+    monkeypatch.setattr(lookouts, "_CHILD", SILENT.format(aside=aside))
+
+    async def use(lookout: Lookout, flow: FlowFile) -> None:
+        log = work_folder(flow.local_root) / "lookout.log"
         beginning = asyncio.create_task(lookout.watch())
-        async with asyncio.timeout(PATIENCE / 2):
-            while not lookout._asked:  # noqa: ASYNC110  # it is asked when it has been made
-                await asyncio.sleep(0.02)
+        begun = lambda: log.exists() and log.read_text().endswith("\n")  # noqa: E731
+        await asyncio.to_thread(wait_for, begun)
+        started = int(log.read_text())
+        async with asyncio.timeout(10):
             await lookout.close()
             await beginning
+        if aside:
+            os.kill(started, signal.SIGKILL)
+        await asyncio.to_thread(wait_for, lambda: not alive(started))
 
     assert with_lookout(project, use, begins=False) == []
 

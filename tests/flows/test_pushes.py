@@ -83,7 +83,7 @@ def test_a_burst_in_the_loop_is_few_looks_and_the_last_push_is_not_lost(pushed: 
     running = RunningLoop(lambda tell: Loop(pushed, listener=tell, settings=settings))
     try:
         [started] = running.wait(LoopStarted)
-        assert started.listeners == {"SensorFlow": ["vendor.orders"]}
+        assert (started.listeners, started.pushes) == ({}, {"SensorFlow": ["vendor.orders"]})
         running.wait(RunFinished)
         before, begun = len(running.wait(TickFinished, 2)), time.monotonic()
         for number in range(many):

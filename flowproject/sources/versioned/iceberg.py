@@ -17,7 +17,7 @@ from flowproject.config.data import IcebergData
 from flowproject.errors import FlowprojectError, SourceError, closest
 from flowproject.secrecy import keep_password, keep_secret, keep_secrets_of
 from flowproject.sources import version_gone
-from flowproject.sources.result import check_columns
+from flowproject.sources.result import check_columns, without_garbage_collection
 from flowproject.sources.versioned.locations import TableLocation
 from flowproject.sources.versioned.table_source import PinnedQuery, TableLook, TableSource
 from flowproject.sources.versioned.versions import (
@@ -110,7 +110,10 @@ class _IcebergLook(TableLook):
     def observe(self, past: Past | None) -> Observation:
         """The table's current snapshot, and what happened since the one that was known."""
         with self._explained():
-            table = self._load()
+            # PyIceberg makes objects of each snapshot it ever had; meanwhile the
+            # collector would visit all that a tick has imported, again and again.
+            with without_garbage_collection():
+                table = self._load()
             known = known_version(past, _NOUN, self._question)
             if past is not None and known is not None and self._is_known(table, known):
                 return unmoved(past, known, self.cost, "")

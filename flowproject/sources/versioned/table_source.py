@@ -17,6 +17,7 @@ from flowproject.config.data import VersionedData
 from flowproject.errors import QueryError
 from flowproject.sources import Rows
 from flowproject.sources.connection_thread import ConnectionThread
+from flowproject.sources.result import without_garbage_collection
 from flowproject.sources.versioned.versions import (
     Candidates,
     Commit,
@@ -122,10 +123,11 @@ class TableLook(ABC):
             QueryError: if the table has too many rows, or two with one key.
         """
         check_limit(now.rows, self._keys.row_limit, self.place)
-        found = None if is_large(now.rows, past) else moved()
-        if found is None:
+        with without_garbage_collection():
+            found = None if is_large(now.rows, past) else moved()
+            compared = found.compared(past, self._keys.key, self.place) if found else None
+        if compared is None:
             return whole()
-        compared = found.compared(past, self._keys.key, self.place)
         if not any(compared[1].counts.values()):
             return unmoved(past, now, self.cost, without_rows(now, commits, note))
         return changed(now, commits, compared, self.cost, note=note)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowproject.dev import messages
-from flowproject.dev.messages import Message, RunFinished, line, to_json
+from flowproject.dev.messages import Message, RunFinished, Transcript, line, to_json
 
 AT = datetime(2024, 1, 1, 12, 30, 5, tzinfo=UTC)
 LOG = Path("logs/f.log")
@@ -22,12 +22,14 @@ ALL: list[tuple[Message, str]] = [
             page="http://127.0.0.1:2/",
             schedules={"F": "every 10 s"},
             listeners={"G": ["a", "b"]},
+            pushes={"F": ["c", "d"]},
         ),
         (
             "12:30:05  listening  http://127.0.0.1:1/event  logs in logs\n"
             "                     http://127.0.0.1:2/  shows all of this in a browser\n"
             "                     F  runs every 10 s\n"
-            "                     G  waits for a and b"
+            "                     G  waits for a and b\n"
+            "                     F  looks on c or d"
         ),
     ),
     (
@@ -175,6 +177,47 @@ def test_a_message_is_a_json_object_with_its_kind(message: Message):
     data: dict[str, Any] = json.loads(json.dumps(to_json(message)))
     assert data["kind"] in KINDS
     assert data["at"] == "2024-01-01T12:30:05.000+00:00"
+
+
+def failing(number: int, reason: str = "no folder", **run: Any) -> list[Message]:
+    """What the loop says of a run that failed because its sensor did."""
+    at, run_id = AT.replace(second=number), str(1000 + number)
+    tail = [
+        f"2024-01-01 12:30:0{number}.123 [{run_id}/end/2 (pid 7{number})] - s: {reason}",
+        f"    [{run_id}/end/2 (pid 7{number})]",
+    ]
+    facts: dict[str, Any] = {"ok": False, "exit_code": 1, "tail": tail, **run}
+    return [
+        RunFinished(at=at, flow="F", run_id=run_id, cause="", seconds=1, log=LOG, **facts),
+        messages.TickFinished(
+            at=at, flow="F", run_id=run_id, sensor="s", outcome="failed", reason=reason
+        ),
+    ]
+
+
+def test_what_fails_in_the_same_way_again_is_told_in_short():
+    transcript = Transcript()
+
+    def told(*said: Message) -> list[str]:
+        return [transcript.line(message) for message in said]
+
+    first = failing(1)
+    assert told(*first) == [line(message) for message in first]
+    often = "as before, 2 times since 12:30:01"
+    again = [
+        f"12:30:02  run        F/1002  FAILED {often}; its log is logs/f.log",
+        f"12:30:02  tick       s  failed {often}",
+    ]
+    assert told(*failing(2)) == again
+    assert told(first[0])[0].startswith("12:30:01  run        F/1001  FAILED as before, 3 times")
+    other = failing(4, "no disk")
+    assert told(*other) == [line(message) for message in other]
+    worked = failing(5, "fine", ok=True, exit_code=0, tail=[])[0]
+    assert told(worked, *failing(6, "no disk"))[:2] == [
+        line(worked),
+        line(failing(6, "no disk")[0]),
+    ]
+    assert told(*failing(7, "no disk", exit_code=-9))[0].count("signal 9") == 1
 
 
 def test_every_kind_of_message_has_a_line_and_the_name_that_scripts_know():
