@@ -5,7 +5,7 @@ which rows need no look. Few rows are compared in memory; of many, DuckDB joins 
 if it has to. Where rows come from is no concern of this module: any source may write them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory, gettempdir
@@ -18,7 +18,7 @@ from flowproject.errors import SourceError
 from flowproject.tables.lazy_rows import Form, LazyRows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter, row_tables
 from flowproject.tables.segments import Segment, SegmentWriter
-from flowproject.tables.serialization import item_edits_form, item_form, item_schema
+from flowproject.tables.serialization import item_edits_form, item_form, item_schema, raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,13 +85,16 @@ def compare_some_rows(
         Exception: as `compare_all_rows` does.
     """
     came = writer.table()
-    _check_apart(past, past.manifest.live & ~gone, came, not_unique)
-    left = 0
+    stayed, left = past.manifest.live & ~gone, 0
     if gone.bit_count() + len(came) <= FEW_ROWS:
         old = _by_key(_items(past, gone))
-        difference = diff(old, _unique(came, not_unique))
+        new = _unique(came, not_unique)
+        # The past has each key once: one that went is no key of a row that stayed.
+        _check_apart(past, stayed, [raw(key) for key in new if key not in old], not_unique)
+        difference = diff(old, new)
         left = sum(share(item.key, item.version) for item in old.values())
     else:
+        _check_apart(past, stayed, _keys(came), not_unique)
         _check_unique(came, not_unique)
         left = sum(share(item.key, item.version) for item in _items(past, gone))
         difference = _joined(past.read(item_schema(""), gone), came)
@@ -214,20 +217,31 @@ def _check_unique(table: RowTable, not_unique: NotUnique) -> None:
         raise not_unique(bytes(key).decode("utf-8", "surrogatepass"))
 
 
-def _check_apart(past: RowTable, stayed: int, came: RowTable, not_unique: NotUnique) -> None:
-    """Raise what `not_unique` makes if a row that came has the key of one that stayed."""
+def _check_apart(
+    past: RowTable, stayed: int, keys: "Sequence[bytes] | pa.Array", not_unique: NotUnique
+) -> None:
+    """Raise what `not_unique` makes if a row that stayed has one of these keys."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not len(came):
+    if not len(keys):
         return
     # Two rows with one key by the canonical rule (0.0 and -0.0) can have two marks.
     schema = pa.schema([("key", pa.binary())])
-    keys = pa.concat_tables([*came.read(schema)])["key"].combine_chunks()
+    wanted = pa.array(keys, pa.binary())
     for rows in past.read(schema, stayed):
-        found = rows.filter(pc.is_in(rows["key"], value_set=keys))
+        found = rows.filter(pc.is_in(rows["key"], value_set=wanted))
         if len(found):
             raise not_unique(found["key"][0].as_py().decode("utf-8", "surrogatepass"))
+
+
+def _keys(table: RowTable) -> "pa.Array":
+    """The keys of all rows of a table."""
+    import pyarrow as pa
+
+    schema = pa.schema([("key", pa.binary())])
+    tables = [schema.empty_table(), *table.read(schema)]
+    return pa.concat_tables(tables)["key"].combine_chunks()
 
 
 def _joined(old: "Iterable[pa.Table]", seen: RowTable) -> Difference:
