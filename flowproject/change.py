@@ -11,7 +11,7 @@ from flowproject.changes.canonical import Json
 from flowproject.changes.columns import ColumnsChange, columns_before
 from flowproject.changes.difference import Difference, Item, combine, edit
 from flowproject.changes.entry import Entry
-from flowproject.changes.observation import Items
+from flowproject.changes.observation import Items, fingerprint_whole
 from flowproject.config.data import Data
 from flowproject.errors import FlowError, JournalError, QueryError, closest
 from flowproject.journal import Combination, Head, Journal, Store
@@ -319,6 +319,10 @@ class Change:
         """All items as the sensor saw them with this change: what the journal has of them.
 
         Of a result without a key they are its rows. A replay reads the same.
+
+        Raises:
+            JournalError: if it has none of them: of a table, or of a result of many rows, without
+                a key only the whole is known.
         """
         return ChangedItems(
             self._snapshot,
@@ -357,6 +361,15 @@ class Change:
         entry = self._entry
         if entry.total is not None:
             return _KeptItems(self._journal.snapshots.items(entry))
+        # A value that stands for rows looks like a row of the user's; a version has its table.
+        if "table" in entry.version or entry.fingerprint == fingerprint_whole(entry.value):
+            raise JournalError(
+                "The journal has no rows of this change: without a key only the whole is known",
+                where=f"{self._journal.location}, number {self.seq}",
+                allowed="`change.value` says what is known of them",
+                fix='Name the columns that identify a row, key = ["..."], in the [data] of sensor '
+                f"{self.sensor!r}: then each row is kept",
+            )
         # A single row stands by itself, and of one with one column only its value does.
         value, names = entry.value, [*entry.columns]
         if isinstance(value, list) and all(_is_row(row, names) for row in value):

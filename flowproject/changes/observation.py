@@ -19,6 +19,7 @@ __all__ = [
     "fingerprint_items",
     "fingerprint_total",
     "fingerprint_value",
+    "fingerprint_whole",
     "ignore_progress",
     "share",
 ]
@@ -178,6 +179,11 @@ class Observation:
 def fingerprint_value(value: Json) -> str:
     """The fingerprint of an observation that has no items."""
     return digest("value", digest_value(value))
+
+
+def fingerprint_whole(value: Json) -> str:
+    """The fingerprint of rows that are known as a whole, by a value that has none of them."""
+    return fingerprint_value(["rows", value])
 
 
 def fingerprint_items(items: Iterable[Item]) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "Production",
     "complete_sensor",
     "find_root",
+    "journal_of",
     "local_bus",
     "loops_folder",
     "open_context",
@@ -81,6 +82,11 @@ def place_of(context: ProjectContext) -> str:
         root = str(Path(root).relative_to(here))
     name = context.project.project_name
     return f"{name}, branch {context.branch}, in {root}/flowproject/{name}/{context.branch}"
+
+
+def journal_of(context: ProjectContext, sensor: str) -> str:
+    """Where a sensor's journal lies, for machines: the datastore, and the path in it."""
+    return f"{context.datastore}/{context.journal(sensor).location}"
 
 
 def loops_folder(root: Path) -> Path:

@@ -10,7 +10,14 @@ import typer
 
 from flowproject.changes.canonical import dumps
 from flowproject.changes.entry import Entry
-from flowproject.cli.context import Branch, Production, complete_sensor, open_context, place_of
+from flowproject.cli.context import (
+    Branch,
+    Production,
+    complete_sensor,
+    journal_of,
+    open_context,
+    place_of,
+)
 from flowproject.cli.delivery import next_commands, options_of, read_outcomes
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.config import Sensor
@@ -70,10 +77,10 @@ def history(
         left = orphans(context)
         for place, known in _asked(context, sensor, left):
             for entry, delivery in _entries(place, known, limit):
-                found.append(entry)
+                found.append({**entry, "journal": journal_of(place, known.name)})
                 chains.append(delivery)
                 if place is not context and delivery and delivery.state in _UNDELIVERED:
-                    lost.append(entry)
+                    lost.append(found[-1])
     with working("Asking how runs ended"):
         # Apart from reading the journal: Metaflow is another server, and asked about few of the
         # runs.

@@ -1,6 +1,7 @@
 """Runs `flowproject init` and `upgrade`: a project's files, written and brought up to date."""
 
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -141,6 +142,8 @@ def _bring(
             fix=f"Name a new one: `flowproject init ../new --from {old}`",
         )
 
+    old = old.resolve()
+
     def said(kind: str) -> dict[str, Any]:
         keys = keys_of(DATA_TYPES[kind])
         return dict(_setting(one, keys, kind) for one in settings)
@@ -260,15 +263,22 @@ def _setting(text: str, keys: Mapping[str, Key], kind: str) -> tuple[str, Any]:
     if not equals or name not in keys or name == "type":
         raise UsageError(
             f"--set {text!r} sets no key of a source {kind!r}",
-            allowed=f"KEY=VALUE, where KEY is one of {', '.join(set(keys) - {'type'})}",
+            allowed=f"KEY=VALUE, where KEY is one of {', '.join([*keys][1:])}",
             fix=closest(name, keys),
         )
-    default = keys[name].default
-    if isinstance(default, tuple):
-        return name, [one.strip() for one in value.split(",")]
-    if isinstance(default, bool):
-        return name, value.lower() == "true"
-    return name, int(value) if value.isdigit() and isinstance(default, int | float) else value
+    return name, _value(value, keys[name].default)
+
+
+def _value(text: str, default: object) -> Any:
+    """The value of a key, given in plain words or as it would stand in the file."""
+    # A text may look like a number or a date: `key=2026` is the name of a folder. Whoever writes
+    # quotes or brackets means TOML, and so does who says a number or `true` where one belongs.
+    if text.startswith(('"', "'", "[")) or isinstance(default, int | float):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            pass  # such as the pattern `[ab]*.csv`, and `30s`
+    return [one.strip() for one in text.split(",")] if isinstance(default, tuple) else text
 
 
 def _tell(written: Written, *, as_json: bool, migration: Migration | None = None) -> None:

@@ -76,9 +76,12 @@ def print_table(
     """Print rows as a table on a terminal, and as lines with tabs elsewhere.
 
     `empty` is what a person reads instead of a table without rows; the last `spare` columns are
-    those that a narrow terminal does without.
+    those that a narrow terminal does without. The title goes to standard error where the rows go
+    to a program.
     """
     if not sys.stdout.isatty():
+        if title:
+            print(plain(title), file=sys.stderr)
         # Tabs, and one line for a row: what `cut` and `awk` take apart.
         print_lines(["\t".join(map(_one_line, row)) for row in (headers, *rows)])
     elif rows:

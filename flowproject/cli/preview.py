@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from flowproject.cli.context import Branch, Production, complete_sensor, open_context, place_of
+from flowproject.cli.context import (
+    Branch,
+    Production,
+    complete_sensor,
+    journal_of,
+    open_context,
+    place_of,
+)
 from flowproject.cli.output import AsJson, plain, print_json, print_table, working
 from flowproject.sensing import Tick
 from flowproject.sensing import preview as preview_ticks
@@ -33,7 +40,10 @@ def preview(
     with working(f"Looking at {', '.join(names)}") as report:
         ticks = preview_ticks(replace(context, report=report), names)
     if as_json:
-        print_json([tick.to_json() for tick in ticks])
+        # A name by itself says nothing of the datastore that it was looked up in.
+        print_json(
+            [{**tick.to_json(), "journal": journal_of(context, tick.sensor)} for tick in ticks]
+        )
     else:
         columns = ["sensor", "outcome", "reason", "seconds", "waiting"]
         if any(tick.cost.get("query_id") for tick in ticks):

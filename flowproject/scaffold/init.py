@@ -146,7 +146,7 @@ def init(
     if (folder / STATE_FILE).exists():
         raise UsageError(
             f"flowproject {WrittenState.load(folder).version} wrote a project here already",
-            where=str(folder),
+            where=str(folder.resolve()),
             fix="`flowproject upgrade` says what this version changes in it",
         )
     files = render(answers, package.line)
@@ -168,7 +168,7 @@ def init(
     except OSError as error:
         raise UsageError(
             f"The project can't be written: {error.strerror}",
-            where=str(error.filename or folder),
+            where=str(Path(error.filename or folder).resolve()),
             fix="Name a folder that you may write to: `flowproject init FOLDER`",
         ) from error
     return Written(

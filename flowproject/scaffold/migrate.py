@@ -8,6 +8,7 @@ import ast
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,12 @@ _SENSOR_FLOW: Final = "sensorflow.py"
 _REPLACED: Final = frozenset(
     {FILE, "flowproject", _SENSOR_FLOW, "sql", "deploy", "README.md", "LICENSE", "__pycache__"}
 )
+# What a team was told to fork and edit, and where such an edit goes.
+_TEMPLATES_OF_OLD: Final[Mapping[str, str]] = {
+    _SENSOR_FLOW: "today's does its work",
+    "flowproject/baseflow.py": "what all your flows share goes into baseflow.py",
+    "deploy": "today's does its work",
+}
 _SCHEDULE: Final = ("cron_schedule", "event_name", "payload_key")
 
 # What the old base flow had, and what stands for it today.
@@ -84,7 +91,12 @@ def read_old_project(
     _check_query(folder, new, files)
     done, to_do = [f"{FILE}: {edit}" for edit in translation.edits], []
     for path in [path for path in files if path.endswith("flow.py")]:
-        edited, told, left = _edit_flow(path, files[path].decode(errors="replace"), new)
+        try:
+            text = files[path].decode()
+        except UnicodeDecodeError:
+            to_do.append(f"{path}: it is no UTF-8; nothing of this file was edited")
+            continue
+        edited, told, left = _edit_flow(path, text, new)
         files[path] = edited.encode()
         done += told
         to_do += left
@@ -124,10 +136,15 @@ def _left_behind(folder: Path) -> list[str]:
         for path in sorted(folder.iterdir())
         if path.name not in _REPLACED | kept and path.name != ".git"
     ]
-    sensor = [f"{folder / _SENSOR_FLOW}: look whether you had edited it; today's does its work"]
     words = "copy it if a flow needs it: it was left where it is"
-    there = (folder / _SENSOR_FLOW).exists()
-    return [*(sensor if there else []), *(f"{folder / name}: {words}" for name in others)]
+    return [
+        *(
+            f"{folder / name}: look whether you had edited it; {instead}"
+            for name, instead in _TEMPLATES_OF_OLD.items()
+            if (folder / name).exists()
+        ),
+        *(f"{folder / name}: {words}" for name in others),
+    ]
 
 
 def _check_query(folder: Path, answers: Answers, files: Mapping[str, bytes]) -> None:
@@ -149,7 +166,8 @@ def _edit_flow(path: str, text: str, answers: Answers) -> tuple[str, list[str], 
         tree = ast.parse(text)
     except SyntaxError as error:
         return text, [], [f"{path}:{error.lineno}: {error.msg}; nothing of this file was edited"]
-    lines, done = text.splitlines(keepends=True), []
+    # As Python counts lines: `splitlines` ends one at a form feed, too.
+    lines, done = list(StringIO(text, newline="")), []
     inherits = bool({base for base in _bases(tree) if base == "BaseFlow"})
     decorators = [one for node in _classes(tree) for one in node.decorator_list]
     listens = False
@@ -199,13 +217,12 @@ def _means_the_sensor(node: ast.expr, name: str, answers: Answers) -> bool:
 
 def _import_on_change(tree: ast.Module, lines: list[str]) -> None:
     """Let the flow import what is written in it now, beside what it imports of flowproject."""
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "flowproject":
-            line = node.lineno - 1
-            lines.insert(line, "from flowproject import on_change\n")
-            return
-    first = next(node.lineno for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
-    lines.insert(first - 1, "from flowproject import on_change\n")
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = [(node.lineno, getattr(node, "module", "")) for node in imports]
+    ours = [line for line, module in named if module == "flowproject"]
+    # Nothing may stand before what is imported of the future.
+    others = [line for line, module in named if module != "__future__"]
+    lines.insert([*ours, *others][0] - 1, "from flowproject import on_change\n")
 
 
 def _to_do(text: str, path: str) -> Iterator[str]:

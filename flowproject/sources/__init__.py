@@ -169,7 +169,12 @@ SOURCES: Final[dict[type[Data], _SourceClass]] = {
 }
 
 
-_READERS: Final[dict[type[Data], str]] = {FilesData: "read_file", S3Data: "read_object"}
+_READERS: Final[dict[type[Data], str]] = {
+    FilesData: "read_file",
+    S3Data: "read_object",
+    AzureData: "read_object",
+    GcsData: "read_object",
+}
 
 
 def open_source(data: Data, root: Path) -> Source:
@@ -256,7 +261,7 @@ def read_item(data: Data, root: Path, item: Mapping[str, Json]) -> bytes:
         raise SourceError(
             f"What an object of type {data.type!r} held when it was seen can't be read here",
             where=path,
-            allowed="Files and objects in S3 can be",
+            allowed="Files can be, and objects in S3, Azure and Google",
             fix="Open its `path`, which holds what is there now",
         )
     # By name, as every source: a third-party client may be behind it.

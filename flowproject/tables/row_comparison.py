@@ -5,7 +5,7 @@ which rows need no look. Few rows are compared in memory; of many, DuckDB joins 
 if it has to. Where rows come from is no concern of this module: any source may write them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory, gettempdir
@@ -18,7 +18,7 @@ from flowproject.errors import SourceError
 from flowproject.tables.lazy_rows import Form, LazyRows
 from flowproject.tables.row_table import FEW_ROWS, RowTable, RowWriter, row_tables
 from flowproject.tables.segments import Segment, SegmentWriter
-from flowproject.tables.serialization import item_edits_form, item_form, item_schema, raw
+from flowproject.tables.serialization import item_edits_form, item_form, item_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,16 +85,18 @@ def compare_some_rows(
         Exception: as `compare_all_rows` does.
     """
     came = writer.table()
-    stayed, left = past.manifest.live & ~gone, 0
+    stayed = past.manifest.live & ~gone
+    left = 0
     if gone.bit_count() + len(came) <= FEW_ROWS:
         old = _by_key(_items(past, gone))
         new = _unique(came, not_unique)
         # The past has each key once: one that went is no key of a row that stayed.
-        _check_apart(past, stayed, [raw(key) for key in new if key not in old], not_unique)
+        if new.keys() - old.keys():
+            _check_apart(past, stayed, came, not_unique)
         difference = diff(old, new)
         left = sum(share(item.key, item.version) for item in old.values())
     else:
-        _check_apart(past, stayed, _keys(came), not_unique)
+        _check_apart(past, stayed, came, not_unique)
         _check_unique(came, not_unique)
         left = sum(share(item.key, item.version) for item in _items(past, gone))
         difference = _joined(past.read(item_schema(""), gone), came)
@@ -217,31 +219,41 @@ def _check_unique(table: RowTable, not_unique: NotUnique) -> None:
         raise not_unique(bytes(key).decode("utf-8", "surrogatepass"))
 
 
-def _check_apart(
-    past: RowTable, stayed: int, keys: "Sequence[bytes] | pa.Array", not_unique: NotUnique
-) -> None:
-    """Raise what `not_unique` makes if a row that stayed has one of these keys."""
+def _check_apart(past: RowTable, stayed: int, came: RowTable, not_unique: NotUnique) -> None:
+    """Raise what `not_unique` makes if a row that came has the key of one that stayed."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if not len(keys):
+    if not len(came):
         return
     # Two rows with one key by the canonical rule (0.0 and -0.0) can have two marks.
     schema = pa.schema([("key", pa.binary())])
-    wanted = pa.array(keys, pa.binary())
-    for rows in past.read(schema, stayed):
-        found = rows.filter(pc.is_in(rows["key"], value_set=wanted))
-        if len(found):
-            raise not_unique(found["key"][0].as_py().decode("utf-8", "surrogatepass"))
+    there = past.read(schema, stayed)
+    key = (_key_of_many if len(came) > FEW_ROWS else _key_of_few)(schema, there, came)
+    if key is not None:
+        raise not_unique(key.decode("utf-8", "surrogatepass"))
 
 
-def _keys(table: RowTable) -> "pa.Array":
-    """The keys of all rows of a table."""
+def _key_of_few(schema: "pa.Schema", there: "Iterable[pa.Table]", came: RowTable) -> bytes | None:
+    """A key in `there` that one of a few rows has, if there is one."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    schema = pa.schema([("key", pa.binary())])
-    tables = [schema.empty_table(), *table.read(schema)]
-    return pa.concat_tables(tables)["key"].combine_chunks()
+    keys = pa.concat_tables([*came.read(schema)])["key"].combine_chunks()
+    for rows in there:
+        found = rows.filter(pc.is_in(rows["key"], value_set=keys))
+        if len(found):
+            return bytes(found["key"][0].as_py())
+    return None
+
+
+def _key_of_many(schema: "pa.Schema", there: "Iterable[pa.Table]", came: RowTable) -> bytes | None:
+    """A key in `there` that one of many rows has, if there is one."""
+    # Arrow would make an index of all of them anew for each group of rows that are there.
+    with _engine() as engine:
+        engine.stream("there", schema, there)
+        engine.stream("came", schema, came.read(schema))
+        [(key,)] = engine.rows("SELECT min(key) FROM there WHERE key IN (SELECT key FROM came)")
+    return None if key is None else bytes(key)
 
 
 def _joined(old: "Iterable[pa.Table]", seen: RowTable) -> Difference:

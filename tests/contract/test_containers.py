@@ -21,7 +21,7 @@ from flowproject.config import Project, Schedule, Sensor
 from flowproject.errors import SourceError
 from flowproject.journal import open_store
 from flowproject.sensing import ProjectContext
-from flowproject.sources import Source, clouds, open_source
+from flowproject.sources import Source, clouds, open_source, read_item
 from flowproject.sources.containers import container as container_module
 from flowproject.tables.table import ObjectTable
 from tests.containers import Azurite, Store
@@ -710,3 +710,16 @@ def test_without_an_account_the_places_to_name_it_are_named(
     monkeypatch.setattr(metaflow.metaflow_config, setting, None)
     with pytest.raises(SourceError, match=r"which storage account.*account = "):
         look(azurite, "incoming", endpoint_url="")
+
+
+def test_an_object_is_read_if_it_is_still_that_one(store: Store, container: str) -> None:
+    data = store.data(container, key="raw")
+    store.put(container, "raw/a b", b"seen")
+    [item] = table(open_source(data, Path()).observe()).values()
+    assert read_item(data, Path(), item.data) == b"seen"
+    store.put(container, "raw/a b", b"other")
+    with pytest.raises(SourceError, match="not the one any more that was seen"):
+        read_item(data, Path(), item.data)
+    store.delete(container, "raw/a b")
+    with pytest.raises(SourceError, match="not there any more.*change.snapshot"):
+        read_item(data, Path(), item.data)

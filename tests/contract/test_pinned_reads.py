@@ -26,6 +26,7 @@ from flowproject.errors import JournalError, QueryError, SourceError
 from flowproject.journal import Journal, open_store
 from flowproject.sensing import ProjectContext
 from flowproject.sources import open_source, read_item
+from flowproject.sources.duckdb import reading
 from tests.observations import remembered, table
 from tests.servers import Moto
 from tests.snow import Snow
@@ -114,6 +115,18 @@ def test_where_no_versions_are_kept_a_replay_reads_the_rows_of_the_journal(
     assert arrow.to_pylist() == first
     assert [str(kind) for kind in arrow.schema.types] == ["int32", "int32"]
     assert shop.told().snapshot == first
+
+
+def test_rows_that_are_known_as_a_whole_are_not_made_up(duck: Callable[..., Shop]):
+    shop = duck()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "UNKEYED_LIMIT", 3)
+        change = shop.change()
+    assert change.value.keys() == {"rows", "version"}
+    with pytest.raises(JournalError, match=r"no rows of this change.*key = "):
+        list(change.snapshot)
+    with pytest.raises(JournalError, match=r"no rows of this change"):
+        shop.asked(change)
 
 
 @pytest.mark.parametrize(

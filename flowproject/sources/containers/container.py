@@ -124,12 +124,23 @@ class Container:
                 meta = await obstore.head_async(self._backend, key)
             except FileNotFoundError:  # a missing container says the same
                 return None
-        return StoredObject(
-            key=meta["path"],
-            size=meta["size"],
-            etag=(meta["e_tag"] or "").strip('"'),  # without quotes in a listing
-            modified=meta["last_modified"],
-        )
+        return _stored(meta)
+
+    async def read(self, key: str) -> tuple[StoredObject, bytes] | None:
+        """The object with this key and what it holds, told by one answer; None if there is none.
+
+        Raises:
+            SourceError: if it can't be read.
+        """
+        import obstore
+
+        self.requests += 1
+        with self._explained():
+            try:
+                answer = await obstore.get_async(self._backend, key)
+            except FileNotFoundError:
+                return None
+            return _stored(answer.meta), bytes(await answer.bytes_async())
 
     async def check(self) -> None:
         """Raise the SourceError that says why nothing is found, if there is no such container."""
@@ -150,6 +161,15 @@ class Container:
     def _count(self, listed: int) -> None:
         # obstore does not tell how often it asked; what it asked for fills at least so many pages.
         self.requests += max(1, -(-listed // self.place.service.page_size))
+
+
+def _stored(meta: "ObjectMeta") -> StoredObject:
+    return StoredObject(
+        key=meta["path"],
+        size=meta["size"],
+        etag=(meta["e_tag"] or "").strip('"'),  # without quotes in a listing
+        modified=meta["last_modified"],
+    )
 
 
 class ListedObjects:

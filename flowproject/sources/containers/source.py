@@ -5,7 +5,7 @@ Everything is listed at every look: obstore has no raw pages whose digest could 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from flowproject.changes.canonical import Json
 from flowproject.changes.observation import Cost, Memo, Observation, Past, Progress
 from flowproject.config.data import AzureData, GcsData
-from flowproject.sources import WithoutQueries, stopped
+from flowproject.sources import WithoutQueries, stopped, version_gone
 from flowproject.sources.clouds import AzureAccess, GcsAccess
 from flowproject.sources.containers.container import (
     Container,
@@ -40,7 +40,7 @@ from flowproject.tables.builder import Built, TableBuilder
 from flowproject.tables.manifest import key_bytes, key_text
 from flowproject.tables.table import ObjectTable
 
-__all__ = ["AzureSource", "CancellableRunner", "ContainerSource", "GcsSource"]
+__all__ = ["AzureSource", "CancellableRunner", "ContainerSource", "GcsSource", "read_object"]
 
 _MOST_NOTED: Final = 10_000
 
@@ -133,6 +133,24 @@ class ContainerSource(WithoutQueries):
             case _:
                 return self._runner.run(lambda: self._one(container))
 
+    def read(self, path: str, item: Mapping[str, Json]) -> bytes:
+        """The content of an object, if it is still the one that `item` tells of.
+
+        Raises:
+            SourceError: if it is gone or another one by now, or the service does not answer.
+        """
+        container = self._open()
+        found = self._runner.run(lambda: container.read(str(item["key"])))
+        if found is None:
+            raise version_gone("The object is not there any more", path)
+        now, content = found
+        seen = {name: item[name] for name in ("etag", "size", "modified") if name in item}
+        # An ETag is of the content; where a store tells none, what else was seen has to do.
+        told = {"etag": seen["etag"]} if seen.get("etag") else seen
+        if {name: now.data.get(name) for name in told} != told:
+            raise version_gone("The object is not the one any more that was seen", path)
+        return content
+
     def progress(self) -> Progress | None:
         """How many objects a running look has listed, and how many there were before."""
         return self._progress
@@ -224,6 +242,16 @@ class ContainerSource(WithoutQueries):
         data = self._data
         place = (str(self._place), data.type, data.endpoint_url)
         return view(*place, include=data.include, marker=data.marker, columns=self._identity)
+
+
+def read_object(data: AzureData | GcsData, path: str, item: Mapping[str, Json]) -> bytes:
+    """The content of an object, if it is still the one that `item` tells of.
+
+    Raises:
+        SourceError: if it is gone or another one by now, or the service does not answer.
+    """
+    source = AzureSource(data, Path()) if isinstance(data, AzureData) else GcsSource(data, Path())
+    return source.read(path, item)
 
 
 def _noted_folders(past: Past | None) -> set[str]:

@@ -14,7 +14,7 @@ from flowproject.changes.observation import (
     Memo,
     Observation,
     Past,
-    fingerprint_value,
+    fingerprint_whole,
 )
 from flowproject.errors import QueryError
 from flowproject.sources import Rows, stopped
@@ -112,7 +112,7 @@ class _RowSum:
         """What is seen of them."""
         version = digest("rows", str(self.count), str(len(columns)), f"{self.total % MODULUS:032x}")
         value: Json = {_ROWS: self.count, _VERSION: version}
-        return Observation(value=value, fingerprint=fingerprint_value([_ROWS, value]))
+        return Observation(value=value, fingerprint=fingerprint_whole(value))
 
 
 def _many(past: Past) -> int:

@@ -93,3 +93,45 @@ def test_a_person_is_asked(
     assert load(tmp_path).project_name == "shop"
     assert (tmp_path / "sql" / "orders.sql").exists()
     assert (tmp_path / ".gitlab-ci.yml").exists()
+
+
+@pytest.mark.parametrize(
+    "said, kept",
+    [
+        (('key=["order_id"]',), {"key": ("order_id",)}),
+        (("key=['a,b', \"c\"]",), {"key": ("a,b", "c")}),
+        (('query="sensor"',), {"query": "sensor"}),
+        (("query=2026",), {"query": "2026"}),
+        (("row_limit=500",), {"row_limit": 500}),
+        (("timeout=0.5",), {"timeout": 0.5}),
+        (("timeout=2m",), {"timeout": 120}),
+    ],
+)
+def test_a_value_may_be_written_as_in_the_file(
+    flowproject: Any, tmp_path: Path, said: tuple[str, ...], kept: dict[str, Any]
+) -> None:
+    words = [word for one in said for word in ("--set", one)]
+    answer = flowproject("init", str(tmp_path), "--source", "snowflake", "--table", "t", *words)
+    assert answer.code == 0, answer.err
+    [sensor] = load(tmp_path).sensors.values()
+    assert {name: getattr(sensor.data, name) for name in kept} == kept
+
+
+def test_a_pattern_with_brackets_is_no_list(flowproject: Any, tmp_path: Path) -> None:
+    assert (
+        flowproject("init", str(tmp_path), "--source", "files", "--set", "include=[ab]*").code == 0
+    )
+    [sensor] = load(tmp_path).sensors.values()
+    assert sensor.data.include == ("[ab]*",)  # type: ignore[attr-defined]
+
+
+def test_a_second_time_it_says_where_and_changes_nothing(
+    flowproject: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert flowproject("init").code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    answer = flowproject("init")
+    assert answer.code == 64
+    assert f"wrote a project here already. {tmp_path}. `flowproject upgrade`" in answer.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -67,3 +67,21 @@ def test_a_broken_configuration_is_a_message_on_stderr_with_json_too(
     answer = flowproject("preview", "--json")
     assert (answer.code, answer.out) == (2, "")
     assert "line 1, column 16" in answer.err
+
+
+def test_in_a_pipe_too_it_says_which_journal_it_read(
+    flowproject: Any, root: Path, tick: Any
+) -> None:
+    tick()
+    for command in ("preview", "history"):
+        answer = flowproject(command)
+        assert answer.err.startswith("demo, branch user.")
+        assert "in .metaflow/flowproject/demo/user." in answer.err
+        assert answer.out.startswith("sensor\t"), "what a program reads is the table alone"
+        told = json.loads(flowproject(command, "--json").out)
+        assert all(
+            one["journal"].startswith(f"{root}/.metaflow/flowproject/demo/user.")
+            and one["journal"].endswith(one["sensor"])
+            for one in told
+        )
+        assert len(told) == 2

@@ -192,3 +192,43 @@ def test_a_folder_that_is_no_old_project_says_so(
 
 def test_it_is_not_brought_into_the_old_folder_itself(lake: Path) -> None:
     assert main(["init", str(lake), "--from", str(lake)]) == UsageError.exit_code
+
+
+def test_what_is_imported_of_the_future_stays_first(lake: Path) -> None:
+    new = FLOW.replace(
+        "from metaflow import", "from __future__ import annotations\n\nfrom metaflow import"
+    )
+    (lake / "trainflow.py").write_text(
+        new.replace("from flowproject import", "from flowproject.baseflow import")
+    )
+    text = read(lake).files["trainflow.py"].decode()
+    compile(text, "trainflow.py", "exec")
+    assert "from flowproject import on_change" in text
+
+
+def test_lines_are_counted_as_python_counts_them(lake: Path) -> None:
+    (lake / "trainflow.py").write_text(FLOW.replace("@project(", "\f\n@project("))
+    text = read(lake).files["trainflow.py"].decode()
+    compile(text, "trainflow.py", "exec")
+    assert "@project" not in text
+    assert '@on_change("data")\nclass TrainFlow' in text
+
+
+def test_a_flow_that_is_no_utf_8_is_copied_as_it_is_and_named(lake: Path) -> None:
+    content = b"# coding: latin-1\n# caf\xe9\n" + FLOW.encode()
+    (lake / "trainflow.py").write_bytes(content)
+    found = read(lake)
+    assert found.files["trainflow.py"] == content
+    assert "trainflow.py: it is no UTF-8; nothing of this file was edited" in found.to_do
+
+
+def test_what_a_team_may_have_edited_of_the_old_scaffold_is_named(lake: Path) -> None:
+    (lake / "flowproject" / "baseflow.py").write_text("# with our own method\n")
+    said = [line for line in read(lake).to_do if "look whether you had edited it" in line]
+    assert said == [
+        f"{lake / 'sensorflow.py'}: look whether you had edited it; today's does its work",
+        (
+            f"{lake}/flowproject/baseflow.py: look whether you had edited it; "
+            "what all your flows share goes into baseflow.py"
+        ),
+    ]
