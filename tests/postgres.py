@@ -25,6 +25,7 @@ from flowproject.changes.observation import Observation, Past
 from flowproject.config.data import PostgresData
 from flowproject.sources import Source, open_source
 from tests.servers import Program, free_ports, shared
+from tests.sharing import begin, end_with_the_run
 
 PASSWORD: Final = "open sesame/100%"  # noqa: S105  # of a server for tests
 READER_PASSWORD: Final = "let me in"  # noqa: S105  # of a server for tests
@@ -110,8 +111,15 @@ class Cluster(Postgres):
     def start(self) -> None:
         command = _command(self._folder, self.port)
         self._process = subprocess.Popen(
-            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        # Whoever was to stop it may be interrupted, and a benchmark is no run yet.
+        begin(os.environ)
+        end_with_the_run(self._process.pid)
         _wait_for(self)
 
     def kill(self) -> None:

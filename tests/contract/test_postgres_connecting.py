@@ -181,3 +181,21 @@ def test_without_the_driver_it_says_what_to_install(tmp_path: Path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert 'install "adbc-driver-postgresql>=1.13,<2"' in run.stderr
+
+
+@pytest.mark.usefixtures("postgres_settings")
+def test_a_look_that_finds_nothing_does_not_import_pandas():
+    pytest.importorskip("pandas")
+    script = (
+        "import sys\n"
+        "from flowproject.config.data import PostgresData\n"
+        "from flowproject.sources.postgres.connection import connect\n"
+        "session = connect(PostgresData(query='it'))\n"
+        "said = session.rows('SELECT $1::text AS a, $2::text AS b', ['fünf', None])\n"
+        "assert said == [{'a': 'fünf', 'b': None}], said\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.stdout.strip() == "False", run.stdout + run.stderr

@@ -87,10 +87,18 @@ def test_only_rows_of_buckets_that_moved_are_read(
             yield batch
 
     monkeypatch.setattr(rows_module.QueryResult, "marked_of", counted)
+    kept, read_kept = [], RowTable.read
+
+    def counted_kept(table: RowTable, schema: Any, only: int | None = None) -> Any:
+        kept.append((table.manifest.live if only is None else only).bit_count())
+        return read_kept(table, schema, only)
+
+    monkeypatch.setattr(RowTable, "read", counted_kept)
     after = again(project, before)
     assert after.difference is not None
     assert after.difference.counts == {"added": 0, "modified": 2, "removed": 0}
     assert 2 <= sum(read) < ROWS / 10
+    assert max(kept) <= 2  # of the past not even the keys
 
 
 @pytest.mark.thorough

@@ -216,25 +216,21 @@ def _moved_buckets(old: Sequence[Any], now: Any, mask: int) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    names = ("bucket", "count", "upper", "lower")
-    # What was counts against what is: of a bucket that has not moved nothing is left.
-    rows = [now.select(names).cast(pa.schema([(name, pa.int64()) for name in names]))]
+    # What was counts against what is: of a bucket that has not moved nothing is left. One sum holds
+    # both parts, and all begin anew at 2**64, here and there. How many rows there are is not asked:
+    # buckets of which nothing but that is another would not add up to all rows in the end.
+    upper, lower = (now[name].cast(pa.int64()) for name in ("upper", "lower"))
+    sums = pc.add(pc.shift_left(upper, _UPPER_BITS), lower)
+    rows = [pa.table([now["bucket"].cast(pa.int32()), sums], names=("bucket", "sum"))]
+    without = -1 - (1 << _UPPER_BITS - 1)  # all bits of a mark but the one that is in no part
     for some in old:
         high = _signed(some[_HIGH])
-        parts = [
-            pc.bit_wise_and(high, mask),
-            pa.repeat(pa.scalar(-1, pa.int64()), len(some)),
-            pc.negate(pc.shift_right(high, _UPPER_BITS)),
-            pc.negate(pc.bit_wise_and(high, _LOWER_MASK)),
-        ]
-        rows.append(pa.table(parts, names=names))
-    left = (
-        pa.concat_tables(rows).group_by("bucket").aggregate([(name, "sum") for name in names[1:]])
-    )
-    is_moved = pc.not_equal(left["count_sum"], 0)
-    for name in ("upper_sum", "lower_sum"):
-        is_moved = pc.or_(is_moved, pc.not_equal(left[name], 0))
-    return left["bucket"].filter(is_moved).combine_chunks()
+        bucket = pc.bit_wise_and(high, mask).cast(pa.int32())
+        marks = pc.negate(pc.bit_wise_and(high, without))
+        rows.append(pa.table([bucket, marks], names=("bucket", "sum")))
+    left = pa.concat_tables(rows).group_by("bucket").aggregate([("sum", "sum")])
+    moved = left.filter(pc.not_equal(left["sum_sum"], 0))["bucket"]
+    return moved.cast(pa.int64()).combine_chunks()
 
 
 def _of_buckets(marks: Any, mask: int, buckets: Any) -> Any:

@@ -18,11 +18,11 @@ def written(*keys: str) -> RowWriter:
 
 
 def past() -> RowTable:
-    table = written(*"abcdef").table()
-    return table.recorded("first")
+    return written(*"abcdef").table().recorded("past")
 
 
-def places(*keys: str) -> int:
+def without(*keys: str) -> int:
+    """A bit for the place of each row of the past that has one of these keys."""
     return sum(1 << place for place in past().places(keys).values())
 
 
@@ -34,11 +34,12 @@ def most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_row_that_came_with_the_key_of_one_that_stayed_is_an_error():
     for came in ("xyzd", "d\udcffyx"):
         with pytest.raises(TwiceError, match="^d$"):
-            compare_some_rows(past(), written(*came), places("a"), TwiceError)
+            compare_some_rows(past(), written(*came), without("a"), TwiceError)
 
 
 def test_a_row_that_came_may_have_the_key_of_one_that_went():
-    found = compare_some_rows(past(), written("d", "x", "y", "z"), places("a", "d"), TwiceError)
+    gone = without("a", "d")
+    found = compare_some_rows(past(), written("d", "x", "y", "z"), gone, TwiceError)
     assert sorted(item.key for item in found.items.values()) == [*"bcdefxyz"]
     assert found.difference.counts == {"added": 3, "modified": 0, "removed": 1}
     assert found.fingerprint == written(*"xyzbcdef").table().manifest.fingerprint
