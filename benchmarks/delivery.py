@@ -3,9 +3,8 @@
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any, Final
 from metaflow.integrations import ArgoEvent
 
 from benchmarks.pairs import Comparison, in_turn
+from benchmarks.running_loop import RunningLoop
 from benchmarks.scratch import BRANCH, add_files, copy_project, project_context
 from flowproject.changes.payload import payload
-from flowproject.dev.loop import Loop
-from flowproject.dev.messages import LoopStarted, Message, RunFinished, RunPrinted
+from flowproject.dev.messages import RunPrinted
 from flowproject.events import full_name
 from flowproject.sensing import observe
 
@@ -64,7 +63,7 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Comparison]:
     change = _change(root)
     with _listening(root) as loop:
         ours, peer = in_turn(
-            lambda: loop.seconds_until("", event, change),
+            lambda: _seconds_until(loop, "", event, change),
             lambda: _by_hand(starter, ""),
             rounds=_ROUNDS,
             quick=quick,
@@ -78,7 +77,7 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Comparison]:
             goal=1.2,
         )
         ours, peer = in_turn(
-            lambda: loop.seconds_until("heard", "bench", {"id": "1"}),
+            lambda: _seconds_until(loop, "heard", "bench", {"id": "1"}),
             lambda: _by_hand(heard, "heard"),
             rounds=_ROUNDS,
             quick=quick,
@@ -94,59 +93,21 @@ def measure(folder: Path, *, quick: bool) -> Iterator[Comparison]:
         )
 
 
-class _Loop:
-    """The local loop in a thread of its own, and what it told."""
-
-    def __init__(self, root: Path) -> None:
-        self._loop = Loop(root, listener=self._hear)
-        self._thread = threading.Thread(target=self._loop.run, daemon=True)
-        self._told: list[tuple[float, Message]] = []
-        self._news = threading.Condition()
-
-    def start(self) -> None:
-        """Return when the bus listens."""
-        self._thread.start()
-        _, started = self._await(lambda told: isinstance(told, LoopStarted))
-        self._url = started.url
-
-    def stop(self) -> None:
-        """Return when nothing of it is left."""
-        self._loop.stop()
-        self._thread.join(_PATIENCE)
-
-    def seconds_until(self, text: str, event: str, facts: Mapping[str, Any]) -> float:
-        """From the POST to the first line with `text`; returns when the run is over."""
-        self._told.clear()
-        begun = perf_counter()
-        with redirect_stderr(StringIO()):  # it says so each time
-            ArgoEvent(name=event, url=self._url).publish(payload=dict(facts), ignore_errors=False)
-        at, _ = self._await(lambda told: isinstance(told, RunPrinted) and text in told.line)
-        _, finished = self._await(lambda told: isinstance(told, RunFinished))
-        if not finished.ok:
-            raise RuntimeError("\n".join(finished.tail))
-        time.sleep(_LOOKING_BACK)
-        return at - begun
-
-    def _hear(self, message: Message) -> None:
-        with self._news:
-            self._told.append((perf_counter(), message))
-            self._news.notify_all()
-
-    def _await(self, wanted: Callable[[Message], bool]) -> tuple[float, Any]:
-        def found() -> tuple[float, Message] | None:
-            return next(((at, told) for at, told in self._told if wanted(told)), None)
-
-        with self._news:
-            answer = self._news.wait_for(found, _PATIENCE)
-        if answer is None:
-            raise RuntimeError(f"the loop did not tell it, but: {self._told}")
-        return answer
+def _seconds_until(loop: RunningLoop, text: str, event: str, facts: Mapping[str, Any]) -> float:
+    """From the POST to the first line with `text`; returns when the run is over."""
+    loop.forget()
+    begun = perf_counter()
+    with redirect_stderr(StringIO()):  # it says so each time
+        ArgoEvent(name=event, url=loop.url).publish(payload=dict(facts), ignore_errors=False)
+    at, printed = loop.wait(lambda told: isinstance(told, RunPrinted) and text in told.line)
+    loop.wait_for_success(printed.flow)
+    time.sleep(_LOOKING_BACK)
+    return at - begun
 
 
 @contextmanager
-def _listening(root: Path) -> Iterator[_Loop]:
-    loop = _Loop(root)
-    loop.start()
+def _listening(root: Path) -> Iterator[RunningLoop]:
+    loop = RunningLoop(root)
     try:
         yield loop
     finally:

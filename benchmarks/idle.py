@@ -1,7 +1,8 @@
 """A loop with a page, in a process of its own, that says how many seconds of CPU it took.
 
 Three numbers: of its own process, with all that it started, and how often a sensor was looked at.
-`python -m benchmarks.idle SECONDS FIRST [EVERY]`; FIRST is the message from which on it counts.
+`python -m benchmarks.idle SECONDS FIRST [EVERY LOOKS]`; FIRST is the message from which on it
+counts, and LOOKS after how many looks it ends, if the seconds are not over before.
 """
 
 import os
@@ -18,9 +19,9 @@ _PATIENCE: Final = 300
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
-def main(seconds: float, first: type[Message], every: float) -> None:
-    """Run the loop here; from the first such message on, count for so many seconds."""
-    begun = threading.Event()
+def main(seconds: float, first: type[Message], every: float, most: int) -> None:
+    """Run the loop here; from the first such message on, count for so many seconds or looks."""
+    begun, enough = threading.Event(), threading.Event()
     looks: list[TickFinished] = []
 
     def hear(message: Message) -> None:
@@ -28,11 +29,14 @@ def main(seconds: float, first: type[Message], every: float) -> None:
             begun.set()
         if isinstance(message, TickFinished):
             looks.append(message)
+        # The one from which on it counts is not among those that it has to have.
+        if most and len(looks) > most:
+            enough.set()
 
     def count() -> None:
         if begun.wait(_PATIENCE):
             own, of_all, known = time.process_time(), _of_all(), len(looks)
-            time.sleep(seconds)
+            enough.wait(seconds)
             print(time.process_time() - own, _of_all() - of_all, len(looks) - known, flush=True)
         loop.stop()
 
@@ -62,4 +66,5 @@ def _of_all() -> float:
 
 if __name__ == "__main__":
     kind = LoopStarted if sys.argv[2] == "started" else TickFinished
-    main(float(sys.argv[1]), kind, float(sys.argv[3]) if sys.argv[3:] else 0.0)
+    every, most = map(float, sys.argv[3:] or (0, 0))
+    main(float(sys.argv[1]), kind, every, int(most))

@@ -151,3 +151,15 @@ def test_changes_in_order_wait_behind_a_run_that_failed(shop: Shop) -> None:
     shop.argo.controller.retry(failed["metadata"]["name"])
     third = shop.succeeded("ledgerflow", 3)
     assert shop.told(third) == ["3 ['raw/stock/3']"], "the run that was tried again told it"
+
+
+def test_a_push_has_its_sensor_looked_at_and_no_other(shop: Shop) -> None:
+    *_, scheduled = shop.runs("sensorflow")
+    assert "stock: " in shop.argo.log(scheduled, "start")
+    payload = {"name": "uploads.orders", "key": "{{secret}}"}
+    shop.argo.publish(json.dumps({"name": "uploads.orders", "payload": payload}).encode())
+    pushed = shop.succeeded("sensorflow", 4)
+    log = shop.argo.log(pushed, "start")
+    assert "orders: unchanged" in log
+    assert "stock: " not in log
+    assert "secret" not in json.dumps(pushed["spec"]["arguments"])
