@@ -27,6 +27,7 @@ __all__ = [
     "WrittenState",
     "holds_python",
     "init",
+    "keep_wheel",
     "package_here",
     "project_name_of",
     "write_over",
@@ -158,8 +159,7 @@ def init(
             else:
                 need = _NEEDED_IN.get(path)
                 left[path] = need(files) if need else ""
-        if package.wheel and _copy_new(package.wheel, folder / _WHEELS / package.wheel.name):
-            written.append(f"{_WHEELS}/{package.wheel.name}")
+        written += keep_wheel(package, folder)
         texts = {path: files[path].decode() for path in written if _is_kept(path, files)}
         state = WrittenState(
             version=metadata.version("flowproject"), answers=answers, files=texts, left=list(left)
@@ -252,12 +252,20 @@ def _write_new(path: Path, content: bytes) -> bool:
     return True
 
 
-def _copy_new(source: Path, target: Path) -> bool:
+def keep_wheel(package: Package, folder: Path) -> list[str]:
+    """Copy the wheel that `requirements.txt` names into the project; the path, if it was not there.
+
+    Raises:
+        OSError: if it can't be written.
+    """
+    if package.wheel is None:
+        return []
+    target = folder / _WHEELS / package.wheel.name
     if target.exists():
-        return False
+        return []
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    return True
+    shutil.copyfile(package.wheel, target)
+    return [f"{_WHEELS}/{package.wheel.name}"]
 
 
 def write_over(path: Path, content: bytes) -> None:

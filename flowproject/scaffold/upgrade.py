@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from flowproject.deploy.git import merge_texts
 from flowproject.errors import UsageError
-from flowproject.scaffold.init import Package, WrittenState, write_over
+from flowproject.scaffold.init import Package, WrittenState, keep_wheel, write_over
 from flowproject.scaffold.rendering import is_data, render
 
 __all__ = ["FileUpgrade", "apply_upgrade", "plan_upgrade"]
@@ -79,6 +79,8 @@ def apply_upgrade(
     """
     new = render(state.answers, package.line)
     try:
+        # Before the file that names it.
+        keep_wheel(package, folder)
         for one in plan:
             if one.writes:
                 write_over(folder / one.path, one.after.encode())

@@ -166,3 +166,13 @@ def test_no_line_of_whoever_owns_the_file_is_lost(
     texts = ["".join(line + ends for line in lines) for lines in (own, base, new)]
     merged, _ = upgrade.merge_texts((texts[0], texts[1], texts[2]), ("yours", "old", "new"), "a.py")
     assert merged.count(f"my own line{ends}") == 1
+
+
+def test_the_wheel_that_the_requirements_name_comes_along(project: Path, tmp_path: Path) -> None:
+    wheel = tmp_path / "downloads" / "flowproject-0.2.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.write_bytes(b"wheel")
+    package = Package(line=f"./wheels/{wheel.name}", wheel=wheel)
+    state = WrittenState.load(project)
+    apply_upgrade(project, state, package, plan_upgrade(project, state, package))
+    assert (project / "wheels" / wheel.name).read_bytes() == b"wheel"
