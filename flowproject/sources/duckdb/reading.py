@@ -112,7 +112,14 @@ class _RowSum:
         """What is seen of them."""
         version = digest("rows", str(self.count), str(len(columns)), f"{self.total % MODULUS:032x}")
         value: Json = {_ROWS: self.count, _VERSION: version}
-        return Observation(value=value, fingerprint=fingerprint_whole(value))
+        return Observation(
+            value=value, fingerprint=fingerprint_whole(value), state=_in_words(self.count)
+        )
+
+
+def _in_words(rows: int) -> str:
+    """What is said of rows that are known as a whole: nobody can read their version."""
+    return f"{rows:,} rows, compared as a whole"
 
 
 def _many(past: Past) -> int:
@@ -151,7 +158,8 @@ class ResultAnswer:
         """
         if past and self.rows is None and self.writer is None:
             still = past.still(cost=Cost(), query="", note="")
-            return replace(still, memo=self._memo(past.fingerprint))
+            words = _in_words(_many(past)) if past.total is None and _many(past) else ""
+            return replace(still, memo=self._memo(past.fingerprint), state=words)
         if isinstance(self.writer, _RowSum) or not key:
             seen = self._whole(past, file)
         elif self.writer is None:

@@ -324,6 +324,16 @@ def test_a_result_that_changes_by_itself_has_the_digest_of_the_rows_that_were_re
     assert (project.rows_read, again.fingerprint) == (0, seen.fingerprint)
 
 
+def test_of_rows_that_are_known_as_a_whole_their_number_is_said_and_no_digest(project: Project):
+    first = project.look(QUERY, key=())
+    seen = project.look(QUERY, remembered(first), key=())
+    assert (project.rows_read, seen.fingerprint) == (0, first.fingerprint)
+    edited = project.look(EDITS[next(iter(EDITS))], remembered(first), key=())
+    assert edited.fingerprint != first.fingerprint
+    assert {one.state for one in (first, seen)} == {f"{ROWS:,} rows, compared as a whole"}
+    assert edited.state.endswith(" rows, compared as a whole")
+
+
 @pytest.mark.parametrize(
     "text, key",
     [
