@@ -192,7 +192,7 @@ def _failure(
         return _without_extension(query, extension)
     unreachable = duckdb.IOException | duckdb.HTTPException | duckdb.PermissionException
     if isinstance(error, unreachable) or (at is None and _is_of_a_file(error)):
-        return SourceError(what, where=query.file, allowed=hint)
+        return SourceError(what, where=query.file, allowed=hint, fix=_fix_of_a_file(error))
     if at is None:
         return QueryError(what, where=query.file, allowed=hint)
     return query.error(what, at=at, allowed=hint)
@@ -207,6 +207,18 @@ def _is_of_a_file(error: "DuckDBError") -> bool:
     message = report(error)["exception_message"]
     return isinstance(error, duckdb.InvalidInputException) and bool(
         _OF_A_FILE.search(message) or _CSV_ERROR.match(message)
+    )
+
+
+def _fix_of_a_file(error: "DuckDBError") -> str:
+    """What helps if a file can't be read: nothing was recorded, so the next look does the rest."""
+    import duckdb
+
+    if isinstance(error, duckdb.HTTPException | duckdb.PermissionException):
+        return ""  # what the server or the setting says is all that is known
+    return (
+        "Put the whole file there, or correct its name in the query: it is read from the project's "
+        "folder, and looked at again next time"
     )
 
 

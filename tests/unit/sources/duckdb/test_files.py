@@ -358,8 +358,13 @@ def test_a_damaged_file_is_the_sources_fault_however_it_is_damaged(
     duckdb.sql("SELECT range AS id, 'x' || range AS v FROM range(500)").write_parquet(str(file))
     file.write_bytes(damage(file.read_bytes()))
     os.utime(file, (1, 1))
-    with pytest.raises(SourceError, match=r"it\.parquet"):
+    with pytest.raises(SourceError, match=r"it\.parquet.*Put the whole file there"):
         look(root, "SELECT * FROM 'it.parquet'")
+
+
+def test_a_file_that_is_not_there_is_to_be_put_there(root: Path):
+    with pytest.raises(SourceError, match=r'No files found.*"in/\*\.parquet".*correct its name'):
+        look(root, "SELECT * FROM 'in/*.parquet'")
 
 
 @pytest.mark.parametrize(
