@@ -16,6 +16,7 @@ from flowproject.deploy.git import remote_branches
 from flowproject.deploy.objects import KINDS, DeployedObject
 from flowproject.deploy.revision import revision_of
 from flowproject.errors import UsageError
+from flowproject.wording import amount
 
 __all__ = ["gc", "teardown"]
 
@@ -143,7 +144,7 @@ def _tell(there: Sequence[DeployedObject], where: str, purged: int, *, as_json: 
         return
     print_table(["flow", "kind", "removed"], rows, title=where)
     print_lines([f"{_counted(there)} of {where} removed."])
-    print_lines([f"{purged} objects of its journals removed."] if purged else [])
+    print_lines([f"{amount(purged, 'object')} of its journals removed."] if purged else [])
 
 
 def _counted(there: Sequence[DeployedObject]) -> str:

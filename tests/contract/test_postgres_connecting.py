@@ -126,6 +126,15 @@ def test_a_password_never_shows_however_it_is_written(
     assert MARK not in everything_said(failed.value)
 
 
+def test_the_form_of_an_address_is_told_where_one_can_t_be_read(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATABASE_URL", f"postgres:{MARK}@127.0.0.1/postgres")
+    with pytest.raises(SourceError, match="with USER:PASSWORD@ before HOST") as failed:
+        role(project)
+    assert "***" not in str(failed.value)
+
+
 def test_a_wrong_password_is_told_with_what_to_do(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,13 +207,18 @@ class Argo:
     """What works behind the API: a controller and a machine, and what they did."""
 
     image = "weather:1"
-    """An image that has what all sources need."""
+    """An image that has what the sources need."""
 
     def __init__(
-        self, cluster: Cluster, environment: Mapping[str, str], folder: Path, visible: Path
+        self,
+        cluster: Cluster,
+        environment: Mapping[str, str],
+        folder: Path,
+        visible: Path,
+        sources: Sequence[str],
     ) -> None:
         self.api = Api(cluster.kubeconfig)
-        images = Images(folder / "images", {Argo.image: requirements(["duckdb", "s3"])})
+        images = Images(folder / "images", {Argo.image: requirements(sources)})
         self.machine = Machine(
             folder,
             images,
@@ -254,16 +259,23 @@ class Argo:
 
 
 @pytest.fixture(scope="module")
+def sources() -> Sequence[str]:
+    """The types of source that steps on the cluster look at."""
+    return ["duckdb", "s3"]
+
+
+@pytest.fixture(scope="module")
 def argo(
     cluster: Cluster,
     environment: dict[str, str],
     moto: Moto,
+    sources: Sequence[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Argo]:
     """Argo behind the cluster; where no real Argo Events is, ours hears what is published."""
     folder = tmp_path_factory.mktemp("machine")
     own = {**CREDENTIALS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": moto.endpoint_url}
-    running = Argo(cluster, own, folder, tmp_path_factory.getbasetemp())
+    running = Argo(cluster, own, folder, tmp_path_factory.getbasetemp(), sources)
     environment["METAFLOW_ARGO_EVENTS_WEBHOOK_URL"] = running.webhook
     yield running
     if running.events:

@@ -28,7 +28,11 @@ _INSTALL: Final = 'python -m pip install "adbc-driver-postgresql>=1.13,<2"'
 _LOGIN_SECONDS: Final = 60
 _SCHEMES: Final = re.compile(r"postgres(?:ql)?(?:\+\w+)?")
 _PORT: Final = re.compile(r"\d{1,5}")
-_FORM: Final = "postgresql://USER@HOST:PORT/DATABASE, with settings of libpq behind a question mark"
+# Without a user, who would be struck out of the message like one that was written.
+_FORM: Final = (
+    "postgresql://HOST:PORT/DATABASE, with USER:PASSWORD@ before HOST and settings of libpq behind "
+    "a question mark"
+)
 _NO_COPY: Final = {"adbc.postgresql.use_copy": "false"}
 _AS_COPY: Final = {"adbc.postgresql.use_copy": "true"}
 
