@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import chain
-from typing import Final, Generic, TypeVar
+from itertools import chain, islice
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from flowproject.changes.canonical import Json, dumps
 from flowproject.changes.columns import ColumnsChange, columns_change, table_of
@@ -38,6 +38,12 @@ _Row = dict[str, Json]
 
 _NOTED: Final = 100
 """Items that wait of which it is noted since when: the memo that says so stays small."""
+
+_AT_HAND: Final = 10_000
+"""Modified items that are held in memory; more of them are read again whenever they are wanted."""
+
+Edits: TypeAlias = Collection[tuple[Item, Item]]
+"""Items as they were and as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +86,7 @@ def compare(
     old, new = _by_key(known), _by_key(seen.items)
     if not columns:
         return diff(old, new)
-    # Engines do not agree on the case of names, nor do people who write them in `key`.
-    names = [name for name in seen.columns if name.casefold() in {one.casefold() for one in key}]
+    names = _columns_of_key(seen, key)
     if columns.modified.keys() & set(names):
         alike = [{columns.key_of(item, names): item for item in it.values()} for it in (old, new)]
         # Two rows whose keys are written alike in one of the types would become one.
@@ -96,11 +101,29 @@ def compare_again(
     """What is left of a difference whose rows were compared whole, if their `columns` changed."""
     if not columns:
         return difference
+    if not columns.modified.keys() & set(_columns_of_key(seen, key)):
+        # Of a column that was added each row is another one: none is held that is not to be told.
+        return replace(difference, modified=_seen_edits(difference.modified, columns.is_seen_in))
     old = {
         item.key: item for item in (*difference.removed, *(old for old, _ in difference.modified))
     }
     new = {item.key: item for item in difference.arrived}
     return compare(old, replace(seen, items=new), columns, key)
+
+
+def _columns_of_key(seen: Observation, key: Sequence[str]) -> list[str]:
+    # Engines do not agree on the case of names, nor do people who write them in `key`.
+    names = {one.casefold() for one in key}
+    return [name for name in seen.columns if name.casefold() in names]
+
+
+def _seen_edits(edits: Edits, is_seen: Callable[[Item, Item], bool]) -> Edits:
+    """Those of many modified items that differ in what is seen of them, few of them at hand."""
+    seen = tuple(islice((pair for pair in edits if is_seen(*pair)), _AT_HAND + 1))
+    if len(seen) <= _AT_HAND:
+        return seen
+    count = sum(is_seen(*pair) for pair in edits)
+    return _Without(edits, lambda pair: not is_seen(*pair), len(edits) - count)
 
 
 def _in_order(difference: Difference) -> Difference:

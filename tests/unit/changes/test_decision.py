@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowproject.changes import decision as decision_module
 from flowproject.changes.canonical import Json
+from flowproject.changes.columns import ColumnsChange
 from flowproject.changes.decision import (
     Decision,
     Hold,
     as_if_finished,
     compare,
+    compare_again,
     decide,
     finished,
     hold_back,
@@ -279,6 +282,30 @@ def test_tables_that_are_no_dicts_are_compared_like_dicts():
     seen = Observation(value=2, fingerprint="f" * 32, items=Large(b, c))
     assert compare(Large(a, b), seen) == Difference(added=(c,), removed=(a,))
     assert compare({"a": a, "b": b}, seen) == Difference(added=(c,), removed=(a,))
+
+
+ROWS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2), max_size=6)
+
+
+@pytest.mark.parametrize("at_hand", [100, 1, 0])
+@given(old=ROWS, new=ROWS)
+def test_of_rows_that_were_compared_whole_those_stay_that_differ_in_the_columns_of_both(
+    at_hand: int, old: dict[str, int], new: dict[str, int]
+):
+    known = {key: item(key, {"v": v}) for key, v in old.items()}
+    items = {key: item(key, {"v": v, "more": 1}) for key, v in new.items()}
+    seen = Observation(value=0, fingerprint="f" * 32, items=items, columns={"v": "", "more": ""})
+    columns = ColumnsChange(added={"more": "BIGINT"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decision_module, "_AT_HAND", at_hand)
+        again = compare_again(diff(known, items), seen, columns, ["k"])
+    expected = compare(known, seen, columns, ["k"])
+    assert again.counts == expected.counts
+    assert tuple(map(tuple, (again.added, again.modified, again.removed))) == (
+        expected.added,
+        expected.modified,
+        expected.removed,
+    )
 
 
 def test_a_marker_is_looked_for_by_its_key_in_each_folder_above():
