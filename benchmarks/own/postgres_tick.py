@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import adbc_driver_postgresql  # noqa: F401
+import pyarrow.compute
+import pyarrow.parquet  # noqa: F401
 
 import flowproject.sources.postgres.source  # noqa: F401
 from benchmarks.probe import report

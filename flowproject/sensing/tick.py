@@ -10,7 +10,7 @@ from flowproject.changes.decision import Decision
 from flowproject.changes.difference import Difference, edit
 from flowproject.changes.entry import PUBLISHED_OUTCOMES, Entry, change_id
 from flowproject.config.model import Sensor
-from flowproject.errors import FlowprojectError
+from flowproject.errors import FlowprojectError, SourceError
 from flowproject.journal import Head, Journal, Superseded
 from flowproject.secrecy import safe
 from flowproject.sensing.look import Comparison
@@ -97,6 +97,8 @@ class Tick:
 
 def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
     """Make the tick of a sensor whose source or journal failed."""
+    if isinstance(error, MemoryError):
+        error = _without_memory(sensor)
     return Tick(
         sensor=sensor.name,
         event_name=sensor.event_name,
@@ -105,6 +107,17 @@ def failed_tick(sensor: Sensor, error: BaseException, now: dt.datetime) -> Tick:
         source=sensor.data.type,
         at=now.isoformat(),
         exit_code=error.exit_code if isinstance(error, FlowprojectError) else _BUG,
+    )
+
+
+def _without_memory(sensor: Sensor) -> SourceError:
+    # Python's and Arrow's own seldom say more than the class.
+    return SourceError(
+        "There was not enough memory to look",
+        where=f"Sensor {sensor.name!r}",
+        allowed="The next tick goes on from what is recorded",
+        fix="Give the run more memory, on a cluster with @resources(memory=...) on the step that "
+        "looks; many rows of a query need less of it with a `key`",
     )
 
 

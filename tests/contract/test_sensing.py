@@ -736,3 +736,16 @@ def test_a_sensor_that_ends_in_no_exception_of_ours_fails_and_the_tick_goes_on(
     assert (seen.outcome, seen.exit_code) == ("failed", 70)
     assert seen.reason.startswith(f"{said} Sensor {seen.sensor!r}.")
     assert f"see `flowproject preview {seen.sensor}`" in seen.reason
+
+
+def test_a_look_without_memory_says_what_helps_and_is_no_bug_of_ours(
+    context: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("flowproject.sensing.runner.deliver", look)
+    [seen] = sensing.observe(context)
+    assert (seen.outcome, seen.exit_code) == ("failed", 4)
+    assert seen.reason.startswith(f"There was not enough memory to look. Sensor {seen.sensor!r}.")
+    assert "more memory" in seen.reason
