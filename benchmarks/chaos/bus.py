@@ -32,10 +32,14 @@ _NOT_TAKEN: Final = (
 
 
 class Bus:
-    """Takes events and tells `taken` of each, with its fate."""
+    """Takes events and tells `taken` of each, with its fate and what `now` was when it was sent.
+
+    On a machine that has much to do an event can come after its sender has given up, and so later.
+    """
 
     def __init__(self) -> None:
-        self.taken: Callable[[Event, str], None] = lambda _event, _fate: None
+        self.taken: Callable[[Event, str, str], None] = lambda _event, _fate, _now: None
+        self.now = ""
         self._stopped = threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -46,7 +50,7 @@ class Bus:
 
     def address(self, fate: str = "") -> str:
         """Where to send an event that is to have this fate."""
-        return self._refusing if "refuses" in fate else self._url + quote(fate)
+        return self._refusing if "refuses" in fate else f"{self._url}{quote(fate)}?{self.now}"
 
     def stop(self) -> None:
         """End it."""
@@ -61,9 +65,9 @@ class Bus:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fate = unquote(self.path[1:])
+                fate, _, now = unquote(self.path[1:]).rpartition("?")
                 if fate not in _NOT_TAKEN:
-                    bus.taken(event, fate)
+                    bus.taken(event, fate, now)
                 if "hangs" in fate:
                     bus.wait()
                 if "hangs" in fate or "resets" in fate:

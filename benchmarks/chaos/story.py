@@ -58,6 +58,7 @@ SENSOR: Final = "data"
 OTHER: Final = "more"
 """The second sensor, where a flow waits for two."""
 
+_DENIED: Final = "denied"
 _RENAMED: Final = "renamed"
 _NUMBERS: Final = itertools.count()
 _EPOCH: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -329,13 +330,12 @@ class Story:
 
     def _deny(self, phase: int) -> None:
         """Let nobody write for some ticks, in which what is sent could not be noted."""
-        self.is_read_only, before = True, len(self.taken)
+        self.is_read_only, self.bus.now = True, _DENIED
         for number in range(2):
             self.now += 3 * _HOUR
             self._tick(f"tick {phase}.{number} that may not write")
             self.turns.run()
-        self.unnoted += self.taken[before:]
-        self.is_read_only = False
+        self.is_read_only, self.bus.now = False, ""
 
     def _catch_up(self) -> None:
         self.world.finish()
@@ -416,9 +416,11 @@ class Story:
 
         return clock
 
-    def _take(self, event: Event, fate: str) -> None:
+    def _take(self, event: Event, fate: str, now: str) -> None:
         """The bus has an event: start its flows, as often and as late as its fate is."""
         self.taken.append(event)
+        if now == _DENIED:
+            self.unnoted.append(event)
         turn_of = event["payload"].get("change", {}).get("turn_of", "")
         hearing = [
             flow

@@ -255,7 +255,7 @@ def _bus_process(pipe: int) -> tuple[int, dict[str, str]]:
     if pid == 0:
         bus = Bus()
 
-        def taken(event: Event, fate: str) -> None:
+        def taken(event: Event, fate: str, _now: str) -> None:
             os.write(pipe, json.dumps({"event": event, "fate": fate}).encode() + b"\n")
 
         bus.taken = taken

@@ -29,6 +29,7 @@ NOT_RUN = {
     r"(?s)(\./deploy|flowproject (check --deploy|deploy|teardown|gc)).*": "needs a cluster",
     r"(?s)python sensorflow.py .*": "needs a cluster",
     r"(?s)make clean .*": "needs an account of Outerbounds",
+    r"(?s)python3 -m venv .*": "needs a clone: .ci/try-wheel goes that way",
     r"(?s)gh .*": "needs a repository on GitHub",
     r"(?s)gcloud .*": "needs a bucket of Google's",
     r"(?s)(.venv/bin/python -m pip install -r|flowproject upgrade).*": "needs an older version: "
