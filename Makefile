@@ -37,10 +37,11 @@ dev: $(VENV)/.runtime ## the local loop: event bus, scheduler and launcher, unti
 test: $(VENV)/.dev $(VENV)/.azurite ## run every test (ARGS="-k journal" for some of them)
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Much of it is waiting, and the longest file should begin early.
 argo: ## run what is deployed on real controllers: an API server and Argo Events (needs Go)
 	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/.dev build/argo
 	TEST_CLUSTER=argo $(BIN)/python -m pytest -m "not environment and not thorough" \
-	  --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS) tests/argo tests/deploy
+	  --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS) tests/deploy tests/argo
 
 # By name, for others are held to what only the newest Metaflow has.
 OF_METAFLOW := tests/unit/metaflow_internals tests/flows/test_baseflow.py \
